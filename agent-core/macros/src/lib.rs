@@ -1,0 +1,1 @@
+//! The two macros of `agent-core`.
