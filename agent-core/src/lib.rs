@@ -1,1 +1,4 @@
 //! Durable agent graphs.
+pub mod ids;
+pub mod journal;
+pub mod state;

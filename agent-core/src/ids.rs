@@ -1,0 +1,249 @@
+//! The names and numbers that sessions, runs, tasks and questions go by, parsed once at the edge.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// The name of a node in its graph. Cheap to clone.
+pub type NodeName = Arc<str>;
+
+/// Names one durable conversation or task: 1 to 128 characters of `[A-Za-z0-9._:-]`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(Arc<str>);
+
+/// A session id that is empty, too long or holds an illegal character. The hostile text is not repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a session id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'; this one has {len} bytes")]
+pub struct InvalidSessionId {
+    /// Length of the refused text in bytes.
+    pub len: usize,
+}
+
+impl SessionId {
+    /// A fresh random id, `s-` and 32 hexadecimal digits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("s-{:032x}", fastrand::u128(..)).into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+        match text.len() {
+            1..=128 if text.bytes().all(legal) => Ok(Self(text.into())),
+            len => Err(InvalidSessionId { len }),
+        }
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({})", self.0)
+    }
+}
+
+impl Borrow<str> for SessionId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Place of an entry in its session's journal. The first entry is 1; 0 means "before everything".
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first entry.
+    pub const ZERO: Self = Self(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One execution on a session, counted from 1 within the session.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct RunId(pub u64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run-{}", self.0)
+    }
+}
+
+/// One activation of a node, written `node#7`; inside a subgraph `outer#3/inner#2`.
+///
+/// The number counts activations of the whole session and is never used twice, so an id names
+/// one task for ever. (The field also says "workflow task"; not a tokio task and not a todo.)
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    parent: Option<Arc<TaskId>>,
+    node: NodeName,
+    number: u64,
+}
+
+impl TaskId {
+    /// A task of the outermost graph.
+    #[must_use]
+    pub fn root(node: NodeName, number: u64) -> Self {
+        Self { parent: None, node, number }
+    }
+
+    /// A task of a subgraph that runs inside `self`.
+    #[must_use]
+    pub fn child(self: &Arc<Self>, node: NodeName, number: u64) -> Self {
+        Self { parent: Some(Arc::clone(self)), node, number }
+    }
+
+    /// The node that is activated.
+    #[must_use]
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// The number of the activation.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The task of the outer graph in which this one runs.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Arc<TaskId>> {
+        self.parent.as_ref()
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = &self.parent {
+            write!(f, "{parent}/")?;
+        }
+        write!(f, "{}#{}", self.node, self.number)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for TaskId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A text that is not a task id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a task id is written `node#7` or `outer#3/inner#2`")]
+pub struct InvalidTaskId;
+
+impl FromStr for TaskId {
+    type Err = InvalidTaskId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTaskId> {
+        let mut task: Option<TaskId> = None;
+        for part in text.split('/') {
+            let (node, number) = part.rsplit_once('#').ok_or(InvalidTaskId)?;
+            let number = number.parse().map_err(|_| InvalidTaskId)?;
+            task = Some(TaskId { parent: task.map(Arc::new), node: node.into(), number });
+        }
+        task.ok_or(InvalidTaskId)
+    }
+}
+
+/// Names one question to a person for ever: the task and the key, `ask#4:tone`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct QuestionId(pub Arc<str>);
+
+impl QuestionId {
+    /// The id of the question that `task` asks under `key`.
+    #[must_use]
+    pub fn new(task: &TaskId, key: &str) -> Self {
+        Self(format!("{task}:{key}").into())
+    }
+}
+
+impl fmt::Display for QuestionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for QuestionId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nested_task_id_survives_text() {
+        let outer = Arc::new(TaskId::root("sub".into(), 3));
+        let inner = outer.child("ask".into(), 12);
+        assert_eq!(inner.to_string(), "sub#3/ask#12");
+        assert_eq!(inner.to_string().parse::<TaskId>(), Ok(inner));
+    }
+
+    #[test]
+    fn an_illegal_session_id_is_refused_without_repeating_it() {
+        for text in ["", "a b", "세션", "../etc", &"x".repeat(129)] {
+            let error = text.parse::<SessionId>().unwrap_err();
+            assert_eq!(error.len, text.len());
+        }
+        assert!("a.B_9:-".parse::<SessionId>().is_ok());
+    }
+}

@@ -1,0 +1,302 @@
+//! What a place that keeps journals must promise: compare-and-append, leases, snapshots, and nothing else.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{RunId, Seq, SessionId};
+
+/// Keeps the journals of many sessions. Bytes in, bytes out: a store never looks into an entry.
+///
+/// One writer a session: [`acquire`](JournalStore::acquire) gives an epoch, and every
+/// [`append`](JournalStore::append) names the epoch and the number of the last entry its writer knows. A store
+/// refuses an append whose epoch is old or whose number is not the journal's end, so a writer that lost its
+/// lease (a paused process, say) can write nothing.
+///
+/// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may
+/// not have taken effect, but never in part. Every store must pass [`conformance`](crate::journal::conformance).
+pub trait JournalStore: Send + Sync + 'static {
+    /// Appends entries to the end of a session's journal and stores the summary, all or nothing.
+    ///
+    /// Ready only when the entries are as durable as the store makes them.
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Reads entries with numbers `after < seq <= upto` in order, at most `limit` of them.
+    ///
+    /// An unknown session reads as empty. Entries that retention removed are simply not there: compare the
+    /// first number with `after`, or ask [`head`](JournalStore::head).
+    fn read(&self, session: &SessionId, after: Seq, upto: Seq, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+
+    /// Where the journal of a session ends, what it is about, and how large it is. `None`: no such session.
+    fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
+
+    /// Becomes the one writer of a session (existing or new) and raises its epoch.
+    ///
+    /// The same `owner` may acquire again (the epoch rises again). A lease of another owner that is alive is
+    /// [`StoreError::Leased`]; that of a dead one (its `ttl` ran out, or the store knows better) is taken over.
+    fn acquire(&self, session: &SessionId, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<Lease, StoreError>>;
+
+    /// Extends every lease of `owner` to `ttl` from now. Called by the runtime every third of the `ttl`.
+    fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Gives up a lease. A lease that is no longer held is left alone.
+    fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Keeps a snapshot of the folded state at `seq`. The same `seq` again replaces it.
+    fn put_snapshot(&self, session: &SessionId, snapshot: StoredSnapshot) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The newest snapshot with a number of at most `upto`.
+    fn snapshot(&self, session: &SessionId, upto: Seq) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>>;
+
+    /// Removes entries with numbers `<= before` and snapshots older than the newest one at or before `before`.
+    ///
+    /// Nothing happens when no snapshot stands at or before `before`: what cannot be folded again must stay.
+    fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Copies a session up to and with `upto` (entries and snapshots, same numbers) to a new session.
+    ///
+    /// `target` must not exist ([`StoreError::Exists`]). Its summary is the one given.
+    fn copy(&self, source: &SessionId, target: &SessionId, upto: Seq, summary: Summary) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Sessions in the order of their ids, after `after`, at most `limit`, only those whose summary has one of
+    /// `statuses` (empty: all).
+    fn list(&self, after: Option<&SessionId>, statuses: &[String], limit: usize) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
+
+    /// Removes a session with all it has. `false`: there was none.
+    fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Whether another process that opens the same store finds what this one wrote. Default: `true`.
+    fn durable(&self) -> bool {
+        true
+    }
+}
+
+/// One entry as a store sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its number.
+    pub seq: Seq,
+    /// The entry as JSON (UTF-8).
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    /// An entry with its number.
+    #[must_use]
+    pub fn new(seq: Seq, body: Vec<u8>) -> Self {
+        Self { seq, body }
+    }
+}
+
+/// What [`JournalStore::append`] is asked to do.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Append {
+    /// The session, existing or new.
+    pub session: SessionId,
+    /// The writer's epoch.
+    pub epoch: Epoch,
+    /// The last number in the journal as the writer knows it; the first record has the next one.
+    pub expected: Seq,
+    /// Entries with consecutive numbers.
+    pub records: Vec<Record>,
+    /// What the session is about from now on. `None` keeps what was.
+    pub summary: Option<Summary>,
+}
+
+impl Append {
+    /// An append of `records` behind `expected` by the writer with `epoch`, without a new summary.
+    #[must_use]
+    pub fn new(session: SessionId, epoch: Epoch, expected: Seq, records: Vec<Record>) -> Self {
+        Self { session, epoch, expected, records, summary: None }
+    }
+
+    /// The same with a new summary.
+    #[must_use]
+    pub fn with_summary(mut self, summary: Option<Summary>) -> Self {
+        self.summary = summary;
+        self
+    }
+}
+
+/// What a list of sessions shows without reading a journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Name of the graph that runs on it.
+    pub graph: String,
+    /// Where its latest run stands: `running`, `paused`, `completed`, `failed`, `stopped`.
+    pub status: String,
+    /// The latest run.
+    pub run: RunId,
+    /// When it was written, in milliseconds since 1970.
+    pub at: i64,
+    /// Free marks of the application (owner, title …).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Summary {
+    /// A summary without marks.
+    #[must_use]
+    pub fn new(graph: impl Into<String>, status: impl Into<String>, run: RunId, at: i64) -> Self {
+        Self { graph: graph.into(), status: status.into(), run, at, labels: BTreeMap::new() }
+    }
+}
+
+/// The end of a journal and its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Head {
+    /// Number of the last entry; [`Seq::ZERO`] when only a lease was taken.
+    pub last: Seq,
+    /// Number of the oldest entry that is still there; `last.next()` when none is.
+    pub first: Seq,
+    /// The epoch of the latest lease.
+    pub epoch: Epoch,
+    /// The latest summary.
+    pub summary: Summary,
+    /// Bytes of all entries (bodies).
+    pub journal_bytes: u64,
+    /// Bytes of all snapshots (bodies).
+    pub snapshot_bytes: u64,
+}
+
+impl Head {
+    /// A head; see the fields.
+    #[must_use]
+    pub fn new(last: Seq, first: Seq, epoch: Epoch, summary: Summary, journal_bytes: u64, snapshot_bytes: u64) -> Self {
+        Self { last, first, epoch, summary, journal_bytes, snapshot_bytes }
+    }
+}
+
+/// Which writer a session has: rises with each lease, so an old writer is known by its number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names one process (one [`Runtime`](crate::session::Runtime)) among those that share a store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OwnerId(pub String);
+
+impl OwnerId {
+    /// A fresh random name.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("o-{:032x}", fastrand::u128(..)))
+    }
+}
+
+/// The right to write to one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lease {
+    /// Who holds it.
+    pub owner: OwnerId,
+    /// Its number.
+    pub epoch: Epoch,
+}
+
+impl Lease {
+    /// A lease of `owner` with `epoch`.
+    #[must_use]
+    pub fn new(owner: OwnerId, epoch: Epoch) -> Self {
+        Self { owner, epoch }
+    }
+}
+
+/// A folded state as a store sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredSnapshot {
+    /// The last entry that is folded in.
+    pub seq: Seq,
+    /// The snapshot as JSON (UTF-8).
+    pub body: Vec<u8>,
+}
+
+impl StoredSnapshot {
+    /// A snapshot at `seq`.
+    #[must_use]
+    pub fn new(seq: Seq, body: Vec<u8>) -> Self {
+        Self { seq, body }
+    }
+}
+
+/// What a store answers when it cannot do what it is asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The writer's epoch is old: another writer took the session over. Nothing was written.
+    #[error("session `{session}` has a newer writer (epoch {current}, this one has {epoch})")]
+    StaleWriter {
+        /// The session.
+        session: SessionId,
+        /// The epoch of the refused writer.
+        epoch: Epoch,
+        /// The epoch in force.
+        current: Epoch,
+    },
+    /// The journal's end is not where the writer thinks. Nothing was written.
+    #[error("the journal of session `{session}` ends at {last}, not at {expected}")]
+    Conflict {
+        /// The session.
+        session: SessionId,
+        /// What the writer expected.
+        expected: Seq,
+        /// The end.
+        last: Seq,
+    },
+    /// Another living process is the writer.
+    #[error("session `{session}` is held by another process ({owner})")]
+    Leased {
+        /// The session.
+        session: SessionId,
+        /// Its writer.
+        owner: String,
+    },
+    /// The target of a copy exists.
+    #[error("session `{session}` exists already")]
+    Exists {
+        /// The session.
+        session: SessionId,
+    },
+    /// No such session.
+    #[error("there is no session `{session}`")]
+    NotFound {
+        /// The session.
+        session: SessionId,
+    },
+    /// The store cannot be reached or cannot write now; the same call may work later.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// Why, without secrets.
+        reason: String,
+    },
+    /// What is stored cannot be read.
+    #[error("entry {seq} of session `{session}` cannot be read: {reason}")]
+    Corrupt {
+        /// The session.
+        session: SessionId,
+        /// The entry.
+        seq: Seq,
+        /// Why.
+        reason: String,
+    },
+    /// The data was written by a newer program.
+    #[error("the data has format {found}, this program knows up to {known}; use a newer program")]
+    FormatTooNew {
+        /// Format of the data.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+    },
+}
