@@ -1,4 +1,5 @@
 //! Durable agent graphs.
+pub mod clock;
 pub mod ids;
 pub mod journal;
 pub mod state;
