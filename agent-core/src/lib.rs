@@ -1,1 +1,4 @@
 //! Durable agent graphs.
+
+pub mod model;
+pub mod secret;
