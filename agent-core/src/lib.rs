@@ -1,4 +1,12 @@
 //! Durable agent graphs.
+
+// The paths that the macros write begin with `::agent_core`; inside this crate that is ourselves.
+extern crate self as agent_core;
+
+pub mod graph;
 pub mod ids;
 pub mod journal;
 pub mod state;
+
+#[doc(inline)]
+pub use agent_core_macros::State;
