@@ -1,4 +1,5 @@
 //! What `#[derive(State)]` promises: reducers, the stored form, claims, builder and error texts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
