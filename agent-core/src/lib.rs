@@ -6,6 +6,8 @@ extern crate self as agent_core;
 pub mod graph;
 pub mod ids;
 pub mod journal;
+pub mod model;
+pub mod secret;
 pub mod state;
 
 #[doc(inline)]

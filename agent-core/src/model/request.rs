@@ -1,0 +1,195 @@
+//! What a model is asked: one request, built field by field. Plain data, cheap to clone.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::message::Messages;
+
+/// A tool as the model sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// Unique within the request; `[A-Za-z0-9_-]{1,64}` is what all endpoints accept.
+    pub name: String,
+    /// When and why to use it.
+    pub description: String,
+    /// JSON Schema of the arguments, an object.
+    pub parameters: Value,
+    /// Whether the schema is in the strict subset and the endpoint should hold the model to it.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+/// Which tools the model may or must call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// No tool.
+    None,
+    /// At least one tool.
+    Required,
+    /// This tool.
+    Tool(String),
+}
+
+/// The form of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseFormat {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that matches the schema.
+    JsonSchema {
+        /// A short name for the schema; `[A-Za-z0-9_-]{1,64}`.
+        name: String,
+        /// The JSON Schema.
+        schema: Arc<Value>,
+        /// Whether the schema is in the strict subset and the endpoint should hold the model to it.
+        strict: bool,
+    },
+}
+
+/// One request to a model. Settings left out are the endpoint's own defaults.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ModelRequest {
+    /// The system prompt, sent before `messages`; apart from them so that it can change without touching the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<Arc<str>>,
+    /// The conversation.
+    pub messages: Messages,
+    /// Tools the model may call.
+    #[serde(skip_serializing_if = "no_tools")]
+    pub tools: Arc<[ToolSpec]>,
+    /// Which of them it may or must call.
+    pub tool_choice: ToolChoice,
+    /// `None` leaves it to the endpoint (most allow several calls in one turn).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel_tool_calls: Option<bool>,
+    /// The form of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_format: Option<ResponseFormat>,
+    /// Overrides the model's name for this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Randomness, usually 0 to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Nucleus sampling, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// Upper bound of output tokens, reasoning included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+    /// Texts that end the output.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// How long to think (`minimal`, `low`, `medium`, `high`), for models that do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<String>,
+    /// Further fields of the request body, put in last: they win.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
+    /// Further HTTP headers. Not for keys: requests may be recorded, headers with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+}
+
+fn no_tools(tools: &Arc<[ToolSpec]>) -> bool {
+    tools.is_empty()
+}
+
+impl ModelRequest {
+    /// A request with this conversation; a text becomes one user message.
+    pub fn new(messages: impl Into<Messages>) -> Self {
+        Self { messages: messages.into(), ..Self::default() }
+    }
+
+    /// Sets the system prompt. Default: none.
+    #[must_use]
+    pub fn system(mut self, prompt: impl Into<Arc<str>>) -> Self {
+        self.system = Some(prompt.into());
+        self
+    }
+
+    /// Sets the tools. Default: none.
+    #[must_use]
+    pub fn tools(mut self, tools: impl Into<Arc<[ToolSpec]>>) -> Self {
+        self.tools = tools.into();
+        self
+    }
+
+    /// Sets which tools may or must be called. Default: the model decides.
+    #[must_use]
+    pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
+        self.tool_choice = choice;
+        self
+    }
+
+    /// Sets the form of the answer. Default: text.
+    #[must_use]
+    pub fn response_format(mut self, format: ResponseFormat) -> Self {
+        self.response_format = Some(format);
+        self
+    }
+
+    /// Overrides the model's name. Default: the one of the [`ChatModel`](super::ChatModel).
+    #[must_use]
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.model = Some(name.into());
+        self
+    }
+
+    /// Sets the temperature. Default: the model's.
+    #[must_use]
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.temperature = Some(temperature);
+        self
+    }
+
+    /// Sets nucleus sampling. Default: the endpoint's.
+    #[must_use]
+    pub fn top_p(mut self, top_p: f32) -> Self {
+        self.top_p = Some(top_p);
+        self
+    }
+
+    /// Bounds the output in tokens. Default: the endpoint's.
+    #[must_use]
+    pub fn max_output_tokens(mut self, tokens: u32) -> Self {
+        self.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets texts that end the output. Default: none.
+    #[must_use]
+    pub fn stop<T: Into<String>>(mut self, stop: impl IntoIterator<Item = T>) -> Self {
+        self.stop = stop.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds a field to the request body, for what only one endpoint knows. Default: none.
+    #[must_use]
+    pub fn extra(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(field.into(), value.into());
+        self
+    }
+
+    /// Adds an HTTP header. Default: none.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl<M: Into<Messages>> From<M> for ModelRequest {
+    fn from(messages: M) -> Self {
+        Self::new(messages)
+    }
+}

@@ -1,0 +1,134 @@
+//! What a call used up, and what that costs by a price table of the user's.
+
+use std::collections::BTreeMap;
+use std::ops::{Add, AddAssign};
+
+use serde::{Deserialize, Serialize};
+
+/// Tokens used by one call or, added up, by many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Usage {
+    /// Tokens read, those from the cache included.
+    pub input_tokens: u64,
+    /// Tokens written, reasoning included.
+    pub output_tokens: u64,
+    /// Of the input: read from the endpoint's cache, usually cheaper.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cached_tokens: u64,
+    /// Of the output: spent on thinking.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reasoning_tokens: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Usage {
+    /// Input and output.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
+        self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
+    }
+}
+
+impl Add for Usage {
+    type Output = Self;
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl std::iter::Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), Add::add)
+    }
+}
+
+/// An amount of money in millionths of the price table's currency. Integers, so that sums are exact.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct Micros(pub u64);
+
+/// Prices of one model, each in millionths of the currency for a million tokens
+/// (0.15 USD a million tokens is 150,000).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Input that was not cached.
+    pub input: u64,
+    /// Output, reasoning included.
+    pub output: u64,
+    /// Input from the cache. Default: the price of other input.
+    #[serde(default)]
+    pub cached: Option<u64>,
+}
+
+/// Prices by model name, given by the user: prices change more often than programs.
+///
+/// A name matches itself, or else the longest entry it begins with
+/// (`gpt-4o-mini` serves `gpt-4o-mini-2024-07-18`).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Price, PriceTable, Usage};
+/// let prices = PriceTable::new().with("gpt-4o-mini", Price { input: 150_000, output: 600_000, cached: None });
+/// let usage = Usage { input_tokens: 1_000_000, output_tokens: 500_000, ..Usage::default() };
+/// assert_eq!(prices.cost("gpt-4o-mini-2024-07-18", &usage).unwrap().0, 450_000);
+/// assert_eq!(prices.cost("another", &usage), None);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PriceTable(BTreeMap<String, Price>);
+
+impl PriceTable {
+    /// A table without prices.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces the price of a model.
+    #[must_use]
+    pub fn with(mut self, model: impl Into<String>, price: Price) -> Self {
+        self.0.insert(model.into(), price);
+        self
+    }
+
+    /// The price of a model, by its name or the longest entry it begins with.
+    #[must_use]
+    pub fn price(&self, model: &str) -> Option<Price> {
+        let exact = self.0.get(model);
+        let longest =
+            || self.0.iter().rev().find(|(name, _)| model.starts_with(name.as_str())).map(|(_, price)| price);
+        exact.or_else(longest).copied()
+    }
+
+    /// What a usage costs, rounded up to a millionth; `None` when the model has no price.
+    #[must_use]
+    pub fn cost(&self, model: &str, usage: &Usage) -> Option<Micros> {
+        let price = self.price(model)?;
+        let cached = usage.cached_tokens.min(usage.input_tokens);
+        let parts = [
+            (usage.input_tokens - cached, price.input),
+            (cached, price.cached.unwrap_or(price.input)),
+            (usage.output_tokens, price.output),
+        ];
+        let sum: u128 = parts.iter().map(|(tokens, price)| u128::from(*tokens) * u128::from(*price)).sum();
+        Some(Micros(u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)))
+    }
+}
