@@ -63,6 +63,7 @@ pub enum EventBody {
     StepRecorded(payload::StepRecorded),
     Token(payload::Token),
     Reasoning(payload::Reasoning),
+    TokensVoided(payload::TokensVoided),
     QuestionAsked(payload::QuestionAsked),
     QuestionAnswered(payload::QuestionAnswered),
     QuestionWithdrawn(payload::QuestionWithdrawn),
@@ -104,6 +105,7 @@ impl EventBody {
             | Self::NodeFinished(_)
             | Self::NodeFailed(_)
             | Self::StepRecorded(_)
+            | Self::TokensVoided(_)
             | Self::QuestionAsked(_)
             | Self::QuestionAnswered(_)
             | Self::QuestionWithdrawn(_)

@@ -130,6 +130,13 @@ payloads! {
         /// The text.
         text: String,
     }
+    /// The text shown so far of a message is void: the model is asked again. Not numbered.
+    TokensVoided {
+        /// Which message of the task it is.
+        message: String,
+        /// Code of the failure.
+        reason: String,
+    }
     /// A person is asked.
     QuestionAsked {
         /// The question.

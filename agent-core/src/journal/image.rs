@@ -176,6 +176,10 @@ impl Image {
             }
             Fact::QuestionAnswered(answered) => {
                 self.open.retain(|open| open.id != answered.id);
+                if self.status == RunStatus::Paused && !self.open.iter().any(|open| open.task == answered.task) {
+                    // A task has all its answers: it goes on, even if nobody lived to see it.
+                    self.status = RunStatus::Running;
+                }
                 self.task(&answered.task).asked.insert(answered.id.clone(), Some(answered.value));
                 if self.answered.len() >= 256 {
                     self.answered.remove(0);

@@ -1,7 +1,10 @@
 //! What a run knows: the state, the updates that change it, and the promise that links them.
 
+#[doc(hidden)]
+pub mod field;
 mod reducer;
 
+pub use field::{IntoOption, Reduced};
 pub use reducer::{Keyed, Merge, Write, reduce};
 
 use std::fmt;

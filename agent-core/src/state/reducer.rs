@@ -55,12 +55,20 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Write<T> {
 }
 
 /// Something with an identity inside a list, so that a later one replaces an earlier one (a message, say).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no key, so the reducer `messages` cannot tell two of them apart",
+    note = "implement `agent_core::state::Keyed`, or write `append`"
+)]
 pub trait Keyed {
     /// The identity. Two items with the same key are the same item.
     fn key(&self) -> &str;
 }
 
 /// A map whose entries a later update may replace.
+#[diagnostic::on_unimplemented(
+    message = "the reducer `merge` does not know how to merge two `{Self}`",
+    note = "it knows maps; implement `agent_core::state::Merge`, or write `extend` for other collections"
+)]
 pub trait Merge {
     /// Takes every entry of `other`; its values win.
     fn merge(&mut self, other: Self);
@@ -158,6 +166,11 @@ pub mod reduce {
     }
 
     /// A number that can be added without silent overflow.
+    #[diagnostic::on_unimplemented(
+        message = "the reducer `add` cannot add two `{Self}`",
+        note = "it adds integers, floats and durations; implement `agent_core::state::reduce::Sum`, or name a \
+                function with `reduce = path`"
+    )]
     pub trait Sum: Sized {
         /// The sum, or `None` where it does not fit.
         fn sum(&self, more: &Self) -> Option<Self>;

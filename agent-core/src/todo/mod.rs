@@ -1,6 +1,6 @@
 //! The visible plan of a run: a tree of todos that moves while the work does.
 
-mod tree;
+pub(crate) mod tree;
 
 pub use tree::TodoTree;
 
