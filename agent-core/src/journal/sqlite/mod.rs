@@ -4,7 +4,7 @@
 //! sessions share the cost of making data durable, and answers each by itself. A few threads with connections
 //! of their own read; they never stand in the writer's way.
 
-mod fault;
+pub(crate) mod fault;
 mod owner;
 mod queue;
 mod read;
@@ -183,6 +183,34 @@ impl Sqlite {
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()
     }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// Work on the writing connection, in a transaction with its neighbours.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writes.ask(false, work).await
+    }
+
+    /// The same for work that leaves free pages behind.
+    pub(crate) async fn free<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writes.ask(true, work).await
+    }
+
+    /// Work on a connection that only reads.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.reads.ask(false, work).await
+    }
 }
 
 impl Inner {
@@ -211,28 +239,6 @@ impl Inner {
         self.threads.push(thread.map_err(|error| unavailable(&format!("no thread for it: {error}")))?);
         Ok(())
     }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.writes.ask(false, work).await
-    }
-
-    /// For work that leaves free pages behind.
-    async fn free<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.writes.ask(true, work).await
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.reads.ask(false, work).await
-    }
 }
 
 impl Drop for Inner {
@@ -250,7 +256,7 @@ impl Drop for Inner {
 
 impl JournalStore for Sqlite {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.inner.write(move |db| write::append(db, &append)))
+        Box::pin(self.write(move |db| write::append(db, &append)))
     }
 
     fn read(
@@ -261,12 +267,12 @@ impl JournalStore for Sqlite {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.read(move |db| read::read(db, &session, after, upto, limit)))
+        Box::pin(self.read(move |db| read::read(db, &session, after, upto, limit)))
     }
 
     fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.read(move |db| read::head(db, &session)))
+        Box::pin(self.read(move |db| read::head(db, &session)))
     }
 
     fn acquire(
@@ -278,18 +284,18 @@ impl JournalStore for Sqlite {
         let (session, owner) = (session.clone(), owner.clone());
         let (owners, clock) = (Arc::clone(&self.inner.owners), Arc::clone(&self.inner.clock));
         Box::pin(
-            self.inner.write(move |db| write::acquire(db, &owners, &session, &owner, clock.now_ms(), ttl)),
+            self.write(move |db| write::acquire(db, &owners, &session, &owner, clock.now_ms(), ttl)),
         )
     }
 
     fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
         let (owner, clock) = (owner.clone(), Arc::clone(&self.inner.clock));
-        Box::pin(self.inner.write(move |db| write::renew(db, &owner, clock.now_ms(), ttl)))
+        Box::pin(self.write(move |db| write::renew(db, &owner, clock.now_ms(), ttl)))
     }
 
     fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
         let (session, lease) = (session.clone(), lease.clone());
-        Box::pin(self.inner.write(move |db| write::release(db, &session, &lease)))
+        Box::pin(self.write(move |db| write::release(db, &session, &lease)))
     }
 
     fn put_snapshot(
@@ -298,7 +304,7 @@ impl JournalStore for Sqlite {
         snapshot: StoredSnapshot,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.write(move |db| write::put_snapshot(db, &session, &snapshot)))
+        Box::pin(self.write(move |db| write::put_snapshot(db, &session, &snapshot)))
     }
 
     fn snapshot(
@@ -307,12 +313,12 @@ impl JournalStore for Sqlite {
         upto: Seq,
     ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.read(move |db| read::snapshot(db, &session, upto)))
+        Box::pin(self.read(move |db| read::snapshot(db, &session, upto)))
     }
 
     fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.free(move |db| write::trim(db, &session, before)))
+        Box::pin(self.free(move |db| write::trim(db, &session, before)))
     }
 
     fn copy(
@@ -323,7 +329,7 @@ impl JournalStore for Sqlite {
         summary: Summary,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let (source, target) = (source.clone(), target.clone());
-        Box::pin(self.inner.write(move |db| write::copy(db, &source, &target, upto, &summary)))
+        Box::pin(self.write(move |db| write::copy(db, &source, &target, upto, &summary)))
     }
 
     fn list(
@@ -333,12 +339,12 @@ impl JournalStore for Sqlite {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
         let (after, statuses) = (after.cloned(), statuses.to_vec());
-        Box::pin(self.inner.read(move |db| read::list(db, after.as_ref(), &statuses, limit)))
+        Box::pin(self.read(move |db| read::list(db, after.as_ref(), &statuses, limit)))
     }
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.free(move |db| write::delete(db, &session)))
+        Box::pin(self.free(move |db| write::delete(db, &session)))
     }
 
     fn durable(&self) -> bool {

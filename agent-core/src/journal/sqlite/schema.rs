@@ -40,6 +40,18 @@ const TABLES: &str = "
     CREATE TABLE snapshot (key INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO counter VALUES ('epoch_floor', 0);
+    CREATE TABLE memory (
+        id INTEGER PRIMARY KEY,
+        namespace BLOB NOT NULL,
+        key TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        expires INTEGER,
+        value TEXT NOT NULL,
+        vector BLOB,
+        UNIQUE (namespace, key)
+    );
+    CREATE INDEX memory_expires ON memory (expires) WHERE expires IS NOT NULL;
 ";
 
 /// The connection that writes; makes or checks the tables.
