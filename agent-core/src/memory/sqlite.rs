@@ -13,7 +13,7 @@ use crate::{
     clock::millis,
     journal::{
         StoreError,
-        sqlite::{Sqlite, fault::Fault},
+        sqlite::{FREES, Sqlite, cost, fault::Fault},
     },
 };
 
@@ -176,8 +176,9 @@ impl MemoryStore for SqliteMemory {
             let now = self.sqlite.clock().now_ms();
             let expires = item.ttl.map(|ttl| now.saturating_add(millis(ttl)));
             let namespace = item.namespace.encoded();
+            let bytes = value.len();
             let row = NewRow { namespace, key: item.key, value, vector, now, expires };
-            Ok(self.sqlite.write(move |db| put(db, &row)).await?)
+            Ok(self.sqlite.write(cost(bytes), move |db| put(db, &row)).await?)
         })
     }
 
@@ -198,7 +199,7 @@ impl MemoryStore for SqliteMemory {
         Box::pin(async move {
             checked?;
             let now = self.sqlite.clock().now_ms();
-            Ok(self.sqlite.free(move |db| delete(db, &namespace, &key, now)).await?)
+            Ok(self.sqlite.write(FREES, move |db| delete(db, &namespace, &key, now)).await?)
         })
     }
 

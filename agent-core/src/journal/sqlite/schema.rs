@@ -4,7 +4,10 @@ use std::{path::Path, thread, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{SqliteOptions, Synchronous, fault::Fault};
+use super::{
+    SqliteOptions, Synchronous,
+    fault::{Fault, is_busy},
+};
 use crate::journal::store::StoreError;
 
 /// Format of the tables. A file with a higher one was written by a newer program.
@@ -66,9 +69,9 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     write_ahead(&db, options.busy_timeout)?;
     common(&db, options)?;
     db.pragma_update(None, "synchronous", options.synchronous.pragma())?;
-    // The writer checkpoints when it is idle; this one is for times without a pause.
-    db.pragma_update(None, "wal_autocheckpoint", 1000)?;
-    db.pragma_update(None, "journal_size_limit", 1024 * 1024)?;
+    // The writer's thread checkpoints, outside of commits; this is for when it cannot.
+    db.pragma_update(None, "wal_autocheckpoint", 20_000)?;
+    db.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
     create(&mut db)?;
     Ok(db)
 }
@@ -123,11 +126,6 @@ fn write_ahead(db: &Connection, patience: Duration) -> Result<(), rusqlite::Erro
             other => return other,
         }
     }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
-    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 fn create(db: &mut Connection) -> Result<(), Fault> {
