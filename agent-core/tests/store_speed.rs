@@ -1,6 +1,7 @@
 //! Prints what the stores cost. Nothing is asserted, so it runs only when asked for:
 //! `cargo test --release -p agent-core --test store_speed -- --ignored --nocapture`.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{
@@ -26,8 +27,7 @@ async fn what_an_append_costs() {
         let folder = tempfile::tempdir_in(std::env::var("PEERS_WORK").unwrap_or("/var/tmp".into())).unwrap();
         // In turns, so that a disk that changes its mind changes it for both.
         let (mut bare_time, mut ours_time) = (Vec::new(), Vec::new());
-        let store =
-            Sqlite::builder().synchronous(synchronous).open(folder.path().join("ours.db")).unwrap();
+        let store = Sqlite::builder().synchronous(synchronous).open(folder.path().join("ours.db")).unwrap();
         let mut bare = Bare::open(&folder.path().join("bare.db"), name);
         for _ in 0..20 {
             bare_time.push(bare.commits(100));

@@ -1,5 +1,7 @@
 //! The stores keep what the contracts promise, each run through the conformance suites.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::{cell::Cell, path::Path, sync::Arc};
 
 use agent_core::{
@@ -59,10 +61,15 @@ async fn a_memory_in_an_sqlite_file_keeps_every_promise() {
 
 #[tokio::test]
 async fn a_memory_in_an_sqlite_memory_keeps_every_promise() {
-    memory::conformance::all(async |clock, embedder| sqlite_memory(":memory:".as_ref(), clock, embedder)).await;
+    memory::conformance::all(async |clock, embedder| sqlite_memory(":memory:".as_ref(), clock, embedder))
+        .await;
 }
 
-fn sqlite_memory(path: &Path, clock: Arc<dyn Clock>, embedder: Option<Arc<dyn Embedder>>) -> Arc<dyn MemoryStore> {
+fn sqlite_memory(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    embedder: Option<Arc<dyn Embedder>>,
+) -> Arc<dyn MemoryStore> {
     let store = Sqlite::builder().clock(clock).open(path).unwrap().memory();
     match embedder {
         Some(embedder) => Arc::new(store.with_embedder(embedder)),

@@ -57,10 +57,7 @@ pub async fn all<F: Factory>(make: F) {
 }
 
 /// Makes a fresh, empty store. Every async closure with these arguments is one.
-pub trait Factory:
-    AsyncFn(Arc<dyn Clock>, Option<Arc<dyn Embedder>>) -> Arc<dyn MemoryStore>
-{
-}
+pub trait Factory: AsyncFn(Arc<dyn Clock>, Option<Arc<dyn Embedder>>) -> Arc<dyn MemoryStore> {}
 
 impl<F: AsyncFn(Arc<dyn Clock>, Option<Arc<dyn Embedder>>) -> Arc<dyn MemoryStore>> Factory for F {}
 
@@ -90,9 +87,12 @@ pub async fn an_item_comes_back_as_it_was(make: &impl Factory) {
         let times = item.map(|item| (item.created_at, item.updated_at, item.expires_at));
         bench.same(&times, &Some((START, START, None)), "its times");
     }
-    for (namespace, key) in
-        [(&["users"][..], "키 0"), (&["users", "4"], "키 0"), (&["users", "42", "x"], "키 0"), (&["users", "42"], "키")]
-    {
+    for (namespace, key) in [
+        (&["users"][..], "키 0"),
+        (&["users", "4"], "키 0"),
+        (&["users", "42", "x"], "키 0"),
+        (&["users", "42"], "키"),
+    ] {
         bench.same(&bench.get(namespace, key).await, &None, "another name");
     }
 }
@@ -139,7 +139,11 @@ pub async fn an_item_ends_with_its_time(make: &impl Factory) {
     bench.same(&bench.done(bench.store.delete(&ns(&["a"]), "one").await), &false, "delete at its end");
     bench.put(put("two")).await;
     let item = bench.get(&["a"], "two").await;
-    bench.same(&item.map(|item| item.created_at), &Some(START + 10_000), "the time of making of a name used again");
+    bench.same(
+        &item.map(|item| item.created_at),
+        &Some(START + 10_000),
+        "the time of making of a name used again",
+    );
 }
 
 /// A search finds items of its namespace and those below, by whole segments; the empty one finds all.
@@ -149,7 +153,8 @@ pub async fn an_item_ends_with_its_time(make: &impl Factory) {
 /// When the store does not keep it.
 pub async fn a_search_stays_below_its_namespace(make: &impl Factory) {
     let bench = Bench::new("a search stays below its namespace", make, false).await;
-    for path in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["ab"], &["a!"], &["가"], &["가", "b"], &["b"]] {
+    for path in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["ab"], &["a!"], &["가"], &["가", "b"], &["b"]]
+    {
         bench.put(Put::new(ns(path), "k", json!(path.join("/")))).await;
     }
     for (path, expected) in [
@@ -174,7 +179,9 @@ pub async fn a_search_is_paged_in_the_order_of_names(make: &impl Factory) {
     let bench = Bench::new("a search is paged in the order of names", make, false).await;
     for number in 0..25 {
         let number = number * 7 % 25;
-        bench.put(Put::new(ns(&["a"]), format!("{number:02}"), json!({"n": number, "even": number % 2 == 0}))).await;
+        bench
+            .put(Put::new(ns(&["a"]), format!("{number:02}"), json!({"n": number, "even": number % 2 == 0})))
+            .await;
     }
     let even = Filter::new("even", Test::Eq(json!(true)));
     for (filter, step) in [(None, 1), (Some(even), 2)] {
@@ -256,7 +263,8 @@ pub async fn every_filter_means_what_it_says(make: &impl Factory) {
 /// When the store does not keep it.
 pub async fn the_nearest_meaning_comes_first(make: &impl Factory) {
     let bench = Bench::new("the nearest meaning comes first", make, true).await;
-    let texts = [("lip", "aaaa"), ("cushion", "aaab"), ("serum", "aabb"), ("mask", "abbb"), ("cream", "bbbb")];
+    let texts =
+        [("lip", "aaaa"), ("cushion", "aaab"), ("serum", "aabb"), ("mask", "abbb"), ("cream", "bbbb")];
     for (key, text) in texts {
         bench.put(Put::new(ns(&["a"]), key, json!({"deep": [text], "n": text.len()}))).await;
     }
@@ -276,7 +284,8 @@ pub async fn the_nearest_meaning_comes_first(make: &impl Factory) {
     bench.same(&keys(near("b").filter(four).limit(3)).await.as_str(), &"cream mask serum", "filtered");
     let scores: Vec<f32> = bench.found(&near("a")).await.iter().filter_map(|found| found.score).collect();
     let cosines = [1.0, 3.0 / 10_f32.sqrt(), 0.5_f32.sqrt(), 1.0 / 10_f32.sqrt(), 1.0 / 10_f32.sqrt(), 0.0];
-    let close = scores.len() == 6 && scores.iter().zip(cosines).all(|(score, cosine)| (score - cosine).abs() < 1e-5);
+    let close =
+        scores.len() == 6 && scores.iter().zip(cosines).all(|(score, cosine)| (score - cosine).abs() < 1e-5);
     bench.holds(close, &format!("scores: found {scores:?}, expected {cosines:?}"));
     bench.put(Put::new(ns(&["a"]), "lip", json!("bbbb"))).await;
     bench.same(&keys(near("a").limit(1)).await.as_str(), &"cushion", "near a when the nearest was replaced");
@@ -309,7 +318,10 @@ pub async fn what_breaks_a_bound_is_refused(make: &impl Factory) {
     let all = Search::new(ns(&[]));
     let before = bench.found(&all).await;
     bench.same(&before.len(), &1, "an item that fills every bound");
-    bench.holds(path(DEPTH + 1, 1).is_err() && path(1, SEGMENT_BYTES + 1).is_err(), "a namespace that is too large");
+    bench.holds(
+        path(DEPTH + 1, 1).is_err() && path(1, SEGMENT_BYTES + 1).is_err(),
+        "a namespace that is too large",
+    );
     for segment in ["", "a\u{0}b", "a\nb", "\u{7f}"] {
         bench.holds(Namespace::new([segment]).is_err(), &format!("the segment {segment:?}"));
     }
@@ -331,7 +343,10 @@ pub async fn what_breaks_a_bound_is_refused(make: &impl Factory) {
         let answer = bench.store.search(search).await;
         bench.holds(matches!(answer, Err(MemoryError::TooLarge { .. })), "a search that is too large");
     }
-    bench.holds(bench.store.get(&widest, &"k".repeat(KEY_BYTES + 1)).await.is_err(), "get with a key too long");
+    bench.holds(
+        bench.store.get(&widest, &"k".repeat(KEY_BYTES + 1)).await.is_err(),
+        "get with a key too long",
+    );
     bench.holds(bench.store.delete(&ns(&[]), "k").await.is_err(), "delete without a namespace");
     bench.same(&bench.found(&all).await, &before, "what is there afterwards");
 }

@@ -45,7 +45,8 @@ impl Filter {
     /// Whether `value` meets the condition.
     #[must_use]
     pub fn matches(&self, value: &Value) -> bool {
-        let field = if self.field.starts_with('/') { value.pointer(&self.field) } else { value.get(&self.field) };
+        let field =
+            if self.field.starts_with('/') { value.pointer(&self.field) } else { value.get(&self.field) };
         match &self.test {
             Test::Eq(wanted) => field.is_some_and(|field| same(field, wanted)),
             Test::Ne(unwanted) => !field.is_some_and(|field| same(field, unwanted)),

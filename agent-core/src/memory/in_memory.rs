@@ -101,7 +101,10 @@ impl Items {
             return Vec::new();
         }
         let start = Bound::Included((search.namespace.encoded(), String::new()));
-        let end = search.namespace.encoded_end().map_or(Bound::Unbounded, |end| Bound::Excluded((end, String::new())));
+        let end = search
+            .namespace
+            .encoded_end()
+            .map_or(Bound::Unbounded, |end| Bound::Excluded((end, String::new())));
         for kept in self.by_name.range((start, end)).map(|(_, kept)| kept) {
             if ended(&kept.item, now) {
                 continue;

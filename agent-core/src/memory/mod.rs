@@ -17,6 +17,6 @@ pub use in_memory::InMemory;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteMemory;
 pub use store::{
-    DEPTH, Embedder, FILTERS, Found, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET, Put,
-    SEGMENT_BYTES, Search, VALUE_BYTES,
+    DEPTH, Embedder, FILTERS, Found, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
+    Put, SEGMENT_BYTES, Search, VALUE_BYTES,
 };

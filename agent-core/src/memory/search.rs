@@ -1,10 +1,6 @@
 //! Choosing what a search gives, the same for every store: filters, nearness, offset and limit.
 
-use std::{
-    cmp::Ordering,
-    collections::BinaryHeap,
-    ops::ControlFlow,
-};
+use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow};
 
 use super::{
     filter::Filter,
@@ -119,7 +115,8 @@ pub(super) async fn embed(embedder: &dyn Embedder, text: String) -> Result<Vec<f
         Some(vector) if count == 1 && vector.len() == wanted => vector,
         other => {
             let length = other.map_or(0, |vector| vector.len());
-            let reason = format!("it gave {count} vectors of {length} numbers for one text, not 1 of {wanted}");
+            let reason =
+                format!("it gave {count} vectors of {length} numbers for one text, not 1 of {wanted}");
             return Err(MemoryError::Embedder { reason });
         }
     };
@@ -133,4 +130,3 @@ pub(super) async fn embed(embedder: &dyn Embedder, text: String) -> Result<Vec<f
     }
     Ok(vector)
 }
-

@@ -120,7 +120,8 @@ fn get(db: &Connection, namespace: &[u8], key: &str, now: i64) -> Result<Option<
 
 fn delete(db: &Connection, namespace: &[u8], key: &str, now: i64) -> Result<bool, Fault> {
     let seen = get(db, namespace, key, now)?.is_some();
-    db.prepare_cached("DELETE FROM memory WHERE namespace = ?1 AND key = ?2")?.execute(params![namespace, key])?;
+    db.prepare_cached("DELETE FROM memory WHERE namespace = ?1 AND key = ?2")?
+        .execute(params![namespace, key])?;
     Ok(seen)
 }
 

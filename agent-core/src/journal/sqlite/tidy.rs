@@ -67,7 +67,8 @@ pub(super) fn set_timeout(db: &Connection, time: Duration) {
 }
 
 fn checkpoint(db: &Connection, pragma: &str) -> bool {
-    let busy = db.prepare_cached(pragma).and_then(|mut pragma| pragma.query_row([], |row| row.get::<_, i64>(0)));
+    let busy =
+        db.prepare_cached(pragma).and_then(|mut pragma| pragma.query_row([], |row| row.get::<_, i64>(0)));
     busy.map(|busy| busy == 0).unwrap_or_else(|error| {
         tracing::debug!(%error, "the log of the SQLite store stays for now");
         false

@@ -252,3 +252,56 @@ fn transaction(
     }
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    /// Three jobs in one transaction of a database that has no room for the second.
+    #[tokio::test]
+    async fn one_that_fails_spoils_nothing_for_its_neighbours() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("PRAGMA max_page_count = 20; CREATE TABLE t (size INTEGER, body BLOB)").unwrap();
+        let writer = Arc::new(Writer::new(db, Duration::ZERO));
+        let insert = |size: i64| {
+            writer.queue.ask(Cost::default(), move |db| {
+                Ok(db.execute("INSERT INTO t VALUES (?1, zeroblob(?1))", [size])?)
+            })
+        };
+        let mut asked = std::pin::pin!(futures::future::join3(insert(10), insert(1_000_000), insert(30)));
+        let all_queued = futures::FutureExt::now_or_never(asked.as_mut()).is_none();
+        assert!(all_queued);
+
+        let thread = thread::spawn({
+            let writer = Arc::clone(&writer);
+            move || writer.run()
+        });
+        let (first, second, third) = asked.await;
+        assert_eq!((first.unwrap(), third.unwrap()), (1, 1));
+        let error = second.unwrap_err();
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+
+        let kept = writer.queue.ask(Cost::default(), |db| {
+            Ok(db.query_row("SELECT sum(size) FROM t", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(kept.await.unwrap(), 40);
+        writer.queue.close();
+        thread.join().unwrap();
+        let late = writer.ask(Cost::default(), |_| Ok(())).await;
+        assert!(matches!(late, Err(StoreError::Unavailable { .. })), "{late:?}");
+    }
+
+    #[test]
+    fn a_lone_quick_job_is_done_by_its_caller_in_place() {
+        let writer = Writer::new(Connection::open_in_memory().unwrap(), Duration::ZERO);
+        writer.pace.store(FAST - 1, Relaxed);
+        let quick = Cost { quick: true, ..Cost::default() };
+        let ask = || futures::FutureExt::now_or_never(writer.ask(quick, |_| Ok(thread::current().id())));
+        // Nobody runs the queue here, so an answer can only come from this thread.
+        assert_eq!(ask().unwrap().unwrap(), thread::current().id());
+        writer.crowd.store(2, Relaxed);
+        assert!(ask().is_none(), "where several come at once, the thread gathers them");
+    }
+}
