@@ -124,6 +124,7 @@ impl Namespace {
         Some(bytes)
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) fn decoded(bytes: &[u8]) -> Result<Self, MemoryError> {
         let damaged = || StoreError::Damaged { reason: "an item has an illegal namespace".to_owned() };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged())?;
