@@ -112,6 +112,8 @@ pub(crate) struct Control {
     pub(crate) idle: Notify,
     /// Tasks that asked to be told of a stop.
     pub(crate) listeners: AtomicI64,
+    /// The process ends: the run is not stopped, it goes on elsewhere.
+    handover: AtomicBool,
     /// The tasks are being put away (a stop, a park, a shutdown): dropped questions stay asked.
     putting_away: AtomicBool,
     /// Time running before this process took over, and since when it runs now.
@@ -127,6 +129,7 @@ impl Control {
             busy: AtomicI64::new(1),
             idle: Notify::new(),
             listeners: AtomicI64::new(0),
+            handover: AtomicBool::new(false),
             putting_away: AtomicBool::new(false),
             active_before: AtomicU64::new(active_ms),
             active_since: Mutex::new(Some(Instant::now())),
@@ -138,6 +141,24 @@ impl Control {
         if change != 0 && self.busy.fetch_add(change, Ordering::AcqRel) + change == 0 {
             self.idle.notify_one();
         }
+    }
+
+    /// Ends the run at its next superstep, to be taken up by the next process.
+    pub(crate) fn drain_for_restart(&self) {
+        self.handover.store(true, Ordering::Release);
+        self.drain.store(true, Ordering::Release);
+        // A paused run has nobody to see the flag.
+        self.idle.notify_one();
+    }
+
+    /// Ends the run where it is, to be taken up by the next process.
+    pub(crate) fn stop_for_restart(&self) {
+        self.handover.store(true, Ordering::Release);
+        self.stop.cancel();
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handover.load(Ordering::Acquire)
     }
 
     pub(crate) fn put_away(&self) {

@@ -371,3 +371,22 @@ fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskEnd<S>]) -> Result<()
         superstep: frame.plan.superstep,
     })
 }
+
+/// The plan after `node` is taken to have just run: its pending activation is gone, what follows it is due.
+pub(crate) fn reroute<S: State>(
+    graph: &Graph<S>,
+    state: &S,
+    mut plan: Plan,
+    node: NodeIx,
+) -> Result<Plan, RunError> {
+    plan.drop_due(node);
+    plan.reopen();
+    let mut chosen = Vec::new();
+    graph.0.branch(node, state, &mut chosen)?;
+    plan.fire(node);
+    take(&mut plan, chosen);
+    match plan.settle() {
+        Step::Superstep | Step::Done => Ok(plan),
+        Step::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
+    }
+}

@@ -15,7 +15,6 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation, superstep::Slot};
 use crate::{
-    error::code_of,
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
     ids::TaskId,
@@ -249,12 +248,9 @@ fn from_parts<S: State>(
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
     match from_parts(finished.update.as_ref(), &finished.goto, &finished.sends) {
-        Ok(outcome) => TaskEnd::Finished {
-            outcome,
-            raw: finished.update,
-            cached: finished.cached,
-            journalled: true,
-        },
+        Ok(outcome) => {
+            TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
+        }
         Err(error) => TaskEnd::Failed(RunError::StoredState {
             reason: format!("the update of task {} is no update any more: {error}", finished.task),
         }),

@@ -36,7 +36,7 @@ pub(crate) struct Feed {
 
 /// The ring and who waits for it.
 #[derive(Default)]
-pub(crate) struct Live {
+struct Live {
     ring: VecDeque<Arc<Event>>,
     /// Position of the ring's first event, counted from the feed's beginning.
     first: u64,

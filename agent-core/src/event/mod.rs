@@ -3,7 +3,7 @@
 mod feed;
 pub mod payload;
 
-pub(crate) use feed::{Feed, Live};
+pub(crate) use feed::Feed;
 pub use feed::{Subscription, SubscriptionError};
 
 use std::sync::Arc;

@@ -206,10 +206,20 @@ impl Board {
         true
     }
 
+    /// The task that asks.
+    pub(crate) fn task_of(&self, id: &QuestionId) -> Option<Arc<TaskId>> {
+        self.0.lock().asked.get(id).map(|asked| Arc::clone(&asked.open.task))
+    }
+
     /// The questions that are open.
     pub(crate) fn open(&self) -> Vec<OpenQuestion> {
         let inner = self.0.lock();
         inner.asked.values().filter(|asked| asked.taken.is_none()).map(|asked| asked.open.clone()).collect()
+    }
+
+    /// Who answered what, for a snapshot.
+    pub(crate) fn answered(&self) -> Vec<(QuestionId, String)> {
+        self.0.lock().answered.clone()
     }
 
     pub(crate) fn any_open(&self) -> bool {

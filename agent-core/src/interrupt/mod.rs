@@ -4,6 +4,7 @@ mod answer;
 mod board;
 
 pub use answer::{AnswerError, Answers};
+pub(crate) use answer::check_question;
 pub(crate) use board::{Board, Waiting};
 
 use std::{sync::Arc, time::Duration};

@@ -149,7 +149,10 @@ impl Image {
                 };
                 frame.commit(plan(&committed.plan));
             }
-            Fact::TaskFinished(finished) => self.task(&Arc::clone(&finished.task)).finished = Some(finished),
+            Fact::TaskFinished(finished) => {
+                let task = Arc::clone(&finished.task);
+                self.task(&task).finished = Some(finished);
+            }
             Fact::TaskFailed(failure) => {
                 let task = self.task(&Arc::clone(&failure.task));
                 task.failed = failure.attempt;
@@ -218,6 +221,10 @@ impl Image {
                 self.root.forget_tasks_that_are_not_due();
                 let due: Vec<u64> = self.root.tasks.keys().copied().collect();
                 self.open.retain(|open| due.contains(&open.task.outermost().number()));
+                // Whatever it was, it goes on when it is resumed, or answered.
+                if self.status != RunStatus::Paused || self.open.is_empty() {
+                    self.status = RunStatus::Stopped;
+                }
             }
             Fact::SessionForked(_) => {}
         }
@@ -225,6 +232,32 @@ impl Image {
 
     fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
         self.root.task(task)
+    }
+
+    /// Everything but the state and what tasks recorded.
+    pub(crate) fn outline(&self) -> Self {
+        Self {
+            last: self.last,
+            run: self.run,
+            status: self.status,
+            graph: Arc::clone(&self.graph),
+            hash: Arc::clone(&self.hash),
+            root: FrameImage {
+                plan: self.root.plan.clone(),
+                version: self.root.version,
+                ..FrameImage::default()
+            },
+            open: self.open.clone(),
+            answered: self.answered.clone(),
+            todos: self.todos.clone(),
+            used: self.used,
+            limits: self.limits,
+            accepted: self.accepted,
+            accepted_at: self.accepted_at,
+            active_ms: self.active_ms,
+            failure: self.failure.clone(),
+            requests: self.requests.clone(),
+        }
     }
 }
 

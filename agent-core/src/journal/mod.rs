@@ -2,10 +2,13 @@
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+pub(crate) mod entry;
+pub(crate) mod image;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod store;
+pub(crate) mod writer;
 
 pub use memory::InMemory;
 #[cfg(feature = "sqlite")]

@@ -46,7 +46,14 @@ pub(crate) async fn conduct<S: State>(
     begun: Begun,
 ) {
     let env = Arc::clone(&live.env);
-    let end = follow(&shared, &slot, &live, &mut frame).await;
+    let mut end = follow(&shared, &slot, &live, &mut frame).await;
+    if env.control.is_handed_over()
+        && matches!(end, End::Stopped | End::Drive(Ok(FrameEnd::Interrupted)))
+        && env.writer.keeps()
+    {
+        // Not stopped: the next process finds it running, or paused, and takes it up.
+        end = End::PutAway;
+    }
     // From here on nobody is asked anything: dropped questions stay asked.
     env.control.put_away();
     env.group.stop();

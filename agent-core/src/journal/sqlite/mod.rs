@@ -1,14 +1,16 @@
 //! Keeps journals in one SQLite file: the embedded store.
 //!
-//! One thread owns the writing connection. It takes all appends that wait into one transaction, so that many
-//! sessions share the cost of making data durable, and answers each by itself. A few threads with connections
-//! of their own read; they never stand in the writer's way.
+//! One connection writes. Its thread takes all appends that wait into one transaction, so that many sessions
+//! share the cost of making data durable, and answers each by itself; when nobody waits and the disk is fast,
+//! the caller commits in place. A few threads with connections of their own read; they never stand in the
+//! writer's way.
 
-mod fault;
+pub(crate) mod fault;
 mod owner;
-mod queue;
+pub(crate) mod queue;
 mod read;
 mod schema;
+mod tidy;
 mod write;
 mod writer;
 
@@ -26,7 +28,8 @@ use rusqlite::Connection;
 use self::{
     fault::{Fault, unavailable},
     owner::Owners,
-    queue::Queue,
+    queue::{Cost, Queue},
+    writer::Writer,
 };
 use super::store::{Append, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary};
 use crate::{
@@ -69,9 +72,9 @@ pub enum Synchronous {
 }
 
 struct Inner {
-    writes: Arc<Queue>,
-    /// The same as `writes` when the database is in memory, where there is only one connection.
-    reads: Arc<Queue>,
+    writer: Arc<Writer>,
+    /// `None` when the database is in memory, where there is only one connection.
+    reads: Option<Arc<Queue>>,
     threads: Vec<JoinHandle<()>>,
     owners: Arc<Owners>,
     clock: Arc<dyn Clock>,
@@ -183,6 +186,30 @@ impl Sqlite {
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()
     }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// Work on the writing connection, in a transaction with its neighbours.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        cost: Cost,
+        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writer.ask(cost, work).await
+    }
+
+    /// Work on a connection that only reads.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.inner.reads {
+            Some(reads) => reads.ask(Cost::default(), work).await,
+            None => self.write(cost(0), work).await,
+        }
+    }
 }
 
 impl Inner {
@@ -192,16 +219,17 @@ impl Inner {
         path: Option<PathBuf>,
         options: SqliteOptions,
     ) -> Result<Self, StoreError> {
-        let writes = Queue::new();
-        let reads = if readers.is_empty() { Arc::clone(&writes) } else { Queue::new() };
+        let writer = Arc::new(Writer::new(db, options.busy_timeout));
+        let reads = (!readers.is_empty()).then(|| Arc::new(Queue::new()));
         let owners = Arc::new(Owners::new(path.as_deref()));
         // From here on, an early return drops `inner`, which stops the threads that run by then.
-        let mut inner = Self { writes, reads, threads: Vec::new(), owners, clock: options.clock, path };
-        let queue = Arc::clone(&inner.writes);
-        inner.spawn("sqlite-write", move || writer::run(db, &queue, options.busy_timeout))?;
+        let mut inner = Self { writer, reads, threads: Vec::new(), owners, clock: options.clock, path };
+        let writer = Arc::clone(&inner.writer);
+        inner.spawn("sqlite-write", move || writer.run())?;
         for reader in readers {
-            let queue = Arc::clone(&inner.reads);
-            inner.spawn("sqlite-read", move || writer::run_reader(&reader, &queue))?;
+            if let Some(queue) = inner.reads.clone() {
+                inner.spawn("sqlite-read", move || writer::run_reader(&reader, &queue))?;
+            }
         }
         Ok(inner)
     }
@@ -211,34 +239,14 @@ impl Inner {
         self.threads.push(thread.map_err(|error| unavailable(&format!("no thread for it: {error}")))?);
         Ok(())
     }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.writes.ask(false, work).await
-    }
-
-    /// For work that leaves free pages behind.
-    async fn free<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.writes.ask(true, work).await
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.reads.ask(false, work).await
-    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.reads.close();
-        self.writes.close();
+        if let Some(reads) = &self.reads {
+            reads.close();
+        }
+        self.writer.queue.close();
         // The readers first, as they were started last: the writer's checkpoint wants the file for itself.
         for thread in self.threads.drain(..).rev() {
             if thread.join().is_err() {
@@ -248,9 +256,21 @@ impl Drop for Inner {
     }
 }
 
+/// Of work that removes.
+pub(crate) const FREES: Cost = Cost { bytes: 0, frees: true, quick: false };
+
+/// Of work that may take long.
+const LONG: Cost = Cost { bytes: 0, frees: false, quick: false };
+
+/// Of short work that writes about so many bytes.
+pub(crate) const fn cost(bytes: usize) -> Cost {
+    Cost { bytes, frees: false, quick: true }
+}
+
 impl JournalStore for Sqlite {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.inner.write(move |db| write::append(db, &append)))
+        let cost = cost(append.records.iter().map(|record| record.body.len()).sum());
+        Box::pin(self.write(cost, move |db| write::append(db, &append)))
     }
 
     fn read(
@@ -261,12 +281,12 @@ impl JournalStore for Sqlite {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.read(move |db| read::read(db, &session, after, upto, limit)))
+        Box::pin(self.read(move |db| read::read(db, &session, after, upto, limit)))
     }
 
     fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.read(move |db| read::head(db, &session)))
+        Box::pin(self.read(move |db| read::head(db, &session)))
     }
 
     fn acquire(
@@ -278,18 +298,18 @@ impl JournalStore for Sqlite {
         let (session, owner) = (session.clone(), owner.clone());
         let (owners, clock) = (Arc::clone(&self.inner.owners), Arc::clone(&self.inner.clock));
         Box::pin(
-            self.inner.write(move |db| write::acquire(db, &owners, &session, &owner, clock.now_ms(), ttl)),
+            self.write(LONG, move |db| write::acquire(db, &owners, &session, &owner, clock.now_ms(), ttl)),
         )
     }
 
     fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
         let (owner, clock) = (owner.clone(), Arc::clone(&self.inner.clock));
-        Box::pin(self.inner.write(move |db| write::renew(db, &owner, clock.now_ms(), ttl)))
+        Box::pin(self.write(LONG, move |db| write::renew(db, &owner, clock.now_ms(), ttl)))
     }
 
     fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
         let (session, lease) = (session.clone(), lease.clone());
-        Box::pin(self.inner.write(move |db| write::release(db, &session, &lease)))
+        Box::pin(self.write(cost(0), move |db| write::release(db, &session, &lease)))
     }
 
     fn put_snapshot(
@@ -298,7 +318,8 @@ impl JournalStore for Sqlite {
         snapshot: StoredSnapshot,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.write(move |db| write::put_snapshot(db, &session, &snapshot)))
+        let cost = cost(snapshot.body.len());
+        Box::pin(self.write(cost, move |db| write::put_snapshot(db, &session, &snapshot)))
     }
 
     fn snapshot(
@@ -307,12 +328,12 @@ impl JournalStore for Sqlite {
         upto: Seq,
     ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.read(move |db| read::snapshot(db, &session, upto)))
+        Box::pin(self.read(move |db| read::snapshot(db, &session, upto)))
     }
 
     fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.free(move |db| write::trim(db, &session, before)))
+        Box::pin(self.write(FREES, move |db| write::trim(db, &session, before)))
     }
 
     fn copy(
@@ -323,7 +344,7 @@ impl JournalStore for Sqlite {
         summary: Summary,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let (source, target) = (source.clone(), target.clone());
-        Box::pin(self.inner.write(move |db| write::copy(db, &source, &target, upto, &summary)))
+        Box::pin(self.write(LONG, move |db| write::copy(db, &source, &target, upto, &summary)))
     }
 
     fn list(
@@ -333,12 +354,12 @@ impl JournalStore for Sqlite {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
         let (after, statuses) = (after.cloned(), statuses.to_vec());
-        Box::pin(self.inner.read(move |db| read::list(db, after.as_ref(), &statuses, limit)))
+        Box::pin(self.read(move |db| read::list(db, after.as_ref(), &statuses, limit)))
     }
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
         let session = session.clone();
-        Box::pin(self.inner.free(move |db| write::delete(db, &session)))
+        Box::pin(self.write(FREES, move |db| write::delete(db, &session)))
     }
 
     fn durable(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The bounded queue between async callers and the threads that own a connection.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -20,8 +20,18 @@ pub(super) trait Job: Send {
     /// Tells the caller how it went: what `run` found, or why that could not be kept.
     fn answer(self: Box<Self>, failure: Option<StoreError>);
 
+    fn cost(&self) -> Cost;
+}
+
+/// What a piece of work leaves behind.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// Bytes it writes, about.
+    pub(crate) bytes: usize,
     /// Whether it leaves free pages that can be given back.
-    fn frees(&self) -> bool;
+    pub(crate) frees: bool,
+    /// Whether it takes microseconds, so that a caller may do it in place.
+    pub(crate) quick: bool,
 }
 
 /// Jobs in the order they came.
@@ -34,33 +44,35 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Box<dyn Job>>,
+    /// Somebody wants the thread to look up, without a job.
+    nudged: bool,
     closed: bool,
 }
 
-/// What [`Queue::take`] came back for.
+/// Why [`Queue::wait`] came back.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Woken {
     /// There are jobs.
     Jobs,
-    /// Nothing came for the time given.
+    /// No job came for the time given, or somebody nudged.
     Idle,
     /// The queue is closed and empty.
     Closed,
 }
 
 impl Queue {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { jobs: Mutex::default(), ready: Condvar::new(), room: Semaphore::new(ROOM) })
+    pub(super) fn new() -> Self {
+        Self { jobs: Mutex::default(), ready: Condvar::new(), room: Semaphore::new(ROOM) }
     }
 
     /// Queues work and waits for its answer.
-    pub(super) async fn ask<T, F>(&self, frees: bool, work: F) -> Result<T, StoreError>
+    pub(super) async fn ask<T, F>(&self, cost: Cost, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { work, outcome: None, reply, frees };
+        let task = Task { work, outcome: None, reply, cost };
         let permit = self.room.acquire().await.map_err(|_| closed())?;
         // The thread that takes the job gives the permit back.
         permit.forget();
@@ -75,33 +87,48 @@ impl Queue {
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Moves up to `most` jobs into `batch`, waiting for the first one at most `patience` (`None`: for ever).
-    pub(super) fn take(
-        &self,
-        batch: &mut Vec<Box<dyn Job>>,
-        most: usize,
-        patience: Option<Duration>,
-    ) -> Taken {
+    /// Waits for a job, at most `patience` (`None`: for ever).
+    pub(super) fn wait(&self, patience: Option<Duration>) -> Woken {
         let mut waiting = self.jobs.lock();
-        while waiting.jobs.is_empty() {
+        loop {
+            if !waiting.jobs.is_empty() {
+                return Woken::Jobs;
+            }
             if waiting.closed {
-                return Taken::Closed;
+                return Woken::Closed;
+            }
+            if std::mem::take(&mut waiting.nudged) {
+                return Woken::Idle;
             }
             match patience {
                 None => self.ready.wait(&mut waiting),
                 Some(time) => {
                     let late = self.ready.wait_for(&mut waiting, time).timed_out();
-                    if late && waiting.jobs.is_empty() && !waiting.closed {
-                        return Taken::Idle;
-                    }
+                    waiting.nudged |= late;
                 }
             }
         }
+    }
+
+    /// Moves up to `most` jobs into `batch`.
+    pub(super) fn take(&self, batch: &mut Vec<Box<dyn Job>>, most: usize) {
+        let mut waiting = self.jobs.lock();
         let count = waiting.jobs.len().min(most);
         batch.extend(waiting.jobs.drain(..count));
         drop(waiting);
         self.room.add_permits(count);
-        Taken::Jobs
+    }
+
+    /// Whether nobody waits and more may come.
+    pub(super) fn is_free(&self) -> bool {
+        let waiting = self.jobs.lock();
+        waiting.jobs.is_empty() && !waiting.closed
+    }
+
+    /// Wakes the thread without a job.
+    pub(super) fn nudge(&self) {
+        self.jobs.lock().nudged = true;
+        self.ready.notify_one();
     }
 
     /// Takes no more jobs; what waits is still done.
@@ -127,7 +154,7 @@ struct Task<T, F> {
     work: F,
     outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
-    frees: bool,
+    cost: Cost,
 }
 
 impl<T, F> Job for Task<T, F>
@@ -154,7 +181,7 @@ where
         drop(self.reply.send(answer));
     }
 
-    fn frees(&self) -> bool {
-        self.frees
+    fn cost(&self) -> Cost {
+        self.cost
     }
 }

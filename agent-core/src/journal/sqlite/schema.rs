@@ -4,7 +4,10 @@ use std::{path::Path, thread, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{SqliteOptions, Synchronous, fault::Fault};
+use super::{
+    SqliteOptions, Synchronous,
+    fault::{Fault, is_busy},
+};
 use crate::journal::store::StoreError;
 
 /// Format of the tables. A file with a higher one was written by a newer program.
@@ -40,6 +43,18 @@ const TABLES: &str = "
     CREATE TABLE snapshot (key INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO counter VALUES ('epoch_floor', 0);
+    CREATE TABLE memory (
+        id INTEGER PRIMARY KEY,
+        namespace BLOB NOT NULL,
+        key TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        expires INTEGER,
+        value TEXT NOT NULL,
+        vector BLOB,
+        UNIQUE (namespace, key)
+    );
+    CREATE INDEX memory_expires ON memory (expires) WHERE expires IS NOT NULL;
 ";
 
 /// The connection that writes; makes or checks the tables.
@@ -54,9 +69,9 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     write_ahead(&db, options.busy_timeout)?;
     common(&db, options)?;
     db.pragma_update(None, "synchronous", options.synchronous.pragma())?;
-    // The writer checkpoints when it is idle; this one is for times without a pause.
-    db.pragma_update(None, "wal_autocheckpoint", 1000)?;
-    db.pragma_update(None, "journal_size_limit", 1024 * 1024)?;
+    // The writer's thread checkpoints, outside of commits; this is for when it cannot.
+    db.pragma_update(None, "wal_autocheckpoint", 20_000)?;
+    db.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
     create(&mut db)?;
     Ok(db)
 }
@@ -111,11 +126,6 @@ fn write_ahead(db: &Connection, patience: Duration) -> Result<(), rusqlite::Erro
             other => return other,
         }
     }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
-    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 fn create(db: &mut Connection) -> Result<(), Fault> {
