@@ -9,7 +9,7 @@ use super::{
     slot::{LiveRun, Resting, Settled, Slot},
 };
 use crate::{
-    engine::{Frame, FrameEnd, RunError, drive, plan::Plan, raw_plan},
+    engine::{Frame, FrameEnd, RunEnv, RunError, drive, plan::Plan, raw_plan},
     graph::Graph,
     ids::Seq,
     journal::{
@@ -54,8 +54,6 @@ pub(crate) async fn conduct<S: State>(
         // Not stopped: the next process finds it running, or paused, and takes it up.
         end = End::PutAway;
     }
-    // From here on nobody is asked anything: dropped questions stay asked.
-    env.control.put_away();
     env.group.stop();
     if tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
         tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
@@ -101,6 +99,8 @@ async fn follow<S: State>(
 ) -> End {
     let env = &live.env;
     let mut driving = pin!(drive(frame));
+    // Dropped before the driving is: from then on, questions whose tasks go away stay asked.
+    let _put_away = PutAway(env);
     let mut stop = pin!(env.control.stop.cancelled());
     let mut parked: Option<Instant> = None;
     loop {
@@ -116,7 +116,6 @@ async fn follow<S: State>(
                         () = sleep(shared.options.grace) => {}
                     }
                 }
-                env.control.put_away();
                 return End::Stopped;
             }
             () = env.control.idle.notified() => {
@@ -135,19 +134,26 @@ async fn follow<S: State>(
                     Err(error) => return End::Drive(Err(error)),
                 }
                 if parked.is_some() && env.writer.keeps() && shared.parked() > shared.options.parked {
-                    env.control.put_away();
                     return End::PutAway;
                 }
             }
             () = sleep_until(park), if parked.is_some() && env.writer.keeps() => {
                 // An answer may have come in the same moment.
                 if live.status() == RunStatus::Paused && env.control.is_idle() {
-                    env.control.put_away();
                     return End::PutAway;
                 }
                 parked = None;
             }
         }
+    }
+}
+
+/// Tells dropped questions that it is the run that goes away, and not a node that lost interest.
+struct PutAway<'a>(&'a RunEnv);
+
+impl Drop for PutAway<'_> {
+    fn drop(&mut self) {
+        self.0.control.put_away();
     }
 }
 
