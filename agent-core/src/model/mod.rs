@@ -5,7 +5,11 @@
 
 mod delta;
 mod error;
+#[cfg(feature = "openai")]
+pub mod http;
 mod message;
+#[cfg(feature = "openai")]
+pub mod openai;
 mod request;
 pub mod testing;
 mod usage;
