@@ -1,5 +1,8 @@
 //! Promises of `agent_core::model`, kept against scripts and a real HTTP server on the loop-back address.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as a test does")]
 
+mod around;
 mod data;
 mod openai;
 mod server;
+mod text_calls;
