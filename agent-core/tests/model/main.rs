@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as a test does")]
 
 mod around;
+mod cassette;
 mod data;
 mod openai;
 mod server;

@@ -146,7 +146,8 @@ async fn parallel_tool_calls_are_put_together_from_interleaved_deltas() {
 /// `(what the server does, its events, the calls expected)`
 #[tokio::test]
 async fn servers_that_bend_the_protocol_are_understood() {
-    let cases: [(&str, &[&str], &[(&str, &str)]); 7] = [
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+    let cases: [Case; 7] = [
         (
             "no index, no id, arguments in pieces",
             &[

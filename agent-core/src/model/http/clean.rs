@@ -4,6 +4,7 @@
 //! nothing reaches it that it could not parse, and what was wrong is kept here, typed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -17,6 +18,9 @@ use crate::model::error::{ModelError, ModelFault};
 const EVENT_BYTES: usize = 4 * 1024 * 1024;
 /// Upper bound of a whole answer.
 const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+
+/// How long the end of the connection may take after the end of the answer.
+const AFTER_DONE: Duration = Duration::from_millis(100);
 
 /// How the answer went, told by the cleaner to the reader at the other end of the library.
 #[derive(Debug, Default)]
@@ -67,7 +71,13 @@ where
             return None;
         }
         loop {
-            let step = match reader.chunks.next().await {
+            // After `[DONE]` only the end of the connection is awaited, so that it can be used again; and not for long.
+            let chunk = if reader.lines.done {
+                tokio::time::timeout(AFTER_DONE, reader.chunks.next()).await.unwrap_or(None)
+            } else {
+                reader.chunks.next().await
+            };
+            let step = match chunk {
                 Some(Ok(chunk)) => {
                     reader.total += chunk.len();
                     if reader.total > ANSWER_BYTES {
