@@ -12,6 +12,8 @@ mod fallback;
 #[cfg(feature = "openai")]
 pub mod http;
 mod message;
+#[cfg(feature = "native")]
+pub mod native;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod request;

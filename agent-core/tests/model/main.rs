@@ -4,6 +4,8 @@
 mod around;
 mod cassette;
 mod data;
+#[cfg(feature = "native")]
+mod native;
 mod openai;
 mod server;
 mod text_calls;

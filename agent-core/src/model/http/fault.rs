@@ -36,6 +36,12 @@ pub(crate) async fn refused(response: reqwest::Response) -> ModelError {
     read_fault(status, retry_after(&headers), &body)
 }
 
+/// The same, for an answer that was read by someone else.
+#[cfg(feature = "native")]
+pub(crate) fn of(status: u16, headers: &HeaderMap, body: &str) -> ModelError {
+    read_fault(status, retry_after(headers), &serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
 /// An error object that came inside an answer that had begun well.
 pub(crate) fn inside(body: &Value) -> ModelError {
     let said = Said::read(body);
