@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::http::{HttpOptions, client_builder, fault, transport_error};
+use super::message::new_id;
 use super::{
     Abilities, ChatModel, Content, Delta, FinishReason, Message, ModelError, ModelFault, ModelRequest,
     ModelStream, Part, ResponseFormat, Role, ToolChoice, Usage, Waited,
@@ -123,7 +124,7 @@ impl NativeBuilder {
     /// # Errors
     ///
     /// [`ModelFault::Auth`] when there is no key; what
-    /// [`client_builder`](super::http::client_builder) refuses.
+    /// [`client_builder`] refuses.
     pub fn build(mut self) -> Result<Native, ModelError> {
         let variable =
             if self.0.kind == AdapterKind::Anthropic { "ANTHROPIC_API_KEY" } else { "GEMINI_API_KEY" };
@@ -241,13 +242,21 @@ fn conversation(request: &ModelRequest) -> ChatRequest {
             .with_schema(tool.parameters.clone())
             .with_strict(tool.strict)
     });
-    let mut conversation = ChatRequest::new(request.messages.iter().map(|message| said(message)).collect());
+    // Gemini matches results by the tool's name.
+    let names: HashMap<&str, &str> = request
+        .messages
+        .iter()
+        .flat_map(|message| &message.tool_calls)
+        .map(|call| (call.id.as_str(), call.name.as_str()))
+        .collect();
+    let mut conversation =
+        ChatRequest::new(request.messages.iter().map(|message| said(message, &names)).collect());
     conversation.system = request.system.as_deref().map(str::to_owned);
     conversation.tools = (!request.tools.is_empty()).then(|| tools.collect());
     conversation
 }
 
-fn said(message: &Message) -> ChatMessage {
+fn said(message: &Message, names: &HashMap<&str, &str>) -> ChatMessage {
     let mut parts = Vec::new();
     for thought in &message.reasoning {
         // One with an id was sealed by another endpoint.
@@ -261,10 +270,10 @@ fn said(message: &Message) -> ChatMessage {
         Role::User => ChatRole::User,
         Role::Assistant => ChatRole::Assistant,
         Role::Tool => {
-            let mut result =
-                ToolResponse::new(message.tool_call_id.as_deref().unwrap_or_default(), message.text());
-            if let Some(name) = &message.name {
-                result = result.with_fn_name(name.as_str());
+            let id = message.tool_call_id.as_deref().unwrap_or_default();
+            let mut result = ToolResponse::new(id, message.text());
+            if let Some(name) = message.name.as_deref().or_else(|| names.get(id).copied()) {
+                result = result.with_fn_name(name);
             }
             return ChatMessage::new(ChatRole::Tool, MessageContent::from_tool_responses(vec![result]));
         }
@@ -382,9 +391,9 @@ impl Reading {
                 let reason = match end.captured_stop_reason {
                     Some(StopReason::MaxTokens(_)) => FinishReason::Length,
                     Some(StopReason::ContentFilter(_)) => FinishReason::Filtered,
-                    Some(StopReason::Other(reason)) => FinishReason::Other(reason.chars().take(64).collect()),
                     Some(StopReason::ToolCall(_)) => FinishReason::ToolCalls,
                     _ if !self.calls.is_empty() => FinishReason::ToolCalls,
+                    Some(StopReason::Other(reason)) => FinishReason::Other(reason.chars().take(64).collect()),
                     Some(StopReason::Completed(_) | StopReason::StopSequence(_)) => FinishReason::Stop,
                     None => {
                         self.failed = Some(ModelError::new(ModelFault::Cut));
@@ -406,11 +415,9 @@ impl Reading {
         };
         let next = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
         let (index, shown) = self.calls.entry(call.call_id.clone()).or_insert_with(|| {
-            self.ready.push_back(Delta::ToolCallStarted {
-                index: next,
-                id: call.call_id,
-                name: call.fn_name,
-            });
+            // Gemini gives no ids and the library counts within one answer; ids must be unique in a conversation.
+            let id = if call.call_id.starts_with("call#") { new_id("call_") } else { call.call_id };
+            self.ready.push_back(Delta::ToolCallStarted { index: next, id, name: call.fn_name });
             (next, 0)
         });
         if let Some(more) = arguments.get(*shown..).filter(|more| !more.is_empty()) {

@@ -113,6 +113,13 @@ async fn text_and_calls_of_gemini_come_as_deltas() {
     assert_eq!((reply.message.text().as_ref(), reply.finish), ("볼게요", FinishReason::ToolCalls));
     assert_eq!(reply.message.tool_calls[0].arguments, r#"{"city":"서울"}"#);
     assert_eq!(reply.usage.unwrap().total(), 12);
+    let id = reply.message.tool_calls[0].id.clone();
+    let again = model.complete("날씨").await.unwrap();
+    assert_ne!(again.message.tool_calls[0].id, id, "ids are unique in a conversation");
+
+    let history = [Message::user("날씨"), reply.message, Message::tool_result(id, "맑음")];
+    model.complete(ModelRequest::new(history)).await.unwrap();
+    assert_eq!(server.seen()[2].body["contents"][2]["parts"][0]["functionResponse"]["name"], "weather");
 }
 
 #[cfg(feature = "tiktoken")]
