@@ -2,4 +2,5 @@
 
 mod graph;
 mod interrupts;
+mod random;
 mod resume;
