@@ -116,8 +116,8 @@ impl Session {
         match fold(&**store, self.id(), seq).await {
             Ok(Some(image)) if image.last == seq => Ok(image),
             // Retention removed what the fold would need.
-            Ok(_) | Err(SessionError::Store(crate::journal::StoreError::Corrupt { .. })) => Err(nowhere()),
-            Err(error) => Err(error),
+            Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
+            Err(error) => Err(error.into()),
         }
     }
 

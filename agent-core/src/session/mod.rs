@@ -14,6 +14,7 @@ pub use error::SessionError;
 pub use handle::{EventStream, Run};
 pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
+pub(crate) use slot::fold;
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
@@ -35,7 +36,7 @@ use crate::{
     todo::Todo,
 };
 use runtime::Shared;
-use slot::{Slot, fold};
+use slot::Slot;
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]

@@ -142,7 +142,7 @@ pub(crate) async fn fold(
     store: &dyn crate::journal::JournalStore,
     session: &SessionId,
     upto: Seq,
-) -> Result<Option<Image>, SessionError> {
+) -> Result<Option<Image>, crate::journal::StoreError> {
     let snapshot = store.snapshot(session, upto).await?;
     let mut image = match &snapshot {
         Some(stored) => {
@@ -155,7 +155,7 @@ pub(crate) async fn fold(
             })?;
             if snapshot.format > FORMAT {
                 let (found, known) = (snapshot.format, FORMAT);
-                return Err(crate::journal::StoreError::FormatTooNew { found, known }.into());
+                return Err(crate::journal::StoreError::FormatTooNew { found, known });
             }
             snapshot.into_image(stored.seq)
         }
@@ -167,7 +167,7 @@ pub(crate) async fn fold(
             if record.seq != image.last.next() {
                 let (session, seq) = (session.clone(), image.last.next());
                 let reason = "it is missing, and no snapshot covers it".to_owned();
-                return Err(crate::journal::StoreError::Corrupt { session, seq, reason }.into());
+                return Err(crate::journal::StoreError::Corrupt { session, seq, reason });
             }
             image.take(Entry::decode(session, record)?);
         }
