@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, Question, Result, Runtime, START, State,
+    Answers, Context, END, Graph, Question, Runtime, START, State,
     interrupt::AnswerError,
     journal::InMemory,
     SessionError,

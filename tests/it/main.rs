@@ -1,5 +1,6 @@
 //! Public promises, one module a subject.
 
+mod failures;
 mod graph;
 mod interrupts;
 mod random;

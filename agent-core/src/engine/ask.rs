@@ -113,8 +113,12 @@ impl<T: DeserializeOwned> Future for Ask<T> {
         if let Some(question) = this.question.take() {
             if let Some(answer) = this.cell.known_answer(&this.id) {
                 this.stage = Stage::Done;
-                this.cell.let_go_on();
                 return Poll::Ready(this.read(answer));
+            }
+            // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
+            if this.cell.holds(&this.id.0, cx.waker()) {
+                this.question = Some(question);
+                return Poll::Pending;
             }
             if let Err(error) = this.begin(question) {
                 this.stage = Stage::Done;
@@ -128,8 +132,15 @@ impl<T: DeserializeOwned> Future for Ask<T> {
                 this.cell.keep_answer(this.id.clone(), answer.clone());
                 return Poll::Ready(this.read(answer));
             }
-            // Withdrawn with its run: the task is about to be dropped.
-            Poll::Ready(None) => return Poll::Pending,
+            Poll::Ready(None) => {
+                // The same question was asked twice at once, and the other one took the answer.
+                if let Some(answer) = this.cell.known_answer(&this.id) {
+                    this.stage = Stage::Done;
+                    return Poll::Ready(this.read(answer));
+                }
+                // Withdrawn with its run: the task is about to be dropped.
+                return Poll::Pending;
+            }
             Poll::Pending => {}
         }
         if let Some(deadline) = &mut this.deadline

@@ -51,6 +51,13 @@ struct Inner {
     failed: u32,
 }
 
+impl Inner {
+    /// Something was recorded before a restart and not asked for again yet.
+    fn replays(&self) -> bool {
+        !(self.leftover_steps.is_empty() && self.leftover_questions.is_empty())
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Scope {
     parent: usize,
@@ -151,7 +158,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
-        if !inner.leftover_steps.is_empty() {
+        if inner.replays() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
             return Begun::Hold;
@@ -184,12 +191,19 @@ impl TaskCell {
         std::mem::replace(&mut inner.current, scope)
     }
 
-    pub(crate) fn let_go_on(&self) {
-        Self::let_go(&mut self.inner.lock());
+    /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
+    pub(crate) fn holds(&self, key: &str, waker: &Waker) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.replays() {
+            return false;
+        }
+        inner.held.retain(|(held, _)| held != key);
+        inner.held.push((key.to_owned(), waker.clone()));
+        true
     }
 
     fn let_go(inner: &mut Inner) {
-        if inner.leftover_steps.is_empty() {
+        if !inner.replays() {
             for (_, waker) in inner.held.drain(..) {
                 waker.wake();
             }
@@ -203,6 +217,7 @@ impl TaskCell {
             return None;
         }
         let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
+        left.extend(inner.leftover_questions.iter().map(ToString::to_string));
         left.sort();
         Some((left, inner.held.iter().map(|(key, _)| key.clone()).collect()))
     }
@@ -234,6 +249,7 @@ impl TaskCell {
     pub(crate) fn known_answer(&self, id: &QuestionId) -> Option<Value> {
         let mut inner = self.inner.lock();
         inner.leftover_questions.remove(id);
+        Self::let_go(&mut inner);
         inner.answers.get(id).cloned().flatten()
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct Frame<S: State> {
     parent: Option<Arc<TaskId>>,
     /// What tasks that are due recorded before a restart.
     records: HashMap<u64, TaskRecord>,
+    /// Updates were applied that are not committed: the state is no longer that of the journal.
+    pub(crate) torn: bool,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
 }
@@ -164,7 +166,7 @@ impl<S: State> Frame<S> {
         parent: Option<Arc<TaskId>>,
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
-        Self { graph, state, plan, env, parent, records, on_commit: None }
+        Self { graph, state, plan, env, parent, records, torn: false, on_commit: None }
     }
 
     pub(crate) fn on_commit(mut self, call: OnCommit<S>) -> Self {
@@ -256,6 +258,7 @@ async fn apply<S: State>(
     let mut facts = Vec::new();
     let due = std::mem::take(&mut frame.plan.due);
     let mut chosen: Vec<(NodeIx, Vec<Chosen>)> = Vec::with_capacity(ends.len());
+    frame.torn = true;
     {
         let state = Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
         let graph = &frame.graph;
@@ -298,6 +301,7 @@ async fn apply<S: State>(
         }));
         env.commit(facts).await?;
     }
+    frame.torn = false;
     if let Some(call) = &frame.on_commit {
         call(&frame.state, &frame.plan);
     }

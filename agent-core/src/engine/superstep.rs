@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::Poll,
 };
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -166,7 +168,7 @@ async fn see_through<S: State>(
 
 async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskEnd<S> {
     let slot: Option<Arc<dyn Slot>> = if crew.capped { Some(Arc::clone(&crew) as _) } else { None };
-    let end = run_task(
+    let running = run_task(
         &crew.graph,
         &*state,
         &crew.env,
@@ -175,8 +177,12 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
         crew.superstep,
         slot.as_ref(),
         job.record,
-    )
-    .await;
+    );
+    // A panic outside the node's own code (a cache key, a retry's predicate) must not leave its place open.
+    let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
+        let node = crew.graph.node(job.activation.node).name.to_string();
+        TaskEnd::Failed(RunError::Panicked { node, message: crate::text::panic_message(&*panic) })
+    });
     // Journalled at once: a sibling's failure or a crash does not undo it.
     match end {
         TaskEnd::Finished { outcome, raw, cached, journalled: false } if crew.env.writer.matters() => {

@@ -115,7 +115,7 @@ async fn tries<S: State>(
 ) -> TaskEnd<S> {
     let key = match &node.policy.cache {
         Some(cache) => match (cache.key)(state, input) {
-            Ok(key) => Some((format!("{}\n{}\n{key}", graph.hash(), node.name), cache.ttl)),
+            Ok(key) => Some((format!("{}\n{}\n{}\n{key}", graph.name(), graph.hash(), node.name), cache.ttl)),
             Err(error) => {
                 let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
                 return fail(node, graph, cx, error).await;
@@ -209,9 +209,10 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
         }
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
-        (Some(update), true) => match to_raw_value(update) {
-            Ok(raw) => Some(raw),
-            Err(error) => {
+        (Some(update), true) => match super::contain(cx.node(), || to_raw_value(update)) {
+            Err(panicked) => return TaskEnd::Failed(panicked),
+            Ok(Ok(raw)) => Some(raw),
+            Ok(Err(error)) => {
                 let text = format!("the update is no JSON: {error}");
                 return TaskEnd::Failed(cx.failed(NodeError::permanent(text)));
             }
@@ -229,6 +230,7 @@ pub(crate) fn finished_fact<S: State>(task: Arc<TaskId>, outcome: &Outcome<S>, r
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
         cached,
+        version: S::VERSION,
     })
 }
 
@@ -263,14 +265,13 @@ fn from_parts<S: State>(
 
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
-    match from_parts(finished.update.as_ref(), &finished.goto, &finished.sends) {
-        Ok(outcome) => {
-            TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
-        }
-        Err(error) => TaskEnd::Failed(RunError::StoredState {
-            reason: format!("the update of task {} is no update any more: {error}", finished.task),
-        }),
-    }
+    let update = finished.update.as_ref().map(|raw| super::read_update::<S>(finished.version, raw));
+    let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
+        (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
+        (Err(error), _) => return TaskEnd::Failed(error),
+        (_, Err(error)) => return TaskEnd::Failed(RunError::StoredState { reason: error.to_string() }),
+    };
+    TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
 }
 
 fn told(failure: &TaskFailure) -> NodeFailure {

@@ -140,6 +140,18 @@ pub(crate) struct Finished {
     pub(crate) sends: Vec<(String, Raw)>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
+    /// Version of the state that the update is for. A run may be taken up by a newer program.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub(crate) version: u32,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_first(version: &u32) -> bool {
+    *version == 1
 }
 
 /// One try of a task failed.

@@ -298,8 +298,8 @@ impl FrameImage {
         if let Some(plan) = &self.plan {
             for task in &plan.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
-                if let Some(update) = finished.and_then(|finished| finished.update) {
-                    self.updates.push((self.version, update));
+                if let Some(Finished { update: Some(update), version, .. }) = finished {
+                    self.updates.push((version, update));
                 }
             }
         }

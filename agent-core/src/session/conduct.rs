@@ -1,6 +1,14 @@
 //! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
 
-use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use futures::FutureExt;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -46,7 +54,12 @@ pub(crate) async fn conduct<S: State>(
     begun: Begun,
 ) {
     let env = Arc::clone(&live.env);
-    let mut end = follow(&shared, &slot, &live, &mut frame).await;
+    // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
+    let following = AssertUnwindSafe(follow(&shared, &slot, &live, &mut frame)).catch_unwind().await;
+    let mut end = following.unwrap_or_else(|panic| {
+        let message = crate::text::panic_message(&*panic);
+        End::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
+    });
     if env.control.is_handed_over()
         && matches!(end, End::Stopped | End::Drive(Ok(FrameEnd::Interrupted)))
         && env.writer.keeps()
@@ -265,8 +278,7 @@ async fn failed<S: State>(
         close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
-        // An update that was refused may have been applied in part.
-        Some(seq) if !matches!(*error, RunError::Update { .. } | RunError::Panicked { .. }) => {
+        Some(seq) if !frame.torn => {
             leave(slot, live, frame, begun, RunStatus::Failed, seq)
         }
         _ => {
@@ -309,6 +321,7 @@ fn settle_image<S: State>(
     image.todos = live.env.todos.lock().clone();
     image.used = live.env.budget.used();
     image.open.clear();
+    image.answered = live.env.board.answered();
     image.root = FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
 }
 
@@ -318,7 +331,7 @@ fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.
 fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state: &S, seq: Seq) {
-    let Ok(state) = serde_json::value::to_raw_value(state) else {
+    let Ok(Ok(state)) = catch_unwind(AssertUnwindSafe(|| serde_json::value::to_raw_value(state))) else {
         tracing::warn!(session = %live.env.session, "the state is no JSON; no snapshot was kept");
         return;
     };
@@ -378,6 +391,7 @@ pub(crate) fn snapshots<S: State>(
             accepted: live.accepted,
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),
+            requests: live.requests.clone(),
             ..Image::default()
         };
         keep_snapshot(&shared, &live, &image, state, env.writer.last());

@@ -404,8 +404,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], or what is stored cannot be read.
+    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
+    /// without a store, or what is stored cannot be read.
     pub async fn state_json(&self) -> Result<Value, SessionError> {
+        self.check_readable()?;
         let image = self.peek_with_state().await?;
         self.shared.graph(&image.0.graph)?.state_json(&image.0, image.1)
     }
@@ -416,6 +418,7 @@ impl Session {
     ///
     /// See [`state_json`](Session::state_json).
     pub async fn state<S: State>(&self) -> Result<S, SessionError> {
+        self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => launch::copy_state(&*state).map_err(Into::into),
@@ -456,6 +459,14 @@ impl Session {
     /// Where the session stands by the journal, without becoming its writer.
     pub(crate) async fn peek(&self) -> Result<Image, SessionError> {
         Ok(self.peek_with_state().await?.0)
+    }
+
+    /// Without a journal the state of a run that is not at rest is the run's own.
+    fn check_readable(&self) -> Result<(), SessionError> {
+        match (&self.shared.store, self.slot.live()) {
+            (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
+            _ => Ok(()),
+        }
     }
 
     async fn peek_with_state(&self) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {

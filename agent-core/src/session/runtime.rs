@@ -320,6 +320,12 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.quiet().await;
+        // The next process need not wait for the leases to run out.
+        if let Some(store) = &self.0.store
+            && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
+        {
+            tracing::debug!(%error, "leases were not given back");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Slot {
     pub(crate) board: Arc<Board>,
     /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
     pub(crate) door: tokio::sync::Mutex<()>,
+    /// Held by the first of those that wait for their turn; the others stand behind it in order.
+    pub(crate) line: tokio::sync::Mutex<()>,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct LiveRun {
     pub(crate) graph: Arc<str>,
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
+    /// Names of requests that were accepted, with their runs.
+    pub(crate) requests: Vec<(String, RunId)>,
     pub(crate) settled: watch::Sender<Option<Arc<Settled>>>,
     /// Ready when nothing of the run is left in memory.
     pub(crate) gone: watch::Sender<bool>,
@@ -85,6 +89,7 @@ impl Slot {
             id,
             board: Arc::default(),
             door: tokio::sync::Mutex::new(()),
+            line: tokio::sync::Mutex::new(()),
             inner: Mutex::default(),
         }
     }
