@@ -3,5 +3,6 @@
 mod failures;
 mod graph;
 mod interrupts;
+mod questions;
 mod random;
 mod resume;

@@ -344,7 +344,8 @@ fn reference(spec: &Spec) -> Result<Model, &'static str> {
     let mut state = Model::default();
     let mut due = vec![Due { at: 0, input: None, handles: None }];
     let mut held: Vec<Due> = Vec::new();
-    let mut waiting: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    // In the order in which their first source came.
+    let mut waiting: Vec<(usize, BTreeSet<usize>)> = Vec::new();
     let mut supersteps = 0;
     if spec.nodes[0].deferred {
         held.clear();
@@ -410,7 +411,12 @@ fn reference(spec: &Spec) -> Result<Model, &'static str> {
                 }
             }
             for join in spec.joins_of(at) {
-                waiting.entry(join).or_default().insert(at);
+                match waiting.iter_mut().find(|(known, _)| *known == join) {
+                    Some((_, arrived)) => {
+                        arrived.insert(at);
+                    }
+                    None => waiting.push((join, BTreeSet::from([at]))),
+                }
             }
             match spec.nodes[at].mode {
                 Mode::Branch { .. } => {
@@ -436,10 +442,11 @@ fn reference(spec: &Spec) -> Result<Model, &'static str> {
         // Joins: all sources came, or those that did not cannot come any more.
         loop {
             let mut fire = Vec::new();
-            for (&join, arrived) in &waiting {
+            for (join, arrived) in &waiting {
+                let join = *join;
                 let mut alive: BTreeSet<usize> =
                     next.iter().chain(&held).filter(|d| d.handles.is_none()).map(|d| d.at).collect();
-                alive.extend(waiting.keys().filter(|&&other| other != join));
+                alive.extend(waiting.iter().map(|(other, _)| *other).filter(|&other| other != join));
                 let reachable = closure(spec, alive);
                 let missing = spec.nodes[join].joins.iter().filter(|source| !arrived.contains(source));
                 if !missing.into_iter().any(|source| reachable.contains(source)) {
@@ -449,10 +456,7 @@ fn reference(spec: &Spec) -> Result<Model, &'static str> {
             if fire.is_empty() {
                 break;
             }
-            // By declaration order they become due: that of the waiting is the order of arrival.
-            for join in &fire {
-                waiting.remove(join);
-            }
+            waiting.retain(|(join, _)| !fire.contains(join));
             for join in fire {
                 add(&mut next, &mut held, Due { at: join, input: None, handles: None });
             }

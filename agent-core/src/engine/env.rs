@@ -110,6 +110,8 @@ pub(crate) struct Control {
     /// Leaf tasks that can go on by themselves. Nobody busy while questions are open: the run is paused.
     busy: AtomicI64,
     pub(crate) idle: Notify,
+    /// Somebody can go on again.
+    pub(crate) awake: Notify,
     /// Tasks that asked to be told of a stop.
     pub(crate) listeners: AtomicI64,
     /// The process ends: the run is not stopped, it goes on elsewhere.
@@ -128,6 +130,7 @@ impl Control {
             drain: AtomicBool::new(false),
             busy: AtomicI64::new(1),
             idle: Notify::new(),
+            awake: Notify::new(),
             listeners: AtomicI64::new(0),
             handover: AtomicBool::new(false),
             putting_away: AtomicBool::new(false),
@@ -138,8 +141,14 @@ impl Control {
 
     /// `change` more leaf tasks can go on.
     pub(crate) fn busy(&self, change: i64) {
-        if change != 0 && self.busy.fetch_add(change, Ordering::AcqRel) + change == 0 {
+        if change == 0 {
+            return;
+        }
+        let before = self.busy.fetch_add(change, Ordering::AcqRel);
+        if before + change == 0 {
             self.idle.notify_one();
+        } else if before <= 0 && before + change > 0 {
+            self.awake.notify_one();
         }
     }
 

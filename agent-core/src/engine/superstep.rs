@@ -108,6 +108,11 @@ pub(crate) async fn run_crew<S: State>(
     for _ in 1..threads.min(count) {
         env.group.spawn(lane(Arc::clone(&crew)));
     }
+    if threads > 1 {
+        // What a tokio worker spawns last stays in a place from which no other worker takes it. A task that holds
+        // this thread would hold up that lane too, so something else is put there.
+        env.group.spawn(std::future::ready(()));
+    }
     lane(Arc::clone(&crew)).await;
     loop {
         let all_done = crew.all_done.notified();

@@ -394,6 +394,15 @@ where
     }
 }
 
+impl<F> Drop for Attempt<'_, F> {
+    fn drop(&mut self) {
+        // The node's own future is dropped after this; when it is done already, nothing is left in it.
+        if let Some(cell) = self.cx.cell_if_made() {
+            cell.ended.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+}
+
 impl<F> Attempt<'_, F> {
     fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };

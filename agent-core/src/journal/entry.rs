@@ -208,6 +208,19 @@ pub(crate) struct Answered {
 pub(crate) struct Withdrawn {
     pub(crate) id: QuestionId,
     pub(crate) task: Arc<TaskId>,
+    /// Why, when its own node did it: a replay does not ask it again. None: the node was ended from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own: Option<GivenUp>,
+}
+
+/// Why a node takes its question back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GivenUp {
+    /// It waits for something else now.
+    Dropped,
+    /// The question's deadline passed.
+    Expired,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use crate::{
     ids::Seq,
     journal::{
         Summary,
-        entry::{Completed, Fact, Failure, Paused, Stopped, TodoChange},
+        entry::{Completed, Empty, Fact, Failure, Paused, Stopped, TodoChange},
         image::{FORMAT, FrameImage, Image, Snapshot},
     },
     run::RunStatus,
@@ -131,6 +131,11 @@ async fn follow<S: State>(
                 }
                 return End::Stopped;
             }
+            () = env.control.awake.notified(), if parked.is_some() => {
+                if let Err(error) = goes_on(shared, slot, live) {
+                    return End::Drive(Err(error));
+                }
+            }
             () = env.control.idle.notified() => {
                 if !env.control.is_idle() {
                     continue;
@@ -188,6 +193,26 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     env.control.hold();
     live.settled.send_replace(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
     Ok(true)
+}
+
+/// A paused run may go on without an answer: a deadline passed, or the node waits for something else too.
+fn goes_on(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> Result<(), RunError> {
+    let env = &live.env;
+    {
+        // Under the slot's lock, as is the delivery of answers, which does the same.
+        let _inner = slot.inner.lock();
+        if live.status() != RunStatus::Paused || env.control.is_idle() {
+            return Ok(());
+        }
+        env.control.go_on();
+        live.settled.send_replace(None);
+    }
+    if env.writer.matters() {
+        let summary = summary(shared, live, RunStatus::Running);
+        env.writer.push_with(env.run, [Fact::RunResumed(Empty {})], Some(summary))?;
+        env.note([])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Summary {

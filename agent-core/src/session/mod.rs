@@ -203,7 +203,9 @@ impl Session {
             let taken = self.slot.board.take(answers, &by)?;
             let facts = answered_facts(&self.slot, &taken, &by);
             let env = &live.env;
-            let summary = conduct::summary(&self.shared, &live, RunStatus::Running);
+            let waits = live.status() == RunStatus::Paused && !self.slot.board.frees(&taken);
+            let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+            let summary = conduct::summary(&self.shared, &live, status);
             let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
                 Ok(seq) => env.writer.stored(seq).await,
                 Err(error) => Err(error),
@@ -280,7 +282,9 @@ impl Session {
         graph.check(image)?;
         let facts: Vec<Fact> = answered_facts(&self.slot, &taken, by);
         let now = self.shared.clock.now_ms();
-        let summary = Summary::new(&*image.graph, RunStatus::Running.as_str(), image.run, now);
+        let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
+        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
         let seq = writer.push_with(image.run, facts.clone(), Some(summary))?;
         if let Err(error) = writer.stored(seq).await {
             self.slot.forget();
