@@ -9,6 +9,7 @@ pub mod journal;
 pub mod model;
 pub mod secret;
 pub mod state;
+pub mod tool;
 
 #[doc(inline)]
-pub use agent_core_macros::State;
+pub use agent_core_macros::{State, tool};
