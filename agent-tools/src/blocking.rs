@@ -11,6 +11,7 @@ use std::{
 use agent_core::tool::ToolError;
 
 /// Says when to give up. Ask it in every loop.
+#[derive(Clone)]
 pub(crate) struct Stop {
     dropped: Arc<AtomicBool>,
     deadline: Instant,
@@ -27,7 +28,7 @@ impl Stop {
 /// # Cancel safety
 ///
 /// Dropping the future tells the work to stop; it ends at its next question.
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "sql"))]
 pub(crate) async fn blocking<T: Send + 'static>(
     time: Duration,
     work: impl FnOnce(&Stop) -> Result<T, ToolError> + Send + 'static,
