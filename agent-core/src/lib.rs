@@ -24,10 +24,11 @@ pub mod interrupt;
 pub mod todo;
 pub mod event;
 pub mod model;
+pub mod tool;
 pub mod memory;
 mod text;
 
-pub use agent_core_macros::State;
+pub use agent_core_macros::{State, tool};
 #[doc(inline)]
 pub use self::{
     engine::{Context, Durability, RunError},
