@@ -10,25 +10,24 @@
 // So that the paths which the derive writes work inside this crate too.
 extern crate self as agent_core;
 
-pub mod ids;
-pub mod error;
 pub mod clock;
-pub mod secret;
-pub mod state;
-pub mod graph;
 pub mod engine;
-pub mod journal;
-pub mod session;
-pub mod run;
-pub mod interrupt;
-pub mod todo;
+pub mod error;
 pub mod event;
-pub mod model;
-pub mod tool;
+pub mod graph;
+pub mod ids;
+pub mod interrupt;
+pub mod journal;
 pub mod memory;
+pub mod model;
+pub mod run;
+pub mod secret;
+pub mod session;
+pub mod state;
 mod text;
+pub mod todo;
+pub mod tool;
 
-pub use agent_core_macros::{State, tool};
 #[doc(inline)]
 pub use self::{
     engine::{Context, Durability, RunError},
@@ -41,3 +40,4 @@ pub use self::{
     session::{BusyPolicy, Run, RunOptions, Runtime, Session, SessionError},
     state::{Input, State},
 };
+pub use agent_core_macros::{State, tool};
