@@ -148,6 +148,12 @@ impl TaskId {
         self.number
     }
 
+    /// The task of the outermost graph in which this one runs; itself when it is one.
+    #[must_use]
+    pub fn outermost(&self) -> &Self {
+        self.parent.as_ref().map_or(self, |parent| parent.outermost())
+    }
+
     /// The task of the outer graph in which this one runs.
     #[must_use]
     pub fn parent(&self) -> Option<&Arc<TaskId>> {

@@ -1,15 +1,44 @@
-//! Durable agent graphs.
+//! Durable agent graphs: a graph of nodes, models, tools and people that runs, stops, and goes on where it was.
+//!
+//! A session is an append-only journal. State is a fold of it, resuming is reading it, and what was paid for is in
+//! it; so a pause, a stop, a crash and a move to another machine are the same thing.
+//!
+//! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
+//! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`todo`] the visible
+//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`tool`]
+//! and [`memory`].
 
-// The paths that the macros write begin with `::agent_core`; inside this crate that is ourselves.
+// So that the paths which the derive writes work inside this crate too.
 extern crate self as agent_core;
 
-pub mod graph;
 pub mod ids;
-pub mod journal;
-pub mod model;
+pub mod error;
+pub mod clock;
 pub mod secret;
 pub mod state;
+pub mod graph;
+pub mod engine;
+pub mod journal;
+pub mod session;
+pub mod run;
+pub mod interrupt;
+pub mod todo;
+pub mod event;
+pub mod model;
 pub mod tool;
+pub mod memory;
+mod text;
 
-#[doc(inline)]
 pub use agent_core_macros::{State, tool};
+#[doc(inline)]
+pub use self::{
+    engine::{Context, Durability, RunError},
+    error::Code,
+    event::Event,
+    graph::{END, Graph, NodeError, Result, START},
+    ids::SessionId,
+    interrupt::{Answers, Question},
+    run::{RunOutcome, RunStatus},
+    session::{BusyPolicy, Run, RunOptions, Runtime, Session, SessionError},
+    state::{Input, State},
+};

@@ -1,28 +1,243 @@
-//! Stand-in until the graph module lands: what `#[derive(State)]` names.
+//! Where a run may go: nodes, the ways between them, and what is checked before anything runs.
 
-use crate::state::State;
+mod builder;
+pub(crate) mod draw;
+mod node;
+mod outcome;
+pub(crate) mod topology;
+mod validate;
 
-/// What a node gives back.
-pub struct Outcome<S: State> {
-    /// The update.
-    pub update: Option<S::Update>,
+pub use builder::GraphBuilder;
+pub use node::{
+    AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,
+    RetryPolicy,
+};
+pub(crate) use node::{DynNode, NodePolicy};
+pub(crate) use outcome::Ways;
+pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
+pub use validate::{BuildError, BuildFault};
+
+use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use crate::{ids::NodeName, state::State};
+use topology::{NodeIx, Topology};
+
+/// Where every run begins: the source of the first edges. Not a node.
+pub const START: &str = "__start__";
+
+/// Where a path ends: the target of the last edges. Not a node.
+pub const END: &str = "__end__";
+
+/// A checked, frozen graph over the state `S`. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, State, graph::{END, Graph, START}};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Hello { name: String, greeting: String }
+///
+/// async fn greet(state: &Hello, _cx: &Context) -> agent_core::Result<HelloUpdate> {
+///     Ok(Hello::update().greeting(format!("Hello, {}!", state.name)))
+/// }
+///
+/// let graph = Graph::<Hello>::builder("hello")
+///     .node("greet", greet)
+///     .edge(START, "greet")
+///     .edge("greet", END)
+///     .build()?;
+/// assert_eq!(graph.name(), "hello");
+/// # Ok::<(), agent_core::graph::BuildError>(())
+/// ```
+pub struct Graph<S: State>(pub(crate) Arc<Inner<S>>);
+
+pub(crate) struct Inner<S: State> {
+    pub(crate) name: Arc<str>,
+    pub(crate) nodes: Vec<NodeDef<S>>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) index: HashMap<NodeName, NodeIx>,
+    /// By node, `START` last.
+    pub(crate) choices: Vec<Choices<S>>,
+    pub(crate) max_supersteps: u64,
+    pub(crate) concurrency: usize,
+    pub(crate) on_failure: FailurePolicy,
+    pub(crate) hash: String,
+    pub(crate) drawing: draw::Drawing,
 }
 
-impl<S: State> Outcome<S> {
-    /// Only an update.
-    pub fn update(update: S::Update) -> Self {
-        Self { update: Some(update) }
+pub(crate) struct NodeDef<S: State> {
+    pub(crate) name: NodeName,
+    pub(crate) run: Arc<dyn DynNode<S>>,
+    pub(crate) policy: NodePolicy<S>,
+    /// Where a failure that no retry mends is handled.
+    pub(crate) handler: Option<NodeIx>,
+}
+
+/// The ways out of a node that are chosen while it runs.
+pub(crate) struct Choices<S: State> {
+    pub(crate) branches: Vec<BranchDef<S>>,
+    /// Where a `goto` or a send may lead.
+    pub(crate) leads_to: Vec<(NodeName, Target)>,
+    /// Whether a fixed edge or join leads on, so that choosing nothing is no dead end.
+    pub(crate) fixed: bool,
+}
+
+pub(crate) type BranchFn<S> = Arc<dyn Fn(&S) -> Route + Send + Sync>;
+
+pub(crate) struct BranchDef<S: State> {
+    pub(crate) choose: BranchFn<S>,
+    pub(crate) targets: Vec<(NodeName, Target)>,
+}
+
+/// A place that a way leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Node(NodeIx),
+    End,
+}
+
+/// What becomes of the other tasks of a superstep when one fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// They are cancelled. Those that had finished stay finished.
+    #[default]
+    FailFast,
+    /// They run to their end.
+    LetFinish,
+}
+
+impl<S: State> Graph<S> {
+    /// Starts a graph with a name. The name is stored with every run: keep it when the graph changes.
+    #[must_use]
+    pub fn builder(name: impl Into<String>) -> GraphBuilder<S> {
+        GraphBuilder::new(name.into())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The nodes, in the order in which they were added.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.0.nodes.iter().map(|node| &*node.name)
+    }
+
+    /// Sixteen hexadecimal digits that change with the names and the ways of the graph, not with its code.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.0.hash
+    }
+
+    /// The graph as a Mermaid flow chart, subgraphs expanded.
+    #[must_use]
+    pub fn to_mermaid(&self) -> String {
+        self.0.drawing.mermaid()
+    }
+
+    /// The graph in Graphviz' DOT language, subgraphs expanded.
+    #[must_use]
+    pub fn to_dot(&self) -> String {
+        self.0.drawing.dot()
+    }
+
+    pub(crate) fn node(&self, ix: NodeIx) -> &NodeDef<S> {
+        &self.0.nodes[ix as usize]
     }
 }
 
-impl<S: State> std::fmt::Debug for Outcome<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outcome").finish_non_exhaustive()
+impl<S: State> Clone for Graph<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
-/// What becomes an outcome.
-pub trait IntoOutcome<S: State> {
-    /// As an outcome.
-    fn into_outcome(self) -> Outcome<S>;
+// By hand: `derive` would ask for `S: Debug`, and states are often large and private.
+impl<S: State> fmt::Debug for Graph<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph")
+            .field("name", &self.0.name)
+            .field("nodes", &self.0.topology.names)
+            .field("hash", &self.0.hash)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A way that a node or branch chose and may not take, or a choice that was not made.
+#[derive(Debug)]
+pub(crate) enum WayFault {
+    Undeclared { from: String, target: String, declared: Vec<String> },
+    NoWayTaken { from: String, declared: Vec<String> },
+    BadInput { from: String, target: String, reason: String },
+    Panicked { from: String, message: String },
+}
+
+/// What was chosen: `(target, input)`.
+pub(crate) type Chosen = (Target, Option<Box<serde_json::value::RawValue>>);
+
+impl<S: State> Inner<S> {
+    /// Resolves the names that a finished node or branch chose, against what it declared.
+    pub(crate) fn resolve(
+        &self,
+        from: NodeIx,
+        declared: &[(NodeName, Target)],
+        goto: Vec<std::borrow::Cow<'static, str>>,
+        sends: Vec<Dispatch>,
+        into: &mut Vec<Chosen>,
+    ) -> std::result::Result<(), WayFault> {
+        let find = |name: &str| {
+            declared.iter().find(|(known, _)| **known == *name).map(|(_, target)| *target).ok_or_else(|| {
+                WayFault::Undeclared {
+                    from: self.topology.name(from).to_owned(),
+                    target: crate::text::shorten(name, 80),
+                    declared: declared.iter().map(|(name, _)| name.to_string()).collect(),
+                }
+            })
+        };
+        for name in goto {
+            into.push((find(&name)?, None));
+        }
+        for dispatch in sends {
+            let target = find(&dispatch.node)?;
+            let input = dispatch.input.map_err(|reason| WayFault::BadInput {
+                from: self.topology.name(from).to_owned(),
+                target: dispatch.node.to_string(),
+                reason,
+            })?;
+            into.push((target, Some(input)));
+        }
+        Ok(())
+    }
+
+    /// Asks the branches of `from` where to go from `state`. A panic in one is caught.
+    pub(crate) fn branch(
+        &self,
+        from: NodeIx,
+        state: &S,
+        into: &mut Vec<Chosen>,
+    ) -> std::result::Result<(), WayFault> {
+        for branch in &self.choices[from as usize].branches {
+            let route = std::panic::catch_unwind(AssertUnwindSafe(|| (branch.choose)(state))).map_err(|panic| {
+                WayFault::Panicked {
+                    from: self.topology.name(from).to_owned(),
+                    message: crate::text::panic_message(&*panic),
+                }
+            })?;
+            let before = into.len();
+            match route.0 {
+                Ways::One(name) => self.resolve(from, &branch.targets, vec![name], Vec::new(), into)?,
+                Ways::Many(goto, sends) => self.resolve(from, &branch.targets, goto, sends, into)?,
+            }
+            if into.len() == before {
+                return Err(WayFault::NoWayTaken {
+                    from: self.topology.name(from).to_owned(),
+                    declared: branch.targets.iter().map(|(name, _)| name.to_string()).collect(),
+                });
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,5 +1,18 @@
 //! What happened: the append-only record of a session, and the stores that keep it.
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+pub(crate) mod entry;
+pub(crate) mod image;
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod store;
+pub(crate) mod writer;
 
-pub use store::{Append, Epoch, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary};
+pub use memory::InMemory;
+#[cfg(feature = "sqlite")]
+pub use sqlite::Sqlite;
+pub use store::{
+    Append, Epoch, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+};

@@ -19,14 +19,27 @@ use crate::ids::{RunId, Seq, SessionId};
 pub trait JournalStore: Send + Sync + 'static {
     /// Appends entries to the end of a session's journal and stores the summary, all or nothing.
     ///
-    /// Ready only when the entries are as durable as the store makes them.
+    /// Ready only when the entries are as durable as the store makes them. Without entries only the summary
+    /// is stored. The epoch must be the one in force: 0 for a session that nobody ever acquired (it is made
+    /// when it is new), else that of the latest lease, also after its release or its end in time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::StaleWriter`] (looked at first), [`StoreError::Conflict`], [`StoreError::NotFound`] for a
+    /// writer whose session was deleted, [`StoreError::Illegal`] for numbers that are not consecutive.
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Reads entries with numbers `after < seq <= upto` in order, at most `limit` of them.
     ///
     /// An unknown session reads as empty. Entries that retention removed are simply not there: compare the
     /// first number with `after`, or ask [`head`](JournalStore::head).
-    fn read(&self, session: &SessionId, after: Seq, upto: Seq, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+    fn read(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        upto: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
     /// Where the journal of a session ends, what it is about, and how large it is. `None`: no such session.
     fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
@@ -35,33 +48,72 @@ pub trait JournalStore: Send + Sync + 'static {
     ///
     /// The same `owner` may acquire again (the epoch rises again). A lease of another owner that is alive is
     /// [`StoreError::Leased`]; that of a dead one (its `ttl` ran out, or the store knows better) is taken over.
-    fn acquire(&self, session: &SessionId, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<Lease, StoreError>>;
+    /// A session that is deleted and made again goes on above the epochs it had, so an old writer stays out.
+    fn acquire(
+        &self,
+        session: &SessionId,
+        owner: &OwnerId,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<Lease, StoreError>>;
 
-    /// Extends every lease of `owner` to `ttl` from now. Called by the runtime every third of the `ttl`.
+    /// Extends every lease of `owner` to `ttl` from now, also one that ran out and was not taken over.
+    /// Called by the runtime every third of the `ttl`.
     fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Gives up a lease. A lease that is no longer held is left alone.
     fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Keeps a snapshot of the folded state at `seq`. The same `seq` again replaces it.
-    fn put_snapshot(&self, session: &SessionId, snapshot: StoredSnapshot) -> BoxFuture<'_, Result<(), StoreError>>;
+    ///
+    /// No epoch is asked for, so fold in acknowledged entries only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when the journal ends before `seq`.
+    fn put_snapshot(
+        &self,
+        session: &SessionId,
+        snapshot: StoredSnapshot,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The newest snapshot with a number of at most `upto`.
-    fn snapshot(&self, session: &SessionId, upto: Seq) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>>;
+    fn snapshot(
+        &self,
+        session: &SessionId,
+        upto: Seq,
+    ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>>;
 
-    /// Removes entries with numbers `<= before` and snapshots older than the newest one at or before `before`.
+    /// Removes what the newest snapshot at or before `before` makes needless: entries up to and with its
+    /// number, and older snapshots.
     ///
-    /// Nothing happens when no snapshot stands at or before `before`: what cannot be folded again must stay.
+    /// Entries between that snapshot and `before` stay, and nothing happens when there is no such snapshot or
+    /// no such session: what cannot be folded again must stay.
     fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Copies a session up to and with `upto` (entries and snapshots, same numbers) to a new session.
     ///
-    /// `target` must not exist ([`StoreError::Exists`]). Its summary is the one given.
-    fn copy(&self, source: &SessionId, target: &SessionId, upto: Seq, summary: Summary) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// An `upto` behind the end copies all. The summary of the target is the one given; nobody holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] for the target, [`StoreError::NotFound`] for the source, [`StoreError::Trimmed`]
+    /// when retention removed what the state at `upto` is folded from.
+    fn copy(
+        &self,
+        source: &SessionId,
+        target: &SessionId,
+        upto: Seq,
+        summary: Summary,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Sessions in the order of their ids, after `after`, at most `limit`, only those whose summary has one of
     /// `statuses` (empty: all).
-    fn list(&self, after: Option<&SessionId>, statuses: &[String], limit: usize) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
+    fn list(
+        &self,
+        after: Option<&SessionId>,
+        statuses: &[String],
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
 
     /// Removes a session with all it has. `false`: there was none.
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
@@ -167,7 +219,14 @@ pub struct Head {
 impl Head {
     /// A head; see the fields.
     #[must_use]
-    pub fn new(last: Seq, first: Seq, epoch: Epoch, summary: Summary, journal_bytes: u64, snapshot_bytes: u64) -> Self {
+    pub fn new(
+        last: Seq,
+        first: Seq,
+        epoch: Epoch,
+        summary: Summary,
+        journal_bytes: u64,
+        snapshot_bytes: u64,
+    ) -> Self {
         Self { last, first, epoch, summary, journal_bytes, snapshot_bytes }
     }
 }
@@ -255,6 +314,18 @@ pub enum StoreError {
         /// The end.
         last: Seq,
     },
+    /// Retention removed what was asked for.
+    #[error(
+        "the journal of session `{session}` begins at {first}; what led to {upto} was removed by retention"
+    )]
+    Trimmed {
+        /// The session.
+        session: SessionId,
+        /// The entry asked for.
+        upto: Seq,
+        /// The oldest entry that is left.
+        first: Seq,
+    },
     /// Another living process is the writer.
     #[error("session `{session}` is held by another process ({owner})")]
     Leased {
@@ -281,6 +352,18 @@ pub enum StoreError {
         /// Why, without secrets.
         reason: String,
     },
+    /// The request breaks a rule of the contract; the same call never works.
+    #[error("the store refuses the request: {reason}")]
+    Illegal {
+        /// Which rule.
+        reason: String,
+    },
+    /// The store as a whole cannot be read, or is not one of ours. Restore a backup or name another place.
+    #[error("the store is damaged: {reason}")]
+    Damaged {
+        /// What was found, without secrets.
+        reason: String,
+    },
     /// What is stored cannot be read.
     #[error("entry {seq} of session `{session}` cannot be read: {reason}")]
     Corrupt {
@@ -299,4 +382,17 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
+}
+
+/// What every store looks at before it touches anything: the numbers follow `expected` without a gap.
+pub(crate) fn check_records(append: &Append) -> Result<(), StoreError> {
+    let mut last = append.expected.0;
+    for record in &append.records {
+        if Some(record.seq.0) != last.checked_add(1) {
+            let reason = format!("entry {} was given where the number after {last} belongs", record.seq);
+            return Err(StoreError::Illegal { reason });
+        }
+        last = record.seq.0;
+    }
+    Ok(())
 }

@@ -278,12 +278,10 @@ fn scrub(text: &str) -> String {
         text[..end].split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
     {
         let word = if looks_like_a_key(word) { "***" } else { word };
-        if !clean.is_empty() {
-            clean.push(' ');
-            chars += 1;
-        }
-        for c in word.chars() {
-            if chars >= DETAIL_CHARS {
+        let space = (!clean.is_empty()).then_some(' ');
+        for c in space.into_iter().chain(word.chars()) {
+            // The last character says that there was more.
+            if chars + 1 == DETAIL_CHARS {
                 clean.push('…');
                 return clean;
             }

@@ -1,13 +1,28 @@
 //! Asking a model: one streaming call, typed answers and errors, and what can be put around it.
 //!
 //! Read in this order: [`Message`] what is said, [`ModelRequest`] what is asked, [`Delta`] what arrives,
-//! [`ChatModel`] who answers, [`ModelError`] why not. [`testing`] has a model that follows a script.
+//! [`ChatModel`] who answers, [`ModelError`] why not. Around a model: [`Retry`], [`Fallback`],
+//! [`extract`](Model::extract) for answers as Rust types, [`TextTools`] for models that write tool calls as text.
+//! `openai` talks to every endpoint that speaks OpenAI's protocols; [`testing`] has a model that follows a script.
 
+mod chain;
 mod delta;
 mod error;
+mod fallback;
+#[cfg(feature = "openai")]
+pub mod http;
 mod message;
+#[cfg(feature = "native")]
+pub mod native;
+#[cfg(feature = "openai")]
+pub mod openai;
 mod request;
+mod retry;
+pub mod schema;
+mod structured;
 pub mod testing;
+mod text_calls;
+pub mod tokens;
 mod usage;
 
 use std::fmt;
@@ -21,8 +36,12 @@ use futures::{Stream, StreamExt};
 pub use self::{
     delta::{Assembler, Delta, FinishReason, ModelReply},
     error::{ModelError, ModelFault, Waited},
+    fallback::Fallback,
     message::{Content, Message, Messages, Part, Reasoning, Role, ToolCall},
     request::{ModelRequest, ResponseFormat, ToolChoice, ToolSpec},
+    retry::{Retry, RetryPolicy},
+    structured::{Extracted, Extraction, Extractor},
+    text_calls::{TextCalls, TextPiece, TextTools},
     usage::{Micros, Price, PriceTable, Usage},
 };
 

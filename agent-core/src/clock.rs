@@ -1,0 +1,62 @@
+//! Where the time comes from, so that a test can hold it still.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Tells the time of day.
+///
+/// Used for what is stored and compared between processes (leases, times to live, time stamps). How long
+/// something may take inside a process is measured with tokio's clock, not with this one.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// Milliseconds since 1970 (UTC).
+    fn now_ms(&self) -> i64;
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that may ask the machine")]
+    fn now_ms(&self) -> i64 {
+        let now = SystemTime::now();
+        // A machine whose clock stands before 1970 gets 0: leases then never expire early.
+        now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that moves only when it is told to. For tests.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that stands at `ms` milliseconds since 1970.
+    #[must_use]
+    pub const fn new(ms: i64) -> Self {
+        Self(AtomicI64::new(ms))
+    }
+
+    /// Moves the clock to `ms` milliseconds since 1970, back too.
+    pub fn set(&self, ms: i64) {
+        self.0.store(ms, Ordering::SeqCst);
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(millis(by), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A duration in whole milliseconds; what is too long to count is cut at `i64::MAX`.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,359 @@
+//! What one activation has recorded, asked and shown, and whether it can go on by itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    task::Waker,
+};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{RunEnv, RunError, superstep::Slot};
+use crate::{
+    ids::{QuestionId, TaskId},
+    interrupt::Waiting,
+    journal::image::{FrameImage, StepRecord, TaskRecord},
+};
+
+/// The memory of one activation. Outlives its tries.
+pub(crate) struct TaskCell {
+    pub(crate) env: Arc<RunEnv>,
+    pub(crate) task: Arc<TaskId>,
+    slot: Option<Arc<dyn Slot>>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    steps: HashMap<String, StepRecord>,
+    running: HashSet<String>,
+    /// Recorded before a restart and not asked for again yet.
+    leftover_steps: HashSet<String>,
+    leftover_questions: HashSet<QuestionId>,
+    answers: HashMap<QuestionId, Option<Value>>,
+    /// Steps that are new while something recorded was not asked for yet: they wait.
+    held: Vec<(String, Waker)>,
+    shown: HashMap<u64, u32>,
+    frame: Option<Box<FrameImage>>,
+    asked: u32,
+    models: u32,
+    scopes: Vec<Scope>,
+    current: usize,
+    /// Questions waited for, in all scopes.
+    waiting: u32,
+    /// Steps on their way that do not wait for a person.
+    working: u32,
+    blocked: bool,
+    abort: Option<RunError>,
+    sign: Option<Instant>,
+    listens: bool,
+    failed: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Scope {
+    parent: usize,
+    /// Questions waited for inside.
+    waiting: u32,
+}
+
+/// What a step finds when it begins.
+pub(crate) enum Begun {
+    Recorded(StepRecord),
+    /// It runs in the scope with this number.
+    Run(usize),
+    /// Something else was recorded and must be asked for first.
+    Hold,
+    /// The same key is on its way in this task.
+    Twice,
+}
+
+impl TaskCell {
+    pub(crate) fn new(
+        env: Arc<RunEnv>,
+        task: Arc<TaskId>,
+        slot: Option<Arc<dyn Slot>>,
+        record: Option<TaskRecord>,
+    ) -> Self {
+        let record = record.unwrap_or_default();
+        // After a failed try the node may go another way; within one try it may not.
+        let same_try = record.failed == 0;
+        let leftover_steps =
+            if same_try { record.steps.keys().cloned().collect() } else { HashSet::new() };
+        let leftover_questions =
+            if same_try { record.asked.keys().cloned().collect() } else { HashSet::new() };
+        let inner = Inner {
+            steps: record.steps,
+            running: HashSet::new(),
+            leftover_steps,
+            leftover_questions,
+            answers: record.asked,
+            held: Vec::new(),
+            shown: record.shown,
+            frame: record.inner,
+            asked: 0,
+            models: 0,
+            scopes: vec![Scope::default()],
+            current: 0,
+            waiting: 0,
+            working: 0,
+            blocked: false,
+            abort: None,
+            sign: None,
+            listens: false,
+            failed: record.failed,
+        };
+        Self { env, task, slot, inner: Mutex::new(inner) }
+    }
+
+    /// A new try: what failed may be done again, what succeeded stays.
+    pub(crate) fn new_try(&self) {
+        let mut inner = self.inner.lock();
+        inner.steps.retain(|_, step| step.result.is_ok());
+        inner.running.clear();
+        inner.leftover_steps.clear();
+        inner.leftover_questions.clear();
+        inner.shown.clear();
+        inner.asked = 0;
+        inner.models = 0;
+        inner.scopes.truncate(1);
+        inner.scopes[0] = Scope::default();
+        inner.current = 0;
+        inner.waiting = 0;
+        inner.working = 0;
+        inner.failed += 1;
+        self.weigh(&mut inner);
+    }
+
+    pub(crate) fn failed(&self) -> u32 {
+        self.inner.lock().failed
+    }
+
+    pub(crate) fn take_frame(&self) -> Option<Box<FrameImage>> {
+        self.inner.lock().frame.take()
+    }
+
+    // --- steps ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn begin_step(&self, key: &str, waker: &Waker) -> Begun {
+        let mut inner = self.inner.lock();
+        if let Some(step) = inner.steps.get(key).cloned() {
+            inner.leftover_steps.remove(key);
+            Self::let_go(&mut inner);
+            return Begun::Recorded(step);
+        }
+        if inner.running.contains(key) {
+            return Begun::Twice;
+        }
+        if !inner.leftover_steps.is_empty() {
+            inner.held.retain(|(held, _)| held != key);
+            inner.held.push((key.to_owned(), waker.clone()));
+            return Begun::Hold;
+        }
+        inner.running.insert(key.to_owned());
+        inner.working += 1;
+        let parent = inner.current;
+        inner.scopes.push(Scope { parent, waiting: 0 });
+        inner.sign = Some(Instant::now());
+        Begun::Run(inner.scopes.len() - 1)
+    }
+
+    pub(crate) fn end_step(&self, key: &str, scope: usize, result: Option<StepRecord>) {
+        let mut inner = self.inner.lock();
+        inner.running.remove(key);
+        inner.sign = Some(Instant::now());
+        if let Some(result) = result {
+            inner.steps.insert(key.to_owned(), result);
+        }
+        // A new try may have begun over an abandoned step.
+        if inner.scopes.get(scope).is_some_and(|scope| scope.waiting == 0) {
+            inner.working = inner.working.saturating_sub(1);
+        }
+        self.weigh(&mut inner);
+    }
+
+    /// Enters the scope of a step while it is polled; returns the one to go back to.
+    pub(crate) fn enter(&self, scope: usize) -> usize {
+        let mut inner = self.inner.lock();
+        std::mem::replace(&mut inner.current, scope)
+    }
+
+    pub(crate) fn let_go_on(&self) {
+        Self::let_go(&mut self.inner.lock());
+    }
+
+    fn let_go(inner: &mut Inner) {
+        if inner.leftover_steps.is_empty() {
+            for (_, waker) in inner.held.drain(..) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// What a replay asks for and what it should have asked for, when it cannot go on.
+    pub(crate) fn mismatch(&self) -> Option<(Vec<String>, Vec<String>)> {
+        let inner = self.inner.lock();
+        if inner.held.is_empty() {
+            return None;
+        }
+        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
+        left.sort();
+        Some((left, inner.held.iter().map(|(key, _)| key.clone()).collect()))
+    }
+
+    /// What was recorded and never asked for, when the node is done.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let inner = self.inner.lock();
+        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
+        left.extend(inner.leftover_questions.iter().map(ToString::to_string));
+        left.sort();
+        left
+    }
+
+    pub(crate) fn next_model_key(&self) -> String {
+        let mut inner = self.inner.lock();
+        inner.models += 1;
+        format!("model-{}", inner.models)
+    }
+
+    // --- questions --------------------------------------------------------------------------------------------
+
+    pub(crate) fn next_question_key(&self) -> String {
+        let mut inner = self.inner.lock();
+        inner.asked += 1;
+        format!("q{}", inner.asked)
+    }
+
+    /// The recorded answer, if there is one. Notes that the question was asked again.
+    pub(crate) fn known_answer(&self, id: &QuestionId) -> Option<Value> {
+        let mut inner = self.inner.lock();
+        inner.leftover_questions.remove(id);
+        inner.answers.get(id).cloned().flatten()
+    }
+
+    pub(crate) fn keep_answer(&self, id: QuestionId, answer: Value) {
+        self.inner.lock().answers.insert(id, Some(answer));
+    }
+
+    /// A question begins to wait, in the scope that is being polled.
+    pub(crate) fn wait_begins(&self) -> usize {
+        let mut inner = self.inner.lock();
+        let scope = inner.current;
+        let mut at = scope;
+        while at != 0 {
+            if inner.scopes[at].waiting == 0 {
+                inner.working = inner.working.saturating_sub(1);
+            }
+            inner.scopes[at].waiting += 1;
+            at = inner.scopes[at].parent;
+        }
+        inner.waiting += 1;
+        self.weigh(&mut inner);
+        scope
+    }
+
+    /// A question was given up before its answer came.
+    pub(crate) fn wait_given_up(&self, scope: usize) {
+        let mut inner = self.inner.lock();
+        if inner.waiting == 0 {
+            return;
+        }
+        inner.waiting -= 1;
+        let mut at = scope;
+        while at != 0 && at < inner.scopes.len() {
+            inner.scopes[at].waiting = inner.scopes[at].waiting.saturating_sub(1);
+            if inner.scopes[at].waiting == 0 {
+                inner.working += 1;
+            }
+            at = inner.scopes[at].parent;
+        }
+        self.weigh(&mut inner);
+    }
+
+    /// Blocked exactly when it waits for a person and does nothing else that is known of.
+    fn weigh(&self, inner: &mut Inner) {
+        let blocked = inner.waiting > 0 && inner.working == 0;
+        if blocked != inner.blocked {
+            inner.blocked = blocked;
+            if let Some(slot) = &self.slot {
+                slot.blocked(blocked, &self.task);
+            }
+            self.env.control.busy(if blocked { -1 } else { 1 });
+        }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.inner.lock().blocked
+    }
+
+    // --- signs of life, listening, giving up ------------------------------------------------------------------
+
+    pub(crate) fn sign_of_life(&self) {
+        self.inner.lock().sign = Some(Instant::now());
+    }
+
+    pub(crate) fn last_sign(&self) -> Option<Instant> {
+        self.inner.lock().sign
+    }
+
+    /// Notes that the task wants to be told of a stop; `true` the first time.
+    pub(crate) fn listen(&self) -> bool {
+        !std::mem::replace(&mut self.inner.lock().listens, true)
+    }
+
+    pub(crate) fn listens(&self) -> bool {
+        self.inner.lock().listens
+    }
+
+    /// Ends the task with an error that its code cannot catch.
+    pub(crate) fn abort(&self, error: RunError) {
+        self.inner.lock().abort.get_or_insert(error);
+    }
+
+    pub(crate) fn aborted(&self) -> Option<RunError> {
+        self.inner.lock().abort.take()
+    }
+
+    /// Whether something with this fingerprint was shown before a restart; counts it off.
+    pub(crate) fn was_shown(&self, fingerprint: u64) -> bool {
+        let mut inner = self.inner.lock();
+        match inner.shown.get_mut(&fingerprint) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Waiting for TaskCell {
+    fn answered(&self) {
+        let mut inner = self.inner.lock();
+        inner.waiting = 0;
+        for at in 1..inner.scopes.len() {
+            if inner.scopes[at].waiting > 0 {
+                inner.scopes[at].waiting = 0;
+                inner.working += 1;
+            }
+        }
+        self.weigh(&mut inner);
+    }
+}
+
+impl Drop for TaskCell {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        if inner.blocked {
+            // Its place in the count goes back to whoever ends the task.
+            self.env.control.busy(1);
+            if let Some(slot) = &self.slot {
+                slot.blocked(false, &self.task);
+            }
+        }
+        if inner.listens {
+            self.env.control.listeners.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What every task of one run shares: journal, questions, todos, budget, dependencies, and the means to stop.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Budget, RunError, TaskGroup};
+use crate::{
+    clock::Clock,
+    event::{Event, EventBody},
+    ids::{RunId, Seq, SessionId, TaskId},
+    interrupt::Board,
+    journal::{
+        entry::{Fact, Raw},
+        writer::{QUEUE, Writer},
+    },
+    memory::MemoryStore,
+    model::Model,
+    todo::TodoTree,
+};
+
+/// When a commit is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Before the next superstep begins. A crash loses nothing that was committed.
+    Sync,
+    /// While the next superstep runs, in order. Results of steps, model and tool calls, questions and answers
+    /// are awaited all the same, so nothing paid for is paid twice; a crash loses at most the last commits, which
+    /// are computed again from those results.
+    #[default]
+    Async,
+    /// When the run pauses, ends, fails or is stopped. A crash loses everything since the last of these, the
+    /// acceptance of the run included, and subscribers see events only then.
+    Exit,
+}
+
+/// What nodes can reach besides the state.
+#[derive(Default)]
+pub(crate) struct Deps {
+    pub(crate) typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) model: Option<Model>,
+    pub(crate) memory: Option<Arc<dyn MemoryStore>>,
+    pub(crate) cache: NodeCache,
+}
+
+/// Kept outcomes of nodes, bounded in number and time.
+#[derive(Default)]
+pub(crate) struct NodeCache(Mutex<HashMap<String, (Instant, Arc<CachedOutcome>)>>);
+
+/// An outcome as it was journalled.
+#[derive(Debug, Clone)]
+pub(crate) struct CachedOutcome {
+    pub(crate) update: Option<Raw>,
+    pub(crate) goto: Vec<String>,
+    pub(crate) sends: Vec<(String, Raw)>,
+}
+
+impl NodeCache {
+    const KEPT: usize = 10_000;
+
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<CachedOutcome>> {
+        let kept = self.0.lock();
+        let (until, outcome) = kept.get(key)?;
+        (*until > Instant::now()).then(|| Arc::clone(outcome))
+    }
+
+    pub(crate) fn put(&self, key: String, ttl: Duration, outcome: CachedOutcome) {
+        let mut kept = self.0.lock();
+        let now = Instant::now();
+        if kept.len() >= Self::KEPT {
+            kept.retain(|_, (until, _)| *until > now);
+        }
+        if kept.len() < Self::KEPT {
+            kept.insert(key, (now + ttl, Arc::new(outcome)));
+        }
+    }
+}
+
+/// Shared by all tasks of one run.
+pub(crate) struct RunEnv {
+    pub(crate) session: SessionId,
+    pub(crate) run: RunId,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) durability: Durability,
+    pub(crate) budget: Budget,
+    pub(crate) todos: Mutex<TodoTree>,
+    pub(crate) control: Control,
+    pub(crate) group: TaskGroup,
+}
+
+/// The means to stop a run, and to see that it waits.
+pub(crate) struct Control {
+    /// End now: tasks that listen get a grace time, the others are dropped.
+    pub(crate) stop: CancellationToken,
+    /// End at the next superstep.
+    pub(crate) drain: AtomicBool,
+    /// Leaf tasks that can go on by themselves. Nobody busy while questions are open: the run is paused.
+    busy: AtomicI64,
+    pub(crate) idle: Notify,
+    /// Tasks that asked to be told of a stop.
+    pub(crate) listeners: AtomicI64,
+    /// The process ends: the run is not stopped, it goes on elsewhere.
+    handover: AtomicBool,
+    /// The tasks are being put away (a stop, a park, a shutdown): dropped questions stay asked.
+    putting_away: AtomicBool,
+    /// Time running before this process took over, and since when it runs now.
+    active_before: AtomicU64,
+    active_since: Mutex<Option<Instant>>,
+}
+
+impl Control {
+    pub(crate) fn new(active_ms: u64) -> Self {
+        Self {
+            stop: CancellationToken::new(),
+            drain: AtomicBool::new(false),
+            busy: AtomicI64::new(1),
+            idle: Notify::new(),
+            listeners: AtomicI64::new(0),
+            handover: AtomicBool::new(false),
+            putting_away: AtomicBool::new(false),
+            active_before: AtomicU64::new(active_ms),
+            active_since: Mutex::new(Some(Instant::now())),
+        }
+    }
+
+    /// `change` more leaf tasks can go on.
+    pub(crate) fn busy(&self, change: i64) {
+        if change != 0 && self.busy.fetch_add(change, Ordering::AcqRel) + change == 0 {
+            self.idle.notify_one();
+        }
+    }
+
+    /// Ends the run at its next superstep, to be taken up by the next process.
+    pub(crate) fn drain_for_restart(&self) {
+        self.handover.store(true, Ordering::Release);
+        self.drain.store(true, Ordering::Release);
+        // A paused run has nobody to see the flag.
+        self.idle.notify_one();
+    }
+
+    /// Ends the run where it is, to be taken up by the next process.
+    pub(crate) fn stop_for_restart(&self) {
+        self.handover.store(true, Ordering::Release);
+        self.stop.cancel();
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handover.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn put_away(&self) {
+        self.putting_away.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn keeps_questions(&self) -> bool {
+        self.putting_away.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::Acquire) <= 0
+    }
+
+    pub(crate) fn active_ms(&self) -> u64 {
+        let since = self.active_since.lock().map_or(Duration::ZERO, |since| since.elapsed());
+        self.active_before.load(Ordering::Relaxed) + u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The clock of running stands still while the run is paused.
+    pub(crate) fn hold(&self) {
+        let now = self.active_ms();
+        self.active_before.store(now, Ordering::Relaxed);
+        *self.active_since.lock() = None;
+    }
+
+    pub(crate) fn go_on(&self) {
+        *self.active_since.lock() = Some(Instant::now());
+    }
+}
+
+impl RunEnv {
+    /// Notes facts whose loss a crash may cause, as the durability says.
+    pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+        let seq = self.writer.push(self.run, facts)?;
+        match self.durability {
+            Durability::Sync => self.writer.stored(seq).await?,
+            Durability::Async => {
+                self.writer.kick();
+                if self.writer.waiting() > QUEUE / 2 {
+                    self.writer.stored(Seq(seq.0.saturating_sub(QUEUE as u64 / 4))).await?;
+                }
+            }
+            // A run that never rests must not fill the memory.
+            Durability::Exit if self.writer.waiting() > QUEUE / 2 => self.writer.stored(seq).await?,
+            Durability::Exit => {}
+        }
+        Ok(())
+    }
+
+    /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
+    pub(crate) async fn record(&self, fact: Fact) -> Result<(), RunError> {
+        let seq = self.writer.push(self.run, [fact])?;
+        if self.durability != Durability::Exit {
+            self.writer.stored(seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes facts without waiting.
+    pub(crate) fn note(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+        self.writer.push(self.run, facts)?;
+        if self.durability != Durability::Exit {
+            self.writer.kick();
+        }
+        Ok(())
+    }
+
+    /// Shows an event without a number.
+    pub(crate) fn show(&self, task: Option<Arc<TaskId>>, body: EventBody) {
+        self.writer.show(Event {
+            seq: None,
+            at: self.clock.now_ms(),
+            session: self.session.clone(),
+            run: self.run,
+            task,
+            body,
+        });
+    }
+}

@@ -1,0 +1,238 @@
+//! Why a run failed: the place, the cause, and what to do about it.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use super::LimitError;
+use crate::{
+    error::{Code, code_of},
+    graph::{NodeError, WayFault},
+    ids::TaskId,
+    journal::StoreError,
+    state::ApplyError,
+};
+
+/// Why a run failed. The journal keeps everything up to the last committed superstep, and what finished since:
+/// a resume executes only what is unfinished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A node returned an error, after all its tries.
+    #[error("node `{node}` failed in superstep {superstep} after {attempts} attempt(s)")]
+    Node {
+        /// The node.
+        node: String,
+        /// The superstep, counted from 1.
+        superstep: u64,
+        /// How often it was tried.
+        attempts: u32,
+        /// Its error.
+        #[source]
+        source: NodeCause,
+    },
+    /// A node, branch or reducer panicked. The panic was contained.
+    #[error("`{node}` panicked: {message}")]
+    Panicked {
+        /// The node.
+        node: String,
+        /// What it said, cut.
+        message: String,
+    },
+    /// A node took too long, or gave no sign of life for too long.
+    #[error("node `{node}` reached its {which} timeout of {limit:?}")]
+    TimedOut {
+        /// The node.
+        node: String,
+        /// `run` or `idle`.
+        which: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Two tasks of one superstep replaced the same field.
+    #[error(
+        "nodes `{}` and `{}` both replaced field `{field}` in superstep {superstep}; give the field a reducer or let one node write it",
+        nodes[0], nodes[1]
+    )]
+    WriteConflict {
+        /// The field.
+        field: String,
+        /// The nodes.
+        nodes: Box<[String; 2]>,
+        /// The superstep.
+        superstep: u64,
+    },
+    /// An update could not be applied.
+    #[error("the update of node `{node}` was refused")]
+    Update {
+        /// The node.
+        node: String,
+        /// Why.
+        #[source]
+        source: ApplyError,
+    },
+    /// A node or branch went where it had not declared.
+    #[error("`{from}` leads to `{target}`, which it does not declare; declared: {}", declared.join(", "))]
+    UndeclaredTarget {
+        /// The node.
+        from: String,
+        /// Where it went.
+        target: String,
+        /// Where it may go.
+        declared: Vec<String>,
+    },
+    /// A node or branch that must choose chose nothing.
+    #[error("`{from}` chose none of its ways ({}); choose END to end the path", declared.join(", "))]
+    NoWayTaken {
+        /// The node.
+        from: String,
+        /// Where it may go.
+        declared: Vec<String>,
+    },
+    /// A send's input is no JSON.
+    #[error("`{from}` sends `{target}` an input that is no JSON: {reason}")]
+    Send {
+        /// The node that sends.
+        from: String,
+        /// The node that was to get it.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// Joins that wait for what waits for them.
+    #[error("these joins can never fill now: {}", joins.join("; "))]
+    JoinNeverFilled {
+        /// Sources and target of each.
+        joins: Vec<String>,
+    },
+    /// A node that was entered again asked for other steps or questions than it had recorded.
+    #[error(
+        "task {task} recorded [{}] before and asks for [{}] now; its code changed under a run: restore it, or fork the session before the task",
+        recorded.join(", "), asked.join(", ")
+    )]
+    ReplayMismatch {
+        /// The task.
+        task: Box<TaskId>,
+        /// Recorded and not asked for.
+        recorded: Vec<String>,
+        /// Asked for and not recorded; empty: the node ended without asking.
+        asked: Vec<String>,
+    },
+    /// Stored data cannot be read as the present types.
+    #[error("stored data cannot be read: {reason}")]
+    StoredState {
+        /// Why.
+        reason: String,
+    },
+    /// The graph changed under what is pending.
+    #[error("graph `{graph}` changed while work is pending, and these are gone: {}; bring them back, or fork the session from an earlier place", missing.join(", "))]
+    GraphChanged {
+        /// The graph.
+        graph: String,
+        /// What is pending and gone.
+        missing: Vec<String>,
+    },
+    /// A limit was reached.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The journal cannot be written or read.
+    #[error("the journal failed")]
+    Store(#[source] Box<StoreError>),
+}
+
+/// The error of a node as the source of a [`RunError`].
+pub struct NodeCause(pub NodeError);
+
+impl fmt::Display for NodeCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for NodeCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl StdError for NodeCause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.0.source())
+    }
+}
+
+impl RunError {
+    /// The stable name of what went wrong.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Node { source, .. } => code_of(source.0.source()),
+            Self::Panicked { .. } => Code::Panicked,
+            Self::TimedOut { .. } => Code::NodeTimedOut,
+            Self::WriteConflict { .. } => Code::WriteConflict,
+            Self::Update { .. } => Code::UpdateRefused,
+            Self::UndeclaredTarget { .. } => Code::UndeclaredTarget,
+            Self::NoWayTaken { .. } => Code::NoWayTaken,
+            Self::Send { .. } => Code::SendRefused,
+            Self::JoinNeverFilled { .. } => Code::JoinNeverFilled,
+            Self::ReplayMismatch { .. } => Code::ReplayMismatch,
+            Self::StoredState { .. } => Code::StoredState,
+            Self::GraphChanged { .. } => Code::GraphChanged,
+            Self::Limit(error) => error.code(),
+            Self::Store(error) => match **error {
+                StoreError::StaleWriter { .. } | StoreError::Conflict { .. } | StoreError::Leased { .. } => {
+                    Code::StaleWriter
+                }
+                StoreError::Corrupt { .. } | StoreError::FormatTooNew { .. } => Code::StoreCorrupt,
+                _ => Code::StoreUnavailable,
+            },
+        }
+    }
+
+    /// The node at fault, where there is one.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::Node { node, .. }
+            | Self::Panicked { node, .. }
+            | Self::TimedOut { node, .. }
+            | Self::Update { node, .. } => Some(node),
+            Self::UndeclaredTarget { from, .. } | Self::NoWayTaken { from, .. } | Self::Send { from, .. } => {
+                Some(from)
+            }
+            Self::ReplayMismatch { task, .. } => Some(task.node()),
+            _ => None,
+        }
+    }
+
+    /// The error with its causes, in one line.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<WayFault> for RunError {
+    fn from(fault: WayFault) -> Self {
+        match fault {
+            WayFault::Undeclared { from, target, declared } => Self::UndeclaredTarget { from, target, declared },
+            WayFault::NoWayTaken { from, declared } => Self::NoWayTaken { from, declared },
+            WayFault::BadInput { from, target, reason } => Self::Send { from, target, reason },
+            WayFault::Panicked { from, message } => Self::Panicked { node: from, message },
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! How a run moves: one loop that plans, runs tasks, applies their updates in order, and commits.
+//!
+//! [`plan`] decides and never acts; [`drive`] acts and never decides. `run`, `stream`, `resume` and subgraphs all
+//! come through `drive`.
+
+mod ask;
+mod budget;
+mod cell;
+mod context;
+mod env;
+mod error;
+mod group;
+mod model;
+pub(crate) mod plan;
+pub(crate) mod subgraph;
+mod superstep;
+mod task;
+mod todos;
+
+pub use ask::Ask;
+pub(crate) use budget::Budget;
+pub use budget::{LimitError, Limits, Used};
+pub use context::Context;
+pub use env::Durability;
+pub(crate) use env::{Control, Deps, RunEnv};
+pub use error::{NodeCause, RunError};
+pub use group::TaskGroup;
+pub use model::RecordedModel;
+pub use task::NodeFailure;
+pub use todos::{TodoHandle, Todos};
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+};
+
+use serde_json::value::to_raw_value;
+
+use crate::{
+    graph::{Chosen, Graph, Target, WayFault, topology::NodeIx},
+    ids::TaskId,
+    journal::{
+        entry::{Committed, Fact, Raw},
+        image::{FrameImage, TaskRecord},
+    },
+    state::State,
+};
+use plan::{Activation, Plan, Step};
+use task::{NodeFailure as Failure, TaskEnd, finished_fact, run_task};
+
+/// A chain of ready nodes gives way to others after so many supersteps.
+const YIELD_EVERY: u64 = 64;
+
+/// A graph on its way: the outermost one, or a subgraph inside a task.
+pub(crate) struct Frame<S: State> {
+    pub(crate) graph: Graph<S>,
+    pub(crate) state: Arc<S>,
+    pub(crate) plan: Plan,
+    env: Arc<RunEnv>,
+    /// The task whose subgraph this is.
+    parent: Option<Arc<TaskId>>,
+    /// What tasks that are due recorded before a restart.
+    records: HashMap<u64, TaskRecord>,
+    /// Called after each commit of the outermost graph.
+    on_commit: Option<OnCommit<S>>,
+}
+
+/// Called with the state and plan as of a commit (to keep a snapshot).
+pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan) + Send + Sync>;
+
+/// How a frame's loop ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameEnd {
+    Completed,
+    /// Asked to stop or drain at a superstep's end.
+    Interrupted,
+}
+
+/// Takes the ways out of the start: what is due first. Pure but for the branches it asks.
+pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) -> Result<Plan, RunError> {
+    let mut plan = Plan::new(Arc::clone(&graph.0.topology), first_number);
+    let start = graph.0.topology.start();
+    let mut chosen = Vec::new();
+    graph.0.branch(start, state, &mut chosen)?;
+    plan.fire(start);
+    take(&mut plan, chosen);
+    match plan.settle() {
+        Step::Superstep | Step::Done => Ok(plan),
+        Step::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
+    }
+}
+
+fn take(plan: &mut Plan, chosen: Vec<Chosen>) {
+    for (target, input) in chosen {
+        match (target, input) {
+            (Target::Node(node), Some(input)) => plan.send(node, Arc::from(input)),
+            (Target::Node(node), None) => plan.activate(node),
+            (Target::End, _) => {}
+        }
+    }
+}
+
+/// A state as it was stored.
+pub(crate) fn read_state<S: State>(image: &FrameImage) -> Result<S, RunError> {
+    let unreadable = |reason: String| RunError::StoredState { reason };
+    let mut state = match &image.base {
+        None => S::default(),
+        Some((version, raw)) if *version == S::VERSION => {
+            serde_json::from_str(raw.get()).map_err(|error| unreadable(format!("the state: {error}")))?
+        }
+        Some((version, raw)) => {
+            newer::<S>(*version)?;
+            let value = serde_json::from_str(raw.get()).map_err(|error| unreadable(error.to_string()))?;
+            let value = S::migrate(*version, value).map_err(|error| unreadable(error.to_string()))?;
+            serde_json::from_value(value).map_err(|error| unreadable(format!("the migrated state: {error}")))?
+        }
+    };
+    for (version, raw) in &image.updates {
+        let update = read_update::<S>(*version, raw)?;
+        contain("(reducer)", || state.apply(update))?
+            .map_err(|source| RunError::Update { node: "(journal)".into(), source })?;
+    }
+    Ok(state)
+}
+
+pub(crate) fn read_update<S: State>(version: u32, raw: &Raw) -> Result<S::Update, RunError> {
+    let unreadable = |error: &dyn std::fmt::Display| RunError::StoredState { reason: format!("an update: {error}") };
+    if version == S::VERSION {
+        return serde_json::from_str(raw.get()).map_err(|error| unreadable(&error));
+    }
+    newer::<S>(version)?;
+    let value = serde_json::from_str(raw.get()).map_err(|error| unreadable(&error))?;
+    let value = S::migrate_update(version, value).map_err(|error| unreadable(&error))?;
+    serde_json::from_value(value).map_err(|error| unreadable(&error))
+}
+
+fn newer<S: State>(version: u32) -> Result<(), RunError> {
+    if version > S::VERSION {
+        let reason = format!("it has version {version}, this program knows up to {}; use a newer program", S::VERSION);
+        return Err(RunError::StoredState { reason });
+    }
+    Ok(())
+}
+
+/// Runs the author's code and turns a panic in it into an error.
+fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, RunError> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| RunError::Panicked {
+        node: place.to_owned(),
+        message: crate::text::panic_message(&*panic),
+    })
+}
+
+pub(crate) fn raw_plan(plan: &Plan) -> Raw {
+    to_raw_value(&plan.image()).expect("a plan is numbers, names and JSON")
+}
+
+impl<S: State> Frame<S> {
+    pub(crate) fn new(
+        graph: Graph<S>,
+        state: Arc<S>,
+        plan: Plan,
+        env: Arc<RunEnv>,
+        parent: Option<Arc<TaskId>>,
+        records: HashMap<u64, TaskRecord>,
+    ) -> Self {
+        Self { graph, state, plan, env, parent, records, on_commit: None }
+    }
+
+    pub(crate) fn on_commit(mut self, call: OnCommit<S>) -> Self {
+        self.on_commit = Some(call);
+        self
+    }
+}
+
+/// The loop. `run`, `stream`, `resume` and every subgraph come through here.
+///
+/// It ends when nothing is due, when it is asked to, or with the first error. It does not know of pauses: a task
+/// that waits for a person is just not done. Dropping it drops its tasks; what they recorded stays.
+pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
+    let env = Arc::clone(&frame.env);
+    while !frame.plan.due.is_empty() {
+        if env.control.stop.is_cancelled() || env.control.drain.load(Ordering::Acquire) {
+            return Ok(FrameEnd::Interrupted);
+        }
+        check_limits(frame, &env)?;
+        let finished = run_due(frame, &env).await?;
+        let step = apply(frame, &env, finished).await?;
+        if let Step::Stuck { joins } = step {
+            return Err(RunError::JoinNeverFilled { joins });
+        }
+        if frame.plan.superstep % YIELD_EVERY == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(FrameEnd::Completed)
+}
+
+fn check_limits<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitError> {
+    let limits = env.budget.limits();
+    let own = frame.graph.0.max_supersteps;
+    let limit = if frame.parent.is_none() { limits.supersteps.unwrap_or(own) } else { own };
+    if frame.plan.superstep > limit {
+        return Err(LimitError::new("supersteps", limit, frame.plan.superstep));
+    }
+    if let Some(active) = limits.active {
+        let (limit, used) = (u64::try_from(active.as_millis()).unwrap_or(u64::MAX), env.control.active_ms());
+        if used > limit {
+            return Err(LimitError::new("ms of running", limit, used));
+        }
+    }
+    Ok(())
+}
+
+/// Runs everything that is due: one task here, several side by side.
+async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Vec<TaskEnd<S>>, RunError> {
+    let superstep = frame.plan.superstep;
+    let ends = if let [only] = frame.plan.due.as_slice() {
+        let record = frame.records.remove(&only.number);
+        let parent = frame.parent.as_ref();
+        let end = run_task(&frame.graph, &*frame.state, env, parent, only, superstep, None, record).await;
+        vec![end]
+    } else {
+        let records = &mut frame.records;
+        let tasks: Vec<(Activation, Option<TaskRecord>)> =
+            frame.plan.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
+        superstep::run_crew(&frame.graph, &frame.state, env, frame.parent.as_ref(), superstep, tasks).await
+    };
+    // The first in order of activation is the one that is reported, whoever was faster.
+    let mut kept = Vec::with_capacity(ends.len());
+    let mut failed = None;
+    let mut cancelled = false;
+    for end in ends {
+        match end {
+            TaskEnd::Failed(error) => failed = failed.or(Some(error)),
+            TaskEnd::Cancelled => cancelled = true,
+            end => kept.push(end),
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        // Cancelled without a failure: the run is being put away, and this future is about to be dropped.
+        None if cancelled => std::future::pending().await,
+        None => Ok(kept),
+    }
+}
+
+/// Applies the updates in task order, takes the ways out, and commits.
+async fn apply<S: State>(
+    frame: &mut Frame<S>,
+    env: &Arc<RunEnv>,
+    ends: Vec<TaskEnd<S>>,
+) -> Result<Step, RunError> {
+    check_conflicts(frame, &ends)?;
+    let matters = env.writer.matters();
+    let mut facts = Vec::new();
+    let due = std::mem::take(&mut frame.plan.due);
+    let mut chosen: Vec<(NodeIx, Vec<Chosen>)> = Vec::with_capacity(ends.len());
+    {
+        let state = Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
+        let graph = &frame.graph;
+        for (task, end) in due.iter().zip(ends) {
+            let mut ways = Vec::new();
+            match end {
+                TaskEnd::Finished { outcome, raw, cached, journalled } => {
+                    if matters && !journalled {
+                        let id = task_id(graph, frame.parent.as_ref(), task);
+                        facts.push(finished_fact(id, &outcome, raw, cached));
+                    }
+                    let declared = &graph.0.choices[task.node as usize].leads_to;
+                    graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
+                    if let Some(update) = outcome.update {
+                        let node = &graph.node(task.node).name;
+                        contain(node, || state.apply(update))?
+                            .map_err(|source| RunError::Update { node: node.to_string(), source })?;
+                    }
+                    chosen.push((task.node, ways));
+                }
+                TaskEnd::Handled(failure) => {
+                    let handler = graph.node(task.node).handler;
+                    // A handler that is gone after a change of the graph is found when the graph is compared.
+                    if let Some(handler) = handler {
+                        ways.push(to_handler(graph, handler, &failure));
+                    }
+                    chosen.push((graph.0.topology.start() + 1, ways));
+                }
+                TaskEnd::Failed(_) | TaskEnd::Cancelled => unreachable!("run_due returns only what finished"),
+            }
+        }
+    }
+    route(frame, chosen)?;
+    drop(due);
+    let step = frame.plan.settle();
+    if matters {
+        facts.push(Fact::SuperstepCommitted(Committed {
+            of: frame.parent.clone(),
+            plan: raw_plan(&frame.plan),
+        }));
+        env.commit(facts).await?;
+    }
+    if let Some(call) = &frame.on_commit {
+        call(&frame.state, &frame.plan);
+    }
+    Ok(step)
+}
+
+/// Takes the ways out of every task that finished, in order: chosen ones by its outcome, branches, fixed ones.
+fn route<S: State>(frame: &mut Frame<S>, chosen: Vec<(NodeIx, Vec<Chosen>)>) -> Result<(), RunError> {
+    let handled = frame.graph.0.topology.start() + 1;
+    for (node, mut ways) in chosen {
+        if node == handled {
+            take(&mut frame.plan, ways);
+            continue;
+        }
+        let graph = &frame.graph.0;
+        let choices = &graph.choices[node as usize];
+        if !choices.branches.is_empty() {
+            graph.branch(node, &frame.state, &mut ways)?;
+        } else if ways.is_empty() && !choices.fixed {
+            let declared = choices.leads_to.iter().map(|(name, _)| name.to_string()).collect();
+            return Err(WayFault::NoWayTaken { from: graph.topology.name(node).to_owned(), declared }.into());
+        }
+        frame.plan.fire(node);
+        take(&mut frame.plan, ways);
+    }
+    Ok(())
+}
+
+fn to_handler<S: State>(graph: &Graph<S>, handler: NodeIx, failure: &Failure) -> Chosen {
+    let input = if graph.node(handler).run.plain() {
+        None
+    } else {
+        Some(to_raw_value(failure).expect("a failure is plain text and numbers"))
+    };
+    (Target::Node(handler), input)
+}
+
+fn task_id<S: State>(graph: &Graph<S>, parent: Option<&Arc<TaskId>>, task: &Activation) -> Arc<TaskId> {
+    let name = Arc::clone(&graph.node(task.node).name);
+    Arc::new(match parent {
+        Some(parent) => parent.child(name, task.number),
+        None => TaskId::root(name, task.number),
+    })
+}
+
+/// Two tasks that replace the same field are an error, whichever would have come last.
+fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskEnd<S>]) -> Result<(), RunError> {
+    if ends.len() < 2 {
+        return Ok(());
+    }
+    let mut claimed: HashMap<&'static str, usize> = HashMap::new();
+    let mut conflict = None;
+    for (at, end) in ends.iter().enumerate() {
+        if let TaskEnd::Finished { outcome, .. } = end
+            && let Some(update) = &outcome.update
+        {
+            S::claims(update, &mut |field| {
+                if let Some(before) = claimed.insert(field, at)
+                    && before != at
+                {
+                    conflict.get_or_insert((field, before, at));
+                }
+            });
+        }
+    }
+    let Some((field, first, second)) = conflict else { return Ok(()) };
+    let name = |at: usize| frame.graph.node(frame.plan.due[at].node).name.to_string();
+    Err(RunError::WriteConflict {
+        field: field.to_owned(),
+        nodes: Box::new([name(first), name(second)]),
+        superstep: frame.plan.superstep,
+    })
+}
+
+/// The plan after `node` is taken to have just run: its pending activation is gone, what follows it is due.
+pub(crate) fn reroute<S: State>(
+    graph: &Graph<S>,
+    state: &S,
+    mut plan: Plan,
+    node: NodeIx,
+) -> Result<Plan, RunError> {
+    plan.drop_due(node);
+    plan.reopen();
+    let mut chosen = Vec::new();
+    graph.0.branch(node, state, &mut chosen)?;
+    plan.fire(node);
+    take(&mut plan, chosen);
+    match plan.settle() {
+        Step::Superstep | Step::Done => Ok(plan),
+        Step::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
+    }
+}

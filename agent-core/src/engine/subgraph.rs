@@ -1,0 +1,113 @@
+//! A graph as one node of another: its own state, the same loop, a path in everything it records.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
+use crate::{
+    graph::{AnyNode, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
+    journal::entry::{Fact, Frame as FrameFact},
+    state::State,
+};
+
+struct Subgraph<T: State, I, Into, Out> {
+    graph: Graph<T>,
+    into: Into,
+    out: Out,
+    input: PhantomData<fn(I)>,
+}
+
+/// Makes a node of `graph`.
+pub(crate) fn node<S, T, I, Into, Out, O>(graph: Graph<T>, into: Into, out: Out) -> AnyNode<S>
+where
+    S: State,
+    T: State,
+    I: DeserializeOwned + Send + 'static,
+    Into: Fn(&S, I) -> T + Send + Sync + 'static,
+    Out: Fn(T) -> O + Send + Sync + 'static,
+    O: IntoOutcome<S>,
+{
+    AnyNode(Arc::new(Subgraph { graph, into, out: move |state| out(state).into_outcome(), input: PhantomData }))
+}
+
+impl<S, T, I, Into, Out> DynNode<S> for Subgraph<T, I, Into, Out>
+where
+    S: State,
+    T: State,
+    I: DeserializeOwned + Send + 'static,
+    Into: Fn(&S, I) -> T + Send + Sync,
+    Out: Fn(T) -> Outcome<S> + Send + Sync,
+{
+    fn call<'a>(
+        &'a self,
+        state: &'a S,
+        input: Option<&'a RawValue>,
+        cx: &'a Context,
+    ) -> BoxFuture<'a, Result<Outcome<S>>> {
+        Box::pin(async move {
+            let mut frame = match cx.cell().take_frame() {
+                Some(image) => self.restore(*image, cx)?,
+                None => {
+                    let input = input.map_or("null", RawValue::get);
+                    let input = serde_json::from_str(input).map_err(|error| {
+                        NodeError::permanent(format!("the input of subgraph `{}`: {error}", cx.node()))
+                    })?;
+                    self.open((self.into)(state, input), cx).await?
+                }
+            };
+            match drive(&mut frame).await? {
+                FrameEnd::Completed => {}
+                // The run is being ended: this task does no more, and stays unfinished.
+                FrameEnd::Interrupted => {
+                    cx.env.control.busy(-1);
+                    std::future::pending().await
+                }
+            }
+            let state = Arc::into_inner(frame.state).expect("no task is left to hold the subgraph's state");
+            Ok((self.out)(state))
+        })
+    }
+
+    fn plain(&self) -> bool {
+        std::any::TypeId::of::<I>() == std::any::TypeId::of::<()>()
+    }
+
+    fn drawing(&self) -> Option<&Drawing> {
+        Some(&self.graph.0.drawing)
+    }
+}
+
+impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
+    async fn open(&self, state: T, cx: &Context) -> std::result::Result<Frame<T>, RunError> {
+        let plan = begin(&self.graph, &state, 1)?;
+        let task = cx.task();
+        if cx.env.writer.matters() {
+            let stored = to_raw_value(&state)
+                .map_err(|error| RunError::StoredState { reason: format!("a subgraph's state: {error}") })?;
+            let fact = FrameFact {
+                task: Arc::clone(&task),
+                version: T::VERSION,
+                state: stored,
+                plan: raw_plan(&plan),
+            };
+            cx.env.commit([Fact::FrameOpened(fact)]).await?;
+        }
+        let env = Arc::clone(&cx.env);
+        Ok(Frame::new(self.graph.clone(), Arc::new(state), plan, env, Some(task), Default::default()))
+    }
+
+    fn restore(
+        &self,
+        image: crate::journal::image::FrameImage,
+        cx: &Context,
+    ) -> std::result::Result<Frame<T>, RunError> {
+        let state = read_state::<T>(&image)?;
+        let plan = Plan::restore(Arc::clone(&self.graph.0.topology), &image.plan.unwrap_or_default())
+            .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
+        let (env, task) = (Arc::clone(&cx.env), Some(cx.task()));
+        Ok(Frame::new(self.graph.clone(), Arc::new(state), plan, env, task, image.tasks))
+    }
+}

@@ -1,0 +1,287 @@
+//! The tasks of one superstep side by side: spread over the threads, capped, and stopped together.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    RunEnv, RunError,
+    plan::Activation,
+    task::{TaskEnd, finished_fact, run_task},
+};
+use crate::{
+    graph::{FailurePolicy, Graph, topology::NodeIx},
+    ids::TaskId,
+    journal::image::TaskRecord,
+    state::State,
+};
+
+/// Told when a task begins or ends to wait for a person, so that it does not count against a cap meanwhile.
+pub(crate) trait Slot: Send + Sync {
+    fn blocked(&self, blocked: bool, task: &TaskId);
+}
+
+/// The tasks of one superstep.
+///
+/// Lanes, one a thread, take tasks from the queue and poll each once. A task that is done by then costs no
+/// spawn; one that is not becomes a tokio task of its own, so that everything that waits overlaps.
+struct Crew<S: State> {
+    graph: Graph<S>,
+    env: Arc<RunEnv>,
+    parent: Option<Arc<TaskId>>,
+    superstep: u64,
+    capped: bool,
+    queue: Mutex<Queue<S>>,
+    done: Mutex<Done<S>>,
+    all_done: Notify,
+    cancel: CancellationToken,
+    /// Itself, for those who start further lanes.
+    me: std::sync::Weak<Self>,
+}
+
+struct Queue<S: State> {
+    state: Option<Arc<S>>,
+    jobs: VecDeque<Job>,
+    running: usize,
+    by_node: HashMap<NodeIx, usize>,
+}
+
+struct Job {
+    place: usize,
+    activation: Activation,
+    record: Option<TaskRecord>,
+}
+
+struct Done<S: State> {
+    ends: Vec<Option<TaskEnd<S>>>,
+    missing: usize,
+}
+
+/// Runs two or more tasks and returns how they ended, in the order of activation.
+pub(crate) async fn run_crew<S: State>(
+    graph: &Graph<S>,
+    state: &Arc<S>,
+    env: &Arc<RunEnv>,
+    parent: Option<&Arc<TaskId>>,
+    superstep: u64,
+    tasks: Vec<(Activation, Option<TaskRecord>)>,
+) -> Vec<TaskEnd<S>> {
+    let count = tasks.len();
+    let capped = graph.0.concurrency < count
+        || tasks.iter().any(|(task, _)| graph.node(task.node).policy.concurrency.is_some());
+    let jobs = tasks
+        .into_iter()
+        .enumerate()
+        .map(|(place, (activation, record))| Job { place, activation, record })
+        .collect();
+    let crew = Arc::new_cyclic(|me| Crew {
+        graph: graph.clone(),
+        env: Arc::clone(env),
+        parent: parent.cloned(),
+        superstep,
+        capped,
+        queue: Mutex::new(Queue {
+            state: Some(Arc::clone(state)),
+            jobs,
+            running: 0,
+            by_node: HashMap::new(),
+        }),
+        done: Mutex::new(Done { ends: (0..count).map(|_| None).collect(), missing: count }),
+        all_done: Notify::new(),
+        cancel: CancellationToken::new(),
+        me: std::sync::Weak::clone(me),
+    });
+    // Every task can go on by itself until it ends or waits; this loop's own place goes to the first of them.
+    env.control.busy(count as i64 - 1);
+    let guard = crew.cancel.clone().drop_guard();
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    for _ in 1..threads.min(count) {
+        env.group.spawn(lane(Arc::clone(&crew)));
+    }
+    lane(Arc::clone(&crew)).await;
+    loop {
+        let all_done = crew.all_done.notified();
+        if crew.done.lock().missing == 0 {
+            break;
+        }
+        all_done.await;
+    }
+    // Nobody else may hold the state when the updates are applied.
+    crew.queue.lock().state = None;
+    drop(guard);
+    let ends = std::mem::take(&mut crew.done.lock().ends);
+    ends.into_iter().map(|end| end.unwrap_or(TaskEnd::Cancelled)).collect()
+}
+
+/// Takes tasks from the queue until it is empty or the caps are reached.
+async fn lane<S: State>(crew: Arc<Crew<S>>) {
+    while let Some((job, state)) = crew.take() {
+        let (place, node) = (job.place, job.activation.node);
+        let mut task = Box::pin(perform(Arc::clone(&crew), job, state));
+        // Polled once here; see the type.
+        match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
+            Poll::Ready(end) => {
+                drop(task);
+                crew.finish(place, node, end);
+            }
+            Poll::Pending => {
+                let env = Arc::clone(&crew.env);
+                env.group.spawn(see_through(Arc::clone(&crew), place, node, task));
+            }
+        }
+    }
+}
+
+/// A boxed lane, for a task that goes on as one: a future cannot contain itself.
+fn next_lane<S: State>(crew: Arc<Crew<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(lane(crew))
+}
+
+async fn see_through<S: State>(
+    crew: Arc<Crew<S>>,
+    place: usize,
+    node: NodeIx,
+    mut task: Pin<Box<dyn Future<Output = TaskEnd<S>> + Send>>,
+) {
+    let end = tokio::select! {
+        biased; // a result that came in the same poll counts
+        end = task.as_mut() => end,
+        () = crew.cancel.cancelled() => TaskEnd::Cancelled,
+    };
+    drop(task);
+    crew.finish(place, node, end);
+    // What the caps held back may go now.
+    if crew.capped {
+        next_lane(crew).await;
+    }
+}
+
+async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskEnd<S> {
+    let slot: Option<Arc<dyn Slot>> = if crew.capped { Some(Arc::clone(&crew) as _) } else { None };
+    let end = run_task(
+        &crew.graph,
+        &*state,
+        &crew.env,
+        crew.parent.as_ref(),
+        &job.activation,
+        crew.superstep,
+        slot.as_ref(),
+        job.record,
+    )
+    .await;
+    // Journalled at once: a sibling's failure or a crash does not undo it.
+    match end {
+        TaskEnd::Finished { outcome, raw, cached, journalled: false } if crew.env.writer.matters() => {
+            let node = Arc::clone(&crew.graph.node(job.activation.node).name);
+            let number = job.activation.number;
+            let task = match &crew.parent {
+                Some(parent) => parent.child(node, number),
+                None => TaskId::root(node, number),
+            };
+            let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
+            match crew.env.commit([fact]).await {
+                Ok(()) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
+                Err(error) => TaskEnd::Failed(error),
+            }
+        }
+        end => end,
+    }
+}
+
+impl<S: State> Crew<S> {
+    /// The next task that the caps allow.
+    fn take(&self) -> Option<(Job, Arc<S>)> {
+        let mut queue = self.queue.lock();
+        if self.cancel.is_cancelled() {
+            let left = std::mem::take(&mut queue.jobs);
+            drop(queue);
+            for job in left {
+                self.end(job.place, TaskEnd::Cancelled);
+            }
+            return None;
+        }
+        let state = Arc::clone(queue.state.as_ref()?);
+        if !self.capped {
+            return queue.jobs.pop_front().map(|job| (job, state));
+        }
+        if queue.running >= self.graph.0.concurrency {
+            return None;
+        }
+        let allowed = |queue: &Queue<S>, node: NodeIx| {
+            let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
+            queue.by_node.get(&node).copied().unwrap_or(0) < cap
+        };
+        let at = queue.jobs.iter().position(|job| allowed(&queue, job.activation.node))?;
+        let job = queue.jobs.remove(at)?;
+        queue.running += 1;
+        *queue.by_node.entry(job.activation.node).or_default() += 1;
+        Some((job, state))
+    }
+
+    fn finish(&self, place: usize, node: NodeIx, end: TaskEnd<S>) {
+        if self.capped {
+            self.give_back(node);
+        }
+        self.end(place, end);
+    }
+
+    fn give_back(&self, node: NodeIx) {
+        let mut queue = self.queue.lock();
+        queue.running = queue.running.saturating_sub(1);
+        if let Some(running) = queue.by_node.get_mut(&node) {
+            *running = running.saturating_sub(1);
+        }
+    }
+
+    fn end(&self, place: usize, end: TaskEnd<S>) {
+        let fatal = match &end {
+            TaskEnd::Failed(RunError::Store(_)) => true,
+            TaskEnd::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
+            _ => false,
+        };
+        let mut done = self.done.lock();
+        if done.ends[place].is_none() {
+            done.ends[place] = Some(end);
+            done.missing -= 1;
+        }
+        let last = done.missing == 0;
+        if last {
+            // The last one's place in the count of the busy goes back to the loop.
+            self.all_done.notify_one();
+        } else {
+            self.env.control.busy(-1);
+        }
+        drop(done);
+        if fatal && !self.cancel.is_cancelled() {
+            self.cancel.cancel();
+            // Those that were not begun end here.
+            if let Some((job, _)) = self.take() {
+                self.end(job.place, TaskEnd::Cancelled);
+            }
+        }
+    }
+}
+
+impl<S: State> Slot for Crew<S> {
+    fn blocked(&self, blocked: bool, task: &TaskId) {
+        let Some(&node) = self.graph.0.index.get(task.node()) else { return };
+        if blocked {
+            self.give_back(node);
+            if let Some(crew) = self.me.upgrade() {
+                self.env.group.spawn(next_lane(crew));
+            }
+        } else {
+            let mut queue = self.queue.lock();
+            queue.running += 1;
+            *queue.by_node.entry(node).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! One activation of a node: its tries, its time limits, and what it may not do to the rest of the run.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::{Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation, superstep::Slot};
+use crate::{
+    event::{EventBody, payload},
+    graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
+    ids::TaskId,
+    interrupt::Waiting,
+    journal::{
+        entry::{Fact, Finished, Raw, TaskFailure},
+        image::TaskRecord,
+    },
+    state::State,
+};
+
+/// How long a replayed node may wait for something outside [`Context`] before asking for a new step while recorded
+/// ones were not asked for counts as a mismatch.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an error handler is told; the input of a handler node that takes one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NodeFailure {
+    /// The node that failed.
+    pub node: String,
+    /// Its activation.
+    pub task: String,
+    /// What went wrong, to branch on.
+    pub code: String,
+    /// The same for people.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// How an activation ended.
+pub(crate) enum TaskEnd<S: State> {
+    /// It has an outcome, not yet applied. `raw` is its update as it is journalled, when anybody keeps it.
+    Finished { outcome: Outcome<S>, raw: Option<Raw>, cached: bool, journalled: bool },
+    /// It failed for good, and a node handles that.
+    Handled(NodeFailure),
+    /// It failed for good.
+    Failed(RunError),
+    /// It was given up because of something else.
+    Cancelled,
+}
+
+/// Runs one activation to its end.
+pub(crate) async fn run_task<S: State>(
+    graph: &Graph<S>,
+    state: &S,
+    env: &Arc<RunEnv>,
+    parent: Option<&Arc<TaskId>>,
+    activation: &Activation,
+    superstep: u64,
+    slot: Option<&Arc<dyn Slot>>,
+    record: Option<TaskRecord>,
+) -> TaskEnd<S> {
+    let node = graph.node(activation.node);
+    let input = activation.input.as_deref();
+    let cx = Context::new(
+        Arc::clone(env),
+        parent.cloned(),
+        Arc::clone(&node.name),
+        activation.number,
+        superstep,
+        slot.cloned(),
+    );
+    if let Some(mut record) = record {
+        if let Some(finished) = record.finished.take() {
+            return restored(finished);
+        }
+        if let Some(failure) = record.handled.take() {
+            return TaskEnd::Handled(told(&failure));
+        }
+        let waits = record.asked.values().any(Option::is_none);
+        cx.restore(record);
+        if waits {
+            // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
+            wait_for_answers(cx.cell()).await;
+        }
+    }
+    if env.writer.matters() {
+        started(&cx);
+    }
+    if node.policy.is_plain() {
+        return match attempt(node, state, input, &cx).await {
+            Ok(outcome) => finish(&cx, outcome, false),
+            Err(error) => fail(node, graph, &cx, error).await,
+        };
+    }
+    tries(graph, node, state, input, &cx).await
+}
+
+/// The tries of a node with a policy.
+async fn tries<S: State>(
+    graph: &Graph<S>,
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> TaskEnd<S> {
+    let key = match &node.policy.cache {
+        Some(cache) => match (cache.key)(state, input) {
+            Ok(key) => Some((format!("{}\n{}\n{key}", graph.hash(), node.name), cache.ttl)),
+            Err(error) => {
+                let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
+                return fail(node, graph, cx, error).await;
+            }
+        },
+        None => None,
+    };
+    if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.env.deps.cache.get(key))
+        && let Ok(outcome) = from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends)
+    {
+        return finish(cx, outcome, true);
+    }
+    loop {
+        let tried = attempt(node, state, input, cx).await;
+        let error = match tried {
+            Ok(outcome) => {
+                if let Some((key, ttl)) = key
+                    && let Some(parts) = to_parts(&outcome)
+                {
+                    cx.env.deps.cache.put(key, ttl, parts);
+                }
+                return finish(cx, outcome, false);
+            }
+            Err(error) => error,
+        };
+        let failed = cx.attempt();
+        let again = match (&node.policy.retry, &error) {
+            (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
+            (Some(policy), RunError::TimedOut { .. }) => {
+                policy.again(failed, &NodeError::transient(error.to_string()))
+            }
+            _ => None,
+        };
+        let Some(wait) = again else { return fail(node, graph, cx, error).await };
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if let Err(error) = note_failure(cx, &error, Some(ms), None).await {
+            return TaskEnd::Failed(error);
+        }
+        cx.cell().new_try();
+        sleep(wait).await;
+        if cx.env.writer.matters() {
+            started(cx);
+        }
+    }
+}
+
+fn started(cx: &Context) {
+    let body = EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
+    cx.env.show(Some(cx.task_for_show()), body);
+}
+
+async fn wait_for_answers(cell: &Arc<TaskCell>) {
+    let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
+    let mut begun = false;
+    std::future::poll_fn(|cx| {
+        let polled = cell.env.board.poll_task(&cell.task, &waiter, cx.waker());
+        if polled.is_pending() && !begun {
+            begun = true;
+            cell.wait_begins();
+        }
+        polled
+    })
+    .await;
+}
+
+fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<S> {
+    if let Some(cell) = cx.cell_if_made() {
+        let left = cell.leftovers();
+        if !left.is_empty() {
+            return TaskEnd::Failed(RunError::ReplayMismatch {
+                task: Box::new(TaskId::clone(&cell.task)),
+                recorded: left,
+                asked: Vec::new(),
+            });
+        }
+    }
+    let raw = match (&outcome.update, cx.env.writer.matters()) {
+        (Some(update), true) => match to_raw_value(update) {
+            Ok(raw) => Some(raw),
+            Err(error) => {
+                let text = format!("the update is no JSON: {error}");
+                return TaskEnd::Failed(cx.failed(NodeError::permanent(text)));
+            }
+        },
+        _ => None,
+    };
+    TaskEnd::Finished { outcome, raw, cached, journalled: false }
+}
+
+/// The fact that a task is done.
+pub(crate) fn finished_fact<S: State>(task: Arc<TaskId>, outcome: &Outcome<S>, raw: Option<Raw>, cached: bool) -> Fact {
+    Fact::TaskFinished(Finished {
+        task,
+        update: raw,
+        goto: outcome.goto.iter().map(ToString::to_string).collect(),
+        sends: sends_of(outcome),
+        cached,
+    })
+}
+
+fn sends_of<S: State>(outcome: &Outcome<S>) -> Vec<(String, Raw)> {
+    let sends = outcome.sends.iter();
+    sends.filter_map(|send| Some((send.node.to_string(), send.input.as_ref().ok()?.clone()))).collect()
+}
+
+fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
+    let update = match &outcome.update {
+        Some(update) => Some(to_raw_value(update).ok()?),
+        None => None,
+    };
+    let goto = outcome.goto.iter().map(ToString::to_string).collect();
+    Some(CachedOutcome { update, goto, sends: sends_of(outcome) })
+}
+
+fn from_parts<S: State>(
+    update: Option<&Raw>,
+    goto: &[String],
+    sends: &[(String, Raw)],
+) -> serde_json::Result<Outcome<S>> {
+    Ok(Outcome {
+        update: update.map(|raw| serde_json::from_str(raw.get())).transpose()?,
+        goto: goto.iter().map(|node| node.clone().into()).collect(),
+        sends: sends
+            .iter()
+            .map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) })
+            .collect(),
+    })
+}
+
+/// A task that had finished before a restart.
+fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
+    match from_parts(finished.update.as_ref(), &finished.goto, &finished.sends) {
+        Ok(outcome) => {
+            TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
+        }
+        Err(error) => TaskEnd::Failed(RunError::StoredState {
+            reason: format!("the update of task {} is no update any more: {error}", finished.task),
+        }),
+    }
+}
+
+fn told(failure: &TaskFailure) -> NodeFailure {
+    NodeFailure {
+        node: failure.task.node().to_string(),
+        task: failure.task.to_string(),
+        code: failure.code.clone(),
+        message: failure.message.clone(),
+        attempts: failure.attempt,
+    }
+}
+
+/// Notes a failed try. The message is what people may see.
+async fn note_failure(
+    cx: &Context,
+    error: &RunError,
+    retry_in_ms: Option<u64>,
+    handler: Option<String>,
+) -> Result<TaskFailure, RunError> {
+    let failure = TaskFailure {
+        task: cx.task(),
+        attempt: cx.attempt(),
+        code: error.code().name().to_owned(),
+        message: crate::text::shorten(&error.report(), 2_000),
+        retry_in_ms,
+        handler,
+    };
+    if cx.env.writer.matters() {
+        cx.env.commit([Fact::TaskFailed(failure.clone())]).await?;
+    }
+    Ok(failure)
+}
+
+/// A failure for good: handled by a node, or the end of the run.
+async fn fail<S: State>(
+    node: &NodeDef<S>,
+    graph: &Graph<S>,
+    cx: &Context,
+    error: RunError,
+) -> TaskEnd<S> {
+    // What the engine itself finds wrong is not the node's to handle.
+    let handler = match error {
+        RunError::Node { .. } | RunError::Panicked { .. } | RunError::TimedOut { .. } => node.handler,
+        _ => None,
+    };
+    let name = handler.map(|handler| graph.node(handler).name.to_string());
+    match note_failure(cx, &error, None, name).await {
+        Err(error) => TaskEnd::Failed(error),
+        Ok(failure) if handler.is_some() => TaskEnd::Handled(told(&failure)),
+        Ok(_) => TaskEnd::Failed(error),
+    }
+}
+
+/// One try.
+async fn attempt<S: State>(
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> Result<Outcome<S>, RunError> {
+    // The call itself is inside the future, so that a panic in it is caught too.
+    let future = async { node.run.call(state, input, cx).await };
+    let future = std::pin::pin!(future);
+    let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
+        Some(Box::new(TimeLimits::new(node.policy.timeout, node.policy.idle_timeout, cx)))
+    } else {
+        None
+    };
+    Attempt { future, cx, limits, patience: None }.await
+}
+
+/// Polls a node: catches its panics, keeps its time limits, and ends it when the engine says so.
+struct Attempt<'a, F> {
+    future: Pin<&'a mut F>,
+    cx: &'a Context,
+    limits: Option<Box<TimeLimits>>,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F, S> Future for Attempt<'_, F>
+where
+    S: State,
+    F: Future<Output = Result<Outcome<S>, NodeError>>,
+{
+    type Output = Result<Outcome<S>, RunError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx))) {
+            Err(panic) => {
+                let message = crate::text::panic_message(&*panic);
+                return Poll::Ready(Err(RunError::Panicked { node: this.cx.node().to_owned(), message }));
+            }
+            Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Ok(outcome)),
+            Ok(Poll::Ready(Err(error))) => {
+                return Poll::Ready(Err(match this.cx.cell_if_made().and_then(|cell| cell.aborted()) {
+                    Some(abort) => abort,
+                    None => this.cx.failed(error),
+                }));
+            }
+            Ok(Poll::Pending) => {}
+        }
+        let Some(cell) = this.cx.cell_if_made() else {
+            return this.late(cx, false);
+        };
+        if let Some(abort) = cell.aborted() {
+            return Poll::Ready(Err(abort));
+        }
+        if let Some((recorded, asked)) = cell.mismatch() {
+            let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            if patience.as_mut().poll(cx).is_ready() {
+                let task = Box::new(TaskId::clone(&cell.task));
+                return Poll::Ready(Err(RunError::ReplayMismatch { task, recorded, asked }));
+            }
+        } else {
+            this.patience = None;
+        }
+        let blocked = cell.is_blocked();
+        this.late(cx, blocked)
+    }
+}
+
+impl<F> Attempt<'_, F> {
+    fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
+        let Some(limits) = &mut self.limits else { return Poll::Pending };
+        let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
+        match limits.poll(cx, blocked, sign) {
+            Some((which, limit)) => {
+                Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The time limits of one try. The time in which the task waits for a person does not count.
+struct TimeLimits {
+    run: Option<Duration>,
+    idle: Option<Duration>,
+    run_until: Instant,
+    last_sign: Instant,
+    blocked_since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl TimeLimits {
+    fn new(run: Option<Duration>, idle: Option<Duration>, cx: &Context) -> Self {
+        // Signs of life are kept by the cell, which must therefore exist.
+        cx.cell();
+        let now = Instant::now();
+        let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
+        let timer = Box::pin(sleep_until(run_until));
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, timer }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        blocked: bool,
+        sign: Option<Instant>,
+    ) -> Option<(&'static str, Duration)> {
+        let now = Instant::now();
+        if blocked {
+            self.blocked_since.get_or_insert(now);
+            return None;
+        }
+        if let Some(since) = self.blocked_since.take() {
+            self.run_until += now - since;
+            self.last_sign = now;
+        }
+        if let Some(sign) = sign {
+            self.last_sign = self.last_sign.max(sign);
+        }
+        loop {
+            let idle_until = self.idle.map(|idle| self.last_sign + idle);
+            let until = idle_until.map_or(self.run_until, |idle| idle.min(self.run_until));
+            if self.timer.deadline() != until {
+                self.timer.as_mut().reset(until);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return None;
+            }
+            if let (Some(run), true) = (self.run, self.run_until <= until) {
+                return Some(("run", run));
+            }
+            if let Some(idle) = self.idle
+                && idle_until == Some(until)
+            {
+                return Some(("idle", idle));
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Stable names of everything that can go wrong: one table, to branch on without reading prose.
+
+use std::{error::Error as StdError, fmt};
+
+use serde::{Deserialize, Serialize};
+
+/// Who can act on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Family {
+    /// The caller sent something that cannot be accepted.
+    Input,
+    /// What the caller names is not there.
+    NotFound,
+    /// Somebody else was faster, or holds what is needed.
+    Conflict,
+    /// The author of the graph, or of its data.
+    Run,
+    /// The operator, or a person who may raise a limit.
+    Limit,
+    /// The provider of a model.
+    Model,
+    /// A tool.
+    Tool,
+    /// The operator of the store.
+    Store,
+}
+
+macro_rules! codes {
+    ($($(#[$meta:meta])* $variant:ident = $name:literal, $family:ident, $retry:literal;)*) => {
+        /// A stable name for one kind of failure. `docs` of each variant say the cause.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[$meta])* $variant,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// `(wire name, family, worth trying again)`: the only place that says so.
+            const fn row(self) -> (&'static str, Family, bool) {
+                match self { $(Self::$variant => ($name, Family::$family, $retry),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A session id of illegal form.
+    InvalidSessionId = "invalid_session_id", Input, false;
+    /// An input that is not what the graph takes.
+    InvalidInput = "invalid_input", Input, false;
+    /// An answer that does not fit its question.
+    InvalidAnswer = "invalid_answer", Input, false;
+    /// A bare answer while several questions are open.
+    AmbiguousAnswer = "ambiguous_answer", Input, false;
+    /// No such session.
+    SessionNotFound = "session_not_found", NotFound, false;
+    /// No such graph is registered.
+    GraphNotFound = "graph_not_found", NotFound, false;
+    /// No such question is open.
+    QuestionNotFound = "question_not_found", NotFound, false;
+    /// The journal does not reach back (or forward) to that place.
+    CheckpointNotFound = "checkpoint_not_found", NotFound, false;
+    /// The session has a run that is not at its end.
+    SessionBusy = "session_busy", Conflict, true;
+    /// The session exists already.
+    SessionExists = "session_exists", Conflict, false;
+    /// Somebody answered before.
+    AlreadyAnswered = "already_answered", Conflict, false;
+    /// Nothing is there to resume or to stop.
+    NothingToDo = "nothing_to_do", Conflict, false;
+    /// Another process writes to the session now.
+    StaleWriter = "stale_writer", Conflict, true;
+    /// The graph changed under what is pending.
+    GraphChanged = "graph_changed", Conflict, false;
+    /// A node returned an error.
+    NodeFailed = "node_failed", Run, true;
+    /// A node, branch or reducer panicked.
+    Panicked = "panicked", Run, false;
+    /// A node took too long, or gave no sign of life.
+    NodeTimedOut = "node_timed_out", Run, true;
+    /// Two tasks of one superstep replaced the same field.
+    WriteConflict = "write_conflict", Run, false;
+    /// An update could not be applied.
+    UpdateRefused = "update_refused", Run, false;
+    /// A node or branch went where it had not declared.
+    UndeclaredTarget = "undeclared_target", Run, false;
+    /// A node or branch that must choose chose nothing.
+    NoWayTaken = "no_way_taken", Run, false;
+    /// A send's input is no JSON.
+    SendRefused = "send_refused", Run, false;
+    /// A join waits for what waits for it.
+    JoinNeverFilled = "join_never_filled", Run, false;
+    /// A node asked for other steps or questions than it had recorded.
+    ReplayMismatch = "replay_mismatch", Run, false;
+    /// Stored data cannot be read as the present types.
+    StoredState = "stored_state", Run, false;
+    /// Too many supersteps.
+    SuperstepLimit = "superstep_limit", Limit, false;
+    /// A budget is used up.
+    BudgetExceeded = "budget_exceeded", Limit, false;
+    /// The runtime runs as much as it may.
+    TooManyRuns = "too_many_runs", Limit, true;
+    /// The runtime is shutting down.
+    ShuttingDown = "shutting_down", Store, true;
+    /// A model call failed.
+    ModelFailed = "model_failed", Model, true;
+    /// A tool call failed and the policy ends the run.
+    ToolFailed = "tool_failed", Tool, false;
+    /// The store cannot be used now.
+    StoreUnavailable = "store_unavailable", Store, true;
+    /// The store holds something unreadable.
+    StoreCorrupt = "store_corrupt", Store, false;
+    /// The store forgets, so this cannot be done later or elsewhere.
+    CannotResume = "cannot_resume", Store, false;
+}
+
+impl Code {
+    /// The name on wires and in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Who can act on it.
+    #[must_use]
+    pub const fn family(self) -> Family {
+        self.row().1
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        self.row().2
+    }
+
+    /// The code with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| D::Error::custom("unknown error code"))
+    }
+}
+
+/// Whether an error that became a [`NodeError`](crate::graph::NodeError) by `?` is worth trying again:
+/// errors of this crate know it themselves, others are.
+pub(crate) fn worth_trying_again(error: &(dyn StdError + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
+        return error.fault().is_retryable();
+    }
+    if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
+        return error.code().is_retryable();
+    }
+    if error.is::<crate::interrupt::AskError>() || error.is::<crate::todo::TodoError>() {
+        return false;
+    }
+    true
+}
+
+/// The code of a failed node's cause.
+pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
+    if error.is::<crate::model::ModelError>() {
+        return Code::ModelFailed;
+    }
+    if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
+        return error.code();
+    }
+    if let Some(error) = error.downcast_ref::<crate::engine::LimitError>() {
+        return error.code();
+    }
+    Code::NodeFailed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_name_of_its_own() {
+        for (at, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(Code::ALL.iter().position(|other| other.name() == code.name()), Some(at), "{code}");
+            assert_eq!(Code::named(code.name()), Some(*code));
+        }
+    }
+}

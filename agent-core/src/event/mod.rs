@@ -1,0 +1,271 @@
+//! What others see of a run: a reading of the journal, plus pieces of text while they arrive.
+
+mod feed;
+pub mod payload;
+
+pub(crate) use feed::Feed;
+pub use feed::{Subscription, SubscriptionError};
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    engine::plan::PlanImage,
+    ids::{RunId, Seq, SessionId, TaskId},
+    journal::entry::{Entry, Fact, Raw},
+};
+
+/// One thing that happened, as subscribers see it.
+///
+/// A numbered event is published only after its journal entry is stored, so nobody sees what a crash would
+/// undo. Events without a number (tokens, progress, node starts) are not kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct Event {
+    /// Its number in the journal. Numbers rise; they need not be consecutive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
+    /// When it happened, in milliseconds since 1970.
+    pub at: i64,
+    /// The session.
+    #[schemars(with = "String")]
+    pub session: SessionId,
+    /// The run.
+    pub run: RunId,
+    /// The task it belongs to, `outer#3/inner#2` inside a subgraph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub task: Option<Arc<TaskId>>,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant carries the struct of its name, which is documented in `payload`")]
+pub enum EventBody {
+    RunStarted(payload::RunStarted),
+    RunPaused(payload::RunPaused),
+    RunResumed(payload::RunResumed),
+    RunStopped(payload::RunStopped),
+    RunFailed(payload::RunFailed),
+    RunCompleted(payload::RunCompleted),
+    RunRolledBack(payload::RunRolledBack),
+    SuperstepCommitted(payload::SuperstepCommitted),
+    NodeStarted(payload::NodeStarted),
+    NodeFinished(payload::NodeFinished),
+    NodeFailed(payload::NodeFailed),
+    StepRecorded(payload::StepRecorded),
+    Token(payload::Token),
+    Reasoning(payload::Reasoning),
+    TokensVoided(payload::TokensVoided),
+    QuestionAsked(payload::QuestionAsked),
+    QuestionAnswered(payload::QuestionAnswered),
+    QuestionWithdrawn(payload::QuestionWithdrawn),
+    TodoUpdated(payload::TodoUpdated),
+    Custom(payload::Custom),
+    Progress(payload::Progress),
+    SubgraphStarted(payload::SubgraphStarted),
+    StateEdited(payload::StateEdited),
+    SessionForked(payload::SessionForked),
+    Gap(payload::Gap),
+}
+
+/// What a subscriber that is too slow may lose of a kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Nothing: it is read from the journal, or an explicit gap says that it cannot be.
+    Never,
+    /// Its text is joined with what follows.
+    Merge,
+    /// The latest one stands for those before it.
+    Latest,
+}
+
+impl EventBody {
+    /// What a subscriber that is too slow may lose of it.
+    #[must_use]
+    pub const fn loss(&self) -> Loss {
+        match self {
+            // No `_`: a new event must choose.
+            Self::RunStarted(_)
+            | Self::RunPaused(_)
+            | Self::RunResumed(_)
+            | Self::RunStopped(_)
+            | Self::RunFailed(_)
+            | Self::RunCompleted(_)
+            | Self::RunRolledBack(_)
+            | Self::SuperstepCommitted(_)
+            | Self::NodeFinished(_)
+            | Self::NodeFailed(_)
+            | Self::StepRecorded(_)
+            | Self::TokensVoided(_)
+            | Self::QuestionAsked(_)
+            | Self::QuestionAnswered(_)
+            | Self::QuestionWithdrawn(_)
+            | Self::TodoUpdated(_)
+            | Self::Custom(_)
+            | Self::SubgraphStarted(_)
+            | Self::StateEdited(_)
+            | Self::SessionForked(_)
+            | Self::Gap(_) => Loss::Never,
+            Self::Token(_) | Self::Reasoning(_) => Loss::Merge,
+            Self::Progress(_) | Self::NodeStarted(_) => Loss::Latest,
+        }
+    }
+
+    /// Whether the run takes no further step by itself after this event.
+    #[must_use]
+    pub const fn ends_run(&self) -> bool {
+        matches!(self, Self::RunPaused(_) | Self::RunStopped(_) | Self::RunFailed(_) | Self::RunCompleted(_))
+    }
+}
+
+impl Event {
+    /// What subscribers see of a journal entry.
+    pub(crate) fn of(session: &SessionId, entry: &Entry) -> Self {
+        let (task, body) = read(&entry.fact);
+        Self { seq: Some(entry.seq), at: entry.at, session: session.clone(), run: entry.run, task, body }
+    }
+
+    /// The JSON Schema of an event as it is serialised.
+    #[must_use]
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
+    match fact {
+        Fact::RunAccepted(accepted) => (
+            None,
+            EventBody::RunStarted(payload::RunStarted {
+                graph: accepted.graph.to_string(),
+                next: due(&accepted.plan),
+            }),
+        ),
+        Fact::RunResumed(_) => (None, EventBody::RunResumed(payload::RunResumed {})),
+        Fact::RunPaused(paused) => {
+            (None, EventBody::RunPaused(payload::RunPaused { questions: paused.questions.clone() }))
+        }
+        Fact::RunStopped(stopped) => {
+            (None, EventBody::RunStopped(payload::RunStopped { drained: stopped.drained }))
+        }
+        Fact::RunFailed(failure) => (
+            failure.task.clone().map(Arc::new),
+            EventBody::RunFailed(payload::RunFailed {
+                code: failure.code.clone(),
+                message: failure.message.clone(),
+                node: failure.node.clone(),
+            }),
+        ),
+        Fact::RunCompleted(completed) => (
+            None,
+            EventBody::RunCompleted(payload::RunCompleted {
+                active_ms: completed.active_ms,
+                supersteps: completed.supersteps,
+            }),
+        ),
+        Fact::RunRolledBack(_) => (None, EventBody::RunRolledBack(payload::RunRolledBack {})),
+        Fact::SuperstepCommitted(committed) => (
+            committed.of.clone(),
+            EventBody::SuperstepCommitted(payload::SuperstepCommitted {
+                superstep: superstep(&committed.plan),
+                next: due(&committed.plan),
+            }),
+        ),
+        Fact::TaskFinished(finished) => (
+            Some(Arc::clone(&finished.task)),
+            EventBody::NodeFinished(payload::NodeFinished {
+                node: finished.task.node().to_string(),
+                update: parsed(finished.update.as_ref()),
+                cached: finished.cached,
+            }),
+        ),
+        Fact::TaskFailed(failure) => (
+            Some(Arc::clone(&failure.task)),
+            EventBody::NodeFailed(payload::NodeFailed {
+                node: failure.task.node().to_string(),
+                attempt: failure.attempt,
+                code: failure.code.clone(),
+                message: failure.message.clone(),
+                retry_in_ms: failure.retry_in_ms,
+                handler: failure.handler.clone(),
+            }),
+        ),
+        Fact::StepRecorded(recorded) => (
+            Some(Arc::clone(&recorded.task)),
+            EventBody::StepRecorded(payload::StepRecorded {
+                key: recorded.key.clone(),
+                kind: recorded.kind.clone(),
+                ms: recorded.ms,
+                error: recorded.error.clone(),
+                value: (recorded.kind != "step").then(|| parsed(recorded.value.as_ref())),
+            }),
+        ),
+        Fact::QuestionAsked(open) => (
+            Some(Arc::clone(&open.task)),
+            EventBody::QuestionAsked(payload::QuestionAsked { open: open.clone() }),
+        ),
+        Fact::QuestionAnswered(answered) => (
+            Some(Arc::clone(&answered.task)),
+            EventBody::QuestionAnswered(payload::QuestionAnswered {
+                id: answered.id.clone(),
+                value: answered.value.clone(),
+                by: answered.by.clone(),
+            }),
+        ),
+        Fact::QuestionWithdrawn(withdrawn) => (
+            Some(Arc::clone(&withdrawn.task)),
+            EventBody::QuestionWithdrawn(payload::QuestionWithdrawn { id: withdrawn.id.clone() }),
+        ),
+        Fact::TodoChanged(change) => (
+            change.by.as_ref().map(|(task, _)| Arc::clone(task)),
+            EventBody::TodoUpdated(payload::TodoUpdated { todo: change.todo.clone() }),
+        ),
+        Fact::Custom(custom) => (
+            Some(Arc::clone(&custom.task)),
+            EventBody::Custom(payload::Custom { name: custom.name.clone(), value: custom.value.clone() }),
+        ),
+        Fact::FrameOpened(frame) => (
+            Some(Arc::clone(&frame.task)),
+            EventBody::SubgraphStarted(payload::SubgraphStarted { next: due(&frame.plan) }),
+        ),
+        Fact::StateEdited(edited) => (
+            None,
+            EventBody::StateEdited(payload::StateEdited {
+                node: edited.node.clone(),
+                update: parsed(Some(&edited.update)),
+            }),
+        ),
+        Fact::SessionForked(forked) => (
+            None,
+            EventBody::SessionForked(payload::SessionForked { from: forked.from.to_string(), seq: forked.seq }),
+        ),
+    }
+}
+
+fn parsed(raw: Option<&Raw>) -> Value {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null)
+}
+
+/// The due nodes of a stored plan.
+fn due(plan: &Raw) -> Vec<String> {
+    stored(plan).due.into_iter().map(|task| task.1).collect()
+}
+
+/// The superstep that a commit closed: a stored plan already counts the one that is due.
+fn superstep(plan: &Raw) -> u64 {
+    let plan = stored(plan);
+    plan.superstep - u64::from(!plan.due.is_empty() && plan.superstep > 0)
+}
+
+fn stored(plan: &Raw) -> PlanImage {
+    serde_json::from_str(plan.get()).unwrap_or_default()
+}

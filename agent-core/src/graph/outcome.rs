@@ -1,0 +1,184 @@
+//! What a node or a branch says when it is done: an update, and where to go beyond the fixed edges.
+
+use std::{borrow::Cow, fmt};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::state::State;
+
+/// What a node returns: an update of the state, and optionally where to go (`goto`) and what to send.
+///
+/// Most nodes return the update alone: every derived update, `()` and `Outcome` itself are [`IntoOutcome`].
+pub struct Outcome<S: State> {
+    pub(crate) update: Option<S::Update>,
+    pub(crate) goto: Vec<Cow<'static, str>>,
+    pub(crate) sends: Vec<Dispatch>,
+}
+
+impl<S: State> Outcome<S> {
+    /// Changes nothing and goes where the edges lead.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { update: None, goto: Vec::new(), sends: Vec::new() }
+    }
+
+    /// Changes the state and goes where the edges lead.
+    #[must_use]
+    pub const fn update(update: S::Update) -> Self {
+        Self { update: Some(update), goto: Vec::new(), sends: Vec::new() }
+    }
+
+    /// Goes to `node` as well (or to [`END`](crate::graph::END)); the fixed edges of this node and of its
+    /// siblings stay. The node must declare it with [`leads_to`](crate::graph::GraphBuilder::leads_to).
+    #[must_use]
+    pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
+        self.goto.push(node.into());
+        self
+    }
+
+    /// Activates a node with an input of its own; see [`Dispatch`].
+    #[must_use]
+    pub fn send(mut self, dispatch: Dispatch) -> Self {
+        self.sends.push(dispatch);
+        self
+    }
+
+    /// Several sends at once, in this order.
+    #[must_use]
+    pub fn send_all(mut self, dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
+        self.sends.extend(dispatches);
+        self
+    }
+}
+
+impl<S: State> fmt::Debug for Outcome<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("update", &self.update.is_some())
+            .field("goto", &self.goto)
+            .field("sends", &self.sends)
+            .finish()
+    }
+}
+
+/// What a node may return in its `Ok`.
+#[diagnostic::on_unimplemented(
+    message = "a node of this graph cannot return `{Self}`",
+    note = "return the state's update (`MyState::update()…`), `Outcome::<MyState>::…` or `()`"
+)]
+pub trait IntoOutcome<S: State> {
+    /// The outcome it stands for.
+    fn into_outcome(self) -> Outcome<S>;
+}
+
+impl<S: State> IntoOutcome<S> for Outcome<S> {
+    fn into_outcome(self) -> Outcome<S> {
+        self
+    }
+}
+
+impl<S: State> IntoOutcome<S> for () {
+    fn into_outcome(self) -> Outcome<S> {
+        Outcome::empty()
+    }
+}
+
+/// One dynamic activation of a node with its own typed input ("send" in the field).
+///
+/// The input is turned into JSON at once, so it survives a pause, a crash and a move to another process.
+#[derive(Debug)]
+pub struct Dispatch {
+    pub(crate) node: Cow<'static, str>,
+    pub(crate) input: Result<Box<RawValue>, String>,
+}
+
+impl Dispatch {
+    /// Activates `node` with `input`. An input that is no JSON (a map with keys that are not strings, say)
+    /// fails the node that sends it, with the reason.
+    #[must_use]
+    pub fn new<I: Serialize + ?Sized>(node: impl Into<Cow<'static, str>>, input: &I) -> Self {
+        Self { node: node.into(), input: serde_json::value::to_raw_value(input).map_err(|e| e.to_string()) }
+    }
+}
+
+/// Where a branch leads: one node, several, sends, or a mix.
+#[derive(Debug)]
+pub struct Route(pub(crate) Ways);
+
+#[derive(Debug)]
+pub(crate) enum Ways {
+    One(Cow<'static, str>),
+    Many(Vec<Cow<'static, str>>, Vec<Dispatch>),
+}
+
+impl Route {
+    /// To one node, or [`END`](crate::graph::END).
+    #[must_use]
+    pub fn to(node: impl Into<Cow<'static, str>>) -> Self {
+        Self(Ways::One(node.into()))
+    }
+
+    /// To several nodes, in parallel.
+    #[must_use]
+    pub fn to_all<N: Into<Cow<'static, str>>>(nodes: impl IntoIterator<Item = N>) -> Self {
+        Self(Ways::Many(nodes.into_iter().map(Into::into).collect(), Vec::new()))
+    }
+
+    /// Sends, each with its own input.
+    #[must_use]
+    pub fn sends(dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
+        Self(Ways::Many(Vec::new(), dispatches.into_iter().collect()))
+    }
+
+    /// The same and one node more.
+    #[must_use]
+    pub fn and(self, node: impl Into<Cow<'static, str>>) -> Self {
+        let (mut nodes, sends) = self.parts();
+        nodes.push(node.into());
+        Self(Ways::Many(nodes, sends))
+    }
+
+    fn parts(self) -> (Vec<Cow<'static, str>>, Vec<Dispatch>) {
+        match self.0 {
+            Ways::One(node) => (vec![node], Vec::new()),
+            Ways::Many(nodes, sends) => (nodes, sends),
+        }
+    }
+}
+
+impl From<&'static str> for Route {
+    fn from(node: &'static str) -> Self {
+        Self::to(node)
+    }
+}
+
+impl From<String> for Route {
+    fn from(node: String) -> Self {
+        Self::to(node)
+    }
+}
+
+impl From<Dispatch> for Route {
+    fn from(dispatch: Dispatch) -> Self {
+        Self::sends([dispatch])
+    }
+}
+
+impl From<Vec<Dispatch>> for Route {
+    fn from(dispatches: Vec<Dispatch>) -> Self {
+        Self::sends(dispatches)
+    }
+}
+
+impl From<Vec<&'static str>> for Route {
+    fn from(nodes: Vec<&'static str>) -> Self {
+        Self::to_all(nodes)
+    }
+}
+
+impl<const N: usize> From<[&'static str; N]> for Route {
+    fn from(nodes: [&'static str; N]) -> Self {
+        Self::to_all(nodes)
+    }
+}

@@ -1,0 +1,83 @@
+//! The ways of a graph as dense numbers: what the planner walks, without names, types or functions.
+
+/// Place of a node in its graph. `START` is the number after the last node.
+pub(crate) type NodeIx = u32;
+
+/// Bits of a set of nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NodeSet(Vec<u64>);
+
+impl NodeSet {
+    pub(crate) fn with_capacity(nodes: usize) -> Self {
+        Self(vec![0; nodes.div_ceil(64)])
+    }
+
+    /// `true` when it was not in before.
+    pub(crate) fn insert(&mut self, node: NodeIx) -> bool {
+        let (word, bit) = (node as usize / 64, 1 << (node % 64));
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+
+    pub(crate) fn contains(&self, node: NodeIx) -> bool {
+        self.0.get(node as usize / 64).is_some_and(|word| word & (1 << (node % 64)) != 0)
+    }
+
+    pub(crate) fn intersects(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+}
+
+/// A node that waits for several others.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinDef {
+    pub(crate) sources: Vec<NodeIx>,
+    /// `None`: the join leads to the end.
+    pub(crate) target: Option<NodeIx>,
+    /// For each source the nodes from which it can still be reached (itself included).
+    pub(crate) upstream: Vec<NodeSet>,
+}
+
+/// The fixed ways out of one node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WaysOut {
+    /// Plain edges. An edge to the end is not among them.
+    pub(crate) edges: Vec<NodeIx>,
+    /// `(join, place among its sources)`.
+    pub(crate) joins: Vec<(u32, u32)>,
+}
+
+/// All fixed ways of a graph.
+#[derive(Debug, Default)]
+pub(crate) struct Topology {
+    /// By node; the last one is `START`.
+    pub(crate) out: Vec<WaysOut>,
+    pub(crate) joins: Vec<JoinDef>,
+    pub(crate) deferred: Vec<bool>,
+    pub(crate) names: Vec<crate::ids::NodeName>,
+}
+
+impl Topology {
+    pub(crate) fn nodes(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn start(&self) -> NodeIx {
+        self.names.len() as NodeIx
+    }
+
+    pub(crate) fn name(&self, node: NodeIx) -> &str {
+        self.names.get(node as usize).map_or(super::START, |name| name)
+    }
+
+    pub(crate) fn join_label(&self, join: u32) -> String {
+        let def = &self.joins[join as usize];
+        let sources: Vec<_> = def.sources.iter().map(|&s| self.name(s)).collect();
+        format!("[{}] -> {}", sources.join(", "), def.target.map_or(super::END, |t| self.name(t)))
+    }
+}

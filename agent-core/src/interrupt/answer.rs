@@ -1,0 +1,119 @@
+//! Whether an answer is one: against the open questions, the options and the schema. Changes nothing.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::Value;
+
+use super::{OpenQuestion, Question};
+use crate::ids::QuestionId;
+
+/// What a person says: to one question, to several, or to the only one that is open.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Answers {
+    /// To the only open question. Refused when several are open.
+    Only(Value),
+    /// To each question named. May be a part of those that are open.
+    Each(BTreeMap<QuestionId, Value>),
+}
+
+impl Answers {
+    /// An answer to the only open question.
+    #[must_use]
+    pub fn only(value: impl Into<Value>) -> Self {
+        Self::Only(value.into())
+    }
+
+    /// An answer to one question.
+    #[must_use]
+    pub fn to(question: impl Into<QuestionId>, value: impl Into<Value>) -> Self {
+        Self::Each(BTreeMap::from([(question.into(), value.into())]))
+    }
+
+    /// Answers to several questions, accepted or refused together.
+    #[must_use]
+    pub fn each<Q: Into<QuestionId>, V: Into<Value>>(answers: impl IntoIterator<Item = (Q, V)>) -> Self {
+        Self::Each(answers.into_iter().map(|(id, value)| (id.into(), value.into())).collect())
+    }
+}
+
+/// Why an answer was refused. A refused answer changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// Nothing is asked.
+    #[error("session has no open question")]
+    NothingAsked,
+    /// No open question has this id, and none with it was answered in this run.
+    #[error("no open question has the id `{question}`; open: {}", open.join(", "))]
+    Unknown {
+        /// The id, cut.
+        question: String,
+        /// The ids that are open.
+        open: Vec<String>,
+    },
+    /// Somebody was faster.
+    #[error("question `{question}` was already answered by {by}")]
+    AlreadyAnswered {
+        /// The question.
+        question: QuestionId,
+        /// Who answered it.
+        by: String,
+    },
+    /// A bare value while several questions are open.
+    #[error("several questions are open, name one: {}", open.join(", "))]
+    Ambiguous {
+        /// Their ids.
+        open: Vec<String>,
+    },
+    /// The answer does not fit the question, which stays open.
+    #[error("the answer to `{question}` does not fit at `{path}`: {expected}")]
+    Invalid {
+        /// The question.
+        question: QuestionId,
+        /// Place in the answer (JSON Pointer).
+        path: String,
+        /// What is expected there.
+        expected: String,
+    },
+    /// The run was stopped; resume it first.
+    #[error("the run is {status}; resume it before answering")]
+    NotWaiting {
+        /// Where the run stands.
+        status: String,
+    },
+}
+
+/// Checks the question itself, once, before it is asked.
+pub(crate) fn check_question(question: &Question) -> Result<(), String> {
+    if question.prompt.len() > 65_536 {
+        return Err("its prompt is longer than 64 KiB".into());
+    }
+    if let Some(schema) = &question.schema {
+        jsonschema::validator_for(schema).map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Whether `value` answers `asked`.
+pub(crate) fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
+    let invalid = |path: Cow<'_, str>, expected: String| AnswerError::Invalid {
+        question: asked.id.clone(),
+        path: path.into_owned(),
+        expected,
+    };
+    let question = &asked.question;
+    if !question.options.is_empty() && !question.open && !question.options.contains(value) {
+        let options = serde_json::to_string(&question.options).unwrap_or_default();
+        return Err(invalid("".into(), format!("one of {}", crate::text::shorten(&options, 400))));
+    }
+    if let Some(schema) = &question.schema {
+        let validator = jsonschema::validator_for(schema)
+            .map_err(|error| invalid("".into(), format!("the question's schema is broken: {error}")))?;
+        if let Err(error) = validator.validate(value) {
+            let text = crate::text::shorten(&error.to_string(), 400);
+            return Err(invalid(error.instance_path().to_string().into(), text));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! The open questions of one session: who waits for what, and which of two racing answers wins.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{AnswerError, Answers, OpenQuestion, answer};
+use crate::ids::{QuestionId, TaskId};
+
+/// How many answered questions are remembered, so that a late answer learns who was first.
+const REMEMBERED: usize = 256;
+
+/// A task that waits. Told before its wakers are, so that nobody sees a run without work in between.
+pub(crate) trait Waiting: Send + Sync {
+    /// All open questions of the task have their answers.
+    fn answered(&self);
+}
+
+/// The questions of one session.
+#[derive(Default)]
+pub(crate) struct Board(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    asked: BTreeMap<QuestionId, Asked>,
+    tasks: HashMap<Arc<TaskId>, TaskWait>,
+    answered: Vec<(QuestionId, String)>,
+}
+
+struct Asked {
+    open: OpenQuestion,
+    /// Somebody's answer is being stored, or is stored and waits for the task's other questions.
+    taken: Option<String>,
+    answer: Option<Value>,
+}
+
+#[derive(Default)]
+struct TaskWait {
+    waiter: Option<Arc<dyn Waiting>>,
+    wakers: Vec<Waker>,
+}
+
+impl Inner {
+    /// Questions of `task` without an answer.
+    fn unanswered(&self, task: &TaskId) -> usize {
+        self.asked.values().filter(|asked| *asked.open.task == *task && asked.answer.is_none()).count()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.asked.values().filter(|a| a.taken.is_none()).map(|a| a.open.id.to_string()).collect()
+    }
+
+    /// Lets `task` go on when it has all its answers.
+    fn go_on(&mut self, task: &Arc<TaskId>) {
+        if self.unanswered(task) == 0
+            && let Some(wait) = self.tasks.get_mut(task)
+        {
+            if let Some(waiter) = &wait.waiter {
+                waiter.answered();
+            }
+            for waker in wait.wakers.drain(..) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Board {
+    /// Puts a question up. `false`: it was there already (asked before a restart).
+    pub(crate) fn ask(&self, open: OpenQuestion) -> bool {
+        let mut inner = self.0.lock();
+        let id = open.id.clone();
+        if inner.asked.contains_key(&id) {
+            return false;
+        }
+        inner.asked.insert(id, Asked { open, taken: None, answer: None });
+        true
+    }
+
+    /// The answer, once every question of its task has one. Keeps the waker otherwise.
+    pub(crate) fn poll_answer(
+        &self,
+        id: &QuestionId,
+        task: &Arc<TaskId>,
+        waiter: &Arc<dyn Waiting>,
+        waker: &Waker,
+    ) -> Poll<Option<Value>> {
+        let mut inner = self.0.lock();
+        if inner.unanswered(task) > 0 {
+            Self::register(&mut inner, task, waiter, waker);
+            return Poll::Pending;
+        }
+        // `None`: withdrawn under the eyes of the task (its run was given up).
+        let answer = inner.asked.remove(id).and_then(|asked| asked.answer);
+        if !inner.asked.values().any(|asked| *asked.open.task == **task) {
+            inner.tasks.remove(task);
+        }
+        Poll::Ready(answer)
+    }
+
+    /// Ready when `task` has no question without an answer.
+    pub(crate) fn poll_task(&self, task: &Arc<TaskId>, waiter: &Arc<dyn Waiting>, waker: &Waker) -> Poll<()> {
+        let mut inner = self.0.lock();
+        if inner.unanswered(task) == 0 {
+            return Poll::Ready(());
+        }
+        Self::register(&mut inner, task, waiter, waker);
+        Poll::Pending
+    }
+
+    fn register(inner: &mut Inner, task: &Arc<TaskId>, waiter: &Arc<dyn Waiting>, waker: &Waker) {
+        let wait = inner.tasks.entry(Arc::clone(task)).or_default();
+        wait.waiter = Some(Arc::clone(waiter));
+        if !wait.wakers.iter().any(|known| known.will_wake(waker)) {
+            wait.wakers.push(waker.clone());
+        }
+    }
+
+    /// Checks answers and takes their questions, all or none. What is taken must be
+    /// [delivered](Board::deliver) or [put back](Board::put_back).
+    pub(crate) fn take(&self, answers: Answers, by: &str) -> Result<Vec<(QuestionId, Value)>, AnswerError> {
+        let mut inner = self.0.lock();
+        let open = inner.ids();
+        let answers: Vec<(QuestionId, Value)> = match answers {
+            Answers::Only(value) => match open.as_slice() {
+                [] => return Err(AnswerError::NothingAsked),
+                [only] => vec![(QuestionId::from(only.as_str()), value)],
+                _ => return Err(AnswerError::Ambiguous { open }),
+            },
+            Answers::Each(answers) => answers.into_iter().collect(),
+        };
+        if answers.is_empty() {
+            return Err(AnswerError::NothingAsked);
+        }
+        for (id, value) in &answers {
+            match inner.asked.get(id) {
+                Some(Asked { taken: Some(by), .. }) => {
+                    return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
+                }
+                Some(asked) => answer::check(&asked.open, value)?,
+                None => {
+                    if let Some((_, by)) = inner.answered.iter().find(|(known, _)| known == id) {
+                        return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
+                    }
+                    return Err(AnswerError::Unknown {
+                        question: crate::text::shorten(&id.0, 160),
+                        open: inner.ids(),
+                    });
+                }
+            }
+        }
+        for (id, _) in &answers {
+            if let Some(asked) = inner.asked.get_mut(id) {
+                asked.taken = Some(by.to_owned());
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The answers are stored: tasks that have all of theirs go on.
+    pub(crate) fn deliver(&self, answers: Vec<(QuestionId, Value)>, by: &str) {
+        let mut inner = self.0.lock();
+        let mut tasks = Vec::new();
+        for (id, value) in answers {
+            inner.remember(id.clone(), by.to_owned());
+            if let Some(asked) = inner.asked.get_mut(&id) {
+                asked.answer = Some(value);
+                asked.taken = Some(by.to_owned());
+                if !tasks.contains(&asked.open.task) {
+                    tasks.push(Arc::clone(&asked.open.task));
+                }
+            }
+        }
+        for task in tasks {
+            inner.go_on(&task);
+        }
+    }
+
+    /// The answers could not be stored: their questions are open again.
+    pub(crate) fn put_back(&self, answers: &[(QuestionId, Value)]) {
+        let mut inner = self.0.lock();
+        for (id, _) in answers {
+            if let Some(asked) = inner.asked.get_mut(id)
+                && asked.answer.is_none()
+            {
+                asked.taken = None;
+            }
+        }
+    }
+
+    /// Takes a question back that nobody waits for any more. `false`: somebody's answer was faster.
+    pub(crate) fn withdraw(&self, id: &QuestionId) -> bool {
+        let mut inner = self.0.lock();
+        let Some(asked) = inner.asked.get(id) else { return false };
+        if asked.taken.is_some() {
+            return false;
+        }
+        let task = Arc::clone(&asked.open.task);
+        inner.asked.remove(id);
+        inner.go_on(&task);
+        true
+    }
+
+    /// The task that asks.
+    pub(crate) fn task_of(&self, id: &QuestionId) -> Option<Arc<TaskId>> {
+        self.0.lock().asked.get(id).map(|asked| Arc::clone(&asked.open.task))
+    }
+
+    /// The questions that are open.
+    pub(crate) fn open(&self) -> Vec<OpenQuestion> {
+        let inner = self.0.lock();
+        inner.asked.values().filter(|asked| asked.taken.is_none()).map(|asked| asked.open.clone()).collect()
+    }
+
+    /// Who answered what, for a snapshot.
+    pub(crate) fn answered(&self) -> Vec<(QuestionId, String)> {
+        self.0.lock().answered.clone()
+    }
+
+    pub(crate) fn any_open(&self) -> bool {
+        self.0.lock().asked.values().any(|asked| asked.taken.is_none())
+    }
+
+    /// Forgets every question, and remembers who answered.
+    pub(crate) fn clear(&self) {
+        let mut inner = self.0.lock();
+        inner.asked.clear();
+        inner.tasks.clear();
+    }
+
+    /// Puts up what a fold of the journal found.
+    pub(crate) fn restore(&self, open: impl IntoIterator<Item = OpenQuestion>, answered: &[(QuestionId, String)]) {
+        let mut inner = self.0.lock();
+        inner.asked.clear();
+        inner.tasks.clear();
+        for question in open {
+            inner.asked.insert(question.id.clone(), Asked { open: question, taken: None, answer: None });
+        }
+        for (id, by) in answered {
+            inner.remember(id.clone(), by.clone());
+        }
+    }
+}
+
+impl Inner {
+    fn remember(&mut self, id: QuestionId, by: String) {
+        if self.answered.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        if self.answered.len() >= REMEMBERED {
+            self.answered.remove(0);
+        }
+        self.answered.push((id, by));
+    }
+}

@@ -1,0 +1,157 @@
+//! A person in the loop: the questions a run asks, the answers it takes, and who was first.
+
+mod answer;
+mod board;
+
+pub use answer::{AnswerError, Answers};
+pub(crate) use answer::check_question;
+pub(crate) use board::{Board, Waiting};
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{QuestionId, TaskId};
+
+/// What a node asks a person. Hand it to [`Context::ask`](crate::Context::ask).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::interrupt::Question;
+///
+/// let question = Question::choose("Who is the report for?", ["buyers", "makers"]).key("audience");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct Question {
+    /// What the person reads.
+    pub prompt: String,
+    /// Answers to choose from; empty: any. An answer outside them is refused unless `open`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Value>,
+    /// Whether an answer beside the options is accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// JSON Schema that an answer must meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// What is shown beside the prompt (the call to approve, say).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    /// How long an answer is waited for. The task then gets an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+    /// Names the question within its task. Default: the order in which the task asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Question {
+    /// A question to which any JSON value is an answer, `null`, `false`, `0`, `""`, `{}` and `[]` included.
+    #[must_use]
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self { prompt: prompt.into(), ..Self::default() }
+    }
+
+    /// A question with answers to choose from.
+    #[must_use]
+    pub fn choose<V: Into<Value>>(prompt: impl Into<String>, options: impl IntoIterator<Item = V>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            options: options.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Accepts other answers than the options too.
+    #[must_use]
+    pub const fn or_anything(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// Names the question within its task, so that its id does not depend on the order of asking.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Demands that an answer meets a JSON Schema.
+    #[must_use]
+    pub fn schema(mut self, schema: Value) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// Shows something beside the prompt.
+    #[must_use]
+    pub fn details(mut self, details: impl Into<Value>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// Waits for an answer no longer than this.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+impl From<&str> for Question {
+    fn from(prompt: &str) -> Self {
+        Self::new(prompt)
+    }
+}
+
+impl From<String> for Question {
+    fn from(prompt: String) -> Self {
+        Self::new(prompt)
+    }
+}
+
+/// A question that waits for its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct OpenQuestion {
+    /// What an answer names.
+    pub id: QuestionId,
+    /// The task that asks.
+    #[schemars(with = "String")]
+    pub task: Arc<TaskId>,
+    /// What it asks.
+    pub question: Question,
+    /// When it was asked, in milliseconds since 1970.
+    pub asked_at: i64,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Nobody answered in time.
+    #[error("nobody answered `{question}` in time")]
+    Expired {
+        /// The question.
+        question: QuestionId,
+    },
+    /// The answer is not of the type that the node asked for. Give the question a schema to refuse such answers.
+    #[error("the answer to `{question}` cannot be read: {reason}")]
+    WrongType {
+        /// The question.
+        question: QuestionId,
+        /// What serde said.
+        reason: String,
+    },
+    /// The question itself is wrong: its schema is no schema, or it is too large.
+    #[error("question `{key}` cannot be asked: {reason}")]
+    Illegal {
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,258 @@
+//! The facts a journal is made of. They must be readable for years: add, never change.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    ids::{QuestionId, RunId, Seq, TaskId},
+    interrupt::OpenQuestion,
+    todo::Todo,
+};
+
+/// JSON as it was written, not parsed.
+pub(crate) type Raw = Box<RawValue>;
+
+/// Reads JSON `null` as a value. Without this, serde would read it as "absent", and an update or a result that
+/// is `null` would be lost.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Raw>, D::Error> {
+    Raw::deserialize(deserializer).map(Some)
+}
+
+/// One fact with its place and time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Not in the stored body: the store keeps it beside.
+    #[serde(skip)]
+    pub(crate) seq: Seq,
+    /// Milliseconds since 1970.
+    pub(crate) at: i64,
+    pub(crate) run: RunId,
+    /// Externally tagged: other forms would buffer, and a buffered [`RawValue`] cannot be read.
+    pub(crate) fact: Fact,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fact {
+    RunAccepted(Accepted),
+    RunResumed(Empty),
+    RunPaused(Paused),
+    RunStopped(Stopped),
+    RunFailed(Failure),
+    RunCompleted(Completed),
+    /// The run was undone: the state and plan are those given.
+    RunRolledBack(Base),
+    SuperstepCommitted(Committed),
+    TaskFinished(Finished),
+    TaskFailed(TaskFailure),
+    StepRecorded(Recorded),
+    QuestionAsked(OpenQuestion),
+    QuestionAnswered(Answered),
+    QuestionWithdrawn(Withdrawn),
+    TodoChanged(TodoChange),
+    Custom(CustomFact),
+    /// A subgraph began inside a task.
+    FrameOpened(Frame),
+    StateEdited(Edited),
+    SessionForked(Forked),
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Empty {}
+
+/// A new run, and all that is needed to begin it again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    pub(crate) graph: Arc<str>,
+    pub(crate) hash: Arc<str>,
+    /// Version of the state in this entry and all that follow it until the next run.
+    pub(crate) version: u32,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<Raw>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) update: Option<Raw>,
+    /// [`PlanImage`](crate::engine::plan::PlanImage) after the start's edges were taken.
+    pub(crate) plan: Raw,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<crate::engine::Limits>,
+    /// Names the request, so that the same one sent twice starts one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Paused {
+    pub(crate) questions: Vec<QuestionId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stopped {
+    /// At a superstep's end (drain) rather than in the middle.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) drained: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<TaskId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Completed {
+    /// Time spent running, pauses left out, in milliseconds.
+    pub(crate) active_ms: u64,
+    pub(crate) supersteps: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Base {
+    pub(crate) version: u32,
+    pub(crate) state: Raw,
+    pub(crate) plan: Raw,
+}
+
+/// A superstep's updates are applied: what is due next.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Committed {
+    /// The task whose subgraph this is about; none: the outermost graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) of: Option<Arc<TaskId>>,
+    pub(crate) plan: Raw,
+}
+
+/// A task is done, its update not yet applied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    pub(crate) task: Arc<TaskId>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) update: Option<Raw>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) goto: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sends: Vec<(String, Raw)>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cached: bool,
+}
+
+/// One try of a task failed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TaskFailure {
+    pub(crate) task: Arc<TaskId>,
+    /// Counted from 1.
+    pub(crate) attempt: u32,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    /// The wait before the next try; none: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_in_ms: Option<u64>,
+    /// The node that handles the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) handler: Option<String>,
+}
+
+/// The result of a step inside a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) task: Arc<TaskId>,
+    pub(crate) key: String,
+    /// `step`, `model`, `tool`.
+    #[serde(default = "step", skip_serializing_if = "is_step")]
+    pub(crate) kind: String,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<Raw>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    pub(crate) ms: u64,
+    /// What it used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<crate::engine::Used>,
+}
+
+fn step() -> String {
+    "step".to_owned()
+}
+
+fn is_step(kind: &str) -> bool {
+    kind == "step"
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Answered {
+    pub(crate) id: QuestionId,
+    pub(crate) task: Arc<TaskId>,
+    pub(crate) value: serde_json::Value,
+    pub(crate) by: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Withdrawn {
+    pub(crate) id: QuestionId,
+    pub(crate) task: Arc<TaskId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TodoChange {
+    pub(crate) todo: Todo,
+    /// The change as asked for, by task and fingerprint, so that a replay does not make it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<(Arc<TaskId>, u64)>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CustomFact {
+    pub(crate) task: Arc<TaskId>,
+    pub(crate) name: String,
+    pub(crate) value: serde_json::Value,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Frame {
+    pub(crate) task: Arc<TaskId>,
+    pub(crate) version: u32,
+    pub(crate) state: Raw,
+    pub(crate) plan: Raw,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Edited {
+    pub(crate) node: String,
+    pub(crate) version: u32,
+    pub(crate) update: Raw,
+    pub(crate) plan: Raw,
+    /// Hash of the graph that made the edit.
+    pub(crate) graph: Arc<str>,
+    pub(crate) hash: Arc<str>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Forked {
+    pub(crate) from: crate::ids::SessionId,
+    pub(crate) seq: Seq,
+}
+
+impl Entry {
+    /// The body that a store keeps.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Facts hold plain data with string keys only; see the types above.
+        serde_json::to_vec(self).expect("a fact is always JSON")
+    }
+
+    pub(crate) fn decode(
+        session: &crate::ids::SessionId,
+        record: &super::Record,
+    ) -> Result<Self, super::StoreError> {
+        let mut entry: Self = serde_json::from_slice(&record.body).map_err(|error| {
+            super::StoreError::Corrupt { session: session.clone(), seq: record.seq, reason: error.to_string() }
+        })?;
+        entry.seq = record.seq;
+        Ok(entry)
+    }
+}

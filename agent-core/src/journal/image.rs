@@ -1,0 +1,374 @@
+//! The journal folded: where a session stands, as plain data. Pure; the state stays JSON until its type is known.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, Fact, Failure, Finished, Raw};
+use crate::{
+    engine::{Limits, Used, plan::PlanImage},
+    ids::{QuestionId, RunId, Seq, TaskId},
+    interrupt::OpenQuestion,
+    run::RunStatus,
+    todo::{Todo, TodoTree},
+};
+
+/// Format of stored entries and snapshots. Rises when an older program could not read what this one writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// How many request names are remembered.
+const REQUESTS: usize = 64;
+
+/// Where a session stands.
+#[derive(Debug, Default)]
+pub(crate) struct Image {
+    /// The last entry folded in.
+    pub(crate) last: Seq,
+    pub(crate) run: RunId,
+    pub(crate) status: RunStatus,
+    pub(crate) graph: Arc<str>,
+    pub(crate) hash: Arc<str>,
+    pub(crate) root: FrameImage,
+    pub(crate) open: Vec<OpenQuestion>,
+    pub(crate) answered: Vec<(QuestionId, String)>,
+    pub(crate) todos: TodoTree,
+    pub(crate) used: Used,
+    pub(crate) limits: Option<Limits>,
+    /// Number of the entry that accepted the run.
+    pub(crate) accepted: Seq,
+    pub(crate) accepted_at: i64,
+    pub(crate) active_ms: u64,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) requests: Vec<(String, RunId)>,
+}
+
+/// A graph in the middle of its run: the outermost one, or a subgraph inside a task.
+#[derive(Debug, Default)]
+pub(crate) struct FrameImage {
+    /// The state to begin with, and its version.
+    pub(crate) base: Option<(u32, Raw)>,
+    /// Updates to apply to it, in order.
+    pub(crate) updates: Vec<(u32, Raw)>,
+    pub(crate) version: u32,
+    pub(crate) plan: Option<PlanImage>,
+    /// What the tasks that are due have recorded, by number.
+    pub(crate) tasks: HashMap<u64, TaskRecord>,
+}
+
+/// What a task has recorded.
+#[derive(Debug, Default)]
+pub(crate) struct TaskRecord {
+    pub(crate) steps: HashMap<String, StepRecord>,
+    pub(crate) finished: Option<Finished>,
+    /// Tries that failed.
+    pub(crate) failed: u32,
+    /// The last failure, when a handler takes it.
+    pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
+    /// Asked in this task: the answer, or `None` while open or withdrawn.
+    pub(crate) asked: HashMap<QuestionId, Option<serde_json::Value>>,
+    /// Events and todo changes by fingerprint, with how often.
+    pub(crate) shown: HashMap<u64, u32>,
+    pub(crate) inner: Option<Box<FrameImage>>,
+}
+
+/// A step's result.
+#[derive(Debug, Clone)]
+pub(crate) struct StepRecord {
+    /// `Err`: the text of a failure that the node went past.
+    pub(crate) result: Result<Raw, String>,
+}
+
+impl Image {
+    /// Takes one entry. Entries come in order.
+    pub(crate) fn take(&mut self, entry: Entry) {
+        self.last = entry.seq;
+        self.run = self.run.max(entry.run);
+        match entry.fact {
+            Fact::RunAccepted(accepted) => {
+                self.run = entry.run;
+                self.status = RunStatus::Running;
+                self.graph = accepted.graph;
+                self.hash = accepted.hash;
+                self.root.version = accepted.version;
+                if let Some(state) = accepted.state {
+                    self.root.base = Some((accepted.version, state));
+                    self.root.updates.clear();
+                }
+                if let Some(update) = accepted.update {
+                    self.root.updates.push((accepted.version, update));
+                }
+                self.root.plan = plan(&accepted.plan);
+                self.root.tasks.clear();
+                self.open.clear();
+                self.todos.clear();
+                self.used = Used::default();
+                self.limits = accepted.limits;
+                self.accepted = entry.seq;
+                self.accepted_at = entry.at;
+                self.active_ms = 0;
+                self.failure = None;
+                if let Some(request) = accepted.request {
+                    self.requests.retain(|(known, _)| *known != request);
+                    if self.requests.len() >= REQUESTS {
+                        self.requests.remove(0);
+                    }
+                    self.requests.push((request, entry.run));
+                }
+            }
+            Fact::RunResumed(_) => {
+                self.status = RunStatus::Running;
+                self.failure = None;
+            }
+            Fact::RunPaused(_) => self.status = RunStatus::Paused,
+            Fact::RunStopped(_) => self.status = RunStatus::Stopped,
+            Fact::RunFailed(failure) => {
+                self.status = RunStatus::Failed;
+                self.failure = Some(failure);
+            }
+            Fact::RunCompleted(completed) => {
+                self.status = RunStatus::Completed;
+                self.active_ms = completed.active_ms;
+                self.root.tasks.clear();
+                self.open.clear();
+            }
+            Fact::RunRolledBack(base) => {
+                self.root = FrameImage {
+                    base: Some((base.version, base.state)),
+                    version: base.version,
+                    plan: plan(&base.plan),
+                    ..FrameImage::default()
+                };
+                self.status = RunStatus::Completed;
+                self.open.clear();
+                self.todos.clear();
+            }
+            Fact::SuperstepCommitted(committed) => {
+                let frame = match &committed.of {
+                    Some(task) => self.root.inside(task),
+                    None => &mut self.root,
+                };
+                frame.commit(plan(&committed.plan));
+            }
+            Fact::TaskFinished(finished) => {
+                let task = Arc::clone(&finished.task);
+                self.task(&task).finished = Some(finished);
+            }
+            Fact::TaskFailed(failure) => {
+                let task = self.task(&Arc::clone(&failure.task));
+                task.failed = failure.attempt;
+                // A new try starts clean, but for what succeeded.
+                task.steps.retain(|_, step| step.result.is_ok());
+                task.shown.clear();
+                if failure.handler.is_some() {
+                    task.handled = Some(failure);
+                }
+            }
+            Fact::StepRecorded(recorded) => {
+                if let Some(usage) = &recorded.usage {
+                    self.used.add(usage);
+                }
+                let result = match recorded.error {
+                    Some(error) => Err(error),
+                    None => Ok(recorded.value.unwrap_or_else(null)),
+                };
+                self.task(&recorded.task).steps.insert(recorded.key, StepRecord { result });
+            }
+            Fact::QuestionAsked(open) => {
+                self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
+                self.open.push(open);
+            }
+            Fact::QuestionAnswered(answered) => {
+                self.open.retain(|open| open.id != answered.id);
+                if self.status == RunStatus::Paused && !self.open.iter().any(|open| open.task == answered.task) {
+                    // A task has all its answers: it goes on, even if nobody lived to see it.
+                    self.status = RunStatus::Running;
+                }
+                self.task(&answered.task).asked.insert(answered.id.clone(), Some(answered.value));
+                if self.answered.len() >= 256 {
+                    self.answered.remove(0);
+                }
+                self.answered.push((answered.id, answered.by));
+            }
+            Fact::QuestionWithdrawn(withdrawn) => {
+                self.open.retain(|open| open.id != withdrawn.id);
+                self.task(&withdrawn.task).asked.remove(&withdrawn.id);
+            }
+            Fact::TodoChanged(change) => {
+                self.todos.take(change.todo);
+                if let Some((task, fingerprint)) = change.by {
+                    *self.task(&task).shown.entry(fingerprint).or_default() += 1;
+                }
+            }
+            Fact::Custom(custom) => {
+                let fingerprint = shown(&custom.name, &custom.value);
+                *self.task(&custom.task).shown.entry(fingerprint).or_default() += 1;
+            }
+            Fact::FrameOpened(frame) => {
+                let task = self.task(&frame.task);
+                task.inner = Some(Box::new(FrameImage {
+                    base: Some((frame.version, frame.state)),
+                    version: frame.version,
+                    plan: plan(&frame.plan),
+                    ..FrameImage::default()
+                }));
+            }
+            Fact::StateEdited(edited) => {
+                self.root.updates.push((edited.version, edited.update));
+                self.root.version = edited.version;
+                self.graph = edited.graph;
+                self.hash = edited.hash;
+                self.root.plan = plan(&edited.plan);
+                self.root.forget_tasks_that_are_not_due();
+                let due: Vec<u64> = self.root.tasks.keys().copied().collect();
+                self.open.retain(|open| due.contains(&open.task.outermost().number()));
+                // Whatever it was, it goes on when it is resumed, or answered.
+                if self.status != RunStatus::Paused || self.open.is_empty() {
+                    self.status = RunStatus::Stopped;
+                }
+            }
+            Fact::SessionForked(_) => {}
+        }
+    }
+
+    fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
+        self.root.task(task)
+    }
+
+    /// Everything but the state and what tasks recorded.
+    pub(crate) fn outline(&self) -> Self {
+        Self {
+            last: self.last,
+            run: self.run,
+            status: self.status,
+            graph: Arc::clone(&self.graph),
+            hash: Arc::clone(&self.hash),
+            root: FrameImage {
+                plan: self.root.plan.clone(),
+                version: self.root.version,
+                ..FrameImage::default()
+            },
+            open: self.open.clone(),
+            answered: self.answered.clone(),
+            todos: self.todos.clone(),
+            used: self.used,
+            limits: self.limits,
+            accepted: self.accepted,
+            accepted_at: self.accepted_at,
+            active_ms: self.active_ms,
+            failure: self.failure.clone(),
+            requests: self.requests.clone(),
+        }
+    }
+}
+
+impl FrameImage {
+    /// The frame inside `task`.
+    fn inside(&mut self, task: &TaskId) -> &mut FrameImage {
+        self.task(task).inner.get_or_insert_default()
+    }
+
+    fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
+        let frame = match task.parent() {
+            Some(parent) => self.inside(parent),
+            None => self,
+        };
+        frame.tasks.entry(task.number()).or_default()
+    }
+
+    /// The updates of the tasks that were due count from now on, in the order of activation.
+    fn commit(&mut self, next: Option<PlanImage>) {
+        if let Some(plan) = &self.plan {
+            for task in &plan.due {
+                let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
+                if let Some(update) = finished.and_then(|finished| finished.update) {
+                    self.updates.push((self.version, update));
+                }
+            }
+        }
+        self.tasks.clear();
+        self.plan = next;
+    }
+
+    fn forget_tasks_that_are_not_due(&mut self) {
+        let due: Vec<u64> =
+            self.plan.iter().flat_map(|plan| plan.due.iter().chain(&plan.held)).map(|task| task.0).collect();
+        self.tasks.retain(|number, _| due.contains(number));
+    }
+}
+
+fn plan(raw: &Raw) -> Option<PlanImage> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn null() -> Raw {
+    Raw::from(serde_json::value::RawValue::NULL.to_owned())
+}
+
+/// A number for something that is shown once: equal things have equal numbers.
+pub(crate) fn shown(name: &str, value: &impl Serialize) -> u64 {
+    // FNV-1a, 64 bit (Fowler, Noll, Vo): stable over time and machines, unlike the hashers of std.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let text = serde_json::to_string(value).unwrap_or_default();
+    for byte in name.bytes().chain([0]).chain(text.bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash
+}
+
+/// An image as it is stored: at a commit, with the state folded.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) format: u32,
+    pub(crate) run: RunId,
+    pub(crate) status: RunStatus,
+    pub(crate) graph: Arc<str>,
+    pub(crate) hash: Arc<str>,
+    pub(crate) version: u32,
+    pub(crate) state: Raw,
+    pub(crate) plan: Option<PlanImage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) answered: Vec<(QuestionId, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) todos: Vec<Todo>,
+    #[serde(default)]
+    pub(crate) used: Used,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<Limits>,
+    pub(crate) accepted: Seq,
+    pub(crate) accepted_at: i64,
+    pub(crate) active_ms: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) requests: Vec<(String, RunId)>,
+}
+
+impl Snapshot {
+    pub(crate) fn into_image(self, last: Seq) -> Image {
+        let mut todos = TodoTree::default();
+        for todo in self.todos {
+            todos.take(todo);
+        }
+        Image {
+            last,
+            run: self.run,
+            status: self.status,
+            graph: self.graph,
+            hash: self.hash,
+            root: FrameImage {
+                base: Some((self.version, self.state)),
+                version: self.version,
+                plan: self.plan,
+                ..FrameImage::default()
+            },
+            open: Vec::new(),
+            answered: self.answered,
+            todos,
+            used: self.used,
+            limits: self.limits,
+            accepted: self.accepted,
+            accepted_at: self.accepted_at,
+            active_ms: self.active_ms,
+            failure: None,
+            requests: self.requests,
+        }
+    }
+}

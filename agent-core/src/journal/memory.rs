@@ -1,0 +1,432 @@
+//! Keeps journals in the memory of this process; what it knows dies with it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    hash::{BuildHasher, RandomState},
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{self, BoxFuture};
+use parking_lot::{Mutex, RwLock};
+
+use super::store::{
+    Append, Epoch, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+    check_records,
+};
+use crate::{
+    clock::{Clock, WallClock, millis},
+    ids::{Seq, SessionId},
+};
+
+/// A power of two, so that a hash is cut to a shard by a mask.
+const SHARDS: usize = 32;
+
+/// A store in memory: fast, shared by cloning the `Arc` around it, gone when the process ends.
+///
+/// No method waits for anything, so every future is ready at the first poll and dropping one loses nothing.
+pub struct InMemory {
+    shards: [Shard; SHARDS],
+    hasher: RandomState,
+    clock: Arc<dyn Clock>,
+    /// The highest epoch of any deleted session. A session that is made again starts above it, so that a
+    /// writer of the deleted one stays refused.
+    floor: AtomicU64,
+}
+
+/// Sessions by id. An append holds the shard shared and its session alone, so only making and deleting a
+/// session stops its neighbours.
+type Shard = RwLock<BTreeMap<SessionId, Mutex<Session>>>;
+
+#[derive(Default)]
+struct Session {
+    /// The body of entry `first + i` stands at `i`.
+    bodies: VecDeque<Box<[u8]>>,
+    /// How many entries were trimmed away.
+    trimmed: u64,
+    journal_bytes: u64,
+    snapshots: BTreeMap<Seq, Box<[u8]>>,
+    snapshot_bytes: u64,
+    epoch: Epoch,
+    holder: Option<Holder>,
+    summary: Summary,
+}
+
+struct Holder {
+    owner: OwnerId,
+    expires: i64,
+}
+
+impl InMemory {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(WallClock))
+    }
+
+    /// An empty store whose leases run by `clock`.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { shards: Default::default(), hasher: RandomState::new(), clock, floor: AtomicU64::new(0) }
+    }
+
+    fn shard(&self, session: &SessionId) -> &Shard {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
+        let hash = self.hasher.hash_one(session) as usize;
+        &self.shards[hash & (SHARDS - 1)]
+    }
+
+    /// Works on a session that exists.
+    fn with<T>(&self, session: &SessionId, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        self.shard(session).read().get(session).map(|found| work(&mut found.lock()))
+    }
+
+    fn append_now(&self, append: Append) -> Result<(), StoreError> {
+        check_records(&append)?;
+        let Append { session, epoch, expected, records, summary } = append;
+        let shard = self.shard(&session).read();
+        if let Some(found) = shard.get(&session) {
+            return found.lock().append(&session, epoch, expected, records, summary);
+        }
+        drop(shard);
+        if epoch != Epoch::default() {
+            // It was deleted under its writer.
+            return Err(StoreError::NotFound { session });
+        }
+        let mut shard = self.shard(&session).write();
+        let mut fresh = Session::default();
+        match shard.get_mut(&session) {
+            Some(found) => found.get_mut().append(&session, epoch, expected, records, summary),
+            None => {
+                fresh.append(&session, epoch, expected, records, summary)?;
+                shard.insert(session, Mutex::new(fresh));
+                Ok(())
+            }
+        }
+    }
+
+    fn acquire_now(&self, session: &SessionId, owner: &OwnerId, ttl: Duration) -> Result<Lease, StoreError> {
+        let now = self.clock.now_ms();
+        let floor = self.floor.load(Ordering::SeqCst);
+        if let Some(lease) = self.with(session, |found| found.acquire(session, owner, now, ttl, floor)) {
+            return lease;
+        }
+        let mut shard = self.shard(session).write();
+        // Under the shard's lock once more: a delete of this very session may have raised it.
+        let floor = self.floor.load(Ordering::SeqCst);
+        shard.entry(session.clone()).or_default().get_mut().acquire(session, owner, now, ttl, floor)
+    }
+
+    fn copy_now(
+        &self,
+        source: &SessionId,
+        target: &SessionId,
+        upto: Seq,
+        summary: Summary,
+    ) -> Result<(), StoreError> {
+        if self.shard(target).read().contains_key(target) {
+            return Err(StoreError::Exists { session: target.clone() });
+        }
+        let copied = self
+            .with(source, |found| found.copied(source, upto))
+            .ok_or_else(|| StoreError::NotFound { session: source.clone() })??;
+        let mut shard = self.shard(target).write();
+        if shard.contains_key(target) {
+            return Err(StoreError::Exists { session: target.clone() });
+        }
+        shard.insert(target.clone(), Mutex::new(Session { summary, ..copied }));
+        Ok(())
+    }
+
+    fn list_now(
+        &self,
+        after: Option<&SessionId>,
+        statuses: &[String],
+        limit: usize,
+    ) -> Vec<(SessionId, Head)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut page = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read();
+            let matching =
+                shard.range::<SessionId, _>((start, Bound::Unbounded)).filter_map(|(id, session)| {
+                    let session = session.lock();
+                    let wanted = statuses.is_empty() || statuses.contains(&session.summary.status);
+                    wanted.then(|| (id.clone(), session.head()))
+                });
+            page.extend(matching.take(limit));
+        }
+        page.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        page.truncate(limit);
+        page
+    }
+
+    fn delete_now(&self, session: &SessionId) -> bool {
+        let mut shard = self.shard(session).write();
+        let Some(gone) = shard.remove(session) else { return false };
+        self.floor.fetch_max(gone.into_inner().epoch.0, Ordering::SeqCst);
+        true
+    }
+}
+
+impl Session {
+    fn first(&self) -> Seq {
+        Seq(self.trimmed + 1)
+    }
+
+    fn last(&self) -> Seq {
+        Seq(self.trimmed + self.bodies.len() as u64)
+    }
+
+    fn head(&self) -> Head {
+        Head::new(
+            self.last(),
+            self.first(),
+            self.epoch,
+            self.summary.clone(),
+            self.journal_bytes,
+            self.snapshot_bytes,
+        )
+    }
+
+    fn append(
+        &mut self,
+        session: &SessionId,
+        epoch: Epoch,
+        expected: Seq,
+        records: Vec<Record>,
+        summary: Option<Summary>,
+    ) -> Result<(), StoreError> {
+        if epoch != self.epoch {
+            return Err(StoreError::StaleWriter { session: session.clone(), epoch, current: self.epoch });
+        }
+        let last = self.last();
+        if expected != last {
+            return Err(StoreError::Conflict { session: session.clone(), expected, last });
+        }
+        for record in records {
+            self.journal_bytes += record.body.len() as u64;
+            self.bodies.push_back(record.body.into_boxed_slice());
+        }
+        if let Some(summary) = summary {
+            self.summary = summary;
+        }
+        Ok(())
+    }
+
+    fn acquire(
+        &mut self,
+        session: &SessionId,
+        owner: &OwnerId,
+        now: i64,
+        ttl: Duration,
+        floor: u64,
+    ) -> Result<Lease, StoreError> {
+        if let Some(holder) = &self.holder
+            && holder.owner != *owner
+            && holder.expires > now
+        {
+            return Err(StoreError::Leased { session: session.clone(), owner: holder.owner.0.clone() });
+        }
+        self.epoch = Epoch(self.epoch.0.max(floor) + 1);
+        self.holder = Some(Holder { owner: owner.clone(), expires: now.saturating_add(millis(ttl)) });
+        Ok(Lease::new(owner.clone(), self.epoch))
+    }
+
+    /// The index of the first body with a number above `after`.
+    fn index_after(&self, after: Seq) -> usize {
+        usize::try_from(after.0.saturating_sub(self.trimmed)).unwrap_or(usize::MAX).min(self.bodies.len())
+    }
+
+    fn read(&self, after: Seq, upto: Seq, limit: usize) -> Vec<Record> {
+        let (start, end) = (self.index_after(after), self.index_after(upto));
+        if start >= end {
+            return Vec::new();
+        }
+        let numbered = (self.trimmed + 1 + start as u64..).map(Seq);
+        let bodies = self.bodies.range(start..end).take(limit);
+        numbered.zip(bodies).map(|(seq, body)| Record::new(seq, body.to_vec())).collect()
+    }
+
+    fn put_snapshot(&mut self, session: &SessionId, snapshot: StoredSnapshot) -> Result<(), StoreError> {
+        let last = self.last();
+        if snapshot.seq > last {
+            return Err(StoreError::Conflict { session: session.clone(), expected: snapshot.seq, last });
+        }
+        self.snapshot_bytes += snapshot.body.len() as u64;
+        if let Some(replaced) = self.snapshots.insert(snapshot.seq, snapshot.body.into_boxed_slice()) {
+            self.snapshot_bytes -= replaced.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, upto: Seq) -> Option<StoredSnapshot> {
+        let (seq, body) = self.snapshots.range(..=upto).next_back()?;
+        Some(StoredSnapshot::new(*seq, body.to_vec()))
+    }
+
+    fn trim(&mut self, before: Seq) {
+        let Some((&kept, _)) = self.snapshots.range(..=before).next_back() else { return };
+        let gone = self.index_after(kept);
+        self.journal_bytes -= self.bodies.drain(..gone).map(|body| body.len() as u64).sum::<u64>();
+        self.trimmed += gone as u64;
+        self.bodies.shrink_to_fit();
+        let newer = self.snapshots.split_off(&kept);
+        self.snapshot_bytes -= self.snapshots.values().map(|body| body.len() as u64).sum::<u64>();
+        self.snapshots = newer;
+    }
+
+    fn copied(&self, source: &SessionId, upto: Seq) -> Result<Self, StoreError> {
+        // The snapshot at `trimmed` is always there; anything between it and the start is not.
+        if (1..self.trimmed).contains(&upto.0) {
+            return Err(StoreError::Trimmed { session: source.clone(), upto, first: self.first() });
+        }
+        let bodies: VecDeque<_> = self.bodies.range(..self.index_after(upto)).cloned().collect();
+        let snapshots: BTreeMap<_, _> =
+            self.snapshots.range(..=upto).map(|(seq, body)| (*seq, body.clone())).collect();
+        Ok(Self {
+            journal_bytes: bodies.iter().map(|body| body.len() as u64).sum(),
+            snapshot_bytes: snapshots.values().map(|body| body.len() as u64).sum(),
+            trimmed: self.trimmed.min(upto.0),
+            bodies,
+            snapshots,
+            ..Self::default()
+        })
+    }
+}
+
+impl JournalStore for InMemory {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(future::lazy(|_| self.append_now(append)))
+    }
+
+    fn read(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        upto: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        let records = self.with(session, |found| found.read(after, upto, limit));
+        Box::pin(future::ready(Ok(records.unwrap_or_default())))
+    }
+
+    fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+        Box::pin(future::ready(Ok(self.with(session, |found| found.head()))))
+    }
+
+    fn acquire(
+        &self,
+        session: &SessionId,
+        owner: &OwnerId,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<Lease, StoreError>> {
+        let (session, owner) = (session.clone(), owner.clone());
+        Box::pin(future::lazy(move |_| self.acquire_now(&session, &owner, ttl)))
+    }
+
+    fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
+        let owner = owner.clone();
+        Box::pin(future::lazy(move |_| {
+            let expires = self.clock.now_ms().saturating_add(millis(ttl));
+            for shard in &self.shards {
+                for session in shard.read().values() {
+                    if let Some(holder) = &mut session.lock().holder
+                        && holder.owner == owner
+                    {
+                        holder.expires = expires;
+                    }
+                }
+            }
+            Ok(())
+        }))
+    }
+
+    fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (session, lease) = (session.clone(), lease.clone());
+        Box::pin(future::lazy(move |_| {
+            self.with(&session, |found| {
+                let held = found.holder.as_ref().is_some_and(|holder| holder.owner == lease.owner);
+                if held && found.epoch == lease.epoch {
+                    found.holder = None;
+                }
+            });
+            Ok(())
+        }))
+    }
+
+    fn put_snapshot(
+        &self,
+        session: &SessionId,
+        snapshot: StoredSnapshot,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let session = session.clone();
+        Box::pin(future::lazy(move |_| {
+            self.with(&session, |found| found.put_snapshot(&session, snapshot))
+                .unwrap_or_else(|| Err(StoreError::NotFound { session: session.clone() }))
+        }))
+    }
+
+    fn snapshot(
+        &self,
+        session: &SessionId,
+        upto: Seq,
+    ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
+        Box::pin(future::ready(Ok(self.with(session, |found| found.snapshot(upto)).flatten())))
+    }
+
+    fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
+        let session = session.clone();
+        Box::pin(future::lazy(move |_| {
+            self.with(&session, |found| found.trim(before));
+            Ok(())
+        }))
+    }
+
+    fn copy(
+        &self,
+        source: &SessionId,
+        target: &SessionId,
+        upto: Seq,
+        summary: Summary,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (source, target) = (source.clone(), target.clone());
+        Box::pin(future::lazy(move |_| self.copy_now(&source, &target, upto, summary)))
+    }
+
+    fn list(
+        &self,
+        after: Option<&SessionId>,
+        statuses: &[String],
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        Box::pin(future::ready(Ok(self.list_now(after, statuses, limit))))
+    }
+
+    fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let session = session.clone();
+        Box::pin(future::lazy(move |_| Ok(self.delete_now(&session))))
+    }
+
+    fn durable(&self) -> bool {
+        false
+    }
+}
+
+impl Default for InMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sessions: usize = self.shards.iter().map(|shard| shard.read().len()).sum();
+        f.debug_struct("InMemory").field("sessions", &sessions).finish_non_exhaustive()
+    }
+}

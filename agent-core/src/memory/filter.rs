@@ -1,0 +1,89 @@
+//! Which values a search wants. Evaluated here for every store, so that all of them mean the same.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
+
+/// A condition on one field of a value. Several conditions must all hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct Filter {
+    /// The name of a field of the value, or a JSON pointer (`/address/city`, `/tags/0`) when it begins with `/`.
+    pub field: String,
+    /// What must hold.
+    #[serde(flatten)]
+    pub test: Test,
+}
+
+/// What a field is compared with. Numbers compare by their value (`1` equals `1.0`), texts by their bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Test {
+    /// Equal to this value.
+    Eq(Value),
+    /// Not equal to this value, or not there.
+    Ne(Value),
+    /// A number or text above this one; of another kind, or not there: no.
+    Gt(Value),
+    /// A number or text below this one; of another kind, or not there: no.
+    Lt(Value),
+    /// Equal to one of these values.
+    In(Vec<Value>),
+    /// There (`true`; `null` is there) or not there (`false`).
+    Exists(bool),
+}
+
+impl Filter {
+    /// A condition on a field.
+    #[must_use]
+    pub fn new(field: impl Into<String>, test: Test) -> Self {
+        Self { field: field.into(), test }
+    }
+
+    /// Whether `value` meets the condition.
+    #[must_use]
+    pub fn matches(&self, value: &Value) -> bool {
+        let field =
+            if self.field.starts_with('/') { value.pointer(&self.field) } else { value.get(&self.field) };
+        match &self.test {
+            Test::Eq(wanted) => field.is_some_and(|field| same(field, wanted)),
+            Test::Ne(unwanted) => !field.is_some_and(|field| same(field, unwanted)),
+            Test::Gt(bound) => field.and_then(|field| order(field, bound)) == Some(Ordering::Greater),
+            Test::Lt(bound) => field.and_then(|field| order(field, bound)) == Some(Ordering::Less),
+            Test::In(wanted) => field.is_some_and(|field| wanted.iter().any(|wanted| same(field, wanted))),
+            Test::Exists(there) => field.is_some() == *there,
+        }
+    }
+}
+
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => numeric(left, right) == Some(Ordering::Equal),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, left)| right.get(name).is_some_and(|right| same(left, right)))
+        }
+        _ => left == right,
+    }
+}
+
+fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => numeric(left, right),
+        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
+        _ => None,
+    }
+}
+
+fn numeric(left: &Number, right: &Number) -> Option<Ordering> {
+    // Whole numbers beyond 2^53 would meet as the same float.
+    match (left.as_i128(), right.as_i128()) {
+        (Some(left), Some(right)) => Some(left.cmp(&right)),
+        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
+    }
+}

@@ -1,0 +1,188 @@
+//! Keeps items in the memory of this process.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
+
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+
+use super::{
+    search::{Picker, embed},
+    store::{Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_name},
+};
+use crate::clock::{Clock, WallClock, millis};
+
+/// A long-term store in memory: gone when the process ends.
+pub struct InMemory {
+    items: RwLock<Items>,
+    embedder: Option<Arc<dyn Embedder>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The encoded namespace and the key.
+type Name = (Vec<u8>, String);
+
+#[derive(Default)]
+struct Items {
+    by_name: BTreeMap<Name, Kept>,
+    /// Items whose time runs out, the first to end first.
+    ends: BTreeSet<(i64, Name)>,
+}
+
+struct Kept {
+    item: Item,
+    vector: Option<Box<[f32]>>,
+}
+
+impl InMemory {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { items: RwLock::default(), embedder: None, clock: Arc::new(WallClock) }
+    }
+
+    /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
+    #[must_use]
+    pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.embedder = Some(embedder);
+        self
+    }
+
+    /// Whose time items go by. Default: [`WallClock`].
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl Items {
+    fn put(&mut self, put: Put, vector: Option<Vec<f32>>, now: i64) {
+        self.forget_ended(now);
+        let name = (put.namespace.encoded(), put.key.clone());
+        let before = self.remove(&name);
+        let expires_at = put.ttl.map(|ttl| now.saturating_add(millis(ttl)));
+        if let Some(end) = expires_at {
+            self.ends.insert((end, name.clone()));
+        }
+        let item = Item {
+            namespace: put.namespace,
+            key: put.key,
+            value: put.value,
+            created_at: before.map_or(now, |kept| kept.item.created_at),
+            updated_at: now,
+            expires_at,
+        };
+        self.by_name.insert(name, Kept { item, vector: vector.map(Vec::into_boxed_slice) });
+    }
+
+    fn remove(&mut self, name: &Name) -> Option<Kept> {
+        let kept = self.by_name.remove(name)?;
+        if let Some(end) = kept.item.expires_at {
+            self.ends.remove(&(end, name.clone()));
+        }
+        Some(kept)
+    }
+
+    fn forget_ended(&mut self, now: i64) {
+        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
+            if let Some((_, name)) = self.ends.pop_first() {
+                self.by_name.remove(&name);
+            }
+        }
+    }
+
+    fn search(&self, search: &Search, mut picker: Picker, now: i64) -> Vec<Found> {
+        if search.limit == 0 {
+            return Vec::new();
+        }
+        let start = Bound::Included((search.namespace.encoded(), String::new()));
+        let end = search
+            .namespace
+            .encoded_end()
+            .map_or(Bound::Unbounded, |end| Bound::Excluded((end, String::new())));
+        for kept in self.by_name.range((start, end)).map(|(_, kept)| kept) {
+            if ended(&kept.item, now) {
+                continue;
+            }
+            let ControlFlow::Continue(score) = picker.score(kept.vector.as_deref()) else { continue };
+            // Before the copy, as most candidates fail here.
+            if !search.filters.iter().all(|filter| filter.matches(&kept.item.value)) {
+                continue;
+            }
+            if picker.offer(kept.item.clone(), score).is_break() {
+                break;
+            }
+        }
+        picker.finish()
+    }
+}
+
+fn ended(item: &Item, now: i64) -> bool {
+    item.expires_at.is_some_and(|end| end <= now)
+}
+
+impl MemoryStore for InMemory {
+    fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>> {
+        Box::pin(async move {
+            put.checked()?;
+            let vector = match &self.embedder {
+                Some(embedder) => Some(embed(&**embedder, put.meaning()).await?),
+                None => None,
+            };
+            self.items.write().put(put, vector, self.clock.now_ms());
+            Ok(())
+        })
+    }
+
+    fn get(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<Option<Item>, MemoryError>> {
+        let name = (namespace.encoded(), key.to_owned());
+        let checked = check_name(namespace, key);
+        Box::pin(async move {
+            checked?;
+            let now = self.clock.now_ms();
+            let items = self.items.read();
+            let kept = items.by_name.get(&name).filter(|kept| !ended(&kept.item, now));
+            Ok(kept.map(|kept| kept.item.clone()))
+        })
+    }
+
+    fn delete(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<bool, MemoryError>> {
+        let name = (namespace.encoded(), key.to_owned());
+        let checked = check_name(namespace, key);
+        Box::pin(async move {
+            checked?;
+            let now = self.clock.now_ms();
+            Ok(self.items.write().remove(&name).is_some_and(|kept| !ended(&kept.item, now)))
+        })
+    }
+
+    fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>> {
+        Box::pin(async move {
+            search.check()?;
+            let near = match (&search.near, &self.embedder) {
+                (None, _) => None,
+                (Some(_), None) => return Err(MemoryError::NoEmbedder),
+                (Some(text), Some(embedder)) => Some(embed(&**embedder, text.clone()).await?),
+            };
+            let picker = Picker::new(&search, near);
+            Ok(self.items.read().search(&search, picker, self.clock.now_ms()))
+        })
+    }
+}
+
+impl Default for InMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemory").field("items", &self.items.read().by_name.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,22 @@
+//! What outlives a session: the long-term store that nodes and models put facts into and find them in.
+//!
+//! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is
+//! found again by its name, by a filter on its fields, or, when the store has an [`Embedder`], by its meaning.
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+mod filter;
+mod in_memory;
+mod search;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+
+pub use filter::{Filter, Test};
+pub use in_memory::InMemory;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteMemory;
+pub use store::{
+    DEPTH, Embedder, FILTERS, Found, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
+    Put, SEGMENT_BYTES, Search, VALUE_BYTES,
+};

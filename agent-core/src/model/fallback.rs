@@ -1,0 +1,69 @@
+//! Asks the next model of a list when one fails.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::chain::{self, Attempt, Next};
+use super::{Abilities, ChatModel, Model, ModelError, ModelFault, ModelRequest, ModelStream};
+
+/// Models in order of preference: the first that answers, answers.
+///
+/// The next one is asked after every fault that another endpoint may not have; not after
+/// [`BadRequest`](ModelFault::BadRequest) and [`Filtered`](ModelFault::Filtered), which are the request's own.
+/// Output already shown is voided by [`Delta::Restarted`](super::Delta::Restarted). A model name in the
+/// request applies to the first model only. The error is that of the last model asked.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    models: Arc<[Model]>,
+}
+
+impl Fallback {
+    /// Begins with the preferred model.
+    pub fn new(model: impl ChatModel) -> Self {
+        Self { models: [Model::new(model)].into() }
+    }
+
+    /// Adds a model that is asked when those before it fail.
+    #[must_use]
+    pub fn or(self, model: impl ChatModel) -> Self {
+        let models = self.models.iter().cloned().chain([Model::new(model)]).collect();
+        Self { models }
+    }
+
+    fn may_differ_elsewhere(fault: ModelFault) -> bool {
+        !matches!(fault, ModelFault::BadRequest | ModelFault::Filtered)
+    }
+}
+
+impl ChatModel for Fallback {
+    fn name(&self) -> &str {
+        self.models[0].name()
+    }
+
+    /// What all of them do: the one that answers in the end is not known before.
+    fn abilities(&self) -> Abilities {
+        self.models.iter().map(Model::abilities).fold(Abilities::default(), |all, one| Abilities {
+            json_schema: all.json_schema && one.json_schema,
+            tools: all.tools && one.tools,
+        })
+    }
+
+    async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
+        let mut rest: VecDeque<Model> = self.models.iter().skip(1).cloned().collect();
+        let mut again = request.clone();
+        again.model = None;
+        let mut failures = 0;
+        let decide = Box::new(move |error: ModelError| {
+            failures += error.attempts();
+            match rest.pop_front().filter(|_| Self::may_differ_elsewhere(error.fault())) {
+                Some(model) => {
+                    tracing::debug!(code = error.code(), next = model.name(), "model call falls back");
+                    Next::Try(Box::new(Attempt { model, request: again.clone(), wait: Duration::ZERO }))
+                }
+                None => Next::Fail(error.with_attempts(failures)),
+            }
+        });
+        chain::run(self.models[0].clone(), request, decide).await
+    }
+}

@@ -1,0 +1,240 @@
+//! Cleans a stream of server-sent events before a client library reads it: bounded, UTF-8, JSON.
+//!
+//! async-openai logs the whole payload of an event it cannot parse and keeps a line that never ends; so
+//! nothing reaches it that it could not parse, and what was wrong is kept here, typed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use parking_lot::Mutex;
+use serde::de::IgnoredAny;
+
+use super::transport_error;
+use crate::model::error::{ModelError, ModelFault};
+
+/// Upper bound of one event.
+const EVENT_BYTES: usize = 4 * 1024 * 1024;
+/// Upper bound of a whole answer.
+const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+
+/// How long the end of the connection may take after the end of the answer.
+const AFTER_DONE: Duration = Duration::from_millis(100);
+
+/// How the answer went, told by the cleaner to the reader at the other end of the library.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// What broke the answer off.
+    pub(crate) fault: Option<ModelError>,
+    /// The endpoint said that it was done.
+    pub(crate) done: bool,
+}
+
+pub(crate) type SharedCourse = Arc<Mutex<Course>>;
+
+/// The response with its body cleaned. An answer that is one JSON document (the server cannot stream)
+/// becomes a single event.
+pub(crate) fn clean(response: reqwest::Response, course: SharedCourse) -> reqwest::Response {
+    let is_json = response
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("application/json"));
+    let status = response.status();
+    let body = reqwest::Body::wrap_stream(events(response.bytes_stream(), is_json, course));
+    let mut cleaned = http::Response::new(body);
+    *cleaned.status_mut() = status;
+    cleaned.into()
+}
+
+struct Reader<S> {
+    chunks: S,
+    lines: Lines,
+    total: usize,
+    course: SharedCourse,
+    over: bool,
+}
+
+fn events<S>(
+    chunks: S,
+    is_json: bool,
+    course: SharedCourse,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send
+where
+    S: Stream<Item = reqwest::Result<Bytes>> + Send + Unpin + 'static,
+{
+    let lines = Lines { document: is_json, ..Lines::default() };
+    let reader = Reader { chunks, lines, total: 0, course, over: false };
+    futures::stream::unfold(reader, |mut reader| async move {
+        if reader.over {
+            return None;
+        }
+        loop {
+            // After `[DONE]` only the end of the connection is awaited, so that it can be used again; and not for long.
+            let chunk = if reader.lines.done {
+                tokio::time::timeout(AFTER_DONE, reader.chunks.next()).await.unwrap_or(None)
+            } else {
+                reader.chunks.next().await
+            };
+            let step = match chunk {
+                Some(Ok(chunk)) => {
+                    reader.total += chunk.len();
+                    if reader.total > ANSWER_BYTES {
+                        Err(malformed("the answer is too long"))
+                    } else {
+                        reader.lines.push(&chunk)
+                    }
+                }
+                Some(Err(error)) => Err(transport_error(&error)),
+                None => {
+                    reader.over = true;
+                    reader.lines.end()
+                }
+            };
+            let out = std::mem::take(&mut reader.lines.out);
+            reader.course.lock().done |= reader.lines.done;
+            if let Err(fault) = step {
+                reader.course.lock().fault = Some(fault);
+                reader.over = true;
+            }
+            // What came before a fault is still delivered; the reader looks for the fault at the end.
+            if !out.is_empty() {
+                return Some((Ok(Bytes::from(out)), reader));
+            }
+            if reader.over {
+                return None;
+            }
+        }
+    })
+}
+
+/// Splits bytes into lines and lines into events, at any boundary.
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+    after_cr: bool,
+    begun: bool,
+    data: Vec<u8>,
+    has_data: bool,
+    out: Vec<u8>,
+    done: bool,
+    /// The whole body is one JSON document.
+    document: bool,
+}
+
+impl Lines {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<(), ModelError> {
+        if self.document {
+            self.data.extend_from_slice(chunk);
+            return bounded(self.data.len());
+        }
+        while let Some(first) = chunk.first() {
+            if self.after_cr {
+                self.after_cr = false;
+                if *first == b'\n' {
+                    chunk = &chunk[1..];
+                    continue;
+                }
+            }
+            let Some(end) = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                self.line.extend_from_slice(chunk);
+                return bounded(self.line.len());
+            };
+            self.line.extend_from_slice(&chunk[..end]);
+            self.after_cr = chunk[end] == b'\r';
+            chunk = &chunk[end + 1..];
+            bounded(self.line.len() + self.data.len())?;
+            self.line()?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), ModelError> {
+        if self.document {
+            let document: serde_json::Value = serde_json::from_slice(&std::mem::take(&mut self.data))
+                .map_err(|_| malformed("the answer is not JSON"))?;
+            self.emit(document.to_string().as_bytes());
+            self.done = true;
+            return Ok(());
+        }
+        // Several servers forget the blank line after their last event.
+        if !self.line.is_empty() {
+            self.line()?;
+        }
+        self.dispatch(true)
+    }
+
+    fn line(&mut self) -> Result<(), ModelError> {
+        let line = std::mem::take(&mut self.line);
+        let mut text = line.as_slice();
+        if !self.begun {
+            self.begun = true;
+            text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        }
+        if text.is_empty() {
+            self.dispatch(false)?;
+        } else if let Some(data) = text.strip_prefix(b"data:") {
+            if self.has_data {
+                // A server that forgets blank lines writes one whole JSON document a line.
+                if is_json(&self.data) || self.data == b"[DONE]" {
+                    self.dispatch(false)?;
+                } else {
+                    self.data.push(b'\n');
+                }
+            }
+            self.has_data = true;
+            self.data.extend_from_slice(data.strip_prefix(b" ").unwrap_or(data));
+        } else if text.first() == Some(&b'{') && !self.has_data {
+            // Not an event at all: an error document sent as the stream.
+            self.has_data = true;
+            self.data.extend_from_slice(text);
+        }
+        // `event:`, `id:`, `retry:` and comments say nothing that the data does not.
+        self.line = line;
+        self.line.clear();
+        Ok(())
+    }
+
+    fn dispatch(&mut self, at_end: bool) -> Result<(), ModelError> {
+        if !std::mem::take(&mut self.has_data) {
+            return Ok(());
+        }
+        let data = std::mem::take(&mut self.data);
+        let trimmed = data.trim_ascii();
+        if trimmed == b"[DONE]" {
+            self.done = true;
+        } else if is_json(trimmed) {
+            self.emit(trimmed);
+        } else if !trimmed.is_empty() {
+            // An event cut in half by the end of the connection is a cut, not nonsense.
+            return Err(if at_end {
+                ModelError::new(ModelFault::Cut)
+            } else {
+                malformed("an event of the answer is not JSON")
+            });
+        }
+        self.data = data;
+        self.data.clear();
+        Ok(())
+    }
+
+    fn emit(&mut self, json: &[u8]) {
+        self.out.extend_from_slice(b"data: ");
+        // JSON knows line ends only as white space.
+        self.out.extend(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+        self.out.extend_from_slice(b"\n\n");
+    }
+}
+
+fn is_json(data: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(data).is_ok() && std::str::from_utf8(data).is_ok()
+}
+
+fn bounded(len: usize) -> Result<(), ModelError> {
+    if len > EVENT_BYTES { Err(malformed("an event of the answer is too long")) } else { Ok(()) }
+}
+
+fn malformed(detail: &str) -> ModelError {
+    ModelError::new(ModelFault::Malformed).with_detail(detail)
+}

@@ -1,0 +1,148 @@
+//! The way to an endpoint over HTTP: TLS with *ring*, proxies, and the one place a request leaves through.
+
+pub(crate) mod clean;
+pub(crate) mod fault;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::error::{ModelError, ModelFault};
+
+/// Settings of the HTTP client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// Bound of making a connection, TLS included. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// Proxy for all requests, for example `http://user:word@proxy:3128`; its text is never printed by us.
+    /// Default: what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    pub proxy: Option<crate::secret::Secret>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10), proxy: None }
+    }
+}
+
+/// A builder for HTTP clients as this project makes them: rustls with *ring*, the machine's own trusted
+/// roots or, where there are none, Mozilla's; no redirects followed, no cookies, no total timeout.
+///
+/// # Errors
+///
+/// The proxy's address is malformed, or TLS cannot be set up.
+pub fn client_builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, ModelError> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .connect_timeout(options.connect_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("agent-core/", env!("CARGO_PKG_VERSION")));
+    if let Some(proxy) = &options.proxy {
+        let proxy =
+            reqwest::Proxy::all(proxy.expose()).map_err(|_| unusable("the proxy's address is malformed"))?;
+        builder = builder.proxy(proxy);
+    }
+    Ok(builder)
+}
+
+fn tls() -> Result<rustls::ClientConfig, ModelError> {
+    use rustls_platform_verifier::BuilderVerifierExt;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = || {
+        rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| unusable("TLS cannot be set up"))
+    };
+    // A bare container has no certificates at all; the verifier refuses then, even for plain HTTP.
+    if let Ok(builder) = builder()?.with_platform_verifier() {
+        return Ok(builder.with_no_client_auth());
+    }
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn unusable(detail: &str) -> ModelError {
+    ModelError::new(ModelFault::Unsupported).with_detail(detail)
+}
+
+/// What carries a request to an endpoint and its answer back: the network, or a tape.
+pub trait Carry: Send + Sync + 'static {
+    /// Carries one request.
+    ///
+    /// # Errors
+    ///
+    /// No answer came at all; an answer with an error status is an answer.
+    fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>>;
+}
+
+/// A handle to a [`Carry`]; a clone shares it and its connections.
+#[derive(Clone)]
+pub struct Transport(Arc<dyn Carry>);
+
+impl Transport {
+    /// Wraps a carrier.
+    pub fn new(carry: impl Carry) -> Self {
+        Self(Arc::new(carry))
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    ///
+    /// See [`client_builder`].
+    pub fn network(options: &HttpOptions) -> Result<Self, ModelError> {
+        let client =
+            client_builder(options)?.build().map_err(|_| unusable("the HTTP client cannot be set up"))?;
+        Ok(Self::client(client))
+    }
+
+    pub(crate) fn client(client: reqwest::Client) -> Self {
+        Self::new(Network(client))
+    }
+
+    pub(crate) fn carry(
+        &self,
+        request: reqwest::Request,
+    ) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
+        self.0.carry(request)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
+struct Network(reqwest::Client);
+
+impl Carry for Network {
+    fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
+        let client = self.0.clone();
+        Box::pin(async move { client.execute(request).await.map_err(|error| transport_error(&error)) })
+    }
+}
+
+/// What went wrong on the way, without the address: it may hold a key in its query.
+pub(crate) fn transport_error(error: &reqwest::Error) -> ModelError {
+    let what = if error.is_connect() {
+        "no connection"
+    } else if error.is_timeout() {
+        "connection timed out"
+    } else if error.is_body() || error.is_decode() {
+        "connection broke while the answer arrived"
+    } else {
+        "connection failed"
+    };
+    // The innermost cause is the operating system's or TLS's own word ("connection refused").
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let cause = cause.to_string();
+    let detail = if cause.contains("://") { what.to_owned() } else { format!("{what}: {cause}") };
+    ModelError::new(ModelFault::Transport).with_detail(detail)
+}

@@ -1,0 +1,96 @@
+//! The service under async-openai: one attempt, our headers, our reading of errors, a cleaned body.
+//!
+//! Putting a service of one's own there also takes out the library's retry, which would repeat paid calls
+//! unseen and wait by rules that are not ours.
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use futures::future::BoxFuture;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+
+use crate::model::http::Transport;
+use crate::model::http::clean::{SharedCourse, clean};
+use crate::model::http::fault::refused;
+use crate::model::{ModelError, ModelFault};
+
+/// One call on its way.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) transport: Transport,
+    pub(super) headers: HeaderMap,
+    pub(super) course: SharedCourse,
+}
+
+impl tower_service::Service<HttpRequestFactory> for Call {
+    type Response = reqwest::Response;
+    type Error = Refused;
+    type Future = BoxFuture<'static, Result<reqwest::Response, Refused>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
+        let call = self.clone();
+        Box::pin(async move {
+            let mut request = factory.build().await.map_err(|error| Refused(fault(error)))?;
+            let headers = request.headers_mut();
+            // The library writes an empty bearer token when it has no key.
+            headers.remove(AUTHORIZATION);
+            headers.insert(
+                ACCEPT,
+                reqwest::header::HeaderValue::from_static("text/event-stream, application/json"),
+            );
+            headers.extend(call.headers);
+            let response = call.transport.carry(request).await.map_err(Refused)?;
+            if response.status().is_success() {
+                return Ok(clean(response, call.course));
+            }
+            if response.status().is_redirection() {
+                let error = ModelError::new(ModelFault::UnknownModel).with_status(response.status().as_u16());
+                return Err(Refused(error.with_detail("the address redirects elsewhere; set the final one")));
+            }
+            Err(Refused(refused(response).await))
+        })
+    }
+}
+
+/// Carries our error through the library.
+#[derive(Debug)]
+pub(super) struct Refused(ModelError);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Refused> for OpenAIError {
+    fn from(refused: Refused) -> Self {
+        Self::Boxed(Box::new(refused))
+    }
+}
+
+/// Our error again, or what the library itself found wrong (its texts may hold bodies: none is passed on).
+pub(super) fn fault(error: OpenAIError) -> ModelError {
+    match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Refused>() {
+            Ok(refused) => refused.0,
+            Err(_) => ModelError::new(ModelFault::Transport),
+        },
+        OpenAIError::Reqwest(error) => crate::model::http::transport_error(&error),
+        OpenAIError::JSONDeserialize(..) => ModelError::new(ModelFault::Malformed),
+        OpenAIError::StreamError(_) => ModelError::new(ModelFault::Transport),
+        OpenAIError::InvalidArgument(_) => {
+            ModelError::new(ModelFault::BadRequest).with_detail("the request cannot be written as JSON")
+        }
+        OpenAIError::ApiError(error) => ModelError::new(ModelFault::Overloaded { retry_after: None })
+            .with_status(error.status_code.as_u16()),
+        _ => ModelError::new(ModelFault::Transport),
+    }
+}

@@ -1,0 +1,433 @@
+//! Models behind OpenAI's two protocols, at OpenAI or at any endpoint that speaks them.
+//!
+//! async-openai makes the requests and splits the stream; requests and events are our own lenient types, and
+//! its retry, its reading of errors and its logging of bodies are replaced by ours (see `call`).
+
+mod call;
+mod chat;
+mod read;
+mod responses;
+
+use std::time::Duration;
+
+use async_openai::Client;
+use async_openai::config::OpenAIConfig;
+use parking_lot::Mutex;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use self::call::Call;
+use self::read::Reader;
+use super::http::{HttpOptions, Transport, client_builder};
+use super::{Abilities, ChatModel, ModelError, ModelFault, ModelRequest, ModelStream, Waited};
+use crate::secret::Secret;
+
+const OPENAI: &str = "https://api.openai.com/v1";
+const DEFAULT_MODEL: &str = "gpt-4o-mini";
+const DEFAULT_TEMPERATURE: f32 = 0.7;
+
+/// Which of the two protocols is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// `/chat/completions`, which every compatible server has.
+    #[default]
+    Chat,
+    /// `/responses`, which keeps the thoughts of reasoning models between turns.
+    Responses,
+}
+
+/// Whose habits the endpoint has, where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI itself: `max_completion_tokens`, unknown fields are refused.
+    OpenAi,
+    /// vLLM, Ollama, llama.cpp, Gemini, ...: `max_tokens`, reasoning is sent back as `reasoning_content`.
+    Compatible,
+}
+
+/// Settings that belong to the model and not to one request.
+#[derive(Clone, Debug)]
+struct Settings {
+    name: String,
+    dialect: Dialect,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    max_output_tokens: Option<u32>,
+    usage: bool,
+}
+
+/// A model at an endpoint that speaks OpenAI's protocols.
+///
+/// It makes one attempt a call; put a retry around it for more.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::model::{Model, openai::OpenAi};
+/// # async fn hello() -> Result<(), agent_core::model::ModelError> {
+/// let model = Model::new(OpenAi::builder().base_url("http://localhost:8000/v1").model("Qwen/Qwen2.5-7B-Instruct").build()?);
+/// println!("{}", model.complete("안녕하세요").await?.message.text());
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct OpenAi {
+    settings: Settings,
+    protocol: Protocol,
+    abilities: Abilities,
+    config: OpenAIConfig,
+    /// Builds requests only; they leave through `transport`.
+    client: reqwest::Client,
+    transport: Transport,
+    headers: HeaderMap,
+    key: Option<Secret>,
+    first_token: Duration,
+    idle: Duration,
+}
+
+/// Builds an [`OpenAi`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct OpenAiBuilder {
+    model: String,
+    key: Option<Secret>,
+    base_url: String,
+    protocol: Protocol,
+    dialect: Option<Dialect>,
+    abilities: Abilities,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    max_output_tokens: Option<u32>,
+    headers: Vec<(String, Secret)>,
+    http: HttpOptions,
+    transport: Option<Transport>,
+    first_token: Duration,
+    idle: Duration,
+    usage: bool,
+}
+
+impl OpenAi {
+    /// Begins with OpenAI's own address, `gpt-4o-mini`, temperature 0.7 and no key.
+    pub fn builder() -> OpenAiBuilder {
+        OpenAiBuilder {
+            model: DEFAULT_MODEL.to_owned(),
+            key: None,
+            base_url: OPENAI.to_owned(),
+            protocol: Protocol::default(),
+            dialect: None,
+            abilities: Abilities::default(),
+            temperature: Some(DEFAULT_TEMPERATURE),
+            top_p: None,
+            max_output_tokens: None,
+            headers: Vec::new(),
+            http: HttpOptions::default(),
+            transport: None,
+            first_token: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            usage: true,
+        }
+    }
+
+    /// A builder filled from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `DEFAULT_LLM_MODEL` and `LLM_TEMPERATURE`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelFault::Auth`] when there is neither a key nor an address of another endpoint;
+    /// [`ModelFault::Unsupported`] when the temperature is not a number from 0 to 2.
+    pub fn builder_from_env() -> Result<OpenAiBuilder, ModelError> {
+        let text = |name: &str| {
+            std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        };
+        let mut builder = Self::builder();
+        builder.key = Secret::from_env("OPENAI_API_KEY");
+        match text("OPENAI_BASE_URL") {
+            Some(url) => builder.base_url = url,
+            None if builder.key.is_none() => {
+                return Err(ModelError::new(ModelFault::Auth).with_detail(
+                    "set OPENAI_API_KEY, or OPENAI_BASE_URL for an endpoint that needs no key",
+                ));
+            }
+            None => {}
+        }
+        if let Some(model) = text("DEFAULT_LLM_MODEL") {
+            builder.model = model;
+        }
+        if let Some(temperature) = text("LLM_TEMPERATURE") {
+            let temperature = temperature.parse().ok().filter(|value| (0.0..=2.0).contains(value));
+            builder.temperature =
+                Some(temperature.ok_or_else(|| unusable("LLM_TEMPERATURE is not a number from 0 to 2"))?);
+        }
+        Ok(builder)
+    }
+
+    /// The model that the environment describes; see [`builder_from_env`](Self::builder_from_env).
+    ///
+    /// # Errors
+    ///
+    /// What the environment lacks, or what [`OpenAiBuilder::build`] refuses.
+    pub fn from_env() -> Result<Self, ModelError> {
+        Self::builder_from_env()?.build()
+    }
+
+    /// The model's error, with its name and without its key.
+    fn named(&self, error: ModelError, request: &ModelRequest) -> ModelError {
+        let error = match (&self.key, error.detail()) {
+            (Some(key), Some(detail)) => {
+                let detail = key.scrub(detail);
+                error.with_detail(detail)
+            }
+            _ => error,
+        };
+        error.with_model(request.model.as_deref().unwrap_or(&self.settings.name))
+    }
+
+    fn headers(&self, request: &ModelRequest) -> Result<HeaderMap, ModelError> {
+        let mut headers = self.headers.clone();
+        for (name, value) in &request.headers {
+            let (name, value) = header(name, value)?;
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+impl ChatModel for OpenAi {
+    fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
+        let started = tokio::time::Instant::now();
+        let course = std::sync::Arc::new(Mutex::default());
+        let call = Call {
+            transport: self.transport.clone(),
+            headers: self.headers(&request).map_err(|error| self.named(error, &request))?,
+            course: std::sync::Arc::clone(&course),
+        };
+        // Cheap: everything inside is shared. One a call, so that the call's own course travels with it.
+        let client = Client::build(self.client.clone(), self.config.clone()).with_http_service(call);
+        let sent = async {
+            match self.protocol {
+                Protocol::Chat => {
+                    let body = chat::Body { request: &request, settings: &self.settings };
+                    client.chat().create_stream_byot::<_, Value>(body).await
+                }
+                Protocol::Responses => {
+                    let body = responses::Body { request: &request, settings: &self.settings };
+                    client.responses().create_stream_byot::<_, Value>(body).await
+                }
+            }
+        };
+        let events = match tokio::time::timeout(self.first_token, sent).await {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => return Err(self.named(call::fault(error), &request)),
+            Err(_) => {
+                let late = ModelError::new(ModelFault::TimedOut { waited: Waited::FirstToken });
+                return Err(self.named(late, &request));
+            }
+        };
+        let decoder: Box<dyn read::Decoder> = match self.protocol {
+            Protocol::Chat => Box::<chat::Decoder>::default(),
+            Protocol::Responses => Box::<responses::Decoder>::default(),
+        };
+        let name = request.model.clone().unwrap_or_else(|| self.settings.name.clone());
+        Ok(Reader {
+            events,
+            decoder,
+            course,
+            first_token: started + self.first_token,
+            idle: self.idle,
+            name,
+            key: self.key.clone(),
+        }
+        .into_stream())
+    }
+}
+
+impl OpenAiBuilder {
+    /// Names the model. Default: `gpt-4o-mini`.
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.model = name.into();
+        self
+    }
+
+    /// Sets the key, sent as a bearer token. Default: none.
+    pub fn key(mut self, key: impl Into<Secret>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the address up to, and without, `/chat/completions`. Default: `https://api.openai.com/v1`.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = url.into();
+        self
+    }
+
+    /// Chooses the protocol. Default: chat completions.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Says whose habits the endpoint has. Default: OpenAI's at `*.openai.com` and `*.azure.com`, else compatible.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
+        self
+    }
+
+    /// Says that the endpoint does not hold answers to a schema; they are then checked and asked for again.
+    /// Default: it does.
+    pub fn without_json_schema(mut self) -> Self {
+        self.abilities.json_schema = false;
+        self
+    }
+
+    /// Says that the endpoint takes no tools. Default: it does.
+    pub fn without_tools(mut self) -> Self {
+        self.abilities.tools = false;
+        self
+    }
+
+    /// Sets the temperature of requests that name none; `None` leaves it to the endpoint. Default: 0.7,
+    /// except for models known to refuse it (o1, o3, o4, gpt-5).
+    pub fn temperature(mut self, temperature: impl Into<Option<f32>>) -> Self {
+        self.temperature = temperature.into();
+        self
+    }
+
+    /// Sets nucleus sampling of requests that name none. Default: the endpoint's.
+    pub fn top_p(mut self, top_p: f32) -> Self {
+        self.top_p = Some(top_p);
+        self
+    }
+
+    /// Bounds the output, in tokens, of requests that name no bound. Default: the endpoint's.
+    pub fn max_output_tokens(mut self, tokens: u32) -> Self {
+        self.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Adds a header to every request; it wins over the ones made here. Default: none.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets proxy and connect timeout. Default: see [`HttpOptions`].
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
+        self
+    }
+
+    /// Carries requests another way.
+    /// Default: the network.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Bounds the time from the request to the first piece of output. Default: 120 s.
+    pub fn first_token_timeout(mut self, timeout: Duration) -> Self {
+        self.first_token = timeout;
+        self
+    }
+
+    /// Bounds the silence between two pieces. Default: 60 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle = timeout;
+        self
+    }
+
+    /// Does not ask for usage in the stream, for servers that refuse `stream_options`. Default: asks.
+    pub fn without_stream_usage(mut self) -> Self {
+        self.usage = false;
+        self
+    }
+
+    /// Checks everything and makes the model. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// The address is not an `http` or `https` address, the key or a header cannot be sent, the proxy's
+    /// address is malformed, or TLS cannot be set up.
+    pub fn build(self) -> Result<OpenAi, ModelError> {
+        let base = self.base_url.trim().trim_end_matches('/');
+        let url = reqwest::Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
+            .ok_or_else(|| unusable("the address of the endpoint is not an http or https address"))?;
+        let host = url.host_str().unwrap_or_default();
+        let own = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        let dialect = self.dialect.unwrap_or(if own("openai.com") || own("azure.com") {
+            Dialect::OpenAi
+        } else {
+            Dialect::Compatible
+        });
+
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.key {
+            let (_, value) = header("authorization", &format!("Bearer {}", key.expose()))?;
+            headers.insert(AUTHORIZATION, value);
+        }
+        for (name, value) in &self.headers {
+            let (name, value) = header(name, value.expose())?;
+            headers.insert(name, value);
+        }
+
+        let client =
+            client_builder(&self.http)?.build().map_err(|_| unusable("the HTTP client cannot be set up"))?;
+        let transport = self.transport.unwrap_or_else(|| Transport::client(client.clone()));
+        // The key goes into the request at the last moment; async-openai never has it.
+        let config =
+            OpenAIConfig::new().with_api_base(base).with_api_key("").with_org_id("").with_project_id("");
+        Ok(OpenAi {
+            settings: Settings {
+                name: self.model,
+                dialect,
+                temperature: self.temperature,
+                top_p: self.top_p,
+                max_output_tokens: self.max_output_tokens,
+                usage: self.usage,
+            },
+            protocol: self.protocol,
+            abilities: self.abilities,
+            config,
+            client,
+            transport,
+            headers,
+            key: self.key,
+            first_token: self.first_token,
+            idle: self.idle,
+        })
+    }
+}
+
+impl Settings {
+    fn model<'a>(&'a self, request: &'a ModelRequest) -> &'a str {
+        request.model.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Reasoning models refuse any temperature; one that was asked for is their own to refuse.
+    fn temperature(&self, request: &ModelRequest) -> Option<f32> {
+        let name = self.model(request);
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let reasons = ["o1", "o3", "o4", "gpt-5"].iter().any(|start| name.starts_with(start));
+        request.temperature.or(self.temperature.filter(|_| !reasons))
+    }
+}
+
+/// A header whose value is treated as a secret.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ModelError> {
+    let name = HeaderName::try_from(name).map_err(|_| unusable("a header's name is not legal"))?;
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| unusable("a key or header holds characters that cannot be sent"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+fn unusable(detail: &str) -> ModelError {
+    ModelError::new(ModelFault::Unsupported).with_detail(detail)
+}

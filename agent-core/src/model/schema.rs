@@ -1,0 +1,156 @@
+//! JSON Schemas of Rust types in the form model endpoints take.
+
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+
+/// Formats that OpenAI's strict mode knows; others are refused there.
+const FORMATS: &[&str] =
+    &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
+
+/// The JSON Schema of a type, without what endpoints refuse: `$schema`, number formats such as `uint32`,
+/// and `oneOf`, which becomes `anyOf` (the alternatives of a Rust enum exclude each other anyway).
+#[must_use]
+pub fn schema_of<T: JsonSchema>() -> Value {
+    let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value();
+    if let Some(map) = schema.as_object_mut() {
+        map.remove("$schema");
+    }
+    soften(&mut schema);
+    schema
+}
+
+fn soften(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(alternatives) = map.remove("oneOf") {
+                map.insert("anyOf".to_owned(), alternatives);
+            }
+            if map.get("format").and_then(Value::as_str).is_some_and(|format| !FORMATS.contains(&format)) {
+                map.remove("format");
+            }
+            for (key, inner) in map.iter_mut() {
+                // Data, not schemas.
+                if !matches!(key.as_str(), "const" | "enum" | "default" | "examples") {
+                    soften(inner);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(soften),
+        _ => {}
+    }
+}
+
+/// The schema in OpenAI's strict subset, by the rules of the `openai` Python package: every object closed,
+/// every property required, single `allOf` and described `$ref` put in place, `null` defaults dropped.
+///
+/// Whether the result really is in the subset says [`is_strict`].
+#[must_use]
+pub fn strict(schema: &Value) -> Value {
+    let mut strict = schema.clone();
+    close(&mut strict, schema, 0);
+    strict
+}
+
+/// Deeper schemas are left as they are: only one that refers to itself in a circle gets there.
+const DEPTH: usize = 64;
+
+fn close(schema: &mut Value, root: &Value, depth: usize) {
+    let Some(map) = schema.as_object_mut().filter(|_| depth < DEPTH) else { return };
+    for key in ["$defs", "definitions"] {
+        each(map.get_mut(key), |schema| close(schema, root, depth + 1));
+    }
+    if map.get("type") == Some(&json!("object")) && !map.contains_key("additionalProperties") {
+        map.insert("additionalProperties".to_owned(), json!(false));
+    }
+    if let Some(properties) = map.get("properties").and_then(Value::as_object) {
+        let names: Vec<Value> = properties.keys().map(|name| json!(name)).collect();
+        map.insert("required".to_owned(), Value::Array(names));
+        each(map.get_mut("properties"), |schema| close(schema, root, depth + 1));
+    }
+    if let Some(items) = map.get_mut("items").filter(|items| items.is_object()) {
+        close(items, root, depth + 1);
+    }
+    each(map.get_mut("anyOf"), |schema| close(schema, root, depth + 1));
+    match map.get_mut("allOf").and_then(Value::as_array_mut) {
+        Some(all) if all.len() == 1 => {
+            let mut only = all.remove(0);
+            close(&mut only, root, depth + 1);
+            map.remove("allOf");
+            if let Value::Object(only) = only {
+                map.extend(only);
+            }
+        }
+        Some(all) => all.iter_mut().for_each(|schema| close(schema, root, depth + 1)),
+        None => {}
+    }
+    if map.get("default") == Some(&Value::Null) {
+        map.remove("default");
+    }
+    // A reference may have no neighbours: what it points to is put in its place, the neighbours win.
+    if map.len() > 1
+        && let Some(target) = map.get("$ref").and_then(Value::as_str)
+        && let Some(Value::Object(target)) = target.strip_prefix('#').and_then(|path| root.pointer(path))
+    {
+        let neighbours = std::mem::replace(map, target.clone());
+        map.extend(neighbours);
+        map.remove("$ref");
+        close(schema, root, depth + 1);
+    }
+}
+
+fn each(schemas: Option<&mut Value>, visit: impl FnMut(&mut Value)) {
+    match schemas {
+        Some(Value::Object(map)) => map.values_mut().for_each(visit),
+        Some(Value::Array(list)) => list.iter_mut().for_each(visit),
+        _ => {}
+    }
+}
+
+/// Whether every part of the schema is in OpenAI's strict subset. Maps with free keys, schemas that allow
+/// anything, tuples and `allOf` are not.
+#[must_use]
+pub fn is_strict(schema: &Value) -> bool {
+    let root = schema.as_object().is_some_and(|map| map.get("type") == Some(&json!("object")));
+    root && inside(schema)
+}
+
+fn inside(schema: &Value) -> bool {
+    let Some(map) = schema.as_object() else { return false };
+    let typed = ["type", "anyOf", "$ref", "enum", "const"].iter().any(|key| map.contains_key(*key));
+    let refused = [
+        "allOf",
+        "oneOf",
+        "not",
+        "if",
+        "prefixItems",
+        "patternProperties",
+        "dependentRequired",
+        "unevaluatedProperties",
+    ];
+    if !typed || refused.iter().any(|key| map.contains_key(*key)) {
+        return false;
+    }
+    let is = |name: &str| match map.get("type") {
+        Some(Value::String(known)) => known == name,
+        Some(Value::Array(known)) => known.iter().any(|known| known == name),
+        _ => false,
+    };
+    if is("object") {
+        let properties = map.get("properties").and_then(Value::as_object);
+        let named = properties.map_or(0, Map::len);
+        let required = map.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+        if map.get("additionalProperties") != Some(&json!(false)) || named != required {
+            return false;
+        }
+    }
+    if is("array") && !map.get("items").is_some_and(Value::is_object) {
+        return false;
+    }
+    let all = |key: &str| match map.get(key) {
+        Some(Value::Object(inner)) if key == "items" => inside(&Value::Object(inner.clone())),
+        Some(Value::Object(inner)) => inner.values().all(inside),
+        Some(Value::Array(inner)) => inner.iter().all(inside),
+        _ => true,
+    };
+    ["properties", "items", "anyOf", "$defs", "definitions"].into_iter().all(all)
+}

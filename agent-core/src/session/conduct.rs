@@ -1,0 +1,385 @@
+//! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
+
+use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    runtime::Shared,
+    slot::{LiveRun, Resting, Settled, Slot},
+};
+use crate::{
+    engine::{Frame, FrameEnd, RunEnv, RunError, drive, plan::Plan, raw_plan},
+    graph::Graph,
+    ids::Seq,
+    journal::{
+        Summary,
+        entry::{Completed, Fact, Failure, Paused, Stopped, TodoChange},
+        image::{FORMAT, FrameImage, Image, Snapshot},
+    },
+    run::RunStatus,
+    state::State,
+    todo::{Todo, TodoStatus},
+};
+
+/// How the driving of a run ended.
+enum End {
+    Drive(Result<FrameEnd, RunError>),
+    /// Stopped in the middle.
+    Stopped,
+    /// Put away: the journal has it, memory need not.
+    PutAway,
+}
+
+/// What a run begins with besides its frame.
+pub(crate) struct Begun {
+    /// Where the session stood when the run began; becomes its resting image.
+    pub(crate) image: Image,
+}
+
+/// Conducts a run. Owns it: nothing of it is left when this is done.
+pub(crate) async fn conduct<S: State>(
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    live: Arc<LiveRun>,
+    mut frame: Frame<S>,
+    begun: Begun,
+) {
+    let env = Arc::clone(&live.env);
+    let mut end = follow(&shared, &slot, &live, &mut frame).await;
+    if env.control.is_handed_over()
+        && matches!(end, End::Stopped | End::Drive(Ok(FrameEnd::Interrupted)))
+        && env.writer.keeps()
+    {
+        // Not stopped: the next process finds it running, or paused, and takes it up.
+        end = End::PutAway;
+    }
+    env.group.stop();
+    if tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
+        tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
+    }
+    let put_away = matches!(end, End::PutAway);
+    let settled = match end {
+        End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
+        End::Drive(Ok(FrameEnd::Interrupted)) => {
+            let drained = !env.control.stop.is_cancelled();
+            stopped(&shared, &slot, &live, frame, begun, drained).await
+        }
+        End::Stopped => stopped(&shared, &slot, &live, frame, begun, false).await,
+        End::Drive(Err(error)) => failed(&shared, &slot, &live, frame, begun, error).await,
+        End::PutAway => {
+            if let Err(error) = env.writer.all_stored().await {
+                tracing::error!(session = %slot.id, %error, "a paused run could not be stored");
+            }
+            slot.forget();
+            live.settled.borrow().clone().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
+        }
+    };
+    {
+        let mut inner = slot.inner.lock();
+        inner.live = None;
+        if !put_away {
+            live.settled.send_replace(Some(settled));
+        }
+    }
+    live.gone.send_replace(true);
+    shared.run_ended(&slot);
+}
+
+fn rest(status: RunStatus, error: Option<Arc<RunError>>) -> Settled {
+    Settled { status, questions: Vec::new(), state: None, supersteps: 0, error }
+}
+
+/// Drives the graph until it ends or is to end. A pause is a state of this loop, not an end.
+async fn follow<S: State>(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    live: &Arc<LiveRun>,
+    frame: &mut Frame<S>,
+) -> End {
+    let env = &live.env;
+    let mut driving = pin!(drive(frame));
+    // Dropped before the driving is: from then on, questions whose tasks go away stay asked.
+    let _put_away = PutAway(env);
+    let mut stop = pin!(env.control.stop.cancelled());
+    let mut parked: Option<Instant> = None;
+    loop {
+        let park = parked.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
+        tokio::select! {
+            biased; // an end that came in the same poll wins over a stop
+            end = driving.as_mut() => return End::Drive(end),
+            () = stop.as_mut() => {
+                if env.control.listeners.load(Ordering::Acquire) > 0 {
+                    tokio::select! {
+                        biased;
+                        end = driving.as_mut() => return End::Drive(end),
+                        () = sleep(shared.options.grace) => {}
+                    }
+                }
+                return End::Stopped;
+            }
+            () = env.control.idle.notified() => {
+                if !env.control.is_idle() {
+                    continue;
+                }
+                if env.control.drain.load(Ordering::Acquire) {
+                    return End::Drive(Ok(FrameEnd::Interrupted));
+                }
+                if !env.board.any_open() {
+                    continue;
+                }
+                match pause(shared, slot, live).await {
+                    Ok(true) => parked = Some(Instant::now() + shared.options.park),
+                    Ok(false) => {}
+                    Err(error) => return End::Drive(Err(error)),
+                }
+                if parked.is_some() && env.writer.keeps() && shared.parked() > shared.options.parked {
+                    return End::PutAway;
+                }
+            }
+            () = sleep_until(park), if parked.is_some() && env.writer.keeps() => {
+                // An answer may have come in the same moment.
+                if live.status() == RunStatus::Paused && env.control.is_idle() {
+                    return End::PutAway;
+                }
+                parked = None;
+            }
+        }
+    }
+}
+
+/// Tells dropped questions that it is the run that goes away, and not a node that lost interest.
+struct PutAway<'a>(&'a RunEnv);
+
+impl Drop for PutAway<'_> {
+    fn drop(&mut self) {
+        self.0.control.put_away();
+    }
+}
+
+/// Everything waits for a person: says so, once it is stored. `false`: an answer came meanwhile.
+async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
+    let env = &live.env;
+    let questions = env.board.open();
+    if env.writer.matters() {
+        let ids = questions.iter().map(|open| open.id.clone()).collect();
+        let summary = summary(shared, live, RunStatus::Paused);
+        let seq = env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
+        env.writer.stored(seq).await?;
+    }
+    // Under the slot's lock, as is the delivery of answers: one of the two sees the other.
+    let _inner = slot.inner.lock();
+    if !env.control.is_idle() {
+        return Ok(false);
+    }
+    env.control.hold();
+    live.settled.send_replace(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
+    Ok(true)
+}
+
+pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Summary {
+    Summary::new(&*live.graph, status.as_str(), live.run(), shared.clock.now_ms())
+}
+
+pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
+    changed.into_iter().map(|todo| Fact::TodoChanged(TodoChange { todo, by: None }))
+}
+
+/// Writes the last facts of a run and waits until they are stored.
+async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
+    let env = &live.env;
+    let seq = env.writer.push_with(env.run, facts, Some(summary))?;
+    env.writer.stored(seq).await?;
+    Ok(seq)
+}
+
+async fn completed<S: State>(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    live: &Arc<LiveRun>,
+    frame: Frame<S>,
+    begun: Begun,
+) -> Arc<Settled> {
+    let env = &live.env;
+    let (active_ms, supersteps) = (env.control.active_ms(), frame.plan.superstep);
+    let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
+    let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
+        Ok(seq) => seq,
+        Err(error) => return failed(shared, slot, live, frame, begun, error).await,
+    };
+    let state = Arc::clone(&frame.state);
+    let mut image = begun.image;
+    settle_image(&mut image, live, &frame, RunStatus::Completed, seq);
+    image.active_ms = active_ms;
+    env.board.clear();
+    if env.writer.unfolded() >= shared.options.snapshot_bytes {
+        keep_snapshot(shared, live, &image, &*frame.state, seq);
+    }
+    slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::clone(&frame.state) as _) });
+    Arc::new(Settled { state: Some(state), supersteps, ..rest(RunStatus::Completed, None) })
+}
+
+async fn stopped<S: State>(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    live: &Arc<LiveRun>,
+    frame: Frame<S>,
+    begun: Begun,
+    drained: bool,
+) -> Arc<Settled> {
+    let changed = live.env.todos.lock().settle(TodoStatus::Cancelled, "stopped");
+    let mut facts: Vec<Fact> = todo_facts(changed).collect();
+    facts.push(Fact::RunStopped(Stopped { drained }));
+    match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
+        Ok(seq) => {
+            let supersteps = frame.plan.superstep;
+            let state = leave(slot, live, frame, begun, RunStatus::Stopped, seq);
+            Arc::new(Settled { state, supersteps, ..rest(RunStatus::Stopped, None) })
+        }
+        Err(error) => failed(shared, slot, live, frame, begun, error).await,
+    }
+}
+
+async fn failed<S: State>(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    live: &Arc<LiveRun>,
+    frame: Frame<S>,
+    begun: Begun,
+    error: RunError,
+) -> Arc<Settled> {
+    tracing::warn!(session = %slot.id, run = %live.run(), code = %error.code(), "run failed");
+    let supersteps = frame.plan.superstep;
+    let error = Arc::new(error);
+    let stored = if matches!(*error, RunError::Store(_)) {
+        None
+    } else {
+        let changed = live.env.todos.lock().settle(TodoStatus::Failed, "the run failed");
+        let mut facts: Vec<Fact> = todo_facts(changed).collect();
+        facts.push(Fact::RunFailed(Failure {
+            code: error.code().name().to_owned(),
+            message: crate::text::shorten(&error.report(), 2_000),
+            node: error.node().map(str::to_owned),
+            task: None,
+        }));
+        close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
+    };
+    let state = match stored {
+        // An update that was refused may have been applied in part.
+        Some(seq) if !matches!(*error, RunError::Update { .. } | RunError::Panicked { .. }) => {
+            leave(slot, live, frame, begun, RunStatus::Failed, seq)
+        }
+        _ => {
+            slot.forget();
+            None
+        }
+    };
+    Arc::new(Settled { state, supersteps, ..rest(RunStatus::Failed, Some(error)) })
+}
+
+/// Leaves a run that is not at its end: the journal has all of it. Without one, what can be kept is kept.
+fn leave<S: State>(
+    slot: &Arc<Slot>,
+    live: &Arc<LiveRun>,
+    frame: Frame<S>,
+    begun: Begun,
+    status: RunStatus,
+    seq: Seq,
+) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+    let mut inner = slot.inner.lock();
+    if live.env.writer.keeps() {
+        inner.rest = None;
+    } else {
+        let mut image = begun.image;
+        settle_image(&mut image, live, &frame, status, seq);
+        inner.rest = Some(Resting { image, state: Some(Arc::clone(&frame.state) as _) });
+    }
+    Some(frame.state as _)
+}
+
+fn settle_image<S: State>(
+    image: &mut Image,
+    live: &LiveRun,
+    frame: &Frame<S>,
+    status: RunStatus,
+    seq: Seq,
+) {
+    image.last = seq;
+    image.status = status;
+    image.todos = live.env.todos.lock().clone();
+    image.used = live.env.budget.used();
+    image.open.clear();
+    image.root = FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
+}
+
+fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
+    serde_json::from_str(raw_plan(plan).get()).expect("a plan reads back")
+}
+
+/// Keeps a snapshot of a session at rest, or in a run's commit.
+fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state: &S, seq: Seq) {
+    let Ok(state) = serde_json::value::to_raw_value(state) else {
+        tracing::warn!(session = %live.env.session, "the state is no JSON; no snapshot was kept");
+        return;
+    };
+    let snapshot = Snapshot {
+        format: FORMAT,
+        run: image.run,
+        status: image.status,
+        graph: Arc::clone(&image.graph),
+        hash: Arc::clone(&image.hash),
+        version: S::VERSION,
+        state,
+        plan: image.root.plan.clone(),
+        answered: image.answered.clone(),
+        todos: image.todos.items().to_vec(),
+        used: image.used,
+        limits: image.limits,
+        accepted: image.accepted,
+        accepted_at: image.accepted_at,
+        active_ms: image.active_ms,
+        requests: image.requests.clone(),
+    };
+    let Ok(body) = serde_json::to_vec(&snapshot) else { return };
+    let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
+    live.env.writer.snapshot(seq, body, trim);
+}
+
+/// Called after each commit: keeps a snapshot when much was journalled since the last one.
+pub(crate) fn snapshots<S: State>(
+    shared: &Arc<Shared>,
+    live: &Arc<LiveRun>,
+    graph: &Graph<S>,
+) -> crate::engine::OnCommit<S> {
+    let shared = Arc::clone(shared);
+    let live = Arc::downgrade(live);
+    let hash: Arc<str> = graph.hash().into();
+    let last_size = std::sync::atomic::AtomicU64::new(0);
+    Box::new(move |state: &S, plan: &Plan| {
+        let Some(live) = live.upgrade() else { return };
+        let env = &live.env;
+        let unfolded = env.writer.unfolded();
+        if !env.writer.keeps()
+            || unfolded < shared.options.snapshot_bytes.max(last_size.load(Ordering::Relaxed))
+        {
+            return;
+        }
+        last_size.store(unfolded, Ordering::Relaxed);
+        let image = Image {
+            run: env.run,
+            status: RunStatus::Running,
+            graph: Arc::clone(&live.graph),
+            hash: Arc::clone(&hash),
+            root: FrameImage { plan: Some(image_of(plan)), ..FrameImage::default() },
+            answered: env.board.answered(),
+            todos: env.todos.lock().clone(),
+            used: env.budget.used(),
+            limits: Some(*env.budget.limits()),
+            accepted: live.accepted,
+            accepted_at: live.accepted_at,
+            active_ms: env.control.active_ms(),
+            ..Image::default()
+        };
+        keep_snapshot(&shared, &live, &image, state, env.writer.last());
+    })
+}

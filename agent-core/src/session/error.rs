@@ -1,0 +1,149 @@
+//! Why a call on a session did nothing.
+
+use std::sync::Arc;
+
+use crate::{
+    engine::RunError,
+    error::Code,
+    ids::{RunId, Seq, SessionId},
+    interrupt::AnswerError,
+    journal::StoreError,
+    run::RunStatus,
+};
+
+/// Why a call on a session did nothing, or how its run failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// There is no such session.
+    #[error("there is no session `{session}`")]
+    NotFound {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session exists already.
+    #[error("session `{session}` exists already")]
+    Exists {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session has a run that is not at its end, and the policy is to reject.
+    #[error("session `{session}` has {run}, which is {status}; wait for it, stop it, or choose another policy")]
+    Busy {
+        /// The session.
+        session: SessionId,
+        /// Its run.
+        run: RunId,
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// Nothing is there to stop, to resume or to undo.
+    #[error("session `{session}` is {status}: nothing to {verb}")]
+    NothingToDo {
+        /// The session.
+        session: SessionId,
+        /// Where its latest run stands.
+        status: RunStatus,
+        /// What was to be done.
+        verb: &'static str,
+    },
+    /// The graph is not known to this runtime.
+    #[error("graph `{graph}` is not registered; add it with `Runtime::builder().graph(..)`")]
+    GraphNotFound {
+        /// Its name.
+        graph: String,
+    },
+    /// The input cannot be applied to the session's state.
+    #[error("the input is not what graph `{graph}` takes: {reason}")]
+    InvalidInput {
+        /// The graph.
+        graph: String,
+        /// Why.
+        reason: String,
+    },
+    /// The answer was refused.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The journal does not have that place.
+    #[error("session `{session}` has no place {seq} to go to; its journal has {first} to {last}")]
+    NoSuchPlace {
+        /// The session.
+        session: SessionId,
+        /// The place asked for.
+        seq: Seq,
+        /// The first place there is.
+        first: Seq,
+        /// The last place there is.
+        last: Seq,
+    },
+    /// The same request was accepted before.
+    #[error("this request was accepted before, as {run} of session `{session}`")]
+    SameRequest {
+        /// The session.
+        session: SessionId,
+        /// The run.
+        run: RunId,
+    },
+    /// The runtime has no store, or one that forgets, and the run is not in memory any more.
+    #[error("session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemory` is enough within one process)")]
+    CannotResume {
+        /// The session.
+        session: SessionId,
+    },
+    /// The runtime is shutting down.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+    /// More runs than the runtime may have.
+    #[error("the runtime has {limit} runs already")]
+    TooManyRuns {
+        /// The bound.
+        limit: usize,
+    },
+    /// The run failed.
+    #[error(transparent)]
+    Run(#[from] Arc<RunError>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SessionError {
+    /// The stable name of what went wrong.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFound { .. } => Code::SessionNotFound,
+            Self::Exists { .. } => Code::SessionExists,
+            Self::Busy { .. } => Code::SessionBusy,
+            Self::NothingToDo { .. } | Self::SameRequest { .. } => Code::NothingToDo,
+            Self::GraphNotFound { .. } => Code::GraphNotFound,
+            Self::InvalidInput { .. } => Code::InvalidInput,
+            Self::Answer(error) => match error {
+                AnswerError::NothingAsked | AnswerError::Unknown { .. } => Code::QuestionNotFound,
+                AnswerError::AlreadyAnswered { .. } => Code::AlreadyAnswered,
+                AnswerError::Ambiguous { .. } => Code::AmbiguousAnswer,
+                AnswerError::Invalid { .. } => Code::InvalidAnswer,
+                AnswerError::NotWaiting { .. } => Code::NothingToDo,
+            },
+            Self::NoSuchPlace { .. } => Code::CheckpointNotFound,
+            Self::CannotResume { .. } => Code::CannotResume,
+            Self::ShuttingDown => Code::ShuttingDown,
+            Self::TooManyRuns { .. } => Code::TooManyRuns,
+            Self::Run(error) => error.code(),
+            Self::Store(error) => match error {
+                StoreError::NotFound { .. } => Code::SessionNotFound,
+                StoreError::Exists { .. } => Code::SessionExists,
+                StoreError::Leased { .. } => Code::SessionBusy,
+                StoreError::StaleWriter { .. } | StoreError::Conflict { .. } => Code::StaleWriter,
+                StoreError::Corrupt { .. } | StoreError::FormatTooNew { .. } => Code::StoreCorrupt,
+                _ => Code::StoreUnavailable,
+            },
+        }
+    }
+}
+
+impl From<RunError> for SessionError {
+    fn from(error: RunError) -> Self {
+        Self::Run(Arc::new(error))
+    }
+}

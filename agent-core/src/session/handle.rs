@@ -1,0 +1,192 @@
+//! What a caller holds of a run: how it rests, and its events while it does not.
+
+use std::{any::Any, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{
+    Session, SessionError,
+    slot::{LiveRun, Settled},
+};
+use crate::{
+    engine::RunError,
+    event::{Event, Subscription, SubscriptionError},
+    ids::{RunId, SessionId},
+    interrupt::OpenQuestion,
+    run::{Rest, RunOutcome, RunStatus},
+    state::State,
+};
+
+/// A run that was accepted. Dropping it does not stop the run.
+pub struct Run {
+    session: Session,
+    run: RunId,
+    settled: watch::Receiver<Option<Arc<Settled>>>,
+}
+
+impl Run {
+    pub(super) fn of(session: Session, live: &LiveRun) -> Self {
+        Self { session, run: live.run(), settled: live.settled.subscribe() }
+    }
+
+    /// A run that is not in memory and waits for answers.
+    pub(super) fn waiting(session: Session, run: RunId, questions: Vec<OpenQuestion>) -> Self {
+        let status = RunStatus::Paused;
+        let settled = Settled { status, questions, state: None, supersteps: 0, error: None };
+        let (_, settled) = watch::channel(Some(Arc::new(settled)));
+        Self { session, run, settled }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn id(&self) -> RunId {
+        self.run
+    }
+
+    /// Its session.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Where it stands now.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        self.settled.borrow().as_ref().map_or(RunStatus::Running, |settled| settled.status)
+    }
+
+    /// Waits until the run ends or waits for a person, and says which. Cancel safe.
+    pub async fn settled(&mut self) -> RunStatus {
+        self.wait().await.status
+    }
+
+    /// Waits as [`settled`](Run::settled), and tells how it came to rest.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`.
+    pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
+        let settled = self.wait().await;
+        if let Some(error) = &settled.error {
+            return Err(SessionError::Run(Arc::clone(error)));
+        }
+        if settled.status == RunStatus::Paused {
+            return Ok(RunOutcome::Paused { run: self.run, questions: settled.questions.clone() });
+        }
+        let state = settled.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
+        let Some(state) = state else {
+            let reason = format!("its state is no `{}`", std::any::type_name::<S>());
+            return Err(SessionError::InvalidInput { graph: String::new(), reason });
+        };
+        let rest = Rest { run: self.run, state, supersteps: settled.supersteps };
+        Ok(match settled.status {
+            RunStatus::Completed => RunOutcome::Completed(rest),
+            _ => RunOutcome::Stopped(rest),
+        })
+    }
+
+    /// Waits as [`settled`](Run::settled): the status, the open questions, and the error of a failed run.
+    pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
+        let settled = self.wait().await;
+        (settled.status, settled.questions.clone(), settled.error.clone())
+    }
+
+    async fn wait(&mut self) -> Arc<Settled> {
+        loop {
+            if let Some(settled) = self.settled.borrow_and_update().clone() {
+                return settled;
+            }
+            if self.settled.changed().await.is_err() {
+                // Put away, or its process is ending: not at rest, and nobody is left to say more.
+                if let Some(settled) = self.settled.borrow().clone() {
+                    return settled;
+                }
+                return Arc::new(Settled {
+                    status: RunStatus::Stopped,
+                    questions: Vec::new(),
+                    state: None,
+                    supersteps: 0,
+                    error: None,
+                });
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let session: &SessionId = self.session.id();
+        f.debug_struct("Run").field("session", session).field("run", &self.run).field("status", &self.status()).finish()
+    }
+}
+
+/// The events of one run, from its acceptance to its end or pause.
+pub struct EventStream {
+    run: Run,
+    events: Subscription,
+    ended: bool,
+}
+
+impl EventStream {
+    pub(super) const fn new(run: Run, events: Subscription) -> Self {
+        Self { run, events, ended: false }
+    }
+
+    /// The next event; `None` after the one that ends or pauses the run. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscriptionError`] when the journal cannot be read.
+    pub async fn next(&mut self) -> Option<Result<Arc<Event>, SubscriptionError>> {
+        if self.ended {
+            return None;
+        }
+        let event = tokio::select! {
+            biased;
+            event = self.events.next() => event,
+            // A run whose journal failed ends without an event.
+            () = lost(&mut self.run) => {
+                self.ended = true;
+                return None;
+            }
+        };
+        if let Ok(event) = &event {
+            self.ended = event.body.ends_run() && event.run >= self.run.run;
+        }
+        Some(event)
+    }
+
+    /// The run itself.
+    #[must_use]
+    pub fn into_run(self) -> Run {
+        self.run
+    }
+
+    /// Reads the remaining events and tells how the run came to rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Run::outcome`].
+    pub async fn outcome<S: State>(self) -> Result<RunOutcome<S>, SessionError> {
+        self.run.outcome().await
+    }
+}
+
+/// Ready when the run failed for want of a store, so that no event can come any more.
+async fn lost(run: &mut Run) {
+    loop {
+        let settled = run.wait().await;
+        if settled.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
+            return;
+        }
+        if run.settled.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStream").field("run", &self.run).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}

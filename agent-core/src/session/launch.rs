@@ -1,0 +1,421 @@
+//! How a run comes into being: accepted with an input, or taken up where it was left. The door must be held.
+
+use std::sync::Arc;
+
+use serde_json::value::to_raw_value;
+use tokio::sync::watch;
+
+use super::{
+    BusyPolicy, Run, RunOptions, Session, SessionError,
+    conduct::{Begun, conduct, snapshots, todo_facts},
+    slot::{LiveRun, Resting},
+};
+use crate::{
+    engine::{Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan, raw_plan, read_state},
+    graph::Graph,
+    ids::{RunId, Seq},
+    journal::{
+        Summary,
+        entry::{Accepted, Base, Empty, Fact},
+        image::{FrameImage, Image},
+        writer::Writer,
+    },
+    run::RunStatus,
+    state::{Input, State},
+    todo::TodoTree,
+};
+
+impl Session {
+    /// Accepts a run. `durably`: only when the acceptance is stored.
+    pub(super) async fn accept<S: State>(
+        &self,
+        graph: &Graph<S>,
+        input: Input<S>,
+        options: RunOptions,
+        durably: bool,
+    ) -> Result<Run, SessionError> {
+        self.shared.register(graph);
+        let mut door = self.slot.door.lock().await;
+        self.check_open()?;
+        let mut undone = None;
+        while let Some(live) = self.slot.live() {
+            match options.on_busy {
+                BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
+                BusyPolicy::Enqueue => {
+                    drop(door);
+                    let mut gone = live.gone.subscribe();
+                    let _: Result<_, _> = gone.wait_for(|gone| *gone).await;
+                    door = self.slot.door.lock().await;
+                    self.check_open()?;
+                }
+                BusyPolicy::Interrupt => {
+                    self.stop_held().await?;
+                }
+                BusyPolicy::Rollback => {
+                    undone = Some(live.accepted);
+                    self.stop_held().await?;
+                }
+            }
+        }
+        let (writer, resting) = self.slot.open(&self.shared).await?;
+        let before = match self.clear_the_way(&writer, resting, &options, undone).await {
+            Ok(before) => before,
+            Err((error, resting)) => {
+                self.slot.inner.lock().rest = resting;
+                return Err(error);
+            }
+        };
+        self.begin_run(graph, input, options, durably, &writer, before).await
+    }
+
+    fn check_open(&self) -> Result<(), SessionError> {
+        if self.shared.closing.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(SessionError::ShuttingDown);
+        }
+        let limit = self.shared.options.runs;
+        if self.shared.runs.len() >= limit {
+            return Err(SessionError::TooManyRuns { limit });
+        }
+        Ok(())
+    }
+
+    /// Deals with what the journal says of an earlier run that is not in memory.
+    async fn clear_the_way(
+        &self,
+        writer: &Arc<Writer>,
+        mut resting: Resting,
+        options: &RunOptions,
+        undone: Option<Seq>,
+    ) -> Result<Resting, (SessionError, Option<Resting>)> {
+        let image = &resting.image;
+        if let Some(request) = &options.request
+            && let Some((_, run)) = image.requests.iter().find(|(known, _)| known == request)
+        {
+            let same = SessionError::SameRequest { session: self.id().clone(), run: *run };
+            return Err((same, Some(resting)));
+        }
+        let mut undo = undone;
+        if image.status.is_busy() {
+            match options.on_busy {
+                // Nobody here will end it: waiting for a turn would be waiting for ever.
+                BusyPolicy::Reject | BusyPolicy::Enqueue => {
+                    let busy = self.busy(image.run, image.status);
+                    return Err((busy, Some(resting)));
+                }
+                BusyPolicy::Interrupt => {}
+                BusyPolicy::Rollback => undo = Some(image.accepted),
+            }
+        }
+        if let Some(accepted) = undo {
+            resting = self.roll_back(writer, resting, accepted).await.map_err(|error| (error, None))?;
+        }
+        Ok(resting)
+    }
+
+    /// Takes the session back to before the entry `accepted`.
+    async fn roll_back(&self, writer: &Arc<Writer>, resting: Resting, accepted: Seq) -> Result<Resting, SessionError> {
+        let Some(store) = &self.shared.store else {
+            return Err(SessionError::CannotResume { session: self.id().clone() });
+        };
+        let before = Seq(accepted.0.saturating_sub(1));
+        let graph = self.shared.graph(&resting.image.graph)?;
+        let earlier = super::slot::fold(&**store, self.id(), before).await?.unwrap_or_default();
+        let (version, state) = graph.stored_state(&earlier)?;
+        let mut plan = earlier.root.plan.clone().unwrap_or_default();
+        // Numbers of tasks are never used twice, those of the run that is undone included.
+        plan.next = plan.next.max(resting.image.root.plan.as_ref().map_or(0, |plan| plan.next));
+        plan.due.clear();
+        plan.held.clear();
+        plan.joins.clear();
+        let raw = to_raw_value(&plan).expect("a plan is numbers, names and JSON");
+        let fact = Fact::RunRolledBack(Base { version, state, plan: raw });
+        let seq = writer.push(resting.image.run, [fact.clone()])?;
+        writer.stored(seq).await?;
+        let mut image = resting.image;
+        image.take(crate::journal::entry::Entry { seq, at: self.shared.clock.now_ms(), run: image.run, fact });
+        Ok(Resting { image, state: None })
+    }
+
+    async fn begin_run<S: State>(
+        &self,
+        graph: &Graph<S>,
+        input: Input<S>,
+        options: RunOptions,
+        durably: bool,
+        writer: &Arc<Writer>,
+        before: Resting,
+    ) -> Result<Run, SessionError> {
+        let Resting { mut image, state } = before;
+        let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
+        let mut state = match (&input, state) {
+            (Input::State(_), _) => None,
+            (Input::Update(_), Some(state)) => Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?),
+            (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
+                Ok(state) => state,
+                Err(error) => {
+                    self.slot.inner.lock().rest = None;
+                    return Err(error.into());
+                }
+            }),
+        };
+        let (mut raw_state, mut raw_update) = (None, None);
+        let keeps = writer.keeps();
+        let applied: Result<(S, Plan), SessionError> = (|| {
+            let state = match input {
+                Input::State(given) => {
+                    if keeps {
+                        raw_state = Some(to_raw_value(&given).map_err(|error| invalid(error.to_string()))?);
+                    }
+                    given
+                }
+                Input::Update(update) => {
+                    if keeps {
+                        raw_update = Some(to_raw_value(&update).map_err(|error| invalid(error.to_string()))?);
+                    }
+                    let mut state = state.take().unwrap_or_default();
+                    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
+                    match applied {
+                        Ok(Ok(())) => state,
+                        Ok(Err(error)) => return Err(invalid(error.to_string())),
+                        Err(panic) => return Err(invalid(crate::text::panic_message(&*panic))),
+                    }
+                }
+            };
+            let first = image.root.plan.as_ref().map_or(1, |plan| plan.next.max(1));
+            let plan = begin(graph, &state, first)?;
+            Ok((state, plan))
+        })();
+        let (state, plan) = match applied {
+            Ok(begun) => begun,
+            // The state in memory may have been changed in part: the journal has the right one.
+            Err(error) => {
+                if self.shared.store.is_some() {
+                    self.slot.forget();
+                }
+                return Err(error);
+            }
+        };
+        let run = RunId(image.run.0 + 1);
+        let limits = options.limits.unwrap_or(self.shared.options.limits);
+        let fact = Fact::RunAccepted(Accepted {
+            graph: graph.name().into(),
+            hash: graph.hash().into(),
+            version: S::VERSION,
+            state: raw_state,
+            update: raw_update,
+            plan: raw_plan(&plan),
+            limits: options.limits,
+            request: options.request.clone(),
+        });
+        let now = self.shared.clock.now_ms();
+        let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
+        let durability = self.shared.durability(&options);
+        self.shared.keep_leases();
+        let accepted = match writer.push_with(run, [fact.clone()], Some(summary)) {
+            Ok(seq) => seq,
+            Err(error) => {
+                self.slot.forget();
+                return Err(error.into());
+            }
+        };
+        let wait = match durability {
+            Durability::Sync => true,
+            Durability::Async => durably,
+            Durability::Exit => false,
+        };
+        if wait && let Err(error) = writer.stored(accepted).await {
+            self.slot.forget();
+            return Err(error.into());
+        }
+        if durability == Durability::Async {
+            writer.kick();
+        }
+        image.take(crate::journal::entry::Entry { seq: accepted, at: now, run, fact });
+        image.root = FrameImage::default();
+        self.slot.board.clear();
+        let begun = Beginning {
+            image,
+            plan,
+            state: Arc::new(state),
+            limits,
+            durability,
+            active_ms: 0,
+            used: Used::default(),
+            todos: TodoTree::default(),
+            records: Default::default(),
+        };
+        Ok(self.set_off(graph, writer, begun))
+    }
+
+    /// Takes up a run whose answers were just stored, if that lets a task go on.
+    pub(super) async fn take_up_answered<S: State>(&self, graph: &Graph<S>) -> Result<Run, SessionError> {
+        let waits = {
+            let inner = self.slot.inner.lock();
+            let waiting = inner.rest.as_ref().filter(|rest| rest.image.status == RunStatus::Paused);
+            waiting.map(|rest| (rest.image.run, rest.image.open.clone()))
+        };
+        match waits {
+            // Its task has other questions still.
+            Some((run, questions)) => Ok(Run::waiting(self.clone(), run, questions)),
+            None => self.take_up(graph).await,
+        }
+    }
+
+    /// Takes up a run that is not in memory and not at its end.
+    pub(super) async fn take_up<S: State>(&self, graph: &Graph<S>) -> Result<Run, SessionError> {
+        self.check_open()?;
+        let nothing =
+            |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
+        if let Some(live) = self.slot.live() {
+            return Err(nothing(live.status()));
+        }
+        let (writer, resting) = self.slot.open(&self.shared).await?;
+        let result = self.prepare(graph, &writer, &resting.image);
+        match result {
+            Err(error) => {
+                let found = resting.image.last > Seq::ZERO;
+                self.slot.inner.lock().rest = Some(resting);
+                return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
+            }
+            Ok(()) => {}
+        }
+        let Resting { mut image, state } = resting;
+        let frame_image = std::mem::take(&mut image.root);
+        let state = match state {
+            Some(state) => own_state::<S>(state)?,
+            None => match read_state::<S>(&frame_image) {
+                Ok(state) => state,
+                Err(error) => {
+                    self.slot.forget();
+                    return Err(error.into());
+                }
+            },
+        };
+        let stored = frame_image.plan.clone().unwrap_or_default();
+        let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
+            .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
+        let mut todos = std::mem::take(&mut image.todos);
+        let mut facts: Vec<Fact> = todo_facts(todos.restore()).collect();
+        facts.push(Fact::RunResumed(Empty {}));
+        let (run, now) = (image.run, self.shared.clock.now_ms());
+        let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
+        self.shared.keep_leases();
+        let stored = match writer.push_with(run, facts, Some(summary)) {
+            Ok(seq) => writer.stored(seq).await.map(|()| seq),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(seq) => image.last = seq,
+            Err(error) => {
+                self.slot.forget();
+                return Err(error.into());
+            }
+        }
+        let open = std::mem::take(&mut image.open);
+        self.slot.board.restore(open, &image.answered);
+        image.graph = graph.name().into();
+        image.hash = graph.hash().into();
+        let begun = Beginning {
+            limits: image.limits.unwrap_or(self.shared.options.limits),
+            durability: self.shared.options.durability,
+            active_ms: image.active_ms,
+            used: image.used,
+            todos,
+            records: frame_image.tasks,
+            image,
+            plan,
+            state: Arc::new(state),
+        };
+        Ok(self.set_off(graph, &writer, begun))
+    }
+
+    /// Whether the run of `image` can be taken up with `graph`. Changes nothing.
+    fn prepare<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, image: &Image) -> Result<(), SessionError> {
+        let nothing =
+            |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
+        match image.status {
+            RunStatus::Idle | RunStatus::Completed => return Err(nothing(image.status)),
+            // Only an answer makes it go on.
+            RunStatus::Paused => return Err(nothing(image.status)),
+            RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {}
+        }
+        if !writer.keeps() {
+            return Err(SessionError::CannotResume { session: self.id().clone() });
+        }
+        check_graph(graph, image)
+    }
+
+    /// Puts a run into memory and lets it go.
+    fn set_off<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, begun: Beginning<S>) -> Run {
+        let image = begun.image;
+        let env = Arc::new(RunEnv {
+            session: self.id().clone(),
+            run: image.run,
+            writer: Arc::clone(writer),
+            board: Arc::clone(&self.slot.board),
+            deps: Arc::clone(&self.shared.deps),
+            clock: Arc::clone(&self.shared.clock),
+            durability: begun.durability,
+            budget: Budget::new(begun.limits, begun.used),
+            todos: parking_lot::Mutex::new(begun.todos),
+            control: Control::new(begun.active_ms),
+            group: TaskGroup::default(),
+        });
+        let live = Arc::new(LiveRun {
+            env: Arc::clone(&env),
+            graph: Arc::clone(&image.graph),
+            accepted: image.accepted,
+            accepted_at: image.accepted_at,
+            settled: watch::Sender::new(None),
+            gone: watch::Sender::new(false),
+        });
+        let mut frame = Frame::new(graph.clone(), begun.state, begun.plan, env, None, begun.records);
+        if writer.keeps() {
+            frame = frame.on_commit(snapshots(&self.shared, &live, graph));
+        }
+        self.slot.inner.lock().live = Some(Arc::clone(&live));
+        let run = Run::of(self.clone(), &live);
+        let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
+        self.shared.runs.spawn_to_its_end(conduct(shared, slot, live, frame, Begun { image }));
+        run
+    }
+}
+
+/// All that a run is set off with.
+struct Beginning<S: State> {
+    image: Image,
+    plan: Plan,
+    state: Arc<S>,
+    limits: Limits,
+    durability: Durability,
+    active_ms: u64,
+    used: Used,
+    todos: TodoTree,
+    records: std::collections::HashMap<u64, crate::journal::image::TaskRecord>,
+}
+
+/// Whether everything that is pending exists in the present graph.
+pub(super) fn check_graph<S: State>(graph: &Graph<S>, image: &Image) -> Result<(), SessionError> {
+    let plan = image.root.plan.clone().unwrap_or_default();
+    Plan::restore(Arc::clone(&graph.0.topology), &plan)
+        .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
+    Ok(())
+}
+
+/// The state for a run of its own. One that somebody still holds is copied.
+fn own_state<S: State>(state: Arc<dyn std::any::Any + Send + Sync>) -> Result<S, RunError> {
+    let state = state.downcast::<S>().map_err(|_| RunError::StoredState {
+        reason: format!("the session's state is no `{}`", std::any::type_name::<S>()),
+    })?;
+    match Arc::try_unwrap(state) {
+        Ok(state) => Ok(state),
+        Err(shared) => copy_state(&*shared),
+    }
+}
+
+/// A copy by way of JSON: states need not be `Clone`.
+pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
+    serde_json::to_string(state)
+        .and_then(|text| serde_json::from_str(&text))
+        .map_err(|error| RunError::StoredState { reason: error.to_string() })
+}

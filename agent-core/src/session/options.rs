@@ -1,0 +1,135 @@
+//! What a run or a runtime may be told beyond its graph.
+
+use std::time::Duration;
+
+use crate::engine::{Durability, Limits};
+
+/// What becomes of a new run on a session whose run is not at its end (running, or waiting for a person).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BusyPolicy {
+    /// The new one is refused.
+    #[default]
+    Reject,
+    /// The new one waits for its turn: it begins when the present one is completed, failed or stopped.
+    Enqueue,
+    /// The present one is stopped; what it committed stays; the new one starts.
+    Interrupt,
+    /// The present one is stopped and undone; the new one starts from the state before it.
+    Rollback,
+}
+
+/// What one run is told. Default: as the runtime and the graph say.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// What to do when the session is busy. Default: reject.
+    pub on_busy: BusyPolicy,
+    /// When commits are stored. Default: the runtime's.
+    pub durability: Option<Durability>,
+    /// What the run may use. Default: the runtime's, then the graph's.
+    pub limits: Option<Limits>,
+    /// Names the request: the same name again on the session starts no second run.
+    pub request: Option<String>,
+}
+
+impl RunOptions {
+    /// What to do when the session is busy.
+    #[must_use]
+    pub const fn on_busy(mut self, policy: BusyPolicy) -> Self {
+        self.on_busy = policy;
+        self
+    }
+
+    /// When commits are stored.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// What the run may use.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Names the request.
+    #[must_use]
+    pub fn request(mut self, name: impl Into<String>) -> Self {
+        self.request = Some(name.into());
+        self
+    }
+}
+
+/// How much of a journal is kept. A snapshot always stands before what is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Entries kept behind the newest snapshot for history, fork and late subscribers. Default: 10,000.
+    pub entries: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { entries: 10_000 }
+    }
+}
+
+impl Retention {
+    /// Keeps this many entries.
+    #[must_use]
+    pub const fn entries(entries: u64) -> Self {
+        Self { entries }
+    }
+
+    /// Keeps everything.
+    #[must_use]
+    pub const fn everything() -> Self {
+        Self { entries: u64::MAX }
+    }
+}
+
+/// What a runtime is told.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RuntimeOptions {
+    /// When commits are stored. Default: [`Durability::Async`].
+    pub durability: Durability,
+    /// What each run may use. Default: no bound but the graph's.
+    pub limits: Limits,
+    /// How long tasks that listen may take to end after a stop. Default: 5 s.
+    pub grace: Duration,
+    /// How long a paused run stays in memory before it is put away (with a store). Default: 10 min.
+    pub park: Duration,
+    /// How many paused runs stay in memory. Default: 1,000.
+    pub parked: usize,
+    /// How many runs there are at once, paused ones in memory included. Default: 100,000.
+    pub runs: usize,
+    /// How many sessions at rest stay in memory. Default: 256.
+    pub resting: usize,
+    /// How long a lease holds without a sign of life from this process. Default: 15 s.
+    pub lease: Duration,
+    /// How much of each journal is kept.
+    pub retention: Retention,
+    /// A snapshot is kept when this many bytes (or the size of the last snapshot, if that is more) were journalled
+    /// since the last one. Default: 64 KiB.
+    pub snapshot_bytes: u64,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            limits: Limits::default(),
+            grace: Duration::from_secs(5),
+            park: Duration::from_secs(600),
+            parked: 1_000,
+            runs: 100_000,
+            resting: 256,
+            lease: Duration::from_secs(15),
+            retention: Retention::default(),
+            snapshot_bytes: 64 * 1024,
+        }
+    }
+}

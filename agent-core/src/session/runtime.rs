@@ -1,0 +1,410 @@
+//! The process's side of sessions: stores, graphs, dependencies, and every run that is in memory.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    RunOptions, RuntimeOptions, Session, SessionError,
+    erased::{DynGraph, Registered},
+    slot::Slot,
+};
+use crate::{
+    clock::{Clock, WallClock},
+    engine::{Deps, Durability, Limits, TaskGroup},
+    graph::Graph,
+    ids::SessionId,
+    journal::{Head, JournalStore, OwnerId},
+    memory::MemoryStore,
+    model::Model,
+    run::RunStatus,
+    state::State,
+};
+
+/// What all sessions of a runtime share.
+pub(crate) struct Shared {
+    pub(crate) store: Option<Arc<dyn JournalStore>>,
+    pub(crate) owner: OwnerId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) options: RuntimeOptions,
+    pub(crate) group: TaskGroup,
+    pub(crate) runs: TaskGroup,
+    pub(crate) graphs: RwLock<HashMap<String, Arc<dyn DynGraph>>>,
+    pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
+    pub(crate) closing: AtomicBool,
+    renewing: AtomicBool,
+}
+
+/// Runs graphs on durable sessions. Cheap to clone; all clones are one runtime.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, Runtime, State, graph::{END, Graph, START}, journal::InMemory};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Count { #[state(add)] n: u32 }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let graph = Graph::<Count>::builder("count")
+///     .node("one", async |_: &Count, _: &Context| Ok(Count::update().n(1u32)))
+///     .edge(START, "one")
+///     .edge("one", END)
+///     .build()?;
+/// let runtime = Runtime::builder().store(InMemory::new()).build();
+/// let session = runtime.session("s1")?;
+/// session.run(&graph, Count::update()).await?;
+/// let outcome = session.run(&graph, Count::update()).await?;
+/// assert_eq!(outcome.state().map(|state| state.n), Some(2));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Runtime(pub(crate) Arc<Shared>);
+
+/// What a runtime is made of.
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Default)]
+pub struct RuntimeBuilder {
+    store: Option<Arc<dyn JournalStore>>,
+    clock: Option<Arc<dyn Clock>>,
+    deps: Deps,
+    options: RuntimeOptions,
+    graphs: HashMap<String, Arc<dyn DynGraph>>,
+}
+
+impl RuntimeBuilder {
+    /// Where journals are kept. Default: nowhere; runs then pause only while the process lives.
+    pub fn store(mut self, store: impl JournalStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// As [`store`](Self::store), shared.
+    pub fn shared_store(mut self, store: Arc<dyn JournalStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Makes a graph known by its name, so that its sessions can be resumed and answered after a restart. A graph
+    /// that is run is made known too.
+    pub fn graph<S: State>(mut self, graph: &Graph<S>) -> Self {
+        self.graphs.insert(graph.name().to_owned(), Arc::new(Registered(graph.clone())));
+        self
+    }
+
+    /// A dependency that nodes get by its type with [`Context::get`](crate::Context::get).
+    pub fn provide<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.deps.typed.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// The model that nodes get with [`Context::model`](crate::Context::model).
+    pub fn model(mut self, model: Model) -> Self {
+        self.deps.model = Some(model);
+        self
+    }
+
+    /// The long-term memory that nodes get with [`Context::store`](crate::Context::store).
+    pub fn memory(mut self, memory: Arc<dyn MemoryStore>) -> Self {
+        self.deps.memory = Some(memory);
+        self
+    }
+
+    /// When commits are stored. Default: [`Durability::Async`].
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// What each run may use.
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// Every other setting.
+    pub fn options(mut self, set: impl FnOnce(&mut RuntimeOptions)) -> Self {
+        set(&mut self.options);
+        self
+    }
+
+    /// The clock. Default: the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The runtime. It does nothing by itself; call [`Runtime::recover`] at the start of a process.
+    #[must_use]
+    pub fn build(self) -> Runtime {
+        Runtime(Arc::new(Shared {
+            store: self.store,
+            owner: OwnerId::random(),
+            clock: self.clock.unwrap_or_else(|| Arc::new(WallClock)),
+            deps: Arc::new(self.deps),
+            options: self.options,
+            group: TaskGroup::default(),
+            runs: TaskGroup::default(),
+            graphs: RwLock::new(self.graphs),
+            slots: Mutex::default(),
+            closing: AtomicBool::new(false),
+            renewing: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// A session in a list.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// Where its journal ends and what it is about.
+    pub head: Head,
+}
+
+/// What a [`Runtime::recover`] found and did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Sessions whose run goes on.
+    pub resumed: Vec<SessionId>,
+    /// Sessions that wait for a person, as they did before.
+    pub waiting: Vec<SessionId>,
+    /// Sessions that could not be taken up, and why. They stay as they are.
+    pub left: Vec<(SessionId, SessionError)>,
+}
+
+impl Runtime {
+    /// Begins a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// A session by its id, existing or not: it exists once a run was accepted on it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSessionId`](crate::ids::InvalidSessionId).
+    pub fn session(&self, id: &str) -> Result<Session, crate::ids::InvalidSessionId> {
+        Ok(self.session_of(id.parse()?))
+    }
+
+    /// A session by its parsed id.
+    #[must_use]
+    pub fn session_of(&self, id: SessionId) -> Session {
+        let slot = {
+            let mut slots = self.0.slots.lock();
+            match slots.get(&id) {
+                Some(slot) => Arc::clone(slot),
+                None => {
+                    let slot = Arc::new(Slot::new(id.clone()));
+                    slots.insert(id, Arc::clone(&slot));
+                    slot
+                }
+            }
+        };
+        Session { shared: Arc::clone(&self.0), slot }
+    }
+
+    /// Makes a graph known by its name.
+    pub fn register<S: State>(&self, graph: &Graph<S>) {
+        self.0.register(graph);
+    }
+
+    /// The names of the known graphs, sorted.
+    #[must_use]
+    pub fn graphs(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.graphs.read().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// A known graph as a Mermaid flow chart.
+    #[must_use]
+    pub fn mermaid(&self, graph: &str) -> Option<String> {
+        self.0.graphs.read().get(graph).map(|graph| graph.mermaid())
+    }
+
+    /// Takes up what a process that ended left behind: accepted runs go on, paused ones wait as before.
+    /// Sessions of other living processes are left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] when the list of sessions cannot be read.
+    pub async fn recover(&self) -> Result<Recovered, SessionError> {
+        let mut recovered = Recovered::default();
+        let Some(store) = self.0.store.clone() else { return Ok(recovered) };
+        let unfinished = [RunStatus::Running.as_str().to_owned(), RunStatus::Paused.as_str().to_owned()];
+        let mut after = None;
+        loop {
+            let page = store.list(after.as_ref(), &unfinished, 256).await?;
+            for (id, head) in &page {
+                let session = self.session_of(id.clone());
+                if session.slot.live().is_some() {
+                    continue;
+                }
+                if head.summary.status == RunStatus::Paused.as_str() {
+                    recovered.waiting.push(id.clone());
+                    continue;
+                }
+                match session.resume().await {
+                    Ok(_) => recovered.resumed.push(id.clone()),
+                    Err(SessionError::NothingToDo { status: RunStatus::Paused, .. }) => {
+                        recovered.waiting.push(id.clone());
+                    }
+                    Err(error) => recovered.left.push((id.clone(), error)),
+                }
+            }
+            match page.last() {
+                Some((id, _)) => after = Some(id.clone()),
+                None => return Ok(recovered),
+            }
+        }
+    }
+
+    /// Sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`].
+    pub async fn sessions(
+        &self,
+        after: Option<&SessionId>,
+        statuses: &[RunStatus],
+        limit: usize,
+    ) -> Result<Vec<SessionInfo>, SessionError> {
+        let Some(store) = &self.0.store else { return Ok(Vec::new()) };
+        let statuses: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
+        let page = store.list(after, &statuses, limit.min(1_000)).await?;
+        Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
+    }
+
+    /// How many runs are in memory, those that wait for a person included.
+    #[must_use]
+    pub fn live_runs(&self) -> usize {
+        self.0.slots.lock().values().filter(|slot| slot.live().is_some()).count()
+    }
+
+    /// Ends: no new runs; running ones stop at their next superstep and go on at the next start; whatever is still
+    /// there after `grace` is stopped where it is. Nothing that was accepted is lost.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.0.closing.store(true, Ordering::Release);
+        let live: Vec<_> = self.0.slots.lock().values().filter_map(|slot| slot.live()).collect();
+        for run in &live {
+            run.env.control.drain_for_restart();
+        }
+        if tokio::time::timeout(grace, self.0.runs.quiet()).await.is_err() {
+            for run in &live {
+                run.env.control.stop_for_restart();
+            }
+            self.0.runs.quiet().await;
+        }
+        self.0.group.stop();
+        self.0.group.quiet().await;
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn register<S: State>(&self, graph: &Graph<S>) {
+        if self.graphs.read().get(graph.name()).is_some_and(|known| known.is(graph.hash())) {
+            return;
+        }
+        self.graphs.write().insert(graph.name().to_owned(), Arc::new(Registered(graph.clone())));
+    }
+
+    pub(crate) fn graph(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
+        self.graphs
+            .read()
+            .get(name)
+            .cloned()
+            .ok_or_else(|| SessionError::GraphNotFound { graph: crate::text::shorten(name, 128) })
+    }
+
+    pub(crate) fn durability(&self, options: &RunOptions) -> Durability {
+        options.durability.unwrap_or(self.options.durability)
+    }
+
+    /// Paused runs in memory.
+    pub(crate) fn parked(&self) -> usize {
+        let slots = self.slots.lock();
+        slots
+            .values()
+            .filter(|slot| slot.live().is_some_and(|live| live.status() == RunStatus::Paused))
+            .count()
+    }
+
+    /// Keeps the leases of this process alive for as long as it lives.
+    pub(crate) fn keep_leases(self: &Arc<Self>) {
+        let Some(store) = self.store.clone() else { return };
+        if self.renewing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (owner, ttl) = (self.owner.clone(), self.options.lease);
+        self.group.spawn(async move {
+            loop {
+                tokio::time::sleep(ttl / 3).await;
+                if let Err(error) = store.renew(&owner, ttl).await {
+                    tracing::warn!(%error, "leases could not be renewed");
+                }
+            }
+        });
+    }
+
+    /// A run is gone from memory. Sessions at rest beyond the bound leave too.
+    pub(crate) fn run_ended(self: &Arc<Self>, _slot: &Arc<Slot>) {
+        let mut slots = self.slots.lock();
+        if slots.len() <= self.options.resting {
+            return;
+        }
+        // Nobody else holds a slot with a count of one, and the lock keeps it so.
+        let spare: Vec<SessionId> = slots
+            .iter()
+            .filter(|(_, slot)| Arc::strong_count(slot) == 1 && slot.is_spare())
+            .map(|(id, _)| id.clone())
+            .take(slots.len() - self.options.resting)
+            .collect();
+        let mut leases = Vec::new();
+        for id in spare {
+            if let Some(slot) = slots.remove(&id)
+                && let Some((_, Some(lease))) = slot.inner.lock().writer.take()
+            {
+                leases.push((id, lease));
+            }
+        }
+        drop(slots);
+        if let (Some(store), false) = (self.store.clone(), leases.is_empty()) {
+            self.group.spawn_to_its_end(async move {
+                for (id, lease) in leases {
+                    if let Err(error) = store.release(&id, &lease).await {
+                        tracing::debug!(session = %id, %error, "a lease was not given back");
+                    }
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Promises of `agent_core::model`, kept against scripts and a real HTTP server on the loop-back address.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as a test does")]
+
+mod around;
+#[cfg(feature = "openai")]
+mod cassette;
+mod data;
+#[cfg(feature = "native")]
+mod native;
+#[cfg(feature = "openai")]
+mod openai;
+#[cfg(feature = "openai")]
+mod server;
+mod text_calls;

@@ -1,0 +1,136 @@
+//! Which reviews of a brand a request means: filtered, and sampled within a bound, the same every time.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::Brand;
+use super::request::Request;
+use super::review::{Language, Review, demo_reviews};
+use super::topics::topics_of;
+
+/// The most reviews of one brand that are analysed.
+pub const SAMPLE: usize = 200;
+
+/// Reviews with fewer letters than this say too little.
+pub const SHORTEST: usize = 4;
+
+/// Why a review was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Written outside the period asked for.
+    OutsidePeriod,
+    /// Of a product that was not asked for.
+    OtherProduct,
+    /// Mentions none of the topics asked for.
+    OffTopic,
+    /// Fewer than [`SHORTEST`] letters.
+    TooShort,
+    /// The same text as an earlier review.
+    Duplicate,
+    /// Beyond the bound of the sample.
+    OverSample,
+}
+
+/// How many reviews were left out for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Why.
+    pub reason: Reason,
+    /// How many; never 0.
+    pub count: usize,
+}
+
+/// The reviews of one brand that a request means. `reviews.len()` and the counts of `dropped` add up to `considered`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Whose.
+    pub brand: Brand,
+    /// How many reviews of the brand there are.
+    pub considered: usize,
+    /// Those kept, oldest first.
+    pub reviews: Vec<Review>,
+    /// Those left out, by reason.
+    pub dropped: Vec<Dropped>,
+    /// The bound that applied.
+    pub bound: usize,
+}
+
+/// Collects from the shipped reviews, at most [`SAMPLE`].
+#[must_use]
+pub fn collect(request: &Request, brand: Brand) -> Collected {
+    collect_from(demo_reviews(), request, brand, SAMPLE)
+}
+
+/// Collects at most `bound` reviews of a brand from a set. Beyond the bound, both languages keep their
+/// proportion and the choice falls by a hash of the id, so that it is spread over time and always the same.
+#[must_use]
+pub fn collect_from(reviews: &[Review], request: &Request, brand: Brand, bound: usize) -> Collected {
+    let mut counts: Vec<Dropped> = Vec::new();
+    let mut kept: Vec<&Review> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let mut considered = 0;
+    for review in reviews.iter().filter(|review| review.brand == brand) {
+        considered += 1;
+        match reason_against(review, request) {
+            Some(reason) => note(&mut counts, reason, 1),
+            None if !seen.insert(review.text.trim()) => note(&mut counts, Reason::Duplicate, 1),
+            None => kept.push(review),
+        }
+    }
+    if kept.len() > bound {
+        note(&mut counts, Reason::OverSample, kept.len() - bound);
+        kept = sample(&kept, bound);
+    }
+    kept.sort_by(|a, b| (a.date, &a.id).cmp(&(b.date, &b.id)));
+    counts.sort_by_key(|dropped| dropped.reason);
+    Collected { brand, considered, reviews: kept.into_iter().cloned().collect(), dropped: counts, bound }
+}
+
+fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
+    if request.period.is_some_and(|period| !period.contains(review.date)) {
+        return Some(Reason::OutsidePeriod);
+    }
+    // A request may name a product of one brand and the whole of another.
+    let narrowed = request.products.iter().any(|name| {
+        super::catalogue::Product::find(name).is_some_and(|product| product.brand == review.brand)
+    });
+    if narrowed && !request.products.contains(&review.product) {
+        return Some(Reason::OtherProduct);
+    }
+    if review.text.chars().filter(|c| c.is_alphanumeric()).count() < SHORTEST {
+        return Some(Reason::TooShort);
+    }
+    if !request.topics.is_empty() {
+        let topics = topics_of(&review.text);
+        if !request.topics.iter().any(|topic| topics.contains(topic)) {
+            return Some(Reason::OffTopic);
+        }
+    }
+    None
+}
+
+fn note(counts: &mut Vec<Dropped>, reason: Reason, more: usize) {
+    match counts.iter_mut().find(|dropped| dropped.reason == reason) {
+        Some(dropped) => dropped.count += more,
+        None => counts.push(Dropped { reason, count: more }),
+    }
+}
+
+fn sample<'a>(kept: &[&'a Review], bound: usize) -> Vec<&'a Review> {
+    let (mut korean, mut english): (Vec<_>, Vec<_>) =
+        kept.iter().copied().partition(|review| review.lang == Language::Korean);
+    for side in [&mut korean, &mut english] {
+        side.sort_by(|a, b| (fnv(&a.id), &a.id).cmp(&(fnv(&b.id), &b.id)));
+    }
+    let share = (korean.len() * bound + kept.len() / 2) / kept.len();
+    korean.truncate(share);
+    english.truncate(bound - korean.len());
+    korean.extend(english);
+    korean
+}
+
+/// FNV-1a: stable across versions of Rust, which the standard hasher does not promise.
+fn fnv(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

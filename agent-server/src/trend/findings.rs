@@ -1,0 +1,128 @@
+//! Everything found about a brand, and about all brands of a request: small enough to keep in a state.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::Brand;
+use super::change::{Change, analyse_change};
+use super::collect::{Collected, Dropped};
+use super::request::Request;
+use super::review::Language;
+use super::sentiment::{Sentiment, analyse_sentiment, mean, round};
+use super::topics::{TopicFinding, analyse_topics};
+
+/// One product in the figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProductTally {
+    /// English name.
+    pub product: String,
+    /// How many reviews.
+    pub reviews: usize,
+    /// Mean rating, 1 to 5.
+    pub mean_rating: f64,
+}
+
+/// What was found about one brand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BrandFinding {
+    /// Which brand.
+    pub brand: Brand,
+    /// How many reviews there are of it.
+    pub considered: usize,
+    /// How many were analysed.
+    pub reviews: usize,
+    /// How many of these are Korean.
+    pub korean: usize,
+    /// Days of the oldest and the newest analysed review; nothing if there are none.
+    pub days: Option<(Date, Date)>,
+    /// What was left out, and why.
+    pub dropped: Vec<Dropped>,
+    /// By product, best rated first.
+    pub products: Vec<ProductTally>,
+    /// What people talk about, most mentioned first.
+    pub topics: Vec<TopicFinding>,
+    /// How they feel.
+    pub sentiment: Sentiment,
+    /// What changed; nothing if there are too few reviews to say.
+    pub change: Option<Change>,
+}
+
+/// A request and what was found for it; brands in the order of the request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    /// What was asked.
+    pub request: Request,
+    /// One entry a brand.
+    pub brands: Vec<BrandFinding>,
+}
+
+impl BrandFinding {
+    /// Puts together what was analysed; `topics` and `sentiment` are those of `collected.reviews`.
+    #[must_use]
+    pub fn new(collected: &Collected, topics: Vec<TopicFinding>, sentiment: Sentiment) -> Self {
+        let reviews = &collected.reviews;
+        let mut products: Vec<ProductTally> = Vec::new();
+        for review in reviews {
+            if !products.iter().any(|tally| tally.product == review.product) {
+                let ratings = reviews
+                    .iter()
+                    .filter(|other| other.product == review.product)
+                    .map(|other| f64::from(other.rating));
+                products.push(ProductTally {
+                    product: review.product.clone(),
+                    reviews: ratings.clone().count(),
+                    mean_rating: round(mean(ratings)),
+                });
+            }
+        }
+        products
+            .sort_by(|a, b| b.mean_rating.total_cmp(&a.mean_rating).then_with(|| a.product.cmp(&b.product)));
+        let days = reviews.iter().map(|review| review.date);
+        Self {
+            brand: collected.brand,
+            considered: collected.considered,
+            reviews: reviews.len(),
+            korean: reviews.iter().filter(|review| review.lang == Language::Korean).count(),
+            days: days.clone().min().zip(days.max()),
+            dropped: collected.dropped.clone(),
+            products,
+            topics,
+            sentiment,
+            change: analyse_change(reviews),
+        }
+    }
+
+    /// Analyses what was collected, in one go.
+    #[must_use]
+    pub fn of(collected: &Collected) -> Self {
+        Self::new(collected, analyse_topics(&collected.reviews), analyse_sentiment(&collected.reviews))
+    }
+}
+
+impl Findings {
+    /// Puts the brands into the order of the request, whatever order they were finished in.
+    #[must_use]
+    pub fn new(request: Request, mut brands: Vec<BrandFinding>) -> Self {
+        brands.sort_by_key(|finding| {
+            request.brands.iter().position(|brand| *brand == finding.brand).unwrap_or(usize::MAX)
+        });
+        Self { request, brands }
+    }
+
+    /// Collects and analyses every brand of a request.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let brands = request
+            .brands
+            .iter()
+            .map(|brand| BrandFinding::of(&super::collect::collect(request, *brand)))
+            .collect();
+        Self::new(request.clone(), brands)
+    }
+
+    /// How many reviews were analysed in all.
+    #[must_use]
+    pub fn reviews(&self) -> usize {
+        self.brands.iter().map(|brand| brand.reviews).sum()
+    }
+}

@@ -1,0 +1,293 @@
+//! The report of the built-in analyst: Markdown for a given reader, in the language of the request, from counted facts.
+
+mod advice;
+mod korean;
+
+use std::fmt::Write as _;
+
+use super::audience::Audience;
+use super::catalogue::Product;
+use super::change::Change;
+use super::collect::Reason;
+use super::findings::{BrandFinding, Findings};
+use super::review::Language;
+use super::sentiment::Polarity;
+use super::topics::{Quote, TopicFinding};
+
+/// How many topics of a brand are shown with quotes.
+const QUOTED_TOPICS: usize = 5;
+
+/// How many moved topics are told.
+const MOVES: usize = 4;
+
+/// Writes the report. Without a brand to report on, it says which brands are known.
+#[must_use]
+pub fn write_report(findings: &Findings, audience: Audience) -> String {
+    let say = Say(findings.request.language);
+    let mut out = format!("# {}\n\n{}\n", title(findings, audience), origin(findings));
+    if let Some(statement) = findings.request.statement() {
+        line(&mut out, &format!("\n{statement}"));
+    }
+    if findings.brands.is_empty() {
+        return out;
+    }
+    if findings.brands.len() > 1 {
+        line(&mut out, &format!("\n## {}\n", say.of("한눈에 보기", "At a glance")));
+        out.push_str(&overview(findings));
+    }
+    for finding in &findings.brands {
+        line(&mut out, &format!("\n## {}\n", finding.brand.name(say.0)));
+        out.push_str(&brand_facts(finding, say));
+        if finding.reviews == 0 {
+            continue;
+        }
+        line(
+            &mut out,
+            &format!(
+                "\n### {}\n",
+                say.of(
+                    &format!("{} 위한 제안", korean::with(audience.label(Language::Korean), "을", "를")),
+                    &format!("Recommendations for {}", audience.label(Language::English)),
+                )
+            ),
+        );
+        for advice in advice::advice(finding, audience, say) {
+            line(&mut out, &format!("- {advice}"));
+        }
+    }
+    out
+}
+
+/// The counted facts alone, as Markdown: what a model gets to write from.
+#[must_use]
+pub fn facts(findings: &Findings) -> String {
+    let say = Say(findings.request.language);
+    let mut out = overview(findings);
+    for finding in &findings.brands {
+        line(&mut out, &format!("\n## {}\n", finding.brand.name(say.0)));
+        out.push_str(&brand_facts(finding, say));
+    }
+    out
+}
+
+/// Chooses between two languages.
+#[derive(Clone, Copy)]
+struct Say(Language);
+
+impl Say {
+    fn of(self, korean: &str, english: &str) -> String {
+        match self.0 {
+            Language::Korean => korean.to_owned(),
+            Language::English => english.to_owned(),
+        }
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+fn title(findings: &Findings, audience: Audience) -> String {
+    let say = Say(findings.request.language);
+    let names: Vec<&str> = findings.brands.iter().map(|finding| finding.brand.name(say.0)).collect();
+    let names = if names.is_empty() { say.of("K-뷰티", "K-beauty") } else { names.join(", ") };
+    let reader = audience.label(say.0);
+    say.of(
+        &format!("{names} 리뷰 트렌드 보고서 ({reader}용)"),
+        &format!("{names}: review trends for {reader}"),
+    )
+}
+
+/// The one line that says who wrote this and from what.
+fn origin(findings: &Findings) -> String {
+    let count = findings.reviews();
+    Say(findings.request.language).of(
+        &format!(
+            "> 언어 모델 없이 내장 오프라인 분석기가 데모 데이터의 리뷰 {count}건으로 작성했습니다. 리뷰는 데모용 창작물이며 실제 제품에 대한 근거가 아닙니다."
+        ),
+        &format!(
+            "> Made by the built-in offline analyst, without a language model, from {count} reviews of the demo data set. The reviews are invented and no evidence about real products."
+        ),
+    )
+}
+
+fn overview(findings: &Findings) -> String {
+    let say = Say(findings.request.language);
+    let mut out = say.of(
+        "| 브랜드 | 리뷰 | 평균 평점 | 긍정 | 중립 | 부정 | 감성 점수 |\n|---|---:|---:|---:|---:|---:|---:|\n",
+        "| Brand | Reviews | Mean rating | Positive | Neutral | Negative | Score |\n|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for finding in &findings.brands {
+        let sentiment = &finding.sentiment;
+        let row = format!(
+            "| {} | {} | {:.2} | {} | {} | {} | {:+.2} |",
+            finding.brand.name(say.0),
+            finding.reviews,
+            sentiment.mean_rating,
+            sentiment.positive,
+            sentiment.neutral,
+            sentiment.negative,
+            sentiment.mean_score
+        );
+        line(&mut out, &row);
+    }
+    out
+}
+
+fn brand_facts(finding: &BrandFinding, say: Say) -> String {
+    let mut out = String::new();
+    line(&mut out, &sample_line(finding, say));
+    let Some((from, to)) = finding.days else { return out };
+    let sentiment = &finding.sentiment;
+    let (positive, neutral, negative) = (sentiment.positive, sentiment.neutral, sentiment.negative);
+    let (rating, score) = (sentiment.mean_rating, sentiment.mean_score);
+    line(&mut out, "");
+    line(&mut out, &say.of(
+        &format!("기간 {from} ~ {to}. 평균 평점 {rating:.2}, 감성 점수 {score:+.2} (−1~1). 긍정 {positive}건, 중립 {neutral}건, 부정 {negative}건."),
+        &format!("From {from} to {to}. Mean rating {rating:.2}, sentiment {score:+.2} (−1 to 1): {positive} positive, {neutral} neutral, {negative} negative."),
+    ));
+    line(&mut out, &format!("\n### {}\n", say.of("제품별 평점", "Products")));
+    for tally in &finding.products {
+        let name = product_name(&tally.product, say);
+        let (count, rating) = (tally.reviews, tally.mean_rating);
+        line(
+            &mut out,
+            &say.of(
+                &format!("- {name}: {rating:.2} ({count}건)"),
+                &format!("- {name}: {rating:.2} ({count} reviews)"),
+            ),
+        );
+    }
+    line(&mut out, &format!("\n### {}\n", say.of("무엇을 이야기하나", "What people talk about")));
+    line(&mut out, &say.of(
+        "| 주제 | 언급 | 비중 | 긍정 | 중립 | 부정 | 평균 평점 |\n|---|---:|---:|---:|---:|---:|---:|",
+        "| Topic | Mentions | Share | Good | Neutral | Bad | Mean rating |\n|---|---:|---:|---:|---:|---:|---:|",
+    ));
+    for topic in &finding.topics {
+        let row = format!(
+            "| {} | {} | {} | {} | {} | {} | {:.2} |",
+            topic.topic.name(say.0),
+            topic.count,
+            percent(topic.share),
+            topic.positive,
+            topic.neutral,
+            topic.negative,
+            topic.mean_rating
+        );
+        line(&mut out, &row);
+    }
+    line(&mut out, &format!("\n### {}\n", say.of("리뷰에서", "In their words")));
+    let mut told = Vec::new();
+    for topic in finding.topics.iter().take(QUOTED_TOPICS) {
+        for polarity in [Polarity::Positive, Polarity::Negative] {
+            // A sentence about two topics is shown once, under the bigger one.
+            if let Some(quote) =
+                topic.quotes.iter().find(|quote| quote.polarity == polarity && !told.contains(quote))
+            {
+                line(&mut out, &quoted(topic, quote, say));
+                told.push(quote);
+            }
+        }
+    }
+    if let Some(change) = &finding.change {
+        line(&mut out, &format!("\n### {}\n", say.of("시간에 따른 변화", "What changed over time")));
+        out.push_str(&changed(change, say));
+    }
+    out
+}
+
+fn sample_line(finding: &BrandFinding, say: Say) -> String {
+    let (considered, reviews, korean) = (finding.considered, finding.reviews, finding.korean);
+    let english = reviews - korean;
+    let mut text = say.of(
+        &format!(
+            "전체 리뷰 {considered}건 중 {reviews}건을 분석했습니다 (한국어 {korean}건, 영어 {english}건)."
+        ),
+        &format!("{reviews} of {considered} reviews analysed ({korean} in Korean, {english} in English)."),
+    );
+    let dropped: Vec<String> = finding
+        .dropped
+        .iter()
+        .map(|dropped| {
+            let reason = match dropped.reason {
+                Reason::OutsidePeriod => say.of("기간 밖", "outside the period"),
+                Reason::OtherProduct => say.of("다른 제품", "of other products"),
+                Reason::OffTopic => say.of("주제와 무관", "off the topic"),
+                Reason::TooShort => say.of("너무 짧음", "too short"),
+                Reason::Duplicate => say.of("중복", "duplicates"),
+                Reason::OverSample => say.of("표본 한도 초과", "beyond the sample bound"),
+            };
+            say.of(&format!("{reason} {}건", dropped.count), &format!("{} {reason}", dropped.count))
+        })
+        .collect();
+    if !dropped.is_empty() {
+        let list = dropped.join(", ");
+        // Writing to a String cannot fail.
+        let written = write!(text, " {}", say.of(&format!("제외: {list}."), &format!("Left out: {list}.")));
+        debug_assert!(written.is_ok());
+    }
+    text
+}
+
+fn quoted(topic: &TopicFinding, quote: &Quote, say: Say) -> String {
+    let mark = match quote.polarity {
+        Polarity::Positive => "👍",
+        Polarity::Negative => "👎",
+        Polarity::Neutral => "·",
+    };
+    format!("- {mark} {}: “{}” ({}, ★{})", topic.topic.name(say.0), quote.text, quote.review, quote.rating)
+}
+
+fn changed(change: &Change, say: Say) -> String {
+    let (earlier, later) = (&change.earlier, &change.later);
+    let mut out = say.of(
+        &format!(
+            "- 평균 평점: {:.2} ({} ~ {}, {}건) → {:.2} ({} ~ {}, {}건)\n",
+            earlier.mean_rating,
+            earlier.from,
+            earlier.to,
+            earlier.reviews,
+            later.mean_rating,
+            later.from,
+            later.to,
+            later.reviews
+        ),
+        &format!(
+            "- Mean rating: {:.2} ({} to {}, {} reviews) → {:.2} ({} to {}, {} reviews)\n",
+            earlier.mean_rating,
+            earlier.from,
+            earlier.to,
+            earlier.reviews,
+            later.mean_rating,
+            later.from,
+            later.to,
+            later.reviews
+        ),
+    );
+    for moved in change.moved.iter().take(MOVES) {
+        let name = moved.topic.name(say.0);
+        let (bad, worse) = (percent(moved.complaints_before), percent(moved.complaints_after));
+        let (good, better) = (percent(moved.praise_before), percent(moved.praise_after));
+        line(
+            &mut out,
+            &say.of(
+                &format!("- {name}: 불만 {bad} → {worse}, 칭찬 {good} → {better}"),
+                &format!("- {name}: complaints {bad} → {worse}, praise {good} → {better}"),
+            ),
+        );
+    }
+    if change.moved.is_empty() {
+        line(&mut out, &say.of("- 뚜렷하게 달라진 주제는 없습니다.", "- No topic moved clearly."));
+    }
+    out
+}
+
+fn product_name(english: &str, say: Say) -> String {
+    Product::find(english).map_or(english, |product| product.name(say.0)).to_owned()
+}
+
+/// A share of 0 to 1 in whole percent.
+fn percent(share: f64) -> String {
+    format!("{:.0}%", share * 100.0)
+}

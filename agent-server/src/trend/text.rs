@@ -1,0 +1,111 @@
+//! Cutting Korean and English text into sentences and clauses, and finding words in it. Slices only: nothing here
+//! cuts inside a character.
+
+/// Sentences of a text, trimmed, each with its closing mark. A piece without any letter (an emoji, say) stays
+/// with the sentence before it.
+#[must_use]
+pub fn sentences(text: &str) -> Vec<&str> {
+    let mut out: Vec<(usize, usize)> = Vec::new();
+    let mut start = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let closes = match c {
+            '!' | '?' | '…' | '。' | '\n' => true,
+            // A full stop inside a number or a word ("0.1", "a.m") does not close.
+            '.' => chars.peek().is_none_or(|(_, next)| next.is_whitespace() || !next.is_alphanumeric()),
+            _ => false,
+        };
+        if closes && !matches!(chars.peek(), Some((_, '!' | '?' | '.' | '…'))) {
+            push(text, &mut out, start, at + c.len_utf8());
+            start = at + c.len_utf8();
+        }
+    }
+    push(text, &mut out, start, text.len());
+    out.into_iter().map(|(from, to)| text[from..to].trim()).collect()
+}
+
+fn push(text: &str, out: &mut Vec<(usize, usize)>, from: usize, to: usize) {
+    let piece = &text[from..to];
+    if piece.chars().any(char::is_alphanumeric) {
+        out.push((from, to));
+    } else if let Some(last) = out.last_mut() {
+        last.1 = to;
+    }
+}
+
+/// Clauses of a sentence: cut at commas, at words of contrast ("but", "though") and after Korean endings of
+/// contrast ("-지만", "-는데"), so that "moist but too dear" is one good and one bad thing.
+#[must_use]
+pub fn clauses(sentence: &str) -> Vec<&str> {
+    const CONTRAST: [&str; 6] = [" but ", " although ", " though ", " yet ", " however ", " because "];
+    let lower = sentence.to_ascii_lowercase();
+    let mut cuts = vec![0, sentence.len()];
+    for (at, c) in sentence.char_indices() {
+        if matches!(c, ',' | ';' | ':' | '(' | ')') {
+            cuts.push(at + c.len_utf8());
+        } else if c == ' ' {
+            let before = &sentence[..at];
+            if ["지만", "데", "으나", "다만"].iter().any(|end| before.ends_with(end)) {
+                cuts.push(at);
+            }
+        }
+    }
+    for word in CONTRAST {
+        cuts.extend(lower.match_indices(word).map(|(at, _)| at));
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts.windows(2)
+        .map(|pair| sentence[pair[0]..pair[1]].trim())
+        .filter(|clause| clause.chars().any(char::is_alphanumeric))
+        .collect()
+}
+
+/// Where `pattern` stands in `lower` (text already in lower case), as byte ranges.
+///
+/// A pattern in Latin letters matches whole words; with a `*` at its end it matches the beginning of a word. A
+/// Korean pattern matches anywhere, because stems carry endings; with a `^` before it, only at the beginning of a word.
+/// A `_` at the end stands for a space.
+#[must_use]
+pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
+    let (anchored, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+    let (prefix, rest) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
+    let spaced = rest.strip_suffix('_').map(|rest| format!("{rest} "));
+    let needle = spaced.as_deref().unwrap_or(rest);
+    if needle.is_empty() {
+        return Vec::new();
+    }
+    let latin = needle.starts_with(|c: char| c.is_ascii_alphanumeric());
+    lower
+        .match_indices(needle)
+        .map(|(at, found)| (at, at + found.len()))
+        .filter(|&(from, to)| {
+            let before = lower[..from].chars().next_back();
+            let after = lower[to..].chars().next();
+            if latin {
+                !before.is_some_and(|c| c.is_ascii_alphanumeric())
+                    && (prefix || !after.is_some_and(|c| c.is_ascii_alphanumeric()))
+            } else {
+                !anchored || !before.is_some_and(is_hangul)
+            }
+        })
+        .collect()
+}
+
+/// Whether any of `patterns` stands in `lower`; see [`find`].
+#[must_use]
+pub fn mentions(lower: &str, patterns: &[&str]) -> bool {
+    patterns.iter().any(|pattern| !find(lower, pattern).is_empty())
+}
+
+/// Whether a character is a Hangul syllable or letter.
+#[must_use]
+pub const fn is_hangul(c: char) -> bool {
+    matches!(c, '\u{AC00}'..='\u{D7A3}' | '\u{1100}'..='\u{11FF}' | '\u{3130}'..='\u{318F}')
+}
+
+/// The first `limit` characters of a text, never half of one.
+#[must_use]
+pub fn head(text: &str, limit: usize) -> &str {
+    text.char_indices().nth(limit).map_or(text, |(at, _)| &text[..at])
+}

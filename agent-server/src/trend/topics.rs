@@ -1,0 +1,254 @@
+//! What people talk about: a lexicon of topics in Korean and English, with counts, leanings and real quotes.
+
+use serde::{Deserialize, Serialize};
+
+use super::review::{Language, Review};
+use super::sentiment::{Polarity, mean, opinion, review_score, round};
+use super::text::{clauses, mentions, sentences};
+use super::words::topic_words;
+
+/// Something that reviews talk about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// Moisture and dryness.
+    Hydration,
+    /// Feel, weight, absorption.
+    Texture,
+    /// Shine, white cast, pilling, how it sits under make-up.
+    Finish,
+    /// Smell.
+    Scent,
+    /// What it does: calming, pores, brightening, cleansing.
+    Effect,
+    /// Stinging, redness, breakouts, and their absence.
+    Irritation,
+    /// How long it lasts on the skin.
+    Longevity,
+    /// Colour, shade, coverage.
+    Shade,
+    /// Price, size, value.
+    Price,
+    /// Jar, pump, lid, refill.
+    Packaging,
+    /// Delivery, exchange, customer service.
+    Delivery,
+}
+
+/// A sentence of a review, word for word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// Which review.
+    pub review: String,
+    /// A sentence that stands in it exactly so.
+    pub text: String,
+    /// Language of the sentence.
+    pub lang: Language,
+    /// Rating of the review, 1 to 5.
+    pub rating: u8,
+    /// Which way the sentence leans on this topic.
+    pub polarity: Polarity,
+}
+
+/// One topic in a set of reviews. `positive + neutral + negative = count`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopicFinding {
+    /// Which topic.
+    pub topic: Topic,
+    /// How many reviews mention it.
+    pub count: usize,
+    /// `count` as a share of all reviews, 0 to 1.
+    pub share: f64,
+    /// How many speak well of it.
+    pub positive: usize,
+    /// How many mention it without leaning.
+    pub neutral: usize,
+    /// How many complain of it.
+    pub negative: usize,
+    /// Mean rating of the reviews that mention it, 1 to 5.
+    pub mean_rating: f64,
+    /// At most [`QUOTES`] of each leaning, good first.
+    pub quotes: Vec<Quote>,
+}
+
+/// The most quotes kept for each leaning of a topic.
+pub const QUOTES: usize = 3;
+
+impl Topic {
+    /// Every topic, in the order of the lexicon.
+    pub const ALL: [Self; 11] = [
+        Self::Hydration,
+        Self::Texture,
+        Self::Finish,
+        Self::Scent,
+        Self::Effect,
+        Self::Irritation,
+        Self::Longevity,
+        Self::Shade,
+        Self::Price,
+        Self::Packaging,
+        Self::Delivery,
+    ];
+
+    /// The name a reader of `language` expects.
+    #[must_use]
+    pub const fn name(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Hydration, Language::Korean) => "보습",
+            (Self::Hydration, Language::English) => "hydration",
+            (Self::Texture, Language::Korean) => "제형·사용감",
+            (Self::Texture, Language::English) => "texture",
+            (Self::Finish, Language::Korean) => "마무리감(유분·백탁·밀림)",
+            (Self::Finish, Language::English) => "finish (shine, cast, pilling)",
+            (Self::Scent, Language::Korean) => "향",
+            (Self::Scent, Language::English) => "scent",
+            (Self::Effect, Language::Korean) => "효과(진정·모공·톤)",
+            (Self::Effect, Language::English) => "effect (calming, pores, tone)",
+            (Self::Irritation, Language::Korean) => "자극·트러블",
+            (Self::Irritation, Language::English) => "irritation",
+            (Self::Longevity, Language::Korean) => "지속력",
+            (Self::Longevity, Language::English) => "longevity",
+            (Self::Shade, Language::Korean) => "색상·커버력",
+            (Self::Shade, Language::English) => "shade and coverage",
+            (Self::Price, Language::Korean) => "가격·용량",
+            (Self::Price, Language::English) => "price and size",
+            (Self::Packaging, Language::Korean) => "용기·패키지",
+            (Self::Packaging, Language::English) => "packaging",
+            (Self::Delivery, Language::Korean) => "배송·고객 응대",
+            (Self::Delivery, Language::English) => "delivery and service",
+        }
+    }
+
+    /// The name in ids and word lists: one lower-case word.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::Hydration => "hydration",
+            Self::Texture => "texture",
+            Self::Finish => "finish",
+            Self::Scent => "scent",
+            Self::Effect => "effect",
+            Self::Irritation => "irritation",
+            Self::Longevity => "longevity",
+            Self::Shade => "shade",
+            Self::Price => "price",
+            Self::Packaging => "packaging",
+            Self::Delivery => "delivery",
+        }
+    }
+
+    /// The topics that a request (lower case) names, in the order of [`Topic::ALL`].
+    #[must_use]
+    pub fn named_in(request: &str) -> Vec<Self> {
+        // A space at the end lets "향" at the end of a message match "향_".
+        let padded = format!("{request} ");
+        Self::ALL.into_iter().filter(|topic| mentions(&padded, &topic_words(*topic).request)).collect()
+    }
+}
+
+/// The topics of a text, in the order of [`Topic::ALL`].
+#[must_use]
+pub fn topics_of(text: &str) -> Vec<Topic> {
+    let lower = text.to_lowercase();
+    Topic::ALL.into_iter().filter(|topic| mentions(&lower, &topic_words(*topic).review)).collect()
+}
+
+/// Counts topics over reviews, the most mentioned first (a tie in the order of [`Topic::ALL`]). Topics that
+/// nobody mentions are left out.
+#[must_use]
+pub fn analyse_topics(reviews: &[Review]) -> Vec<TopicFinding> {
+    let mut findings: Vec<TopicFinding> =
+        Topic::ALL.into_iter().filter_map(|topic| analyse_topic(topic, reviews)).collect();
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.count), finding.topic));
+    findings
+}
+
+fn analyse_topic(topic: Topic, reviews: &[Review]) -> Option<TopicFinding> {
+    let mentions: Vec<(&Review, f64, &str)> = reviews
+        .iter()
+        .filter_map(|review| leaning(topic, review).map(|(score, sentence)| (review, score, sentence)))
+        .collect();
+    if mentions.is_empty() {
+        return None;
+    }
+    let count = |polarity| mentions.iter().filter(|(_, score, _)| Polarity::of(*score) == polarity).count();
+    let mut quotes = quotes(&mentions, Polarity::Positive);
+    quotes.extend(self::quotes(&mentions, Polarity::Negative));
+    Some(TopicFinding {
+        topic,
+        count: mentions.len(),
+        share: round(mentions.len() as f64 / reviews.len() as f64),
+        positive: count(Polarity::Positive),
+        neutral: count(Polarity::Neutral),
+        negative: count(Polarity::Negative),
+        mean_rating: round(mean(mentions.iter().map(|(review, ..)| f64::from(review.rating)))),
+        quotes,
+    })
+}
+
+/// How a review leans on a topic, and the sentence that says so. The clauses that name the topic decide; if they hold
+/// no opinion word, their sentence; if that holds none either, the review as a whole.
+fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
+    let words = &topic_words(topic).review;
+    let mut scores = Vec::new();
+    let mut said: Option<(f64, &str)> = None;
+    for sentence in sentences(&review.text) {
+        let lower = sentence.to_lowercase();
+        if !mentions(&lower, words) {
+            continue;
+        }
+        let named: Vec<f64> = clauses(sentence)
+            .into_iter()
+            .filter(|clause| mentions(&clause.to_lowercase(), words))
+            .filter_map(opinion)
+            .collect();
+        let score = if named.is_empty() {
+            opinion(sentence).unwrap_or_else(|| review_score(review))
+        } else {
+            mean(named.into_iter())
+        };
+        scores.push(score);
+        if said.is_none_or(|(best, _)| score.abs() > best.abs()) {
+            said = Some((score, sentence));
+        }
+    }
+    said.map(|(_, sentence)| (mean(scores.into_iter()), sentence))
+}
+
+/// The clearest sentences of one leaning, both languages in turn.
+fn quotes(mentions: &[(&Review, f64, &str)], polarity: Polarity) -> Vec<Quote> {
+    let mut fitting: Vec<_> =
+        mentions.iter().filter(|(_, score, _)| Polarity::of(*score) == polarity).collect();
+    // A sentence that leans the same way as its rating is less likely to be misread.
+    let against = |review: &Review| match polarity {
+        Polarity::Positive => review.rating < 3,
+        Polarity::Neutral => false,
+        Polarity::Negative => review.rating > 3,
+    };
+    fitting.sort_by(|(a, x, _), (b, y, _)| {
+        let clearer = y.abs().total_cmp(&x.abs());
+        against(a).cmp(&against(b)).then(clearer).then_with(|| a.id.cmp(&b.id))
+    });
+    let (korean, english): (Vec<_>, Vec<_>) =
+        fitting.into_iter().partition(|(review, ..)| review.lang == Language::Korean);
+    let mut turns = [korean.into_iter(), english.into_iter()];
+    let mut out = Vec::new();
+    while out.len() < QUOTES {
+        let before = out.len();
+        for side in &mut turns {
+            if let Some((review, _, sentence)) = side.next().filter(|_| out.len() < QUOTES) {
+                out.push(Quote {
+                    review: review.id.clone(),
+                    text: (*sentence).to_owned(),
+                    lang: review.lang,
+                    rating: review.rating,
+                    polarity,
+                });
+            }
+        }
+        if out.len() == before {
+            break;
+        }
+    }
+    out
+}

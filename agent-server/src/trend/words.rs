@@ -1,0 +1,105 @@
+//! The word lists of `data/words`, read once: they are edited by people who know the language, not by people who know Rust.
+//!
+//! A list is patterns parted by commas (see [`super::text::find`]; `_` stands for a space at an end). No opinion about what
+//! a word means is held here.
+
+use std::sync::LazyLock;
+
+use super::topics::Topic;
+
+/// The lists that are not about topics.
+pub(super) struct Words {
+    /// Good words: the opposite when negated ("not soft").
+    pub(super) good: Vec<&'static str>,
+    /// Bad words: good when negated ("not sticky", "끈적이지 않아요").
+    pub(super) bad: Vec<&'static str>,
+    /// Good as they stand: negation is inside them already.
+    pub(super) good_as_it_is: Vec<&'static str>,
+    /// Bad as they stand: negation is inside them already.
+    pub(super) bad_as_it_is: Vec<&'static str>,
+    /// English words that turn what follows within three words.
+    pub(super) negators: Vec<&'static str>,
+    /// English words of relief: a trouble named after them went away ("calmed my redness").
+    pub(super) relievers: Vec<&'static str>,
+    /// Brands that people ask for and the data set does not have.
+    pub(super) other_brands: Vec<&'static str>,
+    /// Words that stand before "review" without naming a brand.
+    pub(super) everyday_english: Vec<&'static str>,
+    /// Words that stand before "리뷰" without naming a brand.
+    pub(super) everyday_korean: Vec<&'static str>,
+}
+
+/// The words of one topic.
+#[derive(Default)]
+pub(super) struct TopicWords {
+    /// Words of a request that name the topic.
+    pub(super) request: Vec<&'static str>,
+    /// Words of a review that mean it.
+    pub(super) review: Vec<&'static str>,
+}
+
+/// The lists, read at first use.
+pub(super) fn words() -> &'static Words {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
+        good: list(include_str!("../../data/words/good.txt")),
+        bad: list(include_str!("../../data/words/bad.txt")),
+        good_as_it_is: list(include_str!("../../data/words/good_as_it_is.txt")),
+        bad_as_it_is: list(include_str!("../../data/words/bad_as_it_is.txt")),
+        negators: list(include_str!("../../data/words/negators.txt")),
+        relievers: list(include_str!("../../data/words/relievers.txt")),
+        other_brands: list(include_str!("../../data/words/other_brands.txt")),
+        everyday_english: list(include_str!("../../data/words/everyday_english.txt")),
+        everyday_korean: list(include_str!("../../data/words/everyday_korean.txt")),
+    });
+    &WORDS
+}
+
+/// The words of a topic, read at first use.
+pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
+    static TOPICS: LazyLock<Vec<TopicWords>> = LazyLock::new(|| {
+        let file = include_str!("../../data/words/topics.txt");
+        Topic::ALL
+            .map(|topic| TopicWords {
+                request: section(file, topic, "request"),
+                review: section(file, topic, "review"),
+            })
+            .into()
+    });
+    &TOPICS[topic as usize]
+}
+
+/// The list under `[TOPIC KIND]`.
+fn section(file: &'static str, topic: Topic, kind: &str) -> Vec<&'static str> {
+    let heading = format!("[{} {kind}]", topic.slug());
+    let after = file.split_once(heading.as_str()).map_or("", |(_, after)| after);
+    list(after.split_once('[').map_or(after, |(here, _)| here))
+}
+
+fn list(text: &'static str) -> Vec<&'static str> {
+    text.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_has_words_for_requests_and_reviews() {
+        for (at, topic) in Topic::ALL.into_iter().enumerate() {
+            assert_eq!(topic as usize, at, "the table is indexed by the order of `Topic::ALL`");
+            assert!(topic_words(topic).request.len() >= 4, "{topic:?}");
+            assert!(topic_words(topic).review.len() >= 10, "{topic:?}");
+        }
+    }
+
+    #[test]
+    fn no_word_is_both_good_and_bad() {
+        let lists = words();
+        for word in &lists.good {
+            assert!(!lists.bad.contains(word), "{word}");
+        }
+        for word in &lists.good_as_it_is {
+            assert!(!lists.bad_as_it_is.contains(word), "{word}");
+        }
+    }
+}

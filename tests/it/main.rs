@@ -1,0 +1,5 @@
+//! Public promises, one module a subject.
+
+mod graph;
+mod interrupts;
+mod resume;
