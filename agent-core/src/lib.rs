@@ -5,28 +5,28 @@
 //!
 //! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
 //! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`todo`] the visible
-//! plan, [`event`] what others see, [`run`] how it ends; then [`model`] and [`memory`].
+//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`tool`] and [`memory`].
 
 // So that the paths which the derive writes work inside this crate too.
 extern crate self as agent_core;
 
-pub mod clock;
-pub mod engine;
-pub mod error;
-pub mod event;
-pub mod graph;
 pub mod ids;
-pub mod interrupt;
-pub mod journal;
-pub mod memory;
-pub mod model;
-pub mod run;
+pub mod error;
+pub mod clock;
 pub mod secret;
-pub mod session;
 pub mod state;
-mod text;
+pub mod graph;
+pub mod engine;
+pub mod journal;
+pub mod session;
+pub mod run;
+pub mod interrupt;
 pub mod todo;
+pub mod event;
+pub mod model;
 pub mod tool;
+pub mod memory;
+mod text;
 
 #[doc(inline)]
 pub use self::{

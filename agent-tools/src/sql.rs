@@ -127,7 +127,7 @@ fn query(database: &mut Connection, sql: &str, stop: &Stop) -> Result<Rows, Tool
     if !statement.readonly() || statement.column_count() == 0 {
         return Err(ToolError::failed("only reading queries are allowed"));
     }
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = Vec::new();
     let (mut more, mut bytes) = (false, 0);
     let mut found = statement.query([]).map_err(told)?;

@@ -1,6 +1,6 @@
 //! One call that is known to be legal, and how it is carried out: guardrails, queue, attempts, time limit.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -107,17 +107,17 @@ impl Prepared {
 
     async fn guarded(&self, cx: &ToolContext) -> Result<ToolOutput, ToolError> {
         let name = self.name();
-        let mut args = self.args.clone();
+        let mut args = Cow::Borrowed(&self.args);
         for guard in &self.policy().guards {
             if let Some(replaced) = guard.before(name, &args).await? {
-                args = self.entry.checker.check(name, replaced)?;
+                args = Cow::Owned(self.entry.checker.check(name, replaced)?);
             }
         }
         let _permit = match &self.entry.permits {
             Some(permits) => Some(permits.acquire().await.map_err(|_| ToolError::cancelled())?),
             None => None,
         };
-        let mut output = self.attempts(args, cx).await?;
+        let mut output = self.attempts(&args, cx).await?;
         for guard in &self.policy().guards {
             if let Some(replaced) = guard.after(name, &output).await? {
                 output = replaced;
@@ -126,7 +126,7 @@ impl Prepared {
         Ok(output)
     }
 
-    async fn attempts(&self, args: Value, cx: &ToolContext) -> Result<ToolOutput, ToolError> {
+    async fn attempts(&self, args: &Value, cx: &ToolContext) -> Result<ToolOutput, ToolError> {
         let ToolPolicy { retry, effect, .. } = self.policy();
         let mut cx = cx.clone();
         let mut attempt = 1;
