@@ -2,4 +2,5 @@
 
 mod graph;
 mod interrupts;
+mod queue;
 mod resume;

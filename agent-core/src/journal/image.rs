@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Fact, Failure, Finished, Raw};
+use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
     engine::{Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
@@ -40,6 +40,10 @@ pub(crate) struct Image {
     pub(crate) active_ms: u64,
     pub(crate) failure: Option<Failure>,
     pub(crate) requests: Vec<(String, RunId)>,
+    /// The highest number given to a run, those in line included.
+    pub(crate) runs: RunId,
+    /// Runs in line.
+    pub(crate) queue: Vec<(RunId, Queued)>,
 }
 
 /// A graph in the middle of its run: the outermost one, or a subgraph inside a task.
@@ -82,10 +86,18 @@ impl Image {
     /// Takes one entry. Entries come in order.
     pub(crate) fn take(&mut self, entry: Entry) {
         self.last = entry.seq;
-        self.run = self.run.max(entry.run);
+        self.runs = self.runs.max(entry.run);
         match entry.fact {
+            Fact::RunQueued(queued) => {
+                if let Some(request) = &queued.request {
+                    self.remember_request(request.clone(), entry.run);
+                }
+                self.queue.push((entry.run, queued));
+            }
+            Fact::RunDequeued(_) => self.queue.retain(|(run, _)| *run != entry.run),
             Fact::RunAccepted(accepted) => {
                 self.run = entry.run;
+                self.queue.retain(|(run, _)| *run != entry.run);
                 self.status = RunStatus::Running;
                 self.graph = accepted.graph;
                 self.hash = accepted.hash;
@@ -108,11 +120,7 @@ impl Image {
                 self.active_ms = 0;
                 self.failure = None;
                 if let Some(request) = accepted.request {
-                    self.requests.retain(|(known, _)| *known != request);
-                    if self.requests.len() >= REQUESTS {
-                        self.requests.remove(0);
-                    }
-                    self.requests.push((request, entry.run));
+                    self.remember_request(request, entry.run);
                 }
             }
             Fact::RunResumed(_) => {
@@ -236,6 +244,14 @@ impl Image {
         self.root.task(task)
     }
 
+    fn remember_request(&mut self, request: String, run: RunId) {
+        self.requests.retain(|(known, _)| *known != request);
+        if self.requests.len() >= REQUESTS {
+            self.requests.remove(0);
+        }
+        self.requests.push((request, run));
+    }
+
     /// Everything but the state and what tasks recorded.
     pub(crate) fn outline(&self) -> Self {
         Self {
@@ -259,6 +275,8 @@ impl Image {
             active_ms: self.active_ms,
             failure: self.failure.clone(),
             requests: self.requests.clone(),
+            runs: self.runs,
+            queue: self.queue.clone(),
         }
     }
 }
@@ -341,6 +359,9 @@ pub(crate) struct Snapshot {
     pub(crate) active_ms: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) requests: Vec<(String, RunId)>,
+    pub(crate) runs: RunId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) queue: Vec<(RunId, Queued)>,
 }
 
 impl Snapshot {
@@ -371,6 +392,8 @@ impl Snapshot {
             active_ms: self.active_ms,
             failure: None,
             requests: self.requests,
+            runs: self.runs,
+            queue: self.queue,
         }
     }
 }

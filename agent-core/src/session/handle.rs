@@ -29,6 +29,15 @@ impl Run {
         Self { session, run: live.run(), settled: live.settled.subscribe() }
     }
 
+    /// A run that waits for its turn.
+    pub(super) const fn queued(
+        session: Session,
+        run: RunId,
+        settled: watch::Receiver<Option<Arc<Settled>>>,
+    ) -> Self {
+        Self { session, run, settled }
+    }
+
     /// A run that is not in memory and waits for answers.
     pub(super) fn waiting(session: Session, run: RunId, questions: Vec<OpenQuestion>) -> Self {
         let status = RunStatus::Paused;
@@ -156,7 +165,7 @@ impl EventStream {
             }
         };
         if let Ok(event) = &event {
-            self.ended = event.body.ends_run() && event.run >= self.run.run;
+            self.ended = event.body.ends_run() && event.run == self.run.run;
         }
         Some(event)
     }

@@ -19,7 +19,7 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Empty, Fact},
+        entry::{Accepted, Base, Empty, Fact, Queued},
         image::{FrameImage, Image},
         writer::Writer,
     },
@@ -38,17 +38,16 @@ impl Session {
         durably: bool,
     ) -> Result<Run, SessionError> {
         self.shared.register(graph);
-        let mut door = self.slot.door.lock().await;
+        let _door = self.slot.door.lock().await;
         self.check_open()?;
         let mut undone = None;
-        while let Some(live) = self.slot.live() {
+        if let Some(live) = self.slot.live() {
+            self.check_request(&options, &live.requests)?;
             match options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
                 BusyPolicy::Enqueue => {
-                    drop(door);
-                    live.gone().await;
-                    door = self.slot.door.lock().await;
-                    self.check_open()?;
+                    let run = self.slot.next_run(live.runs);
+                    return self.enqueue(graph, input, options, &live.env.writer, run).await;
                 }
                 BusyPolicy::Interrupt => {
                     self.stop_held().await?;
@@ -60,6 +59,20 @@ impl Session {
             }
         }
         let (writer, resting) = self.slot.open(&self.shared).await?;
+        if options.on_busy == BusyPolicy::Enqueue
+            && (resting.image.status.is_busy() || !self.slot.inner.lock().queue.is_empty())
+        {
+            let checked = self.check_request(&options, &resting.image.requests);
+            let (run, free) = (self.slot.next_run(resting.image.runs), !resting.image.status.is_busy());
+            // The journal knows more than this image from here on.
+            self.slot.forget();
+            checked?;
+            let run = self.enqueue(graph, input, options, &writer, run).await?;
+            if free {
+                self.shared.run_ended(&self.slot);
+            }
+            return Ok(run);
+        }
         let before = match self.clear_the_way(&writer, resting, &options, undone).await {
             Ok(before) => before,
             Err((error, resting)) => {
@@ -67,10 +80,37 @@ impl Session {
                 return Err(error);
             }
         };
-        self.begin_run(graph, input, options, durably, &writer, before).await
+        let run = self.slot.next_run(before.image.runs);
+        self.begin_run(graph, input, options, durably, &writer, before, run).await
     }
 
-    fn check_open(&self) -> Result<(), SessionError> {
+    /// Begins the run that is first in line. The door must be held, and the session be free.
+    pub(super) async fn accept_queued<S: State>(
+        &self,
+        graph: &Graph<S>,
+        run: RunId,
+        queued: Queued,
+    ) -> Result<Run, SessionError> {
+        let input = super::queue::queued_input::<S>(&queued)?;
+        // It was checked for a second of its name when it was put in line.
+        let options = RunOptions { limits: queued.limits, ..RunOptions::default() };
+        let (writer, resting) = self.slot.open(&self.shared).await?;
+        self.begin_run(graph, input, options, true, &writer, resting, run).await
+    }
+
+    /// A named request that was accepted before starts no second run.
+    fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
+        let Some(request) = &options.request else { return Ok(()) };
+        let queued = self.slot.inner.lock();
+        let in_line = queued.queue.iter().find(|waiting| waiting.queued.request.as_ref() == Some(request));
+        let known = known.iter().find(|(known, _)| known == request).map(|(_, run)| *run);
+        match known.or_else(|| in_line.map(|waiting| waiting.run)) {
+            Some(run) => Err(SessionError::SameRequest { session: self.id().clone(), run }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), SessionError> {
         if self.shared.closing.load(std::sync::atomic::Ordering::Acquire) {
             return Err(SessionError::ShuttingDown);
         }
@@ -90,16 +130,12 @@ impl Session {
         undone: Option<Seq>,
     ) -> Result<Resting, (SessionError, Option<Resting>)> {
         let image = &resting.image;
-        if let Some(request) = &options.request
-            && let Some((_, run)) = image.requests.iter().find(|(known, _)| known == request)
-        {
-            let same = SessionError::SameRequest { session: self.id().clone(), run: *run };
+        if let Err(same) = self.check_request(options, &image.requests) {
             return Err((same, Some(resting)));
         }
         let mut undo = undone;
         if image.status.is_busy() {
             match options.on_busy {
-                // Nobody here will end it: waiting for a turn would be waiting for ever.
                 BusyPolicy::Reject | BusyPolicy::Enqueue => {
                     let busy = self.busy(image.run, image.status);
                     return Err((busy, Some(resting)));
@@ -156,6 +192,7 @@ impl Session {
         durably: bool,
         writer: &Arc<Writer>,
         before: Resting,
+        run: RunId,
     ) -> Result<Run, SessionError> {
         let Resting { mut image, state } = before;
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
@@ -210,7 +247,6 @@ impl Session {
                 return Err(error);
             }
         };
-        let run = RunId(image.run.0 + 1);
         let limits = options.limits.unwrap_or(self.shared.options.limits);
         let fact = Fact::RunAccepted(Accepted {
             graph: graph.name().into(),
@@ -383,12 +419,14 @@ impl Session {
             graph: Arc::clone(&image.graph),
             accepted: image.accepted,
             accepted_at: image.accepted_at,
-            settled: watch::Sender::new(None),
+            requests: image.requests.clone(),
+            runs: image.runs,
+            settled: self.slot.in_line(image.run).unwrap_or_else(|| watch::Sender::new(None)),
             gone: watch::Sender::new(false),
         });
         let mut frame = Frame::new(graph.clone(), begun.state, begun.plan, env, None, begun.records);
         if writer.keeps() {
-            frame = frame.on_commit(snapshots(&self.shared, &live, graph));
+            frame = frame.on_commit(snapshots(&self.shared, &self.slot, &live, graph));
         }
         self.slot.inner.lock().live = Some(Arc::clone(&live));
         let run = Run::of(self.clone(), &live);

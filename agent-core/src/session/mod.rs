@@ -7,6 +7,7 @@ mod handle;
 mod history;
 mod launch;
 mod options;
+mod queue;
 mod runtime;
 mod slot;
 
@@ -350,11 +351,11 @@ impl Session {
         let changed = image.todos.settle(crate::todo::TodoStatus::Cancelled, "stopped");
         let mut facts: Vec<Fact> = conduct::todo_facts(changed).collect();
         facts.push(Fact::RunStopped(crate::journal::entry::Stopped { drained: false }));
-        let now = self.shared.clock.now_ms();
-        let summary = Summary::new(&*image.graph, RunStatus::Stopped.as_str(), image.run, now);
+        let summary = self.summary_at_rest(&image.graph, RunStatus::Stopped, image.run);
         let seq = writer.push_with(image.run, facts, Some(summary))?;
         self.slot.forget();
         writer.stored(seq).await?;
+        self.shared.run_ended(&self.slot);
         Ok(RunStatus::Stopped)
     }
 
@@ -444,6 +445,7 @@ impl Session {
         let known = self.slot.inner.lock().rest.is_some();
         self.slot.forget();
         self.slot.board.clear();
+        self.slot.inner.lock().queue.clear();
         let deleted = match &self.shared.store {
             Some(store) => store.delete(self.id()).await?,
             None => known,

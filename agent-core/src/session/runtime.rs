@@ -268,6 +268,11 @@ impl Runtime {
                 }
                 match session.resume().await {
                     Ok(_) => recovered.resumed.push(id.clone()),
+                    // Its run had ended; others wait in line.
+                    Err(SessionError::NothingToDo { status, .. }) if !status.is_busy() => {
+                        session.begin_next().await;
+                        recovered.resumed.push(id.clone());
+                    }
                     Err(SessionError::NothingToDo { status: RunStatus::Paused, .. }) => {
                         recovered.waiting.push(id.clone());
                     }
@@ -376,7 +381,12 @@ impl Shared {
     }
 
     /// A run is gone from memory. Sessions at rest beyond the bound leave too.
-    pub(crate) fn run_ended(self: &Arc<Self>, _slot: &Arc<Slot>) {
+    pub(crate) fn run_ended(self: &Arc<Self>, slot: &Arc<Slot>) {
+        if !slot.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
+            let session = Session { shared: Arc::clone(self), slot: Arc::clone(slot) };
+            self.runs.spawn_to_its_end(async move { session.begin_next().await });
+            return;
+        }
         let mut slots = self.slots.lock();
         if slots.len() <= self.options.resting {
             return;
