@@ -42,7 +42,7 @@ pub(crate) enum Fact {
     /// A run in line cannot begin.
     RunDequeued(Dequeued),
     RunAccepted(Accepted),
-    RunResumed(Empty),
+    RunResumed(Resumed),
     RunPaused(Paused),
     RunStopped(Stopped),
     RunFailed(Failure),
@@ -65,7 +65,11 @@ pub(crate) enum Fact {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Empty {}
+pub(crate) struct Resumed {
+    /// What the run may use from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<crate::engine::Limits>,
+}
 
 /// A new run, and all that is needed to begin it again.
 #[derive(Debug, Clone, Serialize, Deserialize)]

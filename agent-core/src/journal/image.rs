@@ -123,7 +123,8 @@ impl Image {
                     self.remember_request(request, entry.run);
                 }
             }
-            Fact::RunResumed(_) => {
+            Fact::RunResumed(resumed) => {
+                self.limits = resumed.limits.or(self.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{Run, RunOptions, Session, SessionError, launch};
 use crate::{
-    engine::{RunError, read_state},
+    engine::{Limits, RunError, read_state},
     graph::Graph,
     ids::RunId,
     journal::{
@@ -28,7 +28,11 @@ pub(crate) trait DynGraph: Send + Sync {
         update: Value,
         options: RunOptions,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    fn resume<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
+    fn resume<'a>(
+        &'a self,
+        session: &'a Session,
+        limits: Option<Limits>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// As `resume`, with the door held.
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// Begins a run that waited in line, with the door held.
@@ -74,10 +78,14 @@ impl<S: State> DynGraph for Registered<S> {
         })
     }
 
-    fn resume<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {
+    fn resume<'a>(
+        &'a self,
+        session: &'a Session,
+        limits: Option<Limits>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let _door = session.slot.door.lock().await;
-            session.take_up(&self.0).await
+            session.take_up(&self.0, limits).await
         })
     }
 

@@ -19,7 +19,7 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Empty, Fact, Queued},
+        entry::{Accepted, Base, Fact, Queued, Resumed},
         image::{FrameImage, Image},
         writer::Writer,
     },
@@ -308,12 +308,16 @@ impl Session {
         match waits {
             // Its task has other questions still.
             Some((run, questions)) => Ok(Run::waiting(self.clone(), run, questions)),
-            None => self.take_up(graph).await,
+            None => self.take_up(graph, None).await,
         }
     }
 
     /// Takes up a run that is not in memory and not at its end.
-    pub(super) async fn take_up<S: State>(&self, graph: &Graph<S>) -> Result<Run, SessionError> {
+    pub(super) async fn take_up<S: State>(
+        &self,
+        graph: &Graph<S>,
+        limits: Option<Limits>,
+    ) -> Result<Run, SessionError> {
         self.check_open()?;
         let nothing =
             |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
@@ -344,7 +348,7 @@ impl Session {
             .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
         let mut todos = std::mem::take(&mut image.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore()).collect();
-        facts.push(Fact::RunResumed(Empty {}));
+        facts.push(Fact::RunResumed(Resumed { limits }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
@@ -359,6 +363,7 @@ impl Session {
                 return Err(error.into());
             }
         }
+        image.limits = limits.or(image.limits);
         let open = std::mem::take(&mut image.open);
         self.slot.board.restore(open, &image.answered);
         image.graph = graph.name().into();

@@ -22,7 +22,7 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering};
 use serde_json::Value;
 
 use crate::{
-    engine::Used,
+    engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     interrupt::{AnswerError, Answers, OpenQuestion},
@@ -184,7 +184,17 @@ impl Session {
     /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing.
     pub async fn resume(&self) -> Result<Run, SessionError> {
         let image = self.peek().await?;
-        self.shared.graph(&image.graph)?.resume(self).await
+        self.shared.graph(&image.graph)?.resume(self, None).await
+    }
+
+    /// As [`resume`](Session::resume), with what the run may use from now on (a limit it came to, raised).
+    ///
+    /// # Errors
+    ///
+    /// See [`resume`](Session::resume).
+    pub async fn resume_with(&self, limits: Limits) -> Result<Run, SessionError> {
+        let image = self.peek().await?;
+        self.shared.graph(&image.graph)?.resume(self, Some(limits)).await
     }
 
     /// Answers open questions. Accepted answers are stored before this returns, and the run goes on.
