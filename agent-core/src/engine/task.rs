@@ -151,7 +151,7 @@ async fn tries<S: State>(
             }
             Err(error) => error,
         };
-        let failed = cx.attempt();
+        let failed = cx.attempt() - cx.cell().forgiven();
         let again = match (&node.policy.retry, &error) {
             (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
             (Some(policy), RunError::TimedOut { .. }) => {

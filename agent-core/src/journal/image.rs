@@ -38,6 +38,8 @@ pub(crate) struct Image {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
+    /// When the last entry was written.
+    pub(crate) last_at: i64,
     pub(crate) failure: Option<Failure>,
     pub(crate) requests: Vec<(String, RunId)>,
     /// The highest number given to a run, those in line included.
@@ -66,6 +68,8 @@ pub(crate) struct TaskRecord {
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
+    /// Of those, the ones before the run failed and was resumed.
+    pub(crate) forgiven: u32,
     /// The last failure, when a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
     /// Asked in this task: the answer, or `None` while open or withdrawn.
@@ -87,11 +91,18 @@ impl Image {
     pub(crate) fn take(&mut self, entry: Entry) {
         self.last = entry.seq;
         self.runs = self.runs.max(entry.run);
+        // Time counts between entries of a run that is running; not while it waits, nor while no process had it.
+        if self.status == RunStatus::Running && !matches!(entry.fact, Fact::RunResumed(_)) {
+            self.active_ms += u64::try_from(entry.at - self.last_at).unwrap_or(0);
+        }
+        self.last_at = entry.at;
         match entry.fact {
             Fact::RunQueued(queued) => {
                 if let Some(request) = &queued.request {
                     self.remember_request(request.clone(), entry.run);
                 }
+                // A snapshot may know it already.
+                self.queue.retain(|(run, _)| *run != entry.run);
                 self.queue.push((entry.run, queued));
             }
             Fact::RunDequeued(_) => self.queue.retain(|(run, _)| *run != entry.run),
@@ -124,6 +135,9 @@ impl Image {
                 }
             }
             Fact::RunResumed(resumed) => {
+                if self.status == RunStatus::Failed {
+                    self.root.forgive();
+                }
                 self.limits = resumed.limits.or(self.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
@@ -274,6 +288,7 @@ impl Image {
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
+            last_at: self.last_at,
             failure: self.failure.clone(),
             requests: self.requests.clone(),
             runs: self.runs,
@@ -308,6 +323,16 @@ impl FrameImage {
         }
         self.tasks.clear();
         self.plan = next;
+    }
+
+    /// A person asked for another go: the tries of before do not count against the policy.
+    fn forgive(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.forgiven = task.failed;
+            if let Some(inner) = &mut task.inner {
+                inner.forgive();
+            }
+        }
     }
 
     fn forget_tasks_that_are_not_due(&mut self) {
@@ -358,6 +383,7 @@ pub(crate) struct Snapshot {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
+    pub(crate) last_at: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) requests: Vec<(String, RunId)>,
     pub(crate) runs: RunId,
@@ -391,6 +417,7 @@ impl Snapshot {
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
+            last_at: self.last_at,
             failure: None,
             requests: self.requests,
             runs: self.runs,

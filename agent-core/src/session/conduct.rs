@@ -103,6 +103,7 @@ async fn follow<S: State>(
     let _put_away = PutAway(env);
     let mut stop = pin!(env.control.stop.cancelled());
     let mut parked: Option<Instant> = None;
+    let mut place = Parked { shared, counted: false };
     loop {
         let park = parked.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
         tokio::select! {
@@ -130,10 +131,10 @@ async fn follow<S: State>(
                 }
                 match pause(shared, slot, live).await {
                     Ok(true) => parked = Some(Instant::now() + shared.options.park),
-                    Ok(false) => {}
+                    Ok(false) => continue,
                     Err(error) => return End::Drive(Err(error)),
                 }
-                if parked.is_some() && env.writer.keeps() && shared.parked() > shared.options.parked {
+                if place.take() > shared.options.parked && env.writer.keeps() {
                     return End::PutAway;
                 }
             }
@@ -143,8 +144,35 @@ async fn follow<S: State>(
                     return End::PutAway;
                 }
                 parked = None;
+                place.leave();
             }
         }
+    }
+}
+
+/// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
+struct Parked<'a> {
+    shared: &'a Shared,
+    counted: bool,
+}
+
+impl Parked<'_> {
+    /// How many there are, this one included.
+    fn take(&mut self) -> usize {
+        let more = usize::from(!std::mem::replace(&mut self.counted, true));
+        self.shared.parked.fetch_add(more, Ordering::AcqRel) + more
+    }
+
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            self.shared.parked.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -345,6 +373,7 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         accepted: image.accepted,
         accepted_at: image.accepted_at,
         active_ms: image.active_ms,
+        last_at: shared.clock.now_ms(),
         requests: image.requests.clone(),
         runs: image.runs,
         queue: image.queue.clone(),
@@ -366,7 +395,7 @@ pub(crate) fn snapshots<S: State>(
     let slot = Arc::clone(slot);
     let hash: Arc<str> = graph.hash().into();
     let last_size = std::sync::atomic::AtomicU64::new(0);
-    Box::new(move |state: &S, plan: &Plan| {
+    Box::new(move |state: &S, plan: &Plan, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
         let unfolded = env.writer.unfolded();
@@ -392,7 +421,7 @@ pub(crate) fn snapshots<S: State>(
             requests: live.requests.clone(),
             ..slot_queue(&live, &slot)
         };
-        keep_snapshot(&shared, &live, &image, state, env.writer.last());
+        keep_snapshot(&shared, &live, &image, state, seq);
     })
 }
 
