@@ -81,7 +81,7 @@ impl Session {
             }
         };
         let run = self.slot.next_run(before.image.runs);
-        self.begin_run(graph, input, options, durably, &writer, before, run).await
+        self.begin_run(graph, input, options, durably, Turn { writer, before, run }).await
     }
 
     /// Begins the run that is first in line. The door must be held, and the session be free.
@@ -94,8 +94,8 @@ impl Session {
         let input = super::queue::queued_input::<S>(&queued)?;
         // It was checked for a second of its name when it was put in line.
         let options = RunOptions { limits: queued.limits, ..RunOptions::default() };
-        let (writer, resting) = self.slot.open(&self.shared).await?;
-        self.begin_run(graph, input, options, true, &writer, resting, run).await
+        let (writer, before) = self.slot.open(&self.shared).await?;
+        self.begin_run(graph, input, options, true, Turn { writer, before, run }).await
     }
 
     /// A named request that was accepted before starts no second run.
@@ -190,11 +190,9 @@ impl Session {
         input: Input<S>,
         options: RunOptions,
         durably: bool,
-        writer: &Arc<Writer>,
-        before: Resting,
-        run: RunId,
+        turn: Turn,
     ) -> Result<Run, SessionError> {
-        let Resting { mut image, state } = before;
+        let Turn { writer, before: Resting { mut image, state }, run } = turn;
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut state = match (&input, state) {
             (Input::State(_), _) => None,
@@ -295,7 +293,7 @@ impl Session {
             todos: TodoTree::default(),
             records: Default::default(),
         };
-        Ok(self.set_off(graph, writer, begun))
+        Ok(self.set_off(graph, &writer, begun))
     }
 
     /// Takes up a run whose answers were just stored, if that lets a task go on.
@@ -439,6 +437,13 @@ impl Session {
         self.shared.runs.spawn_to_its_end(conduct(shared, slot, live, frame, Begun { image }));
         run
     }
+}
+
+/// A session that is free, and the number of the run whose turn it is.
+struct Turn {
+    writer: Arc<Writer>,
+    before: Resting,
+    run: RunId,
 }
 
 /// All that a run is set off with.
