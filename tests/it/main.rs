@@ -3,4 +3,5 @@
 mod graph;
 mod interrupts;
 mod queue;
+mod random;
 mod resume;

@@ -147,6 +147,11 @@ impl TaskCell {
         self.inner.lock().frame.take()
     }
 
+    /// A subgraph's frame as the journal has it, for its next try.
+    pub(crate) fn give_frame(&self, frame: Box<FrameImage>) {
+        self.inner.lock().frame = Some(frame);
+    }
+
     // --- steps ------------------------------------------------------------------------------------------------
 
     pub(crate) fn begin_step(&self, key: &str, waker: &Waker) -> Begun {

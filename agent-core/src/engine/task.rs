@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     interrupt::Waiting,
     journal::{
         entry::{Fact, Finished, Raw, TaskFailure},
@@ -165,11 +165,27 @@ async fn tries<S: State>(
             return TaskEnd::Failed(error);
         }
         cx.cell().new_try();
+        if node.run.drawing().is_some()
+            && let Err(error) = take_up_subgraph(cx).await
+        {
+            return TaskEnd::Failed(error);
+        }
         sleep(wait).await;
         if cx.env.writer.matters() {
             started(cx);
         }
     }
+}
+
+/// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
+async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
+    let Some(store) = cx.env.writer.store() else { return Ok(()) };
+    cx.env.writer.all_stored().await?;
+    let image = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    if let Some(frame) = image.and_then(|image| image.root.into_frame(&cx.cell().task)) {
+        cx.cell().give_frame(frame);
+    }
+    Ok(())
 }
 
 fn started(cx: &Context) {

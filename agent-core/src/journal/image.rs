@@ -298,6 +298,24 @@ impl Image {
 }
 
 impl FrameImage {
+    /// Takes out the frame inside `task`, if it was opened.
+    pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameImage>> {
+        let mut path = vec![task.number()];
+        let mut above = task.parent();
+        while let Some(parent) = above {
+            path.push(parent.number());
+            above = parent.parent();
+        }
+        let mut frame = None;
+        while let Some(number) = path.pop() {
+            frame = self.tasks.remove(&number)?.inner;
+            if !path.is_empty() {
+                self = *frame.take()?;
+            }
+        }
+        frame
+    }
+
     /// The frame inside `task`.
     fn inside(&mut self, task: &TaskId) -> &mut FrameImage {
         self.task(task).inner.get_or_insert_default()

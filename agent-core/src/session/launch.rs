@@ -162,7 +162,7 @@ impl Session {
         };
         let before = Seq(accepted.0.saturating_sub(1));
         let graph = self.shared.graph(&resting.image.graph)?;
-        let earlier = super::slot::fold(&**store, self.id(), before).await?.unwrap_or_default();
+        let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
         let mut plan = earlier.root.plan.clone().unwrap_or_default();
         // Numbers of tasks are never used twice, those of the run that is undone included.

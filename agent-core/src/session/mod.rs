@@ -29,6 +29,7 @@ use crate::{
     journal::{
         Summary,
         entry::{Answered, Fact, Failure},
+        fold,
         image::Image,
     },
     run::{RunOutcome, RunStatus},
@@ -36,7 +37,7 @@ use crate::{
     todo::Todo,
 };
 use runtime::Shared;
-use slot::{Slot, fold};
+use slot::Slot;
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]
