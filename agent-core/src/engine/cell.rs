@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{RunEnv, RunError, superstep::Slot};
+use super::{RunEnv, superstep::Slot};
 use crate::{
     ids::{QuestionId, TaskId},
     interrupt::Waiting,
@@ -45,7 +45,6 @@ struct Inner {
     /// Steps on their way that do not wait for a person.
     working: u32,
     blocked: bool,
-    abort: Option<RunError>,
     sign: Option<Instant>,
     listens: bool,
     failed: u32,
@@ -79,8 +78,7 @@ impl TaskCell {
         let record = record.unwrap_or_default();
         // After a failed try the node may go another way; within one try it may not.
         let same_try = record.failed == 0;
-        let leftover_steps =
-            if same_try { record.steps.keys().cloned().collect() } else { HashSet::new() };
+        let leftover_steps = if same_try { record.steps.keys().cloned().collect() } else { HashSet::new() };
         let leftover_questions =
             if same_try { record.asked.keys().cloned().collect() } else { HashSet::new() };
         let inner = Inner {
@@ -99,7 +97,6 @@ impl TaskCell {
             waiting: 0,
             working: 0,
             blocked: false,
-            abort: None,
             sign: None,
             listens: false,
             failed: record.failed,
@@ -287,7 +284,7 @@ impl TaskCell {
         self.inner.lock().blocked
     }
 
-    // --- signs of life, listening, giving up ------------------------------------------------------------------
+    // --- signs of life, listening, what was shown -------------------------------------------------------------
 
     pub(crate) fn sign_of_life(&self) {
         self.inner.lock().sign = Some(Instant::now());
@@ -300,19 +297,6 @@ impl TaskCell {
     /// Notes that the task wants to be told of a stop; `true` the first time.
     pub(crate) fn listen(&self) -> bool {
         !std::mem::replace(&mut self.inner.lock().listens, true)
-    }
-
-    pub(crate) fn listens(&self) -> bool {
-        self.inner.lock().listens
-    }
-
-    /// Ends the task with an error that its code cannot catch.
-    pub(crate) fn abort(&self, error: RunError) {
-        self.inner.lock().abort.get_or_insert(error);
-    }
-
-    pub(crate) fn aborted(&self) -> Option<RunError> {
-        self.inner.lock().abort.take()
     }
 
     /// Whether something with this fingerprint was shown before a restart; counts it off.

@@ -47,7 +47,10 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "each variant carries the struct of its name, which is documented in `payload`")]
+#[expect(
+    missing_docs,
+    reason = "each variant carries the struct of its name, which is documented in `payload`"
+)]
 pub enum EventBody {
     RunStarted(payload::RunStarted),
     RunPaused(payload::RunPaused),
@@ -246,7 +249,10 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         ),
         Fact::SessionForked(forked) => (
             None,
-            EventBody::SessionForked(payload::SessionForked { from: forked.from.to_string(), seq: forked.seq }),
+            EventBody::SessionForked(payload::SessionForked {
+                from: forked.from.to_string(),
+                seq: forked.seq,
+            }),
         ),
     }
 }

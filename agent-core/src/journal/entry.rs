@@ -249,9 +249,12 @@ impl Entry {
         session: &crate::ids::SessionId,
         record: &super::Record,
     ) -> Result<Self, super::StoreError> {
-        let mut entry: Self = serde_json::from_slice(&record.body).map_err(|error| {
-            super::StoreError::Corrupt { session: session.clone(), seq: record.seq, reason: error.to_string() }
-        })?;
+        let mut entry: Self =
+            serde_json::from_slice(&record.body).map_err(|error| super::StoreError::Corrupt {
+                session: session.clone(),
+                seq: record.seq,
+                reason: error.to_string(),
+            })?;
         entry.seq = record.seq;
         Ok(entry)
     }

@@ -179,7 +179,9 @@ impl Image {
             }
             Fact::QuestionAnswered(answered) => {
                 self.open.retain(|open| open.id != answered.id);
-                if self.status == RunStatus::Paused && !self.open.iter().any(|open| open.task == answered.task) {
+                if self.status == RunStatus::Paused
+                    && !self.open.iter().any(|open| open.task == answered.task)
+                {
                     // A task has all its answers: it goes on, even if nobody lived to see it.
                     self.status = RunStatus::Running;
                 }

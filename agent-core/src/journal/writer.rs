@@ -85,16 +85,8 @@ impl Writer {
         self.store.is_some()
     }
 
-    pub(crate) fn store(&self) -> Option<&Arc<dyn JournalStore>> {
-        self.store.as_ref()
-    }
-
     pub(crate) fn last(&self) -> Seq {
         self.state.lock().last
-    }
-
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     pub(crate) fn unfolded(&self) -> u64 {

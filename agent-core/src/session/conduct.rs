@@ -164,7 +164,8 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     if env.writer.matters() {
         let ids = questions.iter().map(|open| open.id.clone()).collect();
         let summary = summary(shared, live, RunStatus::Paused);
-        let seq = env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
+        let seq =
+            env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
         env.writer.stored(seq).await?;
     }
     // Under the slot's lock, as is the delivery of answers: one of the two sees the other.
@@ -297,19 +298,14 @@ fn leave<S: State>(
     Some(frame.state as _)
 }
 
-fn settle_image<S: State>(
-    image: &mut Image,
-    live: &LiveRun,
-    frame: &Frame<S>,
-    status: RunStatus,
-    seq: Seq,
-) {
+fn settle_image<S: State>(image: &mut Image, live: &LiveRun, frame: &Frame<S>, status: RunStatus, seq: Seq) {
     image.last = seq;
     image.status = status;
     image.todos = live.env.todos.lock().clone();
     image.used = live.env.budget.used();
     image.open.clear();
-    image.root = FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
+    image.root =
+        FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
 }
 
 fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {

@@ -29,7 +29,11 @@ pub(crate) trait DynGraph: Send + Sync {
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// Whether what is pending in `image` exists in this graph.
     fn check(&self, image: &Image) -> Result<(), SessionError>;
-    fn state_json(&self, image: &Image, state: Option<Arc<dyn Any + Send + Sync>>) -> Result<Value, SessionError>;
+    fn state_json(
+        &self,
+        image: &Image,
+        state: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Value, SessionError>;
     /// The folded state as it is stored, with its version.
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError>;
 }
@@ -74,7 +78,11 @@ impl<S: State> DynGraph for Registered<S> {
         launch::check_graph(&self.0, image)
     }
 
-    fn state_json(&self, image: &Image, state: Option<Arc<dyn Any + Send + Sync>>) -> Result<Value, SessionError> {
+    fn state_json(
+        &self,
+        image: &Image,
+        state: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Value, SessionError> {
         let json = match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => serde_json::to_value(&*state),
             None => serde_json::to_value(read_state::<S>(&image.root)?),
@@ -84,7 +92,8 @@ impl<S: State> DynGraph for Registered<S> {
 
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError> {
         let state = read_state::<S>(&image.root)?;
-        let raw = to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
+        let raw =
+            to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
         Ok((S::VERSION, raw))
     }
 }

@@ -73,7 +73,8 @@ impl Run {
         if settled.status == RunStatus::Paused {
             return Ok(RunOutcome::Paused { run: self.run, questions: settled.questions.clone() });
         }
-        let state = settled.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
+        let state =
+            settled.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
         let Some(state) = state else {
             let reason = format!("its state is no `{}`", std::any::type_name::<S>());
             return Err(SessionError::InvalidInput { graph: String::new(), reason });
@@ -116,7 +117,11 @@ impl Run {
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let session: &SessionId = self.session.id();
-        f.debug_struct("Run").field("session", session).field("run", &self.run).field("status", &self.status()).finish()
+        f.debug_struct("Run")
+            .field("session", session)
+            .field("run", &self.run)
+            .field("status", &self.status())
+            .finish()
     }
 }
 
@@ -187,6 +192,9 @@ async fn lost(run: &mut Run) {
 
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventStream").field("run", &self.run).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("EventStream")
+            .field("run", &self.run)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

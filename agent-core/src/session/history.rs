@@ -6,7 +6,11 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{Session, SessionError, SessionStatus, launch::check_graph, slot::fold};
 use crate::{
-    engine::{RunError, plan::{Plan, PlanImage}, raw_plan, read_state, reroute},
+    engine::{
+        RunError,
+        plan::{Plan, PlanImage},
+        raw_plan, read_state, reroute,
+    },
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
@@ -190,7 +194,12 @@ impl Session {
     ///
     /// [`SessionError::Busy`] while the run is running; [`SessionError::InvalidInput`] when the node is unknown or
     /// the update is refused. Nothing has changed then.
-    pub async fn edit<S: State>(&self, graph: &Graph<S>, node: &str, update: S::Update) -> Result<Seq, SessionError> {
+    pub async fn edit<S: State>(
+        &self,
+        graph: &Graph<S>,
+        node: &str,
+        update: S::Update,
+    ) -> Result<Seq, SessionError> {
         self.shared.register(graph);
         self.store()?;
         let _door = self.slot.door.lock().await;
@@ -222,7 +231,8 @@ impl Session {
             let raw = to_raw_value(&update).map_err(|error| invalid(error.to_string()))?;
             state.apply(update).map_err(|error| invalid(error.to_string()))?;
             let ix = graph.0.index.get(node).copied();
-            let ix = ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
+            let ix =
+                ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
             let plan = reroute(graph, &state, plan, ix)?;
             Ok::<_, SessionError>((raw, plan))
         })();

@@ -11,7 +11,10 @@ use super::{
     slot::{LiveRun, Resting},
 };
 use crate::{
-    engine::{Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan, raw_plan, read_state},
+    engine::{
+        Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan,
+        raw_plan, read_state,
+    },
     graph::Graph,
     ids::{RunId, Seq},
     journal::{
@@ -43,8 +46,7 @@ impl Session {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
                 BusyPolicy::Enqueue => {
                     drop(door);
-                    let mut gone = live.gone.subscribe();
-                    let _: Result<_, _> = gone.wait_for(|gone| *gone).await;
+                    live.gone().await;
                     door = self.slot.door.lock().await;
                     self.check_open()?;
                 }
@@ -113,7 +115,12 @@ impl Session {
     }
 
     /// Takes the session back to before the entry `accepted`.
-    async fn roll_back(&self, writer: &Arc<Writer>, resting: Resting, accepted: Seq) -> Result<Resting, SessionError> {
+    async fn roll_back(
+        &self,
+        writer: &Arc<Writer>,
+        resting: Resting,
+        accepted: Seq,
+    ) -> Result<Resting, SessionError> {
         let Some(store) = &self.shared.store else {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         };
@@ -132,7 +139,12 @@ impl Session {
         let seq = writer.push(resting.image.run, [fact.clone()])?;
         writer.stored(seq).await?;
         let mut image = resting.image;
-        image.take(crate::journal::entry::Entry { seq, at: self.shared.clock.now_ms(), run: image.run, fact });
+        image.take(crate::journal::entry::Entry {
+            seq,
+            at: self.shared.clock.now_ms(),
+            run: image.run,
+            fact,
+        });
         Ok(Resting { image, state: None })
     }
 
@@ -149,7 +161,9 @@ impl Session {
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut state = match (&input, state) {
             (Input::State(_), _) => None,
-            (Input::Update(_), Some(state)) => Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?),
+            (Input::Update(_), Some(state)) => {
+                Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?)
+            }
             (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
                 Ok(state) => state,
                 Err(error) => {
@@ -173,7 +187,8 @@ impl Session {
                         raw_update = Some(to_raw_value(&update).map_err(|error| invalid(error.to_string()))?);
                     }
                     let mut state = state.take().unwrap_or_default();
-                    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
+                    let applied =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
                     match applied {
                         Ok(Ok(())) => state,
                         Ok(Err(error)) => return Err(invalid(error.to_string())),
@@ -271,13 +286,10 @@ impl Session {
         }
         let (writer, resting) = self.slot.open(&self.shared).await?;
         let result = self.prepare(graph, &writer, &resting.image);
-        match result {
-            Err(error) => {
-                let found = resting.image.last > Seq::ZERO;
-                self.slot.inner.lock().rest = Some(resting);
-                return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
-            }
-            Ok(()) => {}
+        if let Err(error) = result {
+            let found = resting.image.last > Seq::ZERO;
+            self.slot.inner.lock().rest = Some(resting);
+            return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
         }
         let Resting { mut image, state } = resting;
         let frame_image = std::mem::take(&mut image.root);
@@ -330,7 +342,12 @@ impl Session {
     }
 
     /// Whether the run of `image` can be taken up with `graph`. Changes nothing.
-    fn prepare<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, image: &Image) -> Result<(), SessionError> {
+    fn prepare<S: State>(
+        &self,
+        graph: &Graph<S>,
+        writer: &Arc<Writer>,
+        image: &Image,
+    ) -> Result<(), SessionError> {
         let nothing =
             |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
         match image.status {

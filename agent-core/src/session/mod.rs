@@ -167,7 +167,12 @@ impl Session {
     /// # Errors
     ///
     /// See [`start`](Session::start), and [`SessionError::GraphNotFound`].
-    pub async fn start_json(&self, graph: &str, update: Value, options: RunOptions) -> Result<Run, SessionError> {
+    pub async fn start_json(
+        &self,
+        graph: &str,
+        update: Value,
+        options: RunOptions,
+    ) -> Result<Run, SessionError> {
         self.shared.graph(graph)?.start(self, update, options).await
     }
 
@@ -331,9 +336,7 @@ impl Session {
     }
 
     async fn wait_gone(&self, live: &slot::LiveRun) -> RunStatus {
-        let mut gone = live.gone.subscribe();
-        // The sender lives in `live`, so this cannot fail.
-        let _: Result<_, _> = gone.wait_for(|gone| *gone).await;
+        live.gone().await;
         live.status()
     }
 
@@ -464,7 +467,9 @@ impl Session {
         Ok(self.peek_with_state().await?.0)
     }
 
-    async fn peek_with_state(&self) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
+    async fn peek_with_state(
+        &self,
+    ) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
         let not_found = || SessionError::NotFound { session: self.id().clone() };
         {
             let inner = self.slot.inner.lock();
@@ -494,7 +499,12 @@ fn answered_facts(slot: &Slot, taken: &[(crate::ids::QuestionId, Value)], by: &s
         .iter()
         .filter_map(|(id, value)| {
             let task = slot.board.task_of(id)?;
-            Some(Fact::QuestionAnswered(Answered { id: id.clone(), task, value: value.clone(), by: by.to_owned() }))
+            Some(Fact::QuestionAnswered(Answered {
+                id: id.clone(),
+                task,
+                value: value.clone(),
+                by: by.to_owned(),
+            }))
         })
         .collect()
 }

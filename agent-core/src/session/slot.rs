@@ -73,6 +73,12 @@ impl LiveRun {
         self.env.run
     }
 
+    /// Ready when nothing of the run is left in memory.
+    pub(crate) async fn gone(&self) {
+        let gone = self.gone.subscribe().wait_for(|gone| *gone).await.is_ok();
+        assert!(gone, "the sender lives as long as `self`");
+    }
+
     pub(crate) fn status(&self) -> RunStatus {
         self.settled.borrow().as_ref().map_or(RunStatus::Running, |settled| settled.status)
     }
