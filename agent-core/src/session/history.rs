@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Session, SessionError, launch::check_graph};
+use super::{Session, SessionError, SessionStatus, launch::check_graph};
 use crate::{
     engine::{
         RunError,
@@ -124,6 +124,15 @@ impl Session {
             Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where the session stood at a place: the run of then, its todos, its questions.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    pub async fn status_at(&self, seq: Seq) -> Result<SessionStatus, SessionError> {
+        Ok(self.status_of(self.image_at(seq).await?))
     }
 
     /// The state as of a place: the last commit at or before `seq`.

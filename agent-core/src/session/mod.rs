@@ -64,6 +64,8 @@ pub struct SessionStatus {
     pub questions: Vec<OpenQuestion>,
     /// What it used up.
     pub used: Used,
+    /// The number of its acceptance: events of the run stand at this number and behind it.
+    pub accepted: Seq,
     /// When it was accepted, in milliseconds since 1970.
     pub accepted_at: i64,
     /// Time spent running, pauses left out, in milliseconds.
@@ -387,6 +389,7 @@ impl Session {
                 todos: env.todos.lock().items().to_vec(),
                 questions: env.board.open(),
                 used: env.budget.used(),
+                accepted: live.accepted,
                 accepted_at: live.accepted_at,
                 active_ms: env.control.active_ms(),
                 failure: settled.and_then(|settled| settled.error.clone()).map(|error| RunFailure {
@@ -397,9 +400,12 @@ impl Session {
                 last: env.writer.last(),
             });
         }
-        let image = self.peek().await?;
+        Ok(self.status_of(self.peek().await?))
+    }
+
+    fn status_of(&self, image: Image) -> SessionStatus {
         let busy = image.status.is_busy();
-        Ok(SessionStatus {
+        SessionStatus {
             session: self.id().clone(),
             run: image.run,
             status: image.status,
@@ -407,11 +413,12 @@ impl Session {
             todos: image.todos.items().to_vec(),
             questions: if busy { image.open } else { Vec::new() },
             used: image.used,
+            accepted: image.accepted,
             accepted_at: image.accepted_at,
             active_ms: image.active_ms,
             failure: image.failure.map(Into::into),
             last: image.last,
-        })
+        }
     }
 
     /// The state as of the last committed superstep, as JSON.
