@@ -344,7 +344,8 @@ async fn attempt<S: State>(
     let future = async { node.run.call(state, input, cx).await };
     let future = std::pin::pin!(future);
     let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
-        Some(Box::new(TimeLimits::new(node.policy.timeout, node.policy.idle_timeout, cx)))
+        let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
+        Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
     } else {
         None
     };
@@ -400,7 +401,7 @@ impl<F> Attempt<'_, F> {
     fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
-        match limits.poll(cx, blocked, sign) {
+        match limits.poll(cx, blocked, sign, self.cx) {
             Some((which, limit)) => {
                 Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
             }
@@ -416,17 +417,22 @@ struct TimeLimits {
     run_until: Instant,
     last_sign: Instant,
     blocked_since: Option<Instant>,
+    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    subgraph: bool,
+    /// How long the run had waited when this was last looked at.
+    idle_time: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimits {
-    fn new(run: Option<Duration>, idle: Option<Duration>, cx: &Context) -> Self {
+    fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
         // Signs of life are kept by the cell, which must therefore exist.
         cx.cell();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        Self { run, idle, run_until, last_sign: now, blocked_since: None, timer }
+        let idle_time = cx.env.control.idle_time();
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     fn poll(
@@ -434,8 +440,16 @@ impl TimeLimits {
         cx: &mut std::task::Context<'_>,
         blocked: bool,
         sign: Option<Instant>,
+        context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;

@@ -58,6 +58,7 @@ pub(crate) async fn conduct<S: State>(
     if tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
         tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
     }
+    env.control.close();
     let put_away = matches!(end, End::PutAway);
     let settled = match end {
         End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
