@@ -1,7 +1,10 @@
 //! What goes wrong stays where it went wrong: panics, refused updates, timeouts, retries, handlers, limits.
 
 use std::{
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -74,7 +77,10 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
         ("node", one(panics)),
         ("node beside another", pair(panics)),
         ("serialize", one(async |_: &Glass, _: &Context| Ok(Glass::update().piece(Fragile(-1)).total(1)))),
-        ("serialize beside", pair(async |_: &Glass, _: &Context| Ok(Glass::update().piece(Fragile(-1)).total(1)))),
+        (
+            "serialize beside",
+            pair(async |_: &Glass, _: &Context| Ok(Glass::update().piece(Fragile(-1)).total(1))),
+        ),
         ("reducer", one(async |_: &Glass, _: &Context| Ok(Glass::update().even(1).total(1)))),
         ("reducer beside", pair(async |_: &Glass, _: &Context| Ok(Glass::update().even(1).total(1)))),
         (
@@ -89,7 +95,12 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
         (
             "mapping into a subgraph",
             Graph::<Glass>::builder("one")
-                .subgraph("only", &one(async |_: &Trail, _: &Context| Ok(())), |_: &Glass| panic!("in"), |_: Trail| ())
+                .subgraph(
+                    "only",
+                    &one(async |_: &Trail, _: &Context| Ok(())),
+                    |_: &Glass| panic!("in"),
+                    |_: Trail| (),
+                )
                 .edge(START, "only")
                 .edge("only", END)
                 .build()
@@ -135,7 +146,10 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
             assert_eq!(error.code().name(), "panicked", "{what}: {error}");
             if at == 1 || !matches!(*what, "reducer" | "reducer beside" | "branch") {
                 let state = soon(session.state::<Glass>()).await.unwrap();
-                assert_eq!(state.total, 2, "{what}, store {at}: what had failed is in the state, or the state is gone");
+                assert_eq!(
+                    state.total, 2,
+                    "{what}, store {at}: what had failed is in the state, or the state is gone"
+                );
             }
             let outcome = soon(session.run(&good, Glass::update())).await.unwrap();
             assert!(outcome.is_completed(), "{what}");
@@ -203,7 +217,8 @@ async fn attempts_survive_a_restart() {
     let graph = Graph::<Trail>::builder("retry")
         .node("flaky", async |_: &Trail, cx: &Context| {
             cx.get::<Arc<World>>()?.happens("try");
-            let once: String = cx.step("paid", async { Ok::<_, NodeError>(cx.attempt().to_string()) }).await?;
+            let once: String =
+                cx.step("paid", async { Ok::<_, NodeError>(cx.attempt().to_string()) }).await?;
             if cx.attempt() == 3 { Ok(Trail::update().steps([once])) } else { Err(NodeError::msg("no")) }
         })
         .retry(RetryPolicy::attempts(3).base(Duration::from_secs(3_600)))
@@ -232,15 +247,16 @@ async fn attempts_survive_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn timeouts_end_a_try_and_time_spent_waiting_for_a_person_does_not_count() {
     let slow = |run: Option<Duration>, idle: Option<Duration>, beats: u32| {
-        let mut builder = Graph::<Trail>::builder("slow").node("slow", async move |_: &Trail, cx: &Context| {
-            let _: bool = cx.ask("go?").await?;
-            for _ in 0..beats {
+        let mut builder =
+            Graph::<Trail>::builder("slow").node("slow", async move |_: &Trail, cx: &Context| {
+                let _: bool = cx.ask("go?").await?;
+                for _ in 0..beats {
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    cx.heartbeat();
+                }
                 tokio::time::sleep(Duration::from_secs(4)).await;
-                cx.heartbeat();
-            }
-            tokio::time::sleep(Duration::from_secs(4)).await;
-            Ok(Trail::update().sum(1))
-        });
+                Ok(Trail::update().sum(1))
+            });
         if let Some(run) = run {
             builder = builder.timeout(run);
         }
@@ -449,10 +465,9 @@ async fn a_kept_outcome_is_used_for_its_time_to_live() {
 
 #[tokio::test]
 async fn a_failure_cancels_siblings_or_lets_them_finish_as_the_graph_says() {
-    for (policy, late) in [
-        (agent_core::graph::FailurePolicy::FailFast, 0),
-        (agent_core::graph::FailurePolicy::LetFinish, 1),
-    ] {
+    for (policy, late) in
+        [(agent_core::graph::FailurePolicy::FailFast, 0), (agent_core::graph::FailurePolicy::LetFinish, 1)]
+    {
         let (world, gate) = (Arc::new(World::default()), Arc::new(tokio::sync::Barrier::new(2)));
         let graph = Graph::<Trail>::builder("siblings")
             .on_failure(policy)
@@ -587,11 +602,12 @@ async fn tasks_that_wait_for_a_person_do_not_count_against_a_cap() {
 #[tokio::test]
 async fn an_overwrite_bypasses_the_reducer() {
     let graph = one(async |_: &Trail, _: &Context| -> Result<TrailUpdate> {
-        Ok(serde_json::from_value(serde_json::json!({ "sum": { "$overwrite": 3 }, "steps": { "$overwrite": ["x"] } }))?)
+        Ok(serde_json::from_value(
+            serde_json::json!({ "sum": { "$overwrite": 3 }, "steps": { "$overwrite": ["x"] } }),
+        )?)
     });
     let session = on(&journal()).build().session("s").unwrap();
-    let outcome =
-        session.run(&graph, Trail::update().sum(10).steps(["a".to_owned()])).await.unwrap();
+    let outcome = session.run(&graph, Trail::update().sum(10).steps(["a".to_owned()])).await.unwrap();
     let state = outcome.state().unwrap();
     assert_eq!((state.sum, state.steps.len()), (3, 1));
 }
@@ -629,7 +645,9 @@ async fn a_stop_gives_listeners_time_and_cancels_todos_which_a_resume_restores()
     let mut events = session.subscribe(Some(session.status().await.unwrap().last));
     let outcome = session.resume().await.unwrap().outcome::<Trail>().await.unwrap();
     assert!(outcome.is_completed());
-    let agent_core::event::EventBody::TodoUpdated(restored) = &events.next().await.unwrap().body else { panic!() };
+    let agent_core::event::EventBody::TodoUpdated(restored) = &events.next().await.unwrap().body else {
+        panic!()
+    };
     assert_eq!(restored.todo.status, agent_core::todo::TodoStatus::InProgress);
     assert_eq!(restored.todo.message, "page 3", "a resume restores the item as it was");
     let todo = session.status().await.unwrap().todos[0].clone();

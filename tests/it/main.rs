@@ -5,6 +5,7 @@ mod failures;
 mod graph;
 mod interrupts;
 mod questions;
+mod queue;
 mod random;
 mod resume;
 mod sessions;

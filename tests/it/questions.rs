@@ -75,7 +75,8 @@ async fn two_questions_of_one_task_are_answered_apart_in_memory_and_at_rest() {
         let session = again(&mut runtime).await;
         let refused = session.answer(Answers::only(1)).await.unwrap_err();
         assert!(matches!(refused, SessionError::Answer(AnswerError::Ambiguous { .. })), "{refused}");
-        let refused = session.answer(Answers::each([(ids[0].as_text(), 1), ("ask#9:x", 2)])).await.unwrap_err();
+        let refused =
+            session.answer(Answers::each([(ids[0].as_text(), 1), ("ask#9:x", 2)])).await.unwrap_err();
         assert!(matches!(refused, SessionError::Answer(AnswerError::Unknown { .. })), "{refused}");
         let session = again(&mut runtime).await;
         let run = session.answer_as(Answers::to(ids[0].clone(), 1), "보라").await.unwrap();
@@ -119,9 +120,9 @@ async fn exactly_one_of_many_racing_answers_wins() {
     });
     let results = futures::future::join_all(racers).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    let refused = results.iter().filter(|r| {
-        matches!(r, Err(SessionError::Answer(AnswerError::AlreadyAnswered { by, .. })) if by == "0")
-    });
+    let refused = results.iter().filter(
+        |r| matches!(r, Err(SessionError::Answer(AnswerError::AlreadyAnswered { by, .. })) if by == "0"),
+    );
     assert_eq!(refused.count(), 19);
 }
 
@@ -224,8 +225,7 @@ async fn a_question_given_up_by_its_node_is_withdrawn_for_good_in_memory_and_aft
                 runtime = make();
             }
             let session = runtime.session("s").unwrap();
-            let outcome =
-                soon(session.answer(Answers::only("ok")).await.unwrap().outcome::<Talk>()).await;
+            let outcome = soon(session.answer(Answers::only("ok")).await.unwrap().outcome::<Talk>()).await;
             // A timeout of the node's own takes its time again; a deadline is known to have passed.
             let outcome = outcome.unwrap();
             assert!(outcome.is_completed(), "restart {restart}, deadline {deadline}: {outcome:?}");
@@ -245,7 +245,10 @@ async fn a_paused_run_that_goes_on_by_itself_says_so_and_survives_a_crash_then()
     let graph = one(async |_: &Talk, cx: &Context| {
         let asked = cx.ask::<Value>(Question::new("quick?").deadline(Duration::from_secs(60))).await;
         let expired = asked.unwrap_err();
-        let expired = expired.source().downcast_ref::<AskError>().is_some_and(|e| matches!(e, AskError::Expired { .. }));
+        let expired = expired
+            .source()
+            .downcast_ref::<AskError>()
+            .is_some_and(|e| matches!(e, AskError::Expired { .. }));
         cx.get::<Arc<tokio::sync::Notify>>()?.notified().await;
         Ok(Talk::update().said([json!(expired)]))
     });
@@ -320,7 +323,10 @@ async fn a_changed_graph_is_refused_only_when_something_pending_is_gone() {
             .edge(START, node);
         builder = if extra {
             let node = node.to_owned();
-            builder.node("새로운", async |_: &Talk, _: &Context| Ok(())).edge(node, "새로운").edge("새로운", END)
+            builder
+                .node("새로운", async |_: &Talk, _: &Context| Ok(()))
+                .edge(node, "새로운")
+                .edge("새로운", END)
         } else {
             let node = node.to_owned();
             builder.edge(node, END)

@@ -6,8 +6,8 @@ use std::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session, SessionError,
-    State,
+    Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
+    SessionError, State,
     engine::{Durability, NodeFailure},
     graph::{Dispatch, Outcome, RetryPolicy, Route},
     journal::InMemory,
@@ -131,7 +131,9 @@ impl Spec {
     }
 
     fn takes_input(&self, at: usize) -> bool {
-        at > 0 && self.nodes[at].joins.is_empty() && matches!(self.nodes[self.nodes[at].parent].mode, Mode::Sends(_))
+        at > 0
+            && self.nodes[at].joins.is_empty()
+            && matches!(self.nodes[self.nodes[at].parent].mode, Mode::Sends(_))
     }
 
     fn handled(&self, at: usize) -> bool {
@@ -142,7 +144,9 @@ impl Spec {
     fn choice(&self, at: usize, state: &Model) -> Option<usize> {
         let children = self.children(at);
         match &self.nodes[at].mode {
-            Mode::Branch { back: Some(back), salt } if state.sum < TURNS && (state.log.len() + salt) % 2 == 0 => {
+            Mode::Branch { back: Some(back), salt }
+                if state.sum < TURNS && (state.log.len() + salt) % 2 == 0 =>
+            {
                 Some(*back)
             }
             Mode::Branch { salt, .. } | Mode::Goto { salt } if !children.is_empty() => {
@@ -188,8 +192,9 @@ impl Spec {
                     work(&spec, at, "", Some(input), state, cx).await
                 });
             } else {
-                builder = builder
-                    .node(name, async move |state: &Model, cx: &Context| work(&spec, at, "", None, state, cx).await);
+                builder = builder.node(name, async move |state: &Model, cx: &Context| {
+                    work(&spec, at, "", None, state, cx).await
+                });
             }
             if node.fails > 0 {
                 builder = builder.retry(RetryPolicy::attempts(TRIES).base(std::time::Duration::ZERO));
@@ -256,7 +261,10 @@ impl Spec {
             update = update.last(self.name(at));
         }
         let seen = if self.nodes[at].nested {
-            Model { log: vec![String::new(); before.last.as_ref().map_or(0, |n| n.parse().unwrap())], ..Model::default() }
+            Model {
+                log: vec![String::new(); before.last.as_ref().map_or(0, |n| n.parse().unwrap())],
+                ..Model::default()
+            }
         } else {
             before.clone()
         };
@@ -296,7 +304,8 @@ async fn work(
     let world = cx.get::<Arc<World>>()?;
     let node = &spec.nodes[at];
     let task = cx.task().to_string();
-    let mut log = vec![format!("{}{inner}{}", spec.name(at), input.map(|n| format!("({n})")).unwrap_or_default())];
+    let mut log =
+        vec![format!("{}{inner}{}", spec.name(at), input.map(|n| format!("({n})")).unwrap_or_default())];
     for n in 0..node.steps {
         let key = format!("s{n}");
         let count = cx
@@ -538,8 +547,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
                 RunStatus::Paused => {
                     let count = if fate.all { status.questions.len() } else { 1 };
                     let answers = status.questions.iter().take(count);
-                    let answers =
-                        answers.map(|open| (open.id.clone(), answer_to(&open.question.prompt)));
+                    let answers = answers.map(|open| (open.id.clone(), answer_to(&open.question.prompt)));
                     match session.answer(Answers::each(answers)).await {
                         Ok(run) => run.outcome::<Model>().await,
                         Err(error) => Err(error),
@@ -577,7 +585,9 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
 }
 
 fn check_paid(known: &BTreeMap<String, u32>, world: &World, paid_twice: &mut Vec<String>) {
-    paid_twice.extend(known.iter().filter(|(what, times)| world.times(what) != **times).map(|(what, _)| what.clone()));
+    paid_twice.extend(
+        known.iter().filter(|(what, times)| world.times(what) != **times).map(|(what, _)| what.clone()),
+    );
 }
 
 /// The effects whose results are stored, with how often they have happened by now.
@@ -626,17 +636,8 @@ fn node() -> impl Strategy<Value = Node> {
         prop_oneof![6 => Just(0u32), 1 => 1u32..3, 1 => Just(TRIES + 1)],
         (prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.15)),
     )
-        .prop_map(|((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested))| Node {
-            mode,
-            parent,
-            more,
-            joins,
-            steps,
-            asks,
-            fails,
-            replaces,
-            deferred,
-            nested,
+        .prop_map(|((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested))| {
+            Node { mode, parent, more, joins, steps, asks, fails, replaces, deferred, nested }
         })
 }
 
@@ -652,7 +653,13 @@ fn fate() -> impl Strategy<Value = Fate> {
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(crashes, slow, durability, restart, all)| Fate { crashes, slow, durability, restart, all })
+        .prop_map(|(crashes, slow, durability, restart, all)| Fate {
+            crashes,
+            slow,
+            durability,
+            restart,
+            all,
+        })
 }
 
 const CALM: Fate =

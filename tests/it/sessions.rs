@@ -129,7 +129,10 @@ async fn the_same_request_twice_starts_one_run_and_disturbs_none() {
                 assert!(outcome.is_paused());
             }
             let refused = soon(session.start(&asking(), Trail::update(), options)).await.unwrap_err();
-            assert!(matches!(&refused, SessionError::SameRequest { run, .. } if run.0 == 1), "{policy:?} {refused}");
+            assert!(
+                matches!(&refused, SessionError::SameRequest { run, .. } if run.0 == 1),
+                "{policy:?} {refused}"
+            );
             assert_eq!(session.status().await.unwrap().status, RunStatus::Paused);
             runtime = on(&inner).graph(&asking()).build();
         }
@@ -298,7 +301,8 @@ struct NewUpdate {
 #[tokio::test]
 async fn a_paused_session_is_migrated_and_what_the_newer_program_adds_is_read_as_new() {
     let inner = journal();
-    let ask = async |cx: &Context, key: &'static str| cx.ask::<i64>(agent_core::Question::new("?").key(key)).await;
+    let ask =
+        async |cx: &Context, key: &'static str| cx.ask::<i64>(agent_core::Question::new("?").key(key)).await;
     let old = Graph::<Old>::builder("versions")
         .node("set", async |_: &Old, _: &Context| Ok(Old::update().count(5)))
         .node("ask", async move |_: &Old, cx: &Context| {

@@ -4,7 +4,9 @@ use agent_core::{Context, END, Graph, START, graph::BuildFault as Fault};
 
 use super::graph::{Trail, step};
 
-fn faults(build: impl FnOnce(agent_core::graph::GraphBuilder<Trail>) -> agent_core::graph::GraphBuilder<Trail>) -> Vec<Fault> {
+fn faults(
+    build: impl FnOnce(agent_core::graph::GraphBuilder<Trail>) -> agent_core::graph::GraphBuilder<Trail>,
+) -> Vec<Fault> {
     let base = Graph::<Trail>::builder("g").node("a", step).edge(START, "a").edge("a", END);
     build(base).build().map(|_| ()).map_or_else(|error| error.faults, |()| Vec::new())
 }
@@ -19,7 +21,10 @@ macro_rules! finds {
 #[test]
 fn every_kind_of_fault_is_found_at_build() {
     assert!(faults(|b| b).is_empty());
-    finds!(Fault::UnknownNode { nearest: Some(_), .. }, |b| b.node("write", step).edge("a", "wirte").edge("write", END));
+    finds!(Fault::UnknownNode { nearest: Some(_), .. }, |b| b
+        .node("write", step)
+        .edge("a", "wirte")
+        .edge("write", END));
     finds!(Fault::DuplicateNode { .. }, |b| b.node("a", step));
     finds!(Fault::DuplicateEdge { .. }, |b| b.edge("a", END));
     finds!(Fault::IllegalName { .. }, |b| b.node("x/y", step));
@@ -28,7 +33,12 @@ fn every_kind_of_fault_is_found_at_build() {
     finds!(Fault::WrongWay { .. }, |b| b.edge(END, "a"));
     finds!(Fault::Unreachable { .. }, |b| b.node("lost", step).edge("lost", END));
     finds!(Fault::NoWayOut { .. }, |b| b.node("sink", step).edge("a", "sink"));
-    finds!(Fault::NoWayToEnd { .. }, |b| b.node("x", step).node("y", step).edge("a", "x").edge("x", "y").edge("y", "x"));
+    finds!(Fault::NoWayToEnd { .. }, |b| b
+        .node("x", step)
+        .node("y", step)
+        .edge("a", "x")
+        .edge("x", "y")
+        .edge("y", "x"));
     finds!(Fault::JoinCannotFill { .. }, |b| {
         b.node("x", step).node("y", step).join(["a", "y"], "x").edge("x", "y").edge("y", END)
     });
@@ -45,7 +55,8 @@ fn every_kind_of_fault_is_found_at_build() {
 }
 
 fn drawn(name: &str, order: bool) -> Graph<Trail> {
-    let inner = Graph::<Trail>::builder("inner").node("안", step).edge(START, "안").edge("안", END).build().unwrap();
+    let inner =
+        Graph::<Trail>::builder("inner").node("안", step).edge(START, "안").edge("안", END).build().unwrap();
     let mut builder = Graph::<Trail>::builder(name)
         .node("분석 \"하나\"", step)
         .subgraph("sub", &inner, |_: &Trail| Trail::default(), |_: Trail| ())

@@ -56,7 +56,11 @@ impl Dying {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        if self.is_dead() { Err(StoreError::Unavailable { reason: "the process is dead".into() }) } else { Ok(()) }
+        if self.is_dead() {
+            Err(StoreError::Unavailable { reason: "the process is dead".into() })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -133,6 +133,9 @@ pub enum RunError {
     /// A limit was reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// The run was stopped or taken over while a task could not be stopped; what the task says now comes too late.
+    #[error("the run was ended meanwhile")]
+    Closed,
     /// The journal cannot be written or read.
     #[error("the journal failed")]
     Store(#[source] Box<StoreError>),
@@ -177,6 +180,7 @@ impl RunError {
             Self::StoredState { .. } => Code::StoredState,
             Self::GraphChanged { .. } => Code::GraphChanged,
             Self::Limit(error) => error.code(),
+            Self::Closed => Code::StaleWriter,
             Self::Store(error) => match **error {
                 StoreError::StaleWriter { .. } | StoreError::Conflict { .. } | StoreError::Leased { .. } => {
                     Code::StaleWriter
@@ -229,7 +233,9 @@ impl From<StoreError> for RunError {
 impl From<WayFault> for RunError {
     fn from(fault: WayFault) -> Self {
         match fault {
-            WayFault::Undeclared { from, target, declared } => Self::UndeclaredTarget { from, target, declared },
+            WayFault::Undeclared { from, target, declared } => {
+                Self::UndeclaredTarget { from, target, declared }
+            }
             WayFault::NoWayTaken { from, declared } => Self::NoWayTaken { from, declared },
             WayFault::BadInput { from, target, reason } => Self::Send { from, target, reason },
             WayFault::Panicked { from, message } => Self::Panicked { node: from, message },

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunEnv, RunError,
     plan::Activation,
-    task::{TaskEnd, finished_fact, run_task},
+    task::{Place, TaskEnd, finished_fact, run_task},
 };
 use crate::{
     graph::{FailurePolicy, Graph, topology::NodeIx},
@@ -173,16 +173,9 @@ async fn see_through<S: State>(
 
 async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskEnd<S> {
     let slot: Option<Arc<dyn Slot>> = if crew.capped { Some(Arc::clone(&crew) as _) } else { None };
-    let running = run_task(
-        &crew.graph,
-        &*state,
-        &crew.env,
-        crew.parent.as_ref(),
-        &job.activation,
-        crew.superstep,
-        slot.as_ref(),
-        job.record,
-    );
+    let place =
+        Place { graph: &crew.graph, env: &crew.env, parent: crew.parent.as_ref(), superstep: crew.superstep };
+    let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
     // A panic outside the node's own code (a cache key, a retry's predicate) must not leave its place open.
     let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
         let node = crew.graph.node(job.activation.node).name.to_string();
@@ -199,7 +192,7 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
             };
             let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
             match crew.env.commit([fact]).await {
-                Ok(()) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
+                Ok(_) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
                 Err(error) => TaskEnd::Failed(error),
             }
         }

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::{Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation, superstep::Slot};
+use super::{
+    Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation,
+    superstep::Slot,
+};
 use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
@@ -58,17 +61,24 @@ pub(crate) enum TaskEnd<S: State> {
     Cancelled,
 }
 
+/// What all tasks of a superstep have in common.
+pub(crate) struct Place<'a, S: State> {
+    pub(crate) graph: &'a Graph<S>,
+    pub(crate) env: &'a Arc<RunEnv>,
+    /// The task whose subgraph this is.
+    pub(crate) parent: Option<&'a Arc<TaskId>>,
+    pub(crate) superstep: u64,
+}
+
 /// Runs one activation to its end.
 pub(crate) async fn run_task<S: State>(
-    graph: &Graph<S>,
+    place: Place<'_, S>,
     state: &S,
-    env: &Arc<RunEnv>,
-    parent: Option<&Arc<TaskId>>,
     activation: &Activation,
-    superstep: u64,
     slot: Option<&Arc<dyn Slot>>,
     record: Option<TaskRecord>,
 ) -> TaskEnd<S> {
+    let Place { graph, env, parent, superstep } = place;
     let node = graph.node(activation.node);
     let input = activation.input.as_deref();
     let cx = Context::new(
@@ -141,7 +151,7 @@ async fn tries<S: State>(
             }
             Err(error) => error,
         };
-        let failed = cx.attempt();
+        let failed = cx.attempt() - cx.cell().forgiven();
         let again = match (&node.policy.retry, &error) {
             (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
             (Some(policy), RunError::TimedOut { .. }) => {
@@ -171,7 +181,7 @@ async fn tries<S: State>(
 async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
     let Some(store) = cx.env.writer.store() else { return Ok(()) };
     cx.env.writer.all_stored().await?;
-    let image = crate::session::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    let image = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
     if let Some(frame) = image.and_then(|image| image.root.into_frame(&cx.cell().task)) {
         cx.cell().give_frame(frame);
     }
@@ -179,7 +189,8 @@ async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
 }
 
 fn started(cx: &Context) {
-    let body = EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
+    let body =
+        EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
     cx.env.show(Some(cx.task_for_show()), body);
 }
 
@@ -223,7 +234,12 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
 }
 
 /// The fact that a task is done.
-pub(crate) fn finished_fact<S: State>(task: Arc<TaskId>, outcome: &Outcome<S>, raw: Option<Raw>, cached: bool) -> Fact {
+pub(crate) fn finished_fact<S: State>(
+    task: Arc<TaskId>,
+    outcome: &Outcome<S>,
+    raw: Option<Raw>,
+    cached: bool,
+) -> Fact {
     Fact::TaskFinished(Finished {
         task,
         update: raw,
@@ -306,12 +322,7 @@ async fn note_failure(
 }
 
 /// A failure for good: handled by a node, or the end of the run.
-async fn fail<S: State>(
-    node: &NodeDef<S>,
-    graph: &Graph<S>,
-    cx: &Context,
-    error: RunError,
-) -> TaskEnd<S> {
+async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error: RunError) -> TaskEnd<S> {
     // What the engine itself finds wrong is not the node's to handle.
     let handler = match error {
         RunError::Node { .. } | RunError::Panicked { .. } | RunError::TimedOut { .. } => node.handler,
@@ -336,7 +347,8 @@ async fn attempt<S: State>(
     let future = async { node.run.call(state, input, cx).await };
     let future = std::pin::pin!(future);
     let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
-        Some(Box::new(TimeLimits::new(node.policy.timeout, node.policy.idle_timeout, cx)))
+        let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
+        Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
     } else {
         None
     };
@@ -367,19 +379,13 @@ where
             }
             Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Ok(outcome)),
             Ok(Poll::Ready(Err(error))) => {
-                return Poll::Ready(Err(match this.cx.cell_if_made().and_then(|cell| cell.aborted()) {
-                    Some(abort) => abort,
-                    None => this.cx.failed(error),
-                }));
+                return Poll::Ready(Err(this.cx.failed(error)));
             }
             Ok(Poll::Pending) => {}
         }
         let Some(cell) = this.cx.cell_if_made() else {
             return this.late(cx, false);
         };
-        if let Some(abort) = cell.aborted() {
-            return Poll::Ready(Err(abort));
-        }
         if let Some((recorded, asked)) = cell.mismatch() {
             let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
             if patience.as_mut().poll(cx).is_ready() {
@@ -407,7 +413,7 @@ impl<F> Attempt<'_, F> {
     fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
-        match limits.poll(cx, blocked, sign) {
+        match limits.poll(cx, blocked, sign, self.cx) {
             Some((which, limit)) => {
                 Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
             }
@@ -423,17 +429,22 @@ struct TimeLimits {
     run_until: Instant,
     last_sign: Instant,
     blocked_since: Option<Instant>,
+    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    subgraph: bool,
+    /// How long the run had waited when this was last looked at.
+    idle_time: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimits {
-    fn new(run: Option<Duration>, idle: Option<Duration>, cx: &Context) -> Self {
+    fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
         // Signs of life are kept by the cell, which must therefore exist.
         cx.cell();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        Self { run, idle, run_until, last_sign: now, blocked_since: None, timer }
+        let idle_time = cx.env.control.idle_time();
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     fn poll(
@@ -441,8 +452,16 @@ impl TimeLimits {
         cx: &mut std::task::Context<'_>,
         blocked: bool,
         sign: Option<Instant>,
+        context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;
