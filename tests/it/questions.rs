@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Question, Result, RunError, START, SessionError, State,
+    Answers, Context, END, Graph, NodeError, Question, RunError, START, SessionError, State,
     event::EventBody,
     ids::{QuestionId, Seq},
     interrupt::{AnswerError, AskError},
@@ -53,7 +53,7 @@ async fn every_json_value_is_a_legal_answer_also_after_a_restart() {
             }
             let run = runtime.session("s").unwrap().answer(Answers::only(value.clone())).await.unwrap();
             let outcome = soon(run.outcome::<Talk>()).await.unwrap();
-            assert_eq!(outcome.state().unwrap().said, [value.clone()]);
+            assert_eq!(outcome.state().unwrap().said, std::slice::from_ref(&value));
         }
     }
 }
@@ -66,7 +66,7 @@ async fn two_questions_of_one_task_are_answered_apart_in_memory_and_at_rest() {
         let outcome = runtime.session("s").unwrap().run(&two(), Talk::update()).await.unwrap();
         let ids: Vec<QuestionId> = outcome.questions().iter().map(|open| open.id.clone()).collect();
         assert_eq!(ids.len(), 2);
-        let mut again = async |runtime: &mut agent_core::Runtime| {
+        let again = async |runtime: &mut agent_core::Runtime| {
             if restart {
                 *runtime = on(&inner).graph(&two()).build();
             }
@@ -180,7 +180,7 @@ fn impatient(deadline: bool) -> Graph<Talk> {
             match cx.ask::<Value>(Question::new("quick?").deadline(limit)).await {
                 Ok(value) => value,
                 Err(error) => {
-                    assert!(matches!(error.downcast_ref(), None::<&std::io::Error>));
+                    assert!(error.to_string().contains("in time"), "{error}");
                     json!("late")
                 }
             }

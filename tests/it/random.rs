@@ -145,7 +145,7 @@ impl Spec {
         let children = self.children(at);
         match &self.nodes[at].mode {
             Mode::Branch { back: Some(back), salt }
-                if state.sum < TURNS && (state.log.len() + salt) % 2 == 0 =>
+                if state.sum < TURNS && (state.log.len() + salt).is_multiple_of(2) =>
             {
                 Some(*back)
             }
