@@ -63,10 +63,15 @@ impl<T: DeserializeOwned> Ask<T> {
             OpenQuestion { id: self.id.clone(), task: Arc::clone(&self.cell.task), question, asked_at: now };
         let mut asked_at = now;
         let deadline = open.question.deadline;
-        if env.board.ask(open.clone()) {
+        let waiter: Arc<dyn Waiting> = Arc::clone(&self.cell) as _;
+        let mut scope = 0;
+        let new = env.board.ask(open.clone(), &waiter, || scope = self.cell.wait_begins());
+        self.stage = Stage::Asked(scope);
+        if new {
             // The pause is reported only when this is stored.
             if let Err(error) = env.note([Fact::QuestionAsked(open)]) {
                 env.board.withdraw(&self.id);
+                self.cell.wait_given_up(scope);
                 return Err(error.into());
             }
         } else if let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
@@ -76,7 +81,6 @@ impl<T: DeserializeOwned> Ask<T> {
             let gone = std::time::Duration::from_millis(u64::try_from(now - asked_at).unwrap_or(0));
             Box::pin(tokio::time::sleep(deadline.saturating_sub(gone)))
         });
-        self.stage = Stage::Asked(self.cell.wait_begins());
         Ok(())
     }
 

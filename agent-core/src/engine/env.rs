@@ -245,6 +245,12 @@ impl RunEnv {
         Ok(seq)
     }
 
+    /// Notes facts right before others that are waited for.
+    pub(crate) fn line_up(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
+        self.control.check_open()?;
+        Ok(self.writer.push(self.run, facts)?)
+    }
+
     /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
     pub(crate) async fn record(&self, fact: Fact) -> Result<(), RunError> {
         self.control.check_open()?;

@@ -302,7 +302,9 @@ async fn apply<S: State>(
             of: frame.parent.clone(),
             plan: raw_plan(&frame.plan),
         }));
-        let seq = env.commit(facts).await?;
+        // Behind the last superstep comes the run's end, which is waited for: one append for both.
+        let last = frame.parent.is_none() && step != Step::Superstep;
+        let seq = if last { env.line_up(facts)? } else { env.commit(facts).await? };
         if let Some(call) = &frame.on_commit {
             call(&frame.state, &frame.plan, seq);
         }

@@ -196,14 +196,10 @@ fn started(cx: &Context) {
 
 async fn wait_for_answers(cell: &Arc<TaskCell>) {
     let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
-    let mut begun = false;
     std::future::poll_fn(|cx| {
-        let polled = cell.env.board.poll_task(&cell.task, &waiter, cx.waker());
-        if polled.is_pending() && !begun {
-            begun = true;
+        cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || {
             cell.wait_begins();
-        }
-        polled
+        })
     })
     .await;
 }
