@@ -10,7 +10,10 @@ use agent_core::{
 use agent_server::{
     Config, Server,
     config::Database,
-    trend::{agent::TrendAgent, graph::{Desk, trend_graph}},
+    trend::{
+        agent::TrendAgent,
+        graph::{Desk, trend_graph},
+    },
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +40,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
 
-    let mut runtime = Runtime::builder().graph(&trend_graph()?).provide(Desk { model: config.model, pace: config.pace });
+    let mut runtime =
+        Runtime::builder().graph(&trend_graph()?).provide(Desk { model: config.model, pace: config.pace });
     runtime = match &config.database {
         Database::File(path) => runtime.store(Sqlite::open(path)?),
         Database::Memory => runtime.store(InMemory::new()),
@@ -45,20 +49,13 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     if config.model {
         runtime = runtime.model(Model::new(OpenAi::from_env()?));
     }
-    let runtime = runtime.build();
-
-    let server = Server::builder(runtime.clone(), TrendAgent)
+    let server = Server::builder(runtime.build(), TrendAgent)
         .options(|options| {
             options.origins = config.origins.clone();
             options.connections = config.connections;
         })
         .bind(SocketAddr::new(config.host, config.port))
         .await?;
-    let recovered = runtime.recover().await?;
-    for (session, error) in &recovered.left {
-        tracing::error!(%session, %error, "a session could not be taken up");
-    }
-    tracing::info!(resumed = recovered.resumed.len(), waiting = recovered.waiting.len(), "sessions taken up");
     let analyst = if config.model { "a model" } else { "the built-in offline analyst" };
     tracing::info!("listening on http://{}, reports by {analyst}", server.address());
 
