@@ -19,8 +19,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // A missing `.env` is the usual case.
-    let _: Result<_, _> = dotenvy::dotenv();
     match serve().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let config = Config::from_env();
+    let config = Config::load();
     let debug = config.as_ref().is_ok_and(|config| config.debug);
     let level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr).init();

@@ -226,7 +226,7 @@ async fn a_subscriber_that_does_not_read_slows_neither_the_run_nor_the_others_an
     // What the kernel holds for it comes first, then the end: it was let go.
     let mut read = Vec::new();
     // A reset is an end as well.
-    let _: Result<_, _> = timeout(LONG, stuck.read_to_end(&mut read)).await.expect("it is let go");
+    timeout(LONG, stuck.read_to_end(&mut read)).await.expect("it is let go").ok();
     assert!(read.len() < 1_500 * 12_000, "it got all of it");
 }
 

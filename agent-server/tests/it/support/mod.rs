@@ -66,7 +66,7 @@ impl Here {
         let (end, ended) = oneshot::channel::<()>();
         tasks.spawn(server.serve(async {
             // Ends with the test as well.
-            let _: Result<_, _> = ended.await;
+            ended.await.ok();
         }));
         Self { address, runtime, end: Some(end), tasks }
     }

@@ -50,8 +50,7 @@ impl Upstream {
                         async move { Ok::<_, Infallible>(upstream.answer(request).await) }
                     });
                     // A client that drops the connection is no fault.
-                    let _: Result<_, _> =
-                        http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
                 });
             }
         });
