@@ -48,6 +48,17 @@ struct Inner {
     sign: Option<Instant>,
     listens: bool,
     failed: u32,
+    /// Tries that failed before the run was given up and resumed: they do not count against the policy.
+    forgiven: u32,
+}
+
+impl Inner {
+    fn leftovers(&self) -> Vec<String> {
+        let mut left: Vec<String> = self.leftover_steps.iter().cloned().collect();
+        left.extend(self.leftover_questions.iter().map(ToString::to_string));
+        left.sort();
+        left
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -100,6 +111,7 @@ impl TaskCell {
             sign: None,
             listens: false,
             failed: record.failed,
+            forgiven: record.forgiven,
         };
         Self { env, task, slot, inner: Mutex::new(inner) }
     }
@@ -127,8 +139,17 @@ impl TaskCell {
         self.inner.lock().failed
     }
 
+    pub(crate) fn forgiven(&self) -> u32 {
+        self.inner.lock().forgiven
+    }
+
     pub(crate) fn take_frame(&self) -> Option<Box<FrameImage>> {
         self.inner.lock().frame.take()
+    }
+
+    /// A subgraph's frame as the journal has it, for its next try.
+    pub(crate) fn give_frame(&self, frame: Box<FrameImage>) {
+        self.inner.lock().frame = Some(frame);
     }
 
     // --- steps ------------------------------------------------------------------------------------------------
@@ -143,7 +164,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
-        if !inner.leftover_steps.is_empty() {
+        if !inner.leftover_steps.is_empty() || !inner.leftover_questions.is_empty() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
             return Begun::Hold;
@@ -181,7 +202,7 @@ impl TaskCell {
     }
 
     fn let_go(inner: &mut Inner) {
-        if inner.leftover_steps.is_empty() {
+        if inner.leftover_steps.is_empty() && inner.leftover_questions.is_empty() {
             for (_, waker) in inner.held.drain(..) {
                 waker.wake();
             }
@@ -194,18 +215,12 @@ impl TaskCell {
         if inner.held.is_empty() {
             return None;
         }
-        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
-        left.sort();
-        Some((left, inner.held.iter().map(|(key, _)| key.clone()).collect()))
+        Some((inner.leftovers(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
     }
 
     /// What was recorded and never asked for, when the node is done.
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let inner = self.inner.lock();
-        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
-        left.extend(inner.leftover_questions.iter().map(ToString::to_string));
-        left.sort();
-        left
+        self.inner.lock().leftovers()
     }
 
     pub(crate) fn next_model_key(&self) -> String {

@@ -39,7 +39,7 @@ use serde_json::value::to_raw_value;
 
 use crate::{
     graph::{Chosen, Graph, Target, WayFault, topology::NodeIx},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
         image::{FrameImage, TaskRecord},
@@ -66,8 +66,8 @@ pub(crate) struct Frame<S: State> {
     on_commit: Option<OnCommit<S>>,
 }
 
-/// Called with the state and plan as of a commit (to keep a snapshot).
-pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan) + Send + Sync>;
+/// Called with the state and plan as of a commit, and its number (to keep a snapshot).
+pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan, Seq) + Send + Sync>;
 
 /// How a frame's loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,10 +299,10 @@ async fn apply<S: State>(
             of: frame.parent.clone(),
             plan: raw_plan(&frame.plan),
         }));
-        env.commit(facts).await?;
-    }
-    if let Some(call) = &frame.on_commit {
-        call(&frame.state, &frame.plan);
+        let seq = env.commit(facts).await?;
+        if let Some(call) = &frame.on_commit {
+            call(&frame.state, &frame.plan, seq);
+        }
     }
     Ok(step)
 }

@@ -180,7 +180,7 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
             };
             let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
             match crew.env.commit([fact]).await {
-                Ok(()) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
+                Ok(_) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
                 Err(error) => TaskEnd::Failed(error),
             }
         }

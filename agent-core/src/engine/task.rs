@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     interrupt::Waiting,
     journal::{
         entry::{Fact, Finished, Raw, TaskFailure},
@@ -151,7 +151,7 @@ async fn tries<S: State>(
             }
             Err(error) => error,
         };
-        let failed = cx.attempt();
+        let failed = cx.attempt() - cx.cell().forgiven();
         let again = match (&node.policy.retry, &error) {
             (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
             (Some(policy), RunError::TimedOut { .. }) => {
@@ -165,11 +165,27 @@ async fn tries<S: State>(
             return TaskEnd::Failed(error);
         }
         cx.cell().new_try();
+        if node.run.drawing().is_some()
+            && let Err(error) = take_up_subgraph(cx).await
+        {
+            return TaskEnd::Failed(error);
+        }
         sleep(wait).await;
         if cx.env.writer.matters() {
             started(cx);
         }
     }
+}
+
+/// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
+async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
+    let Some(store) = cx.env.writer.store() else { return Ok(()) };
+    cx.env.writer.all_stored().await?;
+    let image = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    if let Some(frame) = image.and_then(|image| image.root.into_frame(&cx.cell().task)) {
+        cx.cell().give_frame(frame);
+    }
+    Ok(())
 }
 
 fn started(cx: &Context) {
@@ -328,7 +344,8 @@ async fn attempt<S: State>(
     let future = async { node.run.call(state, input, cx).await };
     let future = std::pin::pin!(future);
     let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
-        Some(Box::new(TimeLimits::new(node.policy.timeout, node.policy.idle_timeout, cx)))
+        let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
+        Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
     } else {
         None
     };
@@ -384,7 +401,7 @@ impl<F> Attempt<'_, F> {
     fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
-        match limits.poll(cx, blocked, sign) {
+        match limits.poll(cx, blocked, sign, self.cx) {
             Some((which, limit)) => {
                 Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
             }
@@ -400,17 +417,22 @@ struct TimeLimits {
     run_until: Instant,
     last_sign: Instant,
     blocked_since: Option<Instant>,
+    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    subgraph: bool,
+    /// How long the run had waited when this was last looked at.
+    idle_time: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimits {
-    fn new(run: Option<Duration>, idle: Option<Duration>, cx: &Context) -> Self {
+    fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
         // Signs of life are kept by the cell, which must therefore exist.
         cx.cell();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        Self { run, idle, run_until, last_sign: now, blocked_since: None, timer }
+        let idle_time = cx.env.control.idle_time();
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     fn poll(
@@ -418,8 +440,16 @@ impl TimeLimits {
         cx: &mut std::task::Context<'_>,
         blocked: bool,
         sign: Option<Instant>,
+        context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;

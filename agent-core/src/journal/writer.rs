@@ -85,6 +85,10 @@ impl Writer {
         self.store.is_some()
     }
 
+    pub(crate) fn store(&self) -> Option<&Arc<dyn JournalStore>> {
+        self.store.as_ref()
+    }
+
     pub(crate) fn last(&self) -> Seq {
         self.state.lock().last
     }

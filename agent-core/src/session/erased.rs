@@ -7,9 +7,13 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{Run, RunOptions, Session, SessionError, launch};
 use crate::{
-    engine::{RunError, read_state},
+    engine::{Limits, RunError, read_state},
     graph::Graph,
-    journal::{entry::Raw, image::Image},
+    ids::RunId,
+    journal::{
+        entry::{Queued, Raw},
+        image::Image,
+    },
     state::{Input, State},
 };
 
@@ -24,9 +28,20 @@ pub(crate) trait DynGraph: Send + Sync {
         update: Value,
         options: RunOptions,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    fn resume<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
+    fn resume<'a>(
+        &'a self,
+        session: &'a Session,
+        limits: Option<Limits>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// As `resume`, with the door held.
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
+    /// Begins a run that waited in line, with the door held.
+    fn start_queued<'a>(
+        &'a self,
+        session: &'a Session,
+        run: RunId,
+        queued: Queued,
+    ) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// Whether what is pending in `image` exists in this graph.
     fn check(&self, image: &Image) -> Result<(), SessionError>;
     fn state_json(
@@ -63,15 +78,28 @@ impl<S: State> DynGraph for Registered<S> {
         })
     }
 
-    fn resume<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {
+    fn resume<'a>(
+        &'a self,
+        session: &'a Session,
+        limits: Option<Limits>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let _door = session.slot.door.lock().await;
-            session.take_up(&self.0).await
+            session.take_up(&self.0, limits).await
         })
     }
 
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(session.take_up_answered(&self.0))
+    }
+
+    fn start_queued<'a>(
+        &'a self,
+        session: &'a Session,
+        run: RunId,
+        queued: Queued,
+    ) -> BoxFuture<'a, Result<Run, SessionError>> {
+        Box::pin(session.accept_queued(&self.0, run, queued))
     }
 
     fn check(&self, image: &Image) -> Result<(), SessionError> {

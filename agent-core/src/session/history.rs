@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Session, SessionError, SessionStatus, launch::check_graph, slot::fold};
+use super::{Session, SessionError, SessionStatus, launch::check_graph};
 use crate::{
     engine::{
         RunError,
@@ -16,6 +16,7 @@ use crate::{
     journal::{
         JournalStore, Summary,
         entry::{Edited, Entry, Fact, Forked, Stopped},
+        fold,
         image::Image,
     },
     run::RunStatus,
@@ -120,8 +121,8 @@ impl Session {
         match fold(&**store, self.id(), seq).await {
             Ok(Some(image)) if image.last == seq => Ok(image),
             // Retention removed what the fold would need.
-            Ok(_) | Err(SessionError::Store(crate::journal::StoreError::Corrupt { .. })) => Err(nowhere()),
-            Err(error) => Err(error),
+            Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
+            Err(error) => Err(error.into()),
         }
     }
 

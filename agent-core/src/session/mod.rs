@@ -7,6 +7,7 @@ mod handle;
 mod history;
 mod launch;
 mod options;
+mod queue;
 mod runtime;
 mod slot;
 
@@ -21,13 +22,14 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering};
 use serde_json::Value;
 
 use crate::{
-    engine::Used,
+    engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     interrupt::{AnswerError, Answers, OpenQuestion},
     journal::{
         Summary,
         entry::{Answered, Fact, Failure},
+        fold,
         image::Image,
     },
     run::{RunOutcome, RunStatus},
@@ -35,7 +37,7 @@ use crate::{
     todo::Todo,
 };
 use runtime::Shared;
-use slot::{Slot, fold};
+use slot::Slot;
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]
@@ -185,7 +187,17 @@ impl Session {
     /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing.
     pub async fn resume(&self) -> Result<Run, SessionError> {
         let image = self.peek().await?;
-        self.shared.graph(&image.graph)?.resume(self).await
+        self.shared.graph(&image.graph)?.resume(self, None).await
+    }
+
+    /// As [`resume`](Session::resume), with what the run may use from now on (a limit it came to, raised).
+    ///
+    /// # Errors
+    ///
+    /// See [`resume`](Session::resume).
+    pub async fn resume_with(&self, limits: Limits) -> Result<Run, SessionError> {
+        let image = self.peek().await?;
+        self.shared.graph(&image.graph)?.resume(self, Some(limits)).await
     }
 
     /// Answers open questions. Accepted answers are stored before this returns, and the run goes on.
@@ -352,11 +364,11 @@ impl Session {
         let changed = image.todos.settle(crate::todo::TodoStatus::Cancelled, "stopped");
         let mut facts: Vec<Fact> = conduct::todo_facts(changed).collect();
         facts.push(Fact::RunStopped(crate::journal::entry::Stopped { drained: false }));
-        let now = self.shared.clock.now_ms();
-        let summary = Summary::new(&*image.graph, RunStatus::Stopped.as_str(), image.run, now);
+        let summary = self.summary_at_rest(&image.graph, RunStatus::Stopped, image.run);
         let seq = writer.push_with(image.run, facts, Some(summary))?;
         self.slot.forget();
         writer.stored(seq).await?;
+        self.shared.run_ended(&self.slot);
         Ok(RunStatus::Stopped)
     }
 
@@ -451,6 +463,7 @@ impl Session {
         let known = self.slot.inner.lock().rest.is_some();
         self.slot.forget();
         self.slot.board.clear();
+        self.slot.inner.lock().queue.clear();
         let deleted = match &self.shared.store {
             Some(store) => store.delete(self.id()).await?,
             None => known,
