@@ -159,14 +159,19 @@ async fn a_busy_session_refuses_queues_or_makes_way_as_it_is_told() {
             () = strings.waiting.notified() => {}
         }
     }
-    let queued = run("last", "enqueue");
-    tokio::pin!(queued);
-    tokio::select! {
-        biased;
-        reply = &mut queued => panic!("it did not wait: {reply:?}"),
-        () = tokio::task::yield_now() => strings.gate.add_permits(1),
-    }
-    assert_eq!(queued.await.body["data"]["response"], "last");
+    // One in line is accepted at once and answered with its own result, though another follows it.
+    let queued = json!({"message": "ask two", "session_id": "s", "on_busy": "enqueue"});
+    let queued = here.post("/run-async", queued).await;
+    assert_eq!((&queued.body["status"], &queued.body["message"]), (&json!("started"), &json!("the run waits for its turn")));
+    strings.gate.add_permits(1);
+    here.reaches("s", "paused").await;
+    let (next, last) = (run("next", "enqueue"), run("last", "enqueue"));
+    let (next, last) = tokio::join!(next, async {
+        assert_eq!(here.post("/stop/s", json!({})).await.status, 200);
+        last.await
+    });
+    assert_eq!(next.body["data"]["response"], "next", "{next:?}");
+    assert_eq!(last.body["data"]["response"], "last", "{last:?}");
 }
 
 #[tokio::test]
