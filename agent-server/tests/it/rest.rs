@@ -162,7 +162,10 @@ async fn a_busy_session_refuses_queues_or_makes_way_as_it_is_told() {
     // One in line is accepted at once and answered with its own result, though another follows it.
     let queued = json!({"message": "ask two", "session_id": "s", "on_busy": "enqueue"});
     let queued = here.post("/run-async", queued).await;
-    assert_eq!((&queued.body["status"], &queued.body["message"]), (&json!("started"), &json!("the run waits for its turn")));
+    assert_eq!(
+        (&queued.body["status"], &queued.body["message"]),
+        (&json!("started"), &json!("the run waits for its turn"))
+    );
     strings.gate.add_permits(1);
     here.reaches("s", "paused").await;
     let (next, last) = (run("next", "enqueue"), run("last", "enqueue"));
