@@ -54,7 +54,23 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Reads the environment. Call `dotenvy::dotenv` before it for `.env`.
+    /// Reads the environment and `.env`, which fills in what the environment leaves out. Call it before threads that
+    /// read the environment begin.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env), and a `.env` that cannot be read.
+    pub fn load() -> Result<Self, ConfigError> {
+        match dotenvy::dotenv() {
+            Err(error) if !error.not_found() => {
+                // The error repeats the line, which may hold a secret.
+                Err(ConfigError { faults: vec!["`.env` cannot be read: a line is not `NAME=value`".into()] })
+            }
+            _ => Self::from_env(),
+        }
+    }
+
+    /// Reads the environment.
     ///
     /// # Errors
     ///

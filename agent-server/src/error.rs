@@ -90,8 +90,8 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     pub(crate) session: Option<SessionId>,
     /// The node at fault.
-    pub(crate) node: Option<String>,
-    pub(crate) data: Option<Value>,
+    pub(crate) node: Option<Box<str>>,
+    pub(crate) data: Option<Box<Value>>,
     /// Methods that the path has.
     pub(crate) allow: Option<&'static str>,
     /// Whether a run failed rather than a request.
@@ -115,7 +115,7 @@ impl ApiError {
     pub(crate) fn of(contract: Contract, error: &SessionError) -> Self {
         let code = error.code();
         let (message, node, run_failed) = match error {
-            SessionError::Run(run) => (run.report(), run.node().map(str::to_owned), true),
+            SessionError::Run(run) => (run.report(), run.node().map(Box::from), true),
             SessionError::Store(store) => {
                 // What a store says is for the operator.
                 tracing::error!(error = %store, "the store failed");
@@ -141,7 +141,7 @@ impl ApiError {
     }
 
     pub(crate) fn with(mut self, data: Value) -> Self {
-        self.data = Some(data);
+        self.data = Some(Box::new(data));
         self
     }
 
@@ -158,7 +158,7 @@ impl ApiError {
             body["where"] = json!({"node": node});
         }
         if let Some(data) = &self.data {
-            body["data"] = data.clone();
+            body["data"] = (**data).clone();
         }
         body
     }

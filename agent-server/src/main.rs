@@ -19,8 +19,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // A missing `.env` is the usual case.
-    let _: Result<_, _> = dotenvy::dotenv();
     match serve().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let config = Config::from_env();
+    let config = Config::load();
     let debug = config.as_ref().is_ok_and(|config| config.debug);
     let level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr).init();
@@ -49,20 +47,13 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     if config.model {
         runtime = runtime.model(Model::new(OpenAi::from_env()?));
     }
-    let runtime = runtime.build();
-
-    let server = Server::builder(runtime.clone(), TrendAgent)
+    let server = Server::builder(runtime.build(), TrendAgent)
         .options(|options| {
             options.origins = config.origins.clone();
             options.connections = config.connections;
         })
         .bind(SocketAddr::new(config.host, config.port))
         .await?;
-    let recovered = runtime.recover().await?;
-    for (session, error) in &recovered.left {
-        tracing::error!(%session, %error, "a session could not be taken up");
-    }
-    tracing::info!(resumed = recovered.resumed.len(), waiting = recovered.waiting.len(), "sessions taken up");
     let analyst = if config.model { "a model" } else { "the built-in offline analyst" };
     tracing::info!("listening on http://{}, reports by {analyst}", server.address());
 

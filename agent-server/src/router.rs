@@ -36,15 +36,15 @@ pub(crate) enum Route {
 pub(crate) fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
     let local = path.strip_prefix("/api/agent").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let segments: Vec<&str> = local.split('/').skip(1).collect();
-    let (methods, found): (&'static str, fn(&str) -> Result<Route, ApiError>) = match segments.as_slice() {
-        [""] => ("GET", |_| Ok(Route::Dashboard)),
-        ["run"] => ("POST", |_| Ok(Route::Run)),
-        ["run-async"] => ("POST", |_| Ok(Route::RunAsync)),
-        ["health"] => ("GET", |_| Ok(Route::Health)),
-        ["status", _] => ("GET", |id| session(id).map(Route::Status)),
-        ["stop", _] => ("POST", |id| session(id).map(Route::Stop)),
-        ["resume", _] => ("POST", |id| session(id).map(Route::Resume)),
-        ["ws", _] => ("GET", |id| session(id).map(Route::Socket)),
+    let (methods, endpoint) = match segments.as_slice() {
+        [""] => ("GET", Endpoint::Fixed(Route::Dashboard)),
+        ["run"] => ("POST", Endpoint::Fixed(Route::Run)),
+        ["run-async"] => ("POST", Endpoint::Fixed(Route::RunAsync)),
+        ["health"] => ("GET", Endpoint::Fixed(Route::Health)),
+        ["status", id] => ("GET", Endpoint::Session(Route::Status, id)),
+        ["stop", id] => ("POST", Endpoint::Session(Route::Stop, id)),
+        ["resume", id] => ("POST", Endpoint::Session(Route::Resume, id)),
+        ["ws", id] => ("GET", Endpoint::Session(Route::Socket, id)),
         _ => return Err(ApiError::new(Refusal::NotFound, "there is nothing at this path")),
     };
     if *method == Method::OPTIONS {
@@ -55,11 +55,16 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
         error.allow = Some(methods);
         return Err(error);
     }
-    found(segments.last().copied().unwrap_or_default())
+    match endpoint {
+        Endpoint::Fixed(route) => Ok(route),
+        Endpoint::Session(route, id) => parse_session(&decode(id)).map(route),
+    }
 }
 
-fn session(segment: &str) -> Result<SessionId, ApiError> {
-    parse_session(&decode(segment))
+/// A path that is known, its session id not read yet.
+enum Endpoint<'a> {
+    Fixed(Route),
+    Session(fn(SessionId) -> Route, &'a str),
 }
 
 /// A session id from outside.

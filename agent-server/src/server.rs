@@ -28,6 +28,8 @@ pub struct ServerOptions {
     pub ping: Duration,
     /// How long a write to a slow subscriber may take before it is closed. Default: 30 s.
     pub write_time: Duration,
+    /// How often sessions are looked for whose process has died, after the first time at the start. Default: 15 s.
+    pub sweep: Duration,
     /// How long runs may take to reach their next superstep when the server ends, and responses to leave. Default: 5 s.
     pub grace: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for ServerOptions {
             frame_bytes: 64 * 1024,
             ping: Duration::from_secs(20),
             write_time: Duration::from_secs(30),
+            sweep: Duration::from_secs(15),
             grace: Duration::from_secs(5),
         }
     }
@@ -118,7 +121,7 @@ impl Server {
         self.address
     }
 
-    /// Serves until `end` is ready; then takes no more connections, lets runs reach their next superstep (they go on
+    /// Takes up what a process that ended left behind, now and then again, and serves until `end` is ready; then takes no more connections, lets runs reach their next superstep (they go on
     /// at the next start), lets responses leave, and says goodbye to sockets.
     ///
     /// # Cancel safety
@@ -130,6 +133,7 @@ impl Server {
         let accepting = accept::accept(listener, Arc::clone(&inner), &connections, &closing);
         tokio::select! {
             () = accepting => {}
+            () = sweep(&inner.runtime, inner.options.sweep) => {}
             () = end => {}
         }
         closing.cancel();
@@ -145,6 +149,31 @@ impl Server {
         if tokio::time::timeout(grace, gone).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+    }
+}
+
+/// Takes up sessions whose process has died: at once, and again for those whose lease had not expired yet.
+async fn sweep(runtime: &Runtime, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    let mut first = true;
+    loop {
+        ticks.tick().await;
+        match runtime.recover().await {
+            Ok(found) => {
+                if first || !found.resumed.is_empty() {
+                    tracing::info!(
+                        resumed = found.resumed.len(),
+                        waiting = found.waiting.len(),
+                        "sessions taken up"
+                    );
+                }
+                for (session, error) in found.left.iter().filter(|_| first) {
+                    tracing::warn!(%session, %error, "a session was left as it is");
+                }
+            }
+            Err(error) => tracing::error!(%error, "sessions could not be taken up"),
+        }
+        first = false;
     }
 }
 

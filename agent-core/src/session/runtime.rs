@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskGroup,
     pub(crate) graphs: RwLock<HashMap<String, Arc<dyn DynGraph>>>,
     pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
+    /// So many slots are a reason to look for those that can leave.
+    crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
     /// Runs that wait for a person in memory.
@@ -151,6 +153,7 @@ impl RuntimeBuilder {
     /// The runtime. It does nothing by itself; call [`Runtime::recover`] at the start of a process.
     #[must_use]
     pub fn build(self) -> Runtime {
+        let crowded = self.options.resting * 2;
         Runtime(Arc::new(Shared {
             store: self.store,
             owner: OwnerId::random(),
@@ -161,6 +164,7 @@ impl RuntimeBuilder {
             runs: TaskGroup::default(),
             graphs: RwLock::new(self.graphs),
             slots: Mutex::default(),
+            crowded: AtomicUsize::new(crowded),
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
@@ -214,17 +218,22 @@ impl Runtime {
     /// A session by its parsed id.
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
-        let slot = {
+        let (slot, crowded) = {
             let mut slots = self.0.slots.lock();
             match slots.get(&id) {
-                Some(slot) => Arc::clone(slot),
+                Some(slot) => (Arc::clone(slot), false),
                 None => {
                     let slot = Arc::new(Slot::new(id.clone()));
                     slots.insert(id, Arc::clone(&slot));
-                    slot
+                    (slot, slots.len() > self.0.crowded.load(Ordering::Relaxed))
                 }
             }
         };
+        // Ids that somebody only asked about must not fill the memory.
+        // Leases are given back by a task, which needs an executor.
+        if crowded && tokio::runtime::Handle::try_current().is_ok() {
+            self.0.tidy();
+        }
         Session { shared: Arc::clone(&self.0), slot }
     }
 
@@ -387,6 +396,11 @@ impl Shared {
             self.runs.spawn_to_its_end(async move { session.begin_next().await });
             return;
         }
+        self.tidy();
+    }
+
+    /// Sessions at rest beyond the bound leave memory.
+    fn tidy(self: &Arc<Self>) {
         let mut slots = self.slots.lock();
         if slots.len() <= self.options.resting {
             return;
@@ -406,6 +420,8 @@ impl Shared {
                 leases.push((id, lease));
             }
         }
+        // Looked at again when there are twice as many, so that the search costs little a session.
+        self.crowded.store(slots.len().max(self.options.resting) * 2, Ordering::Relaxed);
         drop(slots);
         if !leases.is_empty() {
             let shared = Arc::clone(self);
@@ -420,5 +436,21 @@ impl Shared {
                 tracing::debug!(session = %id, %error, "a lease was not given back");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ids_that_are_only_asked_about_do_not_fill_the_memory() {
+        let runtime = Runtime::builder().options(|options| options.resting = 10).build();
+        let kept = runtime.session("kept").unwrap();
+        for number in 0..1_000 {
+            drop(runtime.session(&format!("s{number}")).unwrap());
+        }
+        assert!(runtime.0.slots.lock().len() <= 21);
+        assert!(Arc::ptr_eq(&kept.slot, &runtime.session("kept").unwrap().slot), "one that is held stays the same");
     }
 }

@@ -6,7 +6,11 @@ pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod stop;
 
-use agent_core::{RunStatus, Session, SessionError, ids::SessionId, session::SessionStatus};
+use agent_core::{
+    RunStatus, Session, SessionError,
+    ids::{Seq, SessionId},
+    session::SessionStatus,
+};
 use serde_json::Value;
 
 use crate::{
@@ -26,6 +30,15 @@ pub(crate) fn refused(session: &SessionId) -> impl Fn(SessionError) -> ApiError 
 async fn told(inner: &Inner, session: &Session) -> Answer {
     let status = session.status().await.map_err(refused(session.id()))?;
     let data = standing_data(inner, session, &status).await?;
+    Ok(response(session.id(), status.status.as_str(), &words(&status), Some(data)))
+}
+
+/// The same as of a place in the journal.
+async fn told_at(inner: &Inner, session: &Session, seq: Seq) -> Answer {
+    let status = session.status_at(seq).await.map_err(refused(session.id()))?;
+    let state = session.state_json_at(seq).await.map_err(refused(session.id()))?;
+    let answer = (status.status == RunStatus::Completed).then(|| inner.agent.response(&state));
+    let data = standing(&status, answer.as_deref());
     Ok(response(session.id(), status.status.as_str(), &words(&status), Some(data)))
 }
 

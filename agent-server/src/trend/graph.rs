@@ -108,7 +108,6 @@ pub fn trend_graph() -> std::result::Result<Graph<Trend>, BuildError> {
 
 impl Trend {
     /// The update that begins a run: nothing of an earlier run on the session is left.
-    #[must_use]
     pub fn begin(message: String, context: Map<String, Value>) -> TrendUpdate {
         Self::update()
             .message(message)

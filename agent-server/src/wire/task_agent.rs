@@ -259,6 +259,10 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
             let details = json!({"code": failed.code, "node": failed.node});
             send("error", &json!({"error": failed.message, "details": details}))
         }
+        EventBody::RunDequeued(refused) => {
+            send("error", &json!({"error": refused.message, "details": {"code": refused.code}}))
+        }
+        EventBody::RunQueued(_) => status("queued"),
         EventBody::RunStarted(_) => status("started"),
         EventBody::RunResumed(_) => status("running"),
         EventBody::RunPaused(_) => status("paused"),
