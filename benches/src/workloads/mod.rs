@@ -3,14 +3,14 @@
 mod case;
 mod cold;
 mod compile;
-mod conversation;
-mod fanout;
-mod growth;
-mod interrupt;
+pub(crate) mod conversation;
+pub(crate) mod fanout;
+pub(crate) mod growth;
+pub(crate) mod interrupt;
 mod measure;
 mod react;
-mod sequential;
-mod setting;
+pub(crate) mod sequential;
+pub(crate) mod setting;
 mod stream;
 mod wide;
 
