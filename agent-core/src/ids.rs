@@ -13,7 +13,9 @@ pub struct SessionId(Arc<str>);
 
 /// A session id that is empty, too long or holds an illegal character. The hostile text is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a session id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'; this one has {len} bytes")]
+#[error(
+    "a session id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'; this one has {len} bytes"
+)]
 pub struct InvalidSessionId {
     /// Length of the refused text in bytes.
     pub len: usize,
@@ -77,7 +79,18 @@ impl<'de> Deserialize<'de> for SessionId {
 
 /// Place of an entry in its session's journal. The first entry is 1; 0 means "before everything".
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Seq(pub u64);
@@ -101,7 +114,18 @@ impl fmt::Display for Seq {
 
 /// One execution on a session, counted from 1 within the session.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(transparent)]
 pub struct RunId(pub u64);
@@ -208,7 +232,9 @@ impl FromStr for TaskId {
 }
 
 /// Names one question to a person for ever: the task and the key, `ask#4:tone`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct QuestionId(pub Arc<str>);
 

@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
 //! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`todo`] the visible
-//! plan, [`event`] what others see, [`run`] how it ends; then [`model`] and [`memory`].
+//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`tool`] and [`memory`].
 
 // So that the paths which the derive writes work inside this crate too.
 extern crate self as agent_core;
@@ -24,10 +24,10 @@ pub mod interrupt;
 pub mod todo;
 pub mod event;
 pub mod model;
+pub mod tool;
 pub mod memory;
 mod text;
 
-pub use agent_core_macros::State;
 #[doc(inline)]
 pub use self::{
     engine::{Context, Durability, RunError},
@@ -40,3 +40,4 @@ pub use self::{
     session::{BusyPolicy, Run, RunOptions, Runtime, Session, SessionError},
     state::{Input, State},
 };
+pub use agent_core_macros::{State, tool};

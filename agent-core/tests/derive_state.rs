@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use agent_core::{
     State,
     graph::IntoOutcome,
-    state::{ApplyError, Input, Keyed, State as _, Write},
+    state::{ApplyError, Input, Keyed, Write},
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -1,1 +1,36 @@
-//! Built-in tools.
+//! Built-in tools for agents, each bounded and safe by default.
+//!
+//! | tool | what it does | by default |
+//! |---|---|---|
+//! | [`Calculator`] | arithmetic with exact decimals and units | one second |
+//! | [`DateTime`] | now, time zones, adding, differences | |
+//! | [`http::Fetch`] | a web page as Markdown | public addresses only, 2 MiB, 20 s |
+//! | [`files::Files`] | list, read, write, search files under a root | nothing outside of the root, writing off |
+//! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows, 10 s |
+//! | [`Shell`] | a command | off unless added, asks a person each time |
+//!
+//! A tool is in a registry only if you add it: there is no "all of them".
+
+#[cfg(any(feature = "calculator", feature = "files", feature = "sql"))]
+mod blocking;
+#[cfg(feature = "calculator")]
+mod calculator;
+#[cfg(feature = "files")]
+pub mod files;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "shell")]
+mod shell;
+#[cfg(feature = "sql")]
+mod sql;
+#[cfg(feature = "time")]
+mod time;
+
+#[cfg(feature = "calculator")]
+pub use calculator::Calculator;
+#[cfg(feature = "shell")]
+pub use shell::Shell;
+#[cfg(feature = "sql")]
+pub use sql::SqlQuery;
+#[cfg(feature = "time")]
+pub use time::DateTime;

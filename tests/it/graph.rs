@@ -33,7 +33,11 @@ fn diamond() -> Graph<Trail> {
         .node("far", step)
         .node("merge", step)
         .edge(START, "sort")
-        .branch("sort", |s: &Trail| if s.left { vec!["left"] } else { vec!["left", "right"] }, ["left", "right"])
+        .branch(
+            "sort",
+            |s: &Trail| if s.left { vec!["left"] } else { vec!["left", "right"] },
+            ["left", "right"],
+        )
         .edge("right", "far")
         .join(["left", "far"], "merge")
         .edge("merge", END)

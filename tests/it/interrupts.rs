@@ -6,10 +6,8 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, Question, Result, Runtime, START, State,
-    interrupt::AnswerError,
-    journal::InMemory,
-    SessionError,
+    Answers, Context, END, Graph, Question, Result, Runtime, START, SessionError, State,
+    interrupt::AnswerError, journal::InMemory,
 };
 use serde::{Deserialize, Serialize};
 

@@ -2,4 +2,6 @@
 
 mod graph;
 mod interrupts;
+mod queue;
+mod random;
 mod resume;

@@ -1,6 +1,7 @@
 //! The two macros of `agent-core`: sugar for its public traits, nothing that cannot be written by hand.
 
 mod state;
+mod tool;
 
 use proc_macro::TokenStream;
 
@@ -73,4 +74,54 @@ use proc_macro::TokenStream;
 pub fn derive_state(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     state::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a tool of an async function: its doc comment tells the model when and why to use it, each argument is a
+/// parameter, and the doc comment of an argument describes that one.
+///
+/// ```ignore
+/// /// The weather of a city on one of the next days.
+/// #[tool]
+/// async fn weather(
+///     /// Name of the city, in any language.
+///     city: String,
+///     /// Days from today; today when left out.
+///     days: Option<u8>,
+///     cx: &ToolContext,
+/// ) -> Result<Forecast, ToolError> { .. }
+///
+/// let tools = ToolRegistry::builder().tool(weather).build()?;
+/// ```
+///
+/// The return type is a `Result` of anything that is `Serialize`; its error is a `ToolError` or turns into one. An
+/// argument `&ToolContext`, anywhere in the list, is the context of the call. Arguments take `#[serde(..)]` and
+/// `#[schemars(..)]` (`#[serde(default)]`, `#[schemars(range(max = 16))]`). One argument under `#[args]` is a struct
+/// that holds all arguments.
+///
+/// Options: `#[tool(name = "..")]`, default the function's name; `#[tool(policy = ToolPolicy::read_only())]`, any
+/// expression, default `ToolPolicy::default()`.
+///
+/// # Expansion
+///
+/// ```ignore
+/// struct weather;                                   // a value too: `.tool(weather)`
+/// impl weather { async fn run(city: String, days: Option<u8>, cx: &ToolContext) -> .. { .. } }   // the function
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Args { /** Name of the city, in any language. */ city: String, /** .. */ days: Option<u8> }
+///
+/// impl Tool for weather {
+///     type Args = Args;
+///     type Output = Forecast;
+///     fn name(&self) -> &str { "weather" }
+///     fn description(&self) -> &str { "The weather of a city on one of the next days." }
+///     async fn call(&self, args: Args, cx: &ToolContext) -> Result<Forecast, ToolError> {
+///         Self::run(args.city, args.days, cx).await.map_err(Into::into)
+///     }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn tool(options: TokenStream, item: TokenStream) -> TokenStream {
+    let function = syn::parse_macro_input!(item as syn::ItemFn);
+    tool::expand(options.into(), function).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -57,12 +57,8 @@ impl<T: DeserializeOwned> Ask<T> {
         crate::interrupt::check_question(&question)
             .map_err(|reason| AskError::Illegal { key: self.id.to_string(), reason })?;
         let now = env.clock.now_ms();
-        let open = OpenQuestion {
-            id: self.id.clone(),
-            task: Arc::clone(&self.cell.task),
-            question,
-            asked_at: now,
-        };
+        let open =
+            OpenQuestion { id: self.id.clone(), task: Arc::clone(&self.cell.task), question, asked_at: now };
         let mut asked_at = now;
         let deadline = open.question.deadline;
         if env.board.ask(open.clone()) {
@@ -87,7 +83,6 @@ impl<T: DeserializeOwned> Ask<T> {
             AskError::WrongType { question: self.id.clone(), reason: error.to_string() }.into()
         })
     }
-
 }
 
 impl<T> Ask<T> {
@@ -97,7 +92,8 @@ impl<T> Ask<T> {
         if !env.board.withdraw(&self.id) {
             return false;
         }
-        let fact = Fact::QuestionWithdrawn(Withdrawn { id: self.id.clone(), task: Arc::clone(&self.cell.task) });
+        let fact =
+            Fact::QuestionWithdrawn(Withdrawn { id: self.id.clone(), task: Arc::clone(&self.cell.task) });
         if let Err(error) = env.note([fact]) {
             tracing::debug!(question = %self.id, %error, "a withdrawn question could not be noted");
         }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{RunEnv, RunError, superstep::Slot};
+use super::{RunEnv, superstep::Slot};
 use crate::{
     ids::{QuestionId, TaskId},
     interrupt::Waiting,
@@ -45,10 +45,20 @@ struct Inner {
     /// Steps on their way that do not wait for a person.
     working: u32,
     blocked: bool,
-    abort: Option<RunError>,
     sign: Option<Instant>,
     listens: bool,
     failed: u32,
+    /// Tries that failed before the run was given up and resumed: they do not count against the policy.
+    forgiven: u32,
+}
+
+impl Inner {
+    fn leftovers(&self) -> Vec<String> {
+        let mut left: Vec<String> = self.leftover_steps.iter().cloned().collect();
+        left.extend(self.leftover_questions.iter().map(ToString::to_string));
+        left.sort();
+        left
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -79,8 +89,7 @@ impl TaskCell {
         let record = record.unwrap_or_default();
         // After a failed try the node may go another way; within one try it may not.
         let same_try = record.failed == 0;
-        let leftover_steps =
-            if same_try { record.steps.keys().cloned().collect() } else { HashSet::new() };
+        let leftover_steps = if same_try { record.steps.keys().cloned().collect() } else { HashSet::new() };
         let leftover_questions =
             if same_try { record.asked.keys().cloned().collect() } else { HashSet::new() };
         let inner = Inner {
@@ -99,10 +108,10 @@ impl TaskCell {
             waiting: 0,
             working: 0,
             blocked: false,
-            abort: None,
             sign: None,
             listens: false,
             failed: record.failed,
+            forgiven: record.forgiven,
         };
         Self { env, task, slot, inner: Mutex::new(inner) }
     }
@@ -130,8 +139,17 @@ impl TaskCell {
         self.inner.lock().failed
     }
 
+    pub(crate) fn forgiven(&self) -> u32 {
+        self.inner.lock().forgiven
+    }
+
     pub(crate) fn take_frame(&self) -> Option<Box<FrameImage>> {
         self.inner.lock().frame.take()
+    }
+
+    /// A subgraph's frame as the journal has it, for its next try.
+    pub(crate) fn give_frame(&self, frame: Box<FrameImage>) {
+        self.inner.lock().frame = Some(frame);
     }
 
     // --- steps ------------------------------------------------------------------------------------------------
@@ -146,7 +164,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
-        if !inner.leftover_steps.is_empty() {
+        if !inner.leftover_steps.is_empty() || !inner.leftover_questions.is_empty() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
             return Begun::Hold;
@@ -184,7 +202,7 @@ impl TaskCell {
     }
 
     fn let_go(inner: &mut Inner) {
-        if inner.leftover_steps.is_empty() {
+        if inner.leftover_steps.is_empty() && inner.leftover_questions.is_empty() {
             for (_, waker) in inner.held.drain(..) {
                 waker.wake();
             }
@@ -197,18 +215,12 @@ impl TaskCell {
         if inner.held.is_empty() {
             return None;
         }
-        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
-        left.sort();
-        Some((left, inner.held.iter().map(|(key, _)| key.clone()).collect()))
+        Some((inner.leftovers(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
     }
 
     /// What was recorded and never asked for, when the node is done.
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let inner = self.inner.lock();
-        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
-        left.extend(inner.leftover_questions.iter().map(ToString::to_string));
-        left.sort();
-        left
+        self.inner.lock().leftovers()
     }
 
     pub(crate) fn next_model_key(&self) -> String {
@@ -287,7 +299,7 @@ impl TaskCell {
         self.inner.lock().blocked
     }
 
-    // --- signs of life, listening, giving up ------------------------------------------------------------------
+    // --- signs of life, listening, what was shown -------------------------------------------------------------
 
     pub(crate) fn sign_of_life(&self) {
         self.inner.lock().sign = Some(Instant::now());
@@ -300,19 +312,6 @@ impl TaskCell {
     /// Notes that the task wants to be told of a stop; `true` the first time.
     pub(crate) fn listen(&self) -> bool {
         !std::mem::replace(&mut self.inner.lock().listens, true)
-    }
-
-    pub(crate) fn listens(&self) -> bool {
-        self.inner.lock().listens
-    }
-
-    /// Ends the task with an error that its code cannot catch.
-    pub(crate) fn abort(&self, error: RunError) {
-        self.inner.lock().abort.get_or_insert(error);
-    }
-
-    pub(crate) fn aborted(&self) -> Option<RunError> {
-        self.inner.lock().abort.take()
     }
 
     /// Whether something with this fingerprint was shown before a restart; counts it off.

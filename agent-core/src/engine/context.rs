@@ -13,7 +13,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use super::{RunEnv, ask::Ask, cell::{Begun, TaskCell}, superstep::Slot, todos::Todos};
+use super::{
+    RunEnv,
+    ask::Ask,
+    cell::{Begun, TaskCell},
+    superstep::Slot,
+    todos::Todos,
+};
 use crate::{
     engine::Used,
     event::{EventBody, payload},
@@ -58,9 +64,11 @@ impl Context {
     }
 
     pub(super) fn restore(&self, record: TaskRecord) {
-        let cell = TaskCell::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
-        // A fresh context has no cell yet.
-        let _: std::result::Result<(), _> = self.cell.set(Arc::new(cell));
+        let cell =
+            TaskCell::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
+        if self.cell.set(Arc::new(cell)).is_err() {
+            unreachable!("a fresh context has no cell yet");
+        }
     }
 
     pub(super) fn cell(&self) -> &Arc<TaskCell> {
@@ -376,9 +384,10 @@ impl Context {
     ///
     /// A permanent error when the runtime has none.
     pub fn model(&self) -> Result<super::model::RecordedModel> {
-        let model = self.env.deps.model.clone().ok_or_else(|| {
-            NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
-        })?;
+        let model =
+            self.env.deps.model.clone().ok_or_else(|| {
+                NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
+            })?;
         Ok(super::model::RecordedModel::new(self.clone(), model))
     }
 
@@ -412,9 +421,8 @@ impl Context {
 
 impl Clone for Context {
     fn clone(&self) -> Self {
-        let cell = OnceLock::new();
         // The clone shares the activation's memory, so it must exist.
-        let _: std::result::Result<(), _> = cell.set(Arc::clone(self.cell()));
+        let cell = OnceLock::from(Arc::clone(self.cell()));
         Self {
             env: Arc::clone(&self.env),
             parent: self.parent.clone(),

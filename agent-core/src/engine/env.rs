@@ -192,7 +192,7 @@ impl Control {
 
 impl RunEnv {
     /// Notes facts whose loss a crash may cause, as the durability says.
-    pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+    pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
         let seq = self.writer.push(self.run, facts)?;
         match self.durability {
             Durability::Sync => self.writer.stored(seq).await?,
@@ -206,7 +206,7 @@ impl RunEnv {
             Durability::Exit if self.writer.waiting() > QUEUE / 2 => self.writer.stored(seq).await?,
             Durability::Exit => {}
         }
-        Ok(())
+        Ok(seq)
     }
 
     /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.

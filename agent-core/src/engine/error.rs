@@ -229,7 +229,9 @@ impl From<StoreError> for RunError {
 impl From<WayFault> for RunError {
     fn from(fault: WayFault) -> Self {
         match fault {
-            WayFault::Undeclared { from, target, declared } => Self::UndeclaredTarget { from, target, declared },
+            WayFault::Undeclared { from, target, declared } => {
+                Self::UndeclaredTarget { from, target, declared }
+            }
             WayFault::NoWayTaken { from, declared } => Self::NoWayTaken { from, declared },
             WayFault::BadInput { from, target, reason } => Self::Send { from, target, reason },
             WayFault::Panicked { from, message } => Self::Panicked { node: from, message },

@@ -39,7 +39,7 @@ use serde_json::value::to_raw_value;
 
 use crate::{
     graph::{Chosen, Graph, Target, WayFault, topology::NodeIx},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
         image::{FrameImage, TaskRecord},
@@ -47,7 +47,7 @@ use crate::{
     state::State,
 };
 use plan::{Activation, Plan, Step};
-use task::{NodeFailure as Failure, TaskEnd, finished_fact, run_task};
+use task::{NodeFailure as Failure, Place, TaskEnd, finished_fact, run_task};
 
 /// A chain of ready nodes gives way to others after so many supersteps.
 const YIELD_EVERY: u64 = 64;
@@ -66,8 +66,8 @@ pub(crate) struct Frame<S: State> {
     on_commit: Option<OnCommit<S>>,
 }
 
-/// Called with the state and plan as of a commit (to keep a snapshot).
-pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan) + Send + Sync>;
+/// Called with the state and plan as of a commit, and its number (to keep a snapshot).
+pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan, Seq) + Send + Sync>;
 
 /// How a frame's loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,8 @@ pub(crate) fn read_state<S: State>(image: &FrameImage) -> Result<S, RunError> {
             newer::<S>(*version)?;
             let value = serde_json::from_str(raw.get()).map_err(|error| unreadable(error.to_string()))?;
             let value = S::migrate(*version, value).map_err(|error| unreadable(error.to_string()))?;
-            serde_json::from_value(value).map_err(|error| unreadable(format!("the migrated state: {error}")))?
+            serde_json::from_value(value)
+                .map_err(|error| unreadable(format!("the migrated state: {error}")))?
         }
     };
     for (version, raw) in &image.updates {
@@ -125,7 +126,8 @@ pub(crate) fn read_state<S: State>(image: &FrameImage) -> Result<S, RunError> {
 }
 
 pub(crate) fn read_update<S: State>(version: u32, raw: &Raw) -> Result<S::Update, RunError> {
-    let unreadable = |error: &dyn std::fmt::Display| RunError::StoredState { reason: format!("an update: {error}") };
+    let unreadable =
+        |error: &dyn std::fmt::Display| RunError::StoredState { reason: format!("an update: {error}") };
     if version == S::VERSION {
         return serde_json::from_str(raw.get()).map_err(|error| unreadable(&error));
     }
@@ -137,7 +139,8 @@ pub(crate) fn read_update<S: State>(version: u32, raw: &Raw) -> Result<S::Update
 
 fn newer<S: State>(version: u32) -> Result<(), RunError> {
     if version > S::VERSION {
-        let reason = format!("it has version {version}, this program knows up to {}; use a newer program", S::VERSION);
+        let reason =
+            format!("it has version {version}, this program knows up to {}; use a newer program", S::VERSION);
         return Err(RunError::StoredState { reason });
     }
     Ok(())
@@ -189,7 +192,7 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         if let Step::Stuck { joins } = step {
             return Err(RunError::JoinNeverFilled { joins });
         }
-        if frame.plan.superstep % YIELD_EVERY == 0 {
+        if frame.plan.superstep.is_multiple_of(YIELD_EVERY) {
             tokio::task::yield_now().await;
         }
     }
@@ -217,9 +220,8 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Ve
     let superstep = frame.plan.superstep;
     let ends = if let [only] = frame.plan.due.as_slice() {
         let record = frame.records.remove(&only.number);
-        let parent = frame.parent.as_ref();
-        let end = run_task(&frame.graph, &*frame.state, env, parent, only, superstep, None, record).await;
-        vec![end]
+        let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
+        vec![run_task(place, &*frame.state, only, None, record).await]
     } else {
         let records = &mut frame.records;
         let tasks: Vec<(Activation, Option<TaskRecord>)> =
@@ -257,7 +259,8 @@ async fn apply<S: State>(
     let due = std::mem::take(&mut frame.plan.due);
     let mut chosen: Vec<(NodeIx, Vec<Chosen>)> = Vec::with_capacity(ends.len());
     {
-        let state = Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
+        let state =
+            Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
         let graph = &frame.graph;
         for (task, end) in due.iter().zip(ends) {
             let mut ways = Vec::new();
@@ -296,10 +299,10 @@ async fn apply<S: State>(
             of: frame.parent.clone(),
             plan: raw_plan(&frame.plan),
         }));
-        env.commit(facts).await?;
-    }
-    if let Some(call) = &frame.on_commit {
-        call(&frame.state, &frame.plan);
+        let seq = env.commit(facts).await?;
+        if let Some(call) = &frame.on_commit {
+            call(&frame.state, &frame.plan, seq);
+        }
     }
     Ok(step)
 }

@@ -42,7 +42,11 @@ impl RecordedModel {
     /// # Errors
     ///
     /// See [`complete`](Self::complete).
-    pub async fn complete_as(&self, key: impl Into<String>, request: impl Into<ModelRequest>) -> Result<ModelReply> {
+    pub async fn complete_as(
+        &self,
+        key: impl Into<String>,
+        request: impl Into<ModelRequest>,
+    ) -> Result<ModelReply> {
         let (key, request) = (key.into(), request.into());
         let call = Used { model_calls: 1, ..Used::default() };
         let message = key.clone();

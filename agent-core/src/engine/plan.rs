@@ -63,10 +63,6 @@ impl Plan {
         }
     }
 
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next_number
-    }
-
     /// Takes every fixed way out of `node`, which has just finished.
     pub(crate) fn fire(&mut self, node: NodeIx) {
         let topology = Arc::clone(&self.topology);
@@ -102,7 +98,11 @@ impl Plan {
     /// Activates a node with an input of its own; each send is an activation.
     pub(crate) fn send(&mut self, node: NodeIx, input: Arc<RawValue>) {
         let activation = self.number(node, Some(input));
-        if self.topology.deferred[node as usize] { self.held.push(activation) } else { self.next.push(activation) }
+        if self.topology.deferred[node as usize] {
+            self.held.push(activation)
+        } else {
+            self.next.push(activation)
+        }
     }
 
     fn number(&mut self, node: NodeIx, input: Option<Arc<RawValue>>) -> Activation {
@@ -158,10 +158,9 @@ impl Plan {
                             others.insert(target);
                         }
                     }
-                    def.upstream
-                        .iter()
-                        .enumerate()
-                        .any(|(place, upstream)| !arrived.contains(place as u32) && upstream.intersects(&others))
+                    def.upstream.iter().enumerate().any(|(place, upstream)| {
+                        !arrived.contains(place as u32) && upstream.intersects(&others)
+                    })
                 };
                 self.waiting
                     .iter()
@@ -214,14 +213,17 @@ impl Plan {
         let mut missing = Vec::new();
         let mut plan = Self::new(Arc::clone(&topology), image.next);
         plan.superstep = image.superstep;
-        let find = |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
+        let find =
+            |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
         for (stored, list) in [(&image.due, &mut plan.due), (&image.held, &mut plan.held)] {
             for task in stored {
                 match find(&task.1) {
                     Some(node) => {
                         list.push(Activation { number: task.0, node, input: task.2.clone().map(Arc::from) });
                     }
-                    None => missing.push(format!("node `{}` (task {}#{} is waiting)", task.1, task.1, task.0)),
+                    None => {
+                        missing.push(format!("node `{}` (task {}#{} is waiting)", task.1, task.1, task.0))
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunEnv, RunError,
     plan::Activation,
-    task::{TaskEnd, finished_fact, run_task},
+    task::{Place, TaskEnd, finished_fact, run_task},
 };
 use crate::{
     graph::{FailurePolicy, Graph, topology::NodeIx},
@@ -166,17 +166,9 @@ async fn see_through<S: State>(
 
 async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskEnd<S> {
     let slot: Option<Arc<dyn Slot>> = if crew.capped { Some(Arc::clone(&crew) as _) } else { None };
-    let end = run_task(
-        &crew.graph,
-        &*state,
-        &crew.env,
-        crew.parent.as_ref(),
-        &job.activation,
-        crew.superstep,
-        slot.as_ref(),
-        job.record,
-    )
-    .await;
+    let place =
+        Place { graph: &crew.graph, env: &crew.env, parent: crew.parent.as_ref(), superstep: crew.superstep };
+    let end = run_task(place, &*state, &job.activation, slot.as_ref(), job.record).await;
     // Journalled at once: a sibling's failure or a crash does not undo it.
     match end {
         TaskEnd::Finished { outcome, raw, cached, journalled: false } if crew.env.writer.matters() => {
@@ -188,7 +180,7 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
             };
             let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
             match crew.env.commit([fact]).await {
-                Ok(()) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
+                Ok(_) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
                 Err(error) => TaskEnd::Failed(error),
             }
         }

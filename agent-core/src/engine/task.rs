@@ -13,11 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::{Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation, superstep::Slot};
+use super::{
+    Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation,
+    superstep::Slot,
+};
 use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     interrupt::Waiting,
     journal::{
         entry::{Fact, Finished, Raw, TaskFailure},
@@ -58,17 +61,24 @@ pub(crate) enum TaskEnd<S: State> {
     Cancelled,
 }
 
+/// What all tasks of a superstep have in common.
+pub(crate) struct Place<'a, S: State> {
+    pub(crate) graph: &'a Graph<S>,
+    pub(crate) env: &'a Arc<RunEnv>,
+    /// The task whose subgraph this is.
+    pub(crate) parent: Option<&'a Arc<TaskId>>,
+    pub(crate) superstep: u64,
+}
+
 /// Runs one activation to its end.
 pub(crate) async fn run_task<S: State>(
-    graph: &Graph<S>,
+    place: Place<'_, S>,
     state: &S,
-    env: &Arc<RunEnv>,
-    parent: Option<&Arc<TaskId>>,
     activation: &Activation,
-    superstep: u64,
     slot: Option<&Arc<dyn Slot>>,
     record: Option<TaskRecord>,
 ) -> TaskEnd<S> {
+    let Place { graph, env, parent, superstep } = place;
     let node = graph.node(activation.node);
     let input = activation.input.as_deref();
     let cx = Context::new(
@@ -141,7 +151,7 @@ async fn tries<S: State>(
             }
             Err(error) => error,
         };
-        let failed = cx.attempt();
+        let failed = cx.attempt() - cx.cell().forgiven();
         let again = match (&node.policy.retry, &error) {
             (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
             (Some(policy), RunError::TimedOut { .. }) => {
@@ -155,6 +165,11 @@ async fn tries<S: State>(
             return TaskEnd::Failed(error);
         }
         cx.cell().new_try();
+        if node.run.drawing().is_some()
+            && let Err(error) = take_up_subgraph(cx).await
+        {
+            return TaskEnd::Failed(error);
+        }
         sleep(wait).await;
         if cx.env.writer.matters() {
             started(cx);
@@ -162,8 +177,20 @@ async fn tries<S: State>(
     }
 }
 
+/// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
+async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
+    let Some(store) = cx.env.writer.store() else { return Ok(()) };
+    cx.env.writer.all_stored().await?;
+    let image = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    if let Some(frame) = image.and_then(|image| image.root.into_frame(&cx.cell().task)) {
+        cx.cell().give_frame(frame);
+    }
+    Ok(())
+}
+
 fn started(cx: &Context) {
-    let body = EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
+    let body =
+        EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
     cx.env.show(Some(cx.task_for_show()), body);
 }
 
@@ -206,7 +233,12 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
 }
 
 /// The fact that a task is done.
-pub(crate) fn finished_fact<S: State>(task: Arc<TaskId>, outcome: &Outcome<S>, raw: Option<Raw>, cached: bool) -> Fact {
+pub(crate) fn finished_fact<S: State>(
+    task: Arc<TaskId>,
+    outcome: &Outcome<S>,
+    raw: Option<Raw>,
+    cached: bool,
+) -> Fact {
     Fact::TaskFinished(Finished {
         task,
         update: raw,
@@ -248,9 +280,7 @@ fn from_parts<S: State>(
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
     match from_parts(finished.update.as_ref(), &finished.goto, &finished.sends) {
-        Ok(outcome) => {
-            TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
-        }
+        Ok(outcome) => TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true },
         Err(error) => TaskEnd::Failed(RunError::StoredState {
             reason: format!("the update of task {} is no update any more: {error}", finished.task),
         }),
@@ -289,12 +319,7 @@ async fn note_failure(
 }
 
 /// A failure for good: handled by a node, or the end of the run.
-async fn fail<S: State>(
-    node: &NodeDef<S>,
-    graph: &Graph<S>,
-    cx: &Context,
-    error: RunError,
-) -> TaskEnd<S> {
+async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error: RunError) -> TaskEnd<S> {
     // What the engine itself finds wrong is not the node's to handle.
     let handler = match error {
         RunError::Node { .. } | RunError::Panicked { .. } | RunError::TimedOut { .. } => node.handler,
@@ -350,19 +375,13 @@ where
             }
             Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Ok(outcome)),
             Ok(Poll::Ready(Err(error))) => {
-                return Poll::Ready(Err(match this.cx.cell_if_made().and_then(|cell| cell.aborted()) {
-                    Some(abort) => abort,
-                    None => this.cx.failed(error),
-                }));
+                return Poll::Ready(Err(this.cx.failed(error)));
             }
             Ok(Poll::Pending) => {}
         }
         let Some(cell) = this.cx.cell_if_made() else {
             return this.late(cx, false);
         };
-        if let Some(abort) = cell.aborted() {
-            return Poll::Ready(Err(abort));
-        }
         if let Some((recorded, asked)) = cell.mismatch() {
             let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
             if patience.as_mut().poll(cx).is_ready() {

@@ -157,7 +157,9 @@ enum Mode {
     Behind,
     Reading(BoxFuture<'static, Result<Vec<Record>, StoreError>>),
     /// There is no journal to read what is missing from.
-    Lost { upto: Seq },
+    Lost {
+        upto: Seq,
+    },
 }
 
 /// The journal could not be read. The subscription tries again when it is polled again.
@@ -359,9 +361,12 @@ fn join(first: &Event, second: &Event) -> Option<Event> {
         return None;
     }
     let body = match (&first.body, &second.body) {
-        (EventBody::Token(a), EventBody::Token(b)) if a.message == b.message => EventBody::Token(
-            payload::Token { message: a.message.clone(), text: format!("{}{}", a.text, b.text) },
-        ),
+        (EventBody::Token(a), EventBody::Token(b)) if a.message == b.message => {
+            EventBody::Token(payload::Token {
+                message: a.message.clone(),
+                text: format!("{}{}", a.text, b.text),
+            })
+        }
         (EventBody::Reasoning(a), EventBody::Reasoning(b)) if a.message == b.message => {
             EventBody::Reasoning(payload::Reasoning {
                 message: a.message.clone(),

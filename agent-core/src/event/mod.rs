@@ -47,8 +47,13 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "each variant carries the struct of its name, which is documented in `payload`")]
+#[expect(
+    missing_docs,
+    reason = "each variant carries the struct of its name, which is documented in `payload`"
+)]
 pub enum EventBody {
+    RunQueued(payload::RunQueued),
+    RunDequeued(payload::RunDequeued),
     RunStarted(payload::RunStarted),
     RunPaused(payload::RunPaused),
     RunResumed(payload::RunResumed),
@@ -94,7 +99,9 @@ impl EventBody {
     pub const fn loss(&self) -> Loss {
         match self {
             // No `_`: a new event must choose.
-            Self::RunStarted(_)
+            Self::RunQueued(_)
+            | Self::RunDequeued(_)
+            | Self::RunStarted(_)
             | Self::RunPaused(_)
             | Self::RunResumed(_)
             | Self::RunStopped(_)
@@ -148,6 +155,16 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             EventBody::RunStarted(payload::RunStarted {
                 graph: accepted.graph.to_string(),
                 next: due(&accepted.plan),
+            }),
+        ),
+        Fact::RunQueued(queued) => {
+            (None, EventBody::RunQueued(payload::RunQueued { graph: queued.graph.to_string() }))
+        }
+        Fact::RunDequeued(dequeued) => (
+            None,
+            EventBody::RunDequeued(payload::RunDequeued {
+                code: dequeued.code.clone(),
+                message: dequeued.message.clone(),
             }),
         ),
         Fact::RunResumed(_) => (None, EventBody::RunResumed(payload::RunResumed {})),
@@ -246,7 +263,10 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         ),
         Fact::SessionForked(forked) => (
             None,
-            EventBody::SessionForked(payload::SessionForked { from: forked.from.to_string(), seq: forked.seq }),
+            EventBody::SessionForked(payload::SessionForked {
+                from: forked.from.to_string(),
+                seq: forked.seq,
+            }),
         ),
     }
 }

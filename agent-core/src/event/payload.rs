@@ -28,6 +28,18 @@ payloads! {
         /// The nodes that are due first.
         next: Vec<String>,
     }
+    /// A run waits for its turn.
+    RunQueued {
+        /// The graph it will run.
+        graph: String,
+    }
+    /// A run in line cannot begin.
+    RunDequeued {
+        /// What is wrong, to branch on.
+        code: String,
+        /// The same for people.
+        message: String,
+    }
     /// Every task that could go on waits for a person.
     RunPaused {
         /// The open questions.

@@ -10,7 +10,7 @@ mod validate;
 pub use builder::GraphBuilder;
 pub use node::{
     AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,
-    RetryPolicy,
+    RetryPolicy, RetryWhen,
 };
 pub(crate) use node::{DynNode, NodePolicy};
 pub(crate) use outcome::Ways;
@@ -110,7 +110,6 @@ pub enum FailurePolicy {
 
 impl<S: State> Graph<S> {
     /// Starts a graph with a name. The name is stored with every run: keep it when the graph changes.
-    #[must_use]
     pub fn builder(name: impl Into<String>) -> GraphBuilder<S> {
         GraphBuilder::new(name.into())
     }
@@ -220,12 +219,13 @@ impl<S: State> Inner<S> {
         into: &mut Vec<Chosen>,
     ) -> std::result::Result<(), WayFault> {
         for branch in &self.choices[from as usize].branches {
-            let route = std::panic::catch_unwind(AssertUnwindSafe(|| (branch.choose)(state))).map_err(|panic| {
-                WayFault::Panicked {
-                    from: self.topology.name(from).to_owned(),
-                    message: crate::text::panic_message(&*panic),
-                }
-            })?;
+            let route =
+                std::panic::catch_unwind(AssertUnwindSafe(|| (branch.choose)(state))).map_err(|panic| {
+                    WayFault::Panicked {
+                        from: self.topology.name(from).to_owned(),
+                        message: crate::text::panic_message(&*panic),
+                    }
+                })?;
             let before = into.len();
             match route.0 {
                 Ways::One(name) => self.resolve(from, &branch.targets, vec![name], Vec::new(), into)?,

@@ -1,13 +1,6 @@
 //! One async step of a graph: the trait, the functions that are nodes, their errors and their policies.
 
-use std::{
-    error::Error as StdError,
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error as StdError, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
@@ -302,10 +295,6 @@ impl NodeError {
     pub fn source(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.source
     }
-
-    pub(crate) fn into_source(self) -> Box<dyn StdError + Send + Sync> {
-        self.source
-    }
 }
 
 impl<E: StdError + Send + Sync + 'static> From<E> for NodeError {
@@ -332,6 +321,9 @@ impl fmt::Debug for NodeError {
 
 // --- policies -----------------------------------------------------------------------------------------------
 
+/// Decides whether an error is worth another try.
+pub type RetryWhen = Arc<dyn Fn(&NodeError) -> bool + Send + Sync>;
+
 /// How often and how fast a failed activation is tried again: exponential with full jitter.
 ///
 /// The number of tries made is journalled, so it survives a restart.
@@ -346,7 +338,7 @@ pub struct RetryPolicy {
     /// Bound of every wait. Default: 30 s.
     pub max: Duration,
     /// Which errors are tried again. Default: [`NodeError::is_retryable`].
-    pub when: Option<Arc<dyn Fn(&NodeError) -> bool + Send + Sync>>,
+    pub when: Option<RetryWhen>,
 }
 
 impl Default for RetryPolicy {
@@ -421,7 +413,9 @@ pub(crate) struct CachePolicy<S: State> {
 /// Computes the key of a cached node from the state and the input of a send.
 pub(crate) type CacheKey<S> = Arc<dyn Fn(&S, Option<&RawValue>) -> serde_json::Result<String> + Send + Sync>;
 
-pub(crate) fn cache_key<S: State, K: Serialize>(key: impl Fn(&S) -> K + Send + Sync + 'static) -> CacheKey<S> {
+pub(crate) fn cache_key<S: State, K: Serialize>(
+    key: impl Fn(&S) -> K + Send + Sync + 'static,
+) -> CacheKey<S> {
     Arc::new(move |state, input| serde_json::to_string(&(key(state), input)))
 }
 
@@ -437,7 +431,14 @@ pub(crate) struct NodePolicy<S: State> {
 
 impl<S: State> Default for NodePolicy<S> {
     fn default() -> Self {
-        Self { retry: None, timeout: None, idle_timeout: None, cache: None, concurrency: None, deferred: false }
+        Self {
+            retry: None,
+            timeout: None,
+            idle_timeout: None,
+            cache: None,
+            concurrency: None,
+            deferred: false,
+        }
     }
 }
 

@@ -66,7 +66,9 @@ pub enum BuildFault {
         to: String,
     },
     /// A name that cannot be used.
-    #[error("`{name}` is no name for a node: 1 to 128 bytes, no `#`, no `/`, no control characters, not `__start__` or `__end__`")]
+    #[error(
+        "`{name}` is no name for a node: 1 to 128 bytes, no `#`, no `/`, no control characters, not `__start__` or `__end__`"
+    )]
     IllegalName {
         /// The name, cut.
         name: String,
@@ -127,7 +129,9 @@ pub enum BuildFault {
         what: &'static str,
     },
     /// A node with an input of its own is reached by a way that brings none.
-    #[error("node `{name}` takes an input, but {used_in} brings none; reach it by a send (`leads_to` or a branch with `Dispatch`)")]
+    #[error(
+        "node `{name}` takes an input, but {used_in} brings none; reach it by a send (`leads_to` or a branch with `Dispatch`)"
+    )]
     NeedsInput {
         /// The node.
         name: String,
@@ -156,9 +160,8 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
     let mut lines: Vec<(String, String, Line)> = Vec::new();
     let mut out = vec![WaysOut::default(); count + 1];
     let mut joins: Vec<JoinDef> = Vec::new();
-    let mut choices: Vec<Choices<S>> = (0..=count)
-        .map(|_| Choices { branches: Vec::new(), leads_to: Vec::new(), fixed: false })
-        .collect();
+    let mut choices: Vec<Choices<S>> =
+        (0..=count).map(|_| Choices { branches: Vec::new(), leads_to: Vec::new(), fixed: false }).collect();
     let plain: Vec<bool> = builder.nodes.iter().map(|added| added.node.0.plain()).collect();
     let needs_input = |faults: &mut Vec<BuildFault>, target: Target, used_in: &str| {
         if let Target::Node(node) = target
@@ -174,7 +177,8 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
     let mut seen = HashSet::new();
     for (from, to) in &builder.edges {
         let used_in = format!("edge `{from}` -> `{to}`");
-        let ends = (names.source(from, to, &used_in, &mut faults), names.target(from, to, &used_in, &mut faults));
+        let ends =
+            (names.source(from, to, &used_in, &mut faults), names.target(from, to, &used_in, &mut faults));
         if !seen.insert((from, to)) {
             faults.push(BuildFault::DuplicateEdge { from: from.clone(), to: to.clone() });
             continue;
@@ -192,7 +196,10 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
     for (sources, to) in &builder.joins {
         let used_in = format!("join [{}] -> `{to}`", sources.join(", "));
         let distinct: HashSet<_> = sources.iter().collect();
-        if sources.is_empty() || distinct.len() != sources.len() || sources.iter().any(|s| s == START || s == END) {
+        if sources.is_empty()
+            || distinct.len() != sources.len()
+            || sources.iter().any(|s| s == START || s == END)
+        {
             faults.push(BuildFault::BadJoin { sources: sources.clone(), target: to.clone() });
             continue;
         }

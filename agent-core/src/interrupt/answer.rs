@@ -90,7 +90,8 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
         return Err("its prompt is longer than 64 KiB".into());
     }
     if let Some(schema) = &question.schema {
-        jsonschema::validator_for(schema).map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
+        jsonschema::validator_for(schema)
+            .map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
     }
     Ok(())
 }

@@ -234,7 +234,11 @@ impl Board {
     }
 
     /// Puts up what a fold of the journal found.
-    pub(crate) fn restore(&self, open: impl IntoIterator<Item = OpenQuestion>, answered: &[(QuestionId, String)]) {
+    pub(crate) fn restore(
+        &self,
+        open: impl IntoIterator<Item = OpenQuestion>,
+        answered: &[(QuestionId, String)],
+    ) {
         let mut inner = self.0.lock();
         inner.asked.clear();
         inner.tasks.clear();

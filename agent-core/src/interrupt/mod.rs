@@ -3,8 +3,8 @@
 mod answer;
 mod board;
 
-pub use answer::{AnswerError, Answers};
 pub(crate) use answer::check_question;
+pub use answer::{AnswerError, Answers};
 pub(crate) use board::{Board, Waiting};
 
 use std::{sync::Arc, time::Duration};

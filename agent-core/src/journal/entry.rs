@@ -37,8 +37,12 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fact {
+    /// A run waits for its turn; the entry's run is its own.
+    RunQueued(Queued),
+    /// A run in line cannot begin.
+    RunDequeued(Dequeued),
     RunAccepted(Accepted),
-    RunResumed(Empty),
+    RunResumed(Resumed),
     RunPaused(Paused),
     RunStopped(Stopped),
     RunFailed(Failure),
@@ -61,7 +65,11 @@ pub(crate) enum Fact {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Empty {}
+pub(crate) struct Resumed {
+    /// What the run may use from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<crate::engine::Limits>,
+}
 
 /// A new run, and all that is needed to begin it again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,6 +89,26 @@ pub(crate) struct Accepted {
     /// Names the request, so that the same one sent twice starts one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) graph: Arc<str>,
+    pub(crate) version: u32,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<Raw>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) update: Option<Raw>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<crate::engine::Limits>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Dequeued {
+    pub(crate) code: String,
+    pub(crate) message: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -249,9 +277,12 @@ impl Entry {
         session: &crate::ids::SessionId,
         record: &super::Record,
     ) -> Result<Self, super::StoreError> {
-        let mut entry: Self = serde_json::from_slice(&record.body).map_err(|error| {
-            super::StoreError::Corrupt { session: session.clone(), seq: record.seq, reason: error.to_string() }
-        })?;
+        let mut entry: Self =
+            serde_json::from_slice(&record.body).map_err(|error| super::StoreError::Corrupt {
+                session: session.clone(),
+                seq: record.seq,
+                reason: error.to_string(),
+            })?;
         entry.seq = record.seq;
         Ok(entry)
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Fact, Failure, Finished, Raw};
+use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
     engine::{Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
@@ -38,8 +38,14 @@ pub(crate) struct Image {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
+    /// When the last entry was written.
+    pub(crate) last_at: i64,
     pub(crate) failure: Option<Failure>,
     pub(crate) requests: Vec<(String, RunId)>,
+    /// The highest number given to a run, those in line included.
+    pub(crate) runs: RunId,
+    /// Runs in line.
+    pub(crate) queue: Vec<(RunId, Queued)>,
 }
 
 /// A graph in the middle of its run: the outermost one, or a subgraph inside a task.
@@ -62,6 +68,8 @@ pub(crate) struct TaskRecord {
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
+    /// Of those, the ones before the run failed and was resumed.
+    pub(crate) forgiven: u32,
     /// The last failure, when a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
     /// Asked in this task: the answer, or `None` while open or withdrawn.
@@ -82,10 +90,25 @@ impl Image {
     /// Takes one entry. Entries come in order.
     pub(crate) fn take(&mut self, entry: Entry) {
         self.last = entry.seq;
-        self.run = self.run.max(entry.run);
+        self.runs = self.runs.max(entry.run);
+        // Time counts between entries of a run that is running; not while it waits, nor while no process had it.
+        if self.status == RunStatus::Running && !matches!(entry.fact, Fact::RunResumed(_)) {
+            self.active_ms += u64::try_from(entry.at - self.last_at).unwrap_or(0);
+        }
+        self.last_at = entry.at;
         match entry.fact {
+            Fact::RunQueued(queued) => {
+                if let Some(request) = &queued.request {
+                    self.remember_request(request.clone(), entry.run);
+                }
+                // A snapshot may know it already.
+                self.queue.retain(|(run, _)| *run != entry.run);
+                self.queue.push((entry.run, queued));
+            }
+            Fact::RunDequeued(_) => self.queue.retain(|(run, _)| *run != entry.run),
             Fact::RunAccepted(accepted) => {
                 self.run = entry.run;
+                self.queue.retain(|(run, _)| *run != entry.run);
                 self.status = RunStatus::Running;
                 self.graph = accepted.graph;
                 self.hash = accepted.hash;
@@ -108,14 +131,14 @@ impl Image {
                 self.active_ms = 0;
                 self.failure = None;
                 if let Some(request) = accepted.request {
-                    self.requests.retain(|(known, _)| *known != request);
-                    if self.requests.len() >= REQUESTS {
-                        self.requests.remove(0);
-                    }
-                    self.requests.push((request, entry.run));
+                    self.remember_request(request, entry.run);
                 }
             }
-            Fact::RunResumed(_) => {
+            Fact::RunResumed(resumed) => {
+                if self.status == RunStatus::Failed {
+                    self.root.forgive();
+                }
+                self.limits = resumed.limits.or(self.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
             }
@@ -179,7 +202,9 @@ impl Image {
             }
             Fact::QuestionAnswered(answered) => {
                 self.open.retain(|open| open.id != answered.id);
-                if self.status == RunStatus::Paused && !self.open.iter().any(|open| open.task == answered.task) {
+                if self.status == RunStatus::Paused
+                    && !self.open.iter().any(|open| open.task == answered.task)
+                {
                     // A task has all its answers: it goes on, even if nobody lived to see it.
                     self.status = RunStatus::Running;
                 }
@@ -234,6 +259,14 @@ impl Image {
         self.root.task(task)
     }
 
+    fn remember_request(&mut self, request: String, run: RunId) {
+        self.requests.retain(|(known, _)| *known != request);
+        if self.requests.len() >= REQUESTS {
+            self.requests.remove(0);
+        }
+        self.requests.push((request, run));
+    }
+
     /// Everything but the state and what tasks recorded.
     pub(crate) fn outline(&self) -> Self {
         Self {
@@ -255,13 +288,34 @@ impl Image {
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
+            last_at: self.last_at,
             failure: self.failure.clone(),
             requests: self.requests.clone(),
+            runs: self.runs,
+            queue: self.queue.clone(),
         }
     }
 }
 
 impl FrameImage {
+    /// Takes out the frame inside `task`, if it was opened.
+    pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameImage>> {
+        let mut path = vec![task.number()];
+        let mut above = task.parent();
+        while let Some(parent) = above {
+            path.push(parent.number());
+            above = parent.parent();
+        }
+        let mut frame = None;
+        while let Some(number) = path.pop() {
+            frame = self.tasks.remove(&number)?.inner;
+            if !path.is_empty() {
+                self = *frame.take()?;
+            }
+        }
+        frame
+    }
+
     /// The frame inside `task`.
     fn inside(&mut self, task: &TaskId) -> &mut FrameImage {
         self.task(task).inner.get_or_insert_default()
@@ -287,6 +341,16 @@ impl FrameImage {
         }
         self.tasks.clear();
         self.plan = next;
+    }
+
+    /// A person asked for another go: the tries of before do not count against the policy.
+    fn forgive(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.forgiven = task.failed;
+            if let Some(inner) = &mut task.inner {
+                inner.forgive();
+            }
+        }
     }
 
     fn forget_tasks_that_are_not_due(&mut self) {
@@ -337,8 +401,12 @@ pub(crate) struct Snapshot {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
+    pub(crate) last_at: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) requests: Vec<(String, RunId)>,
+    pub(crate) runs: RunId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) queue: Vec<(RunId, Queued)>,
 }
 
 impl Snapshot {
@@ -367,8 +435,11 @@ impl Snapshot {
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
+            last_at: self.last_at,
             failure: None,
             requests: self.requests,
+            runs: self.runs,
+            queue: self.queue,
         }
     }
 }

@@ -93,10 +93,6 @@ impl Writer {
         self.state.lock().last
     }
 
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
     pub(crate) fn unfolded(&self) -> u64 {
         self.state.lock().unfolded
     }

@@ -103,6 +103,7 @@ async fn follow<S: State>(
     let _put_away = PutAway(env);
     let mut stop = pin!(env.control.stop.cancelled());
     let mut parked: Option<Instant> = None;
+    let mut place = Parked { shared, counted: false };
     loop {
         let park = parked.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
         tokio::select! {
@@ -130,10 +131,10 @@ async fn follow<S: State>(
                 }
                 match pause(shared, slot, live).await {
                     Ok(true) => parked = Some(Instant::now() + shared.options.park),
-                    Ok(false) => {}
+                    Ok(false) => continue,
                     Err(error) => return End::Drive(Err(error)),
                 }
-                if parked.is_some() && env.writer.keeps() && shared.parked() > shared.options.parked {
+                if place.take() > shared.options.parked && env.writer.keeps() {
                     return End::PutAway;
                 }
             }
@@ -143,8 +144,35 @@ async fn follow<S: State>(
                     return End::PutAway;
                 }
                 parked = None;
+                place.leave();
             }
         }
+    }
+}
+
+/// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
+struct Parked<'a> {
+    shared: &'a Shared,
+    counted: bool,
+}
+
+impl Parked<'_> {
+    /// How many there are, this one included.
+    fn take(&mut self) -> usize {
+        let more = usize::from(!std::mem::replace(&mut self.counted, true));
+        self.shared.parked.fetch_add(more, Ordering::AcqRel) + more
+    }
+
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            self.shared.parked.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -164,7 +192,8 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     if env.writer.matters() {
         let ids = questions.iter().map(|open| open.id.clone()).collect();
         let summary = summary(shared, live, RunStatus::Paused);
-        let seq = env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
+        let seq =
+            env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
         env.writer.stored(seq).await?;
     }
     // Under the slot's lock, as is the delivery of answers: one of the two sees the other.
@@ -179,6 +208,10 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
 
 pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Summary {
     Summary::new(&*live.graph, status.as_str(), live.run(), shared.clock.now_ms())
+}
+
+fn at_rest(shared: &Shared, slot: &Slot, live: &LiveRun, status: RunStatus) -> Summary {
+    super::queue::summary_at_rest(slot, &live.graph, status, live.run(), shared.clock.now_ms())
 }
 
 pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
@@ -203,13 +236,13 @@ async fn completed<S: State>(
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.plan.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
+    let seq = match close(live, vec![fact], at_rest(shared, slot, live, RunStatus::Completed)).await {
         Ok(seq) => seq,
         Err(error) => return failed(shared, slot, live, frame, begun, error).await,
     };
     let state = Arc::clone(&frame.state);
     let mut image = begun.image;
-    settle_image(&mut image, live, &frame, RunStatus::Completed, seq);
+    settle_image(&mut image, slot, live, &frame, RunStatus::Completed, seq);
     image.active_ms = active_ms;
     env.board.clear();
     if env.writer.unfolded() >= shared.options.snapshot_bytes {
@@ -230,7 +263,7 @@ async fn stopped<S: State>(
     let changed = live.env.todos.lock().settle(TodoStatus::Cancelled, "stopped");
     let mut facts: Vec<Fact> = todo_facts(changed).collect();
     facts.push(Fact::RunStopped(Stopped { drained }));
-    match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
+    match close(live, facts, at_rest(shared, slot, live, RunStatus::Stopped)).await {
         Ok(seq) => {
             let supersteps = frame.plan.superstep;
             let state = leave(slot, live, frame, begun, RunStatus::Stopped, seq);
@@ -262,7 +295,7 @@ async fn failed<S: State>(
             node: error.node().map(str::to_owned),
             task: None,
         }));
-        close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
+        close(live, facts, at_rest(shared, slot, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
         // An update that was refused may have been applied in part.
@@ -286,19 +319,18 @@ fn leave<S: State>(
     status: RunStatus,
     seq: Seq,
 ) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-    let mut inner = slot.inner.lock();
-    if live.env.writer.keeps() {
-        inner.rest = None;
-    } else {
+    let resting = (!live.env.writer.keeps()).then(|| {
         let mut image = begun.image;
-        settle_image(&mut image, live, &frame, status, seq);
-        inner.rest = Some(Resting { image, state: Some(Arc::clone(&frame.state) as _) });
-    }
+        settle_image(&mut image, slot, live, &frame, status, seq);
+        Resting { image, state: Some(Arc::clone(&frame.state) as _) }
+    });
+    slot.inner.lock().rest = resting;
     Some(frame.state as _)
 }
 
 fn settle_image<S: State>(
     image: &mut Image,
+    slot: &Slot,
     live: &LiveRun,
     frame: &Frame<S>,
     status: RunStatus,
@@ -309,7 +341,10 @@ fn settle_image<S: State>(
     image.todos = live.env.todos.lock().clone();
     image.used = live.env.budget.used();
     image.open.clear();
-    image.root = FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
+    let line = slot_queue(live, slot);
+    (image.runs, image.queue) = (line.runs, line.queue);
+    image.root =
+        FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
 }
 
 fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
@@ -338,7 +373,10 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         accepted: image.accepted,
         accepted_at: image.accepted_at,
         active_ms: image.active_ms,
+        last_at: shared.clock.now_ms(),
         requests: image.requests.clone(),
+        runs: image.runs,
+        queue: image.queue.clone(),
     };
     let Ok(body) = serde_json::to_vec(&snapshot) else { return };
     let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
@@ -348,14 +386,16 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
 /// Called after each commit: keeps a snapshot when much was journalled since the last one.
 pub(crate) fn snapshots<S: State>(
     shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
     live: &Arc<LiveRun>,
     graph: &Graph<S>,
 ) -> crate::engine::OnCommit<S> {
     let shared = Arc::clone(shared);
     let live = Arc::downgrade(live);
+    let slot = Arc::clone(slot);
     let hash: Arc<str> = graph.hash().into();
     let last_size = std::sync::atomic::AtomicU64::new(0);
-    Box::new(move |state: &S, plan: &Plan| {
+    Box::new(move |state: &S, plan: &Plan, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
         let unfolded = env.writer.unfolded();
@@ -378,8 +418,16 @@ pub(crate) fn snapshots<S: State>(
             accepted: live.accepted,
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),
-            ..Image::default()
+            requests: live.requests.clone(),
+            ..slot_queue(&live, &slot)
         };
-        keep_snapshot(&shared, &live, &image, state, env.writer.last());
+        keep_snapshot(&shared, &live, &image, state, seq);
     })
+}
+
+/// What a snapshot must know of the runs in line.
+fn slot_queue(live: &LiveRun, slot: &Slot) -> Image {
+    let queue = slot.inner.lock().queue.iter().map(|w| (w.run, w.queued.clone())).collect::<Vec<_>>();
+    let runs = queue.iter().map(|(run, _)| *run).max().unwrap_or_default().max(live.runs);
+    Image { runs, queue, ..Image::default() }
 }

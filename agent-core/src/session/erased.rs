@@ -7,9 +7,13 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{Run, RunOptions, Session, SessionError, launch};
 use crate::{
-    engine::{RunError, read_state},
+    engine::{Limits, RunError, read_state},
     graph::Graph,
-    journal::{entry::Raw, image::Image},
+    ids::RunId,
+    journal::{
+        entry::{Queued, Raw},
+        image::Image,
+    },
     state::{Input, State},
 };
 
@@ -24,12 +28,27 @@ pub(crate) trait DynGraph: Send + Sync {
         update: Value,
         options: RunOptions,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    fn resume<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
+    fn resume<'a>(
+        &'a self,
+        session: &'a Session,
+        limits: Option<Limits>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// As `resume`, with the door held.
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
+    /// Begins a run that waited in line, with the door held.
+    fn start_queued<'a>(
+        &'a self,
+        session: &'a Session,
+        run: RunId,
+        queued: Queued,
+    ) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// Whether what is pending in `image` exists in this graph.
     fn check(&self, image: &Image) -> Result<(), SessionError>;
-    fn state_json(&self, image: &Image, state: Option<Arc<dyn Any + Send + Sync>>) -> Result<Value, SessionError>;
+    fn state_json(
+        &self,
+        image: &Image,
+        state: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Value, SessionError>;
     /// The folded state as it is stored, with its version.
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError>;
 }
@@ -59,10 +78,14 @@ impl<S: State> DynGraph for Registered<S> {
         })
     }
 
-    fn resume<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {
+    fn resume<'a>(
+        &'a self,
+        session: &'a Session,
+        limits: Option<Limits>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let _door = session.slot.door.lock().await;
-            session.take_up(&self.0).await
+            session.take_up(&self.0, limits).await
         })
     }
 
@@ -70,11 +93,24 @@ impl<S: State> DynGraph for Registered<S> {
         Box::pin(session.take_up_answered(&self.0))
     }
 
+    fn start_queued<'a>(
+        &'a self,
+        session: &'a Session,
+        run: RunId,
+        queued: Queued,
+    ) -> BoxFuture<'a, Result<Run, SessionError>> {
+        Box::pin(session.accept_queued(&self.0, run, queued))
+    }
+
     fn check(&self, image: &Image) -> Result<(), SessionError> {
         launch::check_graph(&self.0, image)
     }
 
-    fn state_json(&self, image: &Image, state: Option<Arc<dyn Any + Send + Sync>>) -> Result<Value, SessionError> {
+    fn state_json(
+        &self,
+        image: &Image,
+        state: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Value, SessionError> {
         let json = match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => serde_json::to_value(&*state),
             None => serde_json::to_value(read_state::<S>(&image.root)?),
@@ -84,7 +120,8 @@ impl<S: State> DynGraph for Registered<S> {
 
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError> {
         let state = read_state::<S>(&image.root)?;
-        let raw = to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
+        let raw =
+            to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
         Ok((S::VERSION, raw))
     }
 }

@@ -28,7 +28,9 @@ pub enum SessionError {
         session: SessionId,
     },
     /// The session has a run that is not at its end, and the policy is to reject.
-    #[error("session `{session}` has {run}, which is {status}; wait for it, stop it, or choose another policy")]
+    #[error(
+        "session `{session}` has {run}, which is {status}; wait for it, stop it, or choose another policy"
+    )]
     Busy {
         /// The session.
         session: SessionId,
@@ -85,7 +87,9 @@ pub enum SessionError {
         run: RunId,
     },
     /// The runtime has no store, or one that forgets, and the run is not in memory any more.
-    #[error("session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemory` is enough within one process)")]
+    #[error(
+        "session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemory` is enough within one process)"
+    )]
     CannotResume {
         /// The session.
         session: SessionId,

@@ -29,6 +29,15 @@ impl Run {
         Self { session, run: live.run(), settled: live.settled.subscribe() }
     }
 
+    /// A run that waits for its turn.
+    pub(super) const fn queued(
+        session: Session,
+        run: RunId,
+        settled: watch::Receiver<Option<Arc<Settled>>>,
+    ) -> Self {
+        Self { session, run, settled }
+    }
+
     /// A run that is not in memory and waits for answers.
     pub(super) fn waiting(session: Session, run: RunId, questions: Vec<OpenQuestion>) -> Self {
         let status = RunStatus::Paused;
@@ -56,24 +65,28 @@ impl Run {
     }
 
     /// Waits until the run ends or waits for a person, and says which. Cancel safe.
+    ///
+    /// When the process ends first, the run is still [`RunStatus::Running`]: the next process goes on with it.
     pub async fn settled(&mut self) -> RunStatus {
-        self.wait().await.status
+        self.wait().await.map_or(RunStatus::Running, |settled| settled.status)
     }
 
     /// Waits as [`settled`](Run::settled), and tells how it came to rest.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`.
+    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`;
+    /// [`SessionError::ShuttingDown`] when the process ends before the run does.
     pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
-        let settled = self.wait().await;
+        let settled = self.wait().await.ok_or(SessionError::ShuttingDown)?;
         if let Some(error) = &settled.error {
             return Err(SessionError::Run(Arc::clone(error)));
         }
         if settled.status == RunStatus::Paused {
             return Ok(RunOutcome::Paused { run: self.run, questions: settled.questions.clone() });
         }
-        let state = settled.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
+        let state =
+            settled.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
         let Some(state) = state else {
             let reason = format!("its state is no `{}`", std::any::type_name::<S>());
             return Err(SessionError::InvalidInput { graph: String::new(), reason });
@@ -87,27 +100,20 @@ impl Run {
 
     /// Waits as [`settled`](Run::settled): the status, the open questions, and the error of a failed run.
     pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
-        let settled = self.wait().await;
-        (settled.status, settled.questions.clone(), settled.error.clone())
+        match self.wait().await {
+            Some(settled) => (settled.status, settled.questions.clone(), settled.error.clone()),
+            None => (RunStatus::Running, Vec::new(), None),
+        }
     }
 
-    async fn wait(&mut self) -> Arc<Settled> {
+    /// `None`: the process ends, and the run is handed over to the next one.
+    async fn wait(&mut self) -> Option<Arc<Settled>> {
         loop {
             if let Some(settled) = self.settled.borrow_and_update().clone() {
-                return settled;
+                return Some(settled);
             }
             if self.settled.changed().await.is_err() {
-                // Put away, or its process is ending: not at rest, and nobody is left to say more.
-                if let Some(settled) = self.settled.borrow().clone() {
-                    return settled;
-                }
-                return Arc::new(Settled {
-                    status: RunStatus::Stopped,
-                    questions: Vec::new(),
-                    state: None,
-                    supersteps: 0,
-                    error: None,
-                });
+                return self.settled.borrow().clone();
             }
         }
     }
@@ -116,7 +122,11 @@ impl Run {
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let session: &SessionId = self.session.id();
-        f.debug_struct("Run").field("session", session).field("run", &self.run).field("status", &self.status()).finish()
+        f.debug_struct("Run")
+            .field("session", session)
+            .field("run", &self.run)
+            .field("status", &self.status())
+            .finish()
     }
 }
 
@@ -151,7 +161,7 @@ impl EventStream {
             }
         };
         if let Ok(event) = &event {
-            self.ended = event.body.ends_run() && event.run >= self.run.run;
+            self.ended = event.body.ends_run() && event.run == self.run.run;
         }
         Some(event)
     }
@@ -175,7 +185,7 @@ impl EventStream {
 /// Ready when the run failed for want of a store, so that no event can come any more.
 async fn lost(run: &mut Run) {
     loop {
-        let settled = run.wait().await;
+        let Some(settled) = run.wait().await else { return };
         if settled.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
             return;
         }
@@ -187,6 +197,9 @@ async fn lost(run: &mut Run) {
 
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventStream").field("run", &self.run).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("EventStream")
+            .field("run", &self.run)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Session, SessionError, launch::check_graph, slot::fold};
+use super::{Session, SessionError, SessionStatus, launch::check_graph};
 use crate::{
-    engine::{RunError, plan::{Plan, PlanImage}, raw_plan, read_state, reroute},
+    engine::{
+        RunError,
+        plan::{Plan, PlanImage},
+        raw_plan, read_state, reroute,
+    },
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
         JournalStore, Summary,
         entry::{Edited, Entry, Fact, Forked, Stopped},
+        fold,
         image::Image,
     },
     run::RunStatus,
@@ -116,9 +121,18 @@ impl Session {
         match fold(&**store, self.id(), seq).await {
             Ok(Some(image)) if image.last == seq => Ok(image),
             // Retention removed what the fold would need.
-            Ok(_) | Err(SessionError::Store(crate::journal::StoreError::Corrupt { .. })) => Err(nowhere()),
-            Err(error) => Err(error),
+            Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where the session stood at a place: the run of then, its todos, its questions.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    pub async fn status_at(&self, seq: Seq) -> Result<SessionStatus, SessionError> {
+        Ok(self.status_of(self.image_at(seq).await?))
     }
 
     /// The state as of a place: the last commit at or before `seq`.
@@ -181,7 +195,12 @@ impl Session {
     ///
     /// [`SessionError::Busy`] while the run is running; [`SessionError::InvalidInput`] when the node is unknown or
     /// the update is refused. Nothing has changed then.
-    pub async fn edit<S: State>(&self, graph: &Graph<S>, node: &str, update: S::Update) -> Result<Seq, SessionError> {
+    pub async fn edit<S: State>(
+        &self,
+        graph: &Graph<S>,
+        node: &str,
+        update: S::Update,
+    ) -> Result<Seq, SessionError> {
         self.shared.register(graph);
         self.store()?;
         let _door = self.slot.door.lock().await;
@@ -213,7 +232,8 @@ impl Session {
             let raw = to_raw_value(&update).map_err(|error| invalid(error.to_string()))?;
             state.apply(update).map_err(|error| invalid(error.to_string()))?;
             let ix = graph.0.index.get(node).copied();
-            let ix = ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
+            let ix =
+                ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
             let plan = reroute(graph, &state, plan, ix)?;
             Ok::<_, SessionError>((raw, plan))
         })();

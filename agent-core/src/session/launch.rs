@@ -11,12 +11,15 @@ use super::{
     slot::{LiveRun, Resting},
 };
 use crate::{
-    engine::{Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan, raw_plan, read_state},
+    engine::{
+        Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan,
+        raw_plan, read_state,
+    },
     graph::Graph,
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Empty, Fact},
+        entry::{Accepted, Base, Fact, Queued, Resumed},
         image::{FrameImage, Image},
         writer::Writer,
     },
@@ -35,18 +38,16 @@ impl Session {
         durably: bool,
     ) -> Result<Run, SessionError> {
         self.shared.register(graph);
-        let mut door = self.slot.door.lock().await;
+        let _door = self.slot.door.lock().await;
         self.check_open()?;
         let mut undone = None;
-        while let Some(live) = self.slot.live() {
+        if let Some(live) = self.slot.live() {
+            self.check_request(&options, &live.requests)?;
             match options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
                 BusyPolicy::Enqueue => {
-                    drop(door);
-                    let mut gone = live.gone.subscribe();
-                    let _: Result<_, _> = gone.wait_for(|gone| *gone).await;
-                    door = self.slot.door.lock().await;
-                    self.check_open()?;
+                    let run = self.slot.next_run(live.runs);
+                    return self.enqueue(graph, input, options, &live.env.writer, run).await;
                 }
                 BusyPolicy::Interrupt => {
                     self.stop_held().await?;
@@ -58,6 +59,20 @@ impl Session {
             }
         }
         let (writer, resting) = self.slot.open(&self.shared).await?;
+        if options.on_busy == BusyPolicy::Enqueue
+            && (resting.image.status.is_busy() || !self.slot.inner.lock().queue.is_empty())
+        {
+            let checked = self.check_request(&options, &resting.image.requests);
+            let (run, free) = (self.slot.next_run(resting.image.runs), !resting.image.status.is_busy());
+            // The journal knows more than this image from here on.
+            self.slot.forget();
+            checked?;
+            let run = self.enqueue(graph, input, options, &writer, run).await?;
+            if free {
+                self.shared.run_ended(&self.slot);
+            }
+            return Ok(run);
+        }
         let before = match self.clear_the_way(&writer, resting, &options, undone).await {
             Ok(before) => before,
             Err((error, resting)) => {
@@ -65,10 +80,37 @@ impl Session {
                 return Err(error);
             }
         };
-        self.begin_run(graph, input, options, durably, &writer, before).await
+        let run = self.slot.next_run(before.image.runs);
+        self.begin_run(graph, input, options, durably, Turn { writer, before, run }).await
     }
 
-    fn check_open(&self) -> Result<(), SessionError> {
+    /// Begins the run that is first in line. The door must be held, and the session be free.
+    pub(super) async fn accept_queued<S: State>(
+        &self,
+        graph: &Graph<S>,
+        run: RunId,
+        queued: Queued,
+    ) -> Result<Run, SessionError> {
+        let input = super::queue::queued_input::<S>(&queued)?;
+        // It was checked for a second of its name when it was put in line.
+        let options = RunOptions { limits: queued.limits, ..RunOptions::default() };
+        let (writer, before) = self.slot.open(&self.shared).await?;
+        self.begin_run(graph, input, options, true, Turn { writer, before, run }).await
+    }
+
+    /// A named request that was accepted before starts no second run.
+    fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
+        let Some(request) = &options.request else { return Ok(()) };
+        let queued = self.slot.inner.lock();
+        let in_line = queued.queue.iter().find(|waiting| waiting.queued.request.as_ref() == Some(request));
+        let known = known.iter().find(|(known, _)| known == request).map(|(_, run)| *run);
+        match known.or_else(|| in_line.map(|waiting| waiting.run)) {
+            Some(run) => Err(SessionError::SameRequest { session: self.id().clone(), run }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), SessionError> {
         if self.shared.closing.load(std::sync::atomic::Ordering::Acquire) {
             return Err(SessionError::ShuttingDown);
         }
@@ -88,16 +130,12 @@ impl Session {
         undone: Option<Seq>,
     ) -> Result<Resting, (SessionError, Option<Resting>)> {
         let image = &resting.image;
-        if let Some(request) = &options.request
-            && let Some((_, run)) = image.requests.iter().find(|(known, _)| known == request)
-        {
-            let same = SessionError::SameRequest { session: self.id().clone(), run: *run };
+        if let Err(same) = self.check_request(options, &image.requests) {
             return Err((same, Some(resting)));
         }
         let mut undo = undone;
         if image.status.is_busy() {
             match options.on_busy {
-                // Nobody here will end it: waiting for a turn would be waiting for ever.
                 BusyPolicy::Reject | BusyPolicy::Enqueue => {
                     let busy = self.busy(image.run, image.status);
                     return Err((busy, Some(resting)));
@@ -113,13 +151,18 @@ impl Session {
     }
 
     /// Takes the session back to before the entry `accepted`.
-    async fn roll_back(&self, writer: &Arc<Writer>, resting: Resting, accepted: Seq) -> Result<Resting, SessionError> {
+    async fn roll_back(
+        &self,
+        writer: &Arc<Writer>,
+        resting: Resting,
+        accepted: Seq,
+    ) -> Result<Resting, SessionError> {
         let Some(store) = &self.shared.store else {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         };
         let before = Seq(accepted.0.saturating_sub(1));
         let graph = self.shared.graph(&resting.image.graph)?;
-        let earlier = super::slot::fold(&**store, self.id(), before).await?.unwrap_or_default();
+        let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
         let mut plan = earlier.root.plan.clone().unwrap_or_default();
         // Numbers of tasks are never used twice, those of the run that is undone included.
@@ -132,7 +175,12 @@ impl Session {
         let seq = writer.push(resting.image.run, [fact.clone()])?;
         writer.stored(seq).await?;
         let mut image = resting.image;
-        image.take(crate::journal::entry::Entry { seq, at: self.shared.clock.now_ms(), run: image.run, fact });
+        image.take(crate::journal::entry::Entry {
+            seq,
+            at: self.shared.clock.now_ms(),
+            run: image.run,
+            fact,
+        });
         Ok(Resting { image, state: None })
     }
 
@@ -142,14 +190,15 @@ impl Session {
         input: Input<S>,
         options: RunOptions,
         durably: bool,
-        writer: &Arc<Writer>,
-        before: Resting,
+        turn: Turn,
     ) -> Result<Run, SessionError> {
-        let Resting { mut image, state } = before;
+        let Turn { writer, before: Resting { mut image, state }, run } = turn;
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut state = match (&input, state) {
             (Input::State(_), _) => None,
-            (Input::Update(_), Some(state)) => Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?),
+            (Input::Update(_), Some(state)) => {
+                Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?)
+            }
             (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
                 Ok(state) => state,
                 Err(error) => {
@@ -173,7 +222,8 @@ impl Session {
                         raw_update = Some(to_raw_value(&update).map_err(|error| invalid(error.to_string()))?);
                     }
                     let mut state = state.take().unwrap_or_default();
-                    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
+                    let applied =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
                     match applied {
                         Ok(Ok(())) => state,
                         Ok(Err(error)) => return Err(invalid(error.to_string())),
@@ -195,7 +245,6 @@ impl Session {
                 return Err(error);
             }
         };
-        let run = RunId(image.run.0 + 1);
         let limits = options.limits.unwrap_or(self.shared.options.limits);
         let fact = Fact::RunAccepted(Accepted {
             graph: graph.name().into(),
@@ -244,7 +293,7 @@ impl Session {
             todos: TodoTree::default(),
             records: Default::default(),
         };
-        Ok(self.set_off(graph, writer, begun))
+        Ok(self.set_off(graph, &writer, begun))
     }
 
     /// Takes up a run whose answers were just stored, if that lets a task go on.
@@ -257,12 +306,16 @@ impl Session {
         match waits {
             // Its task has other questions still.
             Some((run, questions)) => Ok(Run::waiting(self.clone(), run, questions)),
-            None => self.take_up(graph).await,
+            None => self.take_up(graph, None).await,
         }
     }
 
     /// Takes up a run that is not in memory and not at its end.
-    pub(super) async fn take_up<S: State>(&self, graph: &Graph<S>) -> Result<Run, SessionError> {
+    pub(super) async fn take_up<S: State>(
+        &self,
+        graph: &Graph<S>,
+        limits: Option<Limits>,
+    ) -> Result<Run, SessionError> {
         self.check_open()?;
         let nothing =
             |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
@@ -271,13 +324,10 @@ impl Session {
         }
         let (writer, resting) = self.slot.open(&self.shared).await?;
         let result = self.prepare(graph, &writer, &resting.image);
-        match result {
-            Err(error) => {
-                let found = resting.image.last > Seq::ZERO;
-                self.slot.inner.lock().rest = Some(resting);
-                return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
-            }
-            Ok(()) => {}
+        if let Err(error) = result {
+            let found = resting.image.last > Seq::ZERO;
+            self.slot.inner.lock().rest = Some(resting);
+            return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
         }
         let Resting { mut image, state } = resting;
         let frame_image = std::mem::take(&mut image.root);
@@ -296,7 +346,7 @@ impl Session {
             .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
         let mut todos = std::mem::take(&mut image.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore()).collect();
-        facts.push(Fact::RunResumed(Empty {}));
+        facts.push(Fact::RunResumed(Resumed { limits }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
@@ -311,6 +361,7 @@ impl Session {
                 return Err(error.into());
             }
         }
+        image.limits = limits.or(image.limits);
         let open = std::mem::take(&mut image.open);
         self.slot.board.restore(open, &image.answered);
         image.graph = graph.name().into();
@@ -330,7 +381,12 @@ impl Session {
     }
 
     /// Whether the run of `image` can be taken up with `graph`. Changes nothing.
-    fn prepare<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, image: &Image) -> Result<(), SessionError> {
+    fn prepare<S: State>(
+        &self,
+        graph: &Graph<S>,
+        writer: &Arc<Writer>,
+        image: &Image,
+    ) -> Result<(), SessionError> {
         let nothing =
             |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
         match image.status {
@@ -366,12 +422,14 @@ impl Session {
             graph: Arc::clone(&image.graph),
             accepted: image.accepted,
             accepted_at: image.accepted_at,
-            settled: watch::Sender::new(None),
+            requests: image.requests.clone(),
+            runs: image.runs,
+            settled: self.slot.in_line(image.run).unwrap_or_else(|| watch::Sender::new(None)),
             gone: watch::Sender::new(false),
         });
         let mut frame = Frame::new(graph.clone(), begun.state, begun.plan, env, None, begun.records);
         if writer.keeps() {
-            frame = frame.on_commit(snapshots(&self.shared, &live, graph));
+            frame = frame.on_commit(snapshots(&self.shared, &self.slot, &live, graph));
         }
         self.slot.inner.lock().live = Some(Arc::clone(&live));
         let run = Run::of(self.clone(), &live);
@@ -379,6 +437,13 @@ impl Session {
         self.shared.runs.spawn_to_its_end(conduct(shared, slot, live, frame, Begun { image }));
         run
     }
+}
+
+/// A session that is free, and the number of the run whose turn it is.
+struct Turn {
+    writer: Arc<Writer>,
+    before: Resting,
+    run: RunId,
 }
 
 /// All that a run is set off with.

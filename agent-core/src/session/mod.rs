@@ -7,6 +7,7 @@ mod handle;
 mod history;
 mod launch;
 mod options;
+mod queue;
 mod runtime;
 mod slot;
 
@@ -21,13 +22,14 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering};
 use serde_json::Value;
 
 use crate::{
-    engine::Used,
+    engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     interrupt::{AnswerError, Answers, OpenQuestion},
     journal::{
         Summary,
         entry::{Answered, Fact, Failure},
+        fold,
         image::Image,
     },
     run::{RunOutcome, RunStatus},
@@ -35,7 +37,7 @@ use crate::{
     todo::Todo,
 };
 use runtime::Shared;
-use slot::{Slot, fold};
+use slot::Slot;
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +64,8 @@ pub struct SessionStatus {
     pub questions: Vec<OpenQuestion>,
     /// What it used up.
     pub used: Used,
+    /// The number of its acceptance: events of the run stand at this number and behind it.
+    pub accepted: Seq,
     /// When it was accepted, in milliseconds since 1970.
     pub accepted_at: i64,
     /// Time spent running, pauses left out, in milliseconds.
@@ -165,7 +169,12 @@ impl Session {
     /// # Errors
     ///
     /// See [`start`](Session::start), and [`SessionError::GraphNotFound`].
-    pub async fn start_json(&self, graph: &str, update: Value, options: RunOptions) -> Result<Run, SessionError> {
+    pub async fn start_json(
+        &self,
+        graph: &str,
+        update: Value,
+        options: RunOptions,
+    ) -> Result<Run, SessionError> {
         self.shared.graph(graph)?.start(self, update, options).await
     }
 
@@ -178,7 +187,17 @@ impl Session {
     /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing.
     pub async fn resume(&self) -> Result<Run, SessionError> {
         let image = self.peek().await?;
-        self.shared.graph(&image.graph)?.resume(self).await
+        self.shared.graph(&image.graph)?.resume(self, None).await
+    }
+
+    /// As [`resume`](Session::resume), with what the run may use from now on (a limit it came to, raised).
+    ///
+    /// # Errors
+    ///
+    /// See [`resume`](Session::resume).
+    pub async fn resume_with(&self, limits: Limits) -> Result<Run, SessionError> {
+        let image = self.peek().await?;
+        self.shared.graph(&image.graph)?.resume(self, Some(limits)).await
     }
 
     /// Answers open questions. Accepted answers are stored before this returns, and the run goes on.
@@ -329,9 +348,7 @@ impl Session {
     }
 
     async fn wait_gone(&self, live: &slot::LiveRun) -> RunStatus {
-        let mut gone = live.gone.subscribe();
-        // The sender lives in `live`, so this cannot fail.
-        let _: Result<_, _> = gone.wait_for(|gone| *gone).await;
+        live.gone().await;
         live.status()
     }
 
@@ -347,11 +364,11 @@ impl Session {
         let changed = image.todos.settle(crate::todo::TodoStatus::Cancelled, "stopped");
         let mut facts: Vec<Fact> = conduct::todo_facts(changed).collect();
         facts.push(Fact::RunStopped(crate::journal::entry::Stopped { drained: false }));
-        let now = self.shared.clock.now_ms();
-        let summary = Summary::new(&*image.graph, RunStatus::Stopped.as_str(), image.run, now);
+        let summary = self.summary_at_rest(&image.graph, RunStatus::Stopped, image.run);
         let seq = writer.push_with(image.run, facts, Some(summary))?;
         self.slot.forget();
         writer.stored(seq).await?;
+        self.shared.run_ended(&self.slot);
         Ok(RunStatus::Stopped)
     }
 
@@ -372,6 +389,7 @@ impl Session {
                 todos: env.todos.lock().items().to_vec(),
                 questions: env.board.open(),
                 used: env.budget.used(),
+                accepted: live.accepted,
                 accepted_at: live.accepted_at,
                 active_ms: env.control.active_ms(),
                 failure: settled.and_then(|settled| settled.error.clone()).map(|error| RunFailure {
@@ -382,9 +400,12 @@ impl Session {
                 last: env.writer.last(),
             });
         }
-        let image = self.peek().await?;
+        Ok(self.status_of(self.peek().await?))
+    }
+
+    fn status_of(&self, image: Image) -> SessionStatus {
         let busy = image.status.is_busy();
-        Ok(SessionStatus {
+        SessionStatus {
             session: self.id().clone(),
             run: image.run,
             status: image.status,
@@ -392,11 +413,12 @@ impl Session {
             todos: image.todos.items().to_vec(),
             questions: if busy { image.open } else { Vec::new() },
             used: image.used,
+            accepted: image.accepted,
             accepted_at: image.accepted_at,
             active_ms: image.active_ms,
             failure: image.failure.map(Into::into),
             last: image.last,
-        })
+        }
     }
 
     /// The state as of the last committed superstep, as JSON.
@@ -441,6 +463,7 @@ impl Session {
         let known = self.slot.inner.lock().rest.is_some();
         self.slot.forget();
         self.slot.board.clear();
+        self.slot.inner.lock().queue.clear();
         let deleted = match &self.shared.store {
             Some(store) => store.delete(self.id()).await?,
             None => known,
@@ -457,7 +480,9 @@ impl Session {
         Ok(self.peek_with_state().await?.0)
     }
 
-    async fn peek_with_state(&self) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
+    async fn peek_with_state(
+        &self,
+    ) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
         let not_found = || SessionError::NotFound { session: self.id().clone() };
         {
             let inner = self.slot.inner.lock();
@@ -487,7 +512,12 @@ fn answered_facts(slot: &Slot, taken: &[(crate::ids::QuestionId, Value)], by: &s
         .iter()
         .filter_map(|(id, value)| {
             let task = slot.board.task_of(id)?;
-            Some(Fact::QuestionAnswered(Answered { id: id.clone(), task, value: value.clone(), by: by.to_owned() }))
+            Some(Fact::QuestionAnswered(Answered {
+                id: id.clone(),
+                task,
+                value: value.clone(),
+                by: by.to_owned(),
+            }))
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use crate::{
     engine::{Deps, Durability, Limits, TaskGroup},
     graph::Graph,
     ids::SessionId,
-    journal::{Head, JournalStore, OwnerId},
+    journal::{Head, JournalStore, Lease, OwnerId},
     memory::MemoryStore,
     model::Model,
     run::RunStatus,
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
+    /// Runs that wait for a person in memory.
+    pub(crate) parked: AtomicUsize,
 }
 
 /// Runs graphs on durable sessions. Cheap to clone; all clones are one runtime.
@@ -161,6 +163,7 @@ impl RuntimeBuilder {
             slots: Mutex::default(),
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
         }))
     }
 }
@@ -268,6 +271,11 @@ impl Runtime {
                 }
                 match session.resume().await {
                     Ok(_) => recovered.resumed.push(id.clone()),
+                    // Its run had ended; others wait in line.
+                    Err(SessionError::NothingToDo { status, .. }) if !status.is_busy() => {
+                        session.begin_next().await;
+                        recovered.resumed.push(id.clone());
+                    }
                     Err(SessionError::NothingToDo { status: RunStatus::Paused, .. }) => {
                         recovered.waiting.push(id.clone());
                     }
@@ -320,6 +328,12 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.quiet().await;
+        // Another process may take them up at once.
+        let held: Vec<_> = {
+            let slots = self.0.slots.lock();
+            slots.iter().map(|(id, slot)| (id.clone(), slot.inner.lock().writer.take())).collect()
+        };
+        self.0.give_back(held.into_iter().filter_map(|(id, writer)| Some((id, writer?.1?))).collect()).await;
     }
 }
 
@@ -349,15 +363,6 @@ impl Shared {
         options.durability.unwrap_or(self.options.durability)
     }
 
-    /// Paused runs in memory.
-    pub(crate) fn parked(&self) -> usize {
-        let slots = self.slots.lock();
-        slots
-            .values()
-            .filter(|slot| slot.live().is_some_and(|live| live.status() == RunStatus::Paused))
-            .count()
-    }
-
     /// Keeps the leases of this process alive for as long as it lives.
     pub(crate) fn keep_leases(self: &Arc<Self>) {
         let Some(store) = self.store.clone() else { return };
@@ -376,7 +381,12 @@ impl Shared {
     }
 
     /// A run is gone from memory. Sessions at rest beyond the bound leave too.
-    pub(crate) fn run_ended(self: &Arc<Self>, _slot: &Arc<Slot>) {
+    pub(crate) fn run_ended(self: &Arc<Self>, slot: &Arc<Slot>) {
+        if !slot.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
+            let session = Session { shared: Arc::clone(self), slot: Arc::clone(slot) };
+            self.runs.spawn_to_its_end(async move { session.begin_next().await });
+            return;
+        }
         let mut slots = self.slots.lock();
         if slots.len() <= self.options.resting {
             return;
@@ -397,14 +407,18 @@ impl Shared {
             }
         }
         drop(slots);
-        if let (Some(store), false) = (self.store.clone(), leases.is_empty()) {
-            self.group.spawn_to_its_end(async move {
-                for (id, lease) in leases {
-                    if let Err(error) = store.release(&id, &lease).await {
-                        tracing::debug!(session = %id, %error, "a lease was not given back");
-                    }
-                }
-            });
+        if !leases.is_empty() {
+            let shared = Arc::clone(self);
+            self.group.spawn_to_its_end(async move { shared.give_back(leases).await });
+        }
+    }
+
+    async fn give_back(&self, leases: Vec<(SessionId, Lease)>) {
+        let Some(store) = &self.store else { return };
+        for (id, lease) in leases {
+            if let Err(error) = store.release(&id, &lease).await {
+                tracing::debug!(session = %id, %error, "a lease was not given back");
+            }
         }
     }
 }

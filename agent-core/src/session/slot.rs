@@ -1,6 +1,6 @@
 //! One session's place in memory: its feed, its questions, and its run while there is one.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -11,17 +11,9 @@ use crate::{
     event::Feed,
     ids::{RunId, Seq, SessionId},
     interrupt::{Board, OpenQuestion},
-    journal::{
-        Lease,
-        entry::Entry,
-        image::{FORMAT, Image, Snapshot},
-        writer::Writer,
-    },
+    journal::{Lease, entry::Queued, fold, image::Image, writer::Writer},
     run::RunStatus,
 };
-
-/// Entries read at once when a journal is folded.
-const PAGE: usize = 1_024;
 
 pub(crate) struct Slot {
     pub(crate) id: SessionId,
@@ -38,6 +30,16 @@ pub(crate) struct Inner {
     pub(crate) live: Option<Arc<LiveRun>>,
     /// Where the session stands while no run is in memory, and the state if it was kept.
     pub(crate) rest: Option<Resting>,
+    /// Runs in line, accepted for good.
+    pub(crate) queue: VecDeque<Waiting>,
+}
+
+/// A run that waits for its turn.
+pub(crate) struct Waiting {
+    pub(crate) run: RunId,
+    pub(crate) queued: Queued,
+    /// Becomes that of the run.
+    pub(crate) settled: watch::Sender<Option<Arc<Settled>>>,
 }
 
 /// A session at rest, kept so that the next run need not read the journal.
@@ -53,6 +55,10 @@ pub(crate) struct LiveRun {
     pub(crate) graph: Arc<str>,
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
+    /// Named requests that were accepted up to this run.
+    pub(crate) requests: Vec<(String, RunId)>,
+    /// The highest number of a run when this one began.
+    pub(crate) runs: RunId,
     pub(crate) settled: watch::Sender<Option<Arc<Settled>>>,
     /// Ready when nothing of the run is left in memory.
     pub(crate) gone: watch::Sender<bool>,
@@ -71,6 +77,12 @@ pub(crate) struct Settled {
 impl LiveRun {
     pub(crate) fn run(&self) -> RunId {
         self.env.run
+    }
+
+    /// Ready when nothing of the run is left in memory.
+    pub(crate) async fn gone(&self) {
+        let gone = self.gone.subscribe().wait_for(|gone| *gone).await.is_ok();
+        assert!(gone, "the sender lives as long as `self`");
     }
 
     pub(crate) fn status(&self) -> RunStatus {
@@ -93,10 +105,23 @@ impl Slot {
         self.inner.lock().live.clone()
     }
 
+    /// The number of the next run, when `runs` is the highest one the journal knew.
+    pub(crate) fn next_run(&self, runs: RunId) -> RunId {
+        let in_line = self.inner.lock().queue.iter().map(|waiting| waiting.run).max();
+        RunId(runs.max(in_line.unwrap_or_default()).0 + 1)
+    }
+
+    /// Takes a run out of the line, with what tells how it ends.
+    pub(crate) fn in_line(&self, run: RunId) -> Option<watch::Sender<Option<Arc<Settled>>>> {
+        let mut inner = self.inner.lock();
+        let at = inner.queue.iter().position(|waiting| waiting.run == run)?;
+        inner.queue.remove(at).map(|waiting| waiting.settled)
+    }
+
     /// Whether the slot can leave memory: what it knows is in the store, or is nothing.
     pub(crate) fn is_spare(&self) -> bool {
         let inner = self.inner.lock();
-        inner.live.is_none() && !self.feed.watched()
+        inner.live.is_none() && inner.queue.is_empty() && !self.feed.watched()
     }
 
     /// The session's writer and where it stands, from memory or from the store. The door must be held.
@@ -118,7 +143,15 @@ impl Slot {
         let image = fold(&*store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
         let writer = self.writer(shared, Some(&lease), image.last);
         self.feed.passed(image.last);
-        self.inner.lock().writer = Some((Arc::clone(&writer), Some(lease)));
+        let mut inner = self.inner.lock();
+        inner.writer = Some((Arc::clone(&writer), Some(lease)));
+        for (run, queued) in &image.queue {
+            if !inner.queue.iter().any(|waiting| waiting.run == *run) {
+                let (run, queued) = (*run, queued.clone());
+                inner.queue.push_back(Waiting { run, queued, settled: watch::Sender::new(None) });
+            }
+        }
+        drop(inner);
         Ok((writer, Resting { image, state: None }))
     }
 
@@ -135,45 +168,4 @@ impl Slot {
         inner.writer = None;
         inner.rest = None;
     }
-}
-
-/// Folds a journal up to and with `upto`. `None`: there is no such session.
-pub(crate) async fn fold(
-    store: &dyn crate::journal::JournalStore,
-    session: &SessionId,
-    upto: Seq,
-) -> Result<Option<Image>, SessionError> {
-    let snapshot = store.snapshot(session, upto).await?;
-    let mut image = match &snapshot {
-        Some(stored) => {
-            let snapshot: Snapshot = serde_json::from_slice(&stored.body).map_err(|error| {
-                crate::journal::StoreError::Corrupt {
-                    session: session.clone(),
-                    seq: stored.seq,
-                    reason: format!("snapshot: {error}"),
-                }
-            })?;
-            if snapshot.format > FORMAT {
-                let (found, known) = (snapshot.format, FORMAT);
-                return Err(crate::journal::StoreError::FormatTooNew { found, known }.into());
-            }
-            snapshot.into_image(stored.seq)
-        }
-        None => Image::default(),
-    };
-    loop {
-        let records = store.read(session, image.last, upto, PAGE).await?;
-        for record in &records {
-            if record.seq != image.last.next() {
-                let (session, seq) = (session.clone(), image.last.next());
-                let reason = "it is missing, and no snapshot covers it".to_owned();
-                return Err(crate::journal::StoreError::Corrupt { session, seq, reason }.into());
-            }
-            image.take(Entry::decode(session, record)?);
-        }
-        if records.len() < PAGE {
-            break;
-        }
-    }
-    Ok((image.last > Seq::ZERO).then_some(image))
 }

@@ -58,18 +58,20 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     ///
     /// Two tasks of one superstep that claim the same field are an error that names the field and both nodes.
     /// The default claims nothing.
-    fn claims(update: &Self::Update, claim: &mut dyn FnMut(&'static str)) {
-        let _ = (update, claim);
-    }
+    #[expect(unused_variables, reason = "the names are for those who write their own")]
+    fn claims(update: &Self::Update, claim: &mut dyn FnMut(&'static str)) {}
 
     /// Turns a stored state of version `from` into the present form.
     ///
     /// # Errors
     ///
     /// The default refuses every older version; a run on such a session then fails with the two versions named.
+    #[expect(unused_variables, reason = "the names are for those who write their own")]
     fn migrate(from: u32, stored: Value) -> Result<Value, ApplyError> {
-        let _ = stored;
-        Err(ApplyError::new("(state)", format!("stored as version {from}, and no `migrate` turns it into {}", Self::VERSION)))
+        Err(ApplyError::new(
+            "(state)",
+            format!("stored as version {from}, and no `migrate` turns it into {}", Self::VERSION),
+        ))
     }
 
     /// As [`migrate`](State::migrate), for a stored update. The default refuses.

@@ -177,8 +177,10 @@ impl TodoTree {
             let Some(at) = self.items.iter().position(|todo| todo.id == parent) else { return };
             let children: Vec<&Todo> =
                 self.items.iter().filter(|t| t.parent.as_deref() == Some(&*parent)).collect();
-            let sum: usize =
-                children.iter().map(|t| if t.status.is_final() { 100 } else { usize::from(t.progress) }).sum();
+            let sum: usize = children
+                .iter()
+                .map(|t| if t.status.is_final() { 100 } else { usize::from(t.progress) })
+                .sum();
             let all = |status: TodoStatus| children.iter().all(|t| t.status == status);
             let status = if all(TodoStatus::Pending) {
                 TodoStatus::Pending
@@ -207,8 +209,7 @@ mod tests {
     use super::*;
 
     fn child(tree: &mut TodoTree, id: &str) {
-        let change =
-            Change { title: Some(id.into()), parent: Some("all".into()), ..Change::default() };
+        let change = Change { title: Some(id.into()), parent: Some("all".into()), ..Change::default() };
         tree.change(id, change).unwrap();
     }
 

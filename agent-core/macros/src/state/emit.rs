@@ -1,6 +1,6 @@
 //! What is written: the update, its builder and the impls.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{GenericParam, Ident, Type, WherePredicate, parse_quote, spanned::Spanned, visit::Visit};
 
@@ -157,8 +157,11 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
     let docs = slot.field.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
     let docs: Vec<_> = docs.collect();
     let (argument, value) = argument(ty);
-    let reduce = quote_spanned!(ty.span()=> ::agent_core::state::reduce);
+    let at = place(ty);
+    let reduce = quote_spanned!(at=> ::agent_core::state::reduce);
     let combine = quote!(::agent_core::state::field::combine);
+    // A closure, because a missing bound of a path is reported on the derive, and of a call on the field.
+    let calling = |path: &TokenStream| quote_spanned!(at=> |held, value| #reduce::#path(held, value));
 
     let (what, argument_in, body) = match &slot.reducer {
         Reducer::Replace | Reducer::Untracked => (
@@ -172,16 +175,15 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
                 _ => format!("Adds to `{name}`; an item with a key that is there replaces that one."),
             };
             let path = if matches!(slot.reducer, Reducer::Append) {
-                quote_spanned!(ty.span()=> append)
+                quote_spanned!(at=> append)
             } else {
-                quote_spanned!(ty.span()=> messages)
+                quote_spanned!(at=> messages)
             };
             let (items, map) = items(ty);
-            (
-                what,
-                items,
-                quote!(#combine(&mut self.#ident, value.into_iter() #map .collect(), #reduce::#path);),
-            )
+            (what, items, {
+                let reducer = calling(&path);
+                quote!(#combine(&mut self.#ident, value.into_iter() #map .collect(), #reducer);)
+            })
         }
         Reducer::Extend => {
             let item = quote!(<#ty as ::core::iter::IntoIterator>::Item);
@@ -198,7 +200,7 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
         Reducer::Add => (
             format!("Adds to `{name}`.\n\n# Panics\n\nIf called twice and the sum does not fit."),
             argument.clone(),
-            quote! {
+            quote_spanned! {at=>
                 #combine(&mut self.#ident, #value, |held, more| {
                     if let ::core::result::Result::Err(error) = #reduce::add(#name, held, more) {
                         ::core::panic!("{error}");
@@ -209,17 +211,19 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
         Reducer::Max | Reducer::Min | Reducer::Merge => {
             let (path, what) = match slot.reducer {
                 Reducer::Max => {
-                    (quote_spanned!(ty.span()=> max), format!("Raises `{name}` to this if that is larger."))
+                    (quote_spanned!(at=> max), format!("Raises `{name}` to this if that is larger."))
                 }
                 Reducer::Min => {
-                    (quote_spanned!(ty.span()=> min), format!("Lowers `{name}` to this if that is smaller."))
+                    (quote_spanned!(at=> min), format!("Lowers `{name}` to this if that is smaller."))
                 }
-                _ => (
-                    quote_spanned!(ty.span()=> merge),
-                    format!("Merges entries into `{name}`; the newer one wins."),
-                ),
+                _ => {
+                    (quote_spanned!(at=> merge), format!("Merges entries into `{name}`; the newer one wins."))
+                }
             };
-            (what, argument.clone(), quote!(#combine(&mut self.#ident, #value, #reduce::#path);))
+            (what, argument.clone(), {
+                let reducer = calling(&path);
+                quote!(#combine(&mut self.#ident, #value, #reducer);)
+            })
         }
         Reducer::Custom(path) => {
             let shown = path.to_token_stream().to_string().replace(' ', "");
@@ -243,7 +247,7 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
             }
         }
     });
-    quote_spanned! {ty.span()=>
+    quote_spanned! {at=>
         #[doc = #what]
         #[doc = ""]
         #(#docs)*
@@ -253,6 +257,11 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
         }
         #overwrite
     }
+}
+
+/// Where the type stands, but of the macro: the compiler points there, and lints know that nobody wrote it.
+fn place(ty: &Type) -> Span {
+    ty.span().resolved_at(Span::call_site())
 }
 
 /// The type of a setter's argument `value`, and the expression that makes the field's type of it.
@@ -294,9 +303,10 @@ fn state_impl(model: &Model<'_>, update: &Ident) -> TokenStream {
 
     let apply = model.fields.iter().map(|slot| {
         let (ident, ty, name) = (slot.ident, &slot.field.ty, &slot.name);
+        let at = place(ty);
         let infallible = |name: &str| {
-            let name = Ident::new(name, ty.span());
-            quote_spanned!(ty.span()=> {
+            let name = Ident::new(name, at);
+            quote_spanned!(at=> {
                 ::agent_core::state::reduce::#name(field, value);
                 ::core::result::Result::Ok(())
             })
@@ -311,7 +321,7 @@ fn state_impl(model: &Model<'_>, update: &Ident) -> TokenStream {
             }
             Reducer::Append => infallible("append"),
             Reducer::Extend => infallible("extend"),
-            Reducer::Add => quote_spanned!(ty.span()=> ::agent_core::state::reduce::add(#name, field, value)),
+            Reducer::Add => quote_spanned!(at=> ::agent_core::state::reduce::add(#name, field, value)),
             Reducer::Max => infallible("max"),
             Reducer::Min => infallible("min"),
             Reducer::Merge => infallible("merge"),
@@ -320,7 +330,7 @@ fn state_impl(model: &Model<'_>, update: &Ident) -> TokenStream {
                 quote_spanned!(path.span()=> ::agent_core::state::Reduced::reduced(#path(field, value)))
             }
         };
-        quote_spanned! {ty.span()=>
+        quote_spanned! {at=>
             ::agent_core::state::field::write(&mut self.#ident, update.#ident, |field, value| #reduce)?;
         }
     });

@@ -1,0 +1,268 @@
+//! What a model may do in the world: tools, their schemas, policies and faults, and how one call is carried out.
+//!
+//! Read in this order: [`Tool`] what an author writes, [`ToolPolicy`] under which rules, [`ToolRegistry`] what a
+//! model gets to see, [`Prepared`] one call that is known to be legal, [`ToolReply`] what the model reads.
+//!
+//! The engine records each call and asks people; nothing here does either.
+
+mod approval;
+mod context;
+mod error;
+mod guard;
+mod output;
+mod policy;
+mod prepared;
+mod registry;
+pub mod schema;
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+pub use self::{
+    approval::{Approval, ApprovalRequest, Decided, Decision, Remembered, Sticky},
+    context::ToolContext,
+    error::{ToolError, ToolFault},
+    guard::{AnyGuard, Guard, Verdict},
+    output::{Cut, ToolOutput, ToolReply},
+    policy::{Concurrency, Effect, Retry, ToolPolicy},
+    prepared::Prepared,
+    registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
+};
+pub use crate::model::{ToolCall, ToolSpec};
+
+/// Something that a model may call.
+///
+/// Usually written as an async function under [`#[tool]`](macro@crate::tool); implement the trait for a tool that
+/// carries data (a pool, a root directory), or whose schema is known only at run time (`type Args = Value` and
+/// [`parameters`](Tool::parameters)).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::{Tool, ToolContext, ToolError};
+/// use schemars::JsonSchema;
+/// use serde::Deserialize;
+///
+/// struct Prices { currency: &'static str }
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Product {
+///     /// The article number.
+///     sku: String,
+/// }
+///
+/// impl Tool for Prices {
+///     type Args = Product;
+///     type Output = String;
+///     fn name(&self) -> &str { "price" }
+///     fn description(&self) -> &str { "The price of a product." }
+///     async fn call(&self, args: Product, _: &ToolContext) -> Result<String, ToolError> {
+///         match args.sku.as_str() {
+///             "A1" => Ok(format!("12 {}", self.currency)),
+///             _ => Err(ToolError::failed("no product has this article number")),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tool",
+    note = "write `#[tool]` on an async fn and pass its name, or implement `Tool`"
+)]
+pub trait Tool: Send + Sync + 'static {
+    /// What the model fills in. Its JSON Schema is what the model sees.
+    type Args: DeserializeOwned + JsonSchema + Send;
+    /// What comes back. A string is shown as text, everything else as JSON; [`ToolOutput`] passes as it is.
+    type Output: Serialize + Send + 'static;
+
+    /// Unique in a registry; `[A-Za-z0-9_-]{1,64}`.
+    fn name(&self) -> &str;
+
+    /// When and why to use it, in words for the model.
+    fn description(&self) -> &str;
+
+    /// JSON Schema of the arguments. Default: made from [`Args`](Tool::Args).
+    fn parameters(&self) -> Value {
+        schema::of::<Self::Args>()
+    }
+
+    /// The rules it runs under unless the registry is told others. Default: [`ToolPolicy::default`].
+    fn policy(&self) -> ToolPolicy {
+        ToolPolicy::default()
+    }
+
+    /// Does the work. The arguments have been validated against [`parameters`](Tool::parameters).
+    ///
+    /// # Errors
+    ///
+    /// What the model is told, see [`ToolError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped on a stop and on a timeout; what must be undone then is undone by `Drop`.
+    fn call(
+        &self,
+        args: Self::Args,
+        cx: &ToolContext,
+    ) -> impl Future<Output = Result<Self::Output, ToolError>> + Send;
+}
+
+trait DynTool: Send + Sync {
+    fn name(&self) -> &str;
+    fn description(&self) -> &str;
+    fn parameters(&self) -> Value;
+    fn policy(&self) -> ToolPolicy;
+    fn call<'a>(&'a self, args: Value, cx: &'a ToolContext) -> BoxFuture<'a, Result<ToolOutput, ToolError>>;
+}
+
+impl<T: Tool> DynTool for T {
+    fn name(&self) -> &str {
+        Tool::name(self)
+    }
+
+    fn description(&self) -> &str {
+        Tool::description(self)
+    }
+
+    fn parameters(&self) -> Value {
+        Tool::parameters(self)
+    }
+
+    fn policy(&self) -> ToolPolicy {
+        Tool::policy(self)
+    }
+
+    fn call<'a>(&'a self, args: Value, cx: &'a ToolContext) -> BoxFuture<'a, Result<ToolOutput, ToolError>> {
+        Box::pin(async move {
+            let args: T::Args = serde_json::from_value(args)
+                .map_err(|error| ToolError::bad_arguments(Tool::name(self), &[error.to_string()]))?;
+            ToolOutput::of(Tool::call(self, args, cx).await?)
+        })
+    }
+}
+
+/// A tool with its concrete type erased; cheap to clone.
+#[derive(Clone)]
+pub struct AnyTool(Arc<dyn DynTool>);
+
+impl AnyTool {
+    /// Erases `tool`.
+    pub fn new(tool: impl Tool) -> Self {
+        Self(Arc::new(tool))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+impl fmt::Debug for AnyTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyTool").field(&self.0.name()).finish()
+    }
+}
+
+/// A tool made of its parts, for tools that are known only at run time (those of an MCP server, say).
+pub struct DynamicTool {
+    name: Cow<'static, str>,
+    description: Cow<'static, str>,
+    parameters: Value,
+    policy: ToolPolicy,
+    call: Arc<DynamicCall>,
+}
+
+type DynamicCall =
+    dyn Fn(Value, ToolContext) -> BoxFuture<'static, Result<ToolOutput, ToolError>> + Send + Sync;
+
+impl DynamicTool {
+    /// A tool that runs `call` with arguments that match `parameters`.
+    pub fn new<F, Fut>(
+        name: impl Into<Cow<'static, str>>,
+        description: impl Into<Cow<'static, str>>,
+        parameters: Value,
+        call: F,
+    ) -> Self
+    where
+        F: Fn(Value, ToolContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
+    {
+        Self {
+            name: name.into(),
+            description: description.into(),
+            parameters,
+            policy: ToolPolicy::default(),
+            call: Arc::new(move |args, cx| Box::pin(call(args, cx))),
+        }
+    }
+
+    /// Sets the rules. Default: [`ToolPolicy::default`].
+    #[must_use]
+    pub fn with_policy(mut self, policy: ToolPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+}
+
+impl fmt::Debug for DynamicTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicTool").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Tool for DynamicTool {
+    type Args = Value;
+    type Output = ToolOutput;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> &str {
+        &self.description
+    }
+
+    fn parameters(&self) -> Value {
+        self.parameters.clone()
+    }
+
+    fn policy(&self) -> ToolPolicy {
+        self.policy.clone()
+    }
+
+    async fn call(&self, args: Value, cx: &ToolContext) -> Result<ToolOutput, ToolError> {
+        (self.call)(args, cx.clone()).await
+    }
+}
+
+/// What the code written by `#[tool]` names.
+#[doc(hidden)]
+pub mod expansion {
+    pub use schemars;
+    pub use serde;
+
+    /// The return type of a tool's function.
+    #[diagnostic::on_unimplemented(
+        message = "a tool cannot return `{Self}`",
+        note = "it returns `Result<T, ToolError>` or a `Result` whose error turns into a `ToolError`"
+    )]
+    pub trait Outcome {
+        /// What it is when all goes well.
+        type Value;
+    }
+
+    impl<T, E> Outcome for Result<T, E> {
+        type Value = T;
+    }
+}
+
+const _: () = {
+    const fn send_sync<T: Send + Sync + 'static>() {}
+    send_sync::<AnyTool>();
+    send_sync::<Prepared>();
+    send_sync::<ToolError>();
+};

@@ -1,0 +1,131 @@
+//! What a tool gives back, and how much of it the model reads.
+
+use std::any::Any;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ToolCall, ToolError, ToolFault};
+use crate::model::Message;
+
+/// The whole result of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ToolOutput {
+    /// Shown as it is.
+    Text(String),
+    /// Shown as compact JSON.
+    Json(Value),
+}
+
+impl ToolOutput {
+    /// Text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// What a tool returned: a string as text, everything else as JSON, a `ToolOutput` as itself.
+    pub(super) fn of<T: Serialize + 'static>(value: T) -> Result<Self, ToolError> {
+        let mut slot = Some(value);
+        if let Some(own) = (&mut slot as &mut dyn Any).downcast_mut::<Option<Self>>()
+            && let Some(own) = own.take()
+        {
+            return Ok(own);
+        }
+        match serde_json::to_value(&slot) {
+            Ok(Value::String(text)) => Ok(Self::Text(text)),
+            Ok(Value::Null) => Ok(Self::Text("done".to_owned())),
+            Ok(value) => Ok(Self::Json(value)),
+            Err(error) => {
+                Err(ToolError::failed("the tool's result cannot be written as JSON").with_cause(error))
+            }
+        }
+    }
+
+    /// As the model reads it, uncut.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Json(value) => value.to_string(),
+        }
+    }
+}
+
+impl From<&str> for ToolOutput {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for ToolOutput {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Value> for ToolOutput {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+/// How much of a result was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Bytes of the whole text.
+    pub whole: usize,
+    /// Bytes that the model reads.
+    pub shown: usize,
+}
+
+/// What the model reads of one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolReply {
+    /// The call.
+    pub call_id: String,
+    /// The tool, as the model wrote it.
+    pub name: String,
+    /// The result, perhaps cut, or the fault in words.
+    pub text: String,
+    /// The kind of the fault, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<ToolFault>,
+    /// Set when the result was longer than its limit; whoever stores results keeps the whole one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+}
+
+impl ToolReply {
+    /// The reply to `call`, of which at most `limit` bytes of result are shown: its beginning and its end.
+    #[must_use]
+    pub fn new(call: &ToolCall, result: &Result<ToolOutput, ToolError>, limit: usize) -> Self {
+        let (text, fault, cut) = match result {
+            Ok(output) => {
+                let (text, cut) = preview(output.to_text(), limit);
+                (text, None, cut)
+            }
+            Err(error) => (format!("Error: {}", error.for_model()), Some(error.fault()), None),
+        };
+        Self { call_id: call.id.clone(), name: call.name.clone(), text, fault, cut }
+    }
+
+    /// As the message that answers the call.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        Message::tool_result(self.call_id, self.text).with_name(self.name)
+    }
+}
+
+/// Three quarters of `limit` from the beginning and one from the end, whole characters only.
+fn preview(text: String, limit: usize) -> (String, Option<Cut>) {
+    if text.len() <= limit {
+        return (text, None);
+    }
+    let head = text.floor_char_boundary(limit - limit / 4);
+    let tail = text.ceil_char_boundary(text.len() - limit / 4);
+    let cut = Cut { whole: text.len(), shown: head + (text.len() - tail) };
+    let gap = tail - head;
+    (format!("{}\n[… {gap} bytes left out …]\n{}", &text[..head], &text[tail..]), Some(cut))
+}

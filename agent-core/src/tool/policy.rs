@@ -1,0 +1,183 @@
+//! The rules a tool runs under.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AnyGuard, Approval, Guard, Sticky};
+
+/// What a call does to the world. Decides what may be repeated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing.
+    ReadOnly,
+    /// Something, but twice is the same as once.
+    Idempotent,
+    /// Something each time.
+    #[default]
+    Writes,
+    /// Something that cannot be taken back.
+    Destructive,
+}
+
+impl Effect {
+    /// Whether a call that may have happened may be made again.
+    #[must_use]
+    pub const fn repeatable(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::Idempotent)
+    }
+}
+
+/// How often and how fast a failed call is tried again.
+///
+/// Only a call that says that nothing happened ([`ToolError::unavailable`](super::ToolError::unavailable)) is
+/// repeated, and one that timed out if its [`Effect`] allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// Attempts in all, the first included. Default: 1.
+    pub attempts: u32,
+    /// Wait before the second attempt; doubles from there, with jitter. Default: 500 ms.
+    pub first_wait: Duration,
+    /// Longest wait, a tool's own wish included. Default: 30 s.
+    pub longest_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 1, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(30) }
+    }
+}
+
+impl Retry {
+    /// `attempts` in all, with the default waits.
+    #[must_use]
+    pub fn attempts(attempts: u32) -> Self {
+        Self { attempts: attempts.max(1), ..Self::default() }
+    }
+
+    /// The wait after attempt number `attempt` (from 1), between half and all of the doubled one.
+    pub(super) fn wait(&self, attempt: u32, wish: Option<Duration>) -> Duration {
+        let doubled = self.first_wait.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
+        let jittered = doubled.mul_f64(0.5 + fastrand::f64() / 2.0);
+        wish.unwrap_or(jittered).min(self.longest_wait)
+    }
+}
+
+/// How many calls of a tool run at once, over all runs that share the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as are asked for.
+    #[default]
+    Unlimited,
+    /// This many; the others wait.
+    AtMost(NonZeroUsize),
+}
+
+/// The rules a tool runs under. Each setter says its default.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ToolPolicy {
+    /// See [`timeout`](Self::timeout).
+    pub timeout: Duration,
+    /// See [`retry`](Self::retry).
+    pub retry: Retry,
+    /// See [`concurrency`](Self::concurrency).
+    pub concurrency: Concurrency,
+    /// See [`result_limit`](Self::result_limit).
+    pub result_limit: usize,
+    /// See [`effect`](Self::effect).
+    pub effect: Effect,
+    /// See [`approval`](Self::approval).
+    pub approval: Approval,
+    /// See [`sticky`](Self::sticky).
+    pub sticky: Sticky,
+    pub(super) guards: Vec<AnyGuard>,
+}
+
+impl Default for ToolPolicy {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(60),
+            retry: Retry::default(),
+            concurrency: Concurrency::default(),
+            result_limit: 32 * 1024,
+            effect: Effect::default(),
+            approval: Approval::default(),
+            sticky: Sticky::default(),
+            guards: Vec::new(),
+        }
+    }
+}
+
+impl ToolPolicy {
+    /// The defaults for a tool that only reads.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self::default().effect(Effect::ReadOnly)
+    }
+
+    /// Sets the longest time of one attempt. Default: 60 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the retries. Default: none.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets how many calls run at once. Default: unlimited.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Sets how many bytes of a result the model reads. Default: 32 KiB.
+    #[must_use]
+    pub fn result_limit(mut self, bytes: usize) -> Self {
+        self.result_limit = bytes;
+        self
+    }
+
+    /// Sets what a call does to the world. Default: it writes.
+    #[must_use]
+    pub fn effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
+    }
+
+    /// Sets when a person is asked first. Default: never.
+    #[must_use]
+    pub fn approval(mut self, approval: Approval) -> Self {
+        self.approval = approval;
+        self
+    }
+
+    /// Asks a person first where `rule` says so. A rule that panics has said so.
+    #[must_use]
+    pub fn approval_when(self, rule: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Self {
+        self.approval(Approval::When(Arc::new(rule)))
+    }
+
+    /// Sets for which later calls an approval counts too. Default: none.
+    #[must_use]
+    pub fn sticky(mut self, sticky: Sticky) -> Self {
+        self.sticky = sticky;
+        self
+    }
+
+    /// Adds a guardrail; they run in the order they were added. Default: none.
+    #[must_use]
+    pub fn guard(mut self, guard: impl Guard) -> Self {
+        self.guards.push(AnyGuard::new(guard));
+        self
+    }
+}

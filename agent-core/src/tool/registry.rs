@@ -1,0 +1,269 @@
+//! The tools a model gets to see: names, groups, allow lists, and the first check of every call.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    AnyTool, Concurrency, Prepared, Tool, ToolCall, ToolError, ToolFault, ToolPolicy, ToolSpec,
+    schema::{self, Checker},
+};
+
+/// One registered tool; all that can be worked out once, is.
+pub(super) struct Entry {
+    pub(super) tool: AnyTool,
+    pub(super) policy: ToolPolicy,
+    pub(super) checker: Checker,
+    pub(super) permits: Option<Semaphore>,
+    spec: ToolSpec,
+    groups: BTreeSet<String>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tool.fmt(f)
+    }
+}
+
+/// A set of tools. Cheap to clone; permits are shared between clones and the sets cut from it.
+#[derive(Clone, Default)]
+pub struct ToolRegistry {
+    by_name: Arc<HashMap<String, Arc<Entry>>>,
+    specs: Arc<[ToolSpec]>,
+}
+
+impl ToolRegistry {
+    /// Begins a registry.
+    pub fn builder() -> ToolRegistryBuilder {
+        ToolRegistryBuilder::default()
+    }
+
+    /// The tools as the model sees them, in the order they were added.
+    #[must_use]
+    pub fn specs(&self) -> Arc<[ToolSpec]> {
+        Arc::clone(&self.specs)
+    }
+
+    /// The names, in the order they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.specs.iter().map(|spec| spec.name.as_str())
+    }
+
+    /// Only the tools that `allowed` names, by their own name or by a group's.
+    ///
+    /// # Errors
+    ///
+    /// Every entry of the list that names neither a tool nor a group.
+    pub fn allow<I>(&self, allowed: I) -> Result<Self, RegistryError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut names = BTreeSet::new();
+        let mut faults = Vec::new();
+        for wanted in allowed {
+            let wanted = wanted.as_ref();
+            let before = names.len();
+            names.extend(
+                self.by_name.values().filter(|entry| entry.is(wanted)).map(|entry| entry.tool.name()),
+            );
+            if names.len() == before && !self.by_name.values().any(|entry| entry.is(wanted)) {
+                faults.push(RegistryFault::NothingIsCalled { name: wanted.to_owned() });
+            }
+        }
+        if !faults.is_empty() {
+            return Err(RegistryError { faults });
+        }
+        let entries = self.specs.iter().filter(|spec| names.contains(spec.name.as_str()));
+        Ok(Self::of(entries.map(|spec| Arc::clone(&self.by_name[&spec.name])).collect()))
+    }
+
+    /// Checks a call: that there is such a tool, and that its arguments fit.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolFault::Unknown`] and [`ToolFault::BadArguments`], in words the model can act on.
+    pub fn prepare(&self, call: ToolCall) -> Result<Prepared, ToolError> {
+        let Some(entry) = self.by_name.get(&call.name) else {
+            return Err(self.unknown(&call.name));
+        };
+        let args = entry.checker.parse(&call)?;
+        Ok(Prepared::new(call, Arc::clone(entry), args))
+    }
+
+    fn unknown(&self, name: &str) -> ToolError {
+        // A registry can be large; a model that errs needs a hint, not the catalogue.
+        let mut names: Vec<&str> = self.names().take(20).collect();
+        if self.specs.len() > names.len() {
+            names.push("…");
+        }
+        let name: String = name.chars().take(64).collect();
+        let text = if names.is_empty() {
+            format!("there is no tool `{name}`; there are no tools at all, answer without")
+        } else {
+            format!("there is no tool `{name}`; there are: {}", names.join(", "))
+        };
+        ToolError::new(ToolFault::Unknown, text)
+    }
+
+    fn of(entries: Vec<Arc<Entry>>) -> Self {
+        let specs = entries.iter().map(|entry| entry.spec.clone()).collect();
+        let by_name = entries.into_iter().map(|entry| (entry.spec.name.clone(), entry)).collect();
+        Self { by_name: Arc::new(by_name), specs }
+    }
+}
+
+impl Entry {
+    fn is(&self, name: &str) -> bool {
+        self.tool.name() == name || self.groups.contains(name)
+    }
+}
+
+impl fmt::Debug for ToolRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ToolRegistry").field(&self.names().collect::<Vec<_>>()).finish()
+    }
+}
+
+/// Collects tools; [`build`](Self::build) checks them together.
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Debug, Default)]
+pub struct ToolRegistryBuilder {
+    tools: Vec<(AnyTool, ToolPolicy)>,
+    groups: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl ToolRegistryBuilder {
+    /// Adds a tool under its own policy.
+    pub fn tool(self, tool: impl Tool) -> Self {
+        let policy = tool.policy();
+        self.tool_with(tool, policy)
+    }
+
+    /// Adds a tool under `policy`.
+    pub fn tool_with(mut self, tool: impl Tool, policy: ToolPolicy) -> Self {
+        self.tools.push((AnyTool::new(tool), policy));
+        self
+    }
+
+    /// Adds a tool that is erased already, under its own policy.
+    pub fn any(mut self, tool: AnyTool) -> Self {
+        let policy = tool.0.policy();
+        self.tools.push((tool, policy));
+        self
+    }
+
+    /// Gives the tools `names` a common name for allow lists.
+    pub fn group<I>(mut self, group: impl Into<String>, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.groups.entry(group.into()).or_default().extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Checks names, groups and schemas, and prepares the schemas once for all calls.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`] lists every fault found, not only the first.
+    pub fn build(self) -> Result<ToolRegistry, RegistryError> {
+        let mut faults = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut entries = Vec::with_capacity(self.tools.len());
+        for (tool, policy) in self.tools {
+            let name = tool.name().to_owned();
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            if !(1..=64).contains(&name.len()) || !name.bytes().all(legal) {
+                faults.push(RegistryFault::IllegalName { len: name.len() });
+                continue;
+            }
+            if !seen.insert(name.clone()) {
+                faults.push(RegistryFault::Twice { name });
+                continue;
+            }
+            let parameters = tool.0.parameters();
+            let checker = match Checker::new(&parameters) {
+                Ok(checker) => checker,
+                Err(reason) => {
+                    faults.push(RegistryFault::BadSchema { name, reason });
+                    continue;
+                }
+            };
+            let (parameters, strict) = match schema::for_model(&parameters) {
+                Some(strict) => (strict, true),
+                None => (parameters, false),
+            };
+            let spec = ToolSpec {
+                name: name.clone(),
+                description: tool.0.description().to_owned(),
+                parameters,
+                strict,
+            };
+            let permits = match policy.concurrency {
+                Concurrency::Unlimited => None,
+                Concurrency::AtMost(count) => Some(Semaphore::new(count.get().min(Semaphore::MAX_PERMITS))),
+            };
+            let groups = self.groups.iter().filter(|(_, members)| members.contains(&name));
+            let groups = groups.map(|(group, _)| group.clone()).collect();
+            entries.push(Arc::new(Entry { tool, policy, checker, permits, spec, groups }));
+        }
+        for (group, members) in &self.groups {
+            if seen.contains(group) {
+                faults.push(RegistryFault::Twice { name: group.clone() });
+            }
+            faults.extend(
+                members
+                    .iter()
+                    .filter(|name| !seen.contains(*name))
+                    .map(|name| RegistryFault::NothingIsCalled { name: name.clone() }),
+            );
+        }
+        if faults.is_empty() { Ok(ToolRegistry::of(entries)) } else { Err(RegistryError { faults }) }
+    }
+}
+
+/// Tools that do not make a registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("tool registry has {} fault(s), the first: {}", faults.len(), faults.first().map(ToString::to_string).unwrap_or_default())]
+pub struct RegistryError {
+    /// Every fault, at least one.
+    pub faults: Vec<RegistryFault>,
+}
+
+/// One thing that is wrong with a registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryFault {
+    /// Endpoints would refuse the name.
+    #[error("a tool's name is 1 to 64 of `A-Z a-z 0-9 _ -`, this one has {len} bytes or others among them")]
+    IllegalName {
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// Two tools, or a tool and a group, have the same name.
+    #[error("`{name}` is the name of two; rename one")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// A group or an allow list names what is not there.
+    #[error("nothing is called `{name}`; name a registered tool or group")]
+    NothingIsCalled {
+        /// The name.
+        name: String,
+    },
+    /// The parameters of a tool are no JSON Schema of an object.
+    #[error("the parameters of `{name}` are not usable: {reason}")]
+    BadSchema {
+        /// The tool.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}

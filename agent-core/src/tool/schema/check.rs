@@ -1,0 +1,147 @@
+//! Arguments as the model wrote them, held against the schema, with faults in words it can act on.
+
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+
+use super::{MAX_DEPTH, accepts_null, depth, for_each_child, required, resolve};
+use crate::tool::{ToolCall, ToolError};
+
+/// Longest arguments, in bytes. A model that writes more has lost its way.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Faults told at once, and characters of each.
+const MAX_FAULTS: usize = 8;
+const FAULT_CHARS: usize = 300;
+
+/// The schema of one tool's arguments, compiled once.
+pub(in crate::tool) struct Checker {
+    schema: Value,
+    validator: Validator,
+}
+
+impl Checker {
+    pub(in crate::tool) fn new(schema: &Value) -> Result<Self, String> {
+        if schema.get("type").is_none_or(|kind| kind != "object") {
+            return Err("arguments are named, so the schema's `type` is `object`".to_owned());
+        }
+        if depth(schema) > MAX_DEPTH * 2 {
+            return Err("the schema is nested too deeply".to_owned());
+        }
+        let mut closed = schema.clone();
+        close(&mut closed);
+        let validator = jsonschema::validator_for(&closed).map_err(|error| shorten(&error.to_string()))?;
+        Ok(Self { schema: schema.clone(), validator })
+    }
+
+    pub(in crate::tool) fn parse(&self, call: &ToolCall) -> Result<Value, ToolError> {
+        if call.arguments.len() > MAX_BYTES {
+            return Err(ToolError::bad_arguments(
+                &call.name,
+                &[format!("they are longer than {MAX_BYTES} bytes")],
+            ));
+        }
+        let no_json = |error: serde_json::Error| {
+            ToolError::bad_arguments(&call.name, &[format!("they are not valid JSON: {error}")])
+        };
+        let args = match call.parse_arguments().map_err(no_json)? {
+            // No arguments, as some models say it.
+            Value::Null => json!({}),
+            // An object that was encoded twice.
+            Value::String(inner) if inner.trim_start().starts_with('{') => {
+                serde_json::from_str(&inner).map_err(no_json)?
+            }
+            args => args,
+        };
+        self.check(&call.name, args)
+    }
+
+    /// The arguments as the tool takes them, or every fault (up to a number).
+    pub(in crate::tool) fn check(&self, tool: &str, mut args: Value) -> Result<Value, ToolError> {
+        if self.validator.is_valid(&args) {
+            return Ok(args);
+        }
+        // A strict endpoint makes the model name every property; `null` then means "left out".
+        drop_nulls(&self.schema, &self.schema, &mut args, 0);
+        let faults: Vec<String> = self
+            .validator
+            .iter_errors(&args)
+            .take(MAX_FAULTS)
+            .map(|error| {
+                let place = error.instance_path().to_string();
+                let text = shorten(&error.to_string());
+                if place.is_empty() { text } else { format!("`{place}`: {text}") }
+            })
+            .collect();
+        if faults.is_empty() { Ok(args) } else { Err(ToolError::bad_arguments(tool, &faults)) }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(FAULT_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// Refuses unknown properties, so that a misspelt optional one is a fault instead of nothing. Schemas put together
+/// from several are left open: closing a part would refuse what the other parts allow.
+fn close(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    let composed = ["allOf", "anyOf", "oneOf", "$ref", "if", "patternProperties", "dependentSchemas"];
+    if object.contains_key("properties")
+        && !object.contains_key("additionalProperties")
+        && !composed.iter().any(|key| object.contains_key(*key))
+    {
+        object.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    let parts: Vec<(&str, Value)> = ["allOf", "if", "then", "else", "not", "dependentSchemas"]
+        .into_iter()
+        .filter_map(|key| object.remove(key).map(|part| (key, part)))
+        .collect();
+    // Variants beside properties describe one object together.
+    let variants: Vec<(&str, Value)> = if object.contains_key("properties") {
+        ["anyOf", "oneOf"].into_iter().filter_map(|key| object.remove(key).map(|part| (key, part))).collect()
+    } else {
+        Vec::new()
+    };
+    for_each_child(object, &mut close);
+    object.extend(parts.into_iter().chain(variants).map(|(key, part)| (key.to_owned(), part)));
+}
+
+/// Removes each `null` that stands for an optional property which cannot be `null` itself.
+fn drop_nulls(schema: &Value, root: &Value, value: &mut Value, level: usize) {
+    if level > MAX_DEPTH {
+        return;
+    }
+    let Some(schema) = schema.as_object() else { return };
+    if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|target| resolve(root, target))
+    {
+        drop_nulls(target, root, value, level + 1);
+    }
+    for variant in ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| schema.get(*key)?.as_array()).flatten()
+    {
+        drop_nulls(variant, root, value, level + 1);
+    }
+    match value {
+        Value::Object(map) => drop_in(schema, root, map, level),
+        Value::Array(items) => {
+            if let Some(of) = schema.get("items") {
+                items.iter_mut().for_each(|item| drop_nulls(of, root, item, level + 1));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn drop_in(schema: &Map<String, Value>, root: &Value, map: &mut Map<String, Value>, level: usize) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let required = required(schema);
+    for (name, property) in properties {
+        match map.get_mut(name) {
+            Some(Value::Null) if !required.contains(name) && !accepts_null(property) => {
+                map.remove(name);
+            }
+            Some(value) => drop_nulls(property, root, value, level + 1),
+            None => {}
+        }
+    }
+}

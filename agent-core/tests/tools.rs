@@ -1,0 +1,523 @@
+//! What tools promise: schemas, argument faults, registries, approval, and how a call is carried out.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use agent_core::{
+    model::ToolCall,
+    tool,
+    tool::{
+        Approval, Concurrency, Decided, Decision, DynamicTool, Effect, Guard, Prepared, RegistryFault,
+        Remembered, Retry, Sticky, Tool, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
+        ToolRegistry, ToolReply, Verdict, schema,
+    },
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Serialize)]
+struct Forecast {
+    city: String,
+    days: u8,
+    call: String,
+}
+
+/// The weather of a city.
+///
+/// Not for the past.
+#[tool(policy = ToolPolicy::read_only())]
+async fn weather(
+    /// Name of the city, in any language.
+    city: String,
+    /// Days from today.
+    #[schemars(range(max = 16))]
+    days: Option<u8>,
+    cx: &ToolContext,
+    #[serde(default)] detailed: bool,
+) -> Result<Forecast, ToolError> {
+    if city.is_empty() {
+        return Err(ToolError::failed("name a city"));
+    }
+    Ok(Forecast { city, days: days.unwrap_or(u8::from(detailed)), call: cx.call_id.clone() })
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Query {
+    #[serde(rename = "찾을말")]
+    words: Vec<String>,
+}
+
+/// Looks for words.
+#[tool(name = "find-words")]
+async fn find(#[args] query: Query) -> Result<String, std::num::ParseIntError> {
+    let numbers: Result<Vec<u32>, _> = query.words.iter().map(|word| word.parse::<u32>()).collect();
+    Ok(format!("{:?}", numbers?))
+}
+
+fn registry() -> ToolRegistry {
+    ToolRegistry::builder().tool(weather).tool(find).group("read", ["weather"]).build().unwrap()
+}
+
+fn call(name: &str, arguments: Value) -> ToolCall {
+    let mut call = ToolCall::new(name, &arguments);
+    call.id = "call_1".to_owned();
+    call
+}
+
+async fn run(registry: &ToolRegistry, name: &str, arguments: Value) -> Result<ToolOutput, ToolError> {
+    registry.prepare(call(name, arguments))?.run(&ToolContext::new("call_1", "key", Default::default())).await
+}
+
+/// A tool of one line, under a policy.
+fn with<F, Fut>(policy: ToolPolicy, f: F) -> Prepared
+where
+    F: Fn(Value, ToolContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
+{
+    let tool = DynamicTool::new(
+        "t",
+        "A tool.",
+        json!({ "type": "object", "properties": { "n": { "type": "integer" } } }),
+        f,
+    )
+    .with_policy(policy);
+    let registry = ToolRegistry::builder().tool(tool).build().unwrap();
+    registry.prepare(call("t", json!({ "n": 1 }))).unwrap()
+}
+
+#[test]
+fn the_strict_form_is_that_of_the_openai_package() {
+    let fixture: Value = serde_json::from_str(include_str!("fixtures/strict_schema.json")).unwrap();
+    let cases = fixture["cases"].as_array().unwrap();
+    assert!(cases.len() > 25);
+    for case in cases {
+        let name = &case["name"];
+        // Where a `$ref` leads to a `$ref`, the package drops both and leaves a schema that allows anything.
+        if *name == "ref_to_ref" {
+            let ours = schema::strict(&case["schema"]).unwrap();
+            assert_eq!(ours.pointer("/properties/a/properties/z/type"), Some(&json!("null")));
+            assert_eq!(case.pointer("/strict/properties/a"), Some(&json!({ "description": "mine" })));
+            continue;
+        }
+        if *name == "endless" {
+            assert!(matches!(schema::strict(&case["schema"]), Err(schema::SchemaError::TooDeep { .. })));
+            continue;
+        }
+        match (schema::strict(&case["schema"]), case.get("strict")) {
+            (Ok(ours), Some(theirs)) => assert_eq!(sorted(ours), sorted(theirs.clone()), "{name}"),
+            (Err(_), None) => {}
+            (ours, _) => panic!("{name}: ours {ours:?}, theirs {case}"),
+        }
+    }
+}
+
+/// `required` is a set.
+fn sorted(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(map) => {
+            if let Some(Value::Array(names)) = map.get_mut("required") {
+                names.sort_by_key(Value::to_string);
+            }
+            map.values_mut().for_each(|value| *value = sorted(value.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = sorted(item.take())),
+        _ => {}
+    }
+    schema
+}
+
+#[test]
+fn a_function_becomes_a_strict_tool_with_its_docs_as_descriptions() {
+    let specs = registry().specs();
+    assert_eq!(specs[0].description, "The weather of a city.\n\nNot for the past.");
+    assert!(specs[0].strict);
+    assert_eq!(
+        sorted(specs[0].parameters.clone()),
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["city", "days", "detailed"],
+            "properties": {
+                "city": { "type": "string", "description": "Name of the city, in any language." },
+                "days": { "type": ["integer", "null"], "minimum": 0, "maximum": 16, "description": "Days from today." },
+                "detailed": { "type": ["boolean", "null"], "default": false },
+            }
+        })
+    );
+    assert_eq!(
+        (specs[1].name.as_str(), specs[1].parameters["required"].clone()),
+        ("find-words", json!(["찾을말"]))
+    );
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Shape {
+    Circle { radius: f64 },
+    Square { side: f64, name: Option<String> },
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Tree {
+    shape: Shape,
+    #[serde(default)]
+    children: Vec<Tree>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct WithMap {
+    map: HashMap<String, u32>,
+}
+
+#[test]
+fn variants_and_recursion_are_strict_and_maps_are_not() {
+    let tree = schema::for_model(&schema::of::<Tree>()).unwrap();
+    assert!(!tree.to_string().contains("oneOf") && tree.to_string().contains("$ref"), "{tree}");
+    assert!(schema::for_model(&schema::of::<WithMap>()).is_none());
+    assert!(schema::for_model(&json!({ "type": "object", "properties": { "any": {} } })).is_none());
+    assert_eq!(
+        schema::for_model(&json!({ "type": "object" })),
+        Some(json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false }))
+    );
+}
+
+#[tokio::test]
+async fn a_call_gives_the_tools_result() {
+    let output = run(&registry(), "weather", json!({ "city": "서울", "days": 3 })).await.unwrap();
+    assert_eq!(output, ToolOutput::Json(json!({ "city": "서울", "days": 3, "call": "call_1" })));
+    let output = run(&registry(), "find-words", json!({ "찾을말": ["1", "2"] })).await.unwrap();
+    assert_eq!(output, ToolOutput::Text("[1, 2]".into()));
+    let direct = weather::run("부산".into(), None, &ToolContext::detached(), true).await.unwrap();
+    assert_eq!((direct.city.as_str(), direct.days), ("부산", 1));
+}
+
+#[tokio::test]
+async fn null_stands_for_what_is_optional_and_so_does_absence() {
+    for args in [json!({ "city": "a", "days": null, "detailed": null }), json!({ "city": "a" })] {
+        let output = run(&registry(), "weather", args).await.unwrap();
+        assert_eq!(output, ToolOutput::Json(json!({ "city": "a", "days": 0, "call": "call_1" })));
+    }
+    assert!(run(&registry(), "weather", json!({ "city": null })).await.is_err());
+}
+
+#[test]
+fn bad_arguments_are_told_all_at_once_in_words() {
+    let error = registry().prepare(call("weather", json!({ "days": 300, "contry": "kr" }))).unwrap_err();
+    assert_eq!(error.fault(), ToolFault::BadArguments);
+    let text = error.for_model();
+    for part in [
+        "the arguments of `weather`",
+        "`/days`: 300 is greater than the maximum of 16",
+        "contry",
+        "\"city\" is a required",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let mut broken = call("weather", json!({}));
+    broken.arguments = "{\"city\": \"서".into();
+    let text = registry().prepare(broken).unwrap_err().for_model().to_owned();
+    assert!(text.contains("they are not valid JSON: EOF while parsing a string"), "{text}");
+}
+
+#[test]
+fn long_hostile_arguments_make_a_short_fault() {
+    let error = registry().prepare(call("weather", json!({ "city": ["한".repeat(100_000)] }))).unwrap_err();
+    assert!(error.for_model().chars().count() < 500, "{}", error.for_model().len());
+}
+
+#[test]
+fn arguments_encoded_twice_or_left_out_are_read() {
+    let twice = call("weather", json!(json!({ "city": "a" }).to_string()));
+    assert_eq!(registry().prepare(twice).unwrap().args(), &json!({ "city": "a" }));
+    let tools = ToolRegistry::builder()
+        .tool(DynamicTool::new("now", "The time.", json!({ "type": "object" }), async |_, _| {
+            Ok("12:00".into())
+        }))
+        .build()
+        .unwrap();
+    for text in ["", "null", "{}"] {
+        let mut call = call("now", json!({}));
+        call.arguments = text.into();
+        assert_eq!(tools.prepare(call).unwrap().args(), &json!({}));
+    }
+}
+
+#[test]
+fn an_unknown_tool_is_told_with_those_there_are() {
+    let error = registry().prepare(call("wether", json!({}))).unwrap_err();
+    assert_eq!(error.fault(), ToolFault::Unknown);
+    assert_eq!(error.for_model(), "there is no tool `wether`; there are: weather, find-words");
+}
+
+#[test]
+fn an_allow_list_takes_tools_and_groups_and_refuses_what_is_not_there() {
+    let all = registry();
+    assert_eq!(all.allow(["read"]).unwrap().names().collect::<Vec<_>>(), ["weather"]);
+    assert_eq!(
+        all.allow(["find-words", "read"]).unwrap().names().collect::<Vec<_>>(),
+        ["weather", "find-words"]
+    );
+    assert_eq!(all.allow(Vec::<String>::new()).unwrap().specs().len(), 0);
+    let hidden =
+        all.allow(["find-words"]).unwrap().prepare(call("weather", json!({ "city": "a" }))).unwrap_err();
+    assert_eq!(hidden.fault(), ToolFault::Unknown);
+    let error = all.allow(["reed", "nope"]).unwrap_err();
+    assert_eq!(error.faults.len(), 2);
+}
+
+#[test]
+fn a_registry_tells_every_fault() {
+    let tool = |name: &'static str, schema| DynamicTool::new(name, "", schema, async |_, _| Ok("".into()));
+    let error = ToolRegistry::builder()
+        .tool(weather)
+        .tool(weather)
+        .tool(tool("날씨", json!({ "type": "object" })))
+        .tool(tool("list", json!({ "type": "array" })))
+        .tool(tool(
+            "ref",
+            json!({ "type": "object", "properties": { "a": { "$ref": "https://example.org/x" } } }),
+        ))
+        .group("weather", ["nobody"])
+        .build()
+        .unwrap_err();
+    let kinds: Vec<_> = error
+        .faults
+        .iter()
+        .map(|fault| match fault {
+            RegistryFault::Twice { .. } => "twice",
+            RegistryFault::IllegalName { .. } => "name",
+            RegistryFault::BadSchema { .. } => "schema",
+            RegistryFault::NothingIsCalled { .. } => "nothing",
+            _ => "?",
+        })
+        .collect();
+    assert_eq!(kinds, ["twice", "name", "schema", "schema", "twice", "nothing"]);
+    assert!(error.to_string().starts_with("tool registry has 6 fault(s), the first: `weather`"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_of_a_library_is_kept_from_the_model() {
+    let error = run(&registry(), "find-words", json!({ "찾을말": ["x"] })).await.unwrap_err();
+    assert_eq!((error.fault(), error.for_model()), (ToolFault::Failed, "the tool failed"));
+    assert_eq!(error.cause().unwrap().to_string(), "invalid digit found in string");
+    let stored = serde_json::to_value(&error).unwrap();
+    assert_eq!(stored, json!({ "fault": "failed", "for_model": "the tool failed" }));
+    assert!(serde_json::from_value::<ToolError>(stored).unwrap().cause().is_none());
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure_of_that_call() {
+    let prepared = with(ToolPolicy::default(), async |_, _| panic!("secret path"));
+    let error = prepared.run(&ToolContext::detached()).await.unwrap_err();
+    assert_eq!((error.fault(), error.for_model()), (ToolFault::Panicked, "the tool failed"));
+    assert_eq!(error.cause().unwrap().to_string(), "secret path");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_tool_times_out_and_is_repeated_only_if_it_may_be() {
+    for (effect, attempts) in [(Effect::Writes, 1), (Effect::Idempotent, 3)] {
+        let tried = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&tried);
+        let policy =
+            ToolPolicy::default().effect(effect).timeout(Duration::from_secs(2)).retry(Retry::attempts(3));
+        let prepared = with(policy, move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending()
+        });
+        let error = prepared.run(&ToolContext::detached()).await.unwrap_err();
+        assert_eq!((error.fault(), error.for_model()), (ToolFault::TimedOut, "`t` did not finish within 2s"));
+        assert_eq!(tried.load(Ordering::SeqCst), attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unavailable_tool_is_tried_again_with_the_same_key() {
+    let policy = ToolPolicy::default().retry(Retry::attempts(3));
+    let prepared = with(policy, async |_, cx: ToolContext| match cx.attempt {
+        3 => Ok(cx.idempotency_key.into()),
+        _ => Err(ToolError::unavailable("busy").retry_after(Duration::from_secs(5))),
+    });
+    let began = tokio::time::Instant::now();
+    let output = prepared.run(&ToolContext::new("c", "key-1", Default::default())).await.unwrap();
+    assert_eq!((output, began.elapsed().as_secs()), (ToolOutput::text("key-1"), 10));
+}
+
+#[tokio::test]
+async fn a_stop_drops_the_tool_and_wins() {
+    let cx = ToolContext::detached();
+    let prepared = with(ToolPolicy::default(), |_, _| std::future::pending());
+    let running = prepared.run(&cx);
+    cx.cancelled.cancel();
+    assert_eq!(running.await.unwrap_err().fault(), ToolFault::Cancelled);
+}
+
+#[tokio::test]
+async fn no_more_calls_run_at_once_than_allowed() {
+    let (now, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let peak = Arc::clone(&most);
+    let policy = ToolPolicy::default().concurrency(Concurrency::AtMost(NonZeroUsize::new(2).unwrap()));
+    let prepared = with(policy, move |_, _| {
+        let (now, peak) = (Arc::clone(&now), Arc::clone(&peak));
+        async move {
+            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok("".into())
+        }
+    });
+    let cx = ToolContext::detached();
+    let results = futures::future::join_all((0..8).map(|_| prepared.run(&cx))).await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_long_result_is_cut_between_characters_and_says_so() {
+    let text = "가나다라마바사".repeat(1000);
+    let call = call("t", json!({}));
+    for limit in [0, 1, 100, 101, 102, 103] {
+        let reply = ToolReply::new(&call, &Ok(text.as_str().into()), limit);
+        let cut = reply.cut.unwrap();
+        assert_eq!(cut.whole, text.len());
+        assert!(cut.shown <= limit && cut.shown + 6 > limit, "{cut:?} of {limit}");
+        assert!(reply.text.contains(&format!("{} bytes left out", cut.whole - cut.shown)), "{}", reply.text);
+    }
+    let whole = ToolReply::new(&call, &Ok(text.as_str().into()), text.len());
+    assert_eq!((whole.cut, whole.text.len()), (None, text.len()));
+}
+
+#[test]
+fn a_reply_answers_its_call() {
+    let reply = ToolReply::new(&call("t", json!({})), &Err(ToolError::refused("no")), 10);
+    assert_eq!((reply.text.as_str(), reply.fault), ("Error: no", Some(ToolFault::Refused)));
+    let message = reply.into_message();
+    assert_eq!((message.tool_call_id.as_deref(), message.text().as_ref()), (Some("call_1"), "Error: no"));
+}
+
+fn any() -> Prepared {
+    with(ToolPolicy::default().approval(Approval::Always), async |args, _| Ok(ToolOutput::Json(args)))
+}
+
+#[test]
+fn approval_is_asked_by_rule_and_a_rule_that_panics_asks() {
+    let asks =
+        |policy: ToolPolicy| with(policy, async |_, _| Ok("".into())).approval_for(&Remembered::default());
+    assert!(asks(ToolPolicy::default()).is_none());
+    assert!(asks(ToolPolicy::default().approval_when(|args| args["n"] == 2)).is_none());
+    assert!(asks(ToolPolicy::default().approval_when(|args| args["n"] == 1)).is_some());
+    assert!(asks(ToolPolicy::default().approval_when(|_| panic!("bug"))).is_some());
+    let shown = any().approval_for(&Remembered::default()).unwrap();
+    assert_eq!(
+        (shown.call_id.as_str(), shown.tool.as_str(), shown.arguments),
+        ("call_1", "t", json!({ "n": 1 }))
+    );
+}
+
+#[tokio::test]
+async fn each_decision_has_its_consequence() {
+    let shown = any().approval_for(&Remembered::default()).unwrap();
+    let decide =
+        |decision: Value| any().decide(&shown, serde_json::from_value::<Decision>(decision).unwrap());
+    let Ok(Decided::Run(approved)) = decide(json!({ "decision": "approve" })) else { panic!() };
+    assert_eq!(approved.run(&ToolContext::detached()).await.unwrap(), ToolOutput::Json(json!({ "n": 1 })));
+    let Ok(Decided::Run(edited)) = decide(json!({ "decision": "edit", "arguments": { "n": 2 } })) else {
+        panic!()
+    };
+    assert_eq!(edited.run(&ToolContext::detached()).await.unwrap(), ToolOutput::Json(json!({ "n": 2 })));
+    let bad = decide(json!({ "decision": "edit", "arguments": { "n": "둘" } })).unwrap_err();
+    assert_eq!(bad.fault(), ToolFault::BadArguments);
+    let Ok(Decided::Answer(Err(rejected))) = decide(json!({ "decision": "reject", "reason": "너무 비싸다" }))
+    else {
+        panic!()
+    };
+    assert_eq!(rejected.for_model(), "the user rejected this call: 너무 비싸다");
+    let Ok(Decided::Answer(Ok(answer))) = decide(json!({ "decision": "respond", "output": "직접 했다" }))
+    else {
+        panic!()
+    };
+    assert_eq!(answer, ToolOutput::text("직접 했다"));
+    assert!(serde_json::from_value::<Decision>(json!({ "decision": "approve", "arguments": {} })).is_err());
+}
+
+#[test]
+fn a_decision_counts_only_for_what_was_shown() {
+    let mut shown = any().approval_for(&Remembered::default()).unwrap();
+    shown.fingerprint = "0".repeat(64);
+    assert_eq!(any().decide(&shown, Decision::Approve {}).unwrap_err().fault(), ToolFault::Refused);
+}
+
+#[test]
+fn an_approval_counts_for_as_much_as_its_policy_says() {
+    for (sticky, same, other) in
+        [(Sticky::ThisCall, false, false), (Sticky::SameArguments, true, false), (Sticky::Tool, true, true)]
+    {
+        let policy = ToolPolicy::default().approval(Approval::Always).sticky(sticky);
+        let tool = DynamicTool::new("t", "", json!({ "type": "object" }), async |_, _| Ok("".into()))
+            .with_policy(policy);
+        let tools = ToolRegistry::builder().tool(tool).build().unwrap();
+        let prepared = |args| tools.prepare(call("t", args)).unwrap();
+        let mut remembered = Remembered::default();
+        remembered.remember(&prepared(json!({ "a": 1, "b": [2] })));
+        let remembered: Remembered =
+            serde_json::from_value(serde_json::to_value(&remembered).unwrap()).unwrap();
+        let mut reordered = call("t", json!({}));
+        reordered.arguments = r#"{"b":[2],"a":1}"#.into();
+        assert_eq!(tools.prepare(reordered).unwrap().approval_for(&remembered).is_none(), same);
+        assert_eq!(prepared(json!({ "a": 1, "b": [3] })).approval_for(&remembered).is_none(), other);
+    }
+}
+
+struct Careful;
+impl Guard for Careful {
+    async fn before(&self, _: &str, args: &Value) -> Verdict<Value> {
+        match args["n"].as_i64() {
+            Some(1) => Verdict::Replace(json!({ "n": 10 })),
+            Some(2) => Verdict::Refuse("two is not allowed".into()),
+            Some(3) => panic!("bug"),
+            Some(4) => Verdict::Replace(json!({ "n": "넷" })),
+            _ => Verdict::Allow,
+        }
+    }
+    async fn after(&self, _: &str, output: &ToolOutput) -> Verdict<ToolOutput> {
+        match output.to_text().contains("10") {
+            true => Verdict::Replace("(hidden)".into()),
+            false => Verdict::Allow,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guard_can_replace_refuse_and_fails_closed() {
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
+    let tool = DynamicTool::new("t", "", schema, async |args, _| Ok(ToolOutput::Json(args)))
+        .with_policy(ToolPolicy::default().guard(Careful));
+    let tools = ToolRegistry::builder().tool(tool).build().unwrap();
+    let mut said = BTreeMap::new();
+    for n in 1..=5 {
+        let text = match run(&tools, "t", json!({ "n": n })).await {
+            Ok(output) => output.to_text(),
+            Err(error) => format!("{:?}", error.fault()),
+        };
+        said.insert(n, text);
+    }
+    let expected = ["(hidden)", "Refused", "Refused", "BadArguments", "{\"n\":5}"];
+    assert!(said.values().eq(expected), "{said:?}");
+}
+
+#[test]
+fn a_tool_written_by_hand_names_itself() {
+    assert_eq!((weather.name(), find.name()), ("weather", "find-words"));
+    assert_eq!(weather.policy().effect, Effect::ReadOnly);
+}

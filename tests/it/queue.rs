@@ -1,0 +1,86 @@
+//! A second run on a busy session: refused, put in line, or let through.
+
+use std::sync::Arc;
+
+use agent_core::{
+    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START,
+    journal::{InMemory, JournalStore},
+};
+use tokio::sync::Notify;
+
+use super::graph::{Trail, TrailUpdate};
+
+#[derive(Default)]
+struct Gate(Notify);
+
+fn gated() -> Graph<Trail> {
+    Graph::<Trail>::builder("gated")
+        .node("wait", async |s: &Trail, cx: &Context| {
+            if s.left {
+                cx.get::<Arc<Gate>>()?.0.notified().await;
+            }
+            Result::Ok(Trail::update().steps([format!("run {}", cx.run().0)]))
+        })
+        .edge(START, "wait")
+        .edge("wait", END)
+        .build()
+        .unwrap()
+}
+
+fn runtime(store: &Arc<dyn JournalStore>, gate: &Arc<Gate>) -> Runtime {
+    Runtime::builder()
+        .shared_store(Arc::clone(store))
+        .graph(&gated())
+        .provide(Arc::clone(gate))
+        .options(|o| o.lease = std::time::Duration::ZERO)
+        .build()
+}
+
+fn held(left: bool) -> TrailUpdate {
+    Trail::update().left(left)
+}
+
+#[tokio::test]
+async fn runs_in_line_begin_in_order_and_none_is_lost() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let gate = Arc::new(Gate::default());
+    let runtime = runtime(&store, &gate);
+    let session = runtime.session("s").unwrap();
+    let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    let first = session.start(&gated(), held(true), queue()).await.unwrap();
+    let second = session.start(&gated(), held(false), queue().request("b")).await.unwrap();
+    let third = session.start(&gated(), held(false), queue()).await.unwrap();
+    let again = session.start(&gated(), held(false), queue().request("b")).await.unwrap_err();
+    assert!(matches!(again, agent_core::SessionError::SameRequest { run, .. } if run == second.id()));
+    assert_eq!((second.status(), third.status()), (RunStatus::Running, RunStatus::Running));
+    gate.0.notify_one();
+    first.outcome::<Trail>().await.unwrap();
+    second.outcome::<Trail>().await.unwrap();
+    let outcome = third.outcome::<Trail>().await.unwrap();
+    assert_eq!(outcome.state().unwrap().steps, ["run 1", "run 2", "run 3"]);
+}
+
+#[tokio::test]
+async fn runs_in_line_survive_the_process() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let gate = Arc::new(Gate::default());
+    let before = runtime(&store, &gate);
+    let session = before.session("s").unwrap();
+    let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    session.start(&gated(), held(true), queue()).await.unwrap();
+    session.start(&gated(), held(false), queue()).await.unwrap();
+    before.shutdown(std::time::Duration::ZERO).await;
+
+    let after = runtime(&store, &gate);
+    gate.0.notify_one();
+    let recovered = after.recover().await.unwrap();
+    assert_eq!(recovered.resumed.len(), 1, "{recovered:?}");
+    let session = after.session("s").unwrap();
+    let mut events = session.subscribe(Some(agent_core::ids::Seq::ZERO));
+    let mut completed = 0;
+    while completed < 2 {
+        let event = events.next().await.unwrap();
+        completed += u32::from(matches!(event.body, agent_core::event::EventBody::RunCompleted(_)));
+    }
+    assert_eq!(session.state::<Trail>().await.unwrap().steps, ["run 1", "run 2"]);
+}
