@@ -104,7 +104,7 @@ pub(crate) struct RunEnv {
 /// The means to stop a run, and to see that it waits.
 pub(crate) struct Control {
     /// End now: tasks that listen get a grace time, the others are dropped.
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
     /// End at the next superstep.
     pub(crate) drain: AtomicBool,
     /// Leaf tasks that can go on by themselves. Nobody busy while questions are open: the run is paused.
@@ -127,10 +127,34 @@ pub(crate) struct Control {
     active_since: Mutex<Option<Instant>>,
 }
 
+/// Asks everybody of a run to end. A token with a flag beside it: each superstep looks, and a token's own answer
+/// takes its lock.
+#[derive(Default)]
+pub(crate) struct Stop {
+    asked: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Stop {
+    pub(crate) fn cancel(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Ready when somebody asked. Cancel safe.
+    pub(crate) async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+}
+
 impl Control {
     pub(crate) fn new(active_ms: u64) -> Self {
         Self {
-            stop: CancellationToken::new(),
+            stop: Stop::default(),
             drain: AtomicBool::new(false),
             busy: AtomicI64::new(1),
             idle: Notify::new(),
@@ -273,6 +297,9 @@ impl RunEnv {
 
     /// Shows an event without a number.
     pub(crate) fn show(&self, task: Option<Arc<TaskId>>, body: EventBody) {
+        if !self.writer.is_watched() {
+            return;
+        }
         self.writer.show(Event {
             seq: None,
             at: self.clock.now_ms(),

@@ -71,6 +71,8 @@ pub(crate) struct Place<'a, S: State> {
 }
 
 /// Runs one activation to its end.
+///
+/// What is rare is boxed: a thousand siblings are a thousand of these futures, each as large as its largest part.
 pub(crate) async fn run_task<S: State>(
     place: Place<'_, S>,
     state: &S,
@@ -100,19 +102,17 @@ pub(crate) async fn run_task<S: State>(
         cx.restore(record);
         if waits {
             // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
-            wait_for_answers(cx.cell()).await;
+            Box::pin(wait_for_answers(cx.cell())).await;
         }
     }
-    if env.writer.matters() {
-        started(&cx);
-    }
+    started(&cx);
     if node.policy.is_plain() {
         return match attempt(node, state, input, &cx).await {
             Ok(outcome) => finish(&cx, outcome, false),
-            Err(error) => fail(node, graph, &cx, error).await,
+            Err(error) => Box::pin(fail(node, graph, &cx, error)).await,
         };
     }
-    tries(graph, node, state, input, &cx).await
+    Box::pin(tries(graph, node, state, input, &cx)).await
 }
 
 /// The tries of a node with a policy.
@@ -171,9 +171,7 @@ async fn tries<S: State>(
             return TaskEnd::Failed(error);
         }
         sleep(wait).await;
-        if cx.env.writer.matters() {
-            started(cx);
-        }
+        started(cx);
     }
 }
 
@@ -189,6 +187,9 @@ async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
 }
 
 fn started(cx: &Context) {
+    if !cx.env.writer.is_watched() {
+        return;
+    }
     let body =
         EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
     cx.env.show(Some(cx.task_for_show()), body);

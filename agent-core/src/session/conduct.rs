@@ -284,7 +284,7 @@ async fn completed<S: State>(
     settle_image(&mut image, slot, live, &frame, RunStatus::Completed, seq);
     image.active_ms = active_ms;
     env.board.clear();
-    if env.writer.unfolded() >= shared.options.snapshot_bytes {
+    if env.writer.keeps() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
         keep_snapshot(shared, live, &image, &*frame.state, seq);
     }
     slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::clone(&frame.state) as _) });
@@ -431,17 +431,12 @@ pub(crate) fn snapshots<S: State>(
     let live = Arc::downgrade(live);
     let slot = Arc::clone(slot);
     let hash: Arc<str> = graph.hash().into();
-    let last_size = std::sync::atomic::AtomicU64::new(0);
     Box::new(move |state: &S, plan: &Plan, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
-        let unfolded = env.writer.unfolded();
-        if !env.writer.keeps()
-            || unfolded < shared.options.snapshot_bytes.max(last_size.load(Ordering::Relaxed))
-        {
+        if !env.writer.wants_snapshot(shared.options.snapshot_bytes) {
             return;
         }
-        last_size.store(unfolded, Ordering::Relaxed);
         let image = Image {
             run: env.run,
             status: RunStatus::Running,

@@ -451,6 +451,9 @@ mod tests {
             drop(runtime.session(&format!("s{number}")).unwrap());
         }
         assert!(runtime.0.slots.lock().len() <= 21);
-        assert!(Arc::ptr_eq(&kept.slot, &runtime.session("kept").unwrap().slot), "one that is held stays the same");
+        assert!(
+            Arc::ptr_eq(&kept.slot, &runtime.session("kept").unwrap().slot),
+            "one that is held stays the same"
+        );
     }
 }
