@@ -38,6 +38,8 @@ struct Inner {
     frame: Option<Box<FrameImage>>,
     asked: u32,
     models: u32,
+    /// How often each tool call id was used, because some servers repeat them.
+    calls: HashMap<String, u32>,
     scopes: Vec<Scope>,
     current: usize,
     /// Questions waited for, in all scopes.
@@ -92,6 +94,7 @@ impl TaskCell {
             frame: record.inner,
             asked: 0,
             models: 0,
+            calls: HashMap::new(),
             scopes: vec![Scope::default()],
             current: 0,
             waiting: 0,
@@ -114,6 +117,7 @@ impl TaskCell {
         inner.shown.clear();
         inner.asked = 0;
         inner.models = 0;
+        inner.calls.clear();
         inner.scopes.truncate(1);
         inner.scopes[0] = Scope::default();
         inner.current = 0;
@@ -212,6 +216,15 @@ impl TaskCell {
         let mut inner = self.inner.lock();
         inner.models += 1;
         format!("model-{}", inner.models)
+    }
+
+    /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
+    pub(crate) fn next_call_name(&self, id: &str) -> String {
+        let mut inner = self.inner.lock();
+        let id = crate::text::shorten(id, 100);
+        let used = inner.calls.entry(id.clone()).or_default();
+        *used += 1;
+        if *used == 1 { id } else { format!("{id}~{used}") }
     }
 
     // --- questions --------------------------------------------------------------------------------------------

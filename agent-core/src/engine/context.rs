@@ -32,6 +32,7 @@ use crate::{
         writer::QUEUE,
     },
     memory::MemoryStore,
+    tool::ToolRegistry,
 };
 
 /// Largest value of one custom event, in bytes of JSON.
@@ -389,6 +390,24 @@ impl Context {
                 NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
             })?;
         Ok(super::model::RecordedModel::new(self.clone(), model))
+    }
+
+    /// The runtime's tools; their calls are recorded.
+    ///
+    /// # Errors
+    ///
+    /// A permanent error when the runtime has none.
+    pub fn tools(&self) -> Result<super::RecordedTools> {
+        let tools = self.env.deps.tools.clone().ok_or_else(|| {
+            NodeError::permanent("the runtime has no tools; give it some with `.tools(..)`")
+        })?;
+        Ok(self.tools_of(&tools))
+    }
+
+    /// Tools of the node's own; their calls are recorded.
+    #[must_use]
+    pub fn tools_of(&self, tools: &ToolRegistry) -> super::RecordedTools {
+        super::RecordedTools::new(self.clone(), tools.clone())
     }
 
     // --- long work --------------------------------------------------------------------------------------------

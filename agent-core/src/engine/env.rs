@@ -27,6 +27,7 @@ use crate::{
     memory::MemoryStore,
     model::Model,
     todo::TodoTree,
+    tool::ToolRegistry,
 };
 
 /// When a commit is stored.
@@ -49,6 +50,7 @@ pub enum Durability {
 pub(crate) struct Deps {
     pub(crate) typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) model: Option<Model>,
+    pub(crate) tools: Option<ToolRegistry>,
     pub(crate) memory: Option<Arc<dyn MemoryStore>>,
     pub(crate) cache: NodeCache,
 }

@@ -66,6 +66,7 @@ pub enum EventBody {
     NodeFinished(payload::NodeFinished),
     NodeFailed(payload::NodeFailed),
     StepRecorded(payload::StepRecorded),
+    ToolCalled(payload::ToolCalled),
     Token(payload::Token),
     Reasoning(payload::Reasoning),
     TokensVoided(payload::TokensVoided),
@@ -112,6 +113,7 @@ impl EventBody {
             | Self::NodeFinished(_)
             | Self::NodeFailed(_)
             | Self::StepRecorded(_)
+            | Self::ToolCalled(_)
             | Self::TokensVoided(_)
             | Self::QuestionAsked(_)
             | Self::QuestionAnswered(_)

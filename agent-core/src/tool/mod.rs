@@ -32,6 +32,7 @@ pub use self::{
     prepared::Prepared,
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };
+pub(crate) use self::context::ToolHost;
 pub use crate::model::{ToolCall, ToolSpec};
 
 /// Something that a model may call.
