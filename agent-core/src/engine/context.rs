@@ -32,6 +32,7 @@ use crate::{
         writer::QUEUE,
     },
     memory::MemoryStore,
+    model::Model,
     tool::ToolRegistry,
 };
 
@@ -389,7 +390,13 @@ impl Context {
             self.env.deps.model.clone().ok_or_else(|| {
                 NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
             })?;
-        Ok(super::model::RecordedModel::new(self.clone(), model))
+        Ok(self.model_of(&model))
+    }
+
+    /// A model of the node's own; its calls are recorded.
+    #[must_use]
+    pub fn model_of(&self, model: &Model) -> super::model::RecordedModel {
+        super::model::RecordedModel::new(self.clone(), model.clone())
     }
 
     /// The runtime's tools; their calls are recorded.

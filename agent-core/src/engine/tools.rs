@@ -41,6 +41,8 @@ pub struct RecordedTools {
     registry: ToolRegistry,
     remembered: Mutex<Remembered>,
     fatal: Vec<ToolFault>,
+    /// The todo under which the tools' own todos hang.
+    under: Option<String>,
 }
 
 /// A tool call whose fault ends the run, as the policy demands.
@@ -77,7 +79,7 @@ impl From<ToolReply> for Recorded {
 
 impl RecordedTools {
     pub(super) fn new(cx: Context, registry: ToolRegistry) -> Self {
-        Self { cx, registry, remembered: Mutex::default(), fatal: Vec::new() }
+        Self { cx, registry, remembered: Mutex::default(), fatal: Vec::new(), under: None }
     }
 
     /// Only the tools that `allowed` names, by their own name or by a group's.
@@ -101,6 +103,13 @@ impl RecordedTools {
         self
     }
 
+    /// What the tools add to the plan hangs under this item. Default: under none.
+    #[must_use]
+    pub fn under(mut self, todo: impl Into<String>) -> Self {
+        self.under = Some(todo.into());
+        self
+    }
+
     /// With the approvals that people gave before. Keep them in the state, so that they last as long as the session.
     #[must_use]
     pub fn remembering(self, remembered: Remembered) -> Self {
@@ -112,6 +121,12 @@ impl RecordedTools {
     #[must_use]
     pub fn remembered(&self) -> Remembered {
         self.remembered.lock().clone()
+    }
+
+    /// The tools themselves.
+    #[must_use]
+    pub const fn registry(&self) -> &ToolRegistry {
+        &self.registry
     }
 
     /// The tools as the model sees them, in the order they were added.
@@ -228,7 +243,7 @@ impl RecordedTools {
         }
         let idempotency_key = cx.idempotency_key(&key);
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.clone())
-            .hosted(Arc::new(Host(cx.clone())));
+            .hosted(Arc::new(Host(cx.clone(), self.under.clone())));
         let result = prepared.run(&context).await;
         if let Err(error) = &result {
             if error.fault() == ToolFault::Cancelled && cx.env.control.stop.is_cancelled() {
@@ -308,7 +323,7 @@ fn read(answer: Value) -> Result<Decision> {
 }
 
 /// What the run lends to its tools.
-struct Host(Context);
+struct Host(Context, Option<String>);
 
 impl ToolHost for Host {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
@@ -320,7 +335,10 @@ impl ToolHost for Host {
     }
 
     fn todos(&self) -> Todos {
-        self.0.todos()
+        match &self.1 {
+            Some(parent) => self.0.todos().under(parent),
+            None => self.0.todos(),
+        }
     }
 
     fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
