@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     AgentState, AgentStateUpdate, Finish,
-    nodes::{Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, Reviewer, ReviewNode, SubInput, Tools, ToolsNode},
+    nodes::{
+        Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
+        Tools, ToolsNode,
+    },
     plan,
 };
 use crate::{
@@ -250,7 +253,13 @@ impl AgentBuilder {
         for peer in self.peers {
             let specs = extra(&sub_specs, &team, &peer.name);
             profiles.push(Profile::new(
-                peer.name, peer.system, peer.tools, peer.base, peer.model, peer.plans, specs,
+                peer.name,
+                peer.system,
+                peer.tools,
+                peer.base,
+                peer.model,
+                peer.plans,
+                specs,
             )?);
         }
         let subs = self.subs.iter().map(|sub| sub.name.clone()).collect();
@@ -334,7 +343,8 @@ fn assemble(
         }
     }
     if contained {
-        graph = graph.node("finish", FinishNode).edge("finish", END).node("failed", Failed).edge("failed", END);
+        graph =
+            graph.node("finish", FinishNode).edge("finish", END).node("failed", Failed).edge("failed", END);
     }
     Ok(graph.build()?)
 }
@@ -382,7 +392,9 @@ fn extra(subs: &[ToolSpec], team: &[(String, String)], own: &str) -> Vec<ToolSpe
 fn sub_spec(agent: &AgentBuilder) -> ToolSpec {
     ToolSpec {
         name: agent.name.clone(),
-        description: format!("An agent that works on a task by itself. {}", agent.description).trim_end().to_owned(),
+        description: format!("An agent that works on a task by itself. {}", agent.description)
+            .trim_end()
+            .to_owned(),
         parameters: json!({
             "type": "object",
             "properties": {

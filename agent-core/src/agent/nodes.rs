@@ -12,7 +12,10 @@ use crate::{
     engine::{Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, Outcome, Result},
     memory::conversation::{self, Summary, Window},
-    model::{Abilities, Message, Messages, Model, ModelRequest, ResponseFormat, Role, ToolCall, ToolChoice, ToolSpec},
+    model::{
+        Abilities, Message, Messages, Model, ModelRequest, ResponseFormat, Role, ToolCall, ToolChoice,
+        ToolSpec,
+    },
     tool::{ToolError, ToolFault, ToolRegistry},
 };
 
@@ -199,7 +202,8 @@ fn transcript(messages: &Messages) -> String {
         write!(text, "\n[{who}] {said}").expect("writing to a string cannot fail");
         for call in &message.tool_calls {
             let arguments = crate::text::shorten(&call.arguments, SUMMARISED);
-            write!(text, "\n[{who} calls {}] {arguments}", call.name).expect("writing to a string cannot fail");
+            write!(text, "\n[{who} calls {}] {arguments}", call.name)
+                .expect("writing to a string cannot fail");
         }
     }
     text
@@ -371,11 +375,15 @@ pub(super) struct Failed;
 impl Node<AgentState> for Failed {
     type Input = NodeFailure;
 
-    async fn run(&self, state: &AgentState, failure: NodeFailure, cx: &Context) -> Result<Outcome<AgentState>> {
+    async fn run(
+        &self,
+        state: &AgentState,
+        failure: NodeFailure,
+        cx: &Context,
+    ) -> Result<Outcome<AgentState>> {
         if let Some(item) = state.todo.as_deref().and_then(|id| cx.todos().get(id).ok()) {
             item.fail(&failure.message);
         }
         Ok(Outcome::update(AgentState::update().failure(failure.message)))
     }
 }
-

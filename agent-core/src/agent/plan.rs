@@ -93,7 +93,8 @@ impl Tool for UpdatePlan {
             apply(&todos, operation)?;
         }
         let prefix = prefix(&todos);
-        let items: Vec<Item> = todos.items().into_iter().filter_map(|todo| shown(todo, &todos, &prefix)).collect();
+        let items: Vec<Item> =
+            todos.items().into_iter().filter_map(|todo| shown(todo, &todos, &prefix)).collect();
         Ok(serde_json::to_value(items)?)
     }
 }
@@ -116,7 +117,8 @@ fn apply(todos: &Todos, operation: Operation) -> Result<(), ToolError> {
     let told = |error: crate::todo::TodoError| ToolError::failed(error.to_string());
     if let Op::Add = operation.op {
         let title = operation.title.filter(|title| !title.trim().is_empty());
-        let title = title.ok_or_else(|| ToolError::failed(format!("item `{}` needs a title", operation.id)))?;
+        let title =
+            title.ok_or_else(|| ToolError::failed(format!("item `{}` needs a title", operation.id)))?;
         todos.add(id, title).map_err(told)?;
         return Ok(());
     }

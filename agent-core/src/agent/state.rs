@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
+    State,
     graph::NodeError,
     memory::conversation::Summary,
     model::{Message, Messages, Role, ToolCall},
-    State,
     state::Input,
     tool::Remembered,
 };
@@ -106,7 +106,8 @@ impl AgentState {
     ///
     /// A permanent error when there is none, or it is of another type.
     pub fn output<T: DeserializeOwned>(&self) -> Result<T, NodeError> {
-        let value = self.structured.as_ref().ok_or_else(|| NodeError::permanent("there is no typed answer"))?;
+        let value =
+            self.structured.as_ref().ok_or_else(|| NodeError::permanent("there is no typed answer"))?;
         T::deserialize(value).map_err(NodeError::permanent)
     }
 }

@@ -8,7 +8,9 @@ use super::{Context, Used};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
-    model::{Abilities, Assembler, Delta, Extraction, Extractor, Model, ModelError, ModelReply, ModelRequest},
+    model::{
+        Abilities, Assembler, Delta, Extraction, Extractor, Model, ModelError, ModelReply, ModelRequest,
+    },
 };
 
 /// The runtime's model, with recorded calls; see [`Context::model`].

@@ -270,7 +270,8 @@ impl RecordedTools {
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rest.floor_char_boundary(PART));
             parts += 1;
-            let put = Put::new(namespace.clone(), format!("{key}.{parts}"), json!({ "tool": tool, "text": part }));
+            let put =
+                Put::new(namespace.clone(), format!("{key}.{parts}"), json!({ "tool": tool, "text": part }));
             if let Err(error) = memory.put(put.ttl(KEPT_FOR).text(format!("result of {tool}"))).await {
                 tracing::warn!(tool, %error, "a long result was not kept");
                 return None;

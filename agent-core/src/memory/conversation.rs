@@ -136,7 +136,8 @@ impl Window {
             let begin = block(messages, cut);
             count += cut - begin;
             if self.tokens != u64::MAX {
-                tokens += messages[begin..cut].iter().map(|message| self.counter.message(message)).sum::<u64>();
+                tokens +=
+                    messages[begin..cut].iter().map(|message| self.counter.message(message)).sum::<u64>();
             }
             if cut < messages.len() && (count > self.messages || tokens > self.tokens) {
                 break;

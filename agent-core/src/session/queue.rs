@@ -148,7 +148,8 @@ pub(super) fn summary_at_rest(
     run: RunId,
     at: i64,
 ) -> Summary {
-    let status = if slot.inner.lock().queue.is_empty() || status.is_busy() { status } else { RunStatus::Running };
+    let status =
+        if slot.inner.lock().queue.is_empty() || status.is_busy() { status } else { RunStatus::Running };
     Summary::new(graph, status.as_str(), run, at)
 }
 
