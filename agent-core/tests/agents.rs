@@ -14,6 +14,7 @@ use agent_core::{
     agent::Finish,
     engine::Limits,
     event::EventBody,
+    ids::Seq,
     interrupt::{AnswerError, OpenQuestion},
     journal::{InMemory, JournalStore},
     memory::{self, MemoryStore, Search, conversation::Window},
@@ -564,4 +565,9 @@ async fn a_hundred_rounds_of_36_kb_keep_each_result_once_in_the_journal() {
     let state = other.session("s").unwrap().state::<AgentState>().await.unwrap();
     assert_eq!(results(&state).iter().map(String::len).sum::<usize>(), 3_600_000);
     assert_valid(&state.messages);
+    let finished = session.events(Seq::ZERO, 10_000).await.unwrap().into_iter().filter_map(|event| {
+        let EventBody::NodeFinished(finished) = event.body else { return None };
+        Some(finished.update["messages"][0]["content"].as_str().unwrap_or_default().len())
+    });
+    assert_eq!(finished.filter(|len| *len == 36_000).count(), 100);
 }

@@ -7,14 +7,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
 use super::{RunEnv, superstep::Slot};
 use crate::{
-    ids::{QuestionId, TaskId},
+    ids::{QuestionId, Seq, TaskId},
     interrupt::Waiting,
-    journal::image::{FrameImage, StepRecord, TaskRecord},
+    journal::{
+        entry::Raw,
+        holes::{self, Hole},
+        image::{FrameImage, StepRecord, TaskRecord},
+    },
 };
 
 /// The memory of one activation. Outlives its tries.
@@ -178,6 +182,13 @@ impl TaskCell {
     pub(crate) fn enter(&self, scope: usize) -> usize {
         let mut inner = self.inner.lock();
         std::mem::replace(&mut inner.current, scope)
+    }
+
+    /// An update without what the steps of this task recorded word for word; see [`holes`].
+    pub(crate) fn dig(&self, whole: &RawValue) -> Option<(Raw, Vec<Hole>)> {
+        let inner = self.inner.lock();
+        let steps = inner.steps.values().filter(|step| step.seq > Seq::ZERO);
+        holes::dig(whole, steps.filter_map(|step| Some((step.seq, step.result.as_deref().ok()?))))
     }
 
     pub(crate) fn let_go_on(&self) {

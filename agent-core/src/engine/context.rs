@@ -24,7 +24,7 @@ use crate::{
     engine::Used,
     event::{EventBody, payload},
     graph::{NodeError, Result},
-    ids::{NodeName, RunId, SessionId, TaskId},
+    ids::{NodeName, RunId, Seq, SessionId, TaskId},
     interrupt::Question,
     journal::{
         entry::{CustomFact, Fact, Recorded},
@@ -269,6 +269,7 @@ impl Context {
                 (Err(error), Err(text))
             }
         };
+        let mut seq = Seq::ZERO;
         if self.env.writer.matters() {
             let (value, error) = match &kept {
                 Ok(raw) => (Some(raw.clone()), None),
@@ -283,9 +284,9 @@ impl Context {
                 ms,
                 usage: used,
             });
-            self.env.record(fact).await?;
+            seq = self.env.record(fact).await?;
         }
-        running.end(StepRecord { result: kept });
+        running.end(StepRecord { result: kept, seq });
         result
     }
 

@@ -212,12 +212,12 @@ impl RunEnv {
     }
 
     /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
-    pub(crate) async fn record(&self, fact: Fact) -> Result<(), RunError> {
+    pub(crate) async fn record(&self, fact: Fact) -> Result<Seq, RunError> {
         let seq = self.writer.push(self.run, [fact])?;
         if self.durability != Durability::Exit {
             self.writer.stored(seq).await?;
         }
-        Ok(())
+        Ok(seq)
     }
 
     /// Notes facts without waiting.

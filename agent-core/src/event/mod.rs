@@ -203,7 +203,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             Some(Arc::clone(&finished.task)),
             EventBody::NodeFinished(payload::NodeFinished {
                 node: finished.task.node().to_string(),
-                update: parsed(finished.update.as_ref()),
+                update: parsed(finished.update()),
                 cached: finished.cached,
             }),
         ),

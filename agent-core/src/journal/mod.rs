@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 pub(crate) mod entry;
+pub(crate) mod holes;
 pub(crate) mod image;
 pub mod memory;
 #[cfg(feature = "sqlite")]
