@@ -571,3 +571,45 @@ async fn a_hundred_rounds_of_36_kb_keep_each_result_once_in_the_journal() {
     });
     assert_eq!(finished.filter(|len| *len == 36_000).count(), 100);
 }
+
+#[tokio::test]
+async fn a_crash_at_any_place_of_the_journal_repeats_nothing_recorded_and_ends_the_same() {
+    let (paid, asked) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+    let (count, told) = (Arc::clone(&paid), Arc::clone(&asked));
+    let wordy = tool("wordy", ToolPolicy::default(), move |args, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(format!("{} {}", args["n"], "긴 \"답\" ".repeat(200)).into()) }
+    });
+    let model = Scripted::rule(move |_, request| {
+        told.fetch_add(1, Ordering::SeqCst);
+        match request.messages.len() {
+            1 => calls([raw("c1", "wordy", r#"{"n":1}"#), raw("c2", "wordy", r#"{"n":2}"#)]),
+            4 => calls([raw("c1", "wordy", r#"{"n":3}"#)]).thinking("흠".repeat(600)),
+            _ => Turn::text("done ".repeat(300)),
+        }
+    });
+    let store = store();
+    let agent = agent(registry([wordy]));
+    let runtime = runtime(&store, &model);
+    let session = runtime.session("s").unwrap();
+    let whole = session.run(&agent, "go").await.unwrap().state().unwrap().clone();
+    let events = session.events(Seq::ZERO, 1_000).await.unwrap();
+    let count = |upto: Seq, kind: &str| {
+        let steps = events.iter().filter(|event| event.seq <= Some(upto));
+        let of = |event: &&agent_core::Event| matches!(&event.body, EventBody::StepRecorded(step) if step.kind == kind);
+        u32::try_from(steps.filter(of).count()).unwrap()
+    };
+    let last = events.last().unwrap().seq.unwrap();
+    assert_eq!((count(last, "tool"), count(last, "model")), (3, 3));
+    for seq in (1..last.0).map(Seq) {
+        paid.store(0, Ordering::SeqCst);
+        asked.store(0, Ordering::SeqCst);
+        let fork = session.fork(seq, format!("s-{seq}").parse().unwrap()).await.unwrap();
+        let outcome = fork.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
+        let state = outcome.state().unwrap();
+        assert_eq!(results(state), results(&whole), "{seq}");
+        assert_eq!(state.answer(), whole.answer(), "{seq}");
+        assert_eq!(paid.load(Ordering::SeqCst), 3 - count(seq, "tool"), "{seq}");
+        assert_eq!(asked.load(Ordering::SeqCst), 3 - count(seq, "model"), "{seq}");
+    }
+}

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 
 use crate::{
     State,
-    graph::NodeError,
     memory::conversation::Summary,
     model::{Message, Messages, Role, ToolCall},
     state::Input,
@@ -100,15 +99,14 @@ impl AgentState {
         last.map(|message| message.text().into_owned()).unwrap_or_default()
     }
 
-    /// The answer as a Rust type, for an agent that was built with [`output`](super::AgentBuilder::output).
+    /// The answer as a Rust type, for an agent that was built with [`output`](super::AgentBuilder::output). Without an
+    /// answer it is read from `null`.
     ///
     /// # Errors
     ///
-    /// A permanent error when there is none, or it is of another type.
-    pub fn output<T: DeserializeOwned>(&self) -> Result<T, NodeError> {
-        let value =
-            self.structured.as_ref().ok_or_else(|| NodeError::permanent("there is no typed answer"))?;
-        T::deserialize(value).map_err(NodeError::permanent)
+    /// There is none, or it is of another type.
+    pub fn output<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(self.structured.as_ref().unwrap_or(&Value::Null))
     }
 }
 
