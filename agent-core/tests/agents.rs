@@ -11,7 +11,7 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session, SessionError,
-    agent::Finish,
+    agent::{Finish, Prompt},
     engine::Limits,
     event::EventBody,
     ids::Seq,
@@ -612,4 +612,22 @@ async fn a_crash_at_any_place_of_the_journal_repeats_nothing_recorded_and_ends_t
         assert_eq!(paid.load(Ordering::SeqCst), 3 - count(seq, "tool"), "{seq}");
         assert_eq!(asked.load(Ordering::SeqCst), 3 - count(seq, "model"), "{seq}");
     }
+}
+
+#[tokio::test]
+async fn a_prompt_template_is_filled_in_from_the_state_and_a_missing_name_is_an_error() {
+    let model = Scripted::new([Turn::text("네"), Turn::text("no")]);
+    let prompt =
+        Prompt::new("{% if mood %}The user is {{ mood }}. {% endif %}Speak {{ language }}.").unwrap();
+    let agent = Agent::builder("a").system_template(prompt).build().unwrap();
+    let session = runtime(&store(), &model).session("s").unwrap();
+    let error = session.run(&agent, "hi").await.unwrap_err();
+    assert!(
+        error.to_string().contains("prompt template") || format!("{error:?}").contains("undefined"),
+        "{error:?}"
+    );
+    let Value::Object(context) = json!({ "language": "한국어" }) else { unreachable!() };
+    session.run(&agent, AgentState::user("hi").context(context)).await.unwrap();
+    assert_eq!(model.requests()[0].system.as_deref(), Some("Speak 한국어."));
+    assert!(Prompt::new("{% if %}").is_err());
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    AgentState, AgentStateUpdate, Finish,
+    AgentState, AgentStateUpdate, Finish, Prompt,
     nodes::{
         Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
         Tools, ToolsNode,
@@ -80,7 +80,7 @@ impl Agent {
 pub struct AgentBuilder {
     name: String,
     description: String,
-    system: Option<Arc<str>>,
+    system: Option<System>,
     tools: Tools,
     base: ModelRequest,
     model: Option<Model>,
@@ -93,6 +93,11 @@ pub struct AgentBuilder {
     fatal: Vec<ToolFault>,
     subs: Vec<AgentBuilder>,
     peers: Vec<AgentBuilder>,
+}
+
+enum System {
+    Text(Arc<str>),
+    Template(Prompt),
 }
 
 /// An agent that cannot be built.
@@ -128,7 +133,13 @@ impl AgentBuilder {
 
     /// The system prompt. Default: none.
     pub fn system(mut self, prompt: impl Into<Arc<str>>) -> Self {
-        self.system = Some(prompt.into());
+        self.system = Some(System::Text(prompt.into()));
+        self
+    }
+
+    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model.
+    pub fn system_template(mut self, prompt: Prompt) -> Self {
+        self.system = Some(System::Template(prompt));
         self
     }
 
@@ -417,14 +428,21 @@ fn sub_spec(agent: &AgentBuilder) -> ToolSpec {
 impl Profile {
     fn new(
         name: String,
-        system: Option<Arc<str>>,
+        system: Option<System>,
         tools: Tools,
         mut base: ModelRequest,
         model: Option<Model>,
         plans: bool,
         extra: Vec<ToolSpec>,
     ) -> Result<Self, AgentError> {
-        base.system = system;
+        let prompt = match system {
+            Some(System::Text(text)) => {
+                base.system = Some(text);
+                None
+            }
+            Some(System::Template(prompt)) => Some(prompt),
+            None => None,
+        };
         let own = if plans {
             ToolRegistry::builder().tool(plan::UpdatePlan).build()?
         } else {
@@ -445,7 +463,7 @@ impl Profile {
                 registry.specs().iter().cloned().chain(extra.iter().cloned()).collect()
             };
         }
-        Ok(Self { name, base, tools, own, model, extra })
+        Ok(Self { name, base, prompt, tools, own, model, extra })
     }
 }
 

@@ -7,7 +7,9 @@
 mod build;
 mod nodes;
 pub mod plan;
+mod prompt;
 mod state;
 
 pub use build::{Agent, AgentBuilder, AgentError};
+pub use prompt::{Prompt, PromptError};
 pub use state::{AgentState, AgentStateUpdate, Finish};

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AgentState, Finish, build::finish};
+use super::{AgentState, Finish, Prompt, build::finish};
 use crate::{
     engine::{Context, NodeFailure, RecordedModel, RecordedTools},
-    graph::{Dispatch, Node, Outcome, Result},
+    graph::{Dispatch, Node, NodeError, Outcome, Result},
     memory::conversation::{self, Summary, Window},
     model::{
         Abilities, Message, Messages, Model, ModelRequest, ResponseFormat, Role, ToolCall, ToolChoice,
@@ -44,6 +44,8 @@ pub(super) struct Profile {
     pub(super) name: String,
     /// A request without its messages.
     pub(super) base: ModelRequest,
+    /// The system prompt, when it is a template.
+    pub(super) prompt: Option<Prompt>,
     pub(super) tools: Tools,
     /// The agent's own tools (the plan), for when the others are the runtime's.
     pub(super) own: ToolRegistry,
@@ -127,8 +129,11 @@ impl Profile {
         })
     }
 
-    fn request(&self, cx: &Context) -> Result<ModelRequest> {
+    fn request(&self, state: &AgentState, cx: &Context) -> Result<ModelRequest> {
         let mut request = self.base.clone();
+        if let Some(prompt) = &self.prompt {
+            request.system = Some(prompt.render(&state.context).map_err(NodeError::permanent)?.into());
+        }
         if let Tools::Runtime = self.tools {
             let specs = self.tools(cx)?.specs();
             request.tools = if self.extra.is_empty() {
@@ -151,7 +156,7 @@ impl Node<AgentState> for ModelNode {
         let core = &self.0;
         let profile = core.profile(state);
         let model = profile.model(cx)?;
-        let mut request = profile.request(cx)?;
+        let mut request = profile.request(state, cx)?;
         let (view, summary) = core.view(state, &model).await?;
         request.messages = view;
         let limited = state.turns + 1 >= core.max_turns && !request.tools.is_empty();
@@ -310,7 +315,7 @@ impl Node<AgentState> for OutputNode {
         let Some(judge) = &self.0.output else { return Ok(Outcome::empty()) };
         let profile = self.0.profile(state);
         let model = profile.model(cx)?;
-        let mut request = profile.request(cx)?;
+        let mut request = profile.request(state, cx)?;
         if !request.tools.is_empty() {
             request.tool_choice = ToolChoice::None;
         }
