@@ -171,7 +171,10 @@ pub(crate) fn worth_trying_again(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
         return error.code().is_retryable();
     }
-    if error.is::<crate::interrupt::AskError>() || error.is::<crate::todo::TodoError>() {
+    if error.is::<crate::interrupt::AskError>()
+        || error.is::<crate::todo::TodoError>()
+        || error.is::<crate::engine::ToolFailed>()
+    {
         return false;
     }
     true
@@ -187,6 +190,9 @@ pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
     }
     if let Some(error) = error.downcast_ref::<crate::engine::LimitError>() {
         return error.code();
+    }
+    if error.is::<crate::engine::ToolFailed>() {
+        return Code::ToolFailed;
     }
     Code::NodeFailed
 }

@@ -5,7 +5,8 @@
 //!
 //! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
 //! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`mod@todo`] the visible
-//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`mod@tool`] and [`memory`].
+//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`mod@tool`] and [`memory`], and
+//! what is built from all of it, the [`agent`].
 
 // So that the paths which the derive writes work inside this crate too.
 extern crate self as agent_core;
@@ -26,10 +27,12 @@ pub mod event;
 pub mod model;
 pub mod tool;
 pub mod memory;
+pub mod agent;
 mod text;
 
 #[doc(inline)]
 pub use self::{
+    agent::{Agent, AgentState},
     engine::{Context, Durability, RunError},
     error::Code,
     event::Event,

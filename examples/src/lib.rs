@@ -1,1 +1,1 @@
-//! Examples.
+//! The programs are in `examples/`; this crate itself is empty.

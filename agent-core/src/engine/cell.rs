@@ -7,15 +7,16 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
 use super::{RunEnv, superstep::Slot};
 use crate::{
-    ids::{QuestionId, TaskId},
+    ids::{QuestionId, Seq, TaskId},
     interrupt::Waiting,
     journal::{
-        entry::GivenUp,
+        entry::{GivenUp, Raw},
+        holes::{self, Hole},
         image::{FrameImage, StepRecord, TaskRecord},
     },
 };
@@ -44,6 +45,8 @@ struct Inner {
     frame: Option<Box<FrameImage>>,
     asked: u32,
     models: u32,
+    /// How often each tool call id was used, because some servers repeat them.
+    calls: HashMap<String, u32>,
     scopes: Vec<Scope>,
     current: usize,
     /// Questions waited for, in all scopes.
@@ -117,6 +120,7 @@ impl TaskCell {
             frame: record.inner,
             asked: 0,
             models: 0,
+            calls: HashMap::new(),
             scopes: vec![Scope::default()],
             current: 0,
             waiting: 0,
@@ -142,6 +146,7 @@ impl TaskCell {
         self.ended.store(false, std::sync::atomic::Ordering::Release);
         inner.asked = 0;
         inner.models = 0;
+        inner.calls.clear();
         inner.scopes.truncate(1);
         inner.scopes[0] = Scope::default();
         inner.current = 0;
@@ -224,6 +229,13 @@ impl TaskCell {
         true
     }
 
+    /// An update without what the steps of this task recorded word for word; see [`holes`].
+    pub(crate) fn dig(&self, whole: &RawValue) -> Option<(Raw, Vec<Hole>)> {
+        let inner = self.inner.lock();
+        let steps = inner.steps.values().filter(|step| step.seq > Seq::ZERO);
+        holes::dig(whole, steps.filter_map(|step| Some((step.seq, step.result.as_deref().ok()?))))
+    }
+
     fn let_go(inner: &mut Inner) {
         if !inner.replays() {
             for (_, waker) in inner.held.drain(..) {
@@ -250,6 +262,15 @@ impl TaskCell {
         let mut inner = self.inner.lock();
         inner.models += 1;
         format!("model-{}", inner.models)
+    }
+
+    /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
+    pub(crate) fn next_call_name(&self, id: &str) -> String {
+        let mut inner = self.inner.lock();
+        let id = crate::text::shorten(id, 100);
+        let used = inner.calls.entry(id.clone()).or_default();
+        *used += 1;
+        if *used == 1 { id } else { format!("{id}~{used}") }
     }
 
     // --- questions --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ use crate::{
     engine::Used,
     event::{EventBody, payload},
     graph::{NodeError, Result},
-    ids::{NodeName, RunId, SessionId, TaskId},
+    ids::{NodeName, RunId, Seq, SessionId, TaskId},
     interrupt::Question,
     journal::{
         entry::{CustomFact, Fact, Recorded},
@@ -32,6 +32,8 @@ use crate::{
         writer::QUEUE,
     },
     memory::MemoryStore,
+    model::Model,
+    tool::ToolRegistry,
 };
 
 /// Largest value of one custom event, in bytes of JSON.
@@ -267,6 +269,7 @@ impl Context {
                 (Err(error), Err(text))
             }
         };
+        let mut seq = Seq::ZERO;
         if self.env.writer.matters() {
             let (value, error) = match &kept {
                 Ok(raw) => (Some(raw.clone()), None),
@@ -281,9 +284,9 @@ impl Context {
                 ms,
                 usage: used,
             });
-            self.env.record(fact).await?;
+            seq = self.env.record(fact).await?;
         }
-        running.end(StepRecord { result: kept });
+        running.end(StepRecord { result: kept, seq });
         result
     }
 
@@ -388,7 +391,31 @@ impl Context {
             self.env.deps.model.clone().ok_or_else(|| {
                 NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
             })?;
-        Ok(super::model::RecordedModel::new(self.clone(), model))
+        Ok(self.model_of(&model))
+    }
+
+    /// A model of the node's own; its calls are recorded.
+    #[must_use]
+    pub fn model_of(&self, model: &Model) -> super::model::RecordedModel {
+        super::model::RecordedModel::new(self.clone(), model.clone())
+    }
+
+    /// The runtime's tools; their calls are recorded.
+    ///
+    /// # Errors
+    ///
+    /// A permanent error when the runtime has none.
+    pub fn tools(&self) -> Result<super::RecordedTools> {
+        let tools = self.env.deps.tools.clone().ok_or_else(|| {
+            NodeError::permanent("the runtime has no tools; give it some with `.tools(..)`")
+        })?;
+        Ok(self.tools_of(&tools))
+    }
+
+    /// Tools of the node's own; their calls are recorded.
+    #[must_use]
+    pub fn tools_of(&self, tools: &ToolRegistry) -> super::RecordedTools {
+        super::RecordedTools::new(self.clone(), tools.clone())
     }
 
     // --- long work --------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ use crate::{
     memory::MemoryStore,
     model::Model,
     todo::TodoTree,
+    tool::ToolRegistry,
 };
 
 /// When a commit is stored.
@@ -49,6 +50,7 @@ pub enum Durability {
 pub(crate) struct Deps {
     pub(crate) typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) model: Option<Model>,
+    pub(crate) tools: Option<ToolRegistry>,
     pub(crate) memory: Option<Arc<dyn MemoryStore>>,
     pub(crate) cache: NodeCache,
 }
@@ -143,6 +145,11 @@ impl Stop {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// The token, for those who outlive a borrow (tools).
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.token.clone()
     }
 
     /// Ready when somebody asked. Cancel safe.
@@ -276,13 +283,13 @@ impl RunEnv {
     }
 
     /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
-    pub(crate) async fn record(&self, fact: Fact) -> Result<(), RunError> {
+    pub(crate) async fn record(&self, fact: Fact) -> Result<Seq, RunError> {
         self.control.check_open()?;
         let seq = self.writer.push(self.run, [fact])?;
         if self.durability != Durability::Exit {
             self.writer.stored(seq).await?;
         }
-        Ok(())
+        Ok(seq)
     }
 
     /// Notes facts without waiting.

@@ -16,6 +16,7 @@ pub(crate) mod subgraph;
 mod superstep;
 mod task;
 mod todos;
+mod tools;
 
 pub use ask::Ask;
 pub(crate) use budget::Budget;
@@ -28,6 +29,7 @@ pub use group::TaskGroup;
 pub use model::RecordedModel;
 pub use task::NodeFailure;
 pub use todos::{TodoHandle, Todos};
+pub use tools::{RecordedTools, ToolFailed};
 
 use std::{
     collections::HashMap,

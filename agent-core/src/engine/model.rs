@@ -1,12 +1,16 @@
 //! The model as a node sees it: each call is a recorded step, its text is shown while it arrives.
 
 use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::{Context, Used};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
-    model::{Assembler, Delta, Model, ModelError, ModelReply, ModelRequest},
+    model::{
+        Abilities, Assembler, Delta, Extraction, Extractor, Model, ModelError, ModelReply, ModelRequest,
+    },
 };
 
 /// The runtime's model, with recorded calls; see [`Context::model`].
@@ -63,6 +67,32 @@ impl RecordedModel {
                 (reply.map_err(NodeError::from), Some(used))
             })
             .await
+    }
+
+    /// Asks for a value of a Rust type: held to its JSON Schema, checked, and asked again with the faults, three times
+    /// in all. Each answer is recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete), and those of [`Extractor::judge`].
+    pub async fn extract<T: JsonSchema + DeserializeOwned>(
+        &self,
+        request: impl Into<ModelRequest>,
+    ) -> Result<T> {
+        let mut extractor = Extractor::<T>::new(request.into(), self.model.abilities())?;
+        let mut request = extractor.request();
+        loop {
+            match extractor.judge(&self.complete(request).await?)? {
+                Extraction::Done(value) => return Ok(value),
+                Extraction::Again(again) => request = *again,
+            }
+        }
+    }
+
+    /// What the model's endpoint does by itself.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        self.model.abilities()
     }
 
     async fn call(&self, message: &str, request: ModelRequest) -> Result<ModelReply, ModelError> {

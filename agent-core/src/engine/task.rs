@@ -24,6 +24,7 @@ use crate::{
     interrupt::Waiting,
     journal::{
         entry::{Fact, Finished, Raw, TaskFailure},
+        holes::Hole,
         image::TaskRecord,
     },
     state::State,
@@ -52,13 +53,20 @@ pub struct NodeFailure {
 /// How an activation ended.
 pub(crate) enum TaskEnd<S: State> {
     /// It has an outcome, not yet applied. `raw` is its update as it is journalled, when anybody keeps it.
-    Finished { outcome: Outcome<S>, raw: Option<Raw>, cached: bool, journalled: bool },
+    Finished { outcome: Outcome<S>, raw: Option<Written>, cached: bool, journalled: bool },
     /// It failed for good, and a node handles that.
     Handled(NodeFailure),
     /// It failed for good.
     Failed(RunError),
     /// It was given up because of something else.
     Cancelled,
+}
+
+/// An update as JSON.
+pub(crate) struct Written {
+    whole: Raw,
+    /// Without what is in the journal already.
+    kept: Option<(Raw, Vec<Hole>)>,
 }
 
 /// What all tasks of a superstep have in common.
@@ -219,7 +227,10 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
     let raw = match (&outcome.update, cx.env.writer.matters()) {
         (Some(update), true) => match super::contain(cx.node(), || to_raw_value(update)) {
             Err(panicked) => return TaskEnd::Failed(panicked),
-            Ok(Ok(raw)) => Some(raw),
+            Ok(Ok(whole)) => {
+                let cell = cx.cell_if_made().filter(|_| cx.env.writer.keeps());
+                Some(Written { kept: cell.and_then(|cell| cell.dig(&whole)), whole })
+            }
             Ok(Err(error)) => {
                 let text = format!("the update is no JSON: {error}");
                 return TaskEnd::Failed(cx.failed(NodeError::permanent(text)));
@@ -234,12 +245,19 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
 pub(crate) fn finished_fact<S: State>(
     task: Arc<TaskId>,
     outcome: &Outcome<S>,
-    raw: Option<Raw>,
+    raw: Option<Written>,
     cached: bool,
 ) -> Fact {
+    let (update, holes, whole) = match raw {
+        Some(Written { whole, kept: Some((kept, holes)) }) => (Some(kept), holes, Some(whole)),
+        Some(Written { whole, kept: None }) => (Some(whole), Vec::new(), None),
+        None => (None, Vec::new(), None),
+    };
     Fact::TaskFinished(Finished {
         task,
-        update: raw,
+        update,
+        holes,
+        whole,
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
         cached,
@@ -278,7 +296,7 @@ fn from_parts<S: State>(
 
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
-    let update = finished.update.as_ref().map(|raw| super::read_update::<S>(finished.version, raw));
+    let update = finished.update().map(|raw| super::read_update::<S>(finished.version, raw));
     let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
         (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
         (Err(error), _) => return TaskEnd::Failed(error),

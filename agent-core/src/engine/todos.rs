@@ -29,6 +29,12 @@ impl Todos {
         Self { cell: Arc::clone(&self.cell), parent: Some(parent.into()) }
     }
 
+    /// The item under which new ones hang.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.parent.as_deref()
+    }
+
     /// Every item.
     #[must_use]
     pub fn items(&self) -> Vec<Todo> {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::{Event, EventBody, Loss, payload};
 use crate::{
     ids::{RunId, Seq, SessionId},
-    journal::{JournalStore, Record, StoreError, entry::Entry},
+    journal::{JournalStore, StoreError, entry::Entry, holes::read_entries},
 };
 
 /// Events kept for subscribers that are a little behind. Those further behind read the journal.
@@ -155,7 +155,7 @@ pub struct Subscription {
 enum Mode {
     Live,
     Behind,
-    Reading(BoxFuture<'static, Result<Vec<Record>, StoreError>>),
+    Reading(BoxFuture<'static, Result<Vec<Entry>, StoreError>>),
     /// There is no journal to read what is missing from.
     Lost {
         upto: Seq,
@@ -221,15 +221,16 @@ impl Subscription {
                         continue;
                     };
                     let (session, after) = (self.feed.session.clone(), self.last);
-                    self.mode = Mode::Reading(Box::pin(async move {
-                        store.read(&session, after, Seq(u64::MAX >> 1), PAGE).await
-                    }));
+                    self.mode =
+                        Mode::Reading(Box::pin(
+                            async move { read_entries(&*store, &session, after, PAGE).await },
+                        ));
                 }
                 Mode::Reading(read) => {
                     let Poll::Ready(read) = read.as_mut().poll(cx) else { return Poll::Pending };
                     self.mode = Mode::Behind;
-                    let records = read.map_err(|source| SubscriptionError { after: self.last, source })?;
-                    self.take_records(&records)?;
+                    let entries = read.map_err(|source| SubscriptionError { after: self.last, source })?;
+                    self.take_entries(&entries);
                 }
             }
         }
@@ -267,25 +268,22 @@ impl Subscription {
         true
     }
 
-    fn take_records(&mut self, records: &[Record]) -> Result<(), SubscriptionError> {
+    fn take_entries(&mut self, entries: &[Entry]) {
         let after = self.last;
-        if let Some(first) = records.first()
+        if let Some(first) = entries.first()
             && first.seq > after.next()
         {
             self.gap(after, Seq(first.seq.0 - 1));
         } else if mem::take(&mut self.unnumbered) > 0 {
             self.gap(after, after);
         }
-        for record in records {
-            let entry = Entry::decode(&self.feed.session, record)
-                .map_err(|source| SubscriptionError { after, source })?;
-            self.ready.push_back(Arc::new(Event::of(&self.feed.session, &entry)));
+        for entry in entries {
+            self.ready.push_back(Arc::new(Event::of(&self.feed.session, entry)));
         }
-        if records.len() < PAGE {
+        if entries.len() < PAGE {
             // All that was stored when the page was read. Later entries are in the ring.
             self.mode = Mode::Live;
         }
-        Ok(())
     }
 
     fn gap(&mut self, after: Seq, upto: Seq) {

@@ -66,6 +66,7 @@ pub enum EventBody {
     NodeFinished(payload::NodeFinished),
     NodeFailed(payload::NodeFailed),
     StepRecorded(payload::StepRecorded),
+    ToolCalled(payload::ToolCalled),
     Token(payload::Token),
     Reasoning(payload::Reasoning),
     TokensVoided(payload::TokensVoided),
@@ -112,6 +113,7 @@ impl EventBody {
             | Self::NodeFinished(_)
             | Self::NodeFailed(_)
             | Self::StepRecorded(_)
+            | Self::ToolCalled(_)
             | Self::TokensVoided(_)
             | Self::QuestionAsked(_)
             | Self::QuestionAnswered(_)
@@ -199,7 +201,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             Some(Arc::clone(&finished.task)),
             EventBody::NodeFinished(payload::NodeFinished {
                 node: finished.task.node().to_string(),
-                update: parsed(finished.update.as_ref()),
+                update: parsed(finished.update()),
                 cached: finished.cached,
             }),
         ),

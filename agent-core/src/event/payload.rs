@@ -128,6 +128,18 @@ payloads! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Value>,
     }
+    /// A tool is about to run. Not numbered; its result comes as a recorded step of kind `tool`, whose value holds
+    /// the message that the model reads.
+    ToolCalled {
+        /// The call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// With what: an edited call has the edited arguments.
+        arguments: Value,
+        /// The key of the step that will have its result.
+        key: String,
+    }
     /// A piece of text from a model. Not numbered; the whole text comes with the node's update.
     Token {
         /// Which message of the task it belongs to.

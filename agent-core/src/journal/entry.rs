@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::holes::{self, Hole};
 use crate::{
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
@@ -160,8 +161,15 @@ pub(crate) struct Committed {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Finished {
     pub(crate) task: Arc<TaskId>,
+    /// As it is stored: with holes.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(crate) update: Option<Raw>,
+    /// What was left out of the update, because it is the result of a step of this task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) holes: Vec<Hole>,
+    /// The update without holes, when it has some.
+    #[serde(skip)]
+    pub(crate) whole: Option<Raw>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) goto: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,6 +188,25 @@ const fn first() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 const fn is_first(version: &u32) -> bool {
     *version == 1
+}
+
+impl Finished {
+    /// The update without holes.
+    pub(crate) const fn update(&self) -> Option<&Raw> {
+        if self.whole.is_some() { self.whole.as_ref() } else { self.update.as_ref() }
+    }
+
+    /// Puts back what was left out of the update. `false`: it is not there.
+    pub(crate) fn fill<'a>(&mut self, step: impl Fn(Seq) -> Option<&'a RawValue>) -> bool {
+        if !self.holes.is_empty()
+            && self.whole.is_none()
+            && let Some(kept) = &self.update
+        {
+            self.whole = holes::fill(kept, &self.holes, step);
+            return self.whole.is_some();
+        }
+        true
+    }
 }
 
 /// One try of a task failed.

@@ -86,6 +86,8 @@ pub(crate) struct TaskRecord {
 pub(crate) struct StepRecord {
     /// `Err`: the text of a failure that the node went past.
     pub(crate) result: Result<Raw, String>,
+    /// Its entry.
+    pub(crate) seq: Seq,
 }
 
 impl Image {
@@ -174,9 +176,19 @@ impl Image {
                 };
                 frame.commit(plan(&committed.plan));
             }
-            Fact::TaskFinished(finished) => {
+            Fact::TaskFinished(mut finished) => {
                 let task = Arc::clone(&finished.task);
-                self.task(&task).finished = Some(finished);
+                let record = self.task(&task);
+                let steps = &record.steps;
+                let of = |seq| {
+                    let step = steps.values().find(|step| step.seq == seq);
+                    step.and_then(|step| step.result.as_deref().ok())
+                };
+                if !finished.fill(of) {
+                    // The journal is not what it was. No update reads this, so nobody goes on with half of one.
+                    finished.whole = serde_json::value::to_raw_value("its step is not in the journal").ok();
+                }
+                record.finished = Some(finished);
             }
             Fact::TaskFailed(failure) => {
                 let task = self.task(&Arc::clone(&failure.task));
@@ -197,7 +209,7 @@ impl Image {
                     Some(error) => Err(error),
                     None => Ok(recorded.value.unwrap_or_else(null)),
                 };
-                self.task(&recorded.task).steps.insert(recorded.key, StepRecord { result });
+                self.task(&recorded.task).steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
             }
             Fact::QuestionAsked(open) => {
                 self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
@@ -346,8 +358,10 @@ impl FrameImage {
         if let Some(plan) = &self.plan {
             for task in &plan.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
-                if let Some(Finished { update: Some(update), version, .. }) = finished {
-                    self.updates.push((version, update));
+                if let Some(finished) = finished
+                    && let Some(update) = finished.whole.or(finished.update)
+                {
+                    self.updates.push((finished.version, update));
                 }
             }
         }

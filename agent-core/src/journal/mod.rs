@@ -4,6 +4,7 @@
 pub mod conformance;
 pub(crate) mod entry;
 mod fold;
+pub(crate) mod holes;
 pub(crate) mod image;
 pub mod memory;
 #[cfg(feature = "sqlite")]

@@ -17,6 +17,7 @@ use crate::{
         JournalStore, Summary,
         entry::{Edited, Entry, Fact, Forked, Stopped},
         fold,
+        holes::read_entries,
         image::Image,
     },
     run::RunStatus,
@@ -98,11 +99,8 @@ impl Session {
     ///
     /// As [`history`](Session::history).
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
-        let records = self.store()?.read(self.id(), after, Seq(u64::MAX >> 1), limit.min(10_000)).await?;
-        records
-            .iter()
-            .map(|record| Ok(crate::Event::of(self.id(), &Entry::decode(self.id(), record)?)))
-            .collect()
+        let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
+        Ok(entries.iter().map(|entry| crate::Event::of(self.id(), entry)).collect())
     }
 
     async fn image_at(&self, seq: Seq) -> Result<Image, SessionError> {

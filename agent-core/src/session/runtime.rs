@@ -28,6 +28,7 @@ use crate::{
     model::Model,
     run::RunStatus,
     state::State,
+    tool::ToolRegistry,
 };
 
 /// What all sessions of a runtime share.
@@ -117,6 +118,12 @@ impl RuntimeBuilder {
     /// The model that nodes get with [`Context::model`](crate::Context::model).
     pub fn model(mut self, model: Model) -> Self {
         self.deps.model = Some(model);
+        self
+    }
+
+    /// The tools that nodes get with [`Context::tools`](crate::Context::tools).
+    pub fn tools(mut self, tools: ToolRegistry) -> Self {
+        self.deps.tools = Some(tools);
         self
     }
 

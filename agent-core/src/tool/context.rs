@@ -1,9 +1,20 @@
 //! What a tool knows of the call it carries out.
 
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+};
+
+use serde::Serialize;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::ToolError;
+use crate::{engine::Todos, memory::MemoryStore};
+
 /// The circumstances of one call. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ToolContext {
     /// The id the model gave this call.
@@ -14,6 +25,15 @@ pub struct ToolContext {
     pub cancelled: CancellationToken,
     /// The number of this attempt, from 1.
     pub attempt: u32,
+    host: Option<Arc<dyn ToolHost>>,
+}
+
+/// What a run lends to its tools.
+pub(crate) trait ToolHost: Send + Sync {
+    fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>>;
+    fn progress(&self, name: String, value: Value);
+    fn todos(&self) -> Todos;
+    fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
 }
 
 impl ToolContext {
@@ -24,12 +44,60 @@ impl ToolContext {
         idempotency_key: impl Into<String>,
         cancelled: CancellationToken,
     ) -> Self {
-        Self { call_id: call_id.into(), idempotency_key: idempotency_key.into(), cancelled, attempt: 1 }
+        let (call_id, idempotency_key) = (call_id.into(), idempotency_key.into());
+        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None }
     }
 
     /// A context that belongs to no run: for tests of a tool, and for calling one by hand.
     #[must_use]
     pub fn detached() -> Self {
         Self::new("call_detached", "detached", CancellationToken::new())
+    }
+
+    pub(crate) fn hosted(mut self, host: Arc<dyn ToolHost>) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// A dependency that was given to [`RuntimeBuilder::provide`](crate::session::RuntimeBuilder::provide).
+    ///
+    /// # Errors
+    ///
+    /// None was given, or the call belongs to no run. The model reads only that the tool failed.
+    pub fn get<T: Any + Send + Sync>(&self) -> Result<Arc<T>, ToolError> {
+        let found = self.host.as_ref().and_then(|host| host.typed(TypeId::of::<T>()));
+        found.and_then(|any| any.downcast().ok()).ok_or_else(|| {
+            let cause = format!("no `{}` was provided to the runtime", std::any::type_name::<T>());
+            ToolError::failed("the tool failed").with_cause(cause)
+        })
+    }
+
+    /// Shows progress of this call: a slow subscriber sees the latest. Nothing happens outside a run, or when the
+    /// value is no JSON.
+    pub fn progress(&self, value: impl Serialize) {
+        if let (Some(host), Ok(value)) = (&self.host, serde_json::to_value(value)) {
+            host.progress(format!("tool:{}", self.call_id), value);
+        }
+    }
+
+    /// The plan that people see. `None` outside a run.
+    #[must_use]
+    pub fn todos(&self) -> Option<Todos> {
+        self.host.as_ref().map(|host| host.todos())
+    }
+
+    /// The long-term memory. `None` when the runtime has none, and outside a run.
+    #[must_use]
+    pub fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
+        self.host.as_ref().and_then(|host| host.memory())
+    }
+}
+
+impl fmt::Debug for ToolContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolContext")
+            .field("call_id", &self.call_id)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }

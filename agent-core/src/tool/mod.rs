@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+pub(crate) use self::context::ToolHost;
 pub use self::{
     approval::{Approval, ApprovalRequest, Decided, Decision, Remembered, Sticky},
     context::ToolContext,

@@ -82,6 +82,22 @@ impl ToolRegistry {
         Ok(Self::of(entries.map(|spec| Arc::clone(&self.by_name[&spec.name])).collect()))
     }
 
+    /// These tools and those of `other` behind them; permits are shared with both.
+    ///
+    /// # Errors
+    ///
+    /// Every name that both have.
+    pub fn join(&self, other: &Self) -> Result<Self, RegistryError> {
+        let twice = other.names().filter(|name| self.by_name.contains_key(*name));
+        let faults: Vec<_> = twice.map(|name| RegistryFault::Twice { name: name.to_owned() }).collect();
+        if !faults.is_empty() {
+            return Err(RegistryError { faults });
+        }
+        let both = [self, other].into_iter();
+        let entries = both.flat_map(|set| set.specs.iter().map(|spec| Arc::clone(&set.by_name[&spec.name])));
+        Ok(Self::of(entries.collect()))
+    }
+
     /// Checks a call: that there is such a tool, and that its arguments fit.
     ///
     /// # Errors

@@ -1,0 +1,512 @@
+//! What an agent is made of; `build` checks it and turns it into a graph.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    AgentState, AgentStateUpdate, Finish, Prompt,
+    nodes::{
+        Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
+        Tools, ToolsNode,
+    },
+    plan,
+};
+use crate::{
+    engine::RecordedModel,
+    graph::{BuildError, END, Graph, GraphBuilder, NodeError, START},
+    memory::conversation::Window,
+    model::{Extraction, Extractor, FinishReason, Message, Model, ModelReply, ModelRequest, Role, ToolSpec},
+    tool::{RegistryError, ToolFault, ToolRegistry},
+};
+
+/// Makes agents; see [`Agent::builder`].
+#[derive(Debug)]
+pub struct Agent;
+
+impl Agent {
+    /// Begins an agent. The name becomes the graph's, and the tool's where it works for another agent:
+    /// `[A-Za-z0-9_-]{1,40}`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}, tool, tool::{ToolError, ToolRegistry}};
+    ///
+    /// /// The weather of a city.
+    /// #[tool]
+    /// async fn weather(city: String) -> Result<String, ToolError> {
+    ///     Ok(format!("{city}: 맑음"))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let agent = Agent::builder("assistant").system("Answer in one sentence.").tools(tools).build()?;
+    /// let model = Scripted::new([
+    ///     Turn::call("weather", serde_json::json!({ "city": "서울" })),
+    ///     Turn::text("서울은 맑습니다."),
+    /// ]);
+    /// let runtime = Runtime::builder().model(Model::new(model)).build();
+    /// let outcome = runtime.session("s1")?.run(&agent, "서울 날씨는?").await?;
+    /// assert_eq!(outcome.state().map(|state| state.answer()).as_deref(), Some("서울은 맑습니다."));
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(name: impl Into<String>) -> AgentBuilder {
+        AgentBuilder {
+            name: name.into(),
+            description: String::new(),
+            system: None,
+            tools: Tools::None,
+            base: ModelRequest::default(),
+            model: None,
+            plans: false,
+            max_turns: 25,
+            window: None,
+            summary: None,
+            output: None,
+            reviewer: None,
+            fatal: Vec::new(),
+            subs: Vec::new(),
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// What an agent is made of. Each setter says its default.
+#[must_use = "a builder does nothing until `build`"]
+pub struct AgentBuilder {
+    name: String,
+    description: String,
+    system: Option<System>,
+    tools: Tools,
+    base: ModelRequest,
+    model: Option<Model>,
+    plans: bool,
+    max_turns: u32,
+    window: Option<Window>,
+    summary: Option<Window>,
+    output: Option<Judge>,
+    reviewer: Option<Reviewer>,
+    fatal: Vec<ToolFault>,
+    subs: Vec<AgentBuilder>,
+    peers: Vec<AgentBuilder>,
+}
+
+enum System {
+    Text(Arc<str>),
+    Template(Prompt),
+}
+
+/// An agent that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// A name that a tool could not have.
+    #[error("an agent's name is 1 to 40 of `A-Z a-z 0-9 _ -`; `{name}` is not")]
+    IllegalName {
+        /// The name, cut.
+        name: String,
+    },
+    /// A tool and an agent, or two agents, have the same name.
+    #[error("`{name}` is the name of two tools or agents; rename one")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// The tools do not fit together.
+    #[error(transparent)]
+    Tools(#[from] RegistryError),
+    /// The graph has faults.
+    #[error(transparent)]
+    Graph(#[from] BuildError),
+}
+
+impl AgentBuilder {
+    /// What the agent is for, told to agents that may call it or hand over to it. Default: nothing.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    /// The system prompt. Default: none.
+    pub fn system(mut self, prompt: impl Into<Arc<str>>) -> Self {
+        self.system = Some(System::Text(prompt.into()));
+        self
+    }
+
+    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model.
+    pub fn system_template(mut self, prompt: Prompt) -> Self {
+        self.system = Some(System::Template(prompt));
+        self
+    }
+
+    /// The tools that it may use. Default: none. Cut a set with [`ToolRegistry::allow`].
+    pub fn tools(mut self, tools: ToolRegistry) -> Self {
+        self.tools = Tools::Own(tools);
+        self
+    }
+
+    /// It may use all tools of the runtime it runs in. Default: none.
+    pub fn runtime_tools(mut self) -> Self {
+        self.tools = Tools::Runtime;
+        self
+    }
+
+    /// Its model. Default: the runtime's.
+    pub fn model(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Settings of every request (temperature and such). Messages, tools and system prompt are the agent's own.
+    pub fn request(mut self, set: impl FnOnce(ModelRequest) -> ModelRequest) -> Self {
+        self.base = set(self.base);
+        self
+    }
+
+    /// It gets the tool `update_plan`, with which the model keeps the todo list that people see. Default: not.
+    pub const fn plans(mut self) -> Self {
+        self.plans = true;
+        self
+    }
+
+    /// How often the model is asked for each message of the user; the last time it must answer without tools.
+    /// At least 1. Default: 25.
+    pub fn max_turns(mut self, turns: u32) -> Self {
+        self.max_turns = turns.max(1);
+        self
+    }
+
+    /// How much of the conversation the model reads. Default: all.
+    pub fn window(mut self, window: Window) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// What does not fit into `window` is put into few words by the model, in a recorded call. Default: not.
+    pub fn summarise_beyond(mut self, window: Window) -> Self {
+        self.summary = Some(window);
+        self
+    }
+
+    /// The answer is also given as a `T`: held to its JSON Schema, and asked for again where the model's own words
+    /// are none. Read it with [`AgentState::output`]. Default: text only.
+    pub fn output<T: JsonSchema + DeserializeOwned + Serialize + 'static>(mut self) -> Self {
+        self.output = Some(judge::<T>());
+        self
+    }
+
+    /// Each answer is reviewed under this prompt, at most `rounds` times; what the reviewer finds wrong is told to
+    /// the agent, which tries again. Default: no review.
+    pub fn reviewer(mut self, prompt: impl Into<Arc<str>>, rounds: u32) -> Self {
+        self.reviewer = Some(Reviewer { prompt: prompt.into(), rounds: rounds.max(1) });
+        self
+    }
+
+    /// With these faults a tool call ends the run rather than being told to the model. Default: none.
+    pub fn failing_on(mut self, faults: impl IntoIterator<Item = ToolFault>) -> Self {
+        self.fatal.extend(faults);
+        self
+    }
+
+    /// Another agent that it can call like a tool, with a task in words. Several run side by side; one that fails is
+    /// told to the model and does not disturb the others. Its work is a todo, its own todos hang under that.
+    pub fn sub_agent(mut self, agent: Self) -> Self {
+        self.subs.push(agent);
+        self
+    }
+
+    /// Another agent that it can hand the conversation over to, and that can hand it back. The other brings its
+    /// prompt, model and tools; everything else is this agent's.
+    pub fn hand_off(mut self, agent: Self) -> Self {
+        self.peers.push(agent);
+        self
+    }
+
+    /// Checks everything and makes the graph.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError`].
+    pub fn build(self) -> Result<Graph<AgentState>, AgentError> {
+        self.graph(false)
+    }
+
+    /// `contained`: a failure is the agent's result rather than the run's end.
+    fn graph(self, contained: bool) -> Result<Graph<AgentState>, AgentError> {
+        let name = self.name.clone();
+        let mut names = BTreeSet::new();
+        check_name(&name)?;
+        for other in self.subs.iter().chain(&self.peers) {
+            check_name(&other.name)?;
+            if !names.insert(other.name.clone()) || other.name == name {
+                return Err(AgentError::Twice { name: other.name.clone() });
+            }
+        }
+        let sub_specs: Vec<ToolSpec> = self.subs.iter().map(sub_spec).collect();
+        let team: Vec<(String, String)> = std::iter::once((name.clone(), self.description.clone()))
+            .chain(self.peers.iter().map(|peer| (peer.name.clone(), peer.description.clone())))
+            .collect();
+        let mut profiles = Vec::with_capacity(team.len());
+        let root = Profile::new(
+            name.clone(),
+            self.system,
+            self.tools,
+            self.base,
+            self.model,
+            self.plans,
+            extra(&sub_specs, &team, &name),
+        );
+        profiles.push(root?);
+        for peer in self.peers {
+            let specs = extra(&sub_specs, &team, &peer.name);
+            profiles.push(Profile::new(
+                peer.name,
+                peer.system,
+                peer.tools,
+                peer.base,
+                peer.model,
+                peer.plans,
+                specs,
+            )?);
+        }
+        let subs = self.subs.iter().map(|sub| sub.name.clone()).collect();
+        let core = Arc::new(Core {
+            profiles,
+            subs,
+            max_turns: self.max_turns,
+            window: self.window,
+            summary: self.summary,
+            output: self.output,
+            reviewer: self.reviewer,
+            fatal: self.fatal,
+        });
+        let mut graphs = Vec::with_capacity(self.subs.len());
+        for sub in self.subs {
+            graphs.push((format!("agent.{}", sub.name), sub.graph(true)?));
+        }
+        assemble(&name, core, graphs, contained)
+    }
+}
+
+fn assemble(
+    name: &str,
+    core: Arc<Core>,
+    subs: Vec<(String, Graph<AgentState>)>,
+    contained: bool,
+) -> Result<Graph<AgentState>, AgentError> {
+    let end = if contained { "finish" } else { END };
+    let handled = |graph: GraphBuilder<AgentState>| if contained { graph.on_error("failed") } else { graph };
+    // Two supersteps a turn, three with sub-agents or a review, and some around.
+    let supersteps = u64::from(core.max_turns) * 3 + 16;
+    let mut graph = Graph::<AgentState>::builder(name)
+        .max_supersteps(supersteps)
+        .node("model", ModelNode(Arc::clone(&core)))
+        .edge(START, "model");
+    graph = handled(graph).node("tools", ToolsNode(Arc::clone(&core)));
+    graph = handled(graph);
+    let mut targets = vec!["tools"];
+    let mut after_review = vec!["model"];
+    if core.reviewer.is_some() {
+        graph = handled(graph.node("review", ReviewNode(Arc::clone(&core))));
+        targets.push("review");
+    }
+    if core.output.is_some() {
+        graph = handled(graph.node("output", OutputNode(Arc::clone(&core)))).edge("output", end);
+        after_review.push("output");
+    } else {
+        after_review.push(end);
+    }
+    if core.reviewer.is_none() {
+        targets.extend(&after_review[1..]);
+    }
+    let last = after_review[1];
+    let reviewed = core.reviewer.is_some();
+    graph = graph.branch(
+        "model",
+        move |state: &AgentState| match state.messages.last() {
+            Some(message) if message.role == Role::Assistant && !message.tool_calls.is_empty() => "tools",
+            _ if reviewed => "review",
+            _ => last,
+        },
+        targets,
+    );
+    if reviewed {
+        graph = graph.branch(
+            "review",
+            move |state: &AgentState| match state.messages.last() {
+                Some(message) if message.role == Role::User => "model",
+                _ => last,
+            },
+            after_review,
+        );
+    }
+    if subs.is_empty() {
+        graph = graph.edge("tools", "model");
+    } else {
+        let targets = subs.iter().map(|(name, _)| name.clone()).chain(["model".to_owned()]);
+        graph = graph.leads_to("tools", targets.collect::<Vec<_>>());
+        for (node, sub) in &subs {
+            graph = graph.subgraph_with_input(node, sub, begin_sub, end_sub).edge(node, "model");
+        }
+    }
+    if contained {
+        graph =
+            graph.node("finish", FinishNode).edge("finish", END).node("failed", Failed).edge("failed", END);
+    }
+    Ok(graph.build()?)
+}
+
+fn begin_sub(state: &AgentState, input: SubInput) -> AgentState {
+    AgentState {
+        messages: Message::user(input.task).into(),
+        context: state.context.clone(),
+        approvals: state.approvals.clone(),
+        call: Some(input.call),
+        todo: Some(input.todo),
+        ..AgentState::default()
+    }
+}
+
+fn end_sub(state: AgentState) -> AgentStateUpdate {
+    let text = match (&state.failure, &state.structured) {
+        (Some(failure), _) => format!("Error: the agent gave up: {failure}"),
+        (None, Some(value)) => value.to_string(),
+        (None, None) => state.answer(),
+    };
+    let call = state.call.unwrap_or_else(|| crate::model::ToolCall::new("", &Value::Null));
+    AgentState::update().messages(Message::tool_result(call.id, text).with_name(call.name))
+}
+
+fn check_name(name: &str) -> Result<(), AgentError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=40).contains(&name.len()) && name.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(AgentError::IllegalName { name: crate::text::shorten(name, 64) })
+}
+
+/// The tools beside the registry's: sub-agents, and the other members of the team.
+fn extra(subs: &[ToolSpec], team: &[(String, String)], own: &str) -> Vec<ToolSpec> {
+    let peers = team.iter().filter(|(name, _)| name != own).map(|(name, description)| ToolSpec {
+        name: format!("transfer_to_{name}"),
+        description: format!("Hands the conversation over to `{name}`. {description}").trim_end().to_owned(),
+        parameters: json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false }),
+        strict: true,
+    });
+    subs.iter().cloned().chain(peers).collect()
+}
+
+fn sub_spec(agent: &AgentBuilder) -> ToolSpec {
+    ToolSpec {
+        name: agent.name.clone(),
+        description: format!("An agent that works on a task by itself. {}", agent.description)
+            .trim_end()
+            .to_owned(),
+        parameters: json!({
+            "type": "object",
+            "properties": {
+                "task": {
+                    "type": "string",
+                    "description": "The whole task in words; the agent sees nothing else of this conversation.",
+                },
+                "todo": {
+                    "type": ["string", "null"],
+                    "description": "Id of the item of the plan that this works on, if there is one.",
+                },
+            },
+            "required": ["task", "todo"],
+            "additionalProperties": false,
+        }),
+        strict: true,
+    }
+}
+
+impl Profile {
+    fn new(
+        name: String,
+        system: Option<System>,
+        tools: Tools,
+        mut base: ModelRequest,
+        model: Option<Model>,
+        plans: bool,
+        extra: Vec<ToolSpec>,
+    ) -> Result<Self, AgentError> {
+        let prompt = match system {
+            Some(System::Text(text)) => {
+                base.system = Some(text);
+                None
+            }
+            Some(System::Template(prompt)) => Some(prompt),
+            None => None,
+        };
+        let own = if plans {
+            ToolRegistry::builder().tool(plan::UpdatePlan).build()?
+        } else {
+            ToolRegistry::default()
+        };
+        let tools = match tools {
+            Tools::None => Tools::Own(own.clone()),
+            Tools::Own(registry) => Tools::Own(registry.join(&own)?),
+            Tools::Runtime => Tools::Runtime,
+        };
+        if let Tools::Own(registry) = &tools {
+            if let Some(spec) = extra.iter().find(|spec| registry.names().any(|name| name == spec.name)) {
+                return Err(AgentError::Twice { name: spec.name.clone() });
+            }
+            base.tools = if extra.is_empty() {
+                registry.specs()
+            } else {
+                registry.specs().iter().cloned().chain(extra.iter().cloned()).collect()
+            };
+        }
+        Ok(Self { name, base, prompt, tools, own, model, extra })
+    }
+}
+
+/// How an answer becomes a `T`: by reading it, else by asking.
+fn judge<T: JsonSchema + DeserializeOwned + Serialize + 'static>() -> Judge {
+    Judge {
+        format: Arc::new(|abilities| {
+            let extractor = Extractor::<T>::new(ModelRequest::default(), abilities).ok()?;
+            extractor.request().response_format
+        }),
+        value: Arc::new(|model: RecordedModel, request: ModelRequest| {
+            Box::pin(async move {
+                let said = request.messages.last().filter(|message| message.role == Role::Assistant);
+                if let Some(message) = said
+                    && let Ok(mut extractor) = Extractor::<T>::new(ModelRequest::default(), model.abilities())
+                {
+                    let reply = ModelReply {
+                        message: Message::clone(message),
+                        usage: None,
+                        finish: FinishReason::Stop,
+                        model: String::new(),
+                        attempts: 1,
+                    };
+                    if let Ok(Extraction::Done(value)) = extractor.judge(&reply) {
+                        return serde_json::to_value(value).map_err(NodeError::permanent);
+                    }
+                }
+                let mut request = request;
+                request.messages.push(Message::user("Give the answer in the form that is asked for."));
+                let value: T = model.extract(request).await?;
+                serde_json::to_value(value).map_err(NodeError::permanent)
+            })
+        }),
+    }
+}
+
+impl fmt::Debug for AgentBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// So that the end of an agent is one place.
+pub(super) const fn finish(limited: bool) -> Finish {
+    if limited { Finish::TurnLimit } else { Finish::Answered }
+}

@@ -1,0 +1,394 @@
+//! The nodes of an agent's graph.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AgentState, Finish, Prompt, build::finish};
+use crate::{
+    engine::{Context, NodeFailure, RecordedModel, RecordedTools},
+    graph::{Dispatch, Node, NodeError, Outcome, Result},
+    memory::conversation::{self, Summary, Window},
+    model::{
+        Abilities, Message, Messages, Model, ModelRequest, ResponseFormat, Role, ToolCall, ToolChoice,
+        ToolSpec,
+    },
+    tool::{ToolError, ToolFault, ToolRegistry},
+};
+
+/// Longest text of one message in what is summarised, in characters.
+const SUMMARISED: usize = 4_000;
+const SUMMARY_PROMPT: &str = "You condense conversations. Keep what was asked, what was decided, what was found \
+    out (names, numbers, identifiers) and what is still to be done. Write in the language of the conversation.";
+const NO_TURNS: &str = "Error: the call was cancelled, because no turns are left";
+
+/// What all nodes of one agent share. Made once.
+pub(super) struct Core {
+    /// The agent itself, then those it may hand over to.
+    pub(super) profiles: Vec<Profile>,
+    /// Names of the sub-agents.
+    pub(super) subs: Vec<String>,
+    pub(super) max_turns: u32,
+    pub(super) window: Option<Window>,
+    pub(super) summary: Option<Window>,
+    pub(super) output: Option<Judge>,
+    pub(super) reviewer: Option<Reviewer>,
+    pub(super) fatal: Vec<ToolFault>,
+}
+
+/// Who speaks: prompt, model, tools.
+pub(super) struct Profile {
+    pub(super) name: String,
+    /// A request without its messages.
+    pub(super) base: ModelRequest,
+    /// The system prompt, when it is a template.
+    pub(super) prompt: Option<Prompt>,
+    pub(super) tools: Tools,
+    /// The agent's own tools (the plan), for when the others are the runtime's.
+    pub(super) own: ToolRegistry,
+    pub(super) model: Option<Model>,
+    /// Sub-agents and hand-offs.
+    pub(super) extra: Vec<ToolSpec>,
+}
+
+pub(super) enum Tools {
+    None,
+    Own(ToolRegistry),
+    Runtime,
+}
+
+pub(super) struct Reviewer {
+    pub(super) prompt: Arc<str>,
+    pub(super) rounds: u32,
+}
+
+/// Makes a value of a type out of an answer; the type itself is erased.
+pub(super) struct Judge {
+    pub(super) format: Arc<dyn Fn(Abilities) -> Option<ResponseFormat> + Send + Sync>,
+    pub(super) value:
+        Arc<dyn Fn(RecordedModel, ModelRequest) -> BoxFuture<'static, Result<Value>> + Send + Sync>,
+}
+
+/// What a sub-agent is sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SubInput {
+    pub(super) call: ToolCall,
+    pub(super) task: String,
+    pub(super) todo: String,
+}
+
+#[derive(Deserialize)]
+struct SubArgs {
+    task: String,
+    #[serde(default)]
+    todo: Option<String>,
+}
+
+impl Core {
+    fn profile(&self, state: &AgentState) -> &Profile {
+        let named = state.active.as_ref().and_then(|name| self.profiles.iter().find(|p| p.name == *name));
+        // An agent that is gone after a change of the program: the first one takes over.
+        named.unwrap_or(&self.profiles[0])
+    }
+
+    /// What the model reads, and a new summary if one had to be made.
+    async fn view(&self, state: &AgentState, model: &RecordedModel) -> Result<(Messages, Option<Summary>)> {
+        let mut view = conversation::valid(&state.messages);
+        let mut fresh = None;
+        if let Some(window) = &self.summary {
+            if let Some((old, upto)) = conversation::overflow(&view, state.summary.as_ref(), window) {
+                let request = ModelRequest::new(transcript(&old)).system(SUMMARY_PROMPT);
+                let reply = model.complete_as("summary", request).await?;
+                fresh = Some(Summary::new(reply.message.text(), upto));
+            }
+            if let Some(summary) = fresh.as_ref().or(state.summary.as_ref()) {
+                view = summary.view(&view);
+            }
+        }
+        if let Some(window) = &self.window {
+            view = window.view(&view);
+        }
+        Ok((view, fresh))
+    }
+}
+
+impl Profile {
+    fn model(&self, cx: &Context) -> Result<RecordedModel> {
+        self.model.as_ref().map_or_else(|| cx.model(), |model| Ok(cx.model_of(model)))
+    }
+
+    fn tools(&self, cx: &Context) -> Result<RecordedTools> {
+        Ok(match &self.tools {
+            Tools::Own(registry) => cx.tools_of(registry),
+            Tools::None => cx.tools_of(&self.own),
+            Tools::Runtime if self.own.names().next().is_none() => cx.tools()?,
+            Tools::Runtime => cx.tools_of(&cx.tools()?.registry().join(&self.own)?),
+        })
+    }
+
+    fn request(&self, state: &AgentState, cx: &Context) -> Result<ModelRequest> {
+        let mut request = self.base.clone();
+        if let Some(prompt) = &self.prompt {
+            request.system = Some(prompt.render(&state.context).map_err(NodeError::permanent)?.into());
+        }
+        if let Tools::Runtime = self.tools {
+            let specs = self.tools(cx)?.specs();
+            request.tools = if self.extra.is_empty() {
+                specs
+            } else {
+                specs.iter().cloned().chain(self.extra.iter().cloned()).collect()
+            };
+        }
+        Ok(request)
+    }
+}
+
+/// Asks the model.
+pub(super) struct ModelNode(pub(super) Arc<Core>);
+
+impl Node<AgentState> for ModelNode {
+    type Input = ();
+
+    async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
+        let core = &self.0;
+        let profile = core.profile(state);
+        let model = profile.model(cx)?;
+        let mut request = profile.request(state, cx)?;
+        let (view, summary) = core.view(state, &model).await?;
+        request.messages = view;
+        let limited = state.turns + 1 >= core.max_turns && !request.tools.is_empty();
+        if limited {
+            request.tool_choice = ToolChoice::None;
+        }
+        if let Some(judge) = &core.output {
+            request.response_format = (judge.format)(model.abilities());
+        }
+        let reply = model.complete_as("model", request).await?.message;
+        let mut update = AgentState::update().turns(state.turns + 1);
+        if let Some(summary) = summary {
+            update = update.summary(summary);
+        }
+        let messages = if limited && !reply.tool_calls.is_empty() {
+            // It was told not to, and the history must stay valid.
+            let closed = reply.tool_calls.iter().map(|call| closed(&reply, call));
+            let closed: Vec<Message> = closed.collect();
+            update = update.finish(Finish::TurnLimit);
+            std::iter::once(reply).chain(closed).collect()
+        } else {
+            if reply.tool_calls.is_empty() {
+                update = update.finish(finish(limited));
+            }
+            Messages::from(reply)
+        };
+        Ok(Outcome::update(update.messages(messages)))
+    }
+}
+
+fn closed(message: &Message, call: &ToolCall) -> Message {
+    let id = format!("{}.{}", message.id, call.id);
+    Message::tool_result(&call.id, NO_TURNS).with_name(&call.name).with_id(id)
+}
+
+/// The messages as one text: tool calls of a conversation without its tools are refused by several endpoints.
+fn transcript(messages: &Messages) -> String {
+    use std::fmt::Write;
+    let mut text = String::from("Condense this conversation.\n");
+    for message in messages {
+        let who = match message.role {
+            Role::System => continue,
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => message.name.as_deref().unwrap_or("tool"),
+        };
+        let said = crate::text::shorten(&message.text(), SUMMARISED);
+        write!(text, "\n[{who}] {said}").expect("writing to a string cannot fail");
+        for call in &message.tool_calls {
+            let arguments = crate::text::shorten(&call.arguments, SUMMARISED);
+            write!(text, "\n[{who} calls {}] {arguments}", call.name)
+                .expect("writing to a string cannot fail");
+        }
+    }
+    text
+}
+
+/// Carries out what the model called.
+pub(super) struct ToolsNode(pub(super) Arc<Core>);
+
+impl Node<AgentState> for ToolsNode {
+    type Input = ();
+
+    async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
+        let core = &self.0;
+        let calls = state.messages.last().map(|message| message.tool_calls.as_slice()).unwrap_or_default();
+        let mut update = AgentState::update();
+        let mut plain = Vec::with_capacity(calls.len());
+        let mut results = Vec::new();
+        let mut sends = Vec::new();
+        let mut next = None;
+        for call in calls {
+            if core.subs.contains(&call.name) {
+                match begin(cx, state, call) {
+                    Ok(dispatch) => sends.push(dispatch),
+                    Err(error) => results.push(told(call, &error)),
+                }
+            } else if let Some(peer) = core.peer(&call.name) {
+                let text = match &next {
+                    None => format!("The conversation is now with `{peer}`."),
+                    Some(other) => format!("Error: the conversation is already with `{other}`"),
+                };
+                next.get_or_insert_with(|| peer.to_owned());
+                results.push(Message::tool_result(&call.id, text).with_name(&call.name));
+            } else {
+                plain.push(call.clone());
+            }
+        }
+        let mut tools = core
+            .profile(state)
+            .tools(cx)?
+            .failing_on(core.fatal.iter().copied())
+            .remembering(state.approvals.clone());
+        if let Some(todo) = &state.todo {
+            tools = tools.under(todo);
+        }
+        let mut messages = tools.call_all(plain).await?;
+        messages.append(&mut results);
+        let approvals = tools.remembered();
+        if approvals != state.approvals {
+            update = update.approvals(approvals);
+        }
+        if let Some(peer) = next {
+            update = update.active(peer);
+        }
+        let outcome = Outcome::update(update.messages(messages.into_iter().collect::<Messages>()));
+        Ok(match (sends.is_empty(), core.subs.is_empty()) {
+            (false, _) => outcome.send_all(sends),
+            (true, false) => outcome.goto("model"),
+            (true, true) => outcome,
+        })
+    }
+}
+
+impl Core {
+    fn peer(&self, tool: &str) -> Option<&str> {
+        let name = tool.strip_prefix("transfer_to_")?;
+        self.profiles.iter().map(|profile| profile.name.as_str()).find(|known| *known == name)
+    }
+}
+
+/// Sends a sub-agent on its way; its work is a todo.
+fn begin(cx: &Context, state: &AgentState, call: &ToolCall) -> Result<Dispatch, ToolError> {
+    let args: SubArgs = serde_json::from_str(&call.arguments)
+        .map_err(|error| ToolError::failed(format!("the arguments are not valid: {error}")))?;
+    let todos = match &state.todo {
+        Some(parent) => cx.todos().under(parent),
+        None => cx.todos(),
+    };
+    let known = args.todo.as_deref().and_then(|id| todos.get(id).ok());
+    let item = match known {
+        Some(item) => {
+            item.start();
+            item
+        }
+        None => {
+            let id = format!("{}:{}:{}", call.name, state.turns, crate::text::shorten(&call.id, 20));
+            todos.start(id, crate::text::shorten(&args.task, 200))?
+        }
+    };
+    let input = SubInput { call: call.clone(), task: args.task, todo: item.id().to_owned() };
+    Ok(Dispatch::new(format!("agent.{}", call.name), &input))
+}
+
+fn told(call: &ToolCall, error: &ToolError) -> Message {
+    Message::tool_result(&call.id, format!("Error: {}", error.for_model())).with_name(&call.name)
+}
+
+/// Turns the answer into the type that was asked for.
+pub(super) struct OutputNode(pub(super) Arc<Core>);
+
+impl Node<AgentState> for OutputNode {
+    type Input = ();
+
+    async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
+        let Some(judge) = &self.0.output else { return Ok(Outcome::empty()) };
+        let profile = self.0.profile(state);
+        let model = profile.model(cx)?;
+        let mut request = profile.request(state, cx)?;
+        if !request.tools.is_empty() {
+            request.tool_choice = ToolChoice::None;
+        }
+        request.messages = match &self.0.window {
+            Some(window) => window.view(&conversation::valid(&state.messages)),
+            None => conversation::valid(&state.messages),
+        };
+        let value = (judge.value)(model, request).await?;
+        Ok(Outcome::update(AgentState::update().structured(value)))
+    }
+}
+
+/// Lets a reviewer look at the answer.
+pub(super) struct ReviewNode(pub(super) Arc<Core>);
+
+/// What a reviewer says.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Review {
+    /// Whether the answer is good as it is.
+    approved: bool,
+    /// What is to be changed; empty when it is good.
+    feedback: String,
+}
+
+impl Node<AgentState> for ReviewNode {
+    type Input = ();
+
+    async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
+        let Some(reviewer) = &self.0.reviewer else { return Ok(Outcome::empty()) };
+        let asked = state.messages.iter().rfind(|message| message.role == Role::User);
+        let asked = asked.map(|message| message.text().into_owned()).unwrap_or_default();
+        let text = format!("What was asked:\n{asked}\n\nThe answer:\n{}", state.answer());
+        let model = self.0.profile(state).model(cx)?;
+        let request = ModelRequest::new(text).system(Arc::clone(&reviewer.prompt));
+        let review: Review = model.extract(request).await?;
+        let update = AgentState::update().reviews(state.reviews + 1);
+        Ok(Outcome::update(match (review.approved, state.reviews + 1 >= reviewer.rounds) {
+            (true, _) => update,
+            (false, true) => update.finish(Finish::NotApproved),
+            (false, false) => update.messages(Message::user(review.feedback)),
+        }))
+    }
+}
+
+/// The end of a sub-agent: its todo is done.
+pub(super) struct FinishNode;
+
+impl Node<AgentState> for FinishNode {
+    type Input = ();
+
+    async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
+        if let Some(item) = state.todo.as_deref().and_then(|id| cx.todos().get(id).ok()) {
+            item.done();
+        }
+        Ok(Outcome::empty())
+    }
+}
+
+/// A sub-agent's failure is its result.
+pub(super) struct Failed;
+
+impl Node<AgentState> for Failed {
+    type Input = NodeFailure;
+
+    async fn run(
+        &self,
+        state: &AgentState,
+        failure: NodeFailure,
+        cx: &Context,
+    ) -> Result<Outcome<AgentState>> {
+        if let Some(item) = state.todo.as_deref().and_then(|id| cx.todos().get(id).ok()) {
+            item.fail(&failure.message);
+        }
+        Ok(Outcome::update(AgentState::update().failure(failure.message)))
+    }
+}

@@ -1,0 +1,129 @@
+//! What an agent knows: the conversation, and where it stands in it.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    State,
+    memory::conversation::Summary,
+    model::{Message, Messages, Role, ToolCall},
+    state::Input,
+    tool::Remembered,
+};
+
+/// How an agent came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Finish {
+    /// The model answered.
+    Answered,
+    /// It had no turns left and was told to answer without tools.
+    TurnLimit,
+    /// The reviewer did not approve, and no review was left.
+    NotApproved,
+}
+
+/// What an agent knows. It lasts as long as its session: each run adds a message of the user and goes on from there.
+///
+/// A text is an input: `session.run(&agent, "hello")`.
+#[derive(State, Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct AgentState {
+    /// The whole conversation. A message with a known id replaces that one.
+    #[state(reduce = join)]
+    pub messages: Messages,
+    /// What prompt templates can name.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub context: Map<String, Value>,
+    /// The answer as the type that the agent was built with, as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured: Option<Value>,
+    /// How it came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+    /// Model turns taken since the user spoke.
+    pub turns: u32,
+    /// Reviews made since the user spoke.
+    pub reviews: u32,
+    /// Approvals that count for later calls too.
+    pub approvals: Remembered,
+    /// The beginning of the conversation in few words, where it did not fit any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// Which agent has the conversation, after a hand-off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<String>,
+    /// In a sub-agent: the call that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<ToolCall>,
+    /// In a sub-agent: the todo that it works on; its own hang under it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub todo: Option<String>,
+    /// In a sub-agent: why it gave up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// Messages by id. A new message is nearly always new; a known one is nearly always near the end.
+fn join(held: &mut Messages, new: Messages) {
+    if held.is_empty() {
+        *held = new;
+        return;
+    }
+    for message in &new {
+        match held.iter().rposition(|known| known.id == message.id) {
+            Some(at) => held.make_mut()[at] = message.clone(),
+            None => held.push(message.clone()),
+        }
+    }
+}
+
+impl AgentState {
+    /// An update in which the user says something. What belonged to the last answer is taken back.
+    pub fn user(content: impl Into<crate::model::Content>) -> AgentStateUpdate {
+        Self::says([Message::user(content)])
+    }
+
+    /// As [`user`](AgentState::user), with several messages.
+    pub fn says(messages: impl IntoIterator<Item = Message>) -> AgentStateUpdate {
+        let messages: Messages = messages.into_iter().collect();
+        Self::update().messages(messages).turns(0_u32).reviews(0_u32).structured(None).finish(None)
+    }
+
+    /// The text of the last answer; empty when there is none.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        let last = self.messages.iter().rfind(|message| message.role == Role::Assistant);
+        last.map(|message| message.text().into_owned()).unwrap_or_default()
+    }
+
+    /// The answer as a Rust type, for an agent that was built with [`output`](super::AgentBuilder::output). Without an
+    /// answer it is read from `null`.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it is of another type.
+    pub fn output<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(self.structured.as_ref().unwrap_or(&Value::Null))
+    }
+}
+
+impl From<&str> for Input<AgentState> {
+    fn from(text: &str) -> Self {
+        Self::Update(AgentState::user(text))
+    }
+}
+
+impl From<String> for Input<AgentState> {
+    fn from(text: String) -> Self {
+        Self::Update(AgentState::user(text))
+    }
+}
+
+impl From<Message> for Input<AgentState> {
+    fn from(message: Message) -> Self {
+        Self::Update(AgentState::says([message]))
+    }
+}

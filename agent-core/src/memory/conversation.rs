@@ -1,0 +1,311 @@
+//! What a model gets to read of a conversation: a valid history, cut to a window, its beginning as a summary.
+//!
+//! Pure. The state keeps every message; only the view is cut.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Message, Messages, Role,
+    tokens::{CountTokens, Estimate},
+};
+
+/// What a model reads as the result of a call that has none: its run was stopped, failed or cut short.
+const CANCELLED: &str = "Error: the call was cancelled before it finished";
+
+/// The same history in a form that every provider accepts: each tool call has exactly one result directly behind
+/// it (a missing one is told as cancelled), and no result stands without its call. Shares the messages when nothing
+/// is to be done, which is the rule; one pass over the messages.
+#[must_use]
+pub fn valid(messages: &Messages) -> Messages {
+    if is_valid(messages) {
+        return messages.clone();
+    }
+    let mut out: Vec<Arc<Message>> = Vec::with_capacity(messages.len() + 1);
+    let mut at = 0;
+    while let Some(message) = messages.get(at) {
+        at += 1;
+        if message.role == Role::Tool {
+            continue;
+        }
+        out.push(Arc::clone(message));
+        if message.tool_calls.is_empty() {
+            continue;
+        }
+        // A late result may stand behind what was said meanwhile.
+        let turn_end = messages[at..]
+            .iter()
+            .position(|later| later.role == Role::Assistant)
+            .map_or(messages.len(), |offset| at + offset);
+        for call in &message.tool_calls {
+            let result = messages[at..turn_end]
+                .iter()
+                .rfind(|later| later.role == Role::Tool && later.tool_call_id.as_ref() == Some(&call.id));
+            out.push(result.map_or_else(
+                || {
+                    let id = format!("{}.{}", message.id, call.id);
+                    let closed = Message::tool_result(&call.id, CANCELLED).with_name(&call.name).with_id(id);
+                    Arc::new(closed)
+                },
+                Arc::clone,
+            ));
+        }
+    }
+    out.into_iter().collect()
+}
+
+fn is_valid(messages: &[Arc<Message>]) -> bool {
+    let mut at = 0;
+    while let Some(message) = messages.get(at) {
+        at += 1;
+        if message.role == Role::Tool {
+            return false;
+        }
+        let calls = &message.tool_calls;
+        if calls.is_empty() {
+            continue;
+        }
+        let Some(results) = messages.get(at..at + calls.len()) else { return false };
+        let answers = |call: &str| {
+            results
+                .iter()
+                .filter(|result| result.role == Role::Tool && result.tool_call_id.as_deref() == Some(call))
+                .count()
+                == 1
+        };
+        if !calls.iter().all(|call| answers(&call.id)) {
+            return false;
+        }
+        at += calls.len();
+    }
+    true
+}
+
+/// How much of a conversation a model reads: the end of it.
+///
+/// A tool call and its results are never parted. System messages stay. The latest message of the user stays even when
+/// it is older than the window (it is what the agent works on), and the window begins with a message of the user.
+#[derive(Clone)]
+pub struct Window {
+    messages: usize,
+    tokens: u64,
+    counter: Arc<dyn CountTokens>,
+}
+
+impl Window {
+    /// At most this many messages.
+    #[must_use]
+    pub fn messages(limit: usize) -> Self {
+        Self { messages: limit, tokens: u64::MAX, counter: Arc::new(Estimate) }
+    }
+
+    /// At most this many tokens, counted by [`Estimate`] unless told otherwise.
+    #[must_use]
+    pub fn tokens(limit: u64) -> Self {
+        Self { messages: usize::MAX, tokens: limit, counter: Arc::new(Estimate) }
+    }
+
+    /// And at most this many messages.
+    #[must_use]
+    pub const fn and_messages(mut self, limit: usize) -> Self {
+        self.messages = limit;
+        self
+    }
+
+    /// Counts tokens with `counter`.
+    #[must_use]
+    pub fn counter(mut self, counter: impl CountTokens) -> Self {
+        self.counter = Arc::new(counter);
+        self
+    }
+
+    /// The part of a [valid] history that fits. At least its last message stays, with what belongs to it. Costs as
+    /// much as what fits, not as the whole.
+    #[must_use]
+    pub fn view(&self, messages: &Messages) -> Messages {
+        let cut = self.cut(messages);
+        if cut == 0 { messages.clone() } else { from(messages, cut) }
+    }
+
+    /// The place of the first message that stays. 0: all fit.
+    #[must_use]
+    pub fn cut(&self, messages: &[Arc<Message>]) -> usize {
+        let (mut cut, mut count, mut tokens) = (messages.len(), 0_usize, 0_u64);
+        while cut > 0 {
+            let begin = block(messages, cut);
+            count += cut - begin;
+            if self.tokens != u64::MAX {
+                tokens +=
+                    messages[begin..cut].iter().map(|message| self.counter.message(message)).sum::<u64>();
+            }
+            if cut < messages.len() && (count > self.messages || tokens > self.tokens) {
+                break;
+            }
+            cut = begin;
+        }
+        if cut == 0 {
+            return 0;
+        }
+        let user = messages[cut..].iter().position(|message| message.role == Role::User);
+        user.map_or(cut, |offset| cut + offset)
+    }
+}
+
+/// The messages from `cut` on, behind what stays in any case.
+fn from(messages: &Messages, cut: usize) -> Messages {
+    let (before, after) = messages.split_at(cut);
+    let asked = if after.iter().any(|message| message.role == Role::User) {
+        None
+    } else {
+        before.iter().rposition(|message| message.role == Role::User)
+    };
+    let kept = before.iter().enumerate();
+    let kept = kept.filter(|(at, message)| message.role == Role::System || Some(*at) == asked);
+    kept.map(|(_, message)| Arc::clone(message)).chain(after.iter().map(Arc::clone)).collect()
+}
+
+/// Where the block that ends before `end` begins: a call with its results, or one message.
+fn block(messages: &[Arc<Message>], end: usize) -> usize {
+    let mut begin = end - 1;
+    while begin > 0 && messages[begin].role == Role::Tool {
+        begin -= 1;
+    }
+    begin
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("messages", &self.messages)
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The beginning of a conversation in few words. Plain data, part of a session's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The words.
+    pub text: String,
+    /// Id of the last message that they stand for.
+    pub upto: String,
+}
+
+impl Summary {
+    /// A summary of everything up to and with the message `upto`.
+    #[must_use]
+    pub fn new(text: impl Into<String>, upto: impl Into<String>) -> Self {
+        Self { text: text.into(), upto: upto.into() }
+    }
+
+    /// A valid history with its beginning replaced by this summary. As it is when the summary's end is not in it.
+    #[must_use]
+    pub fn view(&self, messages: &Messages) -> Messages {
+        let Some(at) = messages.iter().rposition(|message| message.id == self.upto) else {
+            return messages.clone();
+        };
+        let rest = from(messages, at + 1);
+        let systems = rest.iter().take_while(|message| message.role == Role::System).count();
+        let words = format!("Summary of the conversation so far:\n{}", self.text);
+        let summary = Message::user(words).with_id(format!("summary.{}", self.upto));
+        let mut view = rest;
+        view.make_mut().insert(systems, Arc::new(summary));
+        view
+    }
+}
+
+/// What must be summarised because it does not fit any more, if anything: the messages to be put into words, the
+/// earlier summary first, and the id of the last of them.
+#[must_use]
+pub fn overflow(
+    messages: &Messages,
+    summary: Option<&Summary>,
+    window: &Window,
+) -> Option<(Messages, String)> {
+    let begin = summary
+        .and_then(|summary| messages.iter().rposition(|message| message.id == summary.upto))
+        .map_or(0, |at| at + 1);
+    let fresh = &messages[begin..];
+    if window.cut(fresh) == 0 {
+        return None;
+    }
+    // Half a window is kept, so that a summary is made now and then rather than at each turn.
+    let half = Window {
+        messages: window.messages.div_ceil(2),
+        tokens: window.tokens.div_ceil(2),
+        counter: Arc::clone(&window.counter),
+    };
+    let cut = half.cut(fresh);
+    let last = fresh.get(cut.checked_sub(1)?)?.id.clone();
+    let old = summary.map(|summary| Arc::new(Message::user(format!("Earlier summary:\n{}", summary.text))));
+    Some((old.into_iter().chain(fresh[..cut].iter().map(Arc::clone)).collect(), last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ToolCall;
+
+    fn call(id: &str) -> ToolCall {
+        ToolCall { id: id.into(), name: "t".into(), arguments: "{}".into(), provider: None }
+    }
+
+    fn shape(messages: &Messages) -> String {
+        let letter = |message: &Arc<Message>| match message.role {
+            Role::System => "S".to_owned(),
+            Role::User => "U".to_owned(),
+            Role::Assistant => "A".to_owned(),
+            Role::Tool => message.tool_call_id.clone().unwrap_or_default(),
+        };
+        messages.iter().map(letter).collect::<Vec<_>>().join(" ")
+    }
+
+    fn rounds() -> Messages {
+        let mut messages = Messages::from([Message::system("s"), Message::user("u")]);
+        for id in ["a", "b", "c"] {
+            messages.push(Message::assistant("").with_tool_calls([call(id)]));
+            messages.push(Message::tool_result(id, "r"));
+        }
+        messages
+    }
+
+    #[test]
+    fn every_call_gets_its_result_behind_it_and_no_result_stands_alone() {
+        let broken = Messages::from([
+            Message::tool_result("ghost", "x"),
+            Message::user("u"),
+            Message::assistant("").with_tool_calls([call("a"), call("b")]),
+            Message::tool_result("b", "late"),
+            Message::user("on"),
+            Message::assistant("done"),
+        ]);
+        let mended = valid(&broken);
+        assert_eq!(shape(&mended), "U A a b U A");
+        assert!(mended[2].text().contains("cancelled"), "{}", mended[2].text());
+        assert!(is_valid(&mended));
+        assert_eq!(valid(&mended), mended);
+    }
+
+    #[test]
+    fn a_window_parts_no_call_from_its_result_and_keeps_what_was_asked() {
+        for limit in 1..9 {
+            let view = Window::messages(limit).view(&rounds());
+            assert!(is_valid(&view), "{limit}: {}", shape(&view));
+            assert!(shape(&view).starts_with("S U"), "{limit}: {}", shape(&view));
+        }
+        assert_eq!(shape(&Window::messages(3).view(&rounds())), "S U A c");
+        assert_eq!(shape(&Window::tokens(1).view(&rounds())), "S U A c");
+    }
+
+    #[test]
+    fn a_summary_stands_for_what_it_sums_up() {
+        let messages = rounds();
+        let (old, upto) = overflow(&messages, None, &Window::messages(5)).unwrap();
+        assert_eq!(shape(&old), "S U A a A b");
+        let summary = Summary::new("요약", upto);
+        assert_eq!(shape(&summary.view(&messages)), "S U U A c");
+        assert!(overflow(&messages, Some(&summary), &Window::messages(5)).is_none());
+    }
+}

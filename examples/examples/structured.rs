@@ -1,0 +1,39 @@
+//! An answer as a Rust type: held to its schema, checked, and asked for again where it does not fit.
+//!
+//! Run: `cargo run --example structured`
+#![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
+
+use agent_core::{
+    Agent, Runtime,
+    model::{
+        Model,
+        testing::{Scripted, Turn},
+    },
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a review says.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Finding {
+    /// The product.
+    product: String,
+    /// -1 to 1.
+    #[schemars(range(min = -1, max = 1))]
+    sentiment: f32,
+    topics: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let agent = Agent::builder("reader").system("Read the review.").output::<Finding>().build()?;
+    let model = Scripted::new([
+        Turn::text(r#"{"product": "수분 크림", "sentiment": 5, "topics": []}"#),
+        Turn::text(r#"{"product": "수분 크림", "sentiment": 0.9, "topics": ["보습", "향"]}"#),
+    ]);
+    let runtime = Runtime::builder().model(Model::new(model.clone())).build();
+    let outcome = runtime.session("s1")?.run(&agent, "촉촉하고 향도 좋아요").await?;
+    let finding: Finding = outcome.state().ok_or("the run paused")?.output()?;
+    println!("{finding:?} after {} answers", model.calls());
+    Ok(())
+}

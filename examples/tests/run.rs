@@ -1,0 +1,84 @@
+//! Every example does what it says. `cargo test -p examples` builds them first.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Runs an example and gives what it printed.
+fn run(name: &str, input: &str) -> String {
+    let tests = std::env::current_exe().unwrap();
+    let path: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(
+        path.with_extension(std::env::consts::EXE_EXTENSION).exists(),
+        "build it: cargo build --examples"
+    );
+    let mut child = Command::new(path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {out}\n{err}");
+    out.into_owned()
+}
+
+#[test]
+fn hello_greets_and_parts() {
+    assert_eq!(run("hello", ""), "안녕하세요, 세라!\nGoodbye, 세라.\n");
+}
+
+#[test]
+fn the_tool_agent_reads_both_results() {
+    let out = run("tool_agent", "");
+    assert!(out.contains("Tool: 맑음, 21 °C\nTool: Error: only Seoul is known here\n"), "{out}");
+    assert!(out.ends_with("Berlin is not known.\n"), "{out}");
+}
+
+#[test]
+fn the_approval_edits_the_large_payment_only() {
+    let out = run("approval", "");
+    assert!(out.contains("Tool: paid 50000 won to 세라\nTool: paid 90000 won to 민수\n"), "{out}");
+}
+
+#[test]
+fn the_map_reduce_keeps_the_order_of_the_sends() {
+    assert_eq!(run("map_reduce", ""), "scores [2, -1, 2], mean 1.00\n");
+}
+
+#[test]
+fn the_resume_charges_once() {
+    let out = run("resume", "");
+    assert_eq!(out.matches("charging the card").count(), 1, "{out}");
+    assert!(out.contains("it ended with success: false") && out.ends_with("sent: true, true\n"), "{out}");
+}
+
+#[test]
+fn the_fork_goes_another_way_and_the_first_session_stays() {
+    let out = run("time_travel", "");
+    assert!(out.contains("the fork: Some([\"a warm text\"])\nthe first: [\"a dry text\"]\n"), "{out}");
+}
+
+#[test]
+fn the_structured_answer_is_asked_again_until_it_fits() {
+    let out = run("structured", "");
+    assert!(out.contains("sentiment: 0.9") && out.ends_with("after 2 answers\n"), "{out}");
+}
+
+#[test]
+fn the_sub_agents_move_one_tree_of_todos() {
+    let out = run("sub_agents", "");
+    assert_eq!(out.matches("Completed Count what they say").count(), 2, "{out}");
+    assert_eq!(out.matches("100 % Completed 수분 크림").count(), 1, "{out}");
+    assert!(out.ends_with("Both are liked.\n"), "{out}");
+}
+
+#[test]
+fn the_chat_answers_each_line() {
+    assert_eq!(run("chat", "안녕\n비가 와\n\n"), "(1) 안녕, 그렇군요.\n(2) 비가 와, 그렇군요.\n");
+}
