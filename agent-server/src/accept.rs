@@ -16,7 +16,12 @@ use crate::{server::Inner, service};
 const BREATHER: Duration = Duration::from_millis(50);
 
 /// Takes connections until `closing`. Beyond the limit they wait in the machine's own queue.
-pub(crate) async fn accept(listener: TcpListener, inner: Arc<Inner>, tasks: &TaskTracker, closing: &CancellationToken) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    inner: Arc<Inner>,
+    tasks: &TaskTracker,
+    closing: &CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(inner.options.connections));
     loop {
         let place = tokio::select! {
@@ -48,12 +53,18 @@ pub(crate) async fn accept(listener: TcpListener, inner: Arc<Inner>, tasks: &Tas
 }
 
 /// One connection, to its end. An upgraded socket lives on in a task of its own.
-async fn connection(stream: TcpStream, inner: Arc<Inner>, closing: CancellationToken) -> Result<(), hyper::Error> {
+async fn connection(
+    stream: TcpStream,
+    inner: Arc<Inner>,
+    closing: CancellationToken,
+) -> Result<(), hyper::Error> {
     no_delay(&stream);
     let head_time = inner.options.head_time;
     let service = service_fn(move |request| {
         let inner = Arc::clone(&inner);
-        async move { Ok::<_, Infallible>(service::serve(inner, request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            Ok::<_, Infallible>(service::serve(inner, request).await.unwrap_or_else(|never| match never {}))
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(64 * 1024);

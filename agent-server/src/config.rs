@@ -70,9 +70,8 @@ impl Config {
     /// See [`from_env`](Self::from_env).
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut faults = Vec::new();
-        let said = |name: &str| {
-            variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-        };
+        let said =
+            |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let host = said("API_HOST").unwrap_or_else(|| "0.0.0.0".to_owned());
         let host = match host.as_str() {
             "localhost" => "127.0.0.1",
@@ -86,7 +85,13 @@ impl Config {
         }
         let mock = flag(said("USE_MOCK_DATA"), "USE_MOCK_DATA", &mut faults);
         let config = Self {
-            host: number(Some(host.to_owned()), "API_HOST", IpAddr::from([0, 0, 0, 0]), "an IP address", &mut faults),
+            host: number(
+                Some(host.to_owned()),
+                "API_HOST",
+                IpAddr::from([0, 0, 0, 0]),
+                "an IP address",
+                &mut faults,
+            ),
             port: number(said("API_PORT"), "API_PORT", 8000, "a port from 0 to 65535", &mut faults),
             debug: flag(said("DEBUG"), "DEBUG", &mut faults),
             database: match said("DATABASE_PATH").or_else(|| said("CHECKPOINT_DB")).as_deref() {
@@ -106,14 +111,21 @@ impl Config {
                 "a number of milliseconds",
                 &mut faults,
             )),
-            connections: number(said("MAX_CONNECTIONS"), "MAX_CONNECTIONS", 10_000, "a number", &mut faults).max(1),
+            connections: number(said("MAX_CONNECTIONS"), "MAX_CONNECTIONS", 10_000, "a number", &mut faults)
+                .max(1),
             warnings,
         };
         if faults.is_empty() { Ok(config) } else { Err(ConfigError { faults }) }
     }
 }
 
-fn number<T: FromStr>(said: Option<String>, name: &str, default: T, kind: &str, faults: &mut Vec<String>) -> T {
+fn number<T: FromStr>(
+    said: Option<String>,
+    name: &str,
+    default: T,
+    kind: &str,
+    faults: &mut Vec<String>,
+) -> T {
     let Some(said) = said else { return default };
     said.parse().unwrap_or_else(|_| {
         faults.push(format!("{name} must be {kind}"));
@@ -137,7 +149,9 @@ mod tests {
     use super::*;
 
     fn read(said: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::read(|name| said.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        Config::read(|name| {
+            said.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]
@@ -150,7 +164,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let faults = read(&[("API_PORT", "http"), ("DEBUG", "maybe"), ("ALLOWED_ORIGINS", "x")]).unwrap_err().faults;
+        let faults =
+            read(&[("API_PORT", "http"), ("DEBUG", "maybe"), ("ALLOWED_ORIGINS", "x")]).unwrap_err().faults;
         assert_eq!(faults.len(), 3, "{faults:?}");
     }
 

@@ -1,6 +1,9 @@
 //! Which web pages may speak to the server: their own origin, this machine's, and those that the operator names.
 
-use hyper::{HeaderMap, header::{self, HeaderValue}};
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderValue},
+};
 
 /// Origins that may use the server from a browser. Requests without an `Origin` (curl, servers) are not concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +115,8 @@ mod tests {
         for origin in ["http://localhost:5173", "http://127.0.0.1", "http://[::1]:8000", "HTTP://LOCALHOST"] {
             assert!(local.allow(origin), "{origin}");
         }
-        for origin in ["http://localhost.evil.example", "http://127.0.0.1.evil.example", "null", "localhost"] {
+        for origin in ["http://localhost.evil.example", "http://127.0.0.1.evil.example", "null", "localhost"]
+        {
             assert!(!local.allow(origin), "{origin}");
         }
     }

@@ -24,7 +24,9 @@ pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
         (_, Code::AmbiguousAnswer | Code::CannotResume, _) | (Family::Conflict, _, _) => StatusCode::CONFLICT,
         (Family::Input, _, _) => StatusCode::BAD_REQUEST,
         (Family::NotFound, _, _) => StatusCode::NOT_FOUND,
-        (_, Code::TooManyRuns | Code::ShuttingDown | Code::StoreUnavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (_, Code::TooManyRuns | Code::ShuttingDown | Code::StoreUnavailable, _) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

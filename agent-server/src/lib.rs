@@ -29,4 +29,9 @@ mod wire;
 mod ws;
 
 #[doc(inline)]
-pub use self::{agent::TaskAgent, config::Config, cors::Origins, server::{Server, ServerBuilder, ServerOptions}};
+pub use self::{
+    agent::TaskAgent,
+    config::Config,
+    cors::Origins,
+    server::{Server, ServerBuilder, ServerOptions},
+};

@@ -10,7 +10,10 @@ use agent_core::{
 use agent_server::{
     Config, Server,
     config::Database,
-    trend::{agent::TrendAgent, graph::{Desk, trend_graph}},
+    trend::{
+        agent::TrendAgent,
+        graph::{Desk, trend_graph},
+    },
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +40,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
 
-    let mut runtime = Runtime::builder().graph(&trend_graph()?).provide(Desk { model: config.model, pace: config.pace });
+    let mut runtime =
+        Runtime::builder().graph(&trend_graph()?).provide(Desk { model: config.model, pace: config.pace });
     runtime = match &config.database {
         Database::File(path) => runtime.store(Sqlite::open(path)?),
         Database::Memory => runtime.store(InMemory::new()),

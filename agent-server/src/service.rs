@@ -30,7 +30,10 @@ const DASHBOARD: &str = include_str!("dashboard/index.html");
 const THROWN_AWAY: usize = 4 * 1024 * 1024;
 
 /// Answers one request. Never fails: whatever goes wrong is a response.
-pub(crate) async fn serve(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+pub(crate) async fn serve(
+    inner: Arc<Inner>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let caller = cors::caller(&inner.options.origins, request.headers());
     let answered = AssertUnwindSafe(answer(&inner, &caller, request)).catch_unwind().await;
     let mut response = match answered {
@@ -42,9 +45,7 @@ pub(crate) async fn serve(inner: Arc<Inner>, request: Request<Incoming>) -> Resu
         }
     };
     cors::stamp(&caller, response.headers_mut());
-    response
-        .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 

@@ -64,6 +64,12 @@ impl Dying {
     }
 }
 
+impl std::fmt::Debug for Dying {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dying").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
 impl JournalStore for Dying {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {

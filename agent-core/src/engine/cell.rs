@@ -1,7 +1,7 @@
 //! What one activation has recorded, asked and shown, and whether it can go on by itself.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     task::Waker,
 };
@@ -14,7 +14,10 @@ use super::{RunEnv, superstep::Slot};
 use crate::{
     ids::{QuestionId, TaskId},
     interrupt::Waiting,
-    journal::image::{FrameImage, StepRecord, TaskRecord},
+    journal::{
+        entry::GivenUp,
+        image::{FrameImage, StepRecord, TaskRecord},
+    },
 };
 
 /// The memory of one activation. Outlives its tries.
@@ -22,6 +25,8 @@ pub(crate) struct TaskCell {
     pub(crate) env: Arc<RunEnv>,
     pub(crate) task: Arc<TaskId>,
     slot: Option<Arc<dyn Slot>>,
+    /// The present try was ended from outside: what it drops now, it did not choose to drop.
+    pub(crate) ended: std::sync::atomic::AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -32,6 +37,7 @@ struct Inner {
     leftover_steps: HashSet<String>,
     leftover_questions: HashSet<QuestionId>,
     answers: HashMap<QuestionId, Option<Value>>,
+    given_up: HashMap<QuestionId, VecDeque<GivenUp>>,
     /// Steps that are new while something recorded was not asked for yet: they wait.
     held: Vec<(String, Waker)>,
     shown: HashMap<u64, u32>,
@@ -58,6 +64,13 @@ impl Inner {
         left.extend(self.leftover_questions.iter().map(ToString::to_string));
         left.sort();
         left
+    }
+}
+
+impl Inner {
+    /// Something was recorded before a restart and not asked for again yet.
+    fn replays(&self) -> bool {
+        !(self.leftover_steps.is_empty() && self.leftover_questions.is_empty())
     }
 }
 
@@ -98,6 +111,7 @@ impl TaskCell {
             leftover_steps,
             leftover_questions,
             answers: record.asked,
+            given_up: record.given_up,
             held: Vec::new(),
             shown: record.shown,
             frame: record.inner,
@@ -113,7 +127,7 @@ impl TaskCell {
             failed: record.failed,
             forgiven: record.forgiven,
         };
-        Self { env, task, slot, inner: Mutex::new(inner) }
+        Self { env, task, slot, ended: Default::default(), inner: Mutex::new(inner) }
     }
 
     /// A new try: what failed may be done again, what succeeded stays.
@@ -124,6 +138,8 @@ impl TaskCell {
         inner.leftover_steps.clear();
         inner.leftover_questions.clear();
         inner.shown.clear();
+        inner.given_up.clear();
+        self.ended.store(false, std::sync::atomic::Ordering::Release);
         inner.asked = 0;
         inner.models = 0;
         inner.scopes.truncate(1);
@@ -164,7 +180,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
-        if !inner.leftover_steps.is_empty() || !inner.leftover_questions.is_empty() {
+        if inner.replays() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
             return Begun::Hold;
@@ -197,12 +213,19 @@ impl TaskCell {
         std::mem::replace(&mut inner.current, scope)
     }
 
-    pub(crate) fn let_go_on(&self) {
-        Self::let_go(&mut self.inner.lock());
+    /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
+    pub(crate) fn holds(&self, key: &str, waker: &Waker) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.replays() {
+            return false;
+        }
+        inner.held.retain(|(held, _)| held != key);
+        inner.held.push((key.to_owned(), waker.clone()));
+        true
     }
 
     fn let_go(inner: &mut Inner) {
-        if inner.leftover_steps.is_empty() && inner.leftover_questions.is_empty() {
+        if !inner.replays() {
             for (_, waker) in inner.held.drain(..) {
                 waker.wake();
             }
@@ -241,7 +264,13 @@ impl TaskCell {
     pub(crate) fn known_answer(&self, id: &QuestionId) -> Option<Value> {
         let mut inner = self.inner.lock();
         inner.leftover_questions.remove(id);
+        Self::let_go(&mut inner);
         inner.answers.get(id).cloned().flatten()
+    }
+
+    /// Whether the node took this question back before a restart, and why; counts it off.
+    pub(crate) fn was_given_up(&self, id: &QuestionId) -> Option<GivenUp> {
+        self.inner.lock().given_up.get_mut(id)?.pop_front()
     }
 
     pub(crate) fn keep_answer(&self, id: QuestionId, answer: Value) {

@@ -65,6 +65,8 @@ pub(crate) struct Frame<S: State> {
     parent: Option<Arc<TaskId>>,
     /// What tasks that are due recorded before a restart.
     records: HashMap<u64, TaskRecord>,
+    /// Updates were applied that are not committed: the state is no longer that of the journal.
+    pub(crate) torn: bool,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
     /// Empty between supersteps; kept so that a superstep asks for no new memory.
@@ -173,7 +175,18 @@ impl<S: State> Frame<S> {
         parent: Option<Arc<TaskId>>,
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
-        Self { graph, state, plan, env, parent, records, on_commit: None, ends: Vec::new(), chosen: Vec::new() }
+        Self {
+            graph,
+            state,
+            plan,
+            env,
+            parent,
+            records,
+            torn: false,
+            on_commit: None,
+            ends: Vec::new(),
+            chosen: Vec::new(),
+        }
     }
 
     pub(crate) fn on_commit(mut self, call: OnCommit<S>) -> Self {
@@ -270,6 +283,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
     let due = std::mem::take(&mut frame.plan.due);
     let mut ends = std::mem::take(&mut frame.ends);
     let mut chosen = std::mem::take(&mut frame.chosen);
+    frame.torn = true;
     {
         let state =
             Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
@@ -317,6 +331,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
             call(&frame.state, &frame.plan, seq);
         }
     }
+    frame.torn = false;
     Ok(step)
 }
 

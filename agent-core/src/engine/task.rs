@@ -125,7 +125,7 @@ async fn tries<S: State>(
 ) -> TaskEnd<S> {
     let key = match &node.policy.cache {
         Some(cache) => match (cache.key)(state, input) {
-            Ok(key) => Some((format!("{}\n{}\n{key}", graph.hash(), node.name), cache.ttl)),
+            Ok(key) => Some((format!("{}\n{}\n{}\n{key}", graph.name(), graph.hash(), node.name), cache.ttl)),
             Err(error) => {
                 let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
                 return fail(node, graph, cx, error).await;
@@ -221,9 +221,10 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
         }
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
-        (Some(update), true) => match to_raw_value(update) {
-            Ok(raw) => Some(raw),
-            Err(error) => {
+        (Some(update), true) => match super::contain(cx.node(), || to_raw_value(update)) {
+            Err(panicked) => return TaskEnd::Failed(panicked),
+            Ok(Ok(raw)) => Some(raw),
+            Ok(Err(error)) => {
                 let text = format!("the update is no JSON: {error}");
                 return TaskEnd::Failed(cx.failed(NodeError::permanent(text)));
             }
@@ -246,6 +247,7 @@ pub(crate) fn finished_fact<S: State>(
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
         cached,
+        version: S::VERSION,
     })
 }
 
@@ -280,12 +282,13 @@ fn from_parts<S: State>(
 
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
-    match from_parts(finished.update.as_ref(), &finished.goto, &finished.sends) {
-        Ok(outcome) => TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true },
-        Err(error) => TaskEnd::Failed(RunError::StoredState {
-            reason: format!("the update of task {} is no update any more: {error}", finished.task),
-        }),
-    }
+    let update = finished.update.as_ref().map(|raw| super::read_update::<S>(finished.version, raw));
+    let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
+        (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
+        (Err(error), _) => return TaskEnd::Failed(error),
+        (_, Err(error)) => return TaskEnd::Failed(RunError::StoredState { reason: error.to_string() }),
+    };
+    TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
 }
 
 fn told(failure: &TaskFailure) -> NodeFailure {
@@ -345,7 +348,8 @@ async fn attempt<S: State>(
     let future = async { node.run.call(state, input, cx).await };
     let future = std::pin::pin!(future);
     let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
-        Some(Box::new(TimeLimits::new(node.policy.timeout, node.policy.idle_timeout, cx)))
+        let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
+        Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
     } else {
         None
     };
@@ -397,11 +401,20 @@ where
     }
 }
 
+impl<F> Drop for Attempt<'_, F> {
+    fn drop(&mut self) {
+        // The node's own future is dropped after this; when it is done already, nothing is left in it.
+        if let Some(cell) = self.cx.cell_if_made() {
+            cell.ended.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+}
+
 impl<F> Attempt<'_, F> {
     fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
-        match limits.poll(cx, blocked, sign) {
+        match limits.poll(cx, blocked, sign, self.cx) {
             Some((which, limit)) => {
                 Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
             }
@@ -417,17 +430,22 @@ struct TimeLimits {
     run_until: Instant,
     last_sign: Instant,
     blocked_since: Option<Instant>,
+    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    subgraph: bool,
+    /// How long the run had waited when this was last looked at.
+    idle_time: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimits {
-    fn new(run: Option<Duration>, idle: Option<Duration>, cx: &Context) -> Self {
+    fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
         // Signs of life are kept by the cell, which must therefore exist.
         cx.cell();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        Self { run, idle, run_until, last_sign: now, blocked_since: None, timer }
+        let idle_time = cx.env.control.idle_time();
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     fn poll(
@@ -435,8 +453,16 @@ impl TimeLimits {
         cx: &mut std::task::Context<'_>,
         blocked: bool,
         sign: Option<Instant>,
+        context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;

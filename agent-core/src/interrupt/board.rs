@@ -162,6 +162,15 @@ impl Board {
         Ok(answers)
     }
 
+    /// Whether some task has all its answers once those that are taken are delivered.
+    pub(crate) fn frees(&self, taken: &[(QuestionId, Value)]) -> bool {
+        let inner = self.0.lock();
+        taken.iter().filter_map(|(id, _)| inner.asked.get(id)).any(|answered| {
+            let mut questions = inner.asked.values().filter(|asked| asked.open.task == answered.open.task);
+            questions.all(|asked| asked.answer.is_some() || asked.taken.is_some())
+        })
+    }
+
     /// The answers are stored: tasks that have all of theirs go on.
     pub(crate) fn deliver(&self, answers: Vec<(QuestionId, Value)>, by: &str) {
         let mut inner = self.0.lock();

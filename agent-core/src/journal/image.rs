@@ -74,6 +74,8 @@ pub(crate) struct TaskRecord {
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
     /// Asked in this task: the answer, or `None` while open or withdrawn.
     pub(crate) asked: HashMap<QuestionId, Option<serde_json::Value>>,
+    /// Questions that the node itself took back, in order.
+    pub(crate) given_up: HashMap<QuestionId, std::collections::VecDeque<super::entry::GivenUp>>,
     /// Events and todo changes by fingerprint, with how often.
     pub(crate) shown: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameImage>>,
@@ -182,6 +184,7 @@ impl Image {
                 // A new try starts clean, but for what succeeded.
                 task.steps.retain(|_, step| step.result.is_ok());
                 task.shown.clear();
+                task.given_up.clear();
                 if failure.handler.is_some() {
                     task.handled = Some(failure);
                 }
@@ -216,7 +219,16 @@ impl Image {
             }
             Fact::QuestionWithdrawn(withdrawn) => {
                 self.open.retain(|open| open.id != withdrawn.id);
-                self.task(&withdrawn.task).asked.remove(&withdrawn.id);
+                if self.status == RunStatus::Paused
+                    && !self.open.iter().any(|open| open.task == withdrawn.task)
+                {
+                    self.status = RunStatus::Running;
+                }
+                let task = self.task(&withdrawn.task);
+                task.asked.remove(&withdrawn.id);
+                if let Some(why) = withdrawn.own {
+                    task.given_up.entry(withdrawn.id).or_default().push_back(why);
+                }
             }
             Fact::TodoChanged(change) => {
                 self.todos.take(change.todo);
@@ -334,8 +346,8 @@ impl FrameImage {
         if let Some(plan) = &self.plan {
             for task in &plan.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
-                if let Some(update) = finished.and_then(|finished| finished.update) {
-                    self.updates.push((self.version, update));
+                if let Some(Finished { update: Some(update), version, .. }) = finished {
+                    self.updates.push((version, update));
                 }
             }
         }

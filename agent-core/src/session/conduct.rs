@@ -1,6 +1,14 @@
 //! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
 
-use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use futures::FutureExt;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -14,7 +22,7 @@ use crate::{
     ids::Seq,
     journal::{
         Summary,
-        entry::{Completed, Fact, Failure, Paused, Stopped, TodoChange},
+        entry::{Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
         image::{FORMAT, FrameImage, Image, Snapshot},
     },
     run::RunStatus,
@@ -46,7 +54,12 @@ pub(crate) async fn conduct<S: State>(
     begun: Begun,
 ) {
     let env = Arc::clone(&live.env);
-    let mut end = follow(&shared, &slot, &live, &mut frame).await;
+    // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
+    let following = AssertUnwindSafe(follow(&shared, &slot, &live, &mut frame)).catch_unwind().await;
+    let mut end = following.unwrap_or_else(|panic| {
+        let message = crate::text::panic_message(&*panic);
+        End::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
+    });
     if env.control.is_handed_over()
         && matches!(end, End::Stopped | End::Drive(Ok(FrameEnd::Interrupted)))
         && env.writer.keeps()
@@ -58,6 +71,7 @@ pub(crate) async fn conduct<S: State>(
     if tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
         tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
     }
+    env.control.close();
     let put_away = matches!(end, End::PutAway);
     let settled = match end {
         End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
@@ -118,6 +132,11 @@ async fn follow<S: State>(
                     }
                 }
                 return End::Stopped;
+            }
+            () = env.control.awake.notified(), if parked.is_some() => {
+                if let Err(error) = goes_on(shared, slot, live) {
+                    return End::Drive(Err(error));
+                }
             }
             () = env.control.idle.notified() => {
                 if !env.control.is_idle() {
@@ -204,6 +223,26 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     env.control.hold();
     live.settled.send_replace(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
     Ok(true)
+}
+
+/// A paused run may go on without an answer: a deadline passed, or the node waits for something else too.
+fn goes_on(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> Result<(), RunError> {
+    let env = &live.env;
+    {
+        // Under the slot's lock, as is the delivery of answers, which does the same.
+        let _inner = slot.inner.lock();
+        if live.status() != RunStatus::Paused || env.control.is_idle() {
+            return Ok(());
+        }
+        env.control.go_on();
+        live.settled.send_replace(None);
+    }
+    if env.writer.matters() {
+        let summary = summary(shared, live, RunStatus::Running);
+        env.writer.push_with(env.run, [Fact::RunResumed(Resumed::default())], Some(summary))?;
+        env.note([])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Summary {
@@ -298,10 +337,7 @@ async fn failed<S: State>(
         close(live, facts, at_rest(shared, slot, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
-        // An update that was refused may have been applied in part.
-        Some(seq) if !matches!(*error, RunError::Update { .. } | RunError::Panicked { .. }) => {
-            leave(slot, live, frame, begun, RunStatus::Failed, seq)
-        }
+        Some(seq) if !frame.torn => leave(slot, live, frame, begun, RunStatus::Failed, seq),
         _ => {
             slot.forget();
             None
@@ -341,6 +377,7 @@ fn settle_image<S: State>(
     image.todos = live.env.todos.lock().clone();
     image.used = live.env.budget.used();
     image.open.clear();
+    image.answered = live.env.board.answered();
     let line = slot_queue(live, slot);
     (image.runs, image.queue) = (line.runs, line.queue);
     image.root =
@@ -353,7 +390,7 @@ fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.
 fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state: &S, seq: Seq) {
-    let Ok(state) = serde_json::value::to_raw_value(state) else {
+    let Ok(Ok(state)) = catch_unwind(AssertUnwindSafe(|| serde_json::value::to_raw_value(state))) else {
         tracing::warn!(session = %live.env.session, "the state is no JSON; no snapshot was kept");
         return;
     };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::RunError,
-    event::{Event, Subscription, SubscriptionError},
+    event::{Event, EventBody, Subscription, SubscriptionError},
     ids::{RunId, SessionId},
     interrupt::OpenQuestion,
     run::{Rest, RunOutcome, RunStatus},
@@ -151,19 +151,25 @@ impl EventStream {
         if self.ended {
             return None;
         }
-        let event = tokio::select! {
-            biased;
-            event = self.events.next() => event,
-            // A run whose journal failed ends without an event.
-            () = lost(&mut self.run) => {
-                self.ended = true;
-                return None;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.events.next() => event,
+                // A run whose journal failed ends without an event.
+                () = lost(&mut self.run) => {
+                    self.ended = true;
+                    return None;
+                }
+            };
+            if let Ok(event) = &event {
+                // The end of a run that this one replaced belongs to that one; a gap belongs to everybody.
+                if event.run < self.run.run && !matches!(event.body, EventBody::Gap(_)) {
+                    continue;
+                }
+                self.ended = event.body.ends_run();
             }
-        };
-        if let Ok(event) = &event {
-            self.ended = event.body.ends_run() && event.run == self.run.run;
+            return Some(event);
         }
-        Some(event)
     }
 
     /// The run itself.

@@ -140,7 +140,16 @@ impl Session {
                     let busy = self.busy(image.run, image.status);
                     return Err((busy, Some(resting)));
                 }
-                BusyPolicy::Interrupt => {}
+                BusyPolicy::Interrupt => {
+                    let fact = Fact::RunStopped(crate::journal::entry::Stopped { drained: false });
+                    match writer.push(image.run, [fact.clone()]) {
+                        Ok(seq) => {
+                            let (at, run) = (self.shared.clock.now_ms(), image.run);
+                            resting.image.take(crate::journal::entry::Entry { seq, at, run, fact });
+                        }
+                        Err(error) => return Err((error.into(), None)),
+                    }
+                }
                 BusyPolicy::Rollback => undo = Some(image.accepted),
             }
         }
@@ -196,9 +205,13 @@ impl Session {
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut state = match (&input, state) {
             (Input::State(_), _) => None,
-            (Input::Update(_), Some(state)) => {
-                Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?)
-            }
+            (Input::Update(_), Some(state)) => match own_state::<S>(state) {
+                Ok(state) => Some(state),
+                Err((error, state)) => {
+                    self.slot.inner.lock().rest = Some(Resting { image, state: Some(state) });
+                    return Err(invalid(error.report()));
+                }
+            },
             (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
                 Ok(state) => state,
                 Err(error) => {
@@ -206,6 +219,11 @@ impl Session {
                     return Err(error.into());
                 }
             }),
+        };
+        // Without a journal, an update that is refused half-way is undone from this.
+        let undo = match &state {
+            Some(state) if self.shared.store.is_none() => serde_json::to_string(state).ok(),
+            _ => None,
         };
         let (mut raw_state, mut raw_update) = (None, None);
         let keeps = writer.keeps();
@@ -241,6 +259,8 @@ impl Session {
             Err(error) => {
                 if self.shared.store.is_some() {
                     self.slot.forget();
+                } else if let Some(state) = undo.and_then(|text| serde_json::from_str::<S>(&text).ok()) {
+                    self.slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::new(state)) });
                 }
                 return Err(error);
             }
@@ -332,7 +352,7 @@ impl Session {
         let Resting { mut image, state } = resting;
         let frame_image = std::mem::take(&mut image.root);
         let state = match state {
-            Some(state) => own_state::<S>(state)?,
+            Some(state) => own_state::<S>(state).map_err(|(error, _)| error)?,
             None => match read_state::<S>(&frame_image) {
                 Ok(state) => state,
                 Err(error) => {
@@ -345,7 +365,7 @@ impl Session {
         let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
             .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
         let mut todos = std::mem::take(&mut image.todos);
-        let mut facts: Vec<Fact> = todo_facts(todos.restore()).collect();
+        let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
         facts.push(Fact::RunResumed(Resumed { limits }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
@@ -468,15 +488,19 @@ pub(super) fn check_graph<S: State>(graph: &Graph<S>, image: &Image) -> Result<(
 }
 
 /// The state for a run of its own. One that somebody still holds is copied.
-fn own_state<S: State>(state: Arc<dyn std::any::Any + Send + Sync>) -> Result<S, RunError> {
-    let state = state.downcast::<S>().map_err(|_| RunError::StoredState {
-        reason: format!("the session's state is no `{}`", std::any::type_name::<S>()),
+fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
+    let state = state.downcast::<S>().map_err(|state| {
+        let reason = format!("the session's state is no `{}`", std::any::type_name::<S>());
+        (RunError::StoredState { reason }, state)
     })?;
     match Arc::try_unwrap(state) {
         Ok(state) => Ok(state),
-        Err(shared) => copy_state(&*shared),
+        Err(shared) => copy_state(&*shared).map_err(|error| (error, shared as _)),
     }
 }
+
+/// An `Arc<S>` whose `S` only the graph knows.
+type Erased = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {

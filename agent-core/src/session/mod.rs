@@ -221,7 +221,9 @@ impl Session {
             let taken = self.slot.board.take(answers, &by)?;
             let facts = answered_facts(&self.slot, &taken, &by);
             let env = &live.env;
-            let summary = conduct::summary(&self.shared, &live, RunStatus::Running);
+            let waits = live.status() == RunStatus::Paused && !self.slot.board.frees(&taken);
+            let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+            let summary = conduct::summary(&self.shared, &live, status);
             let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
                 Ok(seq) => env.writer.stored(seq).await,
                 Err(error) => Err(error),
@@ -298,7 +300,9 @@ impl Session {
         graph.check(image)?;
         let facts: Vec<Fact> = answered_facts(&self.slot, &taken, by);
         let now = self.shared.clock.now_ms();
-        let summary = Summary::new(&*image.graph, RunStatus::Running.as_str(), image.run, now);
+        let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
+        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
         let seq = writer.push_with(image.run, facts.clone(), Some(summary))?;
         if let Err(error) = writer.stored(seq).await {
             self.slot.forget();
@@ -425,8 +429,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], or what is stored cannot be read.
+    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
+    /// without a store, or what is stored cannot be read.
     pub async fn state_json(&self) -> Result<Value, SessionError> {
+        self.check_readable()?;
         let image = self.peek_with_state().await?;
         self.shared.graph(&image.0.graph)?.state_json(&image.0, image.1)
     }
@@ -437,6 +443,7 @@ impl Session {
     ///
     /// See [`state_json`](Session::state_json).
     pub async fn state<S: State>(&self) -> Result<S, SessionError> {
+        self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => launch::copy_state(&*state).map_err(Into::into),
@@ -478,6 +485,14 @@ impl Session {
     /// Where the session stands by the journal, without becoming its writer.
     pub(crate) async fn peek(&self) -> Result<Image, SessionError> {
         Ok(self.peek_with_state().await?.0)
+    }
+
+    /// Without a journal the state of a run that is not at rest is the run's own.
+    fn check_readable(&self) -> Result<(), SessionError> {
+        match (&self.shared.store, self.slot.live()) {
+            (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
+            _ => Ok(()),
+        }
     }
 
     async fn peek_with_state(

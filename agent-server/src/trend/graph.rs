@@ -273,4 +273,3 @@ const fn pick(language: Language, korean: &'static str, english: &'static str) -
         Language::English => english,
     }
 }
-

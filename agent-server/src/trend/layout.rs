@@ -1,6 +1,9 @@
 //! The visible plan: the analyst's own work, hung under the items of a model's plan when there is one.
 
-use agent_core::{engine::Todos, todo::{TodoError, TodoStatus}};
+use agent_core::{
+    engine::Todos,
+    todo::{TodoError, TodoStatus},
+};
 
 use super::{catalogue::Brand, plan::PlannedTodo};
 
@@ -26,7 +29,10 @@ pub(super) fn lay_out(todos: &Todos, planned: &[PlannedTodo], work: &[PlannedTod
 pub(super) fn close_idle(todos: &Todos) {
     for item in todos.items() {
         let idle = item.id.starts_with("plan:") && item.status == TodoStatus::Pending;
-        if idle && let Ok(handle) = todos.get(&item.id) && !has_children(todos, &item.id) {
+        if idle
+            && let Ok(handle) = todos.get(&item.id)
+            && !has_children(todos, &item.id)
+        {
             handle.done();
         }
     }

@@ -249,7 +249,9 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
         _ => send("status", &json!({"status": status, "run": event.run.0})),
     };
     match &event.body {
-        EventBody::TodoUpdated(moved) if extent == Extent::Contract => send("todo_update", &todo_update(&moved.todo)),
+        EventBody::TodoUpdated(moved) if extent == Extent::Contract => {
+            send("todo_update", &todo_update(&moved.todo))
+        }
         EventBody::TodoUpdated(moved) => send("todo_update", &whole_todo(&moved.todo)),
         EventBody::QuestionAsked(asked) => send("hitl_request", &question(&asked.open)),
         EventBody::RunCompleted(completed) => Shown::Result { active_ms: completed.active_ms },

@@ -4,7 +4,10 @@ mod socket;
 
 use std::sync::Arc;
 
-use agent_core::{Session, SessionError, ids::{Seq, SessionId}};
+use agent_core::{
+    Session, SessionError,
+    ids::{Seq, SessionId},
+};
 use hyper::{Request, Response, body::Incoming};
 use hyper_tungstenite::{is_upgrade_request, tungstenite::protocol::WebSocketConfig, upgrade as handshake};
 

@@ -158,8 +158,12 @@ impl Subscriber<'_> {
     /// A stream that is not one any more: it is told why, and ends.
     async fn broken(&mut self, error: tungstenite::Error) -> Result<(), End> {
         let (code, refusal, reason) = match error {
-            tungstenite::Error::Capacity(_) => (CloseCode::Size, Refusal::FrameTooLarge, "the frame is too large"),
-            tungstenite::Error::Utf8(_) => (CloseCode::Invalid, Refusal::InvalidJson, "the frame is not UTF-8"),
+            tungstenite::Error::Capacity(_) => {
+                (CloseCode::Size, Refusal::FrameTooLarge, "the frame is too large")
+            }
+            tungstenite::Error::Utf8(_) => {
+                (CloseCode::Invalid, Refusal::InvalidJson, "the frame is not UTF-8")
+            }
             _ => return Err(End::Gone),
         };
         self.refuse(&ApiError::new(refusal, reason)).await?;
