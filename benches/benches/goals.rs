@@ -1,5 +1,4 @@
 //! Every goal under criterion: `cargo bench -p benches --bench goals -- 'fan-out'`.
-#![expect(missing_docs, reason = "the macros of criterion write functions without any")]
 
 use std::time::Duration;
 

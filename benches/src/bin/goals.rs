@@ -68,5 +68,9 @@ fn table(word: &str) -> std::io::Result<()> {
 }
 
 fn told(nanoseconds: f64) -> String {
-    if nanoseconds < 1_000.0 { format!("{nanoseconds:.1} ns") } else { format!("{:.2} µs", nanoseconds / 1_000.0) }
+    if nanoseconds < 1_000.0 {
+        format!("{nanoseconds:.1} ns")
+    } else {
+        format!("{:.2} µs", nanoseconds / 1_000.0)
+    }
 }

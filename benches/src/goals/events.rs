@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use agent_core::{
-    Context, END, Graph, Input, Runtime, START, SessionId, event::EventBody,
-};
+use agent_core::{Context, END, Graph, Input, Runtime, START, SessionId, event::EventBody};
 use serde_json::json;
 
-use super::{Subject, probe, superstep::{Count, options}};
+use super::{
+    Subject, probe,
+    superstep::{Count, options},
+};
 
 const EVENTS: usize = 20_000;
 /// The node lets others run so often; the ring holds more than this.
@@ -39,8 +40,10 @@ pub(super) fn stream() -> Subject {
             let start = Instant::now();
             for _ in 0..times {
                 let session = runtime.session_of(SessionId::random());
-                let mut events =
-                    session.stream(&graph, Input::Update(Count::update()), options()).await.expect("it starts");
+                let mut events = session
+                    .stream(&graph, Input::Update(Count::update()), options())
+                    .await
+                    .expect("it starts");
                 let (mut seen, mut lost) = (0, 0);
                 while let Some(event) = events.next().await {
                     match &event.expect("nothing is read from a store").body {
@@ -49,7 +52,10 @@ pub(super) fn stream() -> Subject {
                         _ => {}
                     }
                 }
-                assert!(seen as u64 + lost >= EVENTS as u64 && lost == 0, "{lost} of {EVENTS} events were lost");
+                assert!(
+                    seen as u64 + lost >= EVENTS as u64 && lost == 0,
+                    "{lost} of {EVENTS} events were lost"
+                );
             }
             start.elapsed()
         }

@@ -32,8 +32,9 @@ fn floor() -> Probe {
     type Boxed = Box<dyn Fn() -> BoxFuture<'static, Vec<usize>> + Send + Sync>;
     probe(|times| {
         timed(async move || {
-            let calls: Vec<Boxed> =
-                (0..TASKS).map(|at| -> Boxed { Box::new(move || Box::pin(async move { vec![at] })) }).collect();
+            let calls: Vec<Boxed> = (0..TASKS)
+                .map(|at| -> Boxed { Box::new(move || Box::pin(async move { vec![at] })) })
+                .collect();
             for _ in 0..times {
                 let mut items = Vec::new();
                 for call in &calls {

@@ -1,16 +1,28 @@
 //! A superstep with a journal: in memory, in SQLite with `sync`, and over a conversation of 200 turns.
 
-use std::{cell::RefCell, hint::black_box, time::{Duration, Instant}};
+use std::{
+    cell::RefCell,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use agent_core::{
-    Context, Durability, Graph, Input, Runtime, SessionId, START, END,
+    Context, Durability, END, Graph, Input, Runtime, START, SessionId,
     journal::{InMemory, Sqlite},
     model::Message,
 };
 use serde::Serialize;
 
-use super::{Probe, Subject, probe, spawned, superstep::{Count, options}};
-use crate::workloads::{conversation::{just, words}, growth, sequential::{Chat, chain}, setting::folder};
+use super::{
+    Probe, Subject, probe, spawned,
+    superstep::{Count, options},
+};
+use crate::workloads::{
+    conversation::{just, words},
+    growth,
+    sequential::{Chat, chain},
+    setting::folder,
+};
 
 const CHAIN: usize = 100;
 
@@ -96,7 +108,9 @@ fn bare_commits(db: &mut rusqlite::Connection, last: &mut i64, count: u64) -> ru
         let transaction = db.transaction()?;
         for body in entries(last.unsigned_abs()) {
             *last += 1;
-            transaction.prepare_cached("INSERT INTO entry VALUES (?1, ?2)")?.execute(rusqlite::params![*last, body])?;
+            transaction
+                .prepare_cached("INSERT INTO entry VALUES (?1, ?2)")?
+                .execute(rusqlite::params![*last, body])?;
         }
         transaction.prepare_cached("UPDATE session SET last = ?1 WHERE id = 1")?.execute([*last])?;
         transaction.commit()?;

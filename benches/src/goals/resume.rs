@@ -1,6 +1,9 @@
 //! From an answer to the end of the run that waited for it, in process.
 
-use std::{hint::black_box, time::{Duration, Instant}};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use agent_core::{Answers, Runtime, SessionId, State};
 
@@ -16,7 +19,8 @@ pub(super) fn resume() -> Subject {
             let mut took = Duration::ZERO;
             for _ in 0..times {
                 let session = runtime.session_of(SessionId::random());
-                let outcome = session.run(&graph, <Form as State>::Update::default()).await.expect("it waits");
+                let outcome =
+                    session.run(&graph, <Form as State>::Update::default()).await.expect("it waits");
                 assert!(outcome.is_paused());
                 let start = Instant::now();
                 let run = session.answer(Answers::only("yes")).await.expect("the answer fits");

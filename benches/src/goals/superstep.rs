@@ -2,9 +2,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use agent_core::{
-    Context, END, Graph, Input, RunOptions, Runtime, START, SessionId, State, engine::Limits,
-};
+use agent_core::{Context, END, Graph, Input, RunOptions, Runtime, START, SessionId, State, engine::Limits};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +32,11 @@ fn graph(nodes: usize, laps: u64) -> Graph<Count> {
     }
     builder
         .node(format!("n{last}"), async |_: &Count, _: &Context| Ok(Count::update().laps(1u64)))
-        .branch(format!("n{last}"), move |state: &Count| if state.laps < laps { "n0" } else { END }, ["n0", END])
+        .branch(
+            format!("n{last}"),
+            move |state: &Count| if state.laps < laps { "n0" } else { END },
+            ["n0", END],
+        )
         .build()
         .expect("the ring is a graph")
 }

@@ -28,7 +28,11 @@ pub(crate) fn edges(count: usize) -> Result<Graph<Items>, BuildError> {
             .node(format!("w{at}"), async move |_: &Items, _: &Context| Ok(Items::update().items([at])))
             .edge("source", format!("w{at}"));
     }
-    builder.node("join", nothing).join((0..count).map(|at| format!("w{at}")), "join").edge("join", END).build()
+    builder
+        .node("join", nothing)
+        .join((0..count).map(|at| format!("w{at}")), "join")
+        .edge("join", END)
+        .build()
 }
 
 /// source → N sends to one worker → join → END.
@@ -38,7 +42,11 @@ pub(crate) fn sends(count: usize) -> Result<Graph<Items>, BuildError> {
         .node("worker", async |_: &Items, at: usize, _: &Context| Ok(Items::update().items([at])))
         .node("join", nothing)
         .edge(START, "source")
-        .branch("source", move |_: &Items| Route::sends((0..count).map(|at| Dispatch::new("worker", &at))), ["worker"])
+        .branch(
+            "source",
+            move |_: &Items| Route::sends((0..count).map(|at| Dispatch::new("worker", &at))),
+            ["worker"],
+        )
         .edge("worker", "join")
         .edge("join", END)
         .build()
@@ -119,16 +127,20 @@ fn subgraphs() -> Result<Graph<Show>, BuildError> {
 
 pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
     if let Some(count) = case.number("fanout_sub_") {
-        let subjects: Arc<Vec<Vec<String>>> =
-            Arc::new((0..count).map(|_| (0..1_000).map(|_| fastrand::lowercase().to_string()).collect()).collect());
+        let subjects: Arc<Vec<Vec<String>>> = Arc::new(
+            (0..count).map(|_| (0..1_000).map(|_| fastrand::lowercase().to_string()).collect()).collect(),
+        );
         let n = count as u64;
         let input = move || Show::update().subjects(Arc::clone(&subjects));
         let right = move |show: &Show| {
-            show.jokes.len() == count && show.jokes.iter().all(|joke| joke.ends_with("hohoho a a a a a a a a a a"))
+            show.jokes.len() == count
+                && show.jokes.iter().all(|joke| joke.ends_with("hohoho a a a a a a a a a a"))
         };
         let counts = [1, n, 12 + 1];
         return Some(
-            subgraphs().map_err(Into::into).and_then(|graph| runs(case, times, None, graph, counts, input, right)),
+            subgraphs()
+                .map_err(Into::into)
+                .and_then(|graph| runs(case, times, None, graph, counts, input, right)),
         );
     }
     let (count, graph) = match (case.number("fanout_edges_"), case.number("fanout_send_")) {
@@ -138,5 +150,9 @@ pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
     };
     let right = move |state: &Items| state.items.iter().copied().eq(0..count);
     let counts = [3, count as u64 + 2, 3];
-    Some(graph.map_err(Into::into).and_then(|graph| runs(case, times, None, graph, counts, Items::update, right)))
+    Some(
+        graph
+            .map_err(Into::into)
+            .and_then(|graph| runs(case, times, None, graph, counts, Items::update, right)),
+    )
 }

@@ -110,7 +110,8 @@ pub(crate) async fn measure<W: Work>(work: &mut W, times: Times) -> Result<Repor
             break;
         }
         let wanted = SAMPLE.as_secs_f64() * 1.1 / wall.as_secs_f64() * report.batch as f64;
-        report.batch = (wanted as usize + 1).clamp(report.batch + 1, report.batch.saturating_mul(20).min(LARGEST));
+        report.batch =
+            (wanted as usize + 1).clamp(report.batch + 1, report.batch.saturating_mul(20).min(LARGEST));
     }
     for rep in 0..times.warmup + times.reps {
         let (wall, cpu) = sample(work, report.batch).await?;

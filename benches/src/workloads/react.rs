@@ -53,9 +53,17 @@ fn graph() -> Result<Graph<Chat>, BuildError> {
             Ok(Chat::update().messages(results))
         })
         .edge(START, "agent")
-        .branch("agent", |chat: &Chat| {
-            if chat.messages.last().is_some_and(|last| !last.tool_calls.is_empty()) { "tools" } else { END }
-        }, ["tools", END])
+        .branch(
+            "agent",
+            |chat: &Chat| {
+                if chat.messages.last().is_some_and(|last| !last.tool_calls.is_empty()) {
+                    "tools"
+                } else {
+                    END
+                }
+            },
+            ["tools", END],
+        )
         .edge("tools", "agent")
         .build()
 }

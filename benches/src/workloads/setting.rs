@@ -83,7 +83,8 @@ impl Setting {
 }
 
 fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Result<Runtime> {
-    let mut builder = Runtime::builder().durability(case.durability).limits(Limits::default().supersteps(u64::MAX));
+    let mut builder =
+        Runtime::builder().durability(case.durability).limits(Limits::default().supersteps(u64::MAX));
     builder = match (case.saver, folder) {
         (Saver::Memory, _) => builder.store(InMemory::new()),
         (Saver::Sqlite, Some(folder)) => builder.store(Sqlite::open(folder.path().join("journal.db"))?),

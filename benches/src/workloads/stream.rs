@@ -209,7 +209,8 @@ impl Work for Raw {
 fn with_rates(report: Report, mut firsts: Firsts, events: usize, reps: usize) -> Report {
     firsts.take_sample();
     let first_ms = firsts.samples.split_off(firsts.samples.len() - reps);
-    let rates: Vec<f64> = report.wall_ms.iter().map(|wall| (events as f64 / wall * 1_000.0).round()).collect();
+    let rates: Vec<f64> =
+        report.wall_ms.iter().map(|wall| (events as f64 / wall * 1_000.0).round()).collect();
     report.with("first_ms", first_ms).with("events_per_s", rates).with("events", events)
 }
 

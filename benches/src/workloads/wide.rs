@@ -6,11 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use agent_core::{
-    Context, END, Graph, START, State,
-    graph::GraphBuilder,
-    state::ApplyError,
-};
+use agent_core::{Context, END, Graph, START, State, graph::GraphBuilder, state::ApplyError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -58,7 +54,8 @@ pub(crate) fn parse(family: &str) -> Option<(Kind, Size)> {
 }
 
 fn first_message(size: Size) -> Record {
-    let leaf = |_| [json!("hi?".repeat(10)), json!(true), json!(1), json!(6_327_816_386_138_u64), Value::Null];
+    let leaf =
+        |_| [json!("hi?".repeat(10)), json!(true), json!(1), json!(6_327_816_386_138_u64), Value::Null];
     let key = |at: usize| at.to_string().repeat(10);
     let inner: Inner = (0..size.inner).map(|at| (key(at), (0..5).flat_map(leaf).collect())).collect();
     (0..size.outer).map(|at| (key(at), Arc::new(inner.clone()))).collect()
@@ -195,8 +192,8 @@ mod checked {
 macro_rules! wide {
     ($module:ident, $reducers:ident) => {
         mod $module {
-            use super::*;
             use super::$reducers as reducers;
+            use super::*;
 
             #[derive(State, Default, Debug, Serialize, Deserialize)]
             pub(crate) struct Wide {
@@ -235,7 +232,9 @@ macro_rules! wide {
             pub(crate) fn builder(limit: usize) -> GraphBuilder<Wide> {
                 Graph::builder("wide")
                     .node("one", async move |s: &Wide, _: &Context| {
-                        Ok(Wide::update().trigger_events(s.messages.clone()).primary_issue_medium(letters(limit)))
+                        Ok(Wide::update()
+                            .trigger_events(s.messages.clone())
+                            .primary_issue_medium(letters(limit)))
                     })
                     .node("two", async |s: &Wide, _: &Context| {
                         let last = s.trigger_events.last().cloned();
@@ -260,14 +259,20 @@ macro_rules! wide {
                             .bot_id(letters(limit))
                             .notified_assignees(Record::clone(&last)))
                     })
-                    .node("six", async |s: &Wide, _: &Context| Ok(Wide::update().messages(s.responses.clone())))
+                    .node("six", async |s: &Wide, _: &Context| {
+                        Ok(Wide::update().messages(s.responses.clone()))
+                    })
                     .edge(START, "one")
                     .edge("one", "two")
                     .edge("two", "three")
                     .edge("two", "four")
                     .join(["three", "four"], "five")
                     .edge("five", "six")
-                    .branch("six", move |s: &Wide| if s.messages.len() > limit { END } else { "one" }, ["one", END])
+                    .branch(
+                        "six",
+                        move |s: &Wide| if s.messages.len() > limit { END } else { "one" },
+                        ["one", END],
+                    )
             }
         }
     };
@@ -313,7 +318,8 @@ impl State for Fields {
             match (self.0.get_mut(&name), new) {
                 (Some(Field::List(list)), Field::List(more)) if append => list.extend(more),
                 (Some(Field::One(map)), Field::One(more)) if merge => {
-                    Arc::make_mut(map).extend(more.iter().map(|(key, value)| (key.clone(), Arc::clone(value))));
+                    Arc::make_mut(map)
+                        .extend(more.iter().map(|(key, value)| (key.clone(), Arc::clone(value))));
                 }
                 (Some(_), Field::Nothing(())) if newest => {}
                 (Some(old), new) => *old = new,
@@ -335,15 +341,18 @@ fn read_write(state: &Fields, read: &str, write: &[&str], limit: usize) -> Field
         _ => Vec::new(),
     };
     let single = || match value {
-        Some(Field::List(list)) => list.last().map_or(Field::Nothing(()), |last| Field::One(Arc::clone(last))),
+        Some(Field::List(list)) => {
+            list.last().map_or(Field::Nothing(()), |last| Field::One(Arc::clone(last)))
+        }
         Some(Field::One(one)) => Field::One(Arc::clone(one)),
         _ => Field::Nothing(()),
     };
     let written = |name: &str| match name {
-        "messages" | "trigger_events" | "categorizations" | "responses" | "memory_docs" | "relevant_rules" => {
-            Field::List(list())
+        "messages" | "trigger_events" | "categorizations" | "responses" | "memory_docs"
+        | "relevant_rules" => Field::List(list()),
+        "user_info" | "crm_info" | "slack_participants" | "notified_assignees" | "autoresponse" | "issue" => {
+            single()
         }
-        "user_info" | "crm_info" | "slack_participants" | "notified_assignees" | "autoresponse" | "issue" => single(),
         _ => Field::Text(letters(limit)),
     };
     write.iter().map(|name| ((*name).to_owned(), written(name))).collect()
@@ -366,7 +375,14 @@ pub(crate) fn map(limit: usize) -> GraphBuilder<Fields> {
         (
             "five",
             "categorizations",
-            &["user_info", "crm_info", "email_thread_id", "slack_participants", "bot_id", "notified_assignees"],
+            &[
+                "user_info",
+                "crm_info",
+                "email_thread_id",
+                "slack_participants",
+                "bot_id",
+                "notified_assignees",
+            ],
         ),
         ("six", "responses", &["messages"]),
     ];
@@ -400,7 +416,8 @@ pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
             runs(case, times, None, graph, counts, input, move |state| state.messages.len() == size.messages)
         }),
         Kind::Map => map(size.limit).build().map_err(Into::into).and_then(|graph| {
-            let input = move || FieldsUpdate::from([("messages".to_owned(), Field::List(vec![Arc::clone(&first)]))]);
+            let input =
+                move || FieldsUpdate::from([("messages".to_owned(), Field::List(vec![Arc::clone(&first)]))]);
             runs(case, times, None, graph, counts, input, move |state| message_count(state) == size.messages)
         }),
     })
