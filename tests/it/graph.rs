@@ -7,15 +7,15 @@ use agent_core::{
 use serde::{Deserialize, Serialize};
 
 #[derive(State, Default, Debug, Serialize, Deserialize)]
-pub struct Trail {
+pub(crate) struct Trail {
     #[state(append)]
-    pub steps: Vec<String>,
-    pub left: bool,
+    pub(crate) steps: Vec<String>,
+    pub(crate) left: bool,
     #[state(add)]
-    pub sum: i64,
+    pub(crate) sum: i64,
 }
 
-pub async fn step(_: &Trail, cx: &Context) -> Result<TrailUpdate> {
+pub(crate) async fn step(_: &Trail, cx: &Context) -> Result<TrailUpdate> {
     Ok(Trail::update().steps([cx.node().to_owned()]))
 }
 

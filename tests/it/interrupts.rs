@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, Question, Result, Runtime, START, SessionError, State,
-    interrupt::AnswerError, journal::InMemory,
+    Answers, Context, END, Graph, Question, Runtime, START, SessionError, State, interrupt::AnswerError,
+    journal::InMemory,
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,1 +1,235 @@
-//! Test support.
+//! Test support: a store that dies at a chosen append, and ways to read what a session's journal says.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use agent_core::{
+    Runtime, Session,
+    ids::{Seq, SessionId},
+    journal::{
+        Append, Head, InMemory, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+    },
+    session::RuntimeBuilder,
+};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+/// The store of a process that dies: from its `appends`-th append on it writes nothing more, as if the process
+/// had been killed. What was written before is in `inner`, for the next process. Its leases end at once.
+pub struct Dying {
+    inner: Arc<InMemory>,
+    left: AtomicI64,
+    /// Gives way to other tasks before each append, so that commits really overlap the next superstep.
+    slow: bool,
+}
+
+impl Dying {
+    /// Dies at its append number `appends` (counted from 0).
+    #[must_use]
+    pub fn at(inner: &Arc<InMemory>, appends: u64, slow: bool) -> Arc<Self> {
+        let left = AtomicI64::new(i64::try_from(appends).unwrap_or(i64::MAX));
+        Arc::new(Self { inner: Arc::clone(inner), left, slow })
+    }
+
+    /// Lives as long as the test.
+    #[must_use]
+    pub fn never(inner: &Arc<InMemory>) -> Arc<Self> {
+        Self::at(inner, u64::MAX, false)
+    }
+
+    /// Dies now.
+    pub fn kill(&self) {
+        self.left.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether it is dead.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.left.load(Ordering::SeqCst) <= 0
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.is_dead() {
+            Err(StoreError::Unavailable { reason: "the process is dead".into() })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl std::fmt::Debug for Dying {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dying").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl JournalStore for Dying {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if self.slow {
+                tokio::task::yield_now().await;
+            }
+            self.check()?;
+            self.left.fetch_sub(1, Ordering::SeqCst);
+            self.check()?;
+            self.inner.append(append).await
+        })
+    }
+
+    fn read(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        upto: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        self.inner.read(session, after, upto, limit)
+    }
+
+    fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+        self.inner.head(session)
+    }
+
+    fn acquire(
+        &self,
+        session: &SessionId,
+        owner: &OwnerId,
+        _ttl: Duration,
+    ) -> BoxFuture<'_, Result<Lease, StoreError>> {
+        self.inner.acquire(session, owner, Duration::ZERO)
+    }
+
+    fn renew(&self, _owner: &OwnerId, _ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.release(session, lease)
+    }
+
+    fn put_snapshot(
+        &self,
+        session: &SessionId,
+        snapshot: StoredSnapshot,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let session = session.clone();
+        Box::pin(async move {
+            self.check()?;
+            self.inner.put_snapshot(&session, snapshot).await
+        })
+    }
+
+    fn snapshot(
+        &self,
+        session: &SessionId,
+        upto: Seq,
+    ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
+        self.inner.snapshot(session, upto)
+    }
+
+    fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.trim(session, before)
+    }
+
+    fn copy(
+        &self,
+        source: &SessionId,
+        target: &SessionId,
+        upto: Seq,
+        summary: Summary,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.copy(source, target, upto, summary)
+    }
+
+    fn list(
+        &self,
+        after: Option<&SessionId>,
+        statuses: &[String],
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        self.inner.list(after, statuses, limit)
+    }
+
+    fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.delete(session)
+    }
+}
+
+/// A runtime on a journal that other runtimes of the test share; its leases end at once.
+pub fn on(journal: &Arc<InMemory>) -> RuntimeBuilder {
+    Runtime::builder().shared_store(Dying::never(journal))
+}
+
+/// A journal to share.
+#[must_use]
+pub fn journal() -> Arc<InMemory> {
+    Arc::new(InMemory::new())
+}
+
+/// Effects on the outside world, counted by what they are called; survives every restart.
+#[derive(Debug, Default)]
+pub struct World(Mutex<BTreeMap<String, u32>>);
+
+impl World {
+    /// Something happens once more; how often it happened by now.
+    pub fn happens(&self, what: impl Into<String>) -> u32 {
+        let mut all = self.0.lock();
+        let count = all.entry(what.into()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// How often it happened.
+    #[must_use]
+    pub fn times(&self, what: &str) -> u32 {
+        self.0.lock().get(what).copied().unwrap_or(0)
+    }
+
+    /// Everything that happened.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, u32> {
+        self.0.lock().clone()
+    }
+}
+
+/// The journal as events in JSON, without numbers and times.
+///
+/// # Panics
+///
+/// When the journal cannot be read.
+pub async fn facts(session: &Session) -> Vec<Value> {
+    let events = session.events(Seq::ZERO, 10_000).await.expect("the journal reads");
+    events
+        .into_iter()
+        .map(|event| {
+            let mut json = serde_json::to_value(event).expect("events are JSON");
+            strip(&mut json);
+            json
+        })
+        .collect()
+}
+
+fn strip(json: &mut Value) {
+    match json {
+        Value::Object(map) => {
+            for key in ["seq", "at", "asked_at", "ms", "active_ms"] {
+                map.remove(key);
+            }
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// The names of the events in the journal, in order.
+pub async fn kinds(session: &Session) -> Vec<String> {
+    facts(session).await.iter().map(|fact| fact["type"].as_str().unwrap_or_default().to_owned()).collect()
+}

@@ -17,7 +17,7 @@ use crate::{
     graph::{NodeError, Result},
     ids::QuestionId,
     interrupt::{AskError, OpenQuestion, Question, Waiting},
-    journal::entry::{Fact, Withdrawn},
+    journal::entry::{Fact, GivenUp, Withdrawn},
 };
 
 /// The wait for a person's answer; see [`Context::ask`](crate::Context::ask).
@@ -35,6 +35,8 @@ enum Stage {
     New,
     /// Waits, in the scope with this number.
     Asked(usize),
+    /// Was given up before a restart, and waits to be given up again.
+    GivenUp,
     Done,
 }
 
@@ -61,10 +63,15 @@ impl<T: DeserializeOwned> Ask<T> {
             OpenQuestion { id: self.id.clone(), task: Arc::clone(&self.cell.task), question, asked_at: now };
         let mut asked_at = now;
         let deadline = open.question.deadline;
-        if env.board.ask(open.clone()) {
+        let waiter: Arc<dyn Waiting> = Arc::clone(&self.cell) as _;
+        let mut scope = 0;
+        let new = env.board.ask(open.clone(), &waiter, || scope = self.cell.wait_begins());
+        self.stage = Stage::Asked(scope);
+        if new {
             // The pause is reported only when this is stored.
             if let Err(error) = env.note([Fact::QuestionAsked(open)]) {
                 env.board.withdraw(&self.id);
+                self.cell.wait_given_up(scope);
                 return Err(error.into());
             }
         } else if let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
@@ -74,7 +81,6 @@ impl<T: DeserializeOwned> Ask<T> {
             let gone = std::time::Duration::from_millis(u64::try_from(now - asked_at).unwrap_or(0));
             Box::pin(tokio::time::sleep(deadline.saturating_sub(gone)))
         });
-        self.stage = Stage::Asked(self.cell.wait_begins());
         Ok(())
     }
 
@@ -87,13 +93,16 @@ impl<T: DeserializeOwned> Ask<T> {
 
 impl<T> Ask<T> {
     /// Takes the question back; `false` when an answer is on its way.
-    fn withdraw(&self) -> bool {
+    fn withdraw(&self, own: Option<GivenUp>) -> bool {
         let env = &self.cell.env;
         if !env.board.withdraw(&self.id) {
             return false;
         }
-        let fact =
-            Fact::QuestionWithdrawn(Withdrawn { id: self.id.clone(), task: Arc::clone(&self.cell.task) });
+        let fact = Fact::QuestionWithdrawn(Withdrawn {
+            id: self.id.clone(),
+            task: Arc::clone(&self.cell.task),
+            own,
+        });
         if let Err(error) = env.note([fact]) {
             tracing::debug!(question = %self.id, %error, "a withdrawn question could not be noted");
         }
@@ -109,13 +118,32 @@ impl<T: DeserializeOwned> Future for Ask<T> {
         if let Some(question) = this.question.take() {
             if let Some(answer) = this.cell.known_answer(&this.id) {
                 this.stage = Stage::Done;
-                this.cell.let_go_on();
                 return Poll::Ready(this.read(answer));
+            }
+            match this.cell.was_given_up(&this.id) {
+                Some(GivenUp::Expired) => {
+                    this.stage = Stage::Done;
+                    let expired = AskError::Expired { question: this.id.clone() };
+                    return Poll::Ready(Err(NodeError::permanent(expired)));
+                }
+                Some(GivenUp::Dropped) => {
+                    this.stage = Stage::GivenUp;
+                    return Poll::Pending;
+                }
+                None => {}
+            }
+            // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
+            if this.cell.holds(&this.id.0, cx.waker()) {
+                this.question = Some(question);
+                return Poll::Pending;
             }
             if let Err(error) = this.begin(question) {
                 this.stage = Stage::Done;
                 return Poll::Ready(Err(error));
             }
+        }
+        if matches!(this.stage, Stage::GivenUp) {
+            return Poll::Pending;
         }
         let waiter: Arc<dyn Waiting> = Arc::clone(&this.cell) as _;
         match this.cell.env.board.poll_answer(&this.id, &this.cell.task, &waiter, cx.waker()) {
@@ -124,15 +152,22 @@ impl<T: DeserializeOwned> Future for Ask<T> {
                 this.cell.keep_answer(this.id.clone(), answer.clone());
                 return Poll::Ready(this.read(answer));
             }
-            // Withdrawn with its run: the task is about to be dropped.
-            Poll::Ready(None) => return Poll::Pending,
+            Poll::Ready(None) => {
+                // The same question was asked twice at once, and the other one took the answer.
+                if let Some(answer) = this.cell.known_answer(&this.id) {
+                    this.stage = Stage::Done;
+                    return Poll::Ready(this.read(answer));
+                }
+                // Withdrawn with its run: the task is about to be dropped.
+                return Poll::Pending;
+            }
             Poll::Pending => {}
         }
         if let Some(deadline) = &mut this.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
             this.deadline = None;
-            if this.withdraw() {
+            if this.withdraw(Some(GivenUp::Expired)) {
                 if let Stage::Asked(scope) = std::mem::replace(&mut this.stage, Stage::Done) {
                     this.cell.wait_given_up(scope);
                 }
@@ -152,7 +187,8 @@ impl<T> Drop for Ask<T> {
         if self.cell.env.control.keeps_questions() {
             return;
         }
-        self.withdraw();
+        let ended = self.cell.ended.load(std::sync::atomic::Ordering::Acquire);
+        self.withdraw((!ended).then_some(GivenUp::Dropped));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one activation has recorded, asked and shown, and whether it can go on by itself.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     task::Waker,
 };
@@ -15,7 +15,7 @@ use crate::{
     ids::{QuestionId, Seq, TaskId},
     interrupt::Waiting,
     journal::{
-        entry::Raw,
+        entry::{GivenUp, Raw},
         holes::{self, Hole},
         image::{FrameImage, StepRecord, TaskRecord},
     },
@@ -26,6 +26,8 @@ pub(crate) struct TaskCell {
     pub(crate) env: Arc<RunEnv>,
     pub(crate) task: Arc<TaskId>,
     slot: Option<Arc<dyn Slot>>,
+    /// The present try was ended from outside: what it drops now, it did not choose to drop.
+    pub(crate) ended: std::sync::atomic::AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -36,6 +38,7 @@ struct Inner {
     leftover_steps: HashSet<String>,
     leftover_questions: HashSet<QuestionId>,
     answers: HashMap<QuestionId, Option<Value>>,
+    given_up: HashMap<QuestionId, VecDeque<GivenUp>>,
     /// Steps that are new while something recorded was not asked for yet: they wait.
     held: Vec<(String, Waker)>,
     shown: HashMap<u64, u32>,
@@ -54,6 +57,24 @@ struct Inner {
     sign: Option<Instant>,
     listens: bool,
     failed: u32,
+    /// Tries that failed before the run was given up and resumed: they do not count against the policy.
+    forgiven: u32,
+}
+
+impl Inner {
+    fn leftovers(&self) -> Vec<String> {
+        let mut left: Vec<String> = self.leftover_steps.iter().cloned().collect();
+        left.extend(self.leftover_questions.iter().map(ToString::to_string));
+        left.sort();
+        left
+    }
+}
+
+impl Inner {
+    /// Something was recorded before a restart and not asked for again yet.
+    fn replays(&self) -> bool {
+        !(self.leftover_steps.is_empty() && self.leftover_questions.is_empty())
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -93,6 +114,7 @@ impl TaskCell {
             leftover_steps,
             leftover_questions,
             answers: record.asked,
+            given_up: record.given_up,
             held: Vec::new(),
             shown: record.shown,
             frame: record.inner,
@@ -107,8 +129,9 @@ impl TaskCell {
             sign: None,
             listens: false,
             failed: record.failed,
+            forgiven: record.forgiven,
         };
-        Self { env, task, slot, inner: Mutex::new(inner) }
+        Self { env, task, slot, ended: Default::default(), inner: Mutex::new(inner) }
     }
 
     /// A new try: what failed may be done again, what succeeded stays.
@@ -119,6 +142,8 @@ impl TaskCell {
         inner.leftover_steps.clear();
         inner.leftover_questions.clear();
         inner.shown.clear();
+        inner.given_up.clear();
+        self.ended.store(false, std::sync::atomic::Ordering::Release);
         inner.asked = 0;
         inner.models = 0;
         inner.calls.clear();
@@ -135,8 +160,17 @@ impl TaskCell {
         self.inner.lock().failed
     }
 
+    pub(crate) fn forgiven(&self) -> u32 {
+        self.inner.lock().forgiven
+    }
+
     pub(crate) fn take_frame(&self) -> Option<Box<FrameImage>> {
         self.inner.lock().frame.take()
+    }
+
+    /// A subgraph's frame as the journal has it, for its next try.
+    pub(crate) fn give_frame(&self, frame: Box<FrameImage>) {
+        self.inner.lock().frame = Some(frame);
     }
 
     // --- steps ------------------------------------------------------------------------------------------------
@@ -151,7 +185,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
-        if !inner.leftover_steps.is_empty() {
+        if inner.replays() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
             return Begun::Hold;
@@ -191,12 +225,19 @@ impl TaskCell {
         holes::dig(whole, steps.filter_map(|step| Some((step.seq, step.result.as_deref().ok()?))))
     }
 
-    pub(crate) fn let_go_on(&self) {
-        Self::let_go(&mut self.inner.lock());
+    /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
+    pub(crate) fn holds(&self, key: &str, waker: &Waker) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.replays() {
+            return false;
+        }
+        inner.held.retain(|(held, _)| held != key);
+        inner.held.push((key.to_owned(), waker.clone()));
+        true
     }
 
     fn let_go(inner: &mut Inner) {
-        if inner.leftover_steps.is_empty() {
+        if !inner.replays() {
             for (_, waker) in inner.held.drain(..) {
                 waker.wake();
             }
@@ -209,18 +250,12 @@ impl TaskCell {
         if inner.held.is_empty() {
             return None;
         }
-        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
-        left.sort();
-        Some((left, inner.held.iter().map(|(key, _)| key.clone()).collect()))
+        Some((inner.leftovers(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
     }
 
     /// What was recorded and never asked for, when the node is done.
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let inner = self.inner.lock();
-        let mut left: Vec<String> = inner.leftover_steps.iter().cloned().collect();
-        left.extend(inner.leftover_questions.iter().map(ToString::to_string));
-        left.sort();
-        left
+        self.inner.lock().leftovers()
     }
 
     pub(crate) fn next_model_key(&self) -> String {
@@ -250,7 +285,13 @@ impl TaskCell {
     pub(crate) fn known_answer(&self, id: &QuestionId) -> Option<Value> {
         let mut inner = self.inner.lock();
         inner.leftover_questions.remove(id);
+        Self::let_go(&mut inner);
         inner.answers.get(id).cloned().flatten()
+    }
+
+    /// Whether the node took this question back before a restart, and why; counts it off.
+    pub(crate) fn was_given_up(&self, id: &QuestionId) -> Option<GivenUp> {
+        self.inner.lock().given_up.get_mut(id)?.pop_front()
     }
 
     pub(crate) fn keep_answer(&self, id: QuestionId, answer: Value) {

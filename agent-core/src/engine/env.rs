@@ -106,14 +106,20 @@ pub(crate) struct RunEnv {
 /// The means to stop a run, and to see that it waits.
 pub(crate) struct Control {
     /// End now: tasks that listen get a grace time, the others are dropped.
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
     /// End at the next superstep.
     pub(crate) drain: AtomicBool,
     /// Leaf tasks that can go on by themselves. Nobody busy while questions are open: the run is paused.
     busy: AtomicI64,
     pub(crate) idle: Notify,
+    /// Somebody can go on again.
+    pub(crate) awake: Notify,
     /// Tasks that asked to be told of a stop.
     pub(crate) listeners: AtomicI64,
+    /// The run has been closed: what a task that could not be stopped still says comes too late.
+    closed: AtomicBool,
+    /// How long nobody was busy, and since when nobody is.
+    idle_time: Mutex<(Duration, Option<Instant>)>,
     /// The process ends: the run is not stopped, it goes on elsewhere.
     handover: AtomicBool,
     /// The tasks are being put away (a stop, a park, a shutdown): dropped questions stay asked.
@@ -123,14 +129,46 @@ pub(crate) struct Control {
     active_since: Mutex<Option<Instant>>,
 }
 
+/// Asks everybody of a run to end. A token with a flag beside it: each superstep looks, and a token's own answer
+/// takes its lock.
+#[derive(Default)]
+pub(crate) struct Stop {
+    asked: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Stop {
+    pub(crate) fn cancel(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// For those who are outside the engine.
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    /// Ready when somebody asked. Cancel safe.
+    pub(crate) async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+}
+
 impl Control {
     pub(crate) fn new(active_ms: u64) -> Self {
         Self {
-            stop: CancellationToken::new(),
+            stop: Stop::default(),
             drain: AtomicBool::new(false),
             busy: AtomicI64::new(1),
             idle: Notify::new(),
+            awake: Notify::new(),
             listeners: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+            idle_time: Mutex::default(),
             handover: AtomicBool::new(false),
             putting_away: AtomicBool::new(false),
             active_before: AtomicU64::new(active_ms),
@@ -140,9 +178,35 @@ impl Control {
 
     /// `change` more leaf tasks can go on.
     pub(crate) fn busy(&self, change: i64) {
-        if change != 0 && self.busy.fetch_add(change, Ordering::AcqRel) + change == 0 {
-            self.idle.notify_one();
+        if change == 0 {
+            return;
         }
+        let before = self.busy.fetch_add(change, Ordering::AcqRel);
+        if before + change == 0 {
+            self.idle_time.lock().1 = Some(Instant::now());
+            self.idle.notify_one();
+        } else if before == 0 {
+            self.awake.notify_one();
+            let mut idle = self.idle_time.lock();
+            if let Some(since) = idle.1.take() {
+                idle.0 += since.elapsed();
+            }
+        }
+    }
+
+    /// How long nobody was busy so far: the whole run waited for a person.
+    pub(crate) fn idle_time(&self) -> Duration {
+        let (total, since) = *self.idle_time.lock();
+        total + since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// From now on nothing more of the run is journalled but its end.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn check_open(&self) -> Result<(), RunError> {
+        if self.closed.load(Ordering::Acquire) { Err(RunError::Closed) } else { Ok(()) }
     }
 
     /// Ends the run at its next superstep, to be taken up by the next process.
@@ -194,7 +258,8 @@ impl Control {
 
 impl RunEnv {
     /// Notes facts whose loss a crash may cause, as the durability says.
-    pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+    pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
+        self.control.check_open()?;
         let seq = self.writer.push(self.run, facts)?;
         match self.durability {
             Durability::Sync => self.writer.stored(seq).await?,
@@ -208,11 +273,18 @@ impl RunEnv {
             Durability::Exit if self.writer.waiting() > QUEUE / 2 => self.writer.stored(seq).await?,
             Durability::Exit => {}
         }
-        Ok(())
+        Ok(seq)
+    }
+
+    /// Notes facts right before others that are waited for.
+    pub(crate) fn line_up(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
+        self.control.check_open()?;
+        Ok(self.writer.push(self.run, facts)?)
     }
 
     /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
     pub(crate) async fn record(&self, fact: Fact) -> Result<Seq, RunError> {
+        self.control.check_open()?;
         let seq = self.writer.push(self.run, [fact])?;
         if self.durability != Durability::Exit {
             self.writer.stored(seq).await?;
@@ -222,6 +294,7 @@ impl RunEnv {
 
     /// Notes facts without waiting.
     pub(crate) fn note(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+        self.control.check_open()?;
         self.writer.push(self.run, facts)?;
         if self.durability != Durability::Exit {
             self.writer.kick();
@@ -231,6 +304,9 @@ impl RunEnv {
 
     /// Shows an event without a number.
     pub(crate) fn show(&self, task: Option<Arc<TaskId>>, body: EventBody) {
+        if !self.writer.is_watched() {
+            return;
+        }
         self.writer.show(Event {
             seq: None,
             at: self.clock.now_ms(),

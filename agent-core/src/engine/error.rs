@@ -133,6 +133,9 @@ pub enum RunError {
     /// A limit was reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// The run was stopped or taken over while a task could not be stopped; what the task says now comes too late.
+    #[error("the run was ended meanwhile")]
+    Closed,
     /// The journal cannot be written or read.
     #[error("the journal failed")]
     Store(#[source] Box<StoreError>),
@@ -177,6 +180,7 @@ impl RunError {
             Self::StoredState { .. } => Code::StoredState,
             Self::GraphChanged { .. } => Code::GraphChanged,
             Self::Limit(error) => error.code(),
+            Self::Closed => Code::StaleWriter,
             Self::Store(error) => match **error {
                 StoreError::StaleWriter { .. } | StoreError::Conflict { .. } | StoreError::Leased { .. } => {
                     Code::StaleWriter

@@ -35,13 +35,14 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use serde_json::value::to_raw_value;
 
 use crate::{
     graph::{Chosen, Graph, Target, WayFault, topology::NodeIx},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
         image::{FrameImage, TaskRecord},
@@ -51,8 +52,10 @@ use crate::{
 use plan::{Activation, Plan, Step};
 use task::{NodeFailure as Failure, Place, TaskEnd, finished_fact, run_task};
 
-/// A chain of ready nodes gives way to others after so many supersteps.
-const YIELD_EVERY: u64 = 64;
+/// A chain of ready nodes looks at the clock after so many supersteps …
+const LOOK_EVERY: u64 = 64;
+/// … and gives way to others when it has kept the thread for so long: giving way costs as much as many supersteps.
+const KEEP_THREAD: Duration = Duration::from_micros(100);
 
 /// A graph on its way: the outermost one, or a subgraph inside a task.
 pub(crate) struct Frame<S: State> {
@@ -64,12 +67,17 @@ pub(crate) struct Frame<S: State> {
     parent: Option<Arc<TaskId>>,
     /// What tasks that are due recorded before a restart.
     records: HashMap<u64, TaskRecord>,
+    /// Updates were applied that are not committed: the state is no longer that of the journal.
+    pub(crate) torn: bool,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
+    /// Empty between supersteps; kept so that a superstep asks for no new memory.
+    ends: Vec<TaskEnd<S>>,
+    chosen: Vec<(NodeIx, Vec<Chosen>)>,
 }
 
-/// Called with the state and plan as of a commit (to keep a snapshot).
-pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan) + Send + Sync>;
+/// Called with the state and plan as of a commit, and its number (to keep a snapshot).
+pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan, Seq) + Send + Sync>;
 
 /// How a frame's loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +177,8 @@ impl<S: State> Frame<S> {
         parent: Option<Arc<TaskId>>,
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
-        Self { graph, state, plan, env, parent, records, on_commit: None }
+        let (ends, chosen) = (Vec::new(), Vec::new());
+        Self { graph, state, plan, env, parent, records, torn: false, on_commit: None, ends, chosen }
     }
 
     pub(crate) fn on_commit(mut self, call: OnCommit<S>) -> Self {
@@ -184,18 +193,20 @@ impl<S: State> Frame<S> {
 /// that waits for a person is just not done. Dropping it drops its tasks; what they recorded stays.
 pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
     let env = Arc::clone(&frame.env);
+    let mut since = Instant::now();
     while !frame.plan.due.is_empty() {
         if env.control.stop.is_cancelled() || env.control.drain.load(Ordering::Acquire) {
             return Ok(FrameEnd::Interrupted);
         }
         check_limits(frame, &env)?;
-        let finished = run_due(frame, &env).await?;
-        let step = apply(frame, &env, finished).await?;
+        run_due(frame, &env).await?;
+        let step = apply(frame, &env).await?;
         if let Step::Stuck { joins } = step {
             return Err(RunError::JoinNeverFilled { joins });
         }
-        if frame.plan.superstep.is_multiple_of(YIELD_EVERY) {
+        if frame.plan.superstep.is_multiple_of(LOOK_EVERY) && since.elapsed() >= KEEP_THREAD {
             tokio::task::yield_now().await;
+            since = Instant::now();
         }
     }
     Ok(FrameEnd::Completed)
@@ -218,53 +229,58 @@ fn check_limits<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitErr
 }
 
 /// Runs everything that is due: one task here, several side by side.
-async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Vec<TaskEnd<S>>, RunError> {
+async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<(), RunError> {
     let superstep = frame.plan.superstep;
-    let ends = if let [only] = frame.plan.due.as_slice() {
-        let record = frame.records.remove(&only.number);
+    if let [only] = frame.plan.due.as_slice() {
+        let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
         let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
-        vec![run_task(place, &*frame.state, only, None, record).await]
-    } else {
-        let records = &mut frame.records;
-        let tasks: Vec<(Activation, Option<TaskRecord>)> =
-            frame.plan.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
-        superstep::run_crew(&frame.graph, &frame.state, env, frame.parent.as_ref(), superstep, tasks).await
-    };
+        return match run_task(place, &*frame.state, only, None, record).await {
+            TaskEnd::Failed(error) => Err(error),
+            // Cancelled without a failure: the run is being put away, and this future is about to be dropped.
+            TaskEnd::Cancelled => std::future::pending().await,
+            end => {
+                frame.ends.push(end);
+                Ok(())
+            }
+        };
+    }
+    let records = &mut frame.records;
+    let tasks: Vec<(Activation, Option<TaskRecord>)> =
+        frame.plan.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
+    let ends =
+        superstep::run_crew(&frame.graph, &frame.state, env, frame.parent.as_ref(), superstep, tasks).await;
     // The first in order of activation is the one that is reported, whoever was faster.
-    let mut kept = Vec::with_capacity(ends.len());
     let mut failed = None;
     let mut cancelled = false;
     for end in ends {
         match end {
             TaskEnd::Failed(error) => failed = failed.or(Some(error)),
             TaskEnd::Cancelled => cancelled = true,
-            end => kept.push(end),
+            end => frame.ends.push(end),
         }
     }
     match failed {
         Some(error) => Err(error),
         // Cancelled without a failure: the run is being put away, and this future is about to be dropped.
         None if cancelled => std::future::pending().await,
-        None => Ok(kept),
+        None => Ok(()),
     }
 }
 
 /// Applies the updates in task order, takes the ways out, and commits.
-async fn apply<S: State>(
-    frame: &mut Frame<S>,
-    env: &Arc<RunEnv>,
-    ends: Vec<TaskEnd<S>>,
-) -> Result<Step, RunError> {
-    check_conflicts(frame, &ends)?;
+async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step, RunError> {
+    check_conflicts(frame, &frame.ends)?;
     let matters = env.writer.matters();
     let mut facts = Vec::new();
     let due = std::mem::take(&mut frame.plan.due);
-    let mut chosen: Vec<(NodeIx, Vec<Chosen>)> = Vec::with_capacity(ends.len());
+    let mut ends = std::mem::take(&mut frame.ends);
+    let mut chosen = std::mem::take(&mut frame.chosen);
+    frame.torn = true;
     {
         let state =
             Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
         let graph = &frame.graph;
-        for (task, end) in due.iter().zip(ends) {
+        for (task, end) in due.iter().zip(ends.drain(..)) {
             let mut ways = Vec::new();
             match end {
                 TaskEnd::Finished { outcome, raw, cached, journalled } => {
@@ -293,26 +309,30 @@ async fn apply<S: State>(
             }
         }
     }
-    route(frame, chosen)?;
-    drop(due);
+    route(frame, &mut chosen)?;
+    // Their memory is used again.
+    (frame.ends, frame.chosen, frame.plan.due) = (ends, chosen, due);
     let step = frame.plan.settle();
     if matters {
         facts.push(Fact::SuperstepCommitted(Committed {
             of: frame.parent.clone(),
             plan: raw_plan(&frame.plan),
         }));
-        env.commit(facts).await?;
+        // Behind the last superstep comes the run's end, which is waited for: one append for both.
+        let last = frame.parent.is_none() && step != Step::Superstep;
+        let seq = if last { env.line_up(facts)? } else { env.commit(facts).await? };
+        if let Some(call) = &frame.on_commit {
+            call(&frame.state, &frame.plan, seq);
+        }
     }
-    if let Some(call) = &frame.on_commit {
-        call(&frame.state, &frame.plan);
-    }
+    frame.torn = false;
     Ok(step)
 }
 
 /// Takes the ways out of every task that finished, in order: chosen ones by its outcome, branches, fixed ones.
-fn route<S: State>(frame: &mut Frame<S>, chosen: Vec<(NodeIx, Vec<Chosen>)>) -> Result<(), RunError> {
+fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>) -> Result<(), RunError> {
     let handled = frame.graph.0.topology.start() + 1;
-    for (node, mut ways) in chosen {
+    for (node, mut ways) in chosen.drain(..) {
         if node == handled {
             take(&mut frame.plan, ways);
             continue;

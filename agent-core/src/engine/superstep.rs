@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::Poll,
 };
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -106,6 +108,11 @@ pub(crate) async fn run_crew<S: State>(
     for _ in 1..threads.min(count) {
         env.group.spawn(lane(Arc::clone(&crew)));
     }
+    if threads > 1 {
+        // What a tokio worker spawns last stays in a place from which no other worker takes it. A task that holds
+        // this thread would hold up that lane too, so something else is put there.
+        env.group.spawn(std::future::ready(()));
+    }
     lane(Arc::clone(&crew)).await;
     loop {
         let all_done = crew.all_done.notified();
@@ -168,7 +175,12 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
     let slot: Option<Arc<dyn Slot>> = if crew.capped { Some(Arc::clone(&crew) as _) } else { None };
     let place =
         Place { graph: &crew.graph, env: &crew.env, parent: crew.parent.as_ref(), superstep: crew.superstep };
-    let end = run_task(place, &*state, &job.activation, slot.as_ref(), job.record).await;
+    let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
+    // A panic outside the node's own code (a cache key, a retry's predicate) must not leave its place open.
+    let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
+        let node = crew.graph.node(job.activation.node).name.to_string();
+        TaskEnd::Failed(RunError::Panicked { node, message: crate::text::panic_message(&*panic) })
+    });
     // Journalled at once: a sibling's failure or a crash does not undo it.
     match end {
         TaskEnd::Finished { outcome, raw, cached, journalled: false } if crew.env.writer.matters() => {
@@ -180,7 +192,7 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
             };
             let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
             match crew.env.commit([fact]).await {
-                Ok(()) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
+                Ok(_) => TaskEnd::Finished { outcome, raw: None, cached, journalled: true },
                 Err(error) => TaskEnd::Failed(error),
             }
         }

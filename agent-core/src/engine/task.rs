@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
-    ids::TaskId,
+    ids::{Seq, TaskId},
     interrupt::Waiting,
     journal::{
         entry::{Fact, Finished, Raw, TaskFailure},
@@ -79,6 +79,8 @@ pub(crate) struct Place<'a, S: State> {
 }
 
 /// Runs one activation to its end.
+///
+/// What is rare is boxed: a thousand siblings are a thousand of these futures, each as large as its largest part.
 pub(crate) async fn run_task<S: State>(
     place: Place<'_, S>,
     state: &S,
@@ -108,19 +110,17 @@ pub(crate) async fn run_task<S: State>(
         cx.restore(record);
         if waits {
             // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
-            wait_for_answers(cx.cell()).await;
+            Box::pin(wait_for_answers(cx.cell())).await;
         }
     }
-    if env.writer.matters() {
-        started(&cx);
-    }
+    started(&cx);
     if node.policy.is_plain() {
         return match attempt(node, state, input, &cx).await {
             Ok(outcome) => finish(&cx, outcome, false),
-            Err(error) => fail(node, graph, &cx, error).await,
+            Err(error) => Box::pin(fail(node, graph, &cx, error)).await,
         };
     }
-    tries(graph, node, state, input, &cx).await
+    Box::pin(tries(graph, node, state, input, &cx)).await
 }
 
 /// The tries of a node with a policy.
@@ -133,7 +133,7 @@ async fn tries<S: State>(
 ) -> TaskEnd<S> {
     let key = match &node.policy.cache {
         Some(cache) => match (cache.key)(state, input) {
-            Ok(key) => Some((format!("{}\n{}\n{key}", graph.hash(), node.name), cache.ttl)),
+            Ok(key) => Some((format!("{}\n{}\n{}\n{key}", graph.name(), graph.hash(), node.name), cache.ttl)),
             Err(error) => {
                 let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
                 return fail(node, graph, cx, error).await;
@@ -159,7 +159,7 @@ async fn tries<S: State>(
             }
             Err(error) => error,
         };
-        let failed = cx.attempt();
+        let failed = cx.attempt() - cx.cell().forgiven();
         let again = match (&node.policy.retry, &error) {
             (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
             (Some(policy), RunError::TimedOut { .. }) => {
@@ -173,14 +173,31 @@ async fn tries<S: State>(
             return TaskEnd::Failed(error);
         }
         cx.cell().new_try();
-        sleep(wait).await;
-        if cx.env.writer.matters() {
-            started(cx);
+        if node.run.drawing().is_some()
+            && let Err(error) = take_up_subgraph(cx).await
+        {
+            return TaskEnd::Failed(error);
         }
+        sleep(wait).await;
+        started(cx);
     }
 }
 
+/// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
+async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
+    let Some(store) = cx.env.writer.store() else { return Ok(()) };
+    cx.env.writer.all_stored().await?;
+    let image = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    if let Some(frame) = image.and_then(|image| image.root.into_frame(&cx.cell().task)) {
+        cx.cell().give_frame(frame);
+    }
+    Ok(())
+}
+
 fn started(cx: &Context) {
+    if !cx.env.writer.is_watched() {
+        return;
+    }
     let body =
         EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
     cx.env.show(Some(cx.task_for_show()), body);
@@ -188,14 +205,10 @@ fn started(cx: &Context) {
 
 async fn wait_for_answers(cell: &Arc<TaskCell>) {
     let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
-    let mut begun = false;
     std::future::poll_fn(|cx| {
-        let polled = cell.env.board.poll_task(&cell.task, &waiter, cx.waker());
-        if polled.is_pending() && !begun {
-            begun = true;
+        cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || {
             cell.wait_begins();
-        }
-        polled
+        })
     })
     .await;
 }
@@ -212,12 +225,13 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
         }
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
-        (Some(update), true) => match to_raw_value(update) {
-            Ok(whole) => {
+        (Some(update), true) => match super::contain(cx.node(), || to_raw_value(update)) {
+            Err(panicked) => return TaskEnd::Failed(panicked),
+            Ok(Ok(whole)) => {
                 let cell = cx.cell_if_made().filter(|_| cx.env.writer.keeps());
                 Some(Written { kept: cell.and_then(|cell| cell.dig(&whole)), whole })
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 let text = format!("the update is no JSON: {error}");
                 return TaskEnd::Failed(cx.failed(NodeError::permanent(text)));
             }
@@ -247,6 +261,7 @@ pub(crate) fn finished_fact<S: State>(
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
         cached,
+        version: S::VERSION,
     })
 }
 
@@ -281,12 +296,13 @@ fn from_parts<S: State>(
 
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
-    match from_parts(finished.update(), &finished.goto, &finished.sends) {
-        Ok(outcome) => TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true },
-        Err(error) => TaskEnd::Failed(RunError::StoredState {
-            reason: format!("the update of task {} is no update any more: {error}", finished.task),
-        }),
-    }
+    let update = finished.update().map(|raw| super::read_update::<S>(finished.version, raw));
+    let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
+        (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
+        (Err(error), _) => return TaskEnd::Failed(error),
+        (_, Err(error)) => return TaskEnd::Failed(RunError::StoredState { reason: error.to_string() }),
+    };
+    TaskEnd::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
 }
 
 fn told(failure: &TaskFailure) -> NodeFailure {
@@ -346,7 +362,8 @@ async fn attempt<S: State>(
     let future = async { node.run.call(state, input, cx).await };
     let future = std::pin::pin!(future);
     let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
-        Some(Box::new(TimeLimits::new(node.policy.timeout, node.policy.idle_timeout, cx)))
+        let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
+        Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
     } else {
         None
     };
@@ -398,11 +415,20 @@ where
     }
 }
 
+impl<F> Drop for Attempt<'_, F> {
+    fn drop(&mut self) {
+        // The node's own future is dropped after this; when it is done already, nothing is left in it.
+        if let Some(cell) = self.cx.cell_if_made() {
+            cell.ended.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+}
+
 impl<F> Attempt<'_, F> {
     fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
-        match limits.poll(cx, blocked, sign) {
+        match limits.poll(cx, blocked, sign, self.cx) {
             Some((which, limit)) => {
                 Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
             }
@@ -418,17 +444,22 @@ struct TimeLimits {
     run_until: Instant,
     last_sign: Instant,
     blocked_since: Option<Instant>,
+    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    subgraph: bool,
+    /// How long the run had waited when this was last looked at.
+    idle_time: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimits {
-    fn new(run: Option<Duration>, idle: Option<Duration>, cx: &Context) -> Self {
+    fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
         // Signs of life are kept by the cell, which must therefore exist.
         cx.cell();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        Self { run, idle, run_until, last_sign: now, blocked_since: None, timer }
+        let idle_time = cx.env.control.idle_time();
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     fn poll(
@@ -436,8 +467,16 @@ impl TimeLimits {
         cx: &mut std::task::Context<'_>,
         blocked: bool,
         sign: Option<Instant>,
+        context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;

@@ -242,7 +242,7 @@ impl RecordedTools {
             }));
         }
         let idempotency_key = cx.idempotency_key(&key);
-        let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.clone())
+        let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
             .hosted(Arc::new(Host(cx.clone(), self.under.clone())));
         let result = prepared.run(&context).await;
         if let Err(error) = &result {

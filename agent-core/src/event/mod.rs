@@ -192,13 +192,11 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             }),
         ),
         Fact::RunRolledBack(_) => (None, EventBody::RunRolledBack(payload::RunRolledBack {})),
-        Fact::SuperstepCommitted(committed) => (
-            committed.of.clone(),
-            EventBody::SuperstepCommitted(payload::SuperstepCommitted {
-                superstep: superstep(&committed.plan),
-                next: due(&committed.plan),
-            }),
-        ),
+        Fact::SuperstepCommitted(committed) => {
+            let (superstep, next) = committed_plan(&committed.plan);
+            let body = payload::SuperstepCommitted { superstep, next };
+            (committed.of.clone(), EventBody::SuperstepCommitted(body))
+        }
         Fact::TaskFinished(finished) => (
             Some(Arc::clone(&finished.task)),
             EventBody::NodeFinished(payload::NodeFinished {
@@ -282,10 +280,11 @@ fn due(plan: &Raw) -> Vec<String> {
     stored(plan).due.into_iter().map(|task| task.1).collect()
 }
 
-/// The superstep that a commit closed: a stored plan already counts the one that is due.
-fn superstep(plan: &Raw) -> u64 {
+/// The superstep that a commit closed (a stored plan already counts the one that is due), and what is due.
+fn committed_plan(plan: &Raw) -> (u64, Vec<String>) {
     let plan = stored(plan);
-    plan.superstep - u64::from(!plan.due.is_empty() && plan.superstep > 0)
+    let closed = plan.superstep - u64::from(!plan.due.is_empty() && plan.superstep > 0);
+    (closed, plan.due.into_iter().map(|task| task.1).collect())
 }
 
 fn stored(plan: &Raw) -> PlanImage {

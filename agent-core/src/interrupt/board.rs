@@ -72,10 +72,18 @@ impl Inner {
 
 impl Board {
     /// Puts a question up. `false`: it was there already (asked before a restart).
-    pub(crate) fn ask(&self, open: OpenQuestion) -> bool {
+    ///
+    /// `begins` is called before anybody can see the question, so that an answer, however fast, finds the task
+    /// waiting.
+    pub(crate) fn ask(&self, open: OpenQuestion, waiter: &Arc<dyn Waiting>, begins: impl FnOnce()) -> bool {
         let mut inner = self.0.lock();
+        begins();
+        inner.tasks.entry(Arc::clone(&open.task)).or_default().waiter = Some(Arc::clone(waiter));
         let id = open.id.clone();
         if inner.asked.contains_key(&id) {
+            // It may have got its answer before the task asked again.
+            let task = Arc::clone(&open.task);
+            inner.go_on(&task);
             return false;
         }
         inner.asked.insert(id, Asked { open, taken: None, answer: None });
@@ -103,11 +111,20 @@ impl Board {
         Poll::Ready(answer)
     }
 
-    /// Ready when `task` has no question without an answer.
-    pub(crate) fn poll_task(&self, task: &Arc<TaskId>, waiter: &Arc<dyn Waiting>, waker: &Waker) -> Poll<()> {
+    /// Ready when `task` has no question without an answer. `begins` is called when it first has to wait.
+    pub(crate) fn poll_task(
+        &self,
+        task: &Arc<TaskId>,
+        waiter: &Arc<dyn Waiting>,
+        waker: &Waker,
+        begins: impl FnOnce(),
+    ) -> Poll<()> {
         let mut inner = self.0.lock();
         if inner.unanswered(task) == 0 {
             return Poll::Ready(());
+        }
+        if !inner.tasks.contains_key(task) {
+            begins();
         }
         Self::register(&mut inner, task, waiter, waker);
         Poll::Pending
@@ -160,6 +177,15 @@ impl Board {
             }
         }
         Ok(answers)
+    }
+
+    /// Whether some task has all its answers once those that are taken are delivered.
+    pub(crate) fn frees(&self, taken: &[(QuestionId, Value)]) -> bool {
+        let inner = self.0.lock();
+        taken.iter().filter_map(|(id, _)| inner.asked.get(id)).any(|answered| {
+            let mut questions = inner.asked.values().filter(|asked| asked.open.task == answered.open.task);
+            questions.all(|asked| asked.answer.is_some() || asked.taken.is_some())
+        })
     }
 
     /// The answers are stored: tasks that have all of theirs go on.

@@ -176,6 +176,18 @@ pub(crate) struct Finished {
     pub(crate) sends: Vec<(String, Raw)>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
+    /// Version of the state that the update is for. A run may be taken up by a newer program.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub(crate) version: u32,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_first(version: &u32) -> bool {
+    *version == 1
 }
 
 impl Finished {
@@ -251,6 +263,19 @@ pub(crate) struct Answered {
 pub(crate) struct Withdrawn {
     pub(crate) id: QuestionId,
     pub(crate) task: Arc<TaskId>,
+    /// Why, when its own node did it: a replay does not ask it again. None: the node was ended from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own: Option<GivenUp>,
+}
+
+/// Why a node takes its question back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GivenUp {
+    /// It waits for something else now.
+    Dropped,
+    /// The question's deadline passed.
+    Expired,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -38,6 +38,8 @@ pub(crate) struct Image {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
+    /// When the last entry was written.
+    pub(crate) last_at: i64,
     pub(crate) failure: Option<Failure>,
     pub(crate) requests: Vec<(String, RunId)>,
     /// The highest number given to a run, those in line included.
@@ -66,10 +68,14 @@ pub(crate) struct TaskRecord {
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
+    /// Of those, the ones before the run failed and was resumed.
+    pub(crate) forgiven: u32,
     /// The last failure, when a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
     /// Asked in this task: the answer, or `None` while open or withdrawn.
     pub(crate) asked: HashMap<QuestionId, Option<serde_json::Value>>,
+    /// Questions that the node itself took back, in order.
+    pub(crate) given_up: HashMap<QuestionId, std::collections::VecDeque<super::entry::GivenUp>>,
     /// Events and todo changes by fingerprint, with how often.
     pub(crate) shown: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameImage>>,
@@ -89,11 +95,18 @@ impl Image {
     pub(crate) fn take(&mut self, entry: Entry) {
         self.last = entry.seq;
         self.runs = self.runs.max(entry.run);
+        // Time counts between entries of a run that is running; not while it waits, nor while no process had it.
+        if self.status == RunStatus::Running && !matches!(entry.fact, Fact::RunResumed(_)) {
+            self.active_ms += u64::try_from(entry.at - self.last_at).unwrap_or(0);
+        }
+        self.last_at = entry.at;
         match entry.fact {
             Fact::RunQueued(queued) => {
                 if let Some(request) = &queued.request {
                     self.remember_request(request.clone(), entry.run);
                 }
+                // A snapshot may know it already.
+                self.queue.retain(|(run, _)| *run != entry.run);
                 self.queue.push((entry.run, queued));
             }
             Fact::RunDequeued(_) => self.queue.retain(|(run, _)| *run != entry.run),
@@ -126,6 +139,9 @@ impl Image {
                 }
             }
             Fact::RunResumed(resumed) => {
+                if self.status == RunStatus::Failed {
+                    self.root.forgive();
+                }
                 self.limits = resumed.limits.or(self.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
@@ -180,6 +196,7 @@ impl Image {
                 // A new try starts clean, but for what succeeded.
                 task.steps.retain(|_, step| step.result.is_ok());
                 task.shown.clear();
+                task.given_up.clear();
                 if failure.handler.is_some() {
                     task.handled = Some(failure);
                 }
@@ -214,7 +231,16 @@ impl Image {
             }
             Fact::QuestionWithdrawn(withdrawn) => {
                 self.open.retain(|open| open.id != withdrawn.id);
-                self.task(&withdrawn.task).asked.remove(&withdrawn.id);
+                if self.status == RunStatus::Paused
+                    && !self.open.iter().any(|open| open.task == withdrawn.task)
+                {
+                    self.status = RunStatus::Running;
+                }
+                let task = self.task(&withdrawn.task);
+                task.asked.remove(&withdrawn.id);
+                if let Some(why) = withdrawn.own {
+                    task.given_up.entry(withdrawn.id).or_default().push_back(why);
+                }
             }
             Fact::TodoChanged(change) => {
                 self.todos.take(change.todo);
@@ -286,6 +312,7 @@ impl Image {
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
+            last_at: self.last_at,
             failure: self.failure.clone(),
             requests: self.requests.clone(),
             runs: self.runs,
@@ -295,6 +322,24 @@ impl Image {
 }
 
 impl FrameImage {
+    /// Takes out the frame inside `task`, if it was opened.
+    pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameImage>> {
+        let mut path = vec![task.number()];
+        let mut above = task.parent();
+        while let Some(parent) = above {
+            path.push(parent.number());
+            above = parent.parent();
+        }
+        let mut frame = None;
+        while let Some(number) = path.pop() {
+            frame = self.tasks.remove(&number)?.inner;
+            if !path.is_empty() {
+                self = *frame.take()?;
+            }
+        }
+        frame
+    }
+
     /// The frame inside `task`.
     fn inside(&mut self, task: &TaskId) -> &mut FrameImage {
         self.task(task).inner.get_or_insert_default()
@@ -313,13 +358,25 @@ impl FrameImage {
         if let Some(plan) = &self.plan {
             for task in &plan.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
-                if let Some(update) = finished.and_then(|finished| finished.whole.or(finished.update)) {
-                    self.updates.push((self.version, update));
+                if let Some(finished) = finished
+                    && let Some(update) = finished.whole.or(finished.update)
+                {
+                    self.updates.push((finished.version, update));
                 }
             }
         }
         self.tasks.clear();
         self.plan = next;
+    }
+
+    /// A person asked for another go: the tries of before do not count against the policy.
+    fn forgive(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.forgiven = task.failed;
+            if let Some(inner) = &mut task.inner {
+                inner.forgive();
+            }
+        }
     }
 
     fn forget_tasks_that_are_not_due(&mut self) {
@@ -370,6 +427,7 @@ pub(crate) struct Snapshot {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
+    pub(crate) last_at: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) requests: Vec<(String, RunId)>,
     pub(crate) runs: RunId,
@@ -403,6 +461,7 @@ impl Snapshot {
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
+            last_at: self.last_at,
             failure: None,
             requests: self.requests,
             runs: self.runs,

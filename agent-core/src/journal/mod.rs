@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 pub(crate) mod entry;
+mod fold;
 pub(crate) mod holes;
 pub(crate) mod image;
 pub mod memory;
@@ -11,6 +12,7 @@ pub mod sqlite;
 pub mod store;
 pub(crate) mod writer;
 
+pub(crate) use fold::fold;
 pub use memory::InMemory;
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;

@@ -48,6 +48,8 @@ struct State {
     summary: Option<Summary>,
     /// Bytes stored since the last snapshot.
     unfolded: u64,
+    /// Size of the last snapshot in bytes; 0 until this writer keeps one.
+    snapshot: u64,
 }
 
 enum Queued {
@@ -72,6 +74,7 @@ impl Writer {
             failed: None,
             summary: None,
             unfolded: 0,
+            snapshot: 0,
         };
         Self { store, epoch, feed, clock, group, state: Mutex::new(state), moved: Notify::new() }
     }
@@ -81,16 +84,28 @@ impl Writer {
         self.store.is_some() || self.feed.watched()
     }
 
+    /// Whether anybody would see what is shown now.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.feed.watched()
+    }
+
     pub(crate) fn keeps(&self) -> bool {
         self.store.is_some()
+    }
+
+    pub(crate) fn store(&self) -> Option<&Arc<dyn JournalStore>> {
+        self.store.as_ref()
     }
 
     pub(crate) fn last(&self) -> Seq {
         self.state.lock().last
     }
 
-    pub(crate) fn unfolded(&self) -> u64 {
-        self.state.lock().unfolded
+    /// Whether so much was journalled since the last snapshot that another one is worth its bytes: `at_least`, and
+    /// twice the last snapshot, so that all snapshots of a growing state together stay smaller than its journal.
+    pub(crate) fn wants_snapshot(&self, at_least: u64) -> bool {
+        let state = self.state.lock();
+        state.unfolded >= at_least.max(state.snapshot.saturating_mul(2))
     }
 
     /// Gives facts their numbers and puts them in line. The last number is returned.
@@ -215,7 +230,11 @@ impl Writer {
     /// Keeps a snapshot, in the background: a fold is shorter with it, and right without it.
     pub(crate) fn snapshot(self: &Arc<Self>, seq: Seq, body: Vec<u8>, trim: Option<Seq>) {
         let Some(store) = self.store.clone() else { return };
-        self.state.lock().unfolded = 0;
+        {
+            let mut state = self.state.lock();
+            state.unfolded = 0;
+            state.snapshot = body.len() as u64;
+        }
         let writer = Arc::clone(self);
         self.group.spawn_to_its_end(async move {
             let session = writer.feed.session();

@@ -1,6 +1,14 @@
 //! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
 
-use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use futures::FutureExt;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -14,7 +22,7 @@ use crate::{
     ids::Seq,
     journal::{
         Summary,
-        entry::{Completed, Fact, Failure, Paused, Stopped, TodoChange},
+        entry::{Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
         image::{FORMAT, FrameImage, Image, Snapshot},
     },
     run::RunStatus,
@@ -46,7 +54,12 @@ pub(crate) async fn conduct<S: State>(
     begun: Begun,
 ) {
     let env = Arc::clone(&live.env);
-    let mut end = follow(&shared, &slot, &live, &mut frame).await;
+    // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
+    let following = AssertUnwindSafe(follow(&shared, &slot, &live, &mut frame)).catch_unwind().await;
+    let mut end = following.unwrap_or_else(|panic| {
+        let message = crate::text::panic_message(&*panic);
+        End::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
+    });
     if env.control.is_handed_over()
         && matches!(end, End::Stopped | End::Drive(Ok(FrameEnd::Interrupted)))
         && env.writer.keeps()
@@ -58,6 +71,7 @@ pub(crate) async fn conduct<S: State>(
     if tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
         tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
     }
+    env.control.close();
     let put_away = matches!(end, End::PutAway);
     let settled = match end {
         End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
@@ -103,6 +117,7 @@ async fn follow<S: State>(
     let _put_away = PutAway(env);
     let mut stop = pin!(env.control.stop.cancelled());
     let mut parked: Option<Instant> = None;
+    let mut place = Parked { shared, counted: false };
     loop {
         let park = parked.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
         tokio::select! {
@@ -118,6 +133,11 @@ async fn follow<S: State>(
                 }
                 return End::Stopped;
             }
+            () = env.control.awake.notified(), if parked.is_some() => {
+                if let Err(error) = goes_on(shared, slot, live) {
+                    return End::Drive(Err(error));
+                }
+            }
             () = env.control.idle.notified() => {
                 if !env.control.is_idle() {
                     continue;
@@ -130,10 +150,10 @@ async fn follow<S: State>(
                 }
                 match pause(shared, slot, live).await {
                     Ok(true) => parked = Some(Instant::now() + shared.options.park),
-                    Ok(false) => {}
+                    Ok(false) => continue,
                     Err(error) => return End::Drive(Err(error)),
                 }
-                if parked.is_some() && env.writer.keeps() && shared.parked() > shared.options.parked {
+                if place.take() > shared.options.parked && env.writer.keeps() {
                     return End::PutAway;
                 }
             }
@@ -143,8 +163,35 @@ async fn follow<S: State>(
                     return End::PutAway;
                 }
                 parked = None;
+                place.leave();
             }
         }
+    }
+}
+
+/// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
+struct Parked<'a> {
+    shared: &'a Shared,
+    counted: bool,
+}
+
+impl Parked<'_> {
+    /// How many there are, this one included.
+    fn take(&mut self) -> usize {
+        let more = usize::from(!std::mem::replace(&mut self.counted, true));
+        self.shared.parked.fetch_add(more, Ordering::AcqRel) + more
+    }
+
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            self.shared.parked.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -176,6 +223,26 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     env.control.hold();
     live.settled.send_replace(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
     Ok(true)
+}
+
+/// A paused run may go on without an answer: a deadline passed, or the node waits for something else too.
+fn goes_on(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> Result<(), RunError> {
+    let env = &live.env;
+    {
+        // Under the slot's lock, as is the delivery of answers, which does the same.
+        let _inner = slot.inner.lock();
+        if live.status() != RunStatus::Paused || env.control.is_idle() {
+            return Ok(());
+        }
+        env.control.go_on();
+        live.settled.send_replace(None);
+    }
+    if env.writer.matters() {
+        let summary = summary(shared, live, RunStatus::Running);
+        env.writer.push_with(env.run, [Fact::RunResumed(Resumed::default())], Some(summary))?;
+        env.note([])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Summary {
@@ -217,7 +284,7 @@ async fn completed<S: State>(
     settle_image(&mut image, slot, live, &frame, RunStatus::Completed, seq);
     image.active_ms = active_ms;
     env.board.clear();
-    if env.writer.unfolded() >= shared.options.snapshot_bytes {
+    if env.writer.keeps() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
         keep_snapshot(shared, live, &image, &*frame.state, seq);
     }
     slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::clone(&frame.state) as _) });
@@ -270,10 +337,7 @@ async fn failed<S: State>(
         close(live, facts, at_rest(shared, slot, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
-        // An update that was refused may have been applied in part.
-        Some(seq) if !matches!(*error, RunError::Update { .. } | RunError::Panicked { .. }) => {
-            leave(slot, live, frame, begun, RunStatus::Failed, seq)
-        }
+        Some(seq) if !frame.torn => leave(slot, live, frame, begun, RunStatus::Failed, seq),
         _ => {
             slot.forget();
             None
@@ -313,6 +377,7 @@ fn settle_image<S: State>(
     image.todos = live.env.todos.lock().clone();
     image.used = live.env.budget.used();
     image.open.clear();
+    image.answered = live.env.board.answered();
     let line = slot_queue(live, slot);
     (image.runs, image.queue) = (line.runs, line.queue);
     image.root =
@@ -325,7 +390,7 @@ fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.
 fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state: &S, seq: Seq) {
-    let Ok(state) = serde_json::value::to_raw_value(state) else {
+    let Ok(Ok(state)) = catch_unwind(AssertUnwindSafe(|| serde_json::value::to_raw_value(state))) else {
         tracing::warn!(session = %live.env.session, "the state is no JSON; no snapshot was kept");
         return;
     };
@@ -345,6 +410,7 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         accepted: image.accepted,
         accepted_at: image.accepted_at,
         active_ms: image.active_ms,
+        last_at: shared.clock.now_ms(),
         requests: image.requests.clone(),
         runs: image.runs,
         queue: image.queue.clone(),
@@ -365,17 +431,12 @@ pub(crate) fn snapshots<S: State>(
     let live = Arc::downgrade(live);
     let slot = Arc::clone(slot);
     let hash: Arc<str> = graph.hash().into();
-    let last_size = std::sync::atomic::AtomicU64::new(0);
-    Box::new(move |state: &S, plan: &Plan| {
+    Box::new(move |state: &S, plan: &Plan, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
-        let unfolded = env.writer.unfolded();
-        if !env.writer.keeps()
-            || unfolded < shared.options.snapshot_bytes.max(last_size.load(Ordering::Relaxed))
-        {
+        if !env.writer.wants_snapshot(shared.options.snapshot_bytes) {
             return;
         }
-        last_size.store(unfolded, Ordering::Relaxed);
         let image = Image {
             run: env.run,
             status: RunStatus::Running,
@@ -392,7 +453,7 @@ pub(crate) fn snapshots<S: State>(
             requests: live.requests.clone(),
             ..slot_queue(&live, &slot)
         };
-        keep_snapshot(&shared, &live, &image, state, env.writer.last());
+        keep_snapshot(&shared, &live, &image, state, seq);
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::RunError,
-    event::{Event, Subscription, SubscriptionError},
+    event::{Event, EventBody, Subscription, SubscriptionError},
     ids::{RunId, SessionId},
     interrupt::OpenQuestion,
     run::{Rest, RunOutcome, RunStatus},
@@ -65,17 +65,20 @@ impl Run {
     }
 
     /// Waits until the run ends or waits for a person, and says which. Cancel safe.
+    ///
+    /// When the process ends first, the run is still [`RunStatus::Running`]: the next process goes on with it.
     pub async fn settled(&mut self) -> RunStatus {
-        self.wait().await.status
+        self.wait().await.map_or(RunStatus::Running, |settled| settled.status)
     }
 
     /// Waits as [`settled`](Run::settled), and tells how it came to rest.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`.
+    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`;
+    /// [`SessionError::ShuttingDown`] when the process ends before the run does.
     pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
-        let settled = self.wait().await;
+        let settled = self.wait().await.ok_or(SessionError::ShuttingDown)?;
         if let Some(error) = &settled.error {
             return Err(SessionError::Run(Arc::clone(error)));
         }
@@ -97,27 +100,20 @@ impl Run {
 
     /// Waits as [`settled`](Run::settled): the status, the open questions, and the error of a failed run.
     pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
-        let settled = self.wait().await;
-        (settled.status, settled.questions.clone(), settled.error.clone())
+        match self.wait().await {
+            Some(settled) => (settled.status, settled.questions.clone(), settled.error.clone()),
+            None => (RunStatus::Running, Vec::new(), None),
+        }
     }
 
-    async fn wait(&mut self) -> Arc<Settled> {
+    /// `None`: the process ends, and the run is handed over to the next one.
+    async fn wait(&mut self) -> Option<Arc<Settled>> {
         loop {
             if let Some(settled) = self.settled.borrow_and_update().clone() {
-                return settled;
+                return Some(settled);
             }
             if self.settled.changed().await.is_err() {
-                // Put away, or its process is ending: not at rest, and nobody is left to say more.
-                if let Some(settled) = self.settled.borrow().clone() {
-                    return settled;
-                }
-                return Arc::new(Settled {
-                    status: RunStatus::Stopped,
-                    questions: Vec::new(),
-                    state: None,
-                    supersteps: 0,
-                    error: None,
-                });
+                return self.settled.borrow().clone();
             }
         }
     }
@@ -155,19 +151,25 @@ impl EventStream {
         if self.ended {
             return None;
         }
-        let event = tokio::select! {
-            biased;
-            event = self.events.next() => event,
-            // A run whose journal failed ends without an event.
-            () = lost(&mut self.run) => {
-                self.ended = true;
-                return None;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.events.next() => event,
+                // A run whose journal failed ends without an event.
+                () = lost(&mut self.run) => {
+                    self.ended = true;
+                    return None;
+                }
+            };
+            if let Ok(event) = &event {
+                // The end of a run that this one replaced belongs to that one; a gap belongs to everybody.
+                if event.run < self.run.run && !matches!(event.body, EventBody::Gap(_)) {
+                    continue;
+                }
+                self.ended = event.body.ends_run();
             }
-        };
-        if let Ok(event) = &event {
-            self.ended = event.body.ends_run() && event.run == self.run.run;
+            return Some(event);
         }
-        Some(event)
     }
 
     /// The run itself.
@@ -189,7 +191,7 @@ impl EventStream {
 /// Ready when the run failed for want of a store, so that no event can come any more.
 async fn lost(run: &mut Run) {
     loop {
-        let settled = run.wait().await;
+        let Some(settled) = run.wait().await else { return };
         if settled.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Session, SessionError, launch::check_graph, slot::fold};
+use super::{Session, SessionError, SessionStatus, launch::check_graph};
 use crate::{
     engine::{
         RunError,
@@ -16,6 +16,7 @@ use crate::{
     journal::{
         JournalStore, Summary,
         entry::{Edited, Entry, Fact, Forked, Stopped},
+        fold,
         holes::read_entries,
         image::Image,
     },
@@ -118,9 +119,18 @@ impl Session {
         match fold(&**store, self.id(), seq).await {
             Ok(Some(image)) if image.last == seq => Ok(image),
             // Retention removed what the fold would need.
-            Ok(_) | Err(SessionError::Store(crate::journal::StoreError::Corrupt { .. })) => Err(nowhere()),
-            Err(error) => Err(error),
+            Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where the session stood at a place: the run of then, its todos, its questions.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    pub async fn status_at(&self, seq: Seq) -> Result<SessionStatus, SessionError> {
+        Ok(self.status_of(self.image_at(seq).await?))
     }
 
     /// The state as of a place: the last commit at or before `seq`.

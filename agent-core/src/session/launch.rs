@@ -81,7 +81,7 @@ impl Session {
             }
         };
         let run = self.slot.next_run(before.image.runs);
-        self.begin_run(graph, input, options, durably, &writer, before, run).await
+        self.begin_run(graph, input, options, durably, Turn { writer, before, run }).await
     }
 
     /// Begins the run that is first in line. The door must be held, and the session be free.
@@ -94,8 +94,8 @@ impl Session {
         let input = super::queue::queued_input::<S>(&queued)?;
         // It was checked for a second of its name when it was put in line.
         let options = RunOptions { limits: queued.limits, ..RunOptions::default() };
-        let (writer, resting) = self.slot.open(&self.shared).await?;
-        self.begin_run(graph, input, options, true, &writer, resting, run).await
+        let (writer, before) = self.slot.open(&self.shared).await?;
+        self.begin_run(graph, input, options, true, Turn { writer, before, run }).await
     }
 
     /// A named request that was accepted before starts no second run.
@@ -140,7 +140,16 @@ impl Session {
                     let busy = self.busy(image.run, image.status);
                     return Err((busy, Some(resting)));
                 }
-                BusyPolicy::Interrupt => {}
+                BusyPolicy::Interrupt => {
+                    let fact = Fact::RunStopped(crate::journal::entry::Stopped { drained: false });
+                    match writer.push(image.run, [fact.clone()]) {
+                        Ok(seq) => {
+                            let (at, run) = (self.shared.clock.now_ms(), image.run);
+                            resting.image.take(crate::journal::entry::Entry { seq, at, run, fact });
+                        }
+                        Err(error) => return Err((error.into(), None)),
+                    }
+                }
                 BusyPolicy::Rollback => undo = Some(image.accepted),
             }
         }
@@ -162,7 +171,7 @@ impl Session {
         };
         let before = Seq(accepted.0.saturating_sub(1));
         let graph = self.shared.graph(&resting.image.graph)?;
-        let earlier = super::slot::fold(&**store, self.id(), before).await?.unwrap_or_default();
+        let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
         let mut plan = earlier.root.plan.clone().unwrap_or_default();
         // Numbers of tasks are never used twice, those of the run that is undone included.
@@ -190,17 +199,19 @@ impl Session {
         input: Input<S>,
         options: RunOptions,
         durably: bool,
-        writer: &Arc<Writer>,
-        before: Resting,
-        run: RunId,
+        turn: Turn,
     ) -> Result<Run, SessionError> {
-        let Resting { mut image, state } = before;
+        let Turn { writer, before: Resting { mut image, state }, run } = turn;
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut state = match (&input, state) {
             (Input::State(_), _) => None,
-            (Input::Update(_), Some(state)) => {
-                Some(own_state::<S>(state).map_err(|error| invalid(error.report()))?)
-            }
+            (Input::Update(_), Some(state)) => match own_state::<S>(state) {
+                Ok(state) => Some(state),
+                Err((error, state)) => {
+                    self.slot.inner.lock().rest = Some(Resting { image, state: Some(state) });
+                    return Err(invalid(error.report()));
+                }
+            },
             (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
                 Ok(state) => state,
                 Err(error) => {
@@ -208,6 +219,11 @@ impl Session {
                     return Err(error.into());
                 }
             }),
+        };
+        // Without a journal, an update that is refused half-way is undone from this.
+        let undo = match &state {
+            Some(state) if self.shared.store.is_none() => serde_json::to_string(state).ok(),
+            _ => None,
         };
         let (mut raw_state, mut raw_update) = (None, None);
         let keeps = writer.keeps();
@@ -243,6 +259,8 @@ impl Session {
             Err(error) => {
                 if self.shared.store.is_some() {
                     self.slot.forget();
+                } else if let Some(state) = undo.and_then(|text| serde_json::from_str::<S>(&text).ok()) {
+                    self.slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::new(state)) });
                 }
                 return Err(error);
             }
@@ -295,7 +313,7 @@ impl Session {
             todos: TodoTree::default(),
             records: Default::default(),
         };
-        Ok(self.set_off(graph, writer, begun))
+        Ok(self.set_off(graph, &writer, begun))
     }
 
     /// Takes up a run whose answers were just stored, if that lets a task go on.
@@ -334,7 +352,7 @@ impl Session {
         let Resting { mut image, state } = resting;
         let frame_image = std::mem::take(&mut image.root);
         let state = match state {
-            Some(state) => own_state::<S>(state)?,
+            Some(state) => own_state::<S>(state).map_err(|(error, _)| error)?,
             None => match read_state::<S>(&frame_image) {
                 Ok(state) => state,
                 Err(error) => {
@@ -347,7 +365,7 @@ impl Session {
         let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
             .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
         let mut todos = std::mem::take(&mut image.todos);
-        let mut facts: Vec<Fact> = todo_facts(todos.restore()).collect();
+        let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
         facts.push(Fact::RunResumed(Resumed { limits }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
@@ -441,6 +459,13 @@ impl Session {
     }
 }
 
+/// A session that is free, and the number of the run whose turn it is.
+struct Turn {
+    writer: Arc<Writer>,
+    before: Resting,
+    run: RunId,
+}
+
 /// All that a run is set off with.
 struct Beginning<S: State> {
     image: Image,
@@ -463,15 +488,19 @@ pub(super) fn check_graph<S: State>(graph: &Graph<S>, image: &Image) -> Result<(
 }
 
 /// The state for a run of its own. One that somebody still holds is copied.
-fn own_state<S: State>(state: Arc<dyn std::any::Any + Send + Sync>) -> Result<S, RunError> {
-    let state = state.downcast::<S>().map_err(|_| RunError::StoredState {
-        reason: format!("the session's state is no `{}`", std::any::type_name::<S>()),
+fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
+    let state = state.downcast::<S>().map_err(|state| {
+        let reason = format!("the session's state is no `{}`", std::any::type_name::<S>());
+        (RunError::StoredState { reason }, state)
     })?;
     match Arc::try_unwrap(state) {
         Ok(state) => Ok(state),
-        Err(shared) => copy_state(&*shared),
+        Err(shared) => copy_state(&*shared).map_err(|error| (error, shared as _)),
     }
 }
+
+/// An `Arc<S>` whose `S` only the graph knows.
+type Erased = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {

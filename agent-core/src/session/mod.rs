@@ -29,6 +29,7 @@ use crate::{
     journal::{
         Summary,
         entry::{Answered, Fact, Failure},
+        fold,
         image::Image,
     },
     run::{RunOutcome, RunStatus},
@@ -36,7 +37,7 @@ use crate::{
     todo::Todo,
 };
 use runtime::Shared;
-use slot::{Slot, fold};
+use slot::Slot;
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]
@@ -63,6 +64,8 @@ pub struct SessionStatus {
     pub questions: Vec<OpenQuestion>,
     /// What it used up.
     pub used: Used,
+    /// The number of its acceptance: events of the run stand at this number and behind it.
+    pub accepted: Seq,
     /// When it was accepted, in milliseconds since 1970.
     pub accepted_at: i64,
     /// Time spent running, pauses left out, in milliseconds.
@@ -218,7 +221,9 @@ impl Session {
             let taken = self.slot.board.take(answers, &by)?;
             let facts = answered_facts(&self.slot, &taken, &by);
             let env = &live.env;
-            let summary = conduct::summary(&self.shared, &live, RunStatus::Running);
+            let waits = live.status() == RunStatus::Paused && !self.slot.board.frees(&taken);
+            let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+            let summary = conduct::summary(&self.shared, &live, status);
             let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
                 Ok(seq) => env.writer.stored(seq).await,
                 Err(error) => Err(error),
@@ -295,7 +300,9 @@ impl Session {
         graph.check(image)?;
         let facts: Vec<Fact> = answered_facts(&self.slot, &taken, by);
         let now = self.shared.clock.now_ms();
-        let summary = Summary::new(&*image.graph, RunStatus::Running.as_str(), image.run, now);
+        let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
+        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
         let seq = writer.push_with(image.run, facts.clone(), Some(summary))?;
         if let Err(error) = writer.stored(seq).await {
             self.slot.forget();
@@ -386,6 +393,7 @@ impl Session {
                 todos: env.todos.lock().items().to_vec(),
                 questions: env.board.open(),
                 used: env.budget.used(),
+                accepted: live.accepted,
                 accepted_at: live.accepted_at,
                 active_ms: env.control.active_ms(),
                 failure: settled.and_then(|settled| settled.error.clone()).map(|error| RunFailure {
@@ -396,9 +404,12 @@ impl Session {
                 last: env.writer.last(),
             });
         }
-        let image = self.peek().await?;
+        Ok(self.status_of(self.peek().await?))
+    }
+
+    fn status_of(&self, image: Image) -> SessionStatus {
         let busy = image.status.is_busy();
-        Ok(SessionStatus {
+        SessionStatus {
             session: self.id().clone(),
             run: image.run,
             status: image.status,
@@ -406,19 +417,22 @@ impl Session {
             todos: image.todos.items().to_vec(),
             questions: if busy { image.open } else { Vec::new() },
             used: image.used,
+            accepted: image.accepted,
             accepted_at: image.accepted_at,
             active_ms: image.active_ms,
             failure: image.failure.map(Into::into),
             last: image.last,
-        })
+        }
     }
 
     /// The state as of the last committed superstep, as JSON.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], or what is stored cannot be read.
+    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
+    /// without a store, or what is stored cannot be read.
     pub async fn state_json(&self) -> Result<Value, SessionError> {
+        self.check_readable()?;
         let image = self.peek_with_state().await?;
         self.shared.graph(&image.0.graph)?.state_json(&image.0, image.1)
     }
@@ -429,6 +443,7 @@ impl Session {
     ///
     /// See [`state_json`](Session::state_json).
     pub async fn state<S: State>(&self) -> Result<S, SessionError> {
+        self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => launch::copy_state(&*state).map_err(Into::into),
@@ -470,6 +485,14 @@ impl Session {
     /// Where the session stands by the journal, without becoming its writer.
     pub(crate) async fn peek(&self) -> Result<Image, SessionError> {
         Ok(self.peek_with_state().await?.0)
+    }
+
+    /// Without a journal the state of a run that is not at rest is the run's own.
+    fn check_readable(&self) -> Result<(), SessionError> {
+        match (&self.shared.store, self.slot.live()) {
+            (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
+            _ => Ok(()),
+        }
     }
 
     async fn peek_with_state(

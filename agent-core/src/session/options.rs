@@ -112,7 +112,7 @@ pub struct RuntimeOptions {
     pub lease: Duration,
     /// How much of each journal is kept.
     pub retention: Retention,
-    /// A snapshot is kept when this many bytes (or the size of the last snapshot, if that is more) were journalled
+    /// A snapshot is kept when this many bytes (or twice the size of the last snapshot, if that is more) were journalled
     /// since the last one. Default: 64 KiB.
     pub snapshot_bytes: u64,
 }

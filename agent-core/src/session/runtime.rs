@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use crate::{
     engine::{Deps, Durability, Limits, TaskGroup},
     graph::Graph,
     ids::SessionId,
-    journal::{Head, JournalStore, OwnerId},
+    journal::{Head, JournalStore, Lease, OwnerId},
     memory::MemoryStore,
     model::Model,
     run::RunStatus,
@@ -42,8 +42,12 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskGroup,
     pub(crate) graphs: RwLock<HashMap<String, Arc<dyn DynGraph>>>,
     pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
+    /// So many slots are a reason to look for those that can leave.
+    crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
+    /// Runs that wait for a person in memory.
+    pub(crate) parked: AtomicUsize,
 }
 
 /// Runs graphs on durable sessions. Cheap to clone; all clones are one runtime.
@@ -156,6 +160,7 @@ impl RuntimeBuilder {
     /// The runtime. It does nothing by itself; call [`Runtime::recover`] at the start of a process.
     #[must_use]
     pub fn build(self) -> Runtime {
+        let crowded = self.options.resting * 2;
         Runtime(Arc::new(Shared {
             store: self.store,
             owner: OwnerId::random(),
@@ -166,8 +171,10 @@ impl RuntimeBuilder {
             runs: TaskGroup::default(),
             graphs: RwLock::new(self.graphs),
             slots: Mutex::default(),
+            crowded: AtomicUsize::new(crowded),
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
         }))
     }
 }
@@ -218,17 +225,22 @@ impl Runtime {
     /// A session by its parsed id.
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
-        let slot = {
+        let (slot, crowded) = {
             let mut slots = self.0.slots.lock();
             match slots.get(&id) {
-                Some(slot) => Arc::clone(slot),
+                Some(slot) => (Arc::clone(slot), false),
                 None => {
                     let slot = Arc::new(Slot::new(id.clone()));
                     slots.insert(id, Arc::clone(&slot));
-                    slot
+                    (slot, slots.len() > self.0.crowded.load(Ordering::Relaxed))
                 }
             }
         };
+        // Ids that somebody only asked about must not fill the memory.
+        // Leases are given back by a task, which needs an executor.
+        if crowded && tokio::runtime::Handle::try_current().is_ok() {
+            self.0.tidy();
+        }
         Session { shared: Arc::clone(&self.0), slot }
     }
 
@@ -332,6 +344,12 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.quiet().await;
+        // Another process may take them up at once.
+        let held: Vec<_> = {
+            let slots = self.0.slots.lock();
+            slots.iter().map(|(id, slot)| (id.clone(), slot.inner.lock().writer.take())).collect()
+        };
+        self.0.give_back(held.into_iter().filter_map(|(id, writer)| Some((id, writer?.1?))).collect()).await;
     }
 }
 
@@ -361,15 +379,6 @@ impl Shared {
         options.durability.unwrap_or(self.options.durability)
     }
 
-    /// Paused runs in memory.
-    pub(crate) fn parked(&self) -> usize {
-        let slots = self.slots.lock();
-        slots
-            .values()
-            .filter(|slot| slot.live().is_some_and(|live| live.status() == RunStatus::Paused))
-            .count()
-    }
-
     /// Keeps the leases of this process alive for as long as it lives.
     pub(crate) fn keep_leases(self: &Arc<Self>) {
         let Some(store) = self.store.clone() else { return };
@@ -394,6 +403,11 @@ impl Shared {
             self.runs.spawn_to_its_end(async move { session.begin_next().await });
             return;
         }
+        self.tidy();
+    }
+
+    /// Sessions at rest beyond the bound leave memory.
+    fn tidy(self: &Arc<Self>) {
         let mut slots = self.slots.lock();
         if slots.len() <= self.options.resting {
             return;
@@ -413,15 +427,40 @@ impl Shared {
                 leases.push((id, lease));
             }
         }
+        // Looked at again when there are twice as many, so that the search costs little a session.
+        self.crowded.store(slots.len().max(self.options.resting) * 2, Ordering::Relaxed);
         drop(slots);
-        if let (Some(store), false) = (self.store.clone(), leases.is_empty()) {
-            self.group.spawn_to_its_end(async move {
-                for (id, lease) in leases {
-                    if let Err(error) = store.release(&id, &lease).await {
-                        tracing::debug!(session = %id, %error, "a lease was not given back");
-                    }
-                }
-            });
+        if !leases.is_empty() {
+            let shared = Arc::clone(self);
+            self.group.spawn_to_its_end(async move { shared.give_back(leases).await });
         }
+    }
+
+    async fn give_back(&self, leases: Vec<(SessionId, Lease)>) {
+        let Some(store) = &self.store else { return };
+        for (id, lease) in leases {
+            if let Err(error) = store.release(&id, &lease).await {
+                tracing::debug!(session = %id, %error, "a lease was not given back");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ids_that_are_only_asked_about_do_not_fill_the_memory() {
+        let runtime = Runtime::builder().options(|options| options.resting = 10).build();
+        let kept = runtime.session("kept").unwrap();
+        for number in 0..1_000 {
+            drop(runtime.session(&format!("s{number}")).unwrap());
+        }
+        assert!(runtime.0.slots.lock().len() <= 21);
+        assert!(
+            Arc::ptr_eq(&kept.slot, &runtime.session("kept").unwrap().slot),
+            "one that is held stays the same"
+        );
     }
 }

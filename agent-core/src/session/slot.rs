@@ -11,17 +11,9 @@ use crate::{
     event::Feed,
     ids::{RunId, Seq, SessionId},
     interrupt::{Board, OpenQuestion},
-    journal::{
-        Lease,
-        entry::{Entry, Queued},
-        image::{FORMAT, Image, Snapshot},
-        writer::Writer,
-    },
+    journal::{Lease, entry::Queued, fold, image::Image, writer::Writer},
     run::RunStatus,
 };
-
-/// Entries read at once when a journal is folded.
-const PAGE: usize = 1_024;
 
 pub(crate) struct Slot {
     pub(crate) id: SessionId,
@@ -176,45 +168,4 @@ impl Slot {
         inner.writer = None;
         inner.rest = None;
     }
-}
-
-/// Folds a journal up to and with `upto`. `None`: there is no such session.
-pub(crate) async fn fold(
-    store: &dyn crate::journal::JournalStore,
-    session: &SessionId,
-    upto: Seq,
-) -> Result<Option<Image>, SessionError> {
-    let snapshot = store.snapshot(session, upto).await?;
-    let mut image = match &snapshot {
-        Some(stored) => {
-            let snapshot: Snapshot = serde_json::from_slice(&stored.body).map_err(|error| {
-                crate::journal::StoreError::Corrupt {
-                    session: session.clone(),
-                    seq: stored.seq,
-                    reason: format!("snapshot: {error}"),
-                }
-            })?;
-            if snapshot.format > FORMAT {
-                let (found, known) = (snapshot.format, FORMAT);
-                return Err(crate::journal::StoreError::FormatTooNew { found, known }.into());
-            }
-            snapshot.into_image(stored.seq)
-        }
-        None => Image::default(),
-    };
-    loop {
-        let records = store.read(session, image.last, upto, PAGE).await?;
-        for record in &records {
-            if record.seq != image.last.next() {
-                let (session, seq) = (session.clone(), image.last.next());
-                let reason = "it is missing, and no snapshot covers it".to_owned();
-                return Err(crate::journal::StoreError::Corrupt { session, seq, reason }.into());
-            }
-            image.take(Entry::decode(session, record)?);
-        }
-        if records.len() < PAGE {
-            break;
-        }
-    }
-    Ok((image.last > Seq::ZERO).then_some(image))
 }

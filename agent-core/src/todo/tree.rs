@@ -93,7 +93,10 @@ impl TodoTree {
                 let mut todo = self.items[at].clone();
                 todo.before = Some(TodoStatus::InProgress);
                 todo.status = status;
-                todo.message = message.to_owned();
+                // The remark of whoever works on it is worth more than the reason, and comes back with a resume.
+                if todo.message.is_empty() {
+                    todo.message = message.to_owned();
+                }
                 changed.push(self.put(at, todo));
             }
         }
@@ -101,14 +104,17 @@ impl TodoTree {
     }
 
     /// Gives back what [`settle`](TodoTree::settle) took away.
-    pub(crate) fn restore(&mut self) -> Vec<Todo> {
+    /// The message that said why is taken away; one that was there before stays.
+    pub(crate) fn restore(&mut self, reasons: &[&str]) -> Vec<Todo> {
         let mut changed = Vec::new();
         for at in 0..self.items.len() {
             if let Some(before) = self.items[at].before {
                 let mut todo = self.items[at].clone();
                 todo.status = before;
                 todo.before = None;
-                todo.message.clear();
+                if reasons.contains(&&*todo.message) {
+                    todo.message.clear();
+                }
                 changed.push(self.put(at, todo));
             }
         }
@@ -238,10 +244,10 @@ mod tests {
         let before = tree.get("a").unwrap().clone();
         assert_eq!(tree.settle(TodoStatus::Cancelled, "stopped").len(), 1);
         assert_eq!(tree.get("a").unwrap().status, TodoStatus::Cancelled);
-        tree.restore();
+        tree.restore(&["stopped"]);
         let after = tree.get("a").unwrap();
         assert_eq!((after.status, after.progress), (before.status, before.progress));
-        assert!(tree.restore().is_empty());
+        assert!(tree.restore(&[]).is_empty());
     }
 
     #[test]

@@ -1,0 +1,82 @@
+//! `POST /run` and `POST /run-async`: begin a run, and wait for it or not.
+
+use std::sync::Arc;
+
+use agent_core::{
+    Run, RunOptions, RunStatus, Session, SessionError,
+    ids::{RunId, Seq, SessionId},
+};
+use serde_json::json;
+
+use super::{Answer, refused, told, told_at};
+use crate::{
+    error::{ApiError, Contract},
+    server::Inner,
+    wire::task_agent::{RunRequest, response, standing},
+};
+
+/// Events read at once.
+const PAGE: usize = 1_024;
+
+/// Starts, and answers at once: the run is stored before the answer leaves.
+pub(crate) async fn start(inner: &Inner, body: &[u8]) -> Answer {
+    let run = begin(inner, body).await?;
+    let session = run.session();
+    let message = match session.status().await {
+        Ok(status) if status.run < run.id() => "the run waits for its turn",
+        _ => "the run has started",
+    };
+    Ok(response(session.id(), "started", message, Some(json!({"run": run.id().0}))))
+}
+
+/// Runs to the end or to a question. A caller that goes away does not stop the run.
+pub(crate) async fn run(inner: &Inner, body: &[u8]) -> Answer {
+    let mut run = begin(inner, body).await?;
+    let (rest, _, error) = run.rest().await;
+    let session = run.session();
+    if let Some(error) = error {
+        let error = SessionError::Run(Arc::clone(&error));
+        let failed = ApiError::of(Contract::TaskAgent, &error).about(session.id());
+        return Err(match session.status().await {
+            Ok(status) if status.run == run.id() => failed.with(standing(&status, None)),
+            _ => failed,
+        });
+    }
+    if rest == RunStatus::Running {
+        // The process ends; the next one goes on with the run.
+        return Err(refused(session.id())(SessionError::ShuttingDown));
+    }
+    let status = session.status().await.map_err(refused(session.id()))?;
+    if status.run == run.id() {
+        return told(inner, session).await;
+    }
+    // Another run has begun since: what this one came to is in the journal.
+    match ended(session, run.id()).await.map_err(refused(session.id()))? {
+        Some(seq) => told_at(inner, session, seq).await,
+        None => Ok(response(session.id(), rest.as_str(), "the run ended", None)),
+    }
+}
+
+/// Where a run came to rest.
+async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionError> {
+    let mut after = Seq::ZERO;
+    let mut found = None;
+    loop {
+        let page = session.events(after, PAGE).await?;
+        let ends = page.iter().filter(|event| event.run == run && event.body.ends_run());
+        found = ends.filter_map(|event| event.seq).next_back().or(found);
+        match page.last().and_then(|event| event.seq) {
+            Some(last) if page.len() == PAGE => after = last,
+            _ => return Ok(found),
+        }
+    }
+}
+
+async fn begin(inner: &Inner, body: &[u8]) -> Result<Run, ApiError> {
+    let request = RunRequest::parse(body)?;
+    let id = request.session.unwrap_or_else(SessionId::random);
+    let session = inner.runtime.session_of(id);
+    let input = inner.agent.input(request.message, request.context);
+    let options = RunOptions::default().on_busy(request.on_busy);
+    session.start_json(inner.agent.graph(), input, options).await.map_err(refused(session.id()))
+}

@@ -1,0 +1,184 @@
+//! The way in: a runtime and an agent become a server that can be ended without losing anything.
+
+use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use agent_core::Runtime;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Origins, TaskAgent, accept};
+
+/// Bounds of the server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Which web pages may speak to it. Default: its own and this machine's.
+    pub origins: Origins,
+    /// Connections at once, sockets included. Default: 10,000.
+    pub connections: usize,
+    /// Time for the head of a request, and the longest a connection may be idle. Default: 30 s.
+    pub head_time: Duration,
+    /// The largest body, in bytes. Default: 1 MiB.
+    pub body_bytes: usize,
+    /// Time for a body to arrive. Default: 30 s.
+    pub body_time: Duration,
+    /// The largest frame of a socket, in bytes. Default: 64 KiB.
+    pub frame_bytes: usize,
+    /// How often a quiet socket is pinged; one that gives no sign of life for three times as long is closed. Default: 20 s.
+    pub ping: Duration,
+    /// How long a write to a slow subscriber may take before it is closed. Default: 30 s.
+    pub write_time: Duration,
+    /// How often sessions are looked for whose process has died, after the first time at the start. Default: 15 s.
+    pub sweep: Duration,
+    /// How long runs may take to reach their next superstep when the server ends, and responses to leave. Default: 5 s.
+    pub grace: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            origins: Origins::Local,
+            connections: 10_000,
+            head_time: Duration::from_secs(30),
+            body_bytes: 1024 * 1024,
+            body_time: Duration::from_secs(30),
+            frame_bytes: 64 * 1024,
+            ping: Duration::from_secs(20),
+            write_time: Duration::from_secs(30),
+            sweep: Duration::from_secs(15),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What handlers share.
+pub(crate) struct Inner {
+    pub(crate) runtime: Runtime,
+    pub(crate) agent: Box<dyn TaskAgent>,
+    pub(crate) options: ServerOptions,
+    /// Sockets: they outlive their HTTP connection.
+    pub(crate) sockets: TaskTracker,
+    /// Sockets say goodbye.
+    pub(crate) leaving: CancellationToken,
+}
+
+/// What a server is made of.
+#[must_use = "a builder does nothing until `bind`"]
+pub struct ServerBuilder {
+    runtime: Runtime,
+    agent: Box<dyn TaskAgent>,
+    options: ServerOptions,
+}
+
+impl ServerBuilder {
+    /// Changes the bounds.
+    pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
+        set(&mut self.options);
+        self
+    }
+
+    /// Takes an address; port 0 takes any free one. Connections wait until [`Server::serve`].
+    ///
+    /// # Errors
+    ///
+    /// The machine's own: the address is in use, or not allowed.
+    pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let inner = Arc::new(Inner {
+            runtime: self.runtime,
+            agent: self.agent,
+            options: self.options,
+            sockets: TaskTracker::new(),
+            leaving: CancellationToken::new(),
+        });
+        Ok(Server { listener, address, inner })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// A server with an address.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    inner: Arc<Inner>,
+}
+
+impl Server {
+    /// Begins a server for `agent`, whose graph `runtime` must know.
+    pub fn builder(runtime: Runtime, agent: impl TaskAgent) -> ServerBuilder {
+        ServerBuilder { runtime, agent: Box::new(agent), options: ServerOptions::default() }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes up what a process that ended left behind, now and then again, and serves until `end` is ready; then takes no more connections, lets runs reach their next superstep (they go on
+    /// at the next start), lets responses leave, and says goodbye to sockets.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it stops accepting; what is under way goes on in its own tasks.
+    pub async fn serve(self, end: impl Future<Output = ()>) {
+        let Self { listener, inner, .. } = self;
+        let (connections, closing) = (TaskTracker::new(), CancellationToken::new());
+        let accepting = accept::accept(listener, Arc::clone(&inner), &connections, &closing);
+        tokio::select! {
+            () = accepting => {}
+            () = sweep(&inner.runtime, inner.options.sweep) => {}
+            () = end => {}
+        }
+        closing.cancel();
+        let grace = inner.options.grace;
+        inner.runtime.shutdown(grace).await;
+        inner.leaving.cancel();
+        connections.close();
+        inner.sockets.close();
+        let gone = async {
+            connections.wait().await;
+            inner.sockets.wait().await;
+        };
+        if tokio::time::timeout(grace, gone).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+}
+
+/// Takes up sessions whose process has died: at once, and again for those whose lease had not expired yet.
+async fn sweep(runtime: &Runtime, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    let mut first = true;
+    loop {
+        ticks.tick().await;
+        match runtime.recover().await {
+            Ok(found) => {
+                if first || !found.resumed.is_empty() {
+                    tracing::info!(
+                        resumed = found.resumed.len(),
+                        waiting = found.waiting.len(),
+                        "sessions taken up"
+                    );
+                }
+                for (session, error) in found.left.iter().filter(|_| first) {
+                    tracing::warn!(%session, %error, "a session was left as it is");
+                }
+            }
+            Err(error) => tracing::error!(%error, "sessions could not be taken up"),
+        }
+        first = false;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,274 @@
+//! The K-beauty agent as a graph: plan, study each brand in parallel, ask who the report is for, write it.
+
+use std::time::Duration;
+
+use agent_core::{
+    Context, END, Graph, NodeError, Question, Result, START, State,
+    graph::{BuildError, Dispatch, Route},
+    model::{Message, ModelRequest},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    analyse_sentiment, analyse_topics,
+    audience::Audience,
+    catalogue::Brand,
+    collect::{Collected, collect},
+    findings::{BrandFinding, Findings},
+    layout::lay_out,
+    plan::{PlannedTodo, offline_plan, parse_plan},
+    prompt::{self, PromptMessage},
+    report::write_report,
+    request::Request,
+    review::Language,
+};
+
+/// What one request knows on its way to a report.
+#[derive(State, Debug, Default, Serialize, Deserialize)]
+pub struct Trend {
+    /// What the user wrote.
+    pub message: String,
+    /// What the caller sent along; `audience` in it answers the question beforehand.
+    pub context: Map<String, Value>,
+    /// The message, understood.
+    pub request: Option<Request>,
+    /// What was found, brand by brand.
+    #[state(append)]
+    pub findings: Vec<BrandFinding>,
+    /// Who the report is for.
+    pub audience: Option<Audience>,
+    /// The report.
+    pub response: Option<String>,
+}
+
+/// What the study of one brand knows.
+#[derive(State, Default, Serialize, Deserialize)]
+struct Study {
+    request: Option<Request>,
+    brand: Option<Brand>,
+    collected: Option<Collected>,
+    finding: Option<BrandFinding>,
+}
+
+/// How the agent works; given to the runtime with `provide`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Desk {
+    /// Whether planning and writing are the model's. Default: the built-in analyst's.
+    pub model: bool,
+    /// A wait between pieces of work, so that people (and tests that kill the process) can watch. Default: none.
+    pub pace: Duration,
+}
+
+impl Desk {
+    /// Lets others work between two pieces.
+    async fn pace(&self) {
+        if self.pace.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.pace).await;
+        }
+    }
+}
+
+/// The graph. The runtime that runs it must provide a [`Desk`], and a model if the desk says so.
+///
+/// # Errors
+///
+/// None that a caller can cause: the graph is fixed.
+pub fn trend_graph() -> std::result::Result<Graph<Trend>, BuildError> {
+    let study = Graph::<Study>::builder("study")
+        .node("collect", collect_reviews)
+        .node("analyse", analyse)
+        .edge(START, "collect")
+        .edge("collect", "analyse")
+        .edge("analyse", END)
+        .build()?;
+    Graph::<Trend>::builder("trend")
+        .node("plan", plan)
+        .subgraph_with_input(
+            "study",
+            &study,
+            |trend: &Trend, brand: Brand| Study {
+                request: trend.request.clone(),
+                brand: Some(brand),
+                ..Study::default()
+            },
+            |study: Study| Trend::update().findings(study.finding),
+        )
+        .node("audience", audience)
+        .node("write", write)
+        .edge(START, "plan")
+        .branch("plan", each_brand, ["study", "write"])
+        .edge("study", "audience")
+        .edge("audience", "write")
+        .edge("write", END)
+        .build()
+}
+
+impl Trend {
+    /// The update that begins a run: nothing of an earlier run on the session is left.
+    pub fn begin(message: String, context: Map<String, Value>) -> TrendUpdate {
+        Self::update()
+            .message(message)
+            .context(context)
+            .request(None)
+            .overwrite_findings(Vec::new())
+            .audience(None)
+            .response(None)
+    }
+
+    fn request(&self) -> Result<&Request> {
+        self.request.as_ref().ok_or_else(|| NodeError::permanent("the request was not planned"))
+    }
+}
+
+impl Study {
+    fn subject(&self) -> Result<(&Request, Brand)> {
+        self.request.as_ref().zip(self.brand).ok_or_else(|| NodeError::permanent("the study has no subject"))
+    }
+}
+
+fn each_brand(trend: &Trend) -> Route {
+    match &trend.request {
+        Some(request) if !request.brands.is_empty() => {
+            Route::sends(request.brands.iter().map(|brand| Dispatch::new("study", brand)))
+        }
+        _ => Route::to("write"),
+    }
+}
+
+async fn plan(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
+    let desk = cx.get::<Desk>()?;
+    let request = Request::parse(&trend.message);
+    let say = request.language;
+    let told = trend.context.get("audience").and_then(Value::as_str).and_then(Audience::parse);
+    let audience = request.audience.or(told);
+    let todo = cx.todos().start("plan", pick(say, "요청 이해와 계획", "Understand the request and plan"))?;
+    desk.pace().await;
+    let planned = match desk.model && !request.brands.is_empty() {
+        true => models_plan(&trend.message, &request, cx).await?,
+        false => Vec::new(),
+    };
+    let mut work = offline_plan(&request);
+    if audience.is_none() && !request.brands.is_empty() {
+        let title = pick(say, "보고서의 독자 확인", "Ask who the report is for").to_owned();
+        work.insert(work.len() - 1, PlannedTodo { id: "audience".into(), title });
+    }
+    lay_out(&cx.todos(), &planned, &work)?;
+    let brands: Vec<&str> = request.brands.iter().map(|brand| brand.name(say)).collect();
+    todo.done_with(brands.join(", "));
+    Ok(Trend::update().request(request).audience(audience))
+}
+
+/// The model's own list. One that cannot be read is no reason to fail: the work is known without it.
+async fn models_plan(message: &str, request: &Request, cx: &Context) -> Result<Vec<PlannedTodo>> {
+    let reply = cx.model()?.complete(ask(prompt::plan_messages(message, request))).await?;
+    Ok(parse_plan(&reply.message.text()).unwrap_or_default())
+}
+
+async fn collect_reviews(study: &Study, cx: &Context) -> Result<StudyUpdate> {
+    let desk = cx.get::<Desk>()?;
+    let (request, brand) = study.subject()?;
+    let say = request.language;
+    let todo = cx.todos().get(&format!("collect:{}", brand.slug()))?;
+    todo.progress(20, pick(say, "리뷰를 읽는 중", "reading reviews"));
+    desk.pace().await;
+    let collected = cx.step("collect", async { Ok::<_, NodeError>(collect(request, brand)) }).await?;
+    todo.progress(80, pick(say, "표본을 고르는 중", "choosing the sample"));
+    desk.pace().await;
+    todo.done_with(match say {
+        Language::Korean => format!("리뷰 {}건 중 {}건", collected.considered, collected.reviews.len()),
+        Language::English => format!("{} of {} reviews", collected.reviews.len(), collected.considered),
+    });
+    Ok(Study::update().collected(collected))
+}
+
+async fn analyse(study: &Study, cx: &Context) -> Result<StudyUpdate> {
+    let desk = cx.get::<Desk>()?;
+    let (request, brand) = study.subject()?;
+    let collected = study.collected.as_ref().ok_or_else(|| NodeError::permanent("nothing was collected"))?;
+    let say = request.language;
+    let todo = cx.todos().get(&format!("analyse:{}", brand.slug()))?;
+    todo.progress(10, pick(say, "주제를 찾는 중", "finding topics"));
+    desk.pace().await;
+    let topics = cx.step("topics", async { Ok::<_, NodeError>(analyse_topics(&collected.reviews)) }).await?;
+    todo.progress(50, pick(say, "감성을 재는 중", "measuring sentiment"));
+    desk.pace().await;
+    let sentiment =
+        cx.step("sentiment", async { Ok::<_, NodeError>(analyse_sentiment(&collected.reviews)) }).await?;
+    todo.progress(80, pick(say, "변화를 비교하는 중", "comparing over time"));
+    desk.pace().await;
+    let finding = cx
+        .step("finding", async { Ok::<_, NodeError>(BrandFinding::new(collected, topics, sentiment)) })
+        .await?;
+    todo.done_with(match say {
+        Language::Korean => format!("주제 {}개", finding.topics.len()),
+        Language::English => format!("{} topics", finding.topics.len()),
+    });
+    Ok(Study::update().finding(finding))
+}
+
+async fn audience(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
+    if trend.audience.is_some() {
+        return Ok(Trend::update());
+    }
+    let say = trend.request()?.language;
+    let todo = cx.todos().get("audience")?;
+    todo.progress(0, pick(say, "답변을 기다리는 중", "waiting for an answer"));
+    let question = Question::choose(Audience::question(say), Audience::options(say)).key("audience");
+    let answer: String = cx.ask(question).await?;
+    let audience = Audience::parse(&answer);
+    let audience = audience.ok_or_else(|| NodeError::permanent("the answer names no audience"))?;
+    todo.done_with(audience.label(say));
+    Ok(Trend::update().audience(audience))
+}
+
+async fn write(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
+    let desk = cx.get::<Desk>()?;
+    let request = trend.request()?;
+    let say = request.language;
+    let audience = trend.audience.unwrap_or(Audience::Buyers);
+    let findings = Findings::new(request.clone(), trend.findings.clone());
+    super::layout::close_idle(&cx.todos());
+    let todo = cx.todos().get("write")?;
+    todo.progress(10, pick(say, "보고서를 쓰는 중", "writing the report"));
+    desk.pace().await;
+    let response = if desk.model && !request.brands.is_empty() {
+        let request = ask(prompt::report_messages(&trend.message, &findings, audience));
+        let reply = cx.model()?.complete(request).await?;
+        let report = reply.message.text();
+        if report.trim().is_empty() {
+            return Err(NodeError::msg("the model wrote an empty report"));
+        }
+        match findings.request.statement() {
+            Some(statement) => format!("{statement}\n\n{report}"),
+            None => report.into_owned(),
+        }
+    } else {
+        cx.step("report", async { Ok::<_, NodeError>(write_report(&findings, audience)) }).await?
+    };
+    todo.done_with(match say {
+        Language::Korean => format!("{}자", response.chars().count()),
+        Language::English => format!("{} characters", response.chars().count()),
+    });
+    Ok(Trend::update().response(response))
+}
+
+fn ask(prompts: Vec<PromptMessage>) -> ModelRequest {
+    let messages: Vec<Message> = prompts
+        .into_iter()
+        .map(|prompt| match prompt.role {
+            prompt::Role::System => Message::system(prompt.content),
+            prompt::Role::User => Message::user(prompt.content),
+        })
+        .collect();
+    ModelRequest::new(messages)
+}
+
+const fn pick(language: Language, korean: &'static str, english: &'static str) -> &'static str {
+    match language {
+        Language::Korean => korean,
+        Language::English => english,
+    }
+}

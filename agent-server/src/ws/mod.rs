@@ -1,0 +1,102 @@
+//! The socket of a session: the upgrade, and where a new subscriber begins.
+
+mod socket;
+
+use std::sync::Arc;
+
+use agent_core::{
+    Session, SessionError,
+    ids::{Seq, SessionId},
+};
+use hyper::{Request, Response, body::Incoming};
+use hyper_tungstenite::{is_upgrade_request, tungstenite::protocol::WebSocketConfig, upgrade as handshake};
+
+use crate::{
+    error::{ApiError, Refusal},
+    handler::refused,
+    server::Inner,
+    service::{Body, full},
+    wire::task_agent::Extent,
+};
+
+/// The largest frame that is read at all: what lies between this and the limit gets an `error`, more ends the socket.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// Upgrades a request to the socket of a session, which need not exist yet.
+///
+/// # Errors
+///
+/// 400 for a query that makes no sense, 426 without an upgrade.
+pub(crate) async fn upgrade(
+    inner: &Arc<Inner>,
+    id: SessionId,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    if !is_upgrade_request(&request) {
+        return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let session = inner.runtime.session_of(id);
+    let after = match query.after {
+        Some(after) => after,
+        None => beginning(&session).await?,
+    };
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(READ_BYTES))
+        .max_frame_size(Some(READ_BYTES))
+        .max_write_buffer_size(16 * 1024 * 1024);
+    let (response, socket) = handshake(&mut request, Some(config))
+        .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
+    let inner = Arc::clone(inner);
+    let sockets = inner.sockets.clone();
+    sockets.spawn(async move {
+        match socket.await {
+            Ok(socket) => socket::serve(&inner, &session, socket, after, query.extent).await,
+            Err(error) => tracing::debug!(%error, "a socket was not opened"),
+        }
+    });
+    Ok(response.map(full_of))
+}
+
+fn full_of(_: impl Sized) -> Body {
+    full("")
+}
+
+/// A subscriber that names no number sees the latest run from its start, so that whoever comes late sees it all.
+async fn beginning(session: &Session) -> Result<Seq, ApiError> {
+    match session.status().await {
+        Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
+        Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),
+        Err(error) => Err(refused(session.id())(error)),
+    }
+}
+
+/// `?after=SEQ&events=status|all`.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    after: Option<Seq>,
+    extent: Extent,
+}
+
+impl Query {
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut parsed = Self { after: None, extent: Extent::Contract };
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("after", number)) => {
+                    let number: u64 = number.parse().map_err(|_| {
+                        ApiError::new(Refusal::InvalidRequest, "`after` must be the number of a message")
+                    })?;
+                    parsed.after = Some(Seq(number.min(u64::MAX >> 1)));
+                }
+                Some(("events", extent)) => {
+                    parsed.extent = Extent::parse(extent).ok_or_else(|| {
+                        ApiError::new(Refusal::InvalidRequest, "`events` must be `status` or `all`")
+                    })?;
+                }
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+}

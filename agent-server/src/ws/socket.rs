@@ -1,0 +1,235 @@
+//! One socket: events down, commands up, one loop, no queue. A slow client holds up nobody but itself.
+
+use std::time::Duration;
+
+use agent_core::{
+    Event, RunStatus, Session, SessionError,
+    clock::{Clock, WallClock},
+    event::{Subscription, SubscriptionError},
+    ids::Seq,
+};
+use bytes::Bytes;
+use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use hyper::upgrade::Upgraded;
+use hyper_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::{
+    error::{ApiError, Contract, Refusal},
+    server::{Inner, ServerOptions},
+    wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
+};
+
+/// Who answers, as the journal notes it.
+const BY: &str = "a WebSocket client";
+/// So many refused frames end the socket.
+const REFUSED: u32 = 1_000;
+/// The wait before a journal that could not be read is read again.
+const STORE_BREATHER: Duration = Duration::from_secs(1);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// What ends a socket.
+enum End {
+    /// The client is gone, or too slow to be told.
+    Gone,
+    /// The server closes it, and says why.
+    Close(CloseCode, &'static str),
+}
+
+/// Serves one subscriber until it, or the server, leaves.
+pub(super) async fn serve(inner: &Inner, session: &Session, socket: Socket, after: Seq, extent: Extent) {
+    let events = session.subscribe(Some(after));
+    let mut subscriber = Subscriber { inner, session, socket, extent, refused: 0 };
+    let end = subscriber.run(events).await;
+    if let End::Close(code, reason) = end {
+        let frame = CloseFrame { code, reason: reason.into() };
+        let close = subscriber.socket.close(Some(frame));
+        if tokio::time::timeout(Duration::from_secs(1), close).await.is_err() {
+            tracing::debug!("a socket did not take its goodbye");
+        }
+    }
+}
+
+struct Subscriber<'a> {
+    inner: &'a Inner,
+    session: &'a Session,
+    socket: Socket,
+    extent: Extent,
+    /// Refused frames so far.
+    refused: u32,
+}
+
+/// A command that is being carried out; nothing more is read meanwhile.
+type Doing = BoxFuture<'static, Result<(), ApiError>>;
+
+impl Subscriber<'_> {
+    async fn run(&mut self, mut events: Subscription) -> End {
+        let options: &ServerOptions = &self.inner.options;
+        let mut ping = tokio::time::interval_at(Instant::now() + options.ping, options.ping);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let mut doing: Option<Doing> = None;
+        loop {
+            let done = tokio::select! {
+                () = self.inner.leaving.cancelled() => return End::Close(CloseCode::Away, "the server is ending"),
+                event = events.next() => self.event(event).await,
+                result = async { doing.as_mut().expect("the guard says so").await }, if doing.is_some() => {
+                    doing = None;
+                    match result {
+                        Ok(()) => Ok(()),
+                        Err(error) => self.refuse(&error).await,
+                    }
+                }
+                frame = self.socket.next(), if doing.is_none() => {
+                    heard = Instant::now();
+                    match frame {
+                        Some(Ok(frame)) => self.frame(frame, &mut doing).await,
+                        Some(Err(error)) => self.broken(error).await,
+                        None => Err(End::Gone),
+                    }
+                }
+                _ = ping.tick() => {
+                    if doing.is_none() && heard.elapsed() > options.ping * 3 {
+                        Err(End::Gone)
+                    } else {
+                        self.send(Message::Ping(Bytes::new())).await
+                    }
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn event(&mut self, event: Result<std::sync::Arc<Event>, SubscriptionError>) -> Result<(), End> {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, "the journal cannot be read for a subscriber");
+                tokio::time::sleep(STORE_BREATHER).await;
+                return Ok(());
+            }
+        };
+        match show(&event, self.extent) {
+            Shown::Nothing => Ok(()),
+            Shown::Message(text) => self.text(text).await,
+            Shown::Result { active_ms } => {
+                let text = complete(self.inner, self.session, &event, active_ms).await;
+                self.text(text).await
+            }
+        }
+    }
+
+    async fn frame(&mut self, frame: Message, doing: &mut Option<Doing>) -> Result<(), End> {
+        let limit = self.inner.options.frame_bytes;
+        let text = match frame {
+            Message::Text(text) => text,
+            Message::Binary(_) => {
+                let told = "binary frames are not understood; send JSON as text";
+                return self.refuse(&ApiError::new(Refusal::InvalidRequest, told)).await;
+            }
+            Message::Close(_) => return Err(End::Gone),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+        };
+        if text.len() > limit {
+            let told = format!("a message may have {limit} bytes");
+            return self.refuse(&ApiError::new(Refusal::FrameTooLarge, told)).await;
+        }
+        match Command::parse(text.as_bytes()) {
+            Ok(Command::Ping) => self.text(message("pong", &json!({}), WallClock.now_ms(), None)).await,
+            Ok(command) => {
+                *doing = Some(carry_out(self.session.clone(), command));
+                Ok(())
+            }
+            Err(error) => self.refuse(&error).await,
+        }
+    }
+
+    /// A stream that is not one any more: it is told why, and ends.
+    async fn broken(&mut self, error: tungstenite::Error) -> Result<(), End> {
+        let (code, refusal, reason) = match error {
+            tungstenite::Error::Capacity(_) => {
+                (CloseCode::Size, Refusal::FrameTooLarge, "the frame is too large")
+            }
+            tungstenite::Error::Utf8(_) => {
+                (CloseCode::Invalid, Refusal::InvalidJson, "the frame is not UTF-8")
+            }
+            _ => return Err(End::Gone),
+        };
+        self.refuse(&ApiError::new(refusal, reason)).await?;
+        Err(End::Close(code, reason))
+    }
+
+    async fn refuse(&mut self, error: &ApiError) -> Result<(), End> {
+        self.refused += 1;
+        if self.refused > REFUSED {
+            let error = ApiError::new(Refusal::TooManyErrors, "too many messages were refused");
+            self.text(refused(&error, WallClock.now_ms())).await?;
+            return Err(End::Close(CloseCode::Policy, "too many messages were refused"));
+        }
+        self.text(refused(error, WallClock.now_ms())).await
+    }
+
+    async fn text(&mut self, text: String) -> Result<(), End> {
+        self.send(Message::Text(text.into())).await
+    }
+
+    async fn send(&mut self, frame: Message) -> Result<(), End> {
+        match tokio::time::timeout(self.inner.options.write_time, self.socket.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+}
+
+/// The result of the run that the event ended: as of that place, so that it is the same whenever it is read.
+async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u64) -> String {
+    let seq = event.seq.unwrap_or_default();
+    let (state, todos) = match (session.state_json_at(seq).await, session.status_at(seq).await) {
+        (Ok(state), Ok(status)) => (state, status.todos),
+        // The journal does not reach back so far: what is there now is all there is.
+        _ => match (session.state_json().await, session.status().await) {
+            (Ok(state), Ok(status)) => (state, status.todos),
+            (Err(error), _) | (_, Err(error)) => {
+                let error = ApiError::of(Contract::TaskAgent, &error);
+                return message(
+                    "error",
+                    &json!({"error": error.message, "details": {"code": error.code}}),
+                    event.at,
+                    event.seq,
+                );
+            }
+        },
+    };
+    let response = inner.agent.response(&state);
+    message("complete", &result(&response, &todos, active_ms), event.at, event.seq)
+}
+
+/// Does what the client said. What it leads to comes back as events.
+fn carry_out(session: Session, command: Command) -> Doing {
+    async move {
+        let done = match command {
+            Command::Ping => Ok(()),
+            Command::Input(answers) => session.answer_as(answers, BY).await.map(drop),
+            Command::Stop => session.stop().await.map(drop),
+            Command::Resume => session.resume().await.map(drop),
+        };
+        done.map_err(|error| match error {
+            SessionError::NothingToDo { status: RunStatus::Paused, .. } => {
+                ApiError::new(Refusal::AnswerNeeded, "the run waits for an answer; send `input`")
+            }
+            error => ApiError::of(Contract::TaskAgent, &error),
+        })
+    }
+    .boxed()
+}

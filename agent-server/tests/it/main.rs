@@ -1,0 +1,9 @@
+//! What the server promises, tested from outside: over HTTP, over sockets, and as a process that is killed.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod faults;
+mod model;
+mod process;
+mod rest;
+mod socket;
+mod support;

@@ -1,0 +1,123 @@
+//! A subscriber that keeps what it gets and demands that numbers only rise.
+
+use std::net::SocketAddr;
+
+use futures::{SinkExt, StreamExt};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest, protocol::CloseFrame},
+};
+
+use super::LONG;
+
+pub(crate) struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) got: Vec<Value>,
+    pub(crate) last: u64,
+}
+
+impl Client {
+    /// The status when it is refused.
+    pub(crate) async fn connect(address: SocketAddr, session: &str, query: &str) -> Result<Self, StatusCode> {
+        Self::connect_from(address, session, query, None).await
+    }
+
+    pub(crate) async fn connect_from(
+        address: SocketAddr,
+        session: &str,
+        query: &str,
+        origin: Option<&str>,
+    ) -> Result<Self, StatusCode> {
+        let mut request = format!("ws://{address}/ws/{session}{query}").into_client_request().unwrap();
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        match timeout(LONG, connect_async(request)).await.unwrap() {
+            Ok((socket, _)) => Ok(Self { socket, got: Vec::new(), last: 0 }),
+            Err(Error::Http(refused)) => Err(refused.status()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next message; `Err` with the goodbye when there is none.
+    pub(crate) async fn try_next(&mut self) -> Result<Value, Option<CloseFrame>> {
+        let until = Instant::now() + LONG;
+        loop {
+            let frame = timeout_at(until, self.socket.next()).await.expect("a message comes");
+            let text = match frame {
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => return Err(None),
+            };
+            let message: Value = serde_json::from_str(&text).unwrap();
+            if let Some(seq) = message["seq"].as_u64() {
+                assert!(seq > self.last, "{seq} after {}", self.last);
+                self.last = seq;
+            }
+            self.got.push(message.clone());
+            return Ok(message);
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Value {
+        self.try_next().await.expect("the socket is open")
+    }
+
+    /// Reads up to the next message of a type.
+    pub(crate) async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == kind {
+                return message;
+            }
+            assert!(message["type"] != "error", "{message}");
+        }
+    }
+
+    pub(crate) async fn say(&mut self, kind: &str, data: Value) {
+        self.raw(Message::text(json!({"type": kind, "data": data}).to_string())).await;
+    }
+
+    pub(crate) async fn raw(&mut self, frame: Message) {
+        timeout(LONG, self.socket.send(frame)).await.unwrap().unwrap();
+    }
+
+    /// Nothing but what was there already comes before the pong.
+    pub(crate) async fn ping(&mut self) {
+        self.say("ping", json!({})).await;
+        while self.next().await["type"] != "pong" {}
+    }
+
+    /// The refusal that a frame gets; the socket must live on.
+    pub(crate) async fn refused(&mut self, frame: Message) -> String {
+        self.raw(frame).await;
+        loop {
+            let message = self.next().await;
+            if message["type"] == "error" {
+                self.ping().await;
+                return message["data"]["details"]["code"].as_str().unwrap().to_owned();
+            }
+        }
+    }
+
+    pub(crate) async fn answer(&mut self, question: &Value) {
+        let data = &question["data"];
+        self.say("input", json!({"value": data["options"][0], "id": data["id"]})).await;
+    }
+
+    /// What stands for journal entries.
+    pub(crate) fn numbered(&self) -> Vec<Value> {
+        self.got.iter().filter(|message| message["seq"].is_u64()).cloned().collect()
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        self.got.iter().map(|message| message["type"].as_str().unwrap().to_owned()).collect()
+    }
+}

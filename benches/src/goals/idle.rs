@@ -1,0 +1,53 @@
+//! What a session costs while nothing happens.
+
+use agent_core::{Runtime, Session, SessionId, State, journal::InMemory};
+
+use super::{journal::one_node, spawned, superstep::Count};
+use crate::workloads::interrupt::{self, Form};
+
+const SESSIONS: usize = 4_000;
+
+fn runtime(journal: bool) -> Runtime {
+    let mut builder = Runtime::builder().options(|options| {
+        options.resting = usize::MAX;
+        options.parked = usize::MAX;
+    });
+    if journal {
+        builder = builder.store(InMemory::new());
+    }
+    builder.build()
+}
+
+/// Bytes a session in three kinds of idleness, by what `in_use` counts.
+pub fn sessions(in_use: impl Fn() -> i64) -> Vec<(&'static str, f64)> {
+    let each = |before: i64| (in_use() - before) as f64 / SESSIONS as f64;
+    let mut found = Vec::new();
+    let (rest, ask) = (one_node(), interrupt::graph().expect("it is a graph"));
+    for (name, ends, journal) in [
+        ("idle session at rest after a run, no store", true, false),
+        ("idle session at rest after a run, with its in-memory journal", true, true),
+        ("idle session that waits for a person, no store", false, false),
+    ] {
+        let keep = runtime(journal);
+        // Once before, for what is made only once.
+        one(&keep, &rest, &ask, ends);
+        let before = in_use();
+        for _ in 0..SESSIONS {
+            one(&keep, &rest, &ask, ends);
+        }
+        found.push((name, each(before)));
+    }
+    found
+}
+
+fn one(runtime: &Runtime, rest: &agent_core::Graph<Count>, ask: &agent_core::Graph<Form>, ends: bool) {
+    let session: Session = runtime.session_of(SessionId::random());
+    let (rest, ask) = (rest.clone(), ask.clone());
+    spawned(async move {
+        if ends {
+            session.run(&rest, Count::update()).await.expect("it ends");
+        } else {
+            session.run(&ask, <Form as State>::Update::default()).await.expect("it waits");
+        }
+    });
+}

@@ -1,0 +1,117 @@
+//! What a case runs in: the tokio runtime of a plain user, the journal's place, and a fresh session for each run.
+
+use std::{future::Future, time::Duration};
+
+use agent_core::{
+    Event, Graph, Input, RunOptions, Runtime, SessionId, State,
+    engine::Limits,
+    event::EventBody,
+    journal::{InMemory, Sqlite},
+    model::Model,
+    run::Rest,
+};
+use tempfile::TempDir;
+
+use super::{
+    Result,
+    case::{Case, Saver},
+};
+
+/// The bytes and the place of SQLite files.
+const WORK: &str = "PEERS_WORK";
+
+/// A folder for the files of one case, removed at its end.
+pub(crate) fn folder() -> Result<TempDir> {
+    Ok(match std::env::var_os(WORK) {
+        Some(work) => tempfile::tempdir_in(work)?,
+        None => tempfile::tempdir()?,
+    })
+}
+
+/// Runs a case as a plain user would: all measured work inside a spawned task of the runtime that `#[tokio::main]`
+/// makes, so that no hop between `block_on`'s thread and the workers is measured. Blocking cases run on the one
+/// thread of a current-thread runtime.
+pub(crate) fn on_tokio<T: Send + 'static>(
+    case: &Case,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let runtime = if case.blocking {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?
+    } else {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?
+    };
+    runtime.block_on(spawned(work))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the benchmark is the owner: it waits for the task at once")]
+async fn spawned<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await?
+}
+
+/// A runtime with the journal of a case.
+pub(crate) struct Setting {
+    pub(crate) runtime: Runtime,
+    saver: Saver,
+    model: Option<Model>,
+    case: Case,
+    folder: Option<TempDir>,
+}
+
+impl Setting {
+    pub(crate) fn new(case: &Case, model: Option<Model>) -> Result<Self> {
+        let folder = if case.saver == Saver::Sqlite { Some(folder()?) } else { None };
+        let runtime = runtime(case, model.clone(), folder.as_ref())?;
+        Ok(Self { runtime, saver: case.saver, model, case: case.clone(), folder })
+    }
+
+    /// Between samples. What is kept in memory is dropped, so that memory does not grow with the number of samples; a
+    /// SQLite file stays, so that its checkpoints are part of what is measured.
+    pub(crate) async fn renew(&mut self) -> Result<()> {
+        if self.saver != Saver::Sqlite {
+            let fresh = runtime(&self.case, self.model.clone(), None)?;
+            std::mem::replace(&mut self.runtime, fresh).shutdown(Duration::from_secs(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Closes everything and returns the folder of its files.
+    pub(crate) async fn close(self) -> Option<TempDir> {
+        self.runtime.shutdown(Duration::from_secs(5)).await;
+        drop(self.runtime);
+        self.folder
+    }
+}
+
+fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Result<Runtime> {
+    let mut builder =
+        Runtime::builder().durability(case.durability).limits(Limits::default().supersteps(u64::MAX));
+    builder = match (case.saver, folder) {
+        (Saver::Memory, _) => builder.store(InMemory::new()),
+        (Saver::Sqlite, Some(folder)) => builder.store(Sqlite::open(folder.path().join("journal.db"))?),
+        _ => builder,
+    };
+    if let Some(model) = model {
+        builder = builder.model(model);
+    }
+    Ok(builder.build())
+}
+
+/// One run on a fresh session, its events read to the end. Returns how it rested and how many `wanted` events came.
+pub(crate) async fn one_run<S: State>(
+    runtime: &Runtime,
+    graph: &Graph<S>,
+    input: S::Update,
+    mut seen: impl FnMut(&Event),
+) -> Result<Rest<S>> {
+    let session = runtime.session_of(SessionId::random());
+    let mut events = session.stream(graph, Input::Update(input), RunOptions::default()).await?;
+    while let Some(event) = events.next().await {
+        let event = event?;
+        if let EventBody::Gap(gap) = &event.body {
+            return Err(format!("events were lost: {gap:?}").into());
+        }
+        seen(&event);
+    }
+    let outcome = events.outcome::<S>().await?;
+    outcome.completed().ok_or_else(|| "the run did not reach its end".into())
+}

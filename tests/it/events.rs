@@ -1,0 +1,158 @@
+//! What subscribers see: every numbered event once and in order, text joined, gaps told; and its schema.
+
+use std::time::Duration;
+
+use agent_core::{
+    Context, END, Event, Graph, Runtime, START,
+    event::{EventBody, Subscription},
+    ids::Seq,
+};
+use tests::{journal, on};
+
+use super::graph::{Trail, step};
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it hangs")
+}
+
+fn chatty(events: u64) -> Graph<Trail> {
+    Graph::<Trail>::builder("chatty")
+        .node("talk", async move |_: &Trail, cx: &Context| {
+            for n in 0..events {
+                cx.emit("n", n)?;
+                cx.token("m", "가");
+                cx.progress("p", n)?;
+            }
+            Ok(())
+        })
+        .node("end", step)
+        .edge(START, "talk")
+        .edge("talk", "end")
+        .edge("end", END)
+        .build()
+        .unwrap()
+}
+
+/// The numbers up to the end of the run.
+async fn numbers(subscription: &mut Subscription) -> Vec<u64> {
+    let mut seen = Vec::new();
+    loop {
+        let event = soon(subscription.next()).await.unwrap();
+        seen.extend(event.seq.map(|seq| seq.0));
+        if event.body.ends_run() {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_from_before_during_or_after_sees_each_number_once_in_order() {
+    let runtime = on(&journal()).build();
+    let session = runtime.session("s").unwrap();
+    let (mut before, mut from_start) = (session.subscribe(None), session.subscribe(Some(Seq::ZERO)));
+    session.run(&chatty(50), Trail::update()).await.unwrap();
+    let last = session.status().await.unwrap().last.0;
+    let all: Vec<u64> = (1..=last).collect();
+    assert_eq!(numbers(&mut before).await, all);
+    assert_eq!(numbers(&mut from_start).await, all);
+    for after in [0, 7, last - 1] {
+        let mut late = session.subscribe(Some(Seq(after)));
+        assert_eq!(numbers(&mut late).await, all[after as usize..]);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_loses_no_numbered_event_when_there_is_a_store() {
+    let runtime = on(&journal()).build();
+    let session = runtime.session("s").unwrap();
+    let mut slow = session.subscribe(None);
+    session.run(&chatty(9_000), Trail::update()).await.unwrap();
+    let last = session.status().await.unwrap().last.0;
+    assert_eq!(numbers(&mut slow).await, (1..=last).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn without_a_store_what_is_lost_is_told_as_a_gap() {
+    let runtime = Runtime::builder().build();
+    let session = runtime.session("s").unwrap();
+    let mut slow = session.subscribe(None);
+    session.run(&chatty(9_000), Trail::update()).await.unwrap();
+    let first = soon(slow.next()).await.unwrap();
+    let EventBody::Gap(gap) = &first.body else { panic!("{first:?}") };
+    assert_eq!(gap.after, Seq::ZERO);
+    let (numbers, upto) = (numbers(&mut slow).await, gap.upto.0);
+    assert_eq!(numbers.first(), Some(&(upto + 1)));
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+}
+
+#[tokio::test]
+async fn text_that_waits_is_joined_and_progress_is_the_latest() {
+    let graph = Graph::<Trail>::builder("text")
+        .node("talk", async |_: &Trail, cx: &Context| {
+            for piece in ["안", "녕", "하"] {
+                cx.token("m", piece);
+            }
+            cx.token("other", "x");
+            for n in 0..5 {
+                cx.progress("p", n)?;
+            }
+            Ok(())
+        })
+        .edge(START, "talk")
+        .edge("talk", END)
+        .build()
+        .unwrap();
+    let runtime = on(&journal()).build();
+    let session = runtime.session("s").unwrap();
+    let mut slow = session.subscribe(None);
+    session.run(&graph, Trail::update()).await.unwrap();
+    let (mut texts, mut progress) = (Vec::new(), Vec::new());
+    loop {
+        let event = soon(slow.next()).await.unwrap();
+        match &event.body {
+            EventBody::Token(token) => texts.push(token.text.clone()),
+            EventBody::Progress(latest) => progress.push(latest.value.clone()),
+            body if body.ends_run() => break,
+            _ => {}
+        }
+    }
+    assert_eq!((texts, progress), (vec!["안녕하".to_owned(), "x".to_owned()], vec![serde_json::json!(4)]));
+}
+
+#[tokio::test]
+async fn events_of_a_subgraph_carry_their_path() {
+    let inner = Graph::<Trail>::builder("inner")
+        .node("안쪽", step)
+        .edge(START, "안쪽")
+        .edge("안쪽", END)
+        .build()
+        .unwrap();
+    let graph = Graph::<Trail>::builder("outer")
+        .subgraph("sub", &inner, |_: &Trail| Trail::default(), |t: Trail| Trail::update().steps(t.steps))
+        .edge(START, "sub")
+        .edge("sub", END)
+        .build()
+        .unwrap();
+    let runtime = on(&journal()).build();
+    let session = runtime.session("s").unwrap();
+    session.run(&graph, Trail::update()).await.unwrap();
+    let events = session.events(Seq::ZERO, 100).await.unwrap();
+    assert!(
+        events.iter().any(|event| event.task.as_ref().is_some_and(|task| task.to_string() == "sub#1/안쪽#1"))
+    );
+    for event in events {
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event, "an event reads back as it was");
+    }
+}
+
+#[test]
+fn the_schema_of_events_is_the_one_in_docs() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/event.schema.json");
+    let schema = serde_json::to_string_pretty(&Event::schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &schema).unwrap();
+    }
+    let stored = std::fs::read_to_string(path).expect("run once with UPDATE=1");
+    assert!(stored == schema, "events changed; run with UPDATE=1 and look at the difference");
+}
