@@ -344,3 +344,25 @@ async fn a_changed_graph_is_refused_only_when_something_pending_is_gone() {
     let run = grown.session("s").unwrap().answer(Answers::only(1)).await.unwrap();
     assert!(soon(run.outcome::<Talk>()).await.unwrap().is_completed());
 }
+
+#[tokio::test]
+async fn a_deadline_is_kept_by_the_process_that_comes_after() {
+    let graph = one(async |_: &Talk, cx: &Context| {
+        let question = Question::new("Anybody?").deadline(Duration::from_millis(40));
+        let said = cx.ask::<Value>(question).await.unwrap_or_else(|_| json!("nobody"));
+        Ok(Talk::update().said([said]))
+    });
+    let store = journal();
+    let make = || agent_core::Runtime::builder().shared_store(store.clone()).graph(&graph).build();
+    let before = make();
+    let session = before.session("s").unwrap();
+    assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
+    before.shutdown(Duration::from_secs(1)).await;
+
+    let after = make();
+    let mut events = after.session("s").unwrap().subscribe(Some(Seq::ZERO));
+    assert_eq!(after.recover().await.unwrap().waiting.len(), 1);
+    while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {}
+    let state = after.session("s").unwrap().state::<Talk>().await.unwrap();
+    assert_eq!(state.said, [json!("nobody")]);
+}

@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// When a commit is stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Before the next superstep begins. A crash loses nothing that was committed.
     Sync,

@@ -248,6 +248,10 @@ impl Board {
         self.0.lock().answered.clone()
     }
 
+    pub(crate) fn any_deadline(&self) -> bool {
+        self.0.lock().asked.values().any(|asked| asked.open.question.deadline.is_some())
+    }
+
     pub(crate) fn any_open(&self) -> bool {
         self.0.lock().asked.values().any(|asked| asked.taken.is_none())
     }

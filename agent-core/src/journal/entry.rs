@@ -87,6 +87,8 @@ pub(crate) struct Accepted {
     pub(crate) plan: Raw,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::engine::Limits>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) durability: Option<crate::engine::Durability>,
     /// Names the request, so that the same one sent twice starts one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
@@ -102,6 +104,8 @@ pub(crate) struct Queued {
     pub(crate) update: Option<Raw>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::engine::Limits>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) durability: Option<crate::engine::Durability>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
-    engine::{Limits, Used, plan::PlanImage},
+    engine::{Durability, Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
     run::RunStatus,
@@ -34,6 +34,7 @@ pub(crate) struct Image {
     pub(crate) todos: TodoTree,
     pub(crate) used: Used,
     pub(crate) limits: Option<Limits>,
+    pub(crate) durability: Option<Durability>,
     /// Number of the entry that accepted the run.
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
@@ -130,6 +131,7 @@ impl Image {
                 self.todos.clear();
                 self.used = Used::default();
                 self.limits = accepted.limits;
+                self.durability = accepted.durability;
                 self.accepted = entry.seq;
                 self.accepted_at = entry.at;
                 self.active_ms = 0;
@@ -309,6 +311,7 @@ impl Image {
             todos: self.todos.clone(),
             used: self.used,
             limits: self.limits,
+            durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
@@ -424,6 +427,8 @@ pub(crate) struct Snapshot {
     pub(crate) used: Used,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<Limits>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) durability: Option<Durability>,
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
@@ -458,6 +463,7 @@ impl Snapshot {
             todos,
             used: self.used,
             limits: self.limits,
+            durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,

@@ -153,11 +153,11 @@ async fn follow<S: State>(
                     Ok(false) => continue,
                     Err(error) => return End::Drive(Err(error)),
                 }
-                if place.take() > shared.options.parked && env.writer.keeps() {
+                if place.take() > shared.options.parked && may_be_put_away(env) {
                     return End::PutAway;
                 }
             }
-            () = sleep_until(park), if parked.is_some() && env.writer.keeps() => {
+            () = sleep_until(park), if parked.is_some() && may_be_put_away(env) => {
                 // An answer may have come in the same moment.
                 if live.status() == RunStatus::Paused && env.control.is_idle() {
                     return End::PutAway;
@@ -167,6 +167,11 @@ async fn follow<S: State>(
             }
         }
     }
+}
+
+/// Whether a paused run can leave memory: the journal has it, and no question of it runs out of time.
+fn may_be_put_away(env: &RunEnv) -> bool {
+    env.writer.keeps() && !env.board.any_deadline()
 }
 
 /// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
@@ -407,6 +412,7 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         todos: image.todos.items().to_vec(),
         used: image.used,
         limits: image.limits,
+        durability: image.durability,
         accepted: image.accepted,
         accepted_at: image.accepted_at,
         active_ms: image.active_ms,
@@ -447,6 +453,7 @@ pub(crate) fn snapshots<S: State>(
             todos: env.todos.lock().clone(),
             used: env.budget.used(),
             limits: Some(*env.budget.limits()),
+            durability: Some(env.durability),
             accepted: live.accepted,
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),

@@ -93,7 +93,8 @@ impl Session {
     ) -> Result<Run, SessionError> {
         let input = super::queue::queued_input::<S>(&queued)?;
         // It was checked for a second of its name when it was put in line.
-        let options = RunOptions { limits: queued.limits, ..RunOptions::default() };
+        let options =
+            RunOptions { limits: queued.limits, durability: queued.durability, ..RunOptions::default() };
         let (writer, before) = self.slot.open(&self.shared).await?;
         self.begin_run(graph, input, options, true, Turn { writer, before, run }).await
     }
@@ -274,6 +275,7 @@ impl Session {
             update: raw_update,
             plan: raw_plan(&plan),
             limits: options.limits,
+            durability: options.durability,
             request: options.request.clone(),
         });
         let now = self.shared.clock.now_ms();
@@ -388,7 +390,7 @@ impl Session {
         image.hash = graph.hash().into();
         let begun = Beginning {
             limits: image.limits.unwrap_or(self.shared.options.limits),
-            durability: self.shared.options.durability,
+            durability: image.durability.unwrap_or(self.shared.options.durability),
             active_ms: image.active_ms,
             used: image.used,
             todos,

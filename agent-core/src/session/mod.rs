@@ -3,6 +3,7 @@
 mod conduct;
 mod erased;
 mod error;
+mod expire;
 mod handle;
 mod history;
 mod launch;

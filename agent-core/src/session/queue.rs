@@ -53,6 +53,7 @@ impl Session {
             state,
             update,
             limits: options.limits,
+            durability: options.durability,
             request: options.request,
         };
         let seq = writer.push(run, [Fact::RunQueued(queued.clone())])?;

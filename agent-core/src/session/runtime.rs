@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc,
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
+    /// Sessions whose deadlines are watched.
+    pub(super) deadlines: Mutex<HashSet<SessionId>>,
     /// Runs that wait for a person in memory.
     pub(crate) parked: AtomicUsize,
 }
@@ -174,6 +176,7 @@ impl RuntimeBuilder {
             crowded: AtomicUsize::new(crowded),
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
+            deadlines: Mutex::default(),
             parked: AtomicUsize::new(0),
         }))
     }
@@ -300,7 +303,12 @@ impl Runtime {
             }
             match page.last() {
                 Some((id, _)) => after = Some(id.clone()),
-                None => return Ok(recovered),
+                None => {
+                    if !recovered.waiting.is_empty() {
+                        self.0.watch_deadlines(recovered.waiting.clone());
+                    }
+                    return Ok(recovered);
+                }
             }
         }
     }
@@ -344,12 +352,12 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.quiet().await;
-        // Another process may take them up at once.
-        let held: Vec<_> = {
-            let slots = self.0.slots.lock();
-            slots.iter().map(|(id, slot)| (id.clone(), slot.inner.lock().writer.take())).collect()
-        };
-        self.0.give_back(held.into_iter().filter_map(|(id, writer)| Some((id, writer?.1?))).collect()).await;
+        // Another process may take the sessions up at once, those that were put away included.
+        if let Some(store) = &self.0.store
+            && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
+        {
+            tracing::debug!(%error, "leases were not given back");
+        }
     }
 }
 
