@@ -20,7 +20,7 @@ use agent_core::{
     memory::{self, MemoryStore, Search, conversation::Window},
     model::{
         Message, Model, Role, ToolCall,
-        testing::{Scripted, Turn},
+        testing::{Chunking, Scripted, Turn},
     },
     todo::TodoStatus,
     tool::{
@@ -630,4 +630,35 @@ async fn a_prompt_template_is_filled_in_from_the_state_and_a_missing_name_is_an_
     session.run(&agent, AgentState::user("hi").context(context)).await.unwrap();
     assert_eq!(model.requests()[0].system.as_deref(), Some("Speak 한국어."));
     assert!(Prompt::new("{% if %}").is_err());
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_stop_stays_and_a_resume_says_it_whole() {
+    for resume in [true, false] {
+        let model = Scripted::new([
+            Turn::text("서울은 맑고").chunked(Chunking::Chars(3)).then_hang(2),
+            Turn::text("서울은 맑고 따뜻합니다."),
+        ]);
+        let agent = agent(ToolRegistry::default());
+        let session = runtime(&store(), &model).session("s").unwrap();
+        let mut events = session.stream(&agent, "날씨?", RunOptions::default()).await.unwrap();
+        let mut heard = String::new();
+        while heard != "서울은 맑고" {
+            if let EventBody::Token(token) = &events.next().await.unwrap().unwrap().body {
+                heard.push_str(&token.text);
+            }
+        }
+        assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
+        let state = session.state::<AgentState>().await.unwrap();
+        assert_eq!((state.messages.len(), state.answer().as_str()), (2, "서울은 맑고"));
+        let outcome = if resume {
+            session.resume().await.unwrap().outcome::<AgentState>().await.unwrap()
+        } else {
+            session.run(&agent, "더?").await.unwrap()
+        };
+        let state = outcome.state().unwrap();
+        assert_eq!(state.answer(), "서울은 맑고 따뜻합니다.");
+        let asked = model.requests().pop().unwrap().messages;
+        assert_eq!((state.messages.len(), asked.len()), if resume { (2, 1) } else { (4, 3) });
+    }
 }
