@@ -4,8 +4,8 @@
 //! it; so a pause, a stop, a crash and a move to another machine are the same thing.
 //!
 //! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
-//! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`todo`] the visible
-//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`tool`] and [`memory`], and
+//! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`mod@todo`] the visible
+//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`mod@tool`] and [`memory`], and
 //! what is built from all of it, the [`agent`].
 
 // So that the paths which the derive writes work inside this crate too.

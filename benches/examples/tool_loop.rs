@@ -58,7 +58,9 @@ async fn main() -> Result<(), Failure> {
     }
     for (rounds, bytes) in [(100, 20), (100, 36_000), (100, 40_000)] {
         let (micros, size) = measure(rounds, bytes, true, 10).await?;
-        println!("in memory, {rounds} rounds of {bytes:>5} bytes: {micros:7.2} µs a round, {size} bytes of journal");
+        println!(
+            "in memory, {rounds} rounds of {bytes:>5} bytes: {micros:7.2} µs a round, {size} bytes of journal"
+        );
     }
     Ok(())
 }

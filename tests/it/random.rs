@@ -559,12 +559,6 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
                 },
             },
         };
-        // BUG (bugs.md 8): on two threads a run can be told as paused for a moment while a task still goes on.
-        if let Err(SessionError::NothingToDo { status: RunStatus::Running, .. }) = &outcome {
-            rounds -= 1;
-            tokio::task::yield_now().await;
-            continue;
-        }
         let died = match &outcome {
             Err(error) => error.code().name() == "store_unavailable",
             Ok(_) => false,

@@ -218,13 +218,6 @@ impl TaskCell {
         std::mem::replace(&mut inner.current, scope)
     }
 
-    /// An update without what the steps of this task recorded word for word; see [`holes`].
-    pub(crate) fn dig(&self, whole: &RawValue) -> Option<(Raw, Vec<Hole>)> {
-        let inner = self.inner.lock();
-        let steps = inner.steps.values().filter(|step| step.seq > Seq::ZERO);
-        holes::dig(whole, steps.filter_map(|step| Some((step.seq, step.result.as_deref().ok()?))))
-    }
-
     /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
     pub(crate) fn holds(&self, key: &str, waker: &Waker) -> bool {
         let mut inner = self.inner.lock();
@@ -234,6 +227,13 @@ impl TaskCell {
         inner.held.retain(|(held, _)| held != key);
         inner.held.push((key.to_owned(), waker.clone()));
         true
+    }
+
+    /// An update without what the steps of this task recorded word for word; see [`holes`].
+    pub(crate) fn dig(&self, whole: &RawValue) -> Option<(Raw, Vec<Hole>)> {
+        let inner = self.inner.lock();
+        let steps = inner.steps.values().filter(|step| step.seq > Seq::ZERO);
+        holes::dig(whole, steps.filter_map(|step| Some((step.seq, step.result.as_deref().ok()?))))
     }
 
     fn let_go(inner: &mut Inner) {

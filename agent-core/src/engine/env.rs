@@ -147,7 +147,7 @@ impl Stop {
         self.asked.load(Ordering::Acquire)
     }
 
-    /// For those who are outside the engine.
+    /// The token, for those who outlive a borrow (tools).
     pub(crate) fn token(&self) -> CancellationToken {
         self.token.clone()
     }

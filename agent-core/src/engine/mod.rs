@@ -1,6 +1,6 @@
 //! How a run moves: one loop that plans, runs tasks, applies their updates in order, and commits.
 //!
-//! [`plan`] decides and never acts; [`drive`] acts and never decides. `run`, `stream`, `resume` and subgraphs all
+//! `plan` decides and never acts; `drive` acts and never decides. `run`, `stream`, `resume` and subgraphs all
 //! come through `drive`.
 
 mod ask;

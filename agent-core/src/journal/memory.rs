@@ -305,6 +305,10 @@ impl JournalStore for InMemory {
         Box::pin(future::lazy(|_| self.append_now(append)))
     }
 
+    fn is_instant(&self) -> bool {
+        true
+    }
+
     fn read(
         &self,
         session: &SessionId,

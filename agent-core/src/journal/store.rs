@@ -29,6 +29,11 @@ pub trait JournalStore: Send + Sync + 'static {
     /// writer whose session was deleted, [`StoreError::Illegal`] for numbers that are not consecutive.
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// Whether an append costs no more than memory does, so that it is not worth a task of its own. Default: no.
+    fn is_instant(&self) -> bool {
+        false
+    }
+
     /// Reads entries with numbers `after < seq <= upto` in order, at most `limit` of them.
     ///
     /// An unknown session reads as empty. Entries that retention removed are simply not there: compare the

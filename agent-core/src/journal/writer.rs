@@ -177,16 +177,31 @@ impl Writer {
         self.state.lock().queue.len()
     }
 
-    /// Starts storing what is in line, without waiting for it.
+    /// Starts storing what is in line, without waiting for it: a store that commits at the first poll would make
+    /// the run wait all the same.
     pub(crate) fn kick(self: &Arc<Self>) {
-        {
-            let mut state = self.state.lock();
-            if state.flushing || state.queue.is_empty() || state.failed.is_some() {
-                return;
-            }
-            state.flushing = true;
+        if !self.begin_flush() {
+            return;
         }
-        // A store in memory is done at the first poll: nothing to spawn then.
+        if self.store.as_ref().is_some_and(|store| store.is_instant()) {
+            self.flush_here();
+        } else {
+            self.group.spawn_to_its_end(flush(Arc::clone(self)));
+        }
+    }
+
+    /// `true`: there is something to store, nobody stores it, and the caller does now.
+    fn begin_flush(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.flushing || state.queue.is_empty() || state.failed.is_some() {
+            return false;
+        }
+        state.flushing = true;
+        true
+    }
+
+    /// Stores on this thread as far as that goes without waiting, the rest in a task.
+    fn flush_here(self: &Arc<Self>) {
         let mut flush = Box::pin(flush(Arc::clone(self)));
         let mut context = Context::from_waker(Waker::noop());
         if flush.as_mut().poll(&mut context) == Poll::Pending {
@@ -207,7 +222,9 @@ impl Writer {
                     return Err(failed.clone());
                 }
             }
-            self.kick();
+            if self.begin_flush() {
+                self.flush_here();
+            }
             {
                 let state = self.state.lock();
                 if state.durable >= seq {
