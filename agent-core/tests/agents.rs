@@ -662,3 +662,47 @@ async fn what_was_said_before_a_stop_stays_and_a_resume_says_it_whole() {
         assert_eq!((state.messages.len(), asked.len()), if resume { (2, 1) } else { (4, 3) });
     }
 }
+
+#[tokio::test]
+async fn a_streamed_answer_is_the_plain_one() {
+    let turns = || [Turn::call("t", json!({})), Turn::text("서울은 맑습니다.").chunked(Chunking::Chars(2))];
+    let agent = agent(registry([counting("t", ToolPolicy::default(), &Arc::default())]));
+    let plain = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
+    let plain = plain.run(&agent, "go").await.unwrap().state().unwrap().clone();
+    let session = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
+    let mut events = session.stream(&agent, "go", RunOptions::default()).await.unwrap();
+    let mut heard = String::new();
+    while let Some(event) = events.next().await {
+        if let EventBody::Token(token) = &event.unwrap().body {
+            heard.push_str(&token.text);
+        }
+    }
+    let streamed = session.state::<AgentState>().await.unwrap();
+    assert_eq!(
+        (heard.as_str(), streamed.answer(), results(&streamed)),
+        ("서울은 맑습니다.", plain.answer(), results(&plain))
+    );
+}
+
+#[tokio::test]
+async fn sub_agents_of_sub_agents_have_todos_of_their_own() {
+    let worker = Scripted::rule(|_, _| Turn::text("done"));
+    let lead = Scripted::rule(|_, request| match request.messages.len() {
+        1 => calls([raw("0", "worker", r#"{"task":"x"}"#)]),
+        _ => Turn::text("led"),
+    });
+    let top = Scripted::new([
+        calls([raw("0", "lead", r#"{"task":"a"}"#), raw("0", "lead", r#"{"task":"b"}"#)]),
+        Turn::text("all"),
+    ]);
+    let worker = Agent::builder("worker").model(Model::new(worker));
+    let lead = Agent::builder("lead").model(Model::new(lead)).sub_agent(worker);
+    let agent = Agent::builder("top").sub_agent(lead).build().unwrap();
+    let session = runtime(&store(), &top).session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    let todos = session.status().await.unwrap().todos;
+    let mut ids: Vec<_> = todos.iter().map(|todo| todo.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["lead:1.0", "lead:1.0/worker:1.0", "lead:1.1", "lead:1.1/worker:1.0"]);
+    assert!(todos.iter().all(|todo| todo.status == TodoStatus::Completed), "{todos:?}");
+}

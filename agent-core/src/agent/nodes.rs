@@ -322,13 +322,22 @@ fn begin(cx: &Context, state: &AgentState, call: &ToolCall) -> Result<Dispatch, 
             item.start();
             item
         }
-        None => {
-            let id = format!("{}:{}:{}", call.name, state.turns, crate::text::shorten(&call.id, 20));
-            todos.start(id, crate::text::shorten(&args.task, 200))?
-        }
+        None => todos.start(item_id(state, call), crate::text::shorten(&args.task, 200))?,
     };
     let input = SubInput { call: call.clone(), task: args.task, todo: item.id().to_owned() };
     Ok(Dispatch::new(format!("agent.{}", call.name), &input))
+}
+
+/// Unique within the run, whatever ids a server gives its calls, and short enough for items below it.
+fn item_id(state: &AgentState, call: &ToolCall) -> String {
+    let calls = state.messages.last().map(|message| message.tool_calls.as_slice()).unwrap_or_default();
+    let index = calls.iter().position(|known| std::ptr::eq(known, call)).unwrap_or_default();
+    let own = format!("{}:{}.{index}", call.name, state.turns);
+    match &state.todo {
+        None => own,
+        Some(parent) if parent.len() + own.len() < 64 => format!("{parent}/{own}"),
+        Some(parent) => format!("{}:{}", call.name, crate::text::fingerprint(&format!("{parent}/{own}"))),
+    }
 }
 
 fn told(call: &ToolCall, error: &ToolError) -> Message {
