@@ -555,8 +555,7 @@ async fn concurrency_is_capped_by_graph_and_by_node() {
 
 #[tokio::test]
 async fn tasks_that_wait_for_a_person_do_not_count_against_a_cap() {
-    // A bug left: see bugs.md, "capped subgraph".
-    for nested in [false] {
+    for nested in [false, true] {
         let asking = Graph::<Trail>::builder("asking")
             .node("ask", async |_: &Trail, cx: &Context| {
                 let n: i64 = cx.ask("n?").await?;

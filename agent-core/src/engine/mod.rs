@@ -50,6 +50,7 @@ use crate::{
     state::State,
 };
 use plan::{Activation, Plan, Step};
+use superstep::Slot;
 use task::{NodeFailure as Failure, Place, TaskEnd, finished_fact, run_task};
 
 /// A chain of ready nodes looks at the clock after so many supersteps …
@@ -69,6 +70,8 @@ pub(crate) struct Frame<S: State> {
     records: HashMap<u64, TaskRecord>,
     /// Updates were applied that are not committed: the state is no longer that of the journal.
     pub(crate) torn: bool,
+    /// The place of the task whose subgraph this is, in a crew with caps.
+    slot: Option<Arc<dyn Slot>>,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
     /// Empty between supersteps; kept so that a superstep asks for no new memory.
@@ -178,7 +181,24 @@ impl<S: State> Frame<S> {
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
         let (ends, chosen) = (Vec::new(), Vec::new());
-        Self { graph, state, plan, env, parent, records, torn: false, on_commit: None, ends, chosen }
+        Self {
+            graph,
+            state,
+            plan,
+            env,
+            parent,
+            records,
+            torn: false,
+            slot: None,
+            on_commit: None,
+            ends,
+            chosen,
+        }
+    }
+
+    pub(crate) fn under(mut self, slot: Option<Arc<dyn Slot>>) -> Self {
+        self.slot = slot;
+        self
     }
 
     pub(crate) fn on_commit(mut self, call: OnCommit<S>) -> Self {
@@ -234,7 +254,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<()
     if let [only] = frame.plan.due.as_slice() {
         let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
         let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
-        return match run_task(place, &*frame.state, only, None, record).await {
+        return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {
             TaskEnd::Failed(error) => Err(error),
             // Cancelled without a failure: the run is being put away, and this future is about to be dropped.
             TaskEnd::Cancelled => std::future::pending().await,
@@ -247,8 +267,8 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<()
     let records = &mut frame.records;
     let tasks: Vec<(Activation, Option<TaskRecord>)> =
         frame.plan.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
-    let ends =
-        superstep::run_crew(&frame.graph, &frame.state, env, frame.parent.as_ref(), superstep, tasks).await;
+    let (parent, outer) = (frame.parent.as_ref(), frame.slot.as_ref());
+    let ends = superstep::run_crew(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
     // The first in order of activation is the one that is reported, whoever was faster.
     let mut failed = None;
     let mut cancelled = false;

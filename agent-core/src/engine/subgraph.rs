@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::superstep::{Leaves, Slot};
 use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
 use crate::{
     graph::{AnyNode, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
@@ -63,6 +64,9 @@ where
                     self.open((self.into)(state, input), cx).await?
                 }
             };
+            // In a crew with caps, what waits inside is this task's waiting.
+            let slot = cx.slot.clone().map(|slot| Arc::new(Leaves::new(slot, cx.task())) as Arc<dyn Slot>);
+            frame = frame.under(slot);
             match drive(&mut frame).await? {
                 FrameEnd::Completed => {}
                 // The run is being ended: this task does no more, and stays unfinished.

@@ -5,7 +5,10 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     task::Poll,
 };
 
@@ -29,6 +32,38 @@ use crate::{
 /// Told when a task begins or ends to wait for a person, so that it does not count against a cap meanwhile.
 pub(crate) trait Slot: Send + Sync {
     fn blocked(&self, blocked: bool, task: &TaskId);
+
+    /// So many more tasks can go on. Only a subgraph counts: it is one task to the crew above.
+    fn leaves(&self, _more: i64) {}
+}
+
+/// A subgraph as one task of the crew above: it waits for a person when all tasks inside it do.
+pub(crate) struct Leaves {
+    slot: Arc<dyn Slot>,
+    task: Arc<TaskId>,
+    busy: AtomicI64,
+}
+
+impl Leaves {
+    /// Inside `task`, whose place is `slot`; its loop is the first that can go on.
+    pub(crate) fn new(slot: Arc<dyn Slot>, task: Arc<TaskId>) -> Self {
+        Self { slot, task, busy: AtomicI64::new(1) }
+    }
+}
+
+impl Slot for Leaves {
+    fn blocked(&self, blocked: bool, _task: &TaskId) {
+        self.leaves(if blocked { -1 } else { 1 });
+    }
+
+    fn leaves(&self, more: i64) {
+        let before = self.busy.fetch_add(more, Ordering::AcqRel);
+        if more != 0 && before + more == 0 {
+            self.slot.blocked(true, &self.task);
+        } else if more != 0 && before == 0 {
+            self.slot.blocked(false, &self.task);
+        }
+    }
 }
 
 /// The tasks of one superstep.
@@ -45,6 +80,8 @@ struct Crew<S: State> {
     done: Mutex<Done<S>>,
     all_done: Notify,
     cancel: CancellationToken,
+    /// The place of the subgraph that this is, in the crew above.
+    outer: Option<Arc<dyn Slot>>,
     /// Itself, for those who start further lanes.
     me: std::sync::Weak<Self>,
 }
@@ -74,6 +111,7 @@ pub(crate) async fn run_crew<S: State>(
     env: &Arc<RunEnv>,
     parent: Option<&Arc<TaskId>>,
     superstep: u64,
+    outer: Option<&Arc<dyn Slot>>,
     tasks: Vec<(Activation, Option<TaskRecord>)>,
 ) -> Vec<TaskEnd<S>> {
     let count = tasks.len();
@@ -99,10 +137,14 @@ pub(crate) async fn run_crew<S: State>(
         done: Mutex::new(Done { ends: (0..count).map(|_| None).collect(), missing: count }),
         all_done: Notify::new(),
         cancel: CancellationToken::new(),
+        outer: outer.cloned(),
         me: std::sync::Weak::clone(me),
     });
     // Every task can go on by itself until it ends or waits; this loop's own place goes to the first of them.
     env.control.busy(count as i64 - 1);
+    if let Some(outer) = outer {
+        outer.leaves(count as i64 - 1);
+    }
     let guard = crew.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     for _ in 1..threads.min(count) {
@@ -172,7 +214,8 @@ async fn see_through<S: State>(
 }
 
 async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskEnd<S> {
-    let slot: Option<Arc<dyn Slot>> = if crew.capped { Some(Arc::clone(&crew) as _) } else { None };
+    let slot: Option<Arc<dyn Slot>> =
+        if crew.capped { Some(Arc::clone(&crew) as _) } else { crew.outer.clone() };
     let place =
         Place { graph: &crew.graph, env: &crew.env, parent: crew.parent.as_ref(), superstep: crew.superstep };
     let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
@@ -262,6 +305,9 @@ impl<S: State> Crew<S> {
             self.all_done.notify_one();
         } else {
             self.env.control.busy(-1);
+            if let Some(outer) = &self.outer {
+                outer.leaves(-1);
+            }
         }
         drop(done);
         if fatal && !self.cancel.is_cancelled() {
@@ -286,6 +332,9 @@ impl<S: State> Slot for Crew<S> {
             let mut queue = self.queue.lock();
             queue.running += 1;
             *queue.by_node.entry(node).or_default() += 1;
+        }
+        if let Some(outer) = &self.outer {
+            outer.blocked(blocked, task);
         }
     }
 }
