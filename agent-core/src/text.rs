@@ -22,11 +22,13 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 
 /// The first 16 hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn fingerprint(text: &str) -> String {
+    digest(text, 8)
+}
+
+/// The first `bytes` bytes of the SHA-256 of `text`, in hexadecimal digits.
+pub(crate) fn digest(text: &str, bytes: usize) -> String {
     use sha2::{Digest, Sha256};
-    use std::fmt::Write;
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        hex
-    })
+    let digits =
+        |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]));
+    Sha256::digest(text.as_bytes()).iter().take(bytes).flat_map(|byte| digits(*byte)).collect()
 }

@@ -20,7 +20,7 @@ use agent_core::{
     memory::{self, MemoryStore, Search, conversation::Window},
     model::{
         Message, Model, Role, ToolCall,
-        testing::{Scripted, Turn},
+        testing::{Chunking, Scripted, Turn},
     },
     todo::TodoStatus,
     tool::{
@@ -630,4 +630,79 @@ async fn a_prompt_template_is_filled_in_from_the_state_and_a_missing_name_is_an_
     session.run(&agent, AgentState::user("hi").context(context)).await.unwrap();
     assert_eq!(model.requests()[0].system.as_deref(), Some("Speak 한국어."));
     assert!(Prompt::new("{% if %}").is_err());
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_stop_stays_and_a_resume_says_it_whole() {
+    for resume in [true, false] {
+        let model = Scripted::new([
+            Turn::text("서울은 맑고").chunked(Chunking::Chars(3)).then_hang(2),
+            Turn::text("서울은 맑고 따뜻합니다."),
+        ]);
+        let agent = agent(ToolRegistry::default());
+        let session = runtime(&store(), &model).session("s").unwrap();
+        let mut events = session.stream(&agent, "날씨?", RunOptions::default()).await.unwrap();
+        let mut heard = String::new();
+        while heard != "서울은 맑고" {
+            if let EventBody::Token(token) = &events.next().await.unwrap().unwrap().body {
+                heard.push_str(&token.text);
+            }
+        }
+        assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
+        let state = session.state::<AgentState>().await.unwrap();
+        assert_eq!((state.messages.len(), state.answer().as_str()), (2, "서울은 맑고"));
+        let outcome = if resume {
+            session.resume().await.unwrap().outcome::<AgentState>().await.unwrap()
+        } else {
+            session.run(&agent, "더?").await.unwrap()
+        };
+        let state = outcome.state().unwrap();
+        assert_eq!(state.answer(), "서울은 맑고 따뜻합니다.");
+        let asked = model.requests().pop().unwrap().messages;
+        assert_eq!((state.messages.len(), asked.len()), if resume { (2, 1) } else { (4, 3) });
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_the_plain_one() {
+    let turns = || [Turn::call("t", json!({})), Turn::text("서울은 맑습니다.").chunked(Chunking::Chars(2))];
+    let agent = agent(registry([counting("t", ToolPolicy::default(), &Arc::default())]));
+    let plain = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
+    let plain = plain.run(&agent, "go").await.unwrap().state().unwrap().clone();
+    let session = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
+    let mut events = session.stream(&agent, "go", RunOptions::default()).await.unwrap();
+    let mut heard = String::new();
+    while let Some(event) = events.next().await {
+        if let EventBody::Token(token) = &event.unwrap().body {
+            heard.push_str(&token.text);
+        }
+    }
+    let streamed = session.state::<AgentState>().await.unwrap();
+    assert_eq!(
+        (heard.as_str(), streamed.answer(), results(&streamed)),
+        ("서울은 맑습니다.", plain.answer(), results(&plain))
+    );
+}
+
+#[tokio::test]
+async fn sub_agents_of_sub_agents_have_todos_of_their_own() {
+    let worker = Scripted::rule(|_, _| Turn::text("done"));
+    let lead = Scripted::rule(|_, request| match request.messages.len() {
+        1 => calls([raw("0", "worker", r#"{"task":"x"}"#)]),
+        _ => Turn::text("led"),
+    });
+    let top = Scripted::new([
+        calls([raw("0", "lead", r#"{"task":"a"}"#), raw("0", "lead", r#"{"task":"b"}"#)]),
+        Turn::text("all"),
+    ]);
+    let worker = Agent::builder("worker").model(Model::new(worker));
+    let lead = Agent::builder("lead").model(Model::new(lead)).sub_agent(worker);
+    let agent = Agent::builder("top").sub_agent(lead).build().unwrap();
+    let session = runtime(&store(), &top).session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    let todos = session.status().await.unwrap().todos;
+    let mut ids: Vec<_> = todos.iter().map(|todo| todo.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["lead:1.0", "lead:1.0/worker:1.0", "lead:1.1", "lead:1.1/worker:1.0"]);
+    assert!(todos.iter().all(|todo| todo.status == TodoStatus::Completed), "{todos:?}");
 }

@@ -308,7 +308,7 @@ fn assemble(
         .edge(START, "model");
     graph = handled(graph).node("tools", ToolsNode(Arc::clone(&core)));
     graph = handled(graph);
-    let mut targets = vec!["tools"];
+    let mut targets = vec!["tools", "model"];
     let mut after_review = vec!["model"];
     if core.reviewer.is_some() {
         graph = handled(graph.node("review", ReviewNode(Arc::clone(&core))));
@@ -328,6 +328,7 @@ fn assemble(
     graph = graph.branch(
         "model",
         move |state: &AgentState| match state.messages.last() {
+            _ if state.interrupted.is_some() => "model",
             Some(message) if message.role == Role::Assistant && !message.tool_calls.is_empty() => "tools",
             _ if reviewed => "review",
             _ => last,

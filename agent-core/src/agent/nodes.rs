@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{AgentState, Finish, Prompt, build::finish};
 use crate::{
-    engine::{Context, NodeFailure, RecordedModel, RecordedTools},
+    engine::{Completion, Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, NodeError, Outcome, Result},
     memory::conversation::{self, Summary, Window},
     model::{
@@ -146,6 +146,14 @@ impl Profile {
     }
 }
 
+impl AgentState {
+    /// The id of the last message, when the model was stopped in the middle of it.
+    fn half_said(&self) -> Option<&str> {
+        let id = self.interrupted.as_deref()?;
+        self.messages.last().filter(|message| message.id == id).map(|message| message.id.as_str())
+    }
+}
+
 /// Asks the model.
 pub(super) struct ModelNode(pub(super) Arc<Core>);
 
@@ -159,6 +167,10 @@ impl Node<AgentState> for ModelNode {
         let mut request = profile.request(state, cx)?;
         let (view, summary) = core.view(state, &model).await?;
         request.messages = view;
+        let half_said = state.half_said().map(str::to_owned);
+        if half_said.is_some() {
+            request.messages.make_mut().pop();
+        }
         let limited = state.turns + 1 >= core.max_turns && !request.tools.is_empty();
         if limited {
             request.tool_choice = ToolChoice::None;
@@ -166,8 +178,26 @@ impl Node<AgentState> for ModelNode {
         if let Some(judge) = &core.output {
             request.response_format = (judge.format)(model.abilities());
         }
-        let reply = model.complete_as("model", request).await?.message;
-        let mut update = AgentState::update().turns(state.turns + 1);
+        let mut update = AgentState::update();
+        if state.interrupted.is_some() {
+            update = update.interrupted(None);
+        }
+        let reply = match model.complete_or_stop("model", request).await? {
+            Completion::Whole(reply) => match half_said {
+                // What was half said before is said whole now.
+                Some(id) => reply.message.with_id(id),
+                None => reply.message,
+            },
+            Completion::Stopped(partial) => {
+                let id = partial.as_ref().map(|message| message.id.clone()).unwrap_or_default();
+                let update = update.interrupted(id);
+                return Ok(Outcome::update(match partial {
+                    Some(message) => update.messages(message),
+                    None => update,
+                }));
+            }
+        };
+        update = update.turns(state.turns + 1);
         if let Some(summary) = summary {
             update = update.summary(summary);
         }
@@ -292,13 +322,22 @@ fn begin(cx: &Context, state: &AgentState, call: &ToolCall) -> Result<Dispatch, 
             item.start();
             item
         }
-        None => {
-            let id = format!("{}:{}:{}", call.name, state.turns, crate::text::shorten(&call.id, 20));
-            todos.start(id, crate::text::shorten(&args.task, 200))?
-        }
+        None => todos.start(item_id(state, call), crate::text::shorten(&args.task, 200))?,
     };
     let input = SubInput { call: call.clone(), task: args.task, todo: item.id().to_owned() };
     Ok(Dispatch::new(format!("agent.{}", call.name), &input))
+}
+
+/// Unique within the run, whatever ids a server gives its calls, and short enough for items below it.
+fn item_id(state: &AgentState, call: &ToolCall) -> String {
+    let calls = state.messages.last().map(|message| message.tool_calls.as_slice()).unwrap_or_default();
+    let index = calls.iter().position(|known| std::ptr::eq(known, call)).unwrap_or_default();
+    let own = format!("{}:{}.{index}", call.name, state.turns);
+    match &state.todo {
+        None => own,
+        Some(parent) if parent.len() + own.len() < 64 => format!("{parent}/{own}"),
+        Some(parent) => format!("{}:{}", call.name, crate::text::fingerprint(&format!("{parent}/{own}"))),
+    }
 }
 
 fn told(call: &ToolCall, error: &ToolError) -> Message {

@@ -52,6 +52,10 @@ pub struct AgentState {
     /// The beginning of the conversation in few words, where it did not fit any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
+    /// The model was stopped while it spoke: the id of what it had said (empty: nothing). A resume asks it again, and
+    /// its answer takes that place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<String>,
     /// Which agent has the conversation, after a hand-off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
@@ -73,7 +77,9 @@ fn join(held: &mut Messages, new: Messages) {
         return;
     }
     for message in &new {
-        match held.iter().rposition(|known| known.id == message.id) {
+        // Ids begin alike, so their ends tell them apart at once: this is looked at once for each known message.
+        let (id, end) = (&message.id, message.id.as_bytes().last_chunk::<8>());
+        match held.iter().rposition(|known| known.id.as_bytes().last_chunk::<8>() == end && known.id == *id) {
             Some(at) => held.make_mut()[at] = message.clone(),
             None => held.push(message.clone()),
         }
@@ -89,7 +95,13 @@ impl AgentState {
     /// As [`user`](AgentState::user), with several messages.
     pub fn says(messages: impl IntoIterator<Item = Message>) -> AgentStateUpdate {
         let messages: Messages = messages.into_iter().collect();
-        Self::update().messages(messages).turns(0_u32).reviews(0_u32).structured(None).finish(None)
+        Self::update()
+            .messages(messages)
+            .turns(0_u32)
+            .reviews(0_u32)
+            .structured(None)
+            .finish(None)
+            .interrupted(None)
     }
 
     /// The text of the last answer; empty when there is none.

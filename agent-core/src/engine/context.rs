@@ -295,8 +295,7 @@ impl Context {
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
         let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.cell().task);
-        let first = crate::text::fingerprint(&text);
-        first + &crate::text::fingerprint(&format!("{text}\n2"))
+        crate::text::digest(&text, 16)
     }
 
     // --- a person ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ pub use env::Durability;
 pub(crate) use env::{Control, Deps, RunEnv};
 pub use error::{NodeCause, RunError};
 pub use group::TaskGroup;
-pub use model::RecordedModel;
+pub use model::{Completion, RecordedModel};
 pub use task::NodeFailure;
 pub use todos::{TodoHandle, Todos};
 pub use tools::{RecordedTools, ToolFailed};

@@ -9,9 +9,22 @@ use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
     model::{
-        Abilities, Assembler, Delta, Extraction, Extractor, Model, ModelError, ModelReply, ModelRequest,
+        Abilities, Assembler, Delta, Extraction, Extractor, Message, Model, ModelError, ModelReply,
+        ModelRequest,
     },
 };
+
+/// One call.
+const ONE: Used = Used { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
+
+/// How a call that listens for a stop ended.
+#[derive(Debug)]
+pub enum Completion {
+    /// The answer is complete.
+    Whole(ModelReply),
+    /// The run is being stopped. What was said by then, without tool calls; `None`: nothing.
+    Stopped(Option<Message>),
+}
 
 /// The runtime's model, with recorded calls; see [`Context::model`].
 #[derive(Debug)]
@@ -52,21 +65,63 @@ impl RecordedModel {
         request: impl Into<ModelRequest>,
     ) -> Result<ModelReply> {
         let (key, request) = (key.into(), request.into());
-        let call = Used { model_calls: 1, ..Used::default() };
         let message = key.clone();
-        self.cx
-            .step_as("model", key, Some(call), async move {
-                let reply = self.call(&message, request).await;
-                let usage = reply.as_ref().ok().and_then(|reply| reply.usage).unwrap_or_default();
-                let used = Used {
-                    model_calls: 1,
-                    input_tokens: usage.input_tokens,
-                    output_tokens: usage.output_tokens,
-                    ..Used::default()
-                };
-                (reply.map_err(NodeError::from), Some(used))
-            })
-            .await
+        let work = async move {
+            let mut reply = Assembler::new();
+            let result = self.call(&message, request, &mut reply).await;
+            match result.and_then(|()| reply.finish()) {
+                Ok(reply) => {
+                    let used = used(&reply);
+                    (Ok(reply), Some(used))
+                }
+                Err(error) => (Err(error.into()), Some(ONE)),
+            }
+        };
+        self.cx.step_as("model", key, Some(ONE), work).await
+    }
+
+    /// As [`complete_as`](Self::complete_as); when the run is stopped meanwhile, gives what was said by then instead
+    /// of being dropped. Nothing is recorded then, and the next try asks anew.
+    ///
+    /// # Errors
+    ///
+    /// See [`complete`](Self::complete).
+    pub async fn complete_or_stop(
+        &self,
+        key: impl Into<String>,
+        request: impl Into<ModelRequest>,
+    ) -> Result<Completion> {
+        let (key, request) = (key.into(), request.into());
+        let message = key.clone();
+        let mut said = None;
+        let partial = &mut said;
+        let work = async move {
+            let mut reply = Assembler::new();
+            let result = tokio::select! {
+                biased; // an answer that is complete counts, stopped or not
+                result = self.call(&message, request, &mut reply) => Some(result),
+                () = self.cx.cancelled() => None,
+            };
+            match result {
+                Some(result) => match result.and_then(|()| reply.finish()) {
+                    Ok(reply) => {
+                        let used = used(&reply);
+                        (Ok(reply), Some(used))
+                    }
+                    Err(error) => (Err(error.into()), Some(ONE)),
+                },
+                None => {
+                    *partial = Some(reply.into_partial());
+                    (Err(NodeError::permanent("the run was stopped")), Some(ONE))
+                }
+            }
+        };
+        let result = self.cx.step_as("model", key, Some(ONE), work).await;
+        match (result, said) {
+            (Ok(reply), _) => Ok(Completion::Whole(reply)),
+            (Err(_), Some(partial)) => Ok(Completion::Stopped(partial)),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Asks for a value of a Rust type: held to its JSON Schema, checked, and asked again with the faults, three times
@@ -95,9 +150,13 @@ impl RecordedModel {
         self.model.abilities()
     }
 
-    async fn call(&self, message: &str, request: ModelRequest) -> Result<ModelReply, ModelError> {
+    async fn call(
+        &self,
+        message: &str,
+        request: ModelRequest,
+        reply: &mut Assembler,
+    ) -> Result<(), ModelError> {
         let mut stream = self.model.stream(request).await?;
-        let mut reply = Assembler::new();
         while let Some(delta) = stream.next().await {
             let delta = delta?;
             match &delta {
@@ -116,6 +175,11 @@ impl RecordedModel {
             }
             reply.push(&delta)?;
         }
-        reply.finish()
+        Ok(())
     }
+}
+
+fn used(reply: &ModelReply) -> Used {
+    let usage = reply.usage.unwrap_or_default();
+    Used { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, ..ONE }
 }

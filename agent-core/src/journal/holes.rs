@@ -79,13 +79,9 @@ pub(crate) fn dig<'a>(
 }
 
 fn find(text: &str, part: &str) -> Option<usize> {
-    let (text, part) = (text.as_bytes(), part.as_bytes());
-    let probe = part.get(..PROBE)?;
-    text.windows(PROBE)
-        .enumerate()
-        .filter(|(_, window)| *window == probe)
-        .map(|(at, _)| at)
-        .find(|at| text[*at..].starts_with(part))
+    // A short beginning is cheap to look for; what follows is compared at once.
+    let probe = &part[..part.floor_char_boundary(PROBE)];
+    text.match_indices(probe).map(|(at, _)| at).find(|at| text[*at..].starts_with(part))
 }
 
 /// Puts back what was left out. `None`: a step is not there any more, or is another.
