@@ -44,3 +44,8 @@ pub use self::{
     state::{Input, State},
 };
 pub use agent_core_macros::{State, tool};
+
+// The README's program is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
