@@ -10,5 +10,6 @@ mod questions;
 mod queue;
 mod random;
 mod resume;
+mod second_go;
 mod sessions;
 mod shape;

@@ -67,7 +67,7 @@ pub enum AnswerError {
         open: Vec<String>,
     },
     /// The answer does not fit the question, which stays open.
-    #[error("the answer to `{question}` does not fit at `{path}`: {expected}")]
+    #[error("the answer to `{question}` does not fit{}: {expected}", at(path))]
     Invalid {
         /// The question.
         question: QuestionId,
@@ -82,6 +82,11 @@ pub enum AnswerError {
         /// Where the run stands.
         status: String,
     },
+}
+
+/// The place in an answer, unless it is the whole of it.
+fn at(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(" at `{path}`") }
 }
 
 /// Checks the question itself, once, before it is asked.

@@ -352,7 +352,11 @@ impl Session {
             return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
         }
         let Resting { mut image, state } = resting;
-        let frame_image = std::mem::take(&mut image.root);
+        let mut frame_image = std::mem::take(&mut image.root);
+        if image.status == RunStatus::Failed {
+            // As the fold of the resumption will say.
+            frame_image.forgive();
+        }
         let state = match state {
             Some(state) => own_state::<S>(state).map_err(|(error, _)| error)?,
             None => match read_state::<S>(&frame_image) {
