@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
-use super::{RunEnv, superstep::Slot};
+use super::{RunEnv, budget::Gated, superstep::Slot};
 use crate::{
     ids::{QuestionId, Seq, TaskId},
     interrupt::Waiting,
@@ -51,6 +51,8 @@ struct Inner {
     current: usize,
     /// Questions waited for, in all scopes.
     waiting: u32,
+    /// Calls that wait for more of the budget, in all scopes.
+    gated: u32,
     /// Steps on their way that do not wait for a person.
     working: u32,
     blocked: bool,
@@ -82,6 +84,14 @@ struct Scope {
     parent: usize,
     /// Questions waited for inside.
     waiting: u32,
+    /// Calls inside that wait for a person to allow more of the budget.
+    gated: u32,
+}
+
+impl Scope {
+    const fn works(&self) -> bool {
+        self.waiting == 0 && self.gated == 0
+    }
 }
 
 /// What a step finds when it begins.
@@ -124,6 +134,7 @@ impl TaskCell {
             scopes: vec![Scope::default()],
             current: 0,
             waiting: 0,
+            gated: 0,
             working: 0,
             blocked: false,
             sign: None,
@@ -151,6 +162,7 @@ impl TaskCell {
         inner.scopes[0] = Scope::default();
         inner.current = 0;
         inner.waiting = 0;
+        inner.gated = 0;
         inner.working = 0;
         inner.failed += 1;
         self.weigh(&mut inner);
@@ -193,7 +205,7 @@ impl TaskCell {
         inner.running.insert(key.to_owned());
         inner.working += 1;
         let parent = inner.current;
-        inner.scopes.push(Scope { parent, waiting: 0 });
+        inner.scopes.push(Scope { parent, ..Scope::default() });
         inner.sign = Some(Instant::now());
         Begun::Run(inner.scopes.len() - 1)
     }
@@ -206,7 +218,7 @@ impl TaskCell {
             inner.steps.insert(key.to_owned(), result);
         }
         // A new try may have begun over an abandoned step.
-        if inner.scopes.get(scope).is_some_and(|scope| scope.waiting == 0) {
+        if inner.scopes.get(scope).is_some_and(Scope::works) {
             inner.working = inner.working.saturating_sub(1);
         }
         self.weigh(&mut inner);
@@ -304,7 +316,7 @@ impl TaskCell {
         let scope = inner.current;
         let mut at = scope;
         while at != 0 {
-            if inner.scopes[at].waiting == 0 {
+            if inner.scopes[at].works() {
                 inner.working = inner.working.saturating_sub(1);
             }
             inner.scopes[at].waiting += 1;
@@ -325,7 +337,7 @@ impl TaskCell {
         let mut at = scope;
         while at != 0 && at < inner.scopes.len() {
             inner.scopes[at].waiting = inner.scopes[at].waiting.saturating_sub(1);
-            if inner.scopes[at].waiting == 0 {
+            if inner.scopes[at].works() {
                 inner.working += 1;
             }
             at = inner.scopes[at].parent;
@@ -333,9 +345,28 @@ impl TaskCell {
         self.weigh(&mut inner);
     }
 
+    /// A call in this scope begins or ends to wait for a person to allow more of the budget.
+    fn gate(&self, scope: usize, waits: bool) {
+        let mut inner = self.inner.lock();
+        let mut at = scope;
+        while at != 0 && at < inner.scopes.len() {
+            let before = inner.scopes[at].works();
+            let gated = &mut inner.scopes[at].gated;
+            *gated = if waits { *gated + 1 } else { gated.saturating_sub(1) };
+            match (before, inner.scopes[at].works()) {
+                (true, false) => inner.working = inner.working.saturating_sub(1),
+                (false, true) => inner.working += 1,
+                _ => {}
+            }
+            at = inner.scopes[at].parent;
+        }
+        inner.gated = if waits { inner.gated + 1 } else { inner.gated.saturating_sub(1) };
+        self.weigh(&mut inner);
+    }
+
     /// Blocked exactly when it waits for a person and does nothing else that is known of.
     fn weigh(&self, inner: &mut Inner) {
-        let blocked = inner.waiting > 0 && inner.working == 0;
+        let blocked = inner.waiting + inner.gated > 0 && inner.working == 0;
         if blocked != inner.blocked {
             inner.blocked = blocked;
             if let Some(slot) = &self.slot {
@@ -384,10 +415,24 @@ impl Waiting for TaskCell {
         for at in 1..inner.scopes.len() {
             if inner.scopes[at].waiting > 0 {
                 inner.scopes[at].waiting = 0;
-                inner.working += 1;
+                if inner.scopes[at].works() {
+                    inner.working += 1;
+                }
             }
         }
         self.weigh(&mut inner);
+    }
+}
+
+/// A call of a task that waits for more of the budget.
+pub(crate) struct Call {
+    pub(crate) cell: Arc<TaskCell>,
+    pub(crate) scope: usize,
+}
+
+impl Gated for Call {
+    fn waits(&self, waits: bool) {
+        self.cell.gate(self.scope, waits);
     }
 }
 

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::{
     RunEnv,
     ask::Ask,
-    cell::{Begun, TaskCell},
+    budget,
+    cell::{Begun, Call, TaskCell},
     superstep::Slot,
     todos::Todos,
 };
@@ -248,7 +249,8 @@ impl Context {
         };
         let mut running = Running { cell: Arc::clone(&cell), key, scope, ended: false, reserved: None };
         if let Some(reserve) = reserve {
-            self.env.budget.reserve(&reserve).map_err(NodeError::permanent)?;
+            let call = || Arc::new(Call { cell: Arc::clone(&cell), scope }) as _;
+            budget::reserve(&self.env, &reserve, call).await?;
             running.reserved = Some(reserve);
         }
         let began = Instant::now();

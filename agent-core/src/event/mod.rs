@@ -224,6 +224,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
                 ms: recorded.ms,
                 error: recorded.error.clone(),
                 value: (recorded.kind != "step").then(|| parsed(recorded.value.as_ref())),
+                usage: recorded.usage,
             }),
         ),
         Fact::QuestionAsked(open) => (

@@ -127,6 +127,9 @@ payloads! {
         /// The result of a model or tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Value>,
+        /// What it used up of the budget.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<crate::engine::Used>,
     }
     /// A tool is about to run. Not numbered; its result comes as a recorded step of kind `tool`, whose value holds
     /// the message that the model reads.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
-    engine::{Durability, Limits, Used, plan::PlanImage},
+    engine::{Durability, Granted, Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
     run::RunStatus,
@@ -34,6 +34,8 @@ pub(crate) struct Image {
     pub(crate) todos: TodoTree,
     pub(crate) used: Used,
     pub(crate) limits: Option<Limits>,
+    /// What people granted beyond the limits.
+    pub(crate) granted: Granted,
     pub(crate) durability: Option<Durability>,
     /// Number of the entry that accepted the run.
     pub(crate) accepted: Seq,
@@ -131,6 +133,7 @@ impl Image {
                 self.todos.clear();
                 self.used = Used::default();
                 self.limits = accepted.limits;
+                self.granted = Granted::default();
                 self.durability = accepted.durability;
                 self.accepted = entry.seq;
                 self.accepted_at = entry.at;
@@ -144,7 +147,7 @@ impl Image {
                 if self.status == RunStatus::Failed {
                     self.root.forgive();
                 }
-                self.limits = resumed.limits.or(self.limits);
+                self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
             }
@@ -218,6 +221,9 @@ impl Image {
                 self.open.push(open);
             }
             Fact::QuestionAnswered(answered) => {
+                if let Some(open) = self.open.iter().find(|open| open.id == answered.id) {
+                    self.granted.take(open, &answered.value);
+                }
                 self.open.retain(|open| open.id != answered.id);
                 if self.status == RunStatus::Paused
                     && !self.open.iter().any(|open| open.task == answered.task)
@@ -281,6 +287,18 @@ impl Image {
         }
     }
 
+    /// What a resumed run may use: new limits stand for all that was granted before.
+    pub(crate) fn resume_limits(&mut self, limits: Option<Limits>) {
+        match limits {
+            Some(_) => {
+                self.limits = limits;
+                self.granted = Granted::default();
+            }
+            None if self.status == RunStatus::Failed => self.granted.forgive(),
+            None => {}
+        }
+    }
+
     fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
         self.root.task(task)
     }
@@ -311,6 +329,7 @@ impl Image {
             todos: self.todos.clone(),
             used: self.used,
             limits: self.limits,
+            granted: self.granted.clone(),
             durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
@@ -463,6 +482,7 @@ impl Snapshot {
             todos,
             used: self.used,
             limits: self.limits,
+            granted: Granted::default(),
             durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
