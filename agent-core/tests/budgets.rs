@@ -279,7 +279,7 @@ async fn more_time_can_be_asked_for_between_two_supersteps() {
         .edge("c", END)
         .build()
         .unwrap();
-    let session = runtime(&store(), &Scripted::new([])).session("s").unwrap();
+    let session = Runtime::builder().shared_store(store()).build().session("s").unwrap();
     let limits = Limits::default().active(Duration::from_millis(50));
     let outcome = session.run_with(&graph, Notes::update(), asking(limits)).await.unwrap();
     assert_eq!(budget(&outcome.questions()[0])["budget"], "active_ms");
