@@ -32,7 +32,8 @@ fn store() -> Store {
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
-    let prices = PriceTable::new().with("scripted", Price { input: 2_000_000, output: 10_000_000, cached: None });
+    let prices =
+        PriceTable::new().with("scripted", Price { input: 2_000_000, output: 10_000_000, cached: None });
     Runtime::builder()
         .shared_store(Arc::clone(store))
         .model(Model::new(model.clone()))
@@ -96,7 +97,8 @@ async fn a_limit_of_cost_stops_the_run_and_wants_a_price_for_each_model() {
     assert_eq!(model.calls(), 2, "the second is still within the limit, the third is not");
 
     let without = Runtime::builder().model(Model::new(model.clone())).build();
-    let error = without.session("s").unwrap().run_with(&agent(&Arc::default()), "go", options).await.unwrap_err();
+    let error =
+        without.session("s").unwrap().run_with(&agent(&Arc::default()), "go", options).await.unwrap_err();
     let text = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     assert!(format!("{error}: {text}").contains("`scripted` has no price"), "{error}: {text}");
     assert_eq!(model.calls(), 2);
@@ -191,7 +193,8 @@ async fn what_was_asked_and_granted_outlives_the_process() {
         runtime.register(&agent);
         runtime.session("s").unwrap()
     };
-    let outcome = fresh(&model).run_with(&agent, "go", asking(Limits::default().tool_calls(1))).await.unwrap();
+    let outcome =
+        fresh(&model).run_with(&agent, "go", asking(Limits::default().tool_calls(1))).await.unwrap();
     let first = outcome.questions()[0].id.clone();
     // Each of these is a process of its own.
     let run = fresh(&model).answer(Answers::to(first.clone(), 1)).await.unwrap();

@@ -37,6 +37,8 @@ struct Inner {
     /// Recorded before a restart and not asked for again yet.
     leftover_steps: HashSet<String>,
     leftover_questions: HashSet<QuestionId>,
+    /// Tool calls that were begun and have no result, with how often.
+    begun: HashMap<String, u32>,
     answers: HashMap<QuestionId, Option<Value>>,
     given_up: HashMap<QuestionId, VecDeque<GivenUp>>,
     /// Steps that are new while something recorded was not asked for yet: they wait.
@@ -123,6 +125,7 @@ impl TaskCell {
             running: HashSet::new(),
             leftover_steps,
             leftover_questions,
+            begun: record.begun,
             answers: record.asked,
             given_up: record.given_up,
             held: Vec::new(),
@@ -210,11 +213,23 @@ impl TaskCell {
         Begun::Run(inner.scopes.len() - 1)
     }
 
+    /// How often a tool call was begun whose result is not known.
+    pub(crate) fn begun(&self, key: &str) -> u32 {
+        let inner = self.inner.lock();
+        if inner.steps.contains_key(key) { 0 } else { inner.begun.get(key).copied().unwrap_or(0) }
+    }
+
+    /// A tool call begins that must not be made twice.
+    pub(crate) fn begins(&self, key: &str) {
+        *self.inner.lock().begun.entry(key.to_owned()).or_default() += 1;
+    }
+
     pub(crate) fn end_step(&self, key: &str, scope: usize, result: Option<StepRecord>) {
         let mut inner = self.inner.lock();
         inner.running.remove(key);
         inner.sign = Some(Instant::now());
         if let Some(result) = result {
+            inner.begun.remove(key);
             inner.steps.insert(key.to_owned(), result);
         }
         // A new try may have begun over an abandoned step.

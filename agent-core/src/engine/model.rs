@@ -148,6 +148,8 @@ impl RecordedModel {
         reply: &mut Assembler,
     ) -> Result<(), ModelError> {
         let mut stream = self.model.stream(request).await?;
+        // Which call each index is: the pieces of its arguments do not repeat that.
+        let mut calls: Vec<(u32, String, String)> = Vec::new();
         while let Some(delta) = stream.next().await {
             let delta = delta?;
             match &delta {
@@ -156,7 +158,15 @@ impl RecordedModel {
                     message: message.to_owned(),
                     text: text.clone(),
                 })),
+                Delta::ToolCallStarted { index, id, name } if self.cx.env.writer.is_watched() => {
+                    calls.push((*index, id.clone(), name.clone()));
+                    self.show_call(message, &calls, *index, "");
+                }
+                Delta::ToolCallArguments { index, text } if self.cx.env.writer.is_watched() => {
+                    self.show_call(message, &calls, *index, text);
+                }
                 Delta::Restarted { reason, .. } => {
+                    calls.clear();
                     self.cx.show(EventBody::TokensVoided(payload::TokensVoided {
                         message: message.to_owned(),
                         reason: reason.clone(),
@@ -167,6 +177,17 @@ impl RecordedModel {
             reply.push(&delta)?;
         }
         Ok(())
+    }
+
+    fn show_call(&self, message: &str, calls: &[(u32, String, String)], index: u32, text: &str) {
+        let Some((_, id, name)) = calls.iter().rfind(|(known, ..)| *known == index) else { return };
+        self.cx.show(EventBody::ToolArguments(payload::ToolArguments {
+            message: message.to_owned(),
+            index,
+            call_id: id.clone(),
+            name: name.clone(),
+            text: text.to_owned(),
+        }));
     }
 
     /// What a call will use at least: one call, what it reads, and the answer where its length has a bound. Tokens are
@@ -191,7 +212,11 @@ impl RecordedModel {
     }
 
     /// The result of a call, and what it used.
-    fn settled(&self, result: Result<ModelReply, ModelError>, wanted: &Used) -> (Result<ModelReply>, Option<Used>) {
+    fn settled(
+        &self,
+        result: Result<ModelReply, ModelError>,
+        wanted: &Used,
+    ) -> (Result<ModelReply>, Option<Used>) {
         match result {
             Ok(reply) => {
                 let usage = reply.usage.unwrap_or_else(|| {

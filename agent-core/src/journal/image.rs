@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
+use super::entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
     engine::{Durability, Granted, Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
@@ -68,6 +68,8 @@ pub(crate) struct FrameImage {
 #[derive(Debug, Default)]
 pub(crate) struct TaskRecord {
     pub(crate) steps: HashMap<String, StepRecord>,
+    /// Tool calls that were begun and have no result, by key, with how often.
+    pub(crate) begun: HashMap<String, u32>,
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
@@ -87,10 +89,17 @@ pub(crate) struct TaskRecord {
 /// A step's result.
 #[derive(Debug, Clone)]
 pub(crate) struct StepRecord {
-    /// `Err`: the text of a failure that the node went past.
-    pub(crate) result: Result<Raw, String>,
+    /// `Err`: a failure that the node went past.
+    pub(crate) result: Result<Raw, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
+}
+
+/// A failure of a step.
+#[derive(Debug, Clone)]
+pub(crate) struct StepFailure {
+    pub(crate) text: String,
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Image {
@@ -211,10 +220,15 @@ impl Image {
                     self.used.add(usage);
                 }
                 let result = match recorded.error {
-                    Some(error) => Err(error),
+                    Some(text) => Err(StepFailure { text, cause: recorded.cause }),
                     None => Ok(recorded.value.unwrap_or_else(null)),
                 };
-                self.task(&recorded.task).steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+                let task = self.task(&recorded.task);
+                task.begun.remove(&recorded.key);
+                task.steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+            }
+            Fact::ToolBegun(begun) => {
+                *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
             }
             Fact::QuestionAsked(open) => {
                 self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);

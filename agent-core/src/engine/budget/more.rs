@@ -183,10 +183,7 @@ pub(crate) async fn reserve(
 }
 
 /// Whether the run may go on running; where the policy says so, a person is asked for more time.
-pub(crate) async fn check_active(
-    env: &RunEnv,
-    who: impl FnOnce() -> Arc<dyn Gated>,
-) -> Result<(), RunError> {
+pub(crate) async fn check_active(env: &RunEnv, who: impl FnOnce() -> Arc<dyn Gated>) -> Result<(), RunError> {
     let Err(mut over) = env.budget.running(env.control.active_ms()) else { return Ok(()) };
     if !over.ask {
         return Err(over.error.into());
