@@ -15,6 +15,7 @@ use super::{Context, Todos, Used};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
+    ids::SessionId,
     interrupt::Question,
     journal::entry::{Fact, ToolBegun},
     memory::{MemoryStore, Namespace, Put},
@@ -397,5 +398,9 @@ impl ToolHost for Host {
 
     fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
         self.0.env.deps.memory.clone()
+    }
+
+    fn session(&self) -> &SessionId {
+        &self.0.env.session
     }
 }
