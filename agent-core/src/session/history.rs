@@ -1,6 +1,6 @@
 //! Places one can go back to: what they are, the state there, a fork from them, an edit in the name of a node.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, value::to_raw_value};
 
@@ -167,7 +167,8 @@ impl Session {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not go on by itself in two places.
         let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
-        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
+        let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
+        summary.labels = BTreeMap::clone(&image.labels);
         store.copy(self.id(), &target, seq, summary.clone()).await?;
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
         let _door = fork.slot.door.lock().await;

@@ -23,7 +23,7 @@ use crate::{
     engine::{Deps, Durability, Limits, TaskGroup},
     graph::Graph,
     ids::SessionId,
-    journal::{Head, JournalStore, Lease, OwnerId},
+    journal::{Head, JournalStore, Lease, OwnerId, Recent},
     memory::MemoryStore,
     model::Model,
     run::RunStatus,
@@ -327,6 +327,18 @@ impl Runtime {
         let Some(store) = &self.0.store else { return Ok(Vec::new()) };
         let statuses: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
         let page = store.list(after, &statuses, limit.min(1_000)).await?;
+        Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
+    }
+
+    /// Sessions that changed last, first; see [`JournalStore::recent`]. At most 1,000 at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`].
+    pub async fn recent(&self, mut wanted: Recent) -> Result<Vec<SessionInfo>, SessionError> {
+        let Some(store) = &self.0.store else { return Ok(Vec::new()) };
+        wanted.limit = wanted.limit.min(1_000);
+        let page = store.recent(&wanted).await?;
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 
