@@ -14,7 +14,7 @@ use crate::{
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
-        JournalStore, Summary,
+        Head, JournalStore, Summary,
         entry::{Edited, Entry, Fact, Forked, Stopped},
         fold,
         holes::read_entries,
@@ -48,6 +48,16 @@ pub struct Checkpoint {
 impl Session {
     fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
+    }
+
+    /// The end of its journal, its summary and its sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`]; [`SessionError::CannotResume`] without a store.
+    pub async fn head(&self) -> Result<Head, SessionError> {
+        let head = self.store()?.head(self.id()).await?;
+        head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })
     }
 
     /// Places behind the number `after`, oldest first, at most `limit`.

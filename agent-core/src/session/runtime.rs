@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
-    graph::Graph,
+    graph::{Graph, Outline},
     ids::SessionId,
     journal::{Head, JournalStore, Lease, OwnerId, Recent},
     memory::MemoryStore,
@@ -264,6 +264,18 @@ impl Runtime {
     #[must_use]
     pub fn mermaid(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|graph| graph.mermaid())
+    }
+
+    /// A known graph in Graphviz' DOT language.
+    #[must_use]
+    pub fn dot(&self, graph: &str) -> Option<String> {
+        self.0.graphs.read().get(graph).map(|graph| graph.dot())
+    }
+
+    /// A known graph as plain data.
+    #[must_use]
+    pub fn outline(&self, graph: &str) -> Option<Outline> {
+        self.0.graphs.read().get(graph).map(|graph| graph.outline())
     }
 
     /// Takes up what a process that ended left behind: accepted runs go on, paused ones wait as before.
