@@ -15,13 +15,14 @@
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
-//! is refused and how; [`trend`] the sample agent.
+//! is refused and how; [`own`] paths of your own; [`trend`] the sample agent.
 
 mod agent;
 pub mod config;
 mod error;
 mod handler;
 mod http;
+pub mod own;
 pub mod server;
 pub mod trend;
 mod wire;
