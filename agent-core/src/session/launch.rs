@@ -458,7 +458,7 @@ impl Session {
                 return Err(error.into());
             }
         }
-        image.limits = limits.or(image.limits);
+        image.resume_limits(limits);
         let open = std::mem::take(&mut image.open);
         self.slot.board.restore(open, &image.answered);
         image.graph = graph.name().into();
@@ -510,7 +510,7 @@ impl Session {
             deps: Arc::clone(&self.shared.deps),
             clock: Arc::clone(&self.shared.clock),
             durability: begun.durability,
-            budget: Budget::new(begun.limits, begun.used),
+            budget: Budget::new(begun.limits, begun.used, &image.granted),
             todos: parking_lot::Mutex::new(begun.todos),
             control: Control::new(begun.active_ms),
             group: TaskGroup::default(),
