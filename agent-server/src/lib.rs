@@ -16,6 +16,7 @@
 //! is refused and how; [`trend`] the sample agent.
 
 mod agent;
+pub mod cli;
 pub mod config;
 mod error;
 mod handler;

@@ -8,6 +8,7 @@ pub(crate) mod topology;
 mod validate;
 
 pub use builder::GraphBuilder;
+pub use draw::{Drawing, Line};
 pub use node::{
     AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,
     RetryPolicy, RetryWhen,
@@ -141,6 +142,12 @@ impl<S: State> Graph<S> {
     #[must_use]
     pub fn to_dot(&self) -> String {
         self.0.drawing.dot()
+    }
+
+    /// Its names and ways, to be drawn by somebody else.
+    #[must_use]
+    pub fn drawing(&self) -> &Drawing {
+        &self.0.drawing
     }
 
     pub(crate) fn node(&self, ix: NodeIx) -> &NodeDef<S> {

@@ -8,7 +8,7 @@ use serde_json::{Value, value::to_raw_value};
 use super::{Run, RunOptions, Session, SessionError, launch};
 use crate::{
     engine::{Limits, RunError, read_state},
-    graph::Graph,
+    graph::{Drawing, Graph},
     ids::RunId,
     journal::{
         entry::{Queued, Raw},
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) trait DynGraph: Send + Sync {
     /// Whether it is the graph with this hash.
     fn is(&self, hash: &str) -> bool;
-    fn mermaid(&self) -> String;
+    fn drawing(&self) -> &Drawing;
     fn start<'a>(
         &'a self,
         session: &'a Session,
@@ -60,8 +60,8 @@ impl<S: State> DynGraph for Registered<S> {
         self.0.hash() == hash
     }
 
-    fn mermaid(&self) -> String {
-        self.0.to_mermaid()
+    fn drawing(&self) -> &Drawing {
+        self.0.drawing()
     }
 
     fn start<'a>(

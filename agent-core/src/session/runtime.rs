@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
-    graph::Graph,
+    graph::{Drawing, Graph},
     ids::SessionId,
     journal::{Head, JournalStore, Lease, OwnerId},
     memory::MemoryStore,
@@ -263,7 +263,13 @@ impl Runtime {
     /// A known graph as a Mermaid flow chart.
     #[must_use]
     pub fn mermaid(&self, graph: &str) -> Option<String> {
-        self.0.graphs.read().get(graph).map(|graph| graph.mermaid())
+        self.0.graphs.read().get(graph).map(|graph| graph.drawing().mermaid())
+    }
+
+    /// The names and ways of a known graph.
+    #[must_use]
+    pub fn drawing(&self, graph: &str) -> Option<Drawing> {
+        self.0.graphs.read().get(graph).map(|graph| graph.drawing().clone())
     }
 
     /// Takes up what a process that ended left behind: accepted runs go on, paused ones wait as before.
