@@ -2,22 +2,13 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
-/// What kind of way leads from one node to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Line {
-    /// Always taken.
+/// How a way is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
     Edge,
-    /// Taken when a function of the state says so.
     Branch,
-    /// Taken when all sources of the join have arrived.
     Join,
-    /// Taken when the node itself says so.
     Goto,
-    /// Taken when the node has failed.
     Error,
 }
 
@@ -33,18 +24,12 @@ impl Line {
     }
 }
 
-/// The names and ways of a graph, subgraphs inside: what is needed to draw it.
-///
-/// Ways begin at a node or [`START`](super::START) and lead to a node or [`END`](super::END).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Drawing {
-    /// The graph's name.
-    pub name: String,
-    /// Its nodes, in the order in which they were added; those that are subgraphs with what is inside.
-    pub nodes: Vec<(String, Option<Drawing>)>,
-    /// Its ways: from, to, kind.
-    pub lines: Vec<(String, String, Line)>,
+/// The names and ways of a graph, subgraphs inside.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Drawing {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<(String, Option<Drawing>)>,
+    pub(crate) lines: Vec<(String, String, Line)>,
 }
 
 impl Drawing {
@@ -68,9 +53,7 @@ impl Drawing {
         }
     }
 
-    /// As a Mermaid flow chart, subgraphs expanded.
-    #[must_use]
-    pub fn mermaid(&self) -> String {
+    pub(crate) fn mermaid(&self) -> String {
         let mut text = String::from("flowchart TD\n");
         self.mermaid_body("", 1, &mut text);
         text
@@ -103,9 +86,7 @@ impl Drawing {
         }
     }
 
-    /// In Graphviz' DOT language, subgraphs expanded.
-    #[must_use]
-    pub fn dot(&self) -> String {
+    pub(crate) fn dot(&self) -> String {
         let mut text = format!("digraph {} {{\n  compound=true;\n", quoted(&self.name));
         self.dot_body("", 1, &mut text);
         text.push_str("}\n");

@@ -8,7 +8,7 @@ use serde_json::{Value, value::to_raw_value};
 use super::{Run, RunOptions, Session, SessionError, launch};
 use crate::{
     engine::{Limits, RunError, read_state},
-    graph::{Drawing, Graph},
+    graph::{Graph, Outline},
     ids::RunId,
     journal::{
         entry::{Queued, Raw},
@@ -21,7 +21,9 @@ use crate::{
 pub(crate) trait DynGraph: Send + Sync {
     /// Whether it is the graph with this hash.
     fn is(&self, hash: &str) -> bool;
-    fn drawing(&self) -> &Drawing;
+    fn mermaid(&self) -> String;
+    fn dot(&self) -> String;
+    fn outline(&self) -> Outline;
     fn start<'a>(
         &'a self,
         session: &'a Session,
@@ -60,8 +62,16 @@ impl<S: State> DynGraph for Registered<S> {
         self.0.hash() == hash
     }
 
-    fn drawing(&self) -> &Drawing {
-        self.0.drawing()
+    fn mermaid(&self) -> String {
+        self.0.to_mermaid()
+    }
+
+    fn dot(&self) -> String {
+        self.0.to_dot()
+    }
+
+    fn outline(&self) -> Outline {
+        self.0.outline()
     }
 
     fn start<'a>(

@@ -3,6 +3,7 @@
 use std::fs;
 
 use clap::{Arg, ArgMatches, Command};
+use serde_json::json;
 
 use super::{
     failure::Failure,
@@ -36,18 +37,16 @@ pub(super) fn command() -> Command {
 pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
     let runtime = open::graphs(config)?;
     let name = args.get_one::<String>("agent").map_or_else(|| AGENTS[0].graph(), String::as_str);
-    let drawing = runtime.drawing(name).ok_or_else(|| {
+    let text = match args.get_one::<String>("format").map(String::as_str) {
+        Some("dot") => runtime.dot(name),
+        Some("svg") => runtime.outline(name).map(|outline| svg::draw(&outline)),
+        Some("json") => runtime.outline(name).map(|outline| format!("{:#}", json!(outline))),
+        _ => runtime.mermaid(name),
+    };
+    let text = text.ok_or_else(|| {
         Failure::usage(format!("there is no agent `{}`", output::short(name, 60)))
             .hint(format!("known: {}", runtime.graphs().join(", ")))
     })?;
-    let text = match args.get_one::<String>("format").map(String::as_str) {
-        Some("dot") => drawing.dot(),
-        Some("svg") => svg::draw(&drawing),
-        Some("json") => {
-            serde_json::to_string_pretty(&drawing).map_err(|error| Failure::new(error.to_string()))?
-        }
-        _ => drawing.mermaid(),
-    };
     match args.get_one::<String>("output") {
         None => output::print(text),
         Some(path) => fs::write(path, text).map_err(|error| {

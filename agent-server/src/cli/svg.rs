@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Write};
 
-use agent_core::graph::{Drawing, END, Line, START};
+use agent_core::graph::{EdgeKind as Line, NodeKind, Outline};
 use unicode_width::UnicodeWidthStr;
 
 const COLUMN: f64 = 8.0;
@@ -21,15 +21,15 @@ text{font:14px system-ui,'Noto Sans KR',sans-serif;fill:#1f2430;text-anchor:midd
 @media(prefers-color-scheme:dark){.p{fill:#14161c}text{fill:#e8eaf0}.n{fill:#23284a;stroke:#8c96ff}.o{fill:#e8eaf0}.w{stroke:#aab2c5}.t{fill:#aab2c5}}";
 
 /// The graph as a whole SVG document.
-pub(super) fn draw(drawing: &Drawing) -> String {
-    let picture = Picture::of(drawing);
+pub(super) fn draw(outline: &Outline) -> String {
+    let picture = Picture::of(outline, None);
     let (width, height) = (picture.width + 2.0 * PAD, picture.height + 2.0 * PAD);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n\
          <title>{}</title>\n<style>{STYLE}</style>\n\
          <defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\">\
          <path class=\"o\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n<rect class=\"p\" width=\"100%\" height=\"100%\"/>\n",
-        escaped(&drawing.name)
+        escaped(&outline.name)
     );
     picture.write(PAD, PAD, &mut text);
     text.push_str("</svg>\n");
@@ -42,8 +42,8 @@ enum Shape {
     End,
     Node(String),
     Box(String, Picture),
-    /// A place that a long way passes through.
-    Bend,
+    /// A place that a long way passes through, as high as its layer.
+    Bend(f64),
 }
 
 impl Shape {
@@ -55,7 +55,7 @@ impl Shape {
                 let title = name.width() as f64 * COLUMN + 28.0;
                 (inner.width.max(title) + 2.0 * PAD, inner.height + 2.0 * PAD + TITLE)
             }
-            Self::Bend => (8.0, 0.0),
+            Self::Bend(height) => (8.0, *height),
         }
     }
 }
@@ -72,22 +72,23 @@ struct Picture {
 }
 
 impl Picture {
-    fn of(drawing: &Drawing) -> Self {
-        let mut shapes = vec![Shape::Start];
-        let mut at: HashMap<&str, usize> = HashMap::from([(START, 0)]);
-        for (name, inner) in &drawing.nodes {
-            at.insert(name, shapes.len());
-            shapes.push(match inner {
-                Some(inner) => Shape::Box(name.clone(), Self::of(inner)),
-                None => Shape::Node(name.clone()),
+    /// The outermost graph, or the one inside the node `parent`.
+    fn of(outline: &Outline, parent: Option<&str>) -> Self {
+        let mut shapes = Vec::new();
+        let mut at: HashMap<&str, usize> = HashMap::new();
+        for node in outline.nodes.iter().filter(|node| node.parent.as_deref() == parent) {
+            at.insert(&node.id, shapes.len());
+            shapes.push(match node.kind {
+                NodeKind::Start => Shape::Start,
+                NodeKind::End => Shape::End,
+                NodeKind::Subgraph => Shape::Box(node.label.clone(), Self::of(outline, Some(&node.id))),
+                _ => Shape::Node(node.label.clone()),
             });
         }
-        at.insert(END, shapes.len());
-        shapes.push(Shape::End);
-        let lines: Vec<(usize, usize, Line)> = drawing
-            .lines
+        let lines: Vec<(usize, usize, Line)> = outline
+            .edges
             .iter()
-            .filter_map(|(from, to, line)| Some((*at.get(from.as_str())?, *at.get(to.as_str())?, *line)))
+            .filter_map(|edge| Some((*at.get(&*edge.from)?, *at.get(&*edge.to)?, edge.kind)))
             .collect();
         let (forward, back) = directions(shapes.len(), &lines);
         let mut rank = ranks(shapes.len(), &forward);
@@ -97,7 +98,7 @@ impl Picture {
             let mut points = vec![from];
             for layer in rank[from] + 1..rank[to] {
                 points.push(shapes.len());
-                shapes.push(Shape::Bend);
+                shapes.push(Shape::Bend(0.0));
                 rank.push(layer);
             }
             points.push(to);
@@ -120,6 +121,10 @@ impl Picture {
                 let middle = f64::midpoint(before.1, y);
                 put(&mut path, format_args!("C{:.1} {middle:.1} {x:.1} {middle:.1} {x:.1} {y:.1}", before.0));
                 before = (x, y);
+                if let Shape::Bend(height) = self.shapes[point].0 {
+                    before.1 += height;
+                    put(&mut path, format_args!("V{:.1}", before.1));
+                }
             }
             way(text, &path, *line);
         }
@@ -172,7 +177,7 @@ impl Picture {
                     inner.write(x - inner.width / 2.0, corner_y + TITLE + PAD, text);
                     text.push_str("</g>\n");
                 }
-                Shape::Bend => {}
+                Shape::Bend(_) => {}
             }
         }
     }
@@ -279,7 +284,12 @@ fn order(rank: &[usize], ways: &[(Vec<usize>, Line)]) -> Vec<Vec<usize>> {
 }
 
 /// Gives everything its place: each layer in the middle.
-fn place(shapes: Vec<Shape>, layers: &[Vec<usize>], ways: Vec<(Vec<usize>, Line)>, back: Lines) -> Picture {
+fn place(
+    mut shapes: Vec<Shape>,
+    layers: &[Vec<usize>],
+    ways: Vec<(Vec<usize>, Line)>,
+    back: Lines,
+) -> Picture {
     let sizes: Vec<(f64, f64)> = shapes.iter().map(Shape::size).collect();
     let wide = |layer: &Vec<usize>| {
         layer.iter().map(|&shape| sizes[shape].0).sum::<f64>() + ACROSS * (layer.len().max(1) - 1) as f64
@@ -297,6 +307,9 @@ fn place(shapes: Vec<Shape>, layers: &[Vec<usize>], ways: Vec<(Vec<usize>, Line)
         for &shape in layer {
             places[shape] = (x + sizes[shape].0 / 2.0, y + height / 2.0);
             x += sizes[shape].0 + ACROSS;
+            if let Shape::Bend(whole) = &mut shapes[shape] {
+                *whole = height;
+            }
         }
         y += height;
     }
