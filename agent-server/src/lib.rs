@@ -18,6 +18,7 @@
 //! is refused and how; [`own`] paths of your own; [`trend`] the sample agent.
 
 mod agent;
+pub mod cli;
 pub mod config;
 mod error;
 mod handler;
