@@ -11,19 +11,16 @@
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
 //! | `GET /` | a page to try it with |
 //!
-//! Read in this order: [`server`] the way in, `accept` connections, `service` what is done around every request,
-//! `router` where it goes, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
+//! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
+//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
 //! is refused and how; [`trend`] the sample agent.
 
-mod accept;
 mod agent;
 pub mod config;
-mod cors;
 mod error;
 mod handler;
-mod router;
+mod http;
 pub mod server;
-mod service;
 pub mod trend;
 mod wire;
 mod ws;
@@ -32,6 +29,6 @@ mod ws;
 pub use self::{
     agent::TaskAgent,
     config::Config,
-    cors::Origins,
+    http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},
 };

@@ -47,7 +47,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     if config.model {
         runtime = runtime.model(Model::new(OpenAi::from_env()?));
     }
-    let server = Server::builder(runtime.build(), TrendAgent)
+    let server = Server::builder(runtime.build())
+        .agent(TrendAgent)
         .options(|options| {
             options.origins = config.origins.clone();
             options.connections = config.connections;

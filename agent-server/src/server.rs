@@ -3,10 +3,23 @@
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use agent_core::Runtime;
+use bytes::Bytes;
+use hyper::{Method, Request, Response};
+use serde_json::Value;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Origins, TaskAgent, accept};
+use crate::{
+    Origins, TaskAgent,
+    error::{ApiError, Contract, Refusal},
+    handler::routes,
+    http::{
+        accept,
+        call::Call,
+        reply::full,
+        routes::{Access, Route, Routes, handler},
+    },
+};
 
 /// Bounds of the server.
 #[derive(Debug, Clone)]
@@ -54,23 +67,79 @@ impl Default for ServerOptions {
 /// What handlers share.
 pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
-    pub(crate) agent: Box<dyn TaskAgent>,
+    /// The first is the one that is meant when none is named.
+    pub(crate) agents: Vec<Box<dyn TaskAgent>>,
     pub(crate) options: ServerOptions,
+    pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
     pub(crate) sockets: TaskTracker,
     /// Sockets say goodbye.
     pub(crate) leaving: CancellationToken,
 }
 
+impl Inner {
+    /// The agent of a name; without one, the first.
+    ///
+    /// # Errors
+    ///
+    /// 400 when there is none of the name.
+    pub(crate) fn agent(&self, name: Option<&str>) -> Result<&dyn TaskAgent, ApiError> {
+        let found = match name {
+            Some(name) => self.agents.iter().find(|agent| agent.graph() == name),
+            None => self.agents.first(),
+        };
+        found.map(|agent| &**agent).ok_or_else(|| {
+            let known: Vec<&str> = self.agents.iter().map(|agent| agent.graph()).collect();
+            let told = format!("there is no such agent; known: {}", known.join(", "));
+            ApiError::new(Refusal::UnknownAgent, told)
+        })
+    }
+
+    /// The answer in a state of a graph, if one of the agents runs that graph.
+    pub(crate) fn response(&self, graph: &str, state: &Value) -> String {
+        let agent = self.agents.iter().find(|agent| agent.graph() == graph);
+        agent.map(|agent| agent.response(state)).unwrap_or_default()
+    }
+}
+
 /// What a server is made of.
 #[must_use = "a builder does nothing until `bind`"]
 pub struct ServerBuilder {
     runtime: Runtime,
-    agent: Box<dyn TaskAgent>,
+    agents: Vec<Box<dyn TaskAgent>>,
     options: ServerOptions,
+    extra: Vec<Route>,
 }
 
 impl ServerBuilder {
+    /// Adds an agent, whose graph the runtime must know. The first one that is added runs what names none.
+    pub fn agent(mut self, agent: impl TaskAgent) -> Self {
+        self.agents.push(Box::new(agent));
+        self
+    }
+
+    /// Adds a path of your own: `/reports/{id}`, say. Its handler gets the request with the whole body, within the
+    /// server's limits, and answers what it likes; a panic in it is a 500 that harms nobody else. What callers must
+    /// show is asked of them here too.
+    pub fn route<F, R>(mut self, method: Method, path: impl Into<String>, handle: F) -> Self
+    where
+        F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Bytes>> + Send + 'static,
+    {
+        let handle = Arc::new(handle);
+        let handler = handler(move |mut call: Call| {
+            let handle = Arc::clone(&handle);
+            async move {
+                let body = call.body().await?;
+                let (parts, _) = call.request.into_parts();
+                Ok(handle(Request::from_parts(parts, body)).await.map(full))
+            }
+        });
+        let (path, contract) = (path.into(), Contract::TaskAgent);
+        self.extra.push(Route { method, path, access: Access::Known, contract, handler });
+        self
+    }
+
     /// Changes the bounds.
     pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
         set(&mut self.options);
@@ -81,14 +150,24 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// The machine's own: the address is in use, or not allowed.
+    /// The machine's own: the address is in use, or not allowed. `InvalidInput` when a path of your own is taken or is
+    /// no path, or when there is no agent.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
+        let wrong = |told: String| io::Error::new(io::ErrorKind::InvalidInput, told);
+        if self.agents.is_empty() {
+            return Err(wrong("a server needs an agent; add one with `agent`".to_owned()));
+        }
+        let mut routes = routes().map_err(wrong)?;
+        for route in self.extra {
+            routes.add(route).map_err(wrong)?;
+        }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let inner = Arc::new(Inner {
             runtime: self.runtime,
-            agent: self.agent,
+            agents: self.agents,
             options: self.options,
+            routes,
             sockets: TaskTracker::new(),
             leaving: CancellationToken::new(),
         });
@@ -110,9 +189,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins a server for `agent`, whose graph `runtime` must know.
-    pub fn builder(runtime: Runtime, agent: impl TaskAgent) -> ServerBuilder {
-        ServerBuilder { runtime, agent: Box::new(agent), options: ServerOptions::default() }
+    /// Begins a server on a runtime.
+    pub fn builder(runtime: Runtime) -> ServerBuilder {
+        ServerBuilder { runtime, agents: Vec::new(), options: ServerOptions::default(), extra: Vec::new() }
     }
 
     /// Where it listens.

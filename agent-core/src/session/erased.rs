@@ -8,7 +8,7 @@ use serde_json::{Value, value::to_raw_value};
 use super::{Run, RunOptions, Session, SessionError, launch};
 use crate::{
     engine::{Limits, RunError, read_state},
-    graph::Graph,
+    graph::{Graph, Outline},
     ids::RunId,
     journal::{
         entry::{Queued, Raw},
@@ -22,6 +22,8 @@ pub(crate) trait DynGraph: Send + Sync {
     /// Whether it is the graph with this hash.
     fn is(&self, hash: &str) -> bool;
     fn mermaid(&self) -> String;
+    fn dot(&self) -> String;
+    fn outline(&self) -> Outline;
     fn start<'a>(
         &'a self,
         session: &'a Session,
@@ -62,6 +64,14 @@ impl<S: State> DynGraph for Registered<S> {
 
     fn mermaid(&self) -> String {
         self.0.to_mermaid()
+    }
+
+    fn dot(&self) -> String {
+        self.0.to_dot()
+    }
+
+    fn outline(&self) -> Outline {
+        self.0.outline()
     }
 
     fn start<'a>(

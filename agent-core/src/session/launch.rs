@@ -1,6 +1,6 @@
 //! How a run comes into being: accepted with an input, or taken up where it was left. The door must be held.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
@@ -21,12 +21,17 @@ use crate::{
         Summary,
         entry::{Accepted, Base, Fact, Queued, Resumed},
         image::{FrameImage, Image},
+        store::is_label,
         writer::Writer,
     },
     run::RunStatus,
     state::{Input, State},
     todo::TodoTree,
 };
+
+/// Bounds of labels: how many, and the bytes of values.
+const LABELS: usize = 16;
+const LABEL_VALUE: usize = 512;
 
 impl Session {
     /// Accepts a run. `durably`: only when the acceptance is stored.
@@ -42,6 +47,7 @@ impl Session {
         self.check_open()?;
         let mut undone = None;
         if let Some(live) = self.slot.live() {
+            self.check_labels(&options, &live.env.writer.labels())?;
             self.check_request(&options, &live.requests)?;
             match options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
@@ -62,7 +68,9 @@ impl Session {
         if options.on_busy == BusyPolicy::Enqueue
             && (resting.image.status.is_busy() || !self.slot.inner.lock().queue.is_empty())
         {
-            let checked = self.check_request(&options, &resting.image.requests);
+            let checked = self
+                .check_labels(&options, &resting.image.labels)
+                .and_then(|()| self.check_request(&options, &resting.image.requests));
             let (run, free) = (self.slot.next_run(resting.image.runs), !resting.image.status.is_busy());
             // The journal knows more than this image from here on.
             self.slot.forget();
@@ -93,8 +101,8 @@ impl Session {
     ) -> Result<Run, SessionError> {
         let input = super::queue::queued_input::<S>(&queued)?;
         // It was checked for a second of its name when it was put in line.
-        let options =
-            RunOptions { limits: queued.limits, durability: queued.durability, ..RunOptions::default() };
+        let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
+        let options = RunOptions { limits, durability, labels, ..RunOptions::default() };
         let (writer, before) = self.slot.open(&self.shared).await?;
         self.begin_run(graph, input, options, true, Turn { writer, before, run }).await
     }
@@ -109,6 +117,32 @@ impl Session {
             Some(run) => Err(SessionError::SameRequest { session: self.id().clone(), run }),
             None => Ok(()),
         }
+    }
+
+    /// Marks that a session has cannot be given another value, and are bounded.
+    fn check_labels(
+        &self,
+        options: &RunOptions,
+        known: &BTreeMap<String, String>,
+    ) -> Result<(), SessionError> {
+        let session = self.id();
+        for (name, value) in &options.labels {
+            match known.get(name) {
+                Some(known) if known == value => {}
+                Some(_) => {
+                    return Err(SessionError::LabelDiffers { session: session.clone(), label: name.clone() });
+                }
+                None if !is_label(name) || value.len() > LABEL_VALUE => {
+                    return Err(SessionError::TooManyLabels { session: session.clone() });
+                }
+                None => {}
+            }
+        }
+        let fresh = options.labels.keys().filter(|name| !known.contains_key(*name)).count();
+        if fresh > 0 && known.len() + fresh > LABELS {
+            return Err(SessionError::TooManyLabels { session: session.clone() });
+        }
+        Ok(())
     }
 
     pub(super) fn check_open(&self) -> Result<(), SessionError> {
@@ -131,8 +165,9 @@ impl Session {
         undone: Option<Seq>,
     ) -> Result<Resting, (SessionError, Option<Resting>)> {
         let image = &resting.image;
-        if let Err(same) = self.check_request(options, &image.requests) {
-            return Err((same, Some(resting)));
+        let checked = self.check_labels(options, &image.labels);
+        if let Err(error) = checked.and_then(|()| self.check_request(options, &image.requests)) {
+            return Err((error, Some(resting)));
         }
         let mut undo = undone;
         if image.status.is_busy() {
@@ -277,8 +312,10 @@ impl Session {
             limits: options.limits,
             durability: options.durability,
             request: options.request.clone(),
+            labels: options.labels.clone(),
         });
         let now = self.shared.clock.now_ms();
+        writer.mark(&options.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         let durability = self.shared.durability(&options);
         self.shared.keep_leases();

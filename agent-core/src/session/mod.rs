@@ -18,7 +18,7 @@ pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
 
-use std::{fmt, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 
 use serde_json::Value;
 
@@ -75,6 +75,8 @@ pub struct SessionStatus {
     pub failure: Option<RunFailure>,
     /// The last number in the journal.
     pub last: Seq,
+    /// Marks that the application gave the session.
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 /// Why a run failed, as it is journalled.
@@ -403,6 +405,7 @@ impl Session {
                     node: error.node().map(str::to_owned),
                 }),
                 last: env.writer.last(),
+                labels: env.writer.labels(),
             });
         }
         Ok(self.status_of(self.peek().await?))
@@ -423,6 +426,7 @@ impl Session {
             active_ms: image.active_ms,
             failure: image.failure.map(Into::into),
             last: image.last,
+            labels: image.labels,
         }
     }
 
@@ -509,7 +513,12 @@ impl Session {
                 return Ok((rest.image.outline(), state));
             }
             if let (Some(live), None) = (&inner.live, &self.shared.store) {
-                let mut image = Image { graph: Arc::clone(&live.graph), run: live.run(), ..Image::default() };
+                let mut image = Image {
+                    graph: Arc::clone(&live.graph),
+                    run: live.run(),
+                    labels: live.env.writer.labels(),
+                    ..Image::default()
+                };
                 image.status = live.status();
                 return Ok((image, None));
             }

@@ -1,6 +1,6 @@
 //! What a run or a runtime may be told beyond its graph.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::engine::{Durability, Limits};
 
@@ -30,6 +30,10 @@ pub struct RunOptions {
     pub limits: Option<Limits>,
     /// Names the request: the same name again on the session starts no second run.
     pub request: Option<String>,
+    /// Marks of the session: who owns it, say. One that was given once stays; a run that gives it another value is
+    /// refused. At most 16, with names of 1 to 64 of `a-z 0-9 _ . -`, and values of at most 512
+    /// bytes.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl RunOptions {
@@ -58,6 +62,13 @@ impl RunOptions {
     #[must_use]
     pub fn request(mut self, name: impl Into<String>) -> Self {
         self.request = Some(name.into());
+        self
+    }
+
+    /// Marks the session.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
         self
     }
 }

@@ -11,6 +11,10 @@ use serde_json::json;
 use super::{Answer, refused, told, told_at};
 use crate::{
     error::{ApiError, Contract},
+    http::{
+        call::Call,
+        reply::{Reply, ok},
+    },
     server::Inner,
     wire::task_agent::{RunRequest, response, standing},
 };
@@ -19,19 +23,23 @@ use crate::{
 const PAGE: usize = 1_024;
 
 /// Starts, and answers at once: the run is stored before the answer leaves.
-pub(crate) async fn start(inner: &Inner, body: &[u8]) -> Answer {
-    let run = begin(inner, body).await?;
+pub(crate) async fn start(mut call: Call) -> Reply {
+    let run = begin(&mut call).await?;
     let session = run.session();
     let message = match session.status().await {
         Ok(status) if status.run < run.id() => "the run waits for its turn",
         _ => "the run has started",
     };
-    Ok(response(session.id(), "started", message, Some(json!({"run": run.id().0}))))
+    Ok(ok(&response(session.id(), "started", message, Some(json!({"run": run.id().0})))))
 }
 
 /// Runs to the end or to a question. A caller that goes away does not stop the run.
-pub(crate) async fn run(inner: &Inner, body: &[u8]) -> Answer {
-    let mut run = begin(inner, body).await?;
+pub(crate) async fn run(mut call: Call) -> Reply {
+    let run = begin(&mut call).await?;
+    Ok(ok(&end(&call.inner, run).await?))
+}
+
+async fn end(inner: &Inner, mut run: Run) -> Answer {
     let (rest, _, error) = run.rest().await;
     let session = run.session();
     if let Some(error) = error {
@@ -72,11 +80,13 @@ async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionErro
     }
 }
 
-async fn begin(inner: &Inner, body: &[u8]) -> Result<Run, ApiError> {
-    let request = RunRequest::parse(body)?;
+async fn begin(call: &mut Call) -> Result<Run, ApiError> {
+    let request = RunRequest::parse(&call.body().await?)?;
+    let inner = &call.inner;
     let id = request.session.unwrap_or_else(SessionId::random);
     let session = inner.runtime.session_of(id);
-    let input = inner.agent.input(request.message, request.context);
+    let agent = inner.agent(request.agent.as_deref())?;
+    let input = agent.input(request.message, request.context);
     let options = RunOptions::default().on_busy(request.on_busy);
-    session.start_json(inner.agent.graph(), input, options).await.map_err(refused(session.id()))
+    session.start_json(agent.graph(), input, options).await.map_err(refused(session.id()))
 }

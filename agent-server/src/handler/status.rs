@@ -1,10 +1,12 @@
 //! `GET /status/{session_id}`: where the run stands.
 
-use agent_core::ids::SessionId;
+use super::told;
+use crate::http::{
+    call::Call,
+    reply::{Reply, ok},
+};
 
-use super::{Answer, told};
-use crate::server::Inner;
-
-pub(crate) async fn handle(inner: &Inner, id: SessionId) -> Answer {
-    told(inner, &inner.runtime.session_of(id)).await
+pub(crate) async fn handle(call: Call) -> Reply {
+    let session = call.inner.runtime.session_of(call.session_id()?);
+    Ok(ok(&told(&call.inner, &session).await?))
 }

@@ -195,11 +195,11 @@ impl Subscriber<'_> {
 /// The result of the run that the event ended: as of that place, so that it is the same whenever it is read.
 async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u64) -> String {
     let seq = event.seq.unwrap_or_default();
-    let (state, todos) = match (session.state_json_at(seq).await, session.status_at(seq).await) {
-        (Ok(state), Ok(status)) => (state, status.todos),
+    let (state, status) = match (session.state_json_at(seq).await, session.status_at(seq).await) {
+        (Ok(state), Ok(status)) => (state, status),
         // The journal does not reach back so far: what is there now is all there is.
         _ => match (session.state_json().await, session.status().await) {
-            (Ok(state), Ok(status)) => (state, status.todos),
+            (Ok(state), Ok(status)) => (state, status),
             (Err(error), _) | (_, Err(error)) => {
                 let error = ApiError::of(Contract::TaskAgent, &error);
                 return message(
@@ -211,8 +211,8 @@ async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u6
             }
         },
     };
-    let response = inner.agent.response(&state);
-    message("complete", &result(&response, &todos, active_ms), event.at, event.seq)
+    let response = inner.response(&status.graph, &state);
+    message("complete", &result(&response, &status.todos, active_ms), event.at, event.seq)
 }
 
 /// Does what the client said. What it leads to comes back as events.
