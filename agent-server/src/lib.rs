@@ -9,14 +9,15 @@
 //! | `POST /resume/{session_id}` | go on, or with `{value, id?}` answer the open question |
 //! | `GET /health` | `{"status":"healthy", ..}` |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
-//! | `GET /` | a page to try it with |
+//! | `GET /`, `GET /static/{file}` | the dashboard |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
+//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard` the page and its files, `error` what
 //! is refused and how; [`trend`] the sample agent.
 
 mod agent;
 pub mod config;
+mod dashboard;
 mod error;
 mod handler;
 mod http;

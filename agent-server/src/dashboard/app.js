@@ -271,7 +271,9 @@ async function words(mine, runs) {
   const wanted = [];
   for (const run of runs) {
     const known = story.words.get(run.id) ?? {};
-    if (known.message === undefined && run.startSeq) wanted.push([run, 'message', run.startSeq, 'user']);
+    // Where the start of the latest run was not loaded, what it was asked is in the state it has now.
+    const from = run.startSeq ?? (run.id === story.run ? run.endSeq ?? story.last : undefined);
+    if (known.message === undefined && from) wanted.push([run, 'message', from, 'user']);
     if (known.answer === undefined && run.status === 'completed' && run.endSeq) wanted.push([run, 'answer', run.endSeq, 'assistant']);
   }
   const next = wanted.filter(([run, field]) => !mine.asked.has(`${run.id}|${field}`));

@@ -130,7 +130,7 @@ function create(item) {
     case 'call':
       return callElement(item);
     case 'question':
-      return h('div', { class: 'asked' });
+      return h('div', { class: 'asked' }, h('bdi'), ' → ', h('bdi'));
     default:
       return h('div', { class: 'fault' });
   }
@@ -149,12 +149,24 @@ function update(element, item) {
   } else if (item.kind === 'call') updateCall(element, item);
   else if (item.kind === 'question') {
     element.hidden = !item.answered && !item.withdrawn;
-    setText(element, item.answered ? `${item.prompt ?? t('question.one')} → ${brief(item.value, 200)}` : `${item.prompt ?? ''} · ${t('question.withdrawn')}`);
+    // Each in its own direction: what turns the one around leaves the other alone.
+    setText(element.firstChild, item.prompt ?? t('question.one'));
+    setText(element.lastChild, item.answered ? decided(item.value) : t('question.withdrawn'));
     if (item.by) element.title = t('question.by', { by: item.by });
   } else {
     const wait = item.retry_in_ms !== undefined ? ` · ${t('chat.retry', { time: span(item.retry_in_ms) })}` : '';
     setText(element, `${item.node} · ${t('chat.attempt', { number: item.attempt })}: ${item.message}${wait}`);
   }
+}
+
+const DECISIONS = { approve: 'approve.approve', edit: 'approve.edit', reject: 'approve.reject', respond: 'approve.respond' };
+
+/** A decision about a call in words, any other answer as it is. */
+function decided(value) {
+  if (!Object.hasOwn(DECISIONS, value?.decision)) return brief(value, 200);
+  const { decision, ...rest } = value;
+  const more = Object.values(rest).filter(part => part !== '');
+  return `${t(DECISIONS[decision])}${more.length ? `: ${brief(more[0], 160)}` : ''}`;
 }
 
 /** Adds what is new rather than writing it all again; formats it once it is whole. */

@@ -9,7 +9,7 @@ const LONG = 600;
 
 /** The value on one line, for previews. */
 export function brief(value, length = 80) {
-  if (value === undefined) return '';
+  if (value === undefined || (value && typeof value === 'object' && Object.keys(value).length === 0)) return '';
   if (typeof value === 'string') return cut(value.replace(/\s+/g, ' '), length);
   let text;
   try {

@@ -44,10 +44,10 @@ export function layOut({ nodes, edges }, measure) {
       if (depth < 8 && children.has(node.id)) {
         const whole = place(node.id, depth + 1);
         inner.set(node.id, whole);
-        return { node, w: Math.max(whole.width + PAD * 2, measure(node.label ?? node.id) + 40), h: whole.height + PAD * 2 + TITLE };
+        return { node, w: Math.max(whole.width + PAD * 2, measure(node.label ?? node.id) + 60), h: whole.height + PAD * 2 + TITLE };
       }
       if (node.kind === 'start' || node.kind === 'end') return { node, w: 18, h: 18 };
-      return { node, w: Math.min(Math.max(measure(node.label ?? node.id) + 36, 68), 210), h: 32 };
+      return { node, w: Math.min(Math.max(measure(node.label ?? node.id) + 56, 80), 230), h: 32 };
     });
     const laid = oneLevel(boxes, level.get(of) ?? []);
     const out = { width: laid.width, height: laid.height, nodes: [], edges: laid.edges };
@@ -108,11 +108,12 @@ function oneLevel(boxes, links) {
     spot.box.x = spot.x - spot.w / 2;
     spot.box.y = spot.y - spot.h / 2;
   }
-  const edges = ways.map(({ link, spots: path, back }) => {
+  spread(ways);
+  const edges = ways.map(({ link, spots: path, back, out, into }) => {
     const points = [];
     path.forEach((spot, at) => {
-      if (at === 0) points.push([spot.x, spot.y + spot.h / 2]);
-      else if (at === path.length - 1) points.push([spot.x, spot.y - spot.h / 2]);
+      if (at === 0) points.push([out, spot.y + spot.h / 2]);
+      else if (at === path.length - 1) points.push([into, spot.y - spot.h / 2]);
       else points.push([spot.x, spot.top], [spot.x, spot.bottom]);
     });
     return { edge: link.edge, points: back ? points.reverse() : points, back };
@@ -123,6 +124,28 @@ function oneLevel(boxes, links) {
     edges.push({ edge, loop: true, points: [[right, middle - 6], [right + 18, middle - 12], [right + 18, middle + 12], [right, middle + 6]] });
   }
   return { width: width + (loops.length > 0 ? 20 : 0), height: y - GAP_Y, boxes, edges };
+}
+
+/** Edges that meet at a side of a box stand beside each other, in the order of where they lead. */
+function spread(ways) {
+  const sides = new Map();
+  const meet = (spot, side, way, far) => {
+    const known = sides.get(spot) ?? { out: [], into: [] };
+    known[side].push({ way, x: far.x });
+    sides.set(spot, known);
+  };
+  for (const way of ways) {
+    meet(way.spots[0], 'out', way, way.spots[1]);
+    meet(way.spots.at(-1), 'into', way, way.spots.at(-2));
+  }
+  for (const [spot, { out, into }] of sides) {
+    for (const [side, ends] of [['out', out], ['into', into]]) {
+      // Forth and back between the same two: forth at the left at both ends.
+      ends.sort((a, b) => a.x - b.x || a.way.back - b.way.back);
+      const step = Math.min(16, (spot.w - 16) / Math.max(ends.length, 1));
+      ends.forEach((end, at) => (end.way[side] = spot.x + (at - (ends.length - 1) / 2) * Math.max(step, 2)));
+    }
+  }
 }
 
 function join(above, below) {

@@ -87,7 +87,8 @@ function paragraph(lines) {
   return lines.flatMap((line, at) => (at ? [h('br'), ...inline(line)] : inline(line)));
 }
 
-function inline(text) {
+/** Emphasis, code and links within a line. */
+export function inline(text) {
   if (text.length > INLINE_MOST) return [text];
   const out = [];
   let from = 0;

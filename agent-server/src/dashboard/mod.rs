@@ -70,7 +70,9 @@ pub(crate) fn asset(path: &str) -> Option<Asset> {
 
 /// FNV-1a: tells one build's file from another's, nothing more.
 fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -107,7 +109,17 @@ mod tests {
     fn nothing_in_the_page_needs_what_the_policy_forbids() {
         for (name, _, bytes) in FILES {
             let text = std::str::from_utf8(bytes).unwrap();
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "<style", " style=\"", "onclick="] {
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "<style",
+                " style=\"",
+                "onclick=",
+            ] {
                 assert!(!text.contains(forbidden), "{name} has {forbidden}");
             }
         }
@@ -115,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_elsewhere_has_no_file_and_tags_tell_files_apart() {
-        for path in ["", "/static/", "/static/../mod.rs", "/static/mod.rs", "/static/index.html", "/index.html"] {
+        for path in
+            ["", "/static/", "/static/../mod.rs", "/static/mod.rs", "/static/index.html", "/index.html"]
+        {
             assert!(asset(path).is_none(), "{path}");
         }
         assert_ne!(asset("/").unwrap().etag, asset("/static/app.js").unwrap().etag);

@@ -4,6 +4,7 @@ import { h, setText } from './dom.js';
 import { block, brief, copyButton, whole } from './json.js';
 import { json, schemaForm } from './schema.js';
 import { span } from './format.js';
+import { inline } from './markdown.js';
 import { t } from './words.js';
 
 /** A card for one question; `send(value)` gives a promise. */
@@ -38,7 +39,7 @@ export function questionCard(asked, send) {
     }
     answer(value);
   };
-  const prompt = h('p', { class: 'prompt', id }, question.prompt);
+  const prompt = h('p', { class: 'prompt', id, dir: 'auto' }, inline(String(question.prompt ?? '')));
   const until = asked.until ? h('p', { class: 'faint deadline', data: { until: asked.until } }) : null;
   const approval = question.details && typeof question.details === 'object' && question.details.call_id !== undefined && question.details.tool !== undefined;
   const body = approval ? approve(question.details, answer, attempt) : plain(question, answer, attempt);

@@ -7,16 +7,16 @@ const DEEP = 5;
 let count = 0;
 
 /** `{element, read()}`; `read` gives the value or throws an `Error` in words. */
-export function schemaForm(schema, root = schema, depth = 0, start = undefined) {
+export function schemaForm(schema, root = schema, depth = 0, start = undefined, optional = false) {
   schema = resolve(schema, root);
   const type = kind(schema);
   const first = start ?? schema.default;
   if (schema.const !== undefined) return { element: h('span', { class: 'mono' }, JSON.stringify(schema.const)), read: () => schema.const };
-  if (Array.isArray(schema.enum)) return choice(schema.enum, first);
+  if (Array.isArray(schema.enum)) return choice(schema.enum, first, optional);
   const variants = schema.oneOf ?? schema.anyOf;
   if (Array.isArray(variants) && variants.length > 0 && variants.length <= 20 && depth < DEEP) return oneOf(variants, root, depth);
   if (type === 'object' && schema.properties && depth < DEEP) return object(schema, root, depth, first);
-  if (type === 'boolean') return choice([true, false], first);
+  if (type === 'boolean') return choice([true, false], first, optional);
   if (type === 'string') return text(schema, first);
   if (type === 'integer' || type === 'number') return number(schema, type, first);
   if (type === 'null') return { element: h('span', { class: 'mono' }, 'null'), read: () => null };
@@ -40,12 +40,14 @@ function kind(schema) {
   return types.length === 1 ? types[0] : schema.properties && types.length === 0 ? 'object' : undefined;
 }
 
-function choice(values, first) {
+function choice(values, first, optional) {
   const labels = { true: t('yes'), false: t('no') };
   const select = h('select', {}, values.map((value, at) => h('option', { value: String(at) }, typeof value === 'boolean' ? labels[value] : typeof value === 'string' ? value : JSON.stringify(value))));
   const at = values.findIndex(value => JSON.stringify(value) === JSON.stringify(first));
-  select.selectedIndex = Math.max(at, 0);
-  return { element: select, read: () => values[select.selectedIndex] };
+  if (optional) select.prepend(h('option', { value: '' }, '—'));
+  const none = optional ? 1 : 0;
+  select.selectedIndex = Math.max(at + none, 0);
+  return { element: select, empty: optional ? () => select.selectedIndex === 0 : undefined, read: () => values[select.selectedIndex - none] };
 }
 
 function text(schema, first) {
@@ -109,7 +111,7 @@ function object(schema, root, depth, first) {
   const must = new Set(schema.required ?? []);
   const fields = Object.entries(schema.properties).slice(0, 60).map(([name, property]) => {
     const resolved = resolve(property, root);
-    const form = schemaForm(property, root, depth + 1, first?.[name]);
+    const form = schemaForm(property, root, depth + 1, first?.[name], !must.has(name));
     const id = `field-${(count += 1)}`;
     const control = form.element;
     const nested = !['INPUT', 'SELECT', 'TEXTAREA'].includes(control.tagName);
@@ -130,7 +132,13 @@ function object(schema, root, depth, first) {
       left = () => !tick.checked;
       extra = tick;
     }
-    const element = nested ? h('fieldset', {}, h('legend', {}, extra, label), hint, control) : h('div', { class: 'field' }, h('label', { for: id }, label), h('div', { class: 'field-in' }, extra, control), hint);
+    const element = nested ? h('fieldset', { class: 'nested' }, h('legend', {}, extra, label), hint, control) : h('div', { class: 'field' }, h('label', { for: id }, label), h('div', { class: 'field-in' }, extra, control), hint);
+    if (nested && extra) {
+      // What is not given cannot be filled in; the tick in the legend stays.
+      const follow = () => (element.disabled = !extra.checked);
+      extra.addEventListener('change', follow);
+      follow();
+    }
     return { name, optional, element, read: () => {
       if (optional && left()) return undefined;
       try {

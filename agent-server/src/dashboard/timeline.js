@@ -86,7 +86,8 @@ export class TimelineView {
     this.head = h('div', { class: 'inspect-head' });
     this.body = h('div', { class: 'inspect-body', tabindex: '0', role: 'region', id: 'inspect' });
     this.box = h('div', { class: 'inspect' }, this.head, this.body);
-    element.append(h('div', { class: 'walk' }, h('div', { class: 'walk-head' }, this.filter, this.earlier), this.slide, this.none, this.list), this.box);
+    this.hint = h('p', { class: 'empty hint' });
+    element.append(h('div', { class: 'walk' }, h('div', { class: 'walk-head' }, this.filter, this.earlier), this.slide, this.none, this.list), this.box, this.hint);
     new ResizeObserver(this.redraw).observe(this.list);
     this.shown = [];
     this.mode = 'entry';
@@ -237,6 +238,8 @@ export class TimelineView {
     const entry = this.chosen;
     const turn = (this.turn = (this.turn ?? 0) + 1);
     this.box.hidden = !entry;
+    this.hint.hidden = Boolean(entry);
+    setText(this.hint, t('timeline.hint'));
     if (!entry) return;
     const active = document.activeElement?.dataset?.mode;
     const tab = mode => h('button', { type: 'button', class: 'chip', 'aria-pressed': String(this.mode === mode), data: { mode }, on: { click: () => {
@@ -245,7 +248,8 @@ export class TimelineView {
     } } }, t(`timeline.${mode}`));
     const numbered = entry.seq !== undefined;
     this.head.replaceChildren(h('div', { class: 'row' }, h('strong', {}, numbered ? `#${entry.seq} ` : '', t(`event.${entry.type}`)), h('span', { class: 'faint mono' }, entry.task ?? ''), h('span', { class: 'faint' }, dateTime(entry.at))),
-      h('div', { class: 'row' }, h('span', { class: 'chips', role: 'group', 'aria-label': t('timeline.inspect') }, tab('entry'), numbered && tab('state'), numbered && tab('diff')), h('span', { class: 'grow' }),
+      h('div', { class: 'row' }, h('span', { class: 'chips', role: 'group', 'aria-label': t('timeline.inspect') }, tab('entry'), numbered && tab('state'), numbered && tab('diff'))),
+      h('div', { class: 'row' },
         numbered && h('button', { type: 'button', class: 'small', id: 'mark', on: { click: () => this.setMark() } }, t(this.mark === entry.seq ? 'timeline.marked' : 'timeline.mark')),
         numbered && h('button', { type: 'button', class: 'small', id: 'fork-here', on: { click: () => this.forkHere() } }, t('timeline.fork'))));
     if (active) this.head.querySelector(`[data-mode="${CSS.escape(active)}"]`)?.focus();

@@ -188,6 +188,7 @@ const WORDS = {
   'timeline.list': ['Journal entries', '기록 목록'],
   'timeline.inspect': ['The chosen entry', '선택한 기록'],
   'timeline.none': ['No entries.', '기록이 없습니다.'],
+  'timeline.hint': ['Choose an entry to see it, the state there, and what changed.', '기록을 선택하면 내용과 그 시점의 상태, 변경 사항을 볼 수 있습니다.'],
   'timeline.entry': ['Entry', '기록'],
   'timeline.state': ['State here', '이 시점의 상태'],
   'timeline.diff': ['Changes', '변경 사항'],
