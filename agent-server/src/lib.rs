@@ -8,6 +8,8 @@
 //! | `POST /stop/{session_id}` | stop it |
 //! | `POST /resume/{session_id}` | go on, or with `{value, id?}` answer the open question |
 //! | `GET /health` | `{"status":"healthy", ..}` |
+//! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | what there is, what happened |
+//! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
 //! | `GET /`, `GET /static/{file}` | the dashboard |
 //!

@@ -133,6 +133,9 @@ async fn the_same_request_twice_starts_one_run_and_disturbs_none() {
                 matches!(&refused, SessionError::SameRequest { run, .. } if run.0 == 1),
                 "{policy:?} {refused}"
             );
+            let other = RunOptions::default().on_busy(policy).request_of("r-1", b"another");
+            let refused = soon(session.start(&asking(), Trail::update(), other)).await.unwrap_err();
+            assert!(matches!(&refused, SessionError::RequestDiffers { run, .. } if run.0 == 1), "{refused}");
             assert_eq!(session.status().await.unwrap().status, RunStatus::Paused);
             runtime = on(&inner).graph(&asking()).build();
         }

@@ -86,6 +86,16 @@ pub enum SessionError {
         /// The run.
         run: RunId,
     },
+    /// A request of this name asked for something else before.
+    #[error(
+        "the name of this request was used for another one, {run} of session `{session}`; take a new name"
+    )]
+    RequestDiffers {
+        /// The session.
+        session: SessionId,
+        /// The run that the other request began.
+        run: RunId,
+    },
     /// The session has this mark with another value.
     #[error("session `{session}` has another `{label}`")]
     LabelDiffers {
@@ -136,6 +146,7 @@ impl SessionError {
             Self::Exists { .. } => Code::SessionExists,
             Self::Busy { .. } => Code::SessionBusy,
             Self::NothingToDo { .. } | Self::SameRequest { .. } => Code::NothingToDo,
+            Self::RequestDiffers { .. } => Code::RequestDiffers,
             Self::LabelDiffers { .. } => Code::LabelDiffers,
             Self::TooManyLabels { .. } => Code::InvalidInput,
             Self::GraphNotFound { .. } => Code::GraphNotFound,

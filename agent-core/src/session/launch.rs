@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{
     BusyPolicy, Run, RunOptions, Session, SessionError,
     conduct::{Begun, conduct, snapshots, todo_facts},
+    options::CONTENT,
     slot::{LiveRun, Resting},
 };
 use crate::{
@@ -111,10 +112,16 @@ impl Session {
     fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
         let Some(request) = &options.request else { return Ok(()) };
         let queued = self.slot.inner.lock();
-        let in_line = queued.queue.iter().find(|waiting| waiting.queued.request.as_ref() == Some(request));
-        let known = known.iter().find(|(known, _)| known == request).map(|(_, run)| *run);
-        match known.or_else(|| in_line.map(|waiting| waiting.run)) {
-            Some(run) => Err(SessionError::SameRequest { session: self.id().clone(), run }),
+        let in_line =
+            queued.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
+        let known = known.iter().map(|(known, run)| (known, *run));
+        let name = |text: &'_ str| text.split(CONTENT).next().map(str::to_owned);
+        let wanted = name(request);
+        match known.chain(in_line).find(|(known, _)| name(known) == wanted) {
+            Some((known, run)) if known == request => {
+                Err(SessionError::SameRequest { session: self.id().clone(), run })
+            }
+            Some((_, run)) => Err(SessionError::RequestDiffers { session: self.id().clone(), run }),
             None => Ok(()),
         }
     }

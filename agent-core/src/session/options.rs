@@ -36,6 +36,9 @@ pub struct RunOptions {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Stands between the name of a request and the hash of its content.
+pub(crate) const CONTENT: char = '\n';
+
 impl RunOptions {
     /// What to do when the session is busy.
     #[must_use]
@@ -62,6 +65,17 @@ impl RunOptions {
     #[must_use]
     pub fn request(mut self, name: impl Into<String>) -> Self {
         self.request = Some(name.into());
+        self
+    }
+
+    /// Names the request, and says what it asks for: the same name with other content is refused
+    /// ([`SessionError::RequestDiffers`](super::SessionError::RequestDiffers)) rather than taken for the same.
+    #[must_use]
+    pub fn request_of(mut self, name: &str, content: &[u8]) -> Self {
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(content);
+        let hex: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        self.request = Some(format!("{name}{CONTENT}{hex}"));
         self
     }
 

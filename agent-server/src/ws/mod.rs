@@ -56,7 +56,7 @@ fn full_of(_: impl Sized) -> Body {
 }
 
 /// A subscriber that names no number sees the latest run from its start, so that whoever comes late sees it all.
-async fn beginning(session: &Session) -> Result<Seq, ApiError> {
+pub(crate) async fn beginning(session: &Session) -> Result<Seq, ApiError> {
     match session.status().await {
         Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
         Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),
