@@ -22,7 +22,7 @@ const PAGE = 200;
 const FAR = 2_000;
 const REFRESH = 4_000;
 const TABS = ['chat', 'calls', 'timeline', 'plan'];
-const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped', 'queued'];
+const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped'];
 
 /** What is looked at: `id`, its story, its socket. */
 let desk = { id: undefined, story: new Story() };
@@ -156,6 +156,13 @@ async function whole(mine) {
   try {
     while (mine === desk && story.first > 1 && story.entries.length < FAR && !story.entries.some(entry => entry.type === 'run_started')) {
       if (!(await older(mine))) break;
+    }
+    // The socket does not say which nodes a run begins with.
+    const start = story.entries.findLast(entry => entry.type === 'run_started');
+    if (start?.thin && isLive(story.status) && mine === desk) {
+      const { entries } = await api.journal(mine.id, start.seq - 1, 1);
+      if (entries[0]?.seq === start.seq) Object.assign(start, entries[0], { thin: false });
+      if (story.nodes.size === 0) for (const node of start.data.next ?? []) story.node(node).due = true;
     }
   } catch {
     // what is there is shown
@@ -323,7 +330,7 @@ function drawHead() {
   at('status').hidden = !status;
   setText(at('status'), status ? t(`status.${status}`) : '');
   const run = story.run ? t('run.number', { number: story.run }) : '';
-  setText(at('figures'), [run, story.seconds > 0 && span(story.seconds * 1000)].filter(Boolean).join(' · '));
+  setText(at('figures'), [run, story.seconds > 0 && !isLive(status) && span(story.seconds * 1000)].filter(Boolean).join(' · '));
   const known = id !== undefined && !desk.missing && status !== undefined;
   at('stop').disabled = !known || !(isLive(status) || status === 'paused') || desk.doing;
   at('resume').disabled = !known || !['stopped', 'failed', 'interrupted'].includes(status) || desk.doing;
@@ -356,7 +363,7 @@ function drawUsage() {
     usage?.tool_calls !== undefined && ['usage.tool_calls', number(usage.tool_calls)],
     (usage?.input_tokens || usage?.output_tokens) && ['usage.tokens', `${short(usage.input_tokens)} → ${short(usage.output_tokens)}`],
     usage?.cost_micros > 0 && ['usage.cost', `$${(usage.cost_micros / 1e6).toFixed(4)}`],
-    sizes && ['usage.journal', `${number(sizes.entries)} · ${bytes(sizes.bytes ?? 0)}`],
+    sizes && ['usage.journal', `${number(sizes.entries)} · ${bytes(sizes.bytes ?? (sizes.journal_bytes ?? 0) + (sizes.snapshot_bytes ?? 0))}`],
   ].filter(Boolean);
   const stamp = `${lang()}|${rows}`;
   if (at('usage').dataset.stamp === stamp) return;

@@ -47,8 +47,16 @@ export class ChatView {
     setText(this.early, t('chat.earlier', { count: hidden }));
     keyed(this.turns, shown, run => run.id, run => this.createTurn(run), (element, run) => this.updateTurn(element, run, story));
     keyed(this.open, [...story.questions.values()], asked => `${asked.id}${asked.thin ? '~' : ''}`, asked => questionCard(asked, value => this.on.answer(asked.id, value)), tick);
-    if (atEnd) box.scrollTop = box.scrollHeight;
+    if (atEnd) this.toEnd(box);
     return shown;
+  }
+
+  /** Follows what is added; of an answer that is longer than the window, the beginning is what one wants to read. */
+  toEnd(box) {
+    const answer = this.turns.lastElementChild?.parts?.answer;
+    box.scrollTop = box.scrollHeight;
+    if (!answer || answer.hidden || answer.offsetHeight < box.clientHeight - 40) return;
+    box.scrollTop += answer.getBoundingClientRect().top - box.getBoundingClientRect().top - 90;
   }
 
   createTurn() {
@@ -110,9 +118,10 @@ export class ChatView {
     if (run.undone) return t('chat.undone');
     if (run.status === 'completed') return [t('status.completed'), run.activeMs !== undefined && span(run.activeMs), run.ended && clock(run.ended)].filter(Boolean).join(' · ');
     if (isLive(run.status) && run.id === story.run) {
-      const busy = [...story.nodes.values()].filter(node => node.running.size > 0).map(node => (node.running.size > 1 ? `${node.path} ×${node.running.size}` : node.path));
-      const deepest = busy.filter(path => !busy.some(other => other.startsWith(`${path}/`)));
-      return `${t(`status.${run.status === 'queued' ? 'queued' : 'running'}`)}${deepest.length ? ` · ${cut(deepest.join(', '), 80)}` : ''}${note}`;
+      const busy = [...story.nodes.values()].filter(node => node.running.size > 0);
+      const deepest = busy.filter(node => !busy.some(other => other.path.startsWith(`${node.path}/`)));
+      const names = deepest.map(node => (node.running.size > 1 ? `${node.path} ×${node.running.size}` : node.path));
+      return `${t(`status.${run.status === 'queued' ? 'queued' : 'running'}`)}${names.length ? ` · ${cut(names.join(', '), 80)}` : ''}${note}`;
     }
     return t(`status.${run.status}`);
   }

@@ -5,7 +5,9 @@ import { MOST, layOut } from './layout.js';
 import { t } from './words.js';
 
 const MARKS = { running: '●', retrying: '↻', waiting: '?', done: '✓', failed: '✕', halted: '■' };
-const PAD = 10;
+const PAD = 6;
+/** The smallest that a graph is drawn for its height's sake. */
+const LEAST = 0.72;
 let pen;
 
 function measure(text) {
@@ -58,7 +60,10 @@ export class GraphView {
     }
     const laid = layOut(graph, measure);
     const [width, height] = [laid.width + PAD * 2, laid.height + PAD * 2];
-    this.svg = s('svg', { class: 'graph', role: 'img', viewBox: `${-PAD} ${-PAD} ${width} ${height}`, width, height },
+    // Made smaller to be seen as a whole, but never too small to read: the rest is scrolled to.
+    const room = Math.max(this.element.clientWidth, 200) / width;
+    const scale = Math.max(Math.min(1, room, (window.innerHeight * 0.5) / height), Math.min(LEAST, room));
+    this.svg = s('svg', { class: 'graph', role: 'img', viewBox: `${-PAD} ${-PAD} ${width} ${height}`, width: Math.round(width * scale), height: Math.round(height * scale) },
       s('defs', {}, ['edge', 'error'].map(kind => s('marker', { id: `arrow-${kind}`, class: `arrow ${kind}`, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { d: 'M0 0.5L7.5 4L0 7.5z' })))));
     const paths = pathsOf(graph.nodes);
     const groups = laid.nodes.filter(one => one.group);
@@ -93,10 +98,22 @@ export class GraphView {
     return part;
   }
 
+  /** Scrolls a node that was lit just now to where it is seen. */
+  see(part) {
+    if (part === this.seen) return;
+    this.seen = part;
+    const box = this.element;
+    if (!part || box.scrollHeight <= box.clientHeight) return;
+    const [inner, outer] = [part.getBoundingClientRect(), box.getBoundingClientRect()];
+    if (inner.top < outer.top) box.scrollTop -= outer.top - inner.top + 8;
+    else if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom + 8;
+  }
+
   /** Marks the nodes as the story has them. */
   light(story) {
     if (!this.svg || this.parts.size === 0) return;
     const told = {};
+    let lit;
     for (const [id, { part, mark, count, title, path, label }] of this.parts) {
       let standing = story.standingOf(path);
       if (standing.state === 'idle' && id !== path) {
@@ -108,8 +125,10 @@ export class GraphView {
       const total = standing.done + standing.running;
       setText(count, total > 1 ? (standing.running > 0 ? `${standing.done}/${total}` : `×${total}`) : '');
       setText(title, `${label}: ${t(`state.${standing.state}`)}`);
+      if (['running', 'retrying', 'waiting'].includes(standing.state)) lit = part;
       if (standing.state !== 'idle') (told[standing.state] ??= []).push(label);
     }
+    this.see(lit);
     const words = Object.entries(told).map(([state, labels]) => `${t(`state.${state}`)}: ${labels.join(', ')}`);
     setAttr(this.svg, 'aria-label', [t('graph.of', { name: this.graph.name ?? '' }), ...words].join('. '));
   }

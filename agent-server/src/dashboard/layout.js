@@ -1,8 +1,8 @@
 // Where the nodes and edges of a graph are drawn: layers from top to bottom, subgraphs inside their node. Pure.
 
 const GAP_X = 20;
-const GAP_Y = 34;
-const PAD = 14;
+const GAP_Y = 27;
+const PAD = 11;
 const TITLE = 22;
 const SWEEPS = 8;
 /** More nodes than this are not drawn. */

@@ -135,6 +135,7 @@ export class Story {
       this.questions = new Map(data.questions.map(asked => {
         const one = questionOf(asked);
         const old = known.get(one.id);
+        if (one.task) this.node(one.task).waiting.add(one.task);
         return [one.id, old && !old.thin ? { ...old, until: one.until ?? old.until } : { ...one, thin: asked.details === undefined }];
       }));
     }

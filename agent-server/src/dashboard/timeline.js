@@ -15,7 +15,7 @@ const KEPT = 60;
 const CHANGES = 300;
 
 /** What an entry says, in a few words. */
-export function summary({ type, data }) {
+export function summary({ type, data, task }) {
   switch (type) {
     case 'run_started':
       return [data.graph, data.next?.length && `→ ${data.next.join(', ')}`].filter(Boolean).join(' ');
@@ -29,13 +29,13 @@ export function summary({ type, data }) {
     case 'run_completed':
       return [data.active_ms !== undefined && span(data.active_ms), data.supersteps !== undefined && t('timeline.supersteps', { count: data.supersteps })].filter(Boolean).join(' · ');
     case 'superstep_committed':
-      return `${data.superstep}${data.next?.length ? ` → ${data.next.join(', ')}` : ''}`;
+      return `${task ? `${task} · ` : ''}${data.superstep}${data.next?.length ? ` → ${data.next.join(', ')}` : ''}`;
     case 'subgraph_started':
-      return `→ ${(data.next ?? []).join(', ')}`;
+      return `${task ?? ''} → ${(data.next ?? []).join(', ')}`;
     case 'node_finished':
-      return `${data.node}${data.update && typeof data.update === 'object' ? `: ${Object.keys(data.update).join(', ')}` : ''}${data.cached ? ` (${t('timeline.cached')})` : ''}`;
+      return `${task ?? data.node}${data.update && typeof data.update === 'object' ? `: ${Object.keys(data.update).join(', ')}` : ''}${data.cached ? ` (${t('timeline.cached')})` : ''}`;
     case 'node_failed':
-      return `${data.node} #${data.attempt}: ${data.message}`;
+      return `${task ?? data.node} (${data.attempt}): ${data.message}`;
     case 'step_recorded':
       return `${data.kind} ${data.key} · ${span(data.ms ?? 0)}${data.error ? ` · ${data.error}` : ''}`;
     case 'question_asked':
