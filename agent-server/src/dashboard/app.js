@@ -147,6 +147,7 @@ function settle(mine) {
     mine.pending = undefined;
   }
   whole(mine);
+  complete(mine);
   draw();
 }
 
@@ -201,7 +202,7 @@ function told(mine, event, before) {
   }
   if (event.type === 'question_asked') {
     setText(at('announce'), `${t('question.one')}: ${event.data.question.prompt}`);
-    if (event.thin && event.seq !== undefined && event.data.question.details === undefined) complete(mine, event);
+    complete(mine);
   }
   if (story.status !== before && story.status) {
     sessions.touch(mine.id, { status: story.status, questions: story.questions.size });
@@ -210,18 +211,23 @@ function told(mine, event, before) {
   }
 }
 
-/** The socket's form of a question leaves out what it is about. */
-async function complete(mine, event) {
-  try {
-    const { entries } = await api.journal(mine.id, event.seq - 1, 1);
-    const entry = entries[0];
-    if (entry?.seq !== event.seq || !mine.story.questions.has(event.data.id)) return;
-    Object.assign(event, entry, { thin: false });
-    mine.story.questions.set(event.data.id, { ...entry.data, until: mine.story.questions.get(event.data.id).until, thin: false });
-    draw();
-  } catch {
-    // the question can be answered as it is
+/** A server may leave out over the socket what a question is about; the journal has it. */
+async function complete(mine) {
+  const { story } = mine;
+  for (const asked of [...story.questions.values()]) {
+    const entry = asked.thin && story.entries.findLast(one => one.type === 'question_asked' && one.thin && one.data.id === asked.id);
+    if (!entry || entry.looked) continue;
+    entry.looked = true;
+    try {
+      const { entries } = await api.journal(mine.id, entry.seq - 1, 1);
+      if (entries[0]?.seq !== entry.seq) continue;
+      Object.assign(entry, entries[0], { thin: false });
+      if (story.questions.has(asked.id)) story.questions.set(asked.id, { ...entry.data, until: asked.until, thin: false });
+    } catch {
+      // the question can be answered as it is
+    }
   }
+  if (mine === desk) draw();
 }
 
 /** Compares with what the server says: after a loss, at an end, now and then. */

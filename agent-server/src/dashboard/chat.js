@@ -46,7 +46,7 @@ export class ChatView {
     this.early.hidden = hidden === 0;
     setText(this.early, t('chat.earlier', { count: hidden }));
     keyed(this.turns, shown, run => run.id, run => this.createTurn(run), (element, run) => this.updateTurn(element, run, story));
-    keyed(this.open, [...story.questions.values()], asked => `${asked.id}${asked.thin ? '~' : ''}`, asked => questionCard(asked, value => this.on.answer(asked.id, value)), tick);
+    keyed(this.open, [...story.questions.values()], asked => `${asked.id}${asked.question.details === undefined ? '' : '+'}`, asked => questionCard(asked, value => this.on.answer(asked.id, value)), tick);
     if (atEnd) this.toEnd(box);
     return shown;
   }

@@ -55,11 +55,12 @@ function text(schema, first) {
   const types = { date: 'date', email: 'email', uri: 'url', time: 'time' };
   const input = long ? h('textarea', { rows: 3 }) : h('input', { type: types[schema.format] ?? 'text' });
   if (first !== undefined && first !== null) input.value = String(first);
-  if (schema.minLength) input.minLength = schema.minLength;
-  if (schema.maxLength) input.maxLength = schema.maxLength;
   return { element: input, empty: () => input.value === '', read: () => {
+    // A schema counts characters, `maxlength` would count halves of some.
+    const length = [...input.value].length;
+    if (length < (schema.minLength ?? 0)) throw new Error(t('form.short', { least: schema.minLength }));
+    if (length > (schema.maxLength ?? Infinity)) throw new Error(t('form.long', { most: schema.maxLength }));
     if (!input.checkValidity()) throw new Error(input.validationMessage);
-    if (schema.minLength && [...input.value].length < schema.minLength) throw new Error(t('form.short', { least: schema.minLength }));
     if (schema.pattern) {
       let pattern;
       try {

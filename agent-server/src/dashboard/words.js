@@ -139,6 +139,7 @@ const WORDS = {
   'form.number': ['a number is needed', '숫자를 입력하세요'],
   'form.not_number': ['“{text}” is no number', '“{text}”은(는) 숫자가 아닙니다'],
   'form.short': ['at least {least} characters', '{least}자 이상 입력하세요'],
+  'form.long': ['at most {most} characters', '{most}자 이하로 입력하세요'],
   'form.pattern': ['must match {pattern}', '{pattern} 형식이어야 합니다'],
   'form.not_json': ['This is not JSON: {reason}', 'JSON이 아닙니다: {reason}'],
 
