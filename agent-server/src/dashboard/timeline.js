@@ -90,6 +90,7 @@ export class TimelineView {
     element.append(h('div', { class: 'walk' }, h('div', { class: 'walk-head' }, this.filter, this.earlier), this.slide, this.none, this.list), this.box, this.hint);
     new ResizeObserver(this.redraw).observe(this.list);
     this.shown = [];
+    this.drawn = 0;
     this.mode = 'entry';
     this.words();
   }
@@ -116,6 +117,7 @@ export class TimelineView {
     this.mark = undefined;
     this.story = undefined;
     this.shown = [];
+    this.drawn = 0;
     this.space.replaceChildren();
     this.inspect();
   }
@@ -136,8 +138,10 @@ export class TimelineView {
     setText(this.none, t('timeline.none'));
     this.slide.max = String(Math.max(this.shown.length - 1, 0));
     this.slide.disabled = this.shown.length < 2;
-    const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < ROW * 2;
-    this.space.style.height = `${this.shown.length * ROW}px`;
+    const atEnd = this.drawn * ROW - this.list.scrollTop - this.list.clientHeight < ROW * 2;
+    // The list of the story grows between frames; rows are for as many as there is room for.
+    this.drawn = this.shown.length;
+    this.space.style.height = `${this.drawn * ROW}px`;
     if (!this.chosen && (atEnd || this.fresh !== story)) this.list.scrollTop = this.shown.length * ROW;
     else if (anchor && this.shown[atTop] !== anchor) {
       // What was put in front must not move what is looked at.
@@ -151,7 +155,7 @@ export class TimelineView {
   /** Only the rows that can be seen exist. */
   rows() {
     const first = Math.max(Math.floor(this.list.scrollTop / ROW) - AHEAD, 0);
-    const upto = Math.min(first + Math.ceil((this.list.clientHeight || 400) / ROW) + AHEAD * 2, this.shown.length);
+    const upto = Math.min(first + Math.ceil((this.list.clientHeight || 400) / ROW) + AHEAD * 2, this.drawn);
     const wanted = new Map();
     for (let at = first; at < upto; at += 1) wanted.set(this.nameOf(this.shown[at]), at);
     const here = new Map();

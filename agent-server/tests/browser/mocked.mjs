@@ -30,9 +30,11 @@ export const mocked = {
   async 'tokens are seen while they come, and each call with its arguments and result'() {
     await at({ pace: 20 }, async page => {
       await send(page, '리뷰를 찾아줘');
-      const live = page.locator('.said.live .plain').last();
-      await live.waitFor();
-      await page.waitForFunction(() => /^라네즈 리뷰를/.test([...document.querySelectorAll('.said.live .plain')].at(-1)?.textContent ?? ''));
+      // What a model said before the page looked is not sent again: only that it grows is sure.
+      const words = () => page.evaluate(() => document.querySelector('.said.live > .plain')?.textContent.length ?? 0);
+      await page.waitForFunction(() => (document.querySelector('.said.live > .plain')?.textContent.length ?? 0) > 0);
+      const early = await words();
+      await page.waitForFunction(length => (document.querySelector('.said.live > .plain')?.textContent.length ?? 0) > length, early);
       await picture(page, 'tokens-en');
       const call = page.locator('#chat .call', { hasText: 'search_reviews' });
       await call.waitFor();
