@@ -13,14 +13,21 @@ use serde_json::{Value, json};
 /// Whose front ends are spoken to: the same failure has another status in another contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contract {
-    /// System 1 of `systems.md`.
+    /// System 1 of `systems.md`, and whatever is in no contract.
     TaskAgent,
+}
+
+impl Contract {
+    /// Whose words are used where no route was found.
+    pub(crate) const fn of_path(_path: &str) -> Self {
+        Self::TaskAgent
+    }
 }
 
 /// The status of a failure that `agent-core` names.
 pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
     match (code.family(), code, contract) {
-        (_, Code::InvalidAnswer, _) => StatusCode::UNPROCESSABLE_ENTITY,
+        (_, Code::InvalidAnswer | Code::RequestDiffers, _) => StatusCode::UNPROCESSABLE_ENTITY,
         (_, Code::AmbiguousAnswer | Code::CannotResume, _) | (Family::Conflict, _, _) => StatusCode::CONFLICT,
         (Family::Input, _, _) => StatusCode::BAD_REQUEST,
         (Family::NotFound, _, _) => StatusCode::NOT_FOUND,
@@ -66,6 +73,8 @@ refusals! {
     FrameTooLarge = "frame_too_large", PAYLOAD_TOO_LARGE;
     /// The body did not arrive in time.
     BodyTimedOut = "body_timed_out", REQUEST_TIMEOUT;
+    /// No agent of this name.
+    UnknownAgent = "unknown_agent", BAD_REQUEST;
     /// No such path.
     NotFound = "not_found", NOT_FOUND;
     /// The path has other methods.
@@ -93,7 +102,7 @@ pub(crate) struct ApiError {
     pub(crate) node: Option<Box<str>>,
     pub(crate) data: Option<Box<Value>>,
     /// Methods that the path has.
-    pub(crate) allow: Option<&'static str>,
+    pub(crate) allow: Option<Box<str>>,
     /// Whether a run failed rather than a request.
     pub(crate) run_failed: bool,
 }
@@ -146,7 +155,13 @@ impl ApiError {
     }
 
     /// `{code, message, where?, data?}`, and for a failed run the fields of a response as well.
-    pub(crate) fn body(&self) -> Value {
+    pub(crate) fn body(&self, contract: Contract) -> Value {
+        match contract {
+            Contract::TaskAgent => self.own_body(),
+        }
+    }
+
+    fn own_body(&self) -> Value {
         let mut body = json!({"code": self.code, "message": self.message});
         if let Some(session) = &self.session {
             body["session_id"] = json!(session);

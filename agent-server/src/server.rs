@@ -3,10 +3,22 @@
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use agent_core::Runtime;
+use bytes::Bytes;
+use hyper::{Method, Request, Response};
+use serde_json::Value;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Origins, TaskAgent, accept};
+use crate::{
+    Origins, TaskAgent,
+    error::{ApiError, Contract, Refusal},
+    handler::routes,
+    http::{
+        accept,
+        routes::{Access, Handler, Route, Routes},
+    },
+    own::{Body, Socket, requests, sockets},
+};
 
 /// Bounds of the server.
 #[derive(Debug, Clone)]
@@ -54,23 +66,102 @@ impl Default for ServerOptions {
 /// What handlers share.
 pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
-    pub(crate) agent: Box<dyn TaskAgent>,
+    /// The first is the one that is meant when none is named.
+    pub(crate) agents: Vec<Box<dyn TaskAgent>>,
     pub(crate) options: ServerOptions,
+    pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
     pub(crate) sockets: TaskTracker,
     /// Sockets say goodbye.
     pub(crate) leaving: CancellationToken,
 }
 
+impl Inner {
+    /// The agent of a name; without one, the first.
+    ///
+    /// # Errors
+    ///
+    /// 400 when there is none of the name.
+    pub(crate) fn agent(&self, name: Option<&str>) -> Result<&dyn TaskAgent, ApiError> {
+        let found = match name {
+            Some(name) => self.agents.iter().find(|agent| agent.graph() == name),
+            None => self.agents.first(),
+        };
+        found.map(|agent| &**agent).ok_or_else(|| {
+            let known: Vec<&str> = self.agents.iter().map(|agent| agent.graph()).collect();
+            let told = format!("there is no such agent; known: {}", known.join(", "));
+            ApiError::new(Refusal::UnknownAgent, told)
+        })
+    }
+
+    /// The answer in a state of a graph, if one of the agents runs that graph.
+    pub(crate) fn response(&self, graph: &str, state: &Value) -> String {
+        let agent = self.agents.iter().find(|agent| agent.graph() == graph);
+        agent.map(|agent| agent.response(state)).unwrap_or_default()
+    }
+}
+
 /// What a server is made of.
 #[must_use = "a builder does nothing until `bind`"]
 pub struct ServerBuilder {
     runtime: Runtime,
-    agent: Box<dyn TaskAgent>,
+    agents: Vec<Box<dyn TaskAgent>>,
     options: ServerOptions,
+    extra: Vec<Route>,
+    only_own: bool,
 }
 
 impl ServerBuilder {
+    /// Adds an agent, whose graph the runtime must know. The first one that is added runs what names none.
+    pub fn agent(mut self, agent: impl TaskAgent) -> Self {
+        self.agents.push(Box::new(agent));
+        self
+    }
+
+    /// Adds a path of your own: `/reports/{id}`, say. Its handler gets the request with the whole body, within the
+    /// server's limits, and what stood in the path as [`PathParts`](crate::own::PathParts); a panic in it is a 500
+    /// that harms nobody else. What callers must show is asked of them here too.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_server::{Server, own::{Body, PathParts}};
+    /// use hyper::{Method, Response};
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.route(Method::GET, "/reports/{id}", async |request| {
+    ///     Response::new(Body::from(format!("report {}", PathParts::of(&request).get("id"))))
+    /// })
+    /// # }
+    /// ```
+    pub fn route<F, R>(self, method: Method, path: impl Into<String>, handle: F) -> Self
+    where
+        F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        self.own_path(method, path.into(), Access::Known, requests(handle))
+    }
+
+    /// Adds a WebSocket of your own. The socket is closed when `serve` is ready; it ends when the server ends.
+    pub fn socket<F, R>(self, path: impl Into<String>, serve: F) -> Self
+    where
+        F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.own_path(Method::GET, path.into(), Access::Socket, sockets(serve))
+    }
+
+    fn own_path(mut self, method: Method, path: String, access: Access, handler: Handler) -> Self {
+        self.extra.push(Route { method, path, access, contract: Contract::TaskAgent, handler });
+        self
+    }
+
+    /// Leaves out the server's paths: only those of your own are there. It then needs no agent.
+    pub const fn only_own_paths(mut self) -> Self {
+        self.only_own = true;
+        self
+    }
+
     /// Changes the bounds.
     pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
         set(&mut self.options);
@@ -81,14 +172,25 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// The machine's own: the address is in use, or not allowed.
+    /// The machine's own: the address is in use, or not allowed. `InvalidInput` when a path of your own is taken or is
+    /// no path, or when there is no agent.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
+        let wrong = |told: String| io::Error::new(io::ErrorKind::InvalidInput, told);
+        let mut routes = match (self.only_own, self.agents.is_empty()) {
+            (true, _) => Routes::default(),
+            (false, true) => return Err(wrong("a server needs an agent; add one with `agent`".to_owned())),
+            (false, false) => routes().map_err(wrong)?,
+        };
+        for route in self.extra {
+            routes.add(route).map_err(wrong)?;
+        }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let inner = Arc::new(Inner {
             runtime: self.runtime,
-            agent: self.agent,
+            agents: self.agents,
             options: self.options,
+            routes,
             sockets: TaskTracker::new(),
             leaving: CancellationToken::new(),
         });
@@ -110,9 +212,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins a server for `agent`, whose graph `runtime` must know.
-    pub fn builder(runtime: Runtime, agent: impl TaskAgent) -> ServerBuilder {
-        ServerBuilder { runtime, agent: Box::new(agent), options: ServerOptions::default() }
+    /// Begins a server on a runtime.
+    pub fn builder(runtime: Runtime) -> ServerBuilder {
+        ServerBuilder {
+            runtime,
+            agents: Vec::new(),
+            options: ServerOptions::default(),
+            extra: Vec::new(),
+            only_own: false,
+        }
     }
 
     /// Where it listens.

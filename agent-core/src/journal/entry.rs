@@ -1,6 +1,6 @@
 //! The facts a journal is made of. They must be readable for years: add, never change.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -94,6 +94,8 @@ pub(crate) struct Accepted {
     /// Names the request, so that the same one sent twice starts one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,6 +112,8 @@ pub(crate) struct Queued {
     pub(crate) durability: Option<crate::engine::Durability>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

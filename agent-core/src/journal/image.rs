@@ -1,6 +1,9 @@
 //! The journal folded: where a session stands, as plain data. Pure; the state stays JSON until its type is known.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +48,8 @@ pub(crate) struct Image {
     pub(crate) last_at: i64,
     pub(crate) failure: Option<Failure>,
     pub(crate) requests: Vec<(String, RunId)>,
+    /// Marks that the application gave the session.
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// The highest number given to a run, those in line included.
     pub(crate) runs: RunId,
     /// Runs in line.
@@ -117,6 +122,7 @@ impl Image {
                 if let Some(request) = &queued.request {
                     self.remember_request(request.clone(), entry.run);
                 }
+                self.mark(&queued.labels);
                 // A snapshot may know it already.
                 self.queue.retain(|(run, _)| *run != entry.run);
                 self.queue.push((entry.run, queued));
@@ -151,6 +157,7 @@ impl Image {
                 if let Some(request) = accepted.request {
                     self.remember_request(request, entry.run);
                 }
+                self.mark(&accepted.labels);
             }
             Fact::RunResumed(resumed) => {
                 if self.status == RunStatus::Failed {
@@ -317,6 +324,13 @@ impl Image {
         self.root.task(task)
     }
 
+    fn mark(&mut self, labels: &BTreeMap<String, String>) {
+        if labels.iter().any(|(name, value)| self.labels.get(name) != Some(value)) {
+            let known = Arc::make_mut(&mut self.labels);
+            known.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+    }
+
     fn remember_request(&mut self, request: String, run: RunId) {
         self.requests.retain(|(known, _)| *known != request);
         if self.requests.len() >= REQUESTS {
@@ -351,6 +365,7 @@ impl Image {
             last_at: self.last_at,
             failure: self.failure.clone(),
             requests: self.requests.clone(),
+            labels: Arc::clone(&self.labels),
             runs: self.runs,
             queue: self.queue.clone(),
         }
@@ -441,6 +456,10 @@ pub(crate) fn shown(name: &str, value: &impl Serialize) -> u64 {
     hash
 }
 
+fn no_labels(labels: &BTreeMap<String, String>) -> bool {
+    labels.is_empty()
+}
+
 /// An image as it is stored: at a commit, with the state folded.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
@@ -468,6 +487,8 @@ pub(crate) struct Snapshot {
     pub(crate) last_at: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) requests: Vec<(String, RunId)>,
+    #[serde(default, skip_serializing_if = "no_labels")]
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     pub(crate) runs: RunId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) queue: Vec<(RunId, Queued)>,
@@ -504,6 +525,7 @@ impl Snapshot {
             last_at: self.last_at,
             failure: None,
             requests: self.requests,
+            labels: self.labels,
             runs: self.runs,
             queue: self.queue,
         }

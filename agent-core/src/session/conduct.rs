@@ -390,7 +390,8 @@ fn settle_image<S: State>(
 }
 
 fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
-    serde_json::from_str(raw_plan(plan).get()).expect("a plan reads back")
+    plan.image_when_done()
+        .unwrap_or_else(|| serde_json::from_str(raw_plan(plan).get()).expect("a plan reads back"))
 }
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.
@@ -418,6 +419,7 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         active_ms: image.active_ms,
         last_at: shared.clock.now_ms(),
         requests: image.requests.clone(),
+        labels: Arc::clone(&image.labels),
         runs: image.runs,
         queue: image.queue.clone(),
     };
@@ -458,6 +460,7 @@ pub(crate) fn snapshots<S: State>(
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),
             requests: live.requests.clone(),
+            labels: env.writer.labels(),
             ..slot_queue(&live, &slot)
         };
         keep_snapshot(&shared, &live, &image, state, seq);

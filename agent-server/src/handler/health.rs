@@ -1,14 +1,18 @@
 //! `GET /health`: whether the server lives, and how busy it is.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::server::Inner;
+use crate::http::{
+    call::Call,
+    reply::{Reply, ok},
+};
 
-pub(crate) fn handle(inner: &Inner) -> Value {
-    json!({
+pub(crate) async fn handle(call: Call) -> Reply {
+    let inner = &call.inner;
+    Ok(ok(&json!({
         "status": "healthy",
         "version": env!("CARGO_PKG_VERSION"),
-        "agent": inner.agent.graph(),
+        "agent": inner.agents[0].graph(),
         "live_runs": inner.runtime.live_runs(),
-    })
+    })))
 }

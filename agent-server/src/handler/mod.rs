@@ -1,29 +1,78 @@
 //! One file a path: its request, its answer.
 
-pub(crate) mod health;
-pub(crate) mod resume;
-pub(crate) mod run;
-pub(crate) mod status;
-pub(crate) mod stop;
+mod health;
+mod page;
+mod resume;
+mod run;
+mod sessions;
+mod status;
+mod stop;
 
 use agent_core::{
     RunStatus, Session, SessionError,
     ids::{Seq, SessionId},
     session::SessionStatus,
 };
+use hyper::Method;
 use serde_json::Value;
 
 use crate::{
     error::{ApiError, Contract},
+    http::routes::{Access, Handler, Route, Routes, handler},
     server::Inner,
     wire::task_agent::{response, standing},
+    ws,
 };
+
+/// Every path of the server.
+///
+/// # Errors
+///
+/// Two routes at one place: a mistake of ours.
+pub(crate) fn routes() -> Result<Routes, String> {
+    use Access::{Known, Open, Socket};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
+    let mut routes = Routes::default();
+    let mut own = |method: Method, path: &str, access, handler: Handler| {
+        routes.add(Route { method, path: path.to_owned(), access, contract: Contract::TaskAgent, handler })
+    };
+    own(GET, "/", Open, handler(page::handle))?;
+    own(GET, "/static/{file}", Open, handler(page::handle))?;
+    for at in ["", "/api/agent"] {
+        own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
+        own(POST, &format!("{at}/run"), Known, handler(run::run))?;
+        own(POST, &format!("{at}/run-async"), Known, handler(run::start))?;
+        own(GET, &format!("{at}/status/{{session_id}}"), Known, handler(status::handle))?;
+        own(POST, &format!("{at}/stop/{{session_id}}"), Known, handler(stop::handle))?;
+        own(POST, &format!("{at}/resume/{{session_id}}"), Known, handler(resume::handle))?;
+        own(GET, &format!("{at}/ws/{{session_id}}"), Socket, handler(ws::upgrade))?;
+    }
+    own(GET, "/agents", Known, handler(sessions::graph::agents))?;
+    own(GET, "/agents/{agent}/graph", Known, handler(sessions::graph::of_agent))?;
+    own(GET, "/sessions", Known, handler(sessions::list::handle))?;
+    own(GET, "/sessions/{session_id}", Known, handler(status::handle))?;
+    own(DELETE, "/sessions/{session_id}", Known, handler(sessions::remove::handle))?;
+    own(GET, "/sessions/{session_id}/journal", Known, handler(sessions::journal::handle))?;
+    own(GET, "/sessions/{session_id}/state", Known, handler(sessions::state::handle))?;
+    own(GET, "/sessions/{session_id}/diff", Known, handler(sessions::changes::handle))?;
+    own(GET, "/sessions/{session_id}/graph", Known, handler(sessions::graph::of_session))?;
+    own(GET, "/sessions/{session_id}/events", Socket, handler(sessions::events::handle))?;
+    own(POST, "/sessions/{session_id}/fork", Known, handler(sessions::fork::handle))?;
+    Ok(routes)
+}
 
 pub(crate) type Answer = Result<Value, ApiError>;
 
 /// A failure of a call on a session, with its id.
 pub(crate) fn refused(session: &SessionId) -> impl Fn(SessionError) -> ApiError + '_ {
     |error| ApiError::of(Contract::TaskAgent, &error).about(session)
+}
+
+/// A failure of a call on no session in particular.
+pub(crate) fn refused_by_store(error: &SessionError) -> ApiError {
+    ApiError::of(Contract::TaskAgent, error)
 }
 
 /// The response that tells where a session stands.
@@ -37,7 +86,7 @@ async fn told(inner: &Inner, session: &Session) -> Answer {
 async fn told_at(inner: &Inner, session: &Session, seq: Seq) -> Answer {
     let status = session.status_at(seq).await.map_err(refused(session.id()))?;
     let state = session.state_json_at(seq).await.map_err(refused(session.id()))?;
-    let answer = (status.status == RunStatus::Completed).then(|| inner.agent.response(&state));
+    let answer = (status.status == RunStatus::Completed).then(|| inner.response(&status.graph, &state));
     let data = standing(&status, answer.as_deref());
     Ok(response(session.id(), status.status.as_str(), &words(&status), Some(data)))
 }
@@ -48,7 +97,7 @@ async fn standing_data(inner: &Inner, session: &Session, status: &SessionStatus)
         return Ok(standing(status, None));
     }
     let state = session.state_json().await.map_err(refused(session.id()))?;
-    Ok(standing(status, Some(&inner.agent.response(&state))))
+    Ok(standing(status, Some(&inner.response(&status.graph, &state))))
 }
 
 /// A status in a sentence.

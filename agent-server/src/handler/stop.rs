@@ -1,12 +1,13 @@
 //! `POST /stop/{session_id}`: stop the run; it can be resumed.
 
-use agent_core::ids::SessionId;
+use super::{refused, told};
+use crate::http::{
+    call::Call,
+    reply::{Reply, ok},
+};
 
-use super::{Answer, refused, told};
-use crate::server::Inner;
-
-pub(crate) async fn handle(inner: &Inner, id: SessionId) -> Answer {
-    let session = inner.runtime.session_of(id);
+pub(crate) async fn handle(call: Call) -> Reply {
+    let session = call.inner.runtime.session_of(call.session_id()?);
     session.stop().await.map_err(refused(session.id()))?;
-    told(inner, &session).await
+    Ok(ok(&told(&call.inner, &session).await?))
 }

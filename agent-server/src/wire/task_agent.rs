@@ -12,18 +12,22 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::json::{object, text};
-use crate::error::{ApiError, Refusal};
-use crate::router::parse_session;
+use crate::{
+    error::{ApiError, Contract, Refusal},
+    http::call::parse_session,
+};
 
 /// The longest message, in bytes.
 pub(crate) const MESSAGE_BYTES: usize = 32 * 1024;
 
-/// `{message, session_id?, context?, on_busy?}`.
+/// `{message, session_id?, context?, agent?, on_busy?}`.
 #[derive(Debug)]
 pub(crate) struct RunRequest {
     pub(crate) message: String,
     pub(crate) session: Option<SessionId>,
     pub(crate) context: Map<String, Value>,
+    /// The agent's name, when it is not the first.
+    pub(crate) agent: Option<String>,
     pub(crate) on_busy: BusyPolicy,
 }
 
@@ -60,7 +64,7 @@ impl RunRequest {
                 return Err(ApiError::new(Refusal::InvalidRequest, told));
             }
         };
-        Ok(Self { message, session, context, on_busy })
+        Ok(Self { message, session, context, agent: text(&fields, "agent")?, on_busy })
     }
 }
 
@@ -152,6 +156,12 @@ fn question(open: &OpenQuestion) -> Value {
     if let Some(schema) = &open.question.schema {
         data["schema"] = schema.clone();
     }
+    if let Some(details) = &open.question.details {
+        data["details"] = details.clone();
+    }
+    if open.question.open {
+        data["open"] = json!(true);
+    }
     if let Some(deadline) = open.question.deadline {
         let until = open.asked_at.saturating_add(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
         data["deadline"] = json!(iso(until));
@@ -224,7 +234,7 @@ pub(crate) fn message(kind: &str, data: &Value, at_ms: i64, seq: Option<Seq>) ->
 
 /// The `error` message of a refusal.
 pub(crate) fn refused(error: &ApiError, now_ms: i64) -> String {
-    let mut details = error.body();
+    let mut details = error.body(Contract::TaskAgent);
     if let Some(fields) = details.as_object_mut() {
         fields.remove("message");
     }

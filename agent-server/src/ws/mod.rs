@@ -2,20 +2,16 @@
 
 mod socket;
 
-use std::sync::Arc;
-
-use agent_core::{
-    Session, SessionError,
-    ids::{Seq, SessionId},
-};
-use hyper::{Request, Response, body::Incoming};
+use agent_core::{Session, SessionError, ids::Seq};
 use hyper_tungstenite::{is_upgrade_request, tungstenite::protocol::WebSocketConfig, upgrade as handshake};
 
 use crate::{
     error::{ApiError, Refusal},
     handler::refused,
-    server::Inner,
-    service::{Body, full},
+    http::{
+        call::{Call, Query},
+        reply::{Body, Reply, full},
+    },
     wire::task_agent::Extent,
 };
 
@@ -27,27 +23,21 @@ const READ_BYTES: usize = 1024 * 1024;
 /// # Errors
 ///
 /// 400 for a query that makes no sense, 426 without an upgrade.
-pub(crate) async fn upgrade(
-    inner: &Arc<Inner>,
-    id: SessionId,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, ApiError> {
-    if !is_upgrade_request(&request) {
+pub(crate) async fn upgrade(mut call: Call) -> Reply {
+    let id = call.session_id()?;
+    if !is_upgrade_request(&call.request) {
         return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
     }
-    let query = Query::parse(request.uri().query().unwrap_or_default())?;
-    let session = inner.runtime.session_of(id);
+    let query = Wanted::parse(&call.query())?;
+    let session = call.inner.runtime.session_of(id);
     let after = match query.after {
         Some(after) => after,
         None => beginning(&session).await?,
     };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(READ_BYTES))
-        .max_frame_size(Some(READ_BYTES))
-        .max_write_buffer_size(16 * 1024 * 1024);
-    let (response, socket) = handshake(&mut request, Some(config))
+    let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
+    let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
-    let inner = Arc::clone(inner);
+    let inner = call.inner;
     let sockets = inner.sockets.clone();
     sockets.spawn(async move {
         match socket.await {
@@ -58,12 +48,20 @@ pub(crate) async fn upgrade(
     Ok(response.map(full_of))
 }
 
+/// Buffers of a socket: small, because most sockets are idle most of the time.
+pub(crate) fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(16 * 1024 * 1024)
+}
+
 fn full_of(_: impl Sized) -> Body {
     full("")
 }
 
 /// A subscriber that names no number sees the latest run from its start, so that whoever comes late sees it all.
-async fn beginning(session: &Session) -> Result<Seq, ApiError> {
+pub(crate) async fn beginning(session: &Session) -> Result<Seq, ApiError> {
     match session.status().await {
         Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
         Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),
@@ -72,31 +70,16 @@ async fn beginning(session: &Session) -> Result<Seq, ApiError> {
 }
 
 /// `?after=SEQ&events=status|all`.
-#[derive(Debug, PartialEq, Eq)]
-struct Query {
+struct Wanted {
     after: Option<Seq>,
     extent: Extent,
 }
 
-impl Query {
-    fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut parsed = Self { after: None, extent: Extent::Contract };
-        for pair in query.split('&') {
-            match pair.split_once('=') {
-                Some(("after", number)) => {
-                    let number: u64 = number.parse().map_err(|_| {
-                        ApiError::new(Refusal::InvalidRequest, "`after` must be the number of a message")
-                    })?;
-                    parsed.after = Some(Seq(number.min(u64::MAX >> 1)));
-                }
-                Some(("events", extent)) => {
-                    parsed.extent = Extent::parse(extent).ok_or_else(|| {
-                        ApiError::new(Refusal::InvalidRequest, "`events` must be `status` or `all`")
-                    })?;
-                }
-                _ => {}
-            }
-        }
-        Ok(parsed)
+impl Wanted {
+    fn parse(query: &Query) -> Result<Self, ApiError> {
+        let extent = query.get("events").unwrap_or_default();
+        let extent = Extent::parse(extent)
+            .ok_or_else(|| ApiError::new(Refusal::InvalidRequest, "`events` must be `status` or `all`"))?;
+        Ok(Self { after: query.number("after")?.map(Seq), extent })
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod openai;
 pub(crate) mod socket;
+pub(crate) mod stream;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -61,7 +62,8 @@ impl Here {
     ) -> Self {
         let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
         let runtime = runtime.shared_store(store).build();
-        let server = Server::builder(runtime.clone(), agent).options(set).bind("127.0.0.1:0").await.unwrap();
+        let server =
+            Server::builder(runtime.clone()).agent(agent).options(set).bind("127.0.0.1:0").await.unwrap();
         let (address, tasks) = (server.address(), TaskTracker::new());
         let (end, ended) = oneshot::channel::<()>();
         tasks.spawn(server.serve(async {

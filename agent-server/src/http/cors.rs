@@ -85,12 +85,12 @@ pub(crate) fn stamp(caller: &Caller, headers: &mut HeaderMap) {
 }
 
 /// Adds what a browser asks for before it sends.
-pub(crate) fn preflight(caller: &Caller, methods: &'static str, headers: &mut HeaderMap) {
+pub(crate) fn preflight(caller: &Caller, methods: &HeaderValue, headers: &mut HeaderMap) {
     if matches!(caller, Caller::Allowed(_)) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("content-type, authorization, accept"),
+            HeaderValue::from_static("content-type, authorization, accept, idempotency-key, last-event-id"),
         );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }

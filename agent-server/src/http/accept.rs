@@ -10,7 +10,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{server::Inner, service};
+use super::service;
+use crate::server::Inner;
 
 /// The wait before the next try when the machine has no more file handles.
 const BREATHER: Duration = Duration::from_millis(50);

@@ -1,0 +1,156 @@
+//! What a handler gets: the request, what the path said, and the server. Reads bodies within their limits.
+
+use std::{sync::Arc, time::Duration};
+
+use agent_core::ids::SessionId;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{
+    HeaderMap, Request,
+    body::{Body as _, Incoming},
+};
+
+use crate::{
+    error::{ApiError, Refusal},
+    server::Inner,
+};
+
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
+const THROWN_AWAY: usize = 4 * 1024 * 1024;
+
+/// A request on its way to a handler.
+pub(crate) struct Call {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) request: Request<Incoming>,
+    /// What stood in the path where its pattern has `{name}`, decoded.
+    pub(crate) parts: Vec<(Box<str>, String)>,
+}
+
+impl Call {
+    /// A part of the path; empty when the pattern has none of this name.
+    pub(crate) fn part(&self, name: &str) -> &str {
+        self.parts.iter().find(|(known, _)| **known == *name).map_or("", |(_, text)| text)
+    }
+
+    /// The session that the path names as `{session_id}`.
+    ///
+    /// # Errors
+    ///
+    /// 400 for an illegal id.
+    pub(crate) fn session_id(&self) -> Result<SessionId, ApiError> {
+        parse_session(self.part("session_id"))
+    }
+
+    /// The request's headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The query, decoded, in order.
+    pub(crate) fn query(&self) -> Query {
+        Query::parse(self.request.uri().query().unwrap_or_default())
+    }
+
+    /// The whole body, within the limits of size and time.
+    ///
+    /// # Errors
+    ///
+    /// 413, 408, and 400 for a body that breaks off.
+    pub(crate) async fn body(&mut self) -> Result<Bytes, ApiError> {
+        let (limit, time) = (self.inner.options.body_bytes, self.inner.options.body_time);
+        let body = self.request.body_mut();
+        let too_large = || ApiError::new(Refusal::BodyTooLarge, format!("a body may have {limit} bytes"));
+        if body.size_hint().lower() > limit as u64 {
+            throw_away(body).await;
+            return Err(too_large());
+        }
+        let read = async {
+            let mut read = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame =
+                    frame.map_err(|_| ApiError::new(Refusal::InvalidRequest, "the body broke off"))?;
+                let Ok(data) = frame.into_data() else { continue };
+                if read.len() + data.len() > limit {
+                    return Ok(None);
+                }
+                read.extend_from_slice(&data);
+            }
+            Ok(Some(Bytes::from(read)))
+        };
+        match tokio::time::timeout(time, read).await {
+            Ok(Ok(Some(read))) => Ok(read),
+            Ok(Ok(None)) => {
+                throw_away(body).await;
+                Err(too_large())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ApiError::new(Refusal::BodyTimedOut, "the body did not arrive in time")),
+        }
+    }
+}
+
+/// Reads on for a while: a sender that is cut off in the middle would see a broken connection instead of the refusal.
+async fn throw_away(body: &mut Incoming) {
+    let read = async {
+        let mut left = THROWN_AWAY;
+        while let Some(Ok(frame)) = body.frame().await {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            left = left.saturating_sub(size);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(2), read).await.is_err() {
+        tracing::debug!("the rest of a body that is too large did not come");
+    }
+}
+
+/// A query string, decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn parse(query: &str) -> Self {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
+        });
+        Self(pairs.collect())
+    }
+
+    /// The last value of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A number, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// 400 with the name of what is no number.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+        // What is larger than any number of ours is as good as the largest.
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u64>() {
+            Ok(number) => Ok(Some(number.min(u64::MAX >> 1))),
+            Err(_) if digits => Ok(Some(u64::MAX >> 1)),
+            Err(_) => Err(ApiError::new(Refusal::InvalidRequest, format!("`{name}` must be a number"))),
+        }
+    }
+}
+
+/// A session id from outside.
+pub(crate) fn parse_session(text: &str) -> Result<SessionId, ApiError> {
+    text.parse().map_err(|error: agent_core::ids::InvalidSessionId| {
+        let mut refused = ApiError::new(Refusal::InvalidRequest, error.to_string());
+        refused.code = agent_core::Code::InvalidSessionId.name();
+        refused
+    })
+}
+
+/// Undoes percent-encoding. What is not UTF-8 afterwards is marked by `U+FFFD`, which no id of ours has.
+pub(crate) fn decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}

@@ -1,0 +1,8 @@
+//! HTTP by itself: connections, the table of paths, what a handler gets and gives. Knows no contract.
+
+pub(crate) mod accept;
+pub(crate) mod call;
+pub(crate) mod cors;
+pub(crate) mod reply;
+pub(crate) mod routes;
+pub(crate) mod service;

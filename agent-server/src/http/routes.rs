@@ -1,0 +1,147 @@
+//! Method and path to a handler, by one table. Knows no handler and reads no body.
+
+use std::{future::Future, sync::Arc};
+
+use futures::future::BoxFuture;
+use hyper::Method;
+
+use super::{call::Call, call::decode, reply::Reply};
+use crate::error::{ApiError, Contract, Refusal};
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody: nothing of anybody's is there.
+    Open,
+    /// Who is known, where the server asks who calls.
+    Known,
+    /// As `Known`, and no page of a foreign origin even to read: sockets know no CORS.
+    Socket,
+}
+
+/// What handles a request.
+pub(crate) type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Reply> + Send + Sync>;
+
+/// A way in.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// The path with `{name}` where it varies.
+    pub(crate) path: String,
+    pub(crate) access: Access,
+    /// Whose words a refusal is in.
+    pub(crate) contract: Contract,
+    pub(crate) handler: Handler,
+}
+
+/// A request's way in.
+pub(crate) enum Found<'a> {
+    /// This route, and the parts of the path.
+    Route(&'a Route, Vec<(Box<str>, String)>),
+    /// A browser asks what it may send; the methods of the path.
+    Preflight(&'a str),
+}
+
+/// All ways in.
+#[derive(Default)]
+pub(crate) struct Routes {
+    paths: matchit::Router<usize>,
+    known: Vec<Path>,
+}
+
+struct Path {
+    pattern: String,
+    routes: Vec<Route>,
+    /// Its methods, as `Allow` lists them.
+    allow: String,
+}
+
+impl Routes {
+    /// Adds a way in.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the pattern, or that the place is taken.
+    pub(crate) fn add(&mut self, route: Route) -> Result<(), String> {
+        let known = match self.known.iter_mut().find(|known| known.pattern == route.path) {
+            Some(known) => known,
+            None => {
+                let told = |error| format!("the path `{}` cannot be served: {error}", route.path);
+                self.paths.insert(route.path.clone(), self.known.len()).map_err(told)?;
+                self.known.push(Path {
+                    pattern: route.path.clone(),
+                    routes: Vec::new(),
+                    allow: String::new(),
+                });
+                self.known.last_mut().expect("one was added")
+            }
+        };
+        if known.routes.iter().any(|other| other.method == route.method) {
+            return Err(format!("`{} {}` is served twice", route.method, route.path));
+        }
+        if !known.allow.is_empty() {
+            known.allow.push_str(", ");
+        }
+        known.allow.push_str(route.method.as_str());
+        known.routes.push(route);
+        Ok(())
+    }
+
+    /// The way in of a request.
+    ///
+    /// # Errors
+    ///
+    /// 404; 405 with the methods that the path has.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, ApiError> {
+        let Ok(matched) = self.paths.at(path) else {
+            return Err(ApiError::new(Refusal::NotFound, "there is nothing at this path"));
+        };
+        let known = &self.known[*matched.value];
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        match known.routes.iter().find(|route| route.method == *wanted) {
+            Some(route) => {
+                let parts = matched.params.iter().map(|(name, text)| (name.into(), decode(text))).collect();
+                Ok(Found::Route(route, parts))
+            }
+            None if *method == Method::OPTIONS => Ok(Found::Preflight(&known.allow)),
+            None => {
+                let told = format!("this path takes {}", known.allow);
+                let mut error = ApiError::new(Refusal::MethodNotAllowed, told);
+                error.allow = Some(known.allow.clone().into());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A handler from a function.
+pub(crate) fn handler<F, R>(run: F) -> Handler
+where
+    F: Fn(Call) -> R + Send + Sync + 'static,
+    R: Future<Output = Reply> + Send + 'static,
+{
+    Arc::new(move |call| Box::pin(run(call)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler;
+
+    #[test]
+    fn every_path_is_served_at_both_places_and_an_encoded_colon_is_a_colon() {
+        let routes = handler::routes().unwrap();
+        for prefix in ["", "/api/agent"] {
+            let at = |method: Method, path: &str| match routes.find(&method, &format!("{prefix}{path}")) {
+                Ok(Found::Route(route, parts)) => Ok((route.path.clone(), parts)),
+                Ok(Found::Preflight(_)) => panic!("not asked"),
+                Err(error) => Err(error),
+            };
+            assert_eq!(at(Method::POST, "/run").unwrap().0, format!("{prefix}/run"));
+            assert_eq!(at(Method::GET, "/status/a%3Ab").unwrap().1[0].1, "a:b");
+            assert_eq!(at(Method::GET, "/run").unwrap_err().allow.as_deref(), Some("POST"));
+            assert_eq!(at(Method::GET, "/run/").unwrap_err().code, "not_found");
+        }
+        assert!(routes.find(&Method::GET, "/api/agentx/run").is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! What is done around every request: where it goes, its origin, and that whatever goes wrong is a response.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderValue},
+};
+
+use super::{
+    call::Call,
+    cors::{self, Caller},
+    reply::{Body, Reply, empty, refuse},
+    routes::{Access, Found},
+};
+use crate::{
+    error::{ApiError, Contract, Refusal},
+    server::Inner,
+};
+
+/// Answers one request. Never fails: whatever goes wrong is a response.
+pub(crate) async fn serve(
+    inner: Arc<Inner>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let caller = cors::caller(&inner.options.origins, request.headers());
+    let mut response = answer(inner, &caller, request).await;
+    cors::stamp(&caller, response.headers_mut());
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+async fn answer(inner: Arc<Inner>, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
+    let shared = Arc::clone(&inner);
+    let (route, parts) = match shared.routes.find(request.method(), request.uri().path()) {
+        Ok(Found::Route(route, parts)) => (route, parts),
+        Ok(Found::Preflight(methods)) => return preflight(caller, methods),
+        Err(error) => return refuse(Contract::of_path(request.uri().path()), &error),
+    };
+    let foreign = *caller == Caller::Foreign;
+    // A page elsewhere must neither change anything nor listen in.
+    if foreign && (route.method != Method::GET || route.access == Access::Socket) {
+        let error = ApiError::new(Refusal::OriginNotAllowed, "pages of this origin may not do this");
+        return refuse(route.contract, &error);
+    }
+    let call = Call { inner, request, parts };
+    let answered: Reply =
+        AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(path = route.path, "a handler panicked");
+            Err(ApiError::new(Refusal::Internal, "the server made a mistake"))
+        });
+    answered.unwrap_or_else(|error| refuse(route.contract, &error))
+}
+
+fn preflight(caller: &Caller, methods: &str) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    if let Ok(allow) = HeaderValue::from_str(methods) {
+        cors::preflight(caller, &allow, response.headers_mut());
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
