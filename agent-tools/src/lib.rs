@@ -7,6 +7,7 @@
 //! | [`http::Fetch`] | a web page as Markdown | public addresses only, 2 MiB, 20 s |
 //! | [`files::Files`] | list, read, write, search files under a root | nothing outside of the root, writing off |
 //! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows, 10 s |
+//! | [`mcp::Client`] | tools of MCP servers | 60 s a call, bounded lists and results |
 //! | [`Shell`] | a command | off unless added, asks a person each time |
 //!
 //! A tool is in a registry only if you add it: there is no "all of them".
@@ -19,6 +20,8 @@ mod calculator;
 pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "shell")]
 mod shell;
 #[cfg(feature = "sql")]

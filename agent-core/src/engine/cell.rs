@@ -185,6 +185,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
+        self.made_again(&mut inner, key);
         if inner.replays() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
@@ -196,6 +197,18 @@ impl TaskCell {
         inner.scopes.push(Scope { parent, waiting: 0 });
         inner.sign = Some(Instant::now());
         Begun::Run(inner.scopes.len() - 1)
+    }
+
+    /// A tool call that asked people had begun before the restart: it is made again, which is nothing new, and what it
+    /// asked is its own business (the world may have moved on). The answers stay known.
+    fn made_again(&self, inner: &mut Inner, key: &str) {
+        let Some(call) = key.strip_prefix("tool:") else { return };
+        if inner.leftover_questions.is_empty() {
+            return;
+        }
+        let asked = QuestionId::new(&self.task, &format!("ask:{call}/"));
+        inner.leftover_questions.retain(|id| !id.0.starts_with(&*asked.0));
+        Self::let_go(inner);
     }
 
     pub(crate) fn end_step(&self, key: &str, scope: usize, result: Option<StepRecord>) {

@@ -24,6 +24,8 @@ pub enum ToolFault {
     Cancelled,
     /// It cannot be done now and did nothing; another attempt may succeed.
     Unavailable,
+    /// Contact was lost while it was done: it may have happened or not.
+    Lost,
     /// It was tried and failed.
     Failed,
     /// It panicked.
@@ -41,6 +43,7 @@ impl ToolFault {
             Self::TimedOut => "tool_timed_out",
             Self::Cancelled => "tool_cancelled",
             Self::Unavailable => "tool_unavailable",
+            Self::Lost => "tool_lost",
             Self::Failed => "tool_failed",
             Self::Panicked => "tool_panicked",
         }
@@ -83,6 +86,12 @@ impl ToolError {
     /// It cannot be done now, nothing happened, and another attempt may succeed: the policy's retries apply.
     pub fn unavailable(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::Unavailable, for_model)
+    }
+
+    /// Contact was lost while it was done, and it may have happened: the policy's retries apply only where the
+    /// [`Effect`](super::Effect) says that twice is the same as once.
+    pub fn lost(for_model: impl Into<String>) -> Self {
+        Self::new(ToolFault::Lost, for_model)
     }
 
     /// It must not be done.
