@@ -68,6 +68,10 @@ codes! {
     SessionExists = "session_exists", Conflict, false;
     /// Somebody answered before.
     AlreadyAnswered = "already_answered", Conflict, false;
+    /// The name of a request was used for another one.
+    RequestDiffers = "request_differs", Conflict, false;
+    /// The session is marked as somebody else's, or otherwise than the run says.
+    LabelDiffers = "label_differs", Conflict, false;
     /// Nothing is there to resume or to stop.
     NothingToDo = "nothing_to_do", Conflict, false;
     /// Another process writes to the session now.

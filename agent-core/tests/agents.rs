@@ -24,7 +24,7 @@ use agent_core::{
     },
     todo::TodoStatus,
     tool::{
-        Approval, DynamicTool, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
+        Approval, DynamicTool, Effect, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
         ToolRegistry,
     },
 };
@@ -242,6 +242,34 @@ async fn a_tool_that_asked_before_a_restart_finds_the_answer() {
 }
 
 #[tokio::test]
+async fn a_tool_that_went_on_with_its_answer_is_not_made_again() {
+    let (store, went) = (store(), Arc::new(tokio::sync::Notify::new()));
+    let goes = Arc::clone(&went);
+    let pay = tool("pay", ToolPolicy::default(), move |_, cx| {
+        let goes = Arc::clone(&goes);
+        async move {
+            cx.ask("sure?").await?;
+            goes.notify_one();
+            std::future::pending().await
+        }
+    });
+    let model = Scripted::new([calls([raw("c1", "pay", "{}")]), Turn::text("done")]);
+    let agent = agent(registry([pay]));
+    let first = runtime(&store, &model);
+    let session = first.session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    let run = session.answer(Answers::only(true)).await.unwrap();
+    went.notified().await;
+    // As a crash: nothing of the first process is told that it ends.
+    std::mem::forget((run, session, first));
+    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
+    let outcome = session.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
+    let results = results(outcome.state().unwrap());
+    assert!(results[0].contains("may have happened or not"), "{results:?}");
+}
+
+#[tokio::test]
 async fn an_approval_sent_twice_runs_the_tool_once() {
     let count = Arc::default();
     let policy = ToolPolicy::default().approval(Approval::Always);
@@ -341,7 +369,7 @@ async fn a_crash_between_tool_calls_repeats_no_paid_call() {
     // The first process dies in the middle of this call; the second one finishes it.
     let (seen, hang) = (Arc::clone(&keys), Arc::new(AtomicU32::new(1)));
     let (entered, mut reached) = tokio::sync::mpsc::channel(4);
-    let second = tool("second", ToolPolicy::default(), move |_, cx| {
+    let second = tool("second", ToolPolicy::default().effect(Effect::Idempotent), move |_, cx| {
         seen.lock().unwrap().push(cx.idempotency_key.clone());
         let (hangs, entered) = (hang.swap(0, Ordering::SeqCst) == 1, entered.clone());
         async move {
@@ -649,7 +677,7 @@ async fn a_hundred_rounds_of_36_kb_keep_each_result_once_in_the_journal() {
 async fn a_crash_at_any_place_of_the_journal_repeats_nothing_recorded_and_ends_the_same() {
     let (paid, asked) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
     let (count, told) = (Arc::clone(&paid), Arc::clone(&asked));
-    let wordy = tool("wordy", ToolPolicy::default(), move |args, _| {
+    let wordy = tool("wordy", ToolPolicy::read_only(), move |args, _| {
         count.fetch_add(1, Ordering::SeqCst);
         async move { Ok(format!("{} {}", args["n"], "긴 \"답\" ".repeat(200)).into()) }
     });

@@ -27,7 +27,7 @@ impl Contract {
 /// The status of a failure that `agent-core` names.
 pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
     match (code.family(), code, contract) {
-        (_, Code::InvalidAnswer, _) => StatusCode::UNPROCESSABLE_ENTITY,
+        (_, Code::InvalidAnswer | Code::RequestDiffers, _) => StatusCode::UNPROCESSABLE_ENTITY,
         (_, Code::AmbiguousAnswer | Code::CannotResume, _) | (Family::Conflict, _, _) => StatusCode::CONFLICT,
         (Family::Input, _, _) => StatusCode::BAD_REQUEST,
         (Family::NotFound, _, _) => StatusCode::NOT_FOUND,

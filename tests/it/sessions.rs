@@ -133,6 +133,9 @@ async fn the_same_request_twice_starts_one_run_and_disturbs_none() {
                 matches!(&refused, SessionError::SameRequest { run, .. } if run.0 == 1),
                 "{policy:?} {refused}"
             );
+            let other = RunOptions::default().on_busy(policy).request_of("r-1", b"another");
+            let refused = soon(session.start(&asking(), Trail::update(), other)).await.unwrap_err();
+            assert!(matches!(&refused, SessionError::RequestDiffers { run, .. } if run.0 == 1), "{refused}");
             assert_eq!(session.status().await.unwrap().status, RunStatus::Paused);
             runtime = on(&inner).graph(&asking()).build();
         }
@@ -402,4 +405,37 @@ async fn a_deleted_session_is_gone() {
     let outcome: agent_core::RunOutcome<Trail> =
         session.run(&asking(), TrailUpdate::default()).await.unwrap();
     assert!(outcome.is_paused());
+}
+
+#[tokio::test]
+async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused() {
+    let store = journal();
+    let graph = asking();
+    let owned = |owner: &str| RunOptions::default().label("owner", owner);
+    let first = on(&store).graph(&graph).build();
+    let session = first.session("s").unwrap();
+    let mut run = session.start(&graph, Trail::update(), owned("지민")).await.unwrap();
+    run.rest().await;
+    assert_eq!(session.status().await.unwrap().labels["owner"], "지민");
+    let theirs = session.start(&graph, Trail::update(), owned("누구").on_busy(BusyPolicy::Enqueue)).await;
+    assert!(matches!(theirs.unwrap_err(), SessionError::LabelDiffers { label, .. } if label == "owner"));
+    first.shutdown(Duration::from_secs(5)).await;
+
+    // After a restart, in a list without reading journals, after an answer, and in a fork.
+    let next = on(&store).graph(&graph).build();
+    let session = next.session("s").unwrap();
+    session.answer(Answers::only(2)).await.unwrap().rest().await;
+    let listed = next.sessions(None, &[], 10).await.unwrap();
+    assert_eq!(listed[0].head.summary.labels["owner"], "지민");
+    let place = session.history(Seq::ZERO, 10).await.unwrap().last().unwrap().seq;
+    let fork = session.fork(place, "fork".parse().unwrap()).await.unwrap();
+    assert_eq!(fork.status().await.unwrap().labels["owner"], "지민");
+    let theirs = fork.start(&graph, Trail::update(), owned("누구")).await;
+    assert!(matches!(theirs.unwrap_err(), SessionError::LabelDiffers { .. }));
+    let long = RunOptions::default().label("x", "가".repeat(200));
+    assert!(matches!(
+        session.start(&graph, Trail::update(), long).await.unwrap_err(),
+        SessionError::TooManyLabels { .. }
+    ));
+    session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap().rest().await;
 }

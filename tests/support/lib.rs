@@ -13,7 +13,8 @@ use agent_core::{
     Runtime, Session,
     ids::{Seq, SessionId},
     journal::{
-        Append, Head, InMemory, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+        Append, Head, InMemory, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot,
+        Summary,
     },
     session::RuntimeBuilder,
 };
@@ -155,6 +156,10 @@ impl JournalStore for Dying {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
         self.inner.list(after, statuses, limit)
+    }
+
+    fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        self.inner.recent(wanted)
     }
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {

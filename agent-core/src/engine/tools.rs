@@ -17,12 +17,14 @@ use super::{Context, Todos, Used};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
+    ids::SessionId,
     interrupt::Question,
+    journal::entry::{Fact, ToolBegun},
     memory::{MemoryStore, Namespace, Put},
     model::Message,
     tool::{
-        ApprovalRequest, Cut, Decided, Decision, Prepared, RegistryError, Remembered, ToolCall, ToolContext,
-        ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
+        ApprovalRequest, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered, ToolCall,
+        ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
     },
 };
 
@@ -141,8 +143,10 @@ impl RecordedTools {
     ///
     /// A call that needs approval is a question with the key `approve:<call id>`; its details are the
     /// [`ApprovalRequest`], an answer is a [`Decision`] (or just `"approve"`, `"reject"`, `true`, `false`).
-    /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation; a crash
-    /// or a stop in the middle of a call repeats it with the same idempotency key.
+    /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation. After
+    /// a crash or a stop in the middle of a call it is made again, with the same idempotency key, where its
+    /// [`Effect`](crate::tool::Effect) allows; else the model is told that the outcome is not known, or a person is
+    /// asked: see [`Interrupted`].
     ///
     /// # Errors
     ///
@@ -182,11 +186,20 @@ impl RecordedTools {
             Err(error) => Settled::Answer(Err(error), usize::MAX),
         };
         let key = format!("tool:{name}");
+        let one = Used { tool_calls: 1, ..Used::default() };
+        let settled = match settled {
+            Settled::Run(prepared) => self.known_outcome(&name, &key, prepared).await?,
+            settled => settled,
+        };
         let recorded: Recorded = match settled {
             Settled::Run(prepared) => {
-                let one = Used { tool_calls: 1, ..Used::default() };
                 let run = self.run(&name, key.clone(), prepared);
                 self.cx.step_as("tool", key, Some(one), run).await?
+            }
+            Settled::CutShort(prepared) => {
+                // It may have happened, so it counts.
+                let reply = Recorded::from(prepared.reply(&Err(ToolError::outcome_unknown(prepared.name()))));
+                self.cx.step_as("tool", key, Some(one), async { (Ok(reply), Some(one)) }).await?
             }
             Settled::Answer(result, limit) => {
                 let reply = Recorded::from(ToolReply::new(&call, &result, limit));
@@ -203,6 +216,33 @@ impl RecordedTools {
             .into()),
             _ => Ok(recorded.message),
         }
+    }
+
+    /// A call that was begun before and has no result is not made again behind everybody's back.
+    async fn known_outcome(&self, name: &str, key: &str, prepared: Prepared) -> Result<Settled> {
+        let times = if prepared.policy().notes_begin() { self.cx.cell().begun(key) } else { 0 };
+        if times == 0 {
+            return Ok(Settled::Run(prepared));
+        }
+        if prepared.policy().interrupted != Interrupted::Ask {
+            return Ok(Settled::CutShort(prepared));
+        }
+        for time in 1..=times {
+            let prompt = format!(
+                "`{}` was cut short before its result was known; it may have happened or not. Call it again?",
+                prepared.name()
+            );
+            let details = json!({
+                "call_id": prepared.id(), "tool": prepared.name(), "arguments": prepared.args(), "times": time,
+            });
+            let question = Question::choose(prompt, ["repeat", "leave"])
+                .key(format!("repeat:{name}/{time}"))
+                .details(details);
+            if self.cx.ask::<String>(question).await? != "repeat" {
+                return Ok(Settled::CutShort(prepared));
+            }
+        }
+        Ok(Settled::Run(prepared))
     }
 
     /// What a person says about the call, if one must be asked. Asked before the step of the call begins.
@@ -235,7 +275,19 @@ impl RecordedTools {
     async fn run(&self, name: &str, key: String, prepared: Prepared) -> (Result<Recorded>, Option<Used>) {
         let cx = &self.cx;
         let used = Some(Used { tool_calls: 1, ..Used::default() });
-        if cx.env.writer.matters() {
+        let noted = (prepared.policy().notes_begin() && cx.env.writer.keeps()).then(|| ToolBegun {
+            task: cx.task(),
+            key: key.clone(),
+            call_id: prepared.id().to_owned(),
+            name: prepared.name().to_owned(),
+            arguments: prepared.args().clone(),
+        });
+        if let Some(begun) = &noted {
+            cx.cell().begins(&key);
+            if let Err(error) = cx.env.record(Fact::ToolBegun(begun.clone())).await {
+                return (Err(error.into()), None);
+            }
+        } else if cx.env.writer.matters() {
             cx.show(EventBody::ToolCalled(payload::ToolCalled {
                 call_id: prepared.id().to_owned(),
                 name: prepared.name().to_owned(),
@@ -245,7 +297,7 @@ impl RecordedTools {
         }
         let idempotency_key = cx.idempotency_key(&key);
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
-            .hosted(Arc::new(Host::new(cx.clone(), self.under.clone(), name)));
+            .hosted(Arc::new(Host::new(cx.clone(), self.under.clone(), name, noted)));
         let result = prepared.run(&context).await;
         if let Err(error) = &result {
             if error.fault() == ToolFault::Cancelled && cx.env.control.stop.is_cancelled() {
@@ -286,6 +338,8 @@ impl RecordedTools {
 
 enum Settled {
     Run(Prepared),
+    /// It was begun before, and its outcome is not known.
+    CutShort(Prepared),
     /// This is the result, of which so many bytes are shown.
     Answer(Result<ToolOutput, ToolError>, usize),
 }
@@ -331,6 +385,8 @@ struct Host {
     under: Option<String>,
     /// The call's name within its activation.
     call: String,
+    /// What the journal was told when it began, if it must not be made twice.
+    noted: Option<ToolBegun>,
     asked: Mutex<Asked>,
 }
 
@@ -347,14 +403,14 @@ struct Asked {
 }
 
 impl Host {
-    fn new(cx: Context, under: Option<String>, call: &str) -> Self {
-        Self { cx, under, call: call.to_owned(), asked: Mutex::default() }
+    fn new(cx: Context, under: Option<String>, call: &str, noted: Option<ToolBegun>) -> Self {
+        Self { cx, under, call: call.to_owned(), noted, asked: Mutex::default() }
     }
 
     /// By what is asked, not when: a call that is made again may ask in another order.
     fn key(&self, question: &Question) -> String {
         let what = match &question.key {
-            Some(key) => key.clone(),
+            Some(key) => crate::text::fingerprint(key),
             None => {
                 let text = format!("{}\n{:?}\n{:?}", question.prompt, question.options, question.schema);
                 crate::text::fingerprint(&text)
@@ -365,7 +421,7 @@ impl Host {
         *times += 1;
         match *times {
             1 => format!("ask:{}/{what}", self.call),
-            again => format!("ask:{}/{what}/{again}", self.call),
+            again => format!("ask:{}/{what}~{again}", self.call),
         }
     }
 }
@@ -418,13 +474,23 @@ impl ToolHost for Host {
     fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>> {
         let key = self.key(&question);
         let asking = self.cx.ask::<Value>(question.key(key));
+        let host = Arc::clone(&self);
         let open = Open::new(self);
+        let failed = |error: NodeError| {
+            ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
+        };
         Box::pin(async move {
+            if let Some(begun) = &host.noted {
+                host.cx.cell().waits(&begun.key);
+            }
             let answer = asking.await;
             drop(open);
-            answer.map_err(|error| {
-                ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
-            })
+            if let Some(begun) = &host.noted {
+                host.cx.cell().begins(&begun.key);
+                let fact = Fact::ToolBegun(begun.clone());
+                host.cx.env.record(fact).await.map_err(|error| failed(error.into()))?;
+            }
+            answer.map_err(failed)
         })
     }
 
@@ -432,5 +498,9 @@ impl ToolHost for Host {
         let asked = self.asked.lock();
         let now = asked.since.map_or(Duration::ZERO, |since| since.elapsed());
         (asked.open > 0, asked.waited + now)
+    }
+
+    fn session(&self) -> &SessionId {
+        &self.cx.env.session
     }
 }

@@ -4,6 +4,7 @@ mod builder;
 pub(crate) mod draw;
 mod node;
 mod outcome;
+mod outline;
 pub(crate) mod topology;
 mod validate;
 
@@ -15,6 +16,7 @@ pub use node::{
 pub(crate) use node::{DynNode, NodePolicy};
 pub(crate) use outcome::Ways;
 pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
+pub use outline::{EdgeKind, NodeKind, Outline, OutlineEdge, OutlineNode};
 pub use validate::{BuildError, BuildFault};
 
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -135,6 +137,32 @@ impl<S: State> Graph<S> {
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         self.0.drawing.mermaid()
+    }
+
+    /// The graph as plain data, subgraphs inside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Context, END, Graph, START, State, graph::NodeKind};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(State, Default, Serialize, Deserialize)]
+    /// struct Empty {}
+    ///
+    /// let graph = Graph::<Empty>::builder("one")
+    ///     .node("a", async |_: &Empty, _: &Context| Ok(Empty::update()))
+    ///     .edge(START, "a")
+    ///     .edge("a", END)
+    ///     .build()?;
+    /// let outline = graph.outline();
+    /// assert_eq!((outline.nodes[1].id.as_str(), outline.nodes[1].kind), ("a", NodeKind::Node));
+    /// assert_eq!(outline.edges.len(), 2);
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        Outline::of(&self.0.drawing)
     }
 
     /// The graph in Graphviz' DOT language, subgraphs expanded.

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use tokio::task::JoinSet;
 
 use super::store::{
-    Append, Epoch, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+    Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
 };
 use crate::{
     clock::{Clock, ManualClock},
@@ -57,6 +57,7 @@ pub async fn all<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn JournalStore>>(make: F) {
     trimming_keeps_what_is_folded(&make).await;
     a_copy_is_whole_and_its_own(&make).await;
     a_list_is_paged_in_order_and_filtered(&make).await;
+    the_latest_come_first(&make).await;
     a_deleted_session_is_gone(&make).await;
     a_writer_of_a_deleted_session_stays_out(&make).await;
     a_thousand_sessions_are_kept_apart(&make).await;
@@ -626,6 +627,67 @@ pub async fn a_list_is_paged_in_order_and_filtered<F: AsyncFn(Arc<dyn Clock>) ->
     bench.same(&bench.pages(&["failed"], 10).await, &vec![(id("s-0"), "failed".to_owned())], "a new status");
     let head = bench.done(bench.store.list(None, &["failed".to_owned()], 1).await).remove(0).1;
     bench.same(&head, &bench.known(&id("s-0")).await, "the head in a list");
+}
+
+/// `recent` lists sessions with a summary, the latest first, filtered, in pages of any size.
+///
+/// # Panics
+///
+/// When the store does not keep it.
+pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn JournalStore>>(make: &F) {
+    let bench = Bench::new("the latest come first", make).await;
+    let statuses = ["running", "paused", "completed"];
+    let mut all = Vec::new();
+    for number in 0..40_usize {
+        let session = id(&format!("{}{}", ["s-", "S.", "a:"][number % 3], number * 37 % 40));
+        // Many at one time, so that the id decides too.
+        let at = i64::try_from(number * 7 % 10).unwrap_or_default();
+        let mut summary = Summary::new("trend", statuses[number % 3], RunId(1), at);
+        let owner = format!("사람 \"{}\"", number % 4);
+        if number % 5 > 0 {
+            summary.labels.insert("owner".to_owned(), owner);
+        }
+        let lease = bench.acquire(&session, "one").await;
+        bench.done(
+            bench
+                .store
+                .append(
+                    Append::new(session.clone(), lease.epoch, Seq::ZERO, records(&session, 0, 1))
+                        .with_summary(Some(summary.clone())),
+                )
+                .await,
+        );
+        all.push((session, summary));
+    }
+    bench.acquire(&id("leased-only"), "one").await;
+    all.sort_by(|(left, one), (right, other)| (other.at, right).cmp(&(one.at, left)));
+    let owned = |owner: &str| Some(("owner".to_owned(), owner.to_owned()));
+    for label in [None, owned("사람 \"1\""), owned("nobody"), Some(("of.no-one_1".to_owned(), String::new()))]
+    {
+        for wanted in [&[][..], &["paused"], &["paused", "running"], &["failed"]] {
+            for limit in [1, 7, 1000] {
+                let mut query = Recent {
+                    statuses: wanted.iter().map(|status| (*status).to_owned()).collect(),
+                    label: label.clone(),
+                    limit,
+                    before: None,
+                };
+                let expected: Vec<_> =
+                    all.iter().filter(|(id, summary)| query.takes(id, summary)).cloned().collect();
+                let mut found: Vec<(SessionId, Summary)> = Vec::new();
+                loop {
+                    let page = bench.done(bench.store.recent(&query).await);
+                    let short = page.len() < limit;
+                    found.extend(page.into_iter().map(|(id, head)| (id, head.summary)));
+                    if short {
+                        break;
+                    }
+                    query.before = found.last().map(|(id, summary)| (summary.at, id.clone()));
+                }
+                bench.same(&found, &expected, &format!("{wanted:?} of {label:?} in pages of {limit}"));
+            }
+        }
+    }
 }
 
 /// `delete` removes entries, snapshots, lease and summary, of that session only, and says whether it was there.

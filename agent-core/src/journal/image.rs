@@ -1,12 +1,15 @@
 //! The journal folded: where a session stands, as plain data. Pure; the state stays JSON until its type is known.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
+use super::entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
-    engine::{Durability, Limits, Used, plan::PlanImage},
+    engine::{Durability, Granted, Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
     run::RunStatus,
@@ -34,6 +37,8 @@ pub(crate) struct Image {
     pub(crate) todos: TodoTree,
     pub(crate) used: Used,
     pub(crate) limits: Option<Limits>,
+    /// What people granted beyond the limits.
+    pub(crate) granted: Granted,
     pub(crate) durability: Option<Durability>,
     /// Number of the entry that accepted the run.
     pub(crate) accepted: Seq,
@@ -43,6 +48,8 @@ pub(crate) struct Image {
     pub(crate) last_at: i64,
     pub(crate) failure: Option<Failure>,
     pub(crate) requests: Vec<(String, RunId)>,
+    /// Marks that the application gave the session.
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// The highest number given to a run, those in line included.
     pub(crate) runs: RunId,
     /// Runs in line.
@@ -66,6 +73,8 @@ pub(crate) struct FrameImage {
 #[derive(Debug, Default)]
 pub(crate) struct TaskRecord {
     pub(crate) steps: HashMap<String, StepRecord>,
+    /// Tool calls that were begun and have no result, by key, with how often.
+    pub(crate) begun: HashMap<String, u32>,
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
@@ -85,10 +94,17 @@ pub(crate) struct TaskRecord {
 /// A step's result.
 #[derive(Debug, Clone)]
 pub(crate) struct StepRecord {
-    /// `Err`: the text of a failure that the node went past.
-    pub(crate) result: Result<Raw, String>,
+    /// `Err`: a failure that the node went past.
+    pub(crate) result: Result<Raw, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
+}
+
+/// A failure of a step.
+#[derive(Debug, Clone)]
+pub(crate) struct StepFailure {
+    pub(crate) text: String,
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Image {
@@ -106,6 +122,7 @@ impl Image {
                 if let Some(request) = &queued.request {
                     self.remember_request(request.clone(), entry.run);
                 }
+                self.mark(&queued.labels);
                 // A snapshot may know it already.
                 self.queue.retain(|(run, _)| *run != entry.run);
                 self.queue.push((entry.run, queued));
@@ -131,6 +148,7 @@ impl Image {
                 self.todos.clear();
                 self.used = Used::default();
                 self.limits = accepted.limits;
+                self.granted = Granted::default();
                 self.durability = accepted.durability;
                 self.accepted = entry.seq;
                 self.accepted_at = entry.at;
@@ -139,12 +157,13 @@ impl Image {
                 if let Some(request) = accepted.request {
                     self.remember_request(request, entry.run);
                 }
+                self.mark(&accepted.labels);
             }
             Fact::RunResumed(resumed) => {
                 if self.status == RunStatus::Failed {
                     self.root.forgive();
                 }
-                self.limits = resumed.limits.or(self.limits);
+                self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
             }
@@ -208,16 +227,29 @@ impl Image {
                     self.used.add(usage);
                 }
                 let result = match recorded.error {
-                    Some(error) => Err(error),
+                    Some(text) => Err(StepFailure { text, cause: recorded.cause }),
                     None => Ok(recorded.value.unwrap_or_else(null)),
                 };
-                self.task(&recorded.task).steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+                let task = self.task(&recorded.task);
+                task.begun.remove(&recorded.key);
+                task.steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+            }
+            Fact::ToolBegun(begun) => {
+                *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
             }
             Fact::QuestionAsked(open) => {
+                // A tool call that waits for a person has not done what the answer would allow: cut short now, it is
+                // made again. With its answer it counts as begun again.
+                if let Some(call) = asking_call(&open) {
+                    self.task(&Arc::clone(&open.task)).begun.remove(&format!("tool:{call}"));
+                }
                 self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
                 self.open.push(open);
             }
             Fact::QuestionAnswered(answered) => {
+                if let Some(open) = self.open.iter().find(|open| open.id == answered.id) {
+                    self.granted.take(open, &answered.value);
+                }
                 self.open.retain(|open| open.id != answered.id);
                 if self.status == RunStatus::Paused
                     && !self.open.iter().any(|open| open.task == answered.task)
@@ -281,8 +313,27 @@ impl Image {
         }
     }
 
+    /// What a resumed run may use: new limits stand for all that was granted before.
+    pub(crate) fn resume_limits(&mut self, limits: Option<Limits>) {
+        match limits {
+            Some(_) => {
+                self.limits = limits;
+                self.granted = Granted::default();
+            }
+            None if self.status == RunStatus::Failed => self.granted.forgive(),
+            None => {}
+        }
+    }
+
     fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
         self.root.task(task)
+    }
+
+    fn mark(&mut self, labels: &BTreeMap<String, String>) {
+        if labels.iter().any(|(name, value)| self.labels.get(name) != Some(value)) {
+            let known = Arc::make_mut(&mut self.labels);
+            known.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
     }
 
     fn remember_request(&mut self, request: String, run: RunId) {
@@ -311,6 +362,7 @@ impl Image {
             todos: self.todos.clone(),
             used: self.used,
             limits: self.limits,
+            granted: self.granted.clone(),
             durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
@@ -318,6 +370,7 @@ impl Image {
             last_at: self.last_at,
             failure: self.failure.clone(),
             requests: self.requests.clone(),
+            labels: Arc::clone(&self.labels),
             runs: self.runs,
             queue: self.queue.clone(),
         }
@@ -408,6 +461,10 @@ pub(crate) fn shown(name: &str, value: &impl Serialize) -> u64 {
     hash
 }
 
+fn no_labels(labels: &BTreeMap<String, String>) -> bool {
+    labels.is_empty()
+}
+
 /// An image as it is stored: at a commit, with the state folded.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
@@ -435,6 +492,8 @@ pub(crate) struct Snapshot {
     pub(crate) last_at: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) requests: Vec<(String, RunId)>,
+    #[serde(default, skip_serializing_if = "no_labels")]
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     pub(crate) runs: RunId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) queue: Vec<(RunId, Queued)>,
@@ -463,6 +522,7 @@ impl Snapshot {
             todos,
             used: self.used,
             limits: self.limits,
+            granted: Granted::default(),
             durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
@@ -470,8 +530,15 @@ impl Snapshot {
             last_at: self.last_at,
             failure: None,
             requests: self.requests,
+            labels: self.labels,
             runs: self.runs,
             queue: self.queue,
         }
     }
+}
+
+/// The call that asks, by its name in its task; see `engine::tools`.
+fn asking_call(open: &OpenQuestion) -> Option<&str> {
+    let (call, _) = open.question.key.as_deref()?.strip_prefix("ask:")?.rsplit_once('/')?;
+    Some(call)
 }

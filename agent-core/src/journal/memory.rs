@@ -16,7 +16,7 @@ use futures::future::{self, BoxFuture};
 use parking_lot::{Mutex, RwLock};
 
 use super::store::{
-    Append, Epoch, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+    Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
     check_records,
 };
 use crate::{
@@ -163,6 +163,23 @@ impl InMemory {
         }
         page.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         page.truncate(limit);
+        page
+    }
+
+    fn recent_now(&self, wanted: &Recent) -> Vec<(SessionId, Head)> {
+        let mut page = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read();
+            page.extend(shard.iter().filter_map(|(id, session)| {
+                let session = session.lock();
+                let told = !session.summary.graph.is_empty() && wanted.takes(id, &session.summary);
+                told.then(|| (id.clone(), session.head()))
+            }));
+        }
+        page.sort_unstable_by(|(left, one), (right, other)| {
+            (other.summary.at, right).cmp(&(one.summary.at, left))
+        });
+        page.truncate(wanted.limit);
         page
     }
 
@@ -410,6 +427,10 @@ impl JournalStore for InMemory {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
         Box::pin(future::ready(Ok(self.list_now(after, statuses, limit))))
+    }
+
+    fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        Box::pin(future::ready(Ok(self.recent_now(wanted))))
     }
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {

@@ -17,5 +17,5 @@ pub use memory::InMemory;
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;
 pub use store::{
-    Append, Epoch, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
+    Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
 };

@@ -120,6 +120,10 @@ pub trait JournalStore: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
 
+    /// Sessions that have a summary, those that changed last first (by [`Summary::at`], then by id, both falling), as
+    /// far as they fit. One that changes between two pages may be seen twice or not at all.
+    fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
+
     /// Removes a session with all it has. `false`: there was none.
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
@@ -200,6 +204,37 @@ impl Summary {
     #[must_use]
     pub fn new(graph: impl Into<String>, status: impl Into<String>, run: RunId, at: i64) -> Self {
         Self { graph: graph.into(), status: status.into(), run, at, labels: BTreeMap::new() }
+    }
+}
+
+/// Whether a label may have this name.
+pub(crate) fn is_label(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(legal)
+}
+
+/// Which sessions [`JournalStore::recent`] lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// Behind this place in the list: the time and id of the last session of the page before.
+    pub before: Option<(i64, SessionId)>,
+    /// Only with one of these statuses; empty: with any.
+    pub statuses: Vec<String>,
+    /// Only with this label: its name (`[a-z0-9_.-]`) and value.
+    pub label: Option<(String, String)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Recent {
+    /// Whether a session belongs into the list.
+    #[must_use]
+    pub fn takes(&self, session: &SessionId, summary: &Summary) -> bool {
+        let behind = |(at, id): &(i64, SessionId)| (summary.at, session) < (*at, id);
+        let labelled = |(name, value): &(String, String)| summary.labels.get(name) == Some(value);
+        self.before.as_ref().is_none_or(behind)
+            && (self.statuses.is_empty() || self.statuses.contains(&summary.status))
+            && self.label.as_ref().is_none_or(labelled)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one writer of a session: facts get their numbers here, and are shown only once they are stored.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     mem,
     sync::Arc,
@@ -45,6 +46,8 @@ struct State {
     queue: Vec<Queued>,
     flushing: bool,
     failed: Option<StoreError>,
+    /// In every summary.
+    labels: Arc<BTreeMap<String, String>>,
     summary: Option<Summary>,
     /// Bytes stored since the last snapshot.
     unfolded: u64,
@@ -72,6 +75,7 @@ impl Writer {
             queue: Vec::new(),
             flushing: false,
             failed: None,
+            labels: Arc::default(),
             summary: None,
             unfolded: 0,
             snapshot: 0,
@@ -95,6 +99,19 @@ impl Writer {
 
     pub(crate) fn store(&self) -> Option<&Arc<dyn JournalStore>> {
         self.store.as_ref()
+    }
+
+    /// The marks of the session, which are in every summary.
+    pub(crate) fn labels(&self) -> Arc<BTreeMap<String, String>> {
+        Arc::clone(&self.state.lock().labels)
+    }
+
+    /// Adds to the marks of the session.
+    pub(crate) fn mark(&self, labels: &BTreeMap<String, String>) {
+        if !labels.is_empty() {
+            let mut state = self.state.lock();
+            Arc::make_mut(&mut state.labels).extend(labels.clone());
+        }
     }
 
     pub(crate) fn last(&self) -> Seq {
@@ -153,8 +170,11 @@ impl Writer {
             state.unfolded += body.len() as u64;
             state.queue.push(Queued::Entry(Box::new(entry), body));
         }
-        if summary.is_some() {
-            state.summary = summary;
+        if let Some(mut summary) = summary {
+            if !state.labels.is_empty() {
+                summary.labels = BTreeMap::clone(&state.labels);
+            }
+            state.summary = Some(summary);
         }
         Ok(state.last)
     }

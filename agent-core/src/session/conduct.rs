@@ -418,6 +418,7 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         active_ms: image.active_ms,
         last_at: shared.clock.now_ms(),
         requests: image.requests.clone(),
+        labels: Arc::clone(&image.labels),
         runs: image.runs,
         queue: image.queue.clone(),
     };
@@ -452,12 +453,13 @@ pub(crate) fn snapshots<S: State>(
             answered: env.board.answered(),
             todos: env.todos.lock().clone(),
             used: env.budget.used(),
-            limits: Some(*env.budget.limits()),
+            limits: Some(env.budget.limits()),
             durability: Some(env.durability),
             accepted: live.accepted,
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),
             requests: live.requests.clone(),
+            labels: env.writer.labels(),
             ..slot_queue(&live, &slot)
         };
         keep_snapshot(&shared, &live, &image, state, seq);

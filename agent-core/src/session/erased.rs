@@ -5,10 +5,13 @@ use std::{any::Any, sync::Arc};
 use futures::future::BoxFuture;
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Run, RunOptions, Session, SessionError, launch};
+use super::{
+    Run, RunOptions, Session, SessionError,
+    launch::{self, Waits},
+};
 use crate::{
     engine::{Limits, RunError, read_state},
-    graph::Graph,
+    graph::{Graph, Outline},
     ids::RunId,
     journal::{
         entry::{Queued, Raw},
@@ -22,11 +25,14 @@ pub(crate) trait DynGraph: Send + Sync {
     /// Whether it is the graph with this hash.
     fn is(&self, hash: &str) -> bool;
     fn mermaid(&self) -> String;
+    fn dot(&self) -> String;
+    fn outline(&self) -> Outline;
     fn start<'a>(
         &'a self,
         session: &'a Session,
         update: Value,
         options: RunOptions,
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
     fn resume<'a>(
         &'a self,
@@ -64,17 +70,26 @@ impl<S: State> DynGraph for Registered<S> {
         self.0.to_mermaid()
     }
 
+    fn dot(&self) -> String {
+        self.0.to_dot()
+    }
+
+    fn outline(&self) -> Outline {
+        self.0.outline()
+    }
+
     fn start<'a>(
         &'a self,
         session: &'a Session,
         update: Value,
         options: RunOptions,
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let update: S::Update = serde_json::from_value(update).map_err(|error| {
                 SessionError::InvalidInput { graph: self.0.name().to_owned(), reason: error.to_string() }
             })?;
-            session.accept(&self.0, Input::Update(update), options, true).await
+            session.accept(&self.0, Input::Update(update), options, waits).await
         })
     }
 

@@ -86,6 +86,32 @@ pub enum SessionError {
         /// The run.
         run: RunId,
     },
+    /// A request of this name asked for something else before.
+    #[error(
+        "the name of this request was used for another one, {run} of session `{session}`; take a new name"
+    )]
+    RequestDiffers {
+        /// The session.
+        session: SessionId,
+        /// The run that the other request began.
+        run: RunId,
+    },
+    /// The session has this mark with another value.
+    #[error("session `{session}` has another `{label}`")]
+    LabelDiffers {
+        /// The session.
+        session: SessionId,
+        /// The mark's name.
+        label: String,
+    },
+    /// More or longer marks than a session may have.
+    #[error(
+        "session `{session}` may have 16 labels, with names of 1 to 64 of `a-z 0-9 _ . -` and values of 512 bytes"
+    )]
+    TooManyLabels {
+        /// The session.
+        session: SessionId,
+    },
     /// The runtime has no store, or one that forgets, and the run is not in memory any more.
     #[error(
         "session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemory` is enough within one process)"
@@ -120,6 +146,9 @@ impl SessionError {
             Self::Exists { .. } => Code::SessionExists,
             Self::Busy { .. } => Code::SessionBusy,
             Self::NothingToDo { .. } | Self::SameRequest { .. } => Code::NothingToDo,
+            Self::RequestDiffers { .. } => Code::RequestDiffers,
+            Self::LabelDiffers { .. } => Code::LabelDiffers,
+            Self::TooManyLabels { .. } => Code::InvalidInput,
             Self::GraphNotFound { .. } => Code::GraphNotFound,
             Self::InvalidInput { .. } => Code::InvalidInput,
             Self::Answer(error) => match error {

@@ -1,6 +1,6 @@
 //! Places one can go back to: what they are, the state there, a fork from them, an edit in the name of a node.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, value::to_raw_value};
 
@@ -14,7 +14,7 @@ use crate::{
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
-        JournalStore, Summary,
+        Head, JournalStore, Summary,
         entry::{Edited, Entry, Fact, Forked, Stopped},
         fold,
         holes::read_entries,
@@ -46,8 +46,18 @@ pub struct Checkpoint {
 }
 
 impl Session {
-    fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
+    pub(super) fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
+    }
+
+    /// The end of its journal, its summary and its sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`]; [`SessionError::CannotResume`] without a store.
+    pub async fn head(&self) -> Result<Head, SessionError> {
+        let head = self.store()?.head(self.id()).await?;
+        head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })
     }
 
     /// Places behind the number `after`, oldest first, at most `limit`.
@@ -167,7 +177,8 @@ impl Session {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not go on by itself in two places.
         let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
-        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
+        let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
+        summary.labels = BTreeMap::clone(&image.labels);
         store.copy(self.id(), &target, seq, summary.clone()).await?;
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
         let _door = fork.slot.door.lock().await;

@@ -11,17 +11,20 @@ mod options;
 mod queue;
 mod runtime;
 mod slot;
+mod why;
 
 pub use error::SessionError;
 pub use handle::{EventStream, Run};
 pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
+pub use why::{Cause, CauseKind};
 
-use std::{fmt, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 
 use serde_json::Value;
 
+use self::launch::Waits;
 use crate::{
     engine::{Limits, Used},
     graph::Graph,
@@ -75,6 +78,8 @@ pub struct SessionStatus {
     pub failure: Option<RunFailure>,
     /// The last number in the journal.
     pub last: Seq,
+    /// Marks that the application gave the session.
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 /// Why a run failed, as it is journalled.
@@ -130,7 +135,7 @@ impl Session {
         input: impl Into<Input<S>>,
         options: RunOptions,
     ) -> Result<RunOutcome<S>, SessionError> {
-        self.accept(graph, input.into(), options, false).await?.outcome().await
+        self.accept(graph, input.into(), options, Waits::Yes).await?.outcome().await
     }
 
     /// Starts a run and returns its events, from its acceptance to its end or pause.
@@ -145,7 +150,7 @@ impl Session {
         options: RunOptions,
     ) -> Result<EventStream, SessionError> {
         let events = self.subscribe(None);
-        let run = self.accept(graph, input.into(), options, true).await?;
+        let run = self.accept(graph, input.into(), options, Waits::No).await?;
         Ok(EventStream::new(run, events))
     }
 
@@ -162,7 +167,7 @@ impl Session {
         input: impl Into<Input<S>>,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.accept(graph, input.into(), options, true).await
+        self.accept(graph, input.into(), options, Waits::No).await
     }
 
     /// As [`start`](Session::start), for a graph known by name and an update as JSON.
@@ -176,7 +181,23 @@ impl Session {
         update: Value,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.shared.graph(graph)?.start(self, update, options).await
+        self.shared.graph(graph)?.start(self, update, options, Waits::No).await
+    }
+
+    /// As [`start_json`](Session::start_json), for a caller that says nothing to anybody before the run is at rest: a
+    /// short run is at rest when this returns, and what was accepted is stored together with what came of it. Wait
+    /// with [`Run::rest`].
+    ///
+    /// # Errors
+    ///
+    /// See [`start_json`](Session::start_json).
+    pub async fn run_json(
+        &self,
+        graph: &str,
+        update: Value,
+        options: RunOptions,
+    ) -> Result<Run, SessionError> {
+        self.shared.graph(graph)?.start(self, update, options, Waits::Yes).await
     }
 
     /// Goes on with a run that was stopped, failed, or lost its process: from its last commit, executing only what
@@ -403,6 +424,7 @@ impl Session {
                     node: error.node().map(str::to_owned),
                 }),
                 last: env.writer.last(),
+                labels: env.writer.labels(),
             });
         }
         Ok(self.status_of(self.peek().await?))
@@ -423,6 +445,7 @@ impl Session {
             active_ms: image.active_ms,
             failure: image.failure.map(Into::into),
             last: image.last,
+            labels: image.labels,
         }
     }
 
@@ -509,7 +532,12 @@ impl Session {
                 return Ok((rest.image.outline(), state));
             }
             if let (Some(live), None) = (&inner.live, &self.shared.store) {
-                let mut image = Image { graph: Arc::clone(&live.graph), run: live.run(), ..Image::default() };
+                let mut image = Image {
+                    graph: Arc::clone(&live.graph),
+                    run: live.run(),
+                    labels: live.env.writer.labels(),
+                    ..Image::default()
+                };
                 image.status = live.status();
                 return Ok((image, None));
             }

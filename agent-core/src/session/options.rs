@@ -1,6 +1,6 @@
 //! What a run or a runtime may be told beyond its graph.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::engine::{Durability, Limits};
 
@@ -30,7 +30,14 @@ pub struct RunOptions {
     pub limits: Option<Limits>,
     /// Names the request: the same name again on the session starts no second run.
     pub request: Option<String>,
+    /// Marks of the session: who owns it, say. One that was given once stays; a run that gives it another value is
+    /// refused. At most 16, with names of 1 to 64 of `a-z 0-9 _ . -`, and values of at most 512
+    /// bytes.
+    pub labels: BTreeMap<String, String>,
 }
+
+/// Stands between the name of a request and the hash of its content.
+pub(crate) const CONTENT: char = '\n';
 
 impl RunOptions {
     /// What to do when the session is busy.
@@ -58,6 +65,24 @@ impl RunOptions {
     #[must_use]
     pub fn request(mut self, name: impl Into<String>) -> Self {
         self.request = Some(name.into());
+        self
+    }
+
+    /// Names the request, and says what it asks for: the same name with other content is refused
+    /// ([`SessionError::RequestDiffers`](super::SessionError::RequestDiffers)) rather than taken for the same.
+    #[must_use]
+    pub fn request_of(mut self, name: &str, content: &[u8]) -> Self {
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(content);
+        let hex: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        self.request = Some(format!("{name}{CONTENT}{hex}"));
+        self
+    }
+
+    /// Marks the session.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
         self
     }
 }

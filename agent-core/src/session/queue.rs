@@ -47,6 +47,7 @@ impl Session {
             Input::State(given) => state = Some(to_raw_value(given).map_err(invalid)?),
             Input::Update(given) => update = Some(to_raw_value(given).map_err(invalid)?),
         }
+        writer.mark(&options.labels);
         let queued = Queued {
             graph: graph.name().into(),
             version: S::VERSION,
@@ -55,6 +56,7 @@ impl Session {
             limits: options.limits,
             durability: options.durability,
             request: options.request,
+            labels: options.labels,
         };
         let seq = writer.push(run, [Fact::RunQueued(queued.clone())])?;
         writer.stored(seq).await?;

@@ -21,11 +21,11 @@ use super::{
 use crate::{
     clock::{Clock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
-    graph::Graph,
+    graph::{Graph, Outline},
     ids::SessionId,
-    journal::{Head, JournalStore, Lease, OwnerId},
+    journal::{Head, JournalStore, Lease, OwnerId, Recent},
     memory::MemoryStore,
-    model::Model,
+    model::{Model, PriceTable},
     run::RunStatus,
     state::State,
     tool::ToolRegistry,
@@ -120,6 +120,13 @@ impl RuntimeBuilder {
     /// The model that nodes get with [`Context::model`](crate::Context::model).
     pub fn model(mut self, model: Model) -> Self {
         self.deps.model = Some(model);
+        self
+    }
+
+    /// What models cost, so that what a run used has a cost and [`Limits::cost_micros`] can bound it. An answer is
+    /// priced by the name that the endpoint gives, else by the model's own. Default: none; the cost of all is 0.
+    pub fn prices(mut self, prices: PriceTable) -> Self {
+        self.deps.prices = Some(prices);
         self
     }
 
@@ -266,6 +273,18 @@ impl Runtime {
         self.0.graphs.read().get(graph).map(|graph| graph.mermaid())
     }
 
+    /// A known graph in Graphviz' DOT language.
+    #[must_use]
+    pub fn dot(&self, graph: &str) -> Option<String> {
+        self.0.graphs.read().get(graph).map(|graph| graph.dot())
+    }
+
+    /// A known graph as plain data.
+    #[must_use]
+    pub fn outline(&self, graph: &str) -> Option<Outline> {
+        self.0.graphs.read().get(graph).map(|graph| graph.outline())
+    }
+
     /// Takes up what a process that ended left behind: accepted runs go on, paused ones wait as before.
     /// Sessions of other living processes are left alone.
     ///
@@ -327,6 +346,18 @@ impl Runtime {
         let Some(store) = &self.0.store else { return Ok(Vec::new()) };
         let statuses: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
         let page = store.list(after, &statuses, limit.min(1_000)).await?;
+        Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
+    }
+
+    /// Sessions that changed last, first; see [`JournalStore::recent`]. At most 1,000 at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`].
+    pub async fn recent(&self, mut wanted: Recent) -> Result<Vec<SessionInfo>, SessionError> {
+        let Some(store) = &self.0.store else { return Ok(Vec::new()) };
+        wanted.limit = wanted.limit.min(1_000);
+        let page = store.recent(&wanted).await?;
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 

@@ -142,6 +142,7 @@ impl Slot {
         let lease = store.acquire(&self.id, &shared.owner, shared.options.lease).await?;
         let image = fold(&*store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
         let writer = self.writer(shared, Some(&lease), image.last);
+        writer.mark(&image.labels);
         self.feed.passed(image.last);
         let mut inner = self.inner.lock();
         inner.writer = Some((Arc::clone(&writer), Some(lease)));

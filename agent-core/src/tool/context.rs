@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ToolError;
-use crate::{engine::Todos, interrupt::Question, memory::MemoryStore};
+use crate::{engine::Todos, ids::SessionId, interrupt::Question, memory::MemoryStore};
 
 /// The circumstances of one call. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +57,7 @@ pub(crate) trait ToolHost: Send + Sync {
     fn progress(&self, name: String, value: Value);
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
+    fn session(&self) -> &SessionId;
     fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>>;
     /// Whether a person is being asked, and for how long people were asked in all.
     fn waited(&self) -> (bool, Duration);
@@ -146,6 +147,12 @@ impl ToolContext {
     #[must_use]
     pub fn todos(&self) -> Option<Todos> {
         self.host.as_ref().map(|host| host.todos())
+    }
+
+    /// The session that the call belongs to. `None` outside a run.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        self.host.as_ref().map(|host| host.session())
     }
 
     /// The long-term memory. `None` when the runtime has none, and outside a run.

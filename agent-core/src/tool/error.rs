@@ -24,12 +24,12 @@ pub enum ToolFault {
     Cancelled,
     /// It cannot be done now and did nothing; another attempt may succeed.
     Unavailable,
-    /// Contact was lost while it was done: it may have happened or not.
-    Lost,
     /// It was tried and failed.
     Failed,
     /// It panicked.
     Panicked,
+    /// It was begun and cut short: whether it happened is not known.
+    OutcomeUnknown,
 }
 
 impl ToolFault {
@@ -43,9 +43,9 @@ impl ToolFault {
             Self::TimedOut => "tool_timed_out",
             Self::Cancelled => "tool_cancelled",
             Self::Unavailable => "tool_unavailable",
-            Self::Lost => "tool_lost",
             Self::Failed => "tool_failed",
             Self::Panicked => "tool_panicked",
+            Self::OutcomeUnknown => "tool_outcome_unknown",
         }
     }
 }
@@ -91,7 +91,7 @@ impl ToolError {
     /// Contact was lost while it was done, and it may have happened: the policy's retries apply only where the
     /// [`Effect`](super::Effect) says that twice is the same as once.
     pub fn lost(for_model: impl Into<String>) -> Self {
-        Self::new(ToolFault::Lost, for_model)
+        Self::new(ToolFault::OutcomeUnknown, for_model)
     }
 
     /// It must not be done.
@@ -103,6 +103,14 @@ impl ToolError {
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(ToolFault::Cancelled, "the call was cancelled before it finished")
+    }
+
+    /// It was cut short, and nobody knows how far it came.
+    pub(crate) fn outcome_unknown(tool: &str) -> Self {
+        let text = format!(
+            "`{tool}` was cut short before its result was known; it may have happened or not. Find out before you call it again."
+        );
+        Self::new(ToolFault::OutcomeUnknown, text)
     }
 
     /// The arguments of `tool` have these faults.

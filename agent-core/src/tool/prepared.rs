@@ -139,7 +139,7 @@ impl Prepared {
             };
             let again = match error.fault() {
                 ToolFault::Unavailable => true,
-                ToolFault::TimedOut | ToolFault::Lost => effect.repeatable(),
+                ToolFault::TimedOut | ToolFault::OutcomeUnknown => effect.repeatable(),
                 _ => false,
             };
             if !again || attempt >= retry.attempts {

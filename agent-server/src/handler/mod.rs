@@ -4,6 +4,7 @@ mod health;
 mod page;
 mod resume;
 mod run;
+mod sessions;
 mod status;
 mod stop;
 
@@ -32,11 +33,13 @@ pub(crate) fn routes() -> Result<Routes, String> {
     use Access::{Known, Open, Socket};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
     let mut routes = Routes::default();
     let mut own = |method: Method, path: &str, access, handler: Handler| {
         routes.add(Route { method, path: path.to_owned(), access, contract: Contract::TaskAgent, handler })
     };
     own(GET, "/", Open, handler(page::handle))?;
+    own(GET, "/static/{file}", Open, handler(page::handle))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;
@@ -46,6 +49,17 @@ pub(crate) fn routes() -> Result<Routes, String> {
         own(POST, &format!("{at}/resume/{{session_id}}"), Known, handler(resume::handle))?;
         own(GET, &format!("{at}/ws/{{session_id}}"), Socket, handler(ws::upgrade))?;
     }
+    own(GET, "/agents", Known, handler(sessions::graph::agents))?;
+    own(GET, "/agents/{agent}/graph", Known, handler(sessions::graph::of_agent))?;
+    own(GET, "/sessions", Known, handler(sessions::list::handle))?;
+    own(GET, "/sessions/{session_id}", Known, handler(status::handle))?;
+    own(DELETE, "/sessions/{session_id}", Known, handler(sessions::remove::handle))?;
+    own(GET, "/sessions/{session_id}/journal", Known, handler(sessions::journal::handle))?;
+    own(GET, "/sessions/{session_id}/state", Known, handler(sessions::state::handle))?;
+    own(GET, "/sessions/{session_id}/diff", Known, handler(sessions::changes::handle))?;
+    own(GET, "/sessions/{session_id}/graph", Known, handler(sessions::graph::of_session))?;
+    own(GET, "/sessions/{session_id}/events", Socket, handler(sessions::events::handle))?;
+    own(POST, "/sessions/{session_id}/fork", Known, handler(sessions::fork::handle))?;
     Ok(routes)
 }
 
@@ -54,6 +68,11 @@ pub(crate) type Answer = Result<Value, ApiError>;
 /// A failure of a call on a session, with its id.
 pub(crate) fn refused(session: &SessionId) -> impl Fn(SessionError) -> ApiError + '_ {
     |error| ApiError::of(Contract::TaskAgent, &error).about(session)
+}
+
+/// A failure of a call on no session in particular.
+pub(crate) fn refused_by_store(error: &SessionError) -> ApiError {
+    ApiError::of(Contract::TaskAgent, error)
 }
 
 /// The response that tells where a session stands.

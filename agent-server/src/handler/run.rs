@@ -1,16 +1,19 @@
-//! `POST /run` and `POST /run-async`: begin a run, and wait for it or not.
+//! `POST /run` and `POST /run-async`: begin a run, and wait for it or not. With an `Idempotency-Key`, once.
 
 use std::sync::Arc;
 
 use agent_core::{
     Run, RunOptions, RunStatus, Session, SessionError,
+    event::EventBody,
     ids::{RunId, Seq, SessionId},
 };
+use hyper::HeaderMap;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::{Answer, refused, told, told_at};
 use crate::{
-    error::{ApiError, Contract},
+    error::{ApiError, Contract, Refusal},
     http::{
         call::Call,
         reply::{Reply, ok},
@@ -21,22 +24,40 @@ use crate::{
 
 /// Events read at once.
 const PAGE: usize = 1_024;
+/// The longest idempotency key, in bytes.
+const KEY: usize = 128;
+
+/// A run that this request, or an earlier one with its key, began.
+enum Begun {
+    Now(Run),
+    Before(Session, RunId),
+}
 
 /// Starts, and answers at once: the run is stored before the answer leaves.
 pub(crate) async fn start(mut call: Call) -> Reply {
-    let run = begin(&mut call).await?;
-    let session = run.session();
+    let begun = begin(&mut call, false).await?;
+    let (session, run) = match &begun {
+        Begun::Now(run) => (run.session(), run.id()),
+        Begun::Before(session, run) => (session, *run),
+    };
     let message = match session.status().await {
-        Ok(status) if status.run < run.id() => "the run waits for its turn",
+        _ if matches!(begun, Begun::Before(..)) => {
+            "the run has started before, by a request with the same key"
+        }
+        Ok(status) if status.run < run => "the run waits for its turn",
         _ => "the run has started",
     };
-    Ok(ok(&response(session.id(), "started", message, Some(json!({"run": run.id().0})))))
+    Ok(ok(&response(session.id(), "started", message, Some(json!({"run": run.0})))))
 }
 
 /// Runs to the end or to a question. A caller that goes away does not stop the run.
 pub(crate) async fn run(mut call: Call) -> Reply {
-    let run = begin(&mut call).await?;
-    Ok(ok(&end(&call.inner, run).await?))
+    let begun = begin(&mut call, true).await?;
+    let answer = match begun {
+        Begun::Now(run) => end(&call.inner, run).await?,
+        Begun::Before(session, run) => end_of_earlier(&call.inner, &session, run).await?,
+    };
+    Ok(ok(&answer))
 }
 
 async fn end(inner: &Inner, mut run: Run) -> Answer {
@@ -65,6 +86,54 @@ async fn end(inner: &Inner, mut run: Run) -> Answer {
     }
 }
 
+/// The end of a run that an earlier request began, in this process or in one before.
+async fn end_of_earlier(inner: &Inner, session: &Session, run: RunId) -> Answer {
+    let mut events = session.subscribe(Some(Seq::ZERO));
+    loop {
+        let status = session.status().await.map_err(refused(session.id()))?;
+        if status.run == run && !matches!(status.status, RunStatus::Running) {
+            return match status.failure {
+                Some(_) if status.status == RunStatus::Failed => Err(failed_before(session, &status)),
+                _ => told(inner, session).await,
+            };
+        }
+        if status.run > run {
+            return match ended(session, run).await.map_err(refused(session.id()))? {
+                Some(seq) => told_at(inner, session, seq).await,
+                None => Ok(response(session.id(), "completed", "the run ended", None)),
+            };
+        }
+        // Until something of it comes to rest.
+        loop {
+            match events.next().await {
+                Ok(event) if event.run == run && (event.body.ends_run() || is_pause(&event.body)) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the journal cannot be read for a caller");
+                    return Err(ApiError::new(Refusal::Internal, "the store cannot do this now"));
+                }
+            }
+        }
+    }
+}
+
+const fn is_pause(body: &EventBody) -> bool {
+    matches!(body, EventBody::RunPaused(_))
+}
+
+fn failed_before(session: &Session, status: &agent_core::session::SessionStatus) -> ApiError {
+    let mut error = ApiError::new(Refusal::Internal, "the run failed").about(session.id());
+    if let Some(failure) = &status.failure {
+        error.message.clone_from(&failure.message);
+        error.node = failure.node.as_deref().map(Box::from);
+        if let Some(code) = agent_core::Code::ALL.iter().find(|code| code.name() == failure.code) {
+            error.code = code.name();
+        }
+    }
+    error.run_failed = true;
+    error.with(standing(status, None))
+}
+
 /// Where a run came to rest.
 async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionError> {
     let mut after = Seq::ZERO;
@@ -80,13 +149,52 @@ async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionErro
     }
 }
 
-async fn begin(call: &mut Call) -> Result<Run, ApiError> {
-    let request = RunRequest::parse(&call.body().await?)?;
+/// `waits`: nothing is said to anybody before the run is at rest.
+async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
+    let key = key(call.headers())?;
+    let body = call.body().await?;
+    let request = RunRequest::parse(&body)?;
     let inner = &call.inner;
-    let id = request.session.unwrap_or_else(SessionId::random);
+    let id = match (request.session, &key) {
+        (Some(id), _) => id,
+        // The same key must find the same session.
+        (None, Some(key)) => named_by(key),
+        (None, None) => SessionId::random(),
+    };
     let session = inner.runtime.session_of(id);
     let agent = inner.agent(request.agent.as_deref())?;
     let input = agent.input(request.message, request.context);
-    let options = RunOptions::default().on_busy(request.on_busy);
-    session.start_json(agent.graph(), input, options).await.map_err(refused(session.id()))
+    let mut options = RunOptions::default().on_busy(request.on_busy);
+    if let Some(key) = &key {
+        options = options.request_of(key, &body);
+    }
+    let begun = match waits {
+        true => session.run_json(agent.graph(), input, options).await,
+        false => session.start_json(agent.graph(), input, options).await,
+    };
+    match begun {
+        Ok(run) => Ok(Begun::Now(run)),
+        Err(SessionError::SameRequest { run, .. }) => Ok(Begun::Before(session, run)),
+        Err(error) => Err(refused(session.id())(error)),
+    }
+}
+
+/// The `Idempotency-Key` of a request.
+fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let legal =
+        |key: &&str| !key.is_empty() && key.len() <= KEY && key.bytes().all(|byte| byte.is_ascii_graphic());
+    match key.to_str().ok().map(str::trim).filter(legal) {
+        Some(key) => Ok(Some(key.to_owned())),
+        None => {
+            let told = format!("`Idempotency-Key` must be 1 to {KEY} printable characters");
+            Err(ApiError::new(Refusal::InvalidRequest, told))
+        }
+    }
+}
+
+/// The session of a request that names none.
+fn named_by(key: &str) -> SessionId {
+    let hash: String = Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("key-{hash}").parse().expect("these are legal characters")
 }

@@ -1,6 +1,8 @@
-//! `GET /status/{session_id}`: where the run stands.
+//! `GET /status/{session_id}`: where the run stands, what it knows, what it used up.
 
-use super::told;
+use serde_json::json;
+
+use super::{refused, told};
 use crate::http::{
     call::Call,
     reply::{Reply, ok},
@@ -8,5 +10,25 @@ use crate::http::{
 
 pub(crate) async fn handle(call: Call) -> Reply {
     let session = call.inner.runtime.session_of(call.session_id()?);
-    Ok(ok(&told(&call.inner, &session).await?))
+    let mut body = told(&call.inner, &session).await?;
+    let status = session.status().await.map_err(refused(session.id()))?;
+    let data = &mut body["data"];
+    data["agent"] = json!(status.graph);
+    data["usage"] = json!({
+        "model_calls": status.used.model_calls,
+        "tool_calls": status.used.tool_calls,
+        "input_tokens": status.used.input_tokens,
+        "output_tokens": status.used.output_tokens,
+        "cost_micros": status.used.cost_micros,
+    });
+    // A state that this process cannot read (its graph is gone) is no reason to keep the rest back.
+    data["state"] = session.state_json().await.unwrap_or_default();
+    if let Ok(head) = session.head().await {
+        data["sizes"] = json!({
+            "entries": head.last.0.saturating_sub(head.first.0.saturating_sub(1)),
+            "journal_bytes": head.journal_bytes,
+            "snapshot_bytes": head.snapshot_bytes,
+        });
+    }
+    Ok(ok(&body))
 }

@@ -112,11 +112,6 @@ impl Routes {
             }
         }
     }
-
-    /// Every route, in the order in which their paths were added.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.known.iter().flat_map(|known| &known.routes)
-    }
 }
 
 /// A handler from a function.

@@ -34,10 +34,7 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         Some(after) => after,
         None => beginning(&session).await?,
     };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(READ_BYTES))
-        .max_frame_size(Some(READ_BYTES))
-        .max_write_buffer_size(16 * 1024 * 1024);
+    let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
     let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
     let inner = call.inner;
@@ -51,12 +48,20 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
     Ok(response.map(full_of))
 }
 
+/// Buffers of a socket: small, because most sockets are idle most of the time.
+pub(crate) fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(16 * 1024 * 1024)
+}
+
 fn full_of(_: impl Sized) -> Body {
     full("")
 }
 
 /// A subscriber that names no number sees the latest run from its start, so that whoever comes late sees it all.
-async fn beginning(session: &Session) -> Result<Seq, ApiError> {
+pub(crate) async fn beginning(session: &Session) -> Result<Seq, ApiError> {
     match session.status().await {
         Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
         Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),

@@ -5,5 +5,6 @@ mod faults;
 mod model;
 mod process;
 mod rest;
+mod sessions;
 mod socket;
 mod support;

@@ -31,7 +31,9 @@ use self::{
     queue::{Cost, Queue},
     writer::Writer,
 };
-use super::store::{Append, Head, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary};
+use super::store::{
+    Append, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
+};
 use crate::{
     clock::{Clock, WallClock},
     ids::{Seq, SessionId},
@@ -355,6 +357,11 @@ impl JournalStore for Sqlite {
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
         let (after, statuses) = (after.cloned(), statuses.to_vec());
         Box::pin(self.read(move |db| read::list(db, after.as_ref(), &statuses, limit)))
+    }
+
+    fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        let wanted = wanted.clone();
+        Box::pin(self.read(move |db| read::recent(db, &wanted)))
     }
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {

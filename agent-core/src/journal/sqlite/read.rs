@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ids::{Seq, SessionId},
-    journal::store::{Epoch, Head, Record, StoreError, StoredSnapshot, Summary},
+    journal::store::{Epoch, Head, Recent, Record, StoreError, StoredSnapshot, Summary, is_label},
 };
 
 /// Statuses a list may ask for at once.
@@ -94,6 +94,41 @@ pub(super) fn list(
         values.extend(wanted.into_iter().map(|status| status as &dyn ToSql));
         format!("{} ORDER BY name LIMIT ?2", parts.join(" UNION ALL "))
     };
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map(&values[..], stored_head)?;
+    rows.map(|row| Ok(row?.parse()?)).collect()
+}
+
+pub(super) fn recent(db: &Connection, wanted: &Recent) -> Result<Vec<(SessionId, Head)>, Fault> {
+    if wanted.statuses.len() > STATUSES {
+        let reason = format!("a list asks for at most {STATUSES} statuses");
+        return Err(StoreError::Illegal { reason }.into());
+    }
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let mut values: Vec<&dyn ToSql> = vec![&limit];
+    let mut sql = format!("SELECT {HEAD} FROM session WHERE summary IS NOT NULL");
+    let (at, name);
+    if let Some(before) = &wanted.before {
+        (at, name) = (before.0, before.1.as_str());
+        sql.push_str(" AND (summary ->> '$.at', name) < (?2, ?3)");
+        values.extend([&at as &dyn ToSql, &name]);
+    }
+    if let Some((label, value)) = &wanted.label {
+        if !is_label(label) {
+            let reason = "a label's name is of `a-z 0-9 _ . -`".to_owned();
+            return Err(StoreError::Illegal { reason }.into());
+        }
+        values.push(value);
+        // Spelt as in the index of owners, so that it is used.
+        sql.push_str(&format!(" AND summary ->> '$.labels.\"{label}\"' = ?{}", values.len()));
+    }
+    if !wanted.statuses.is_empty() {
+        let places: Vec<String> =
+            (1..=wanted.statuses.len()).map(|n| format!("?{}", values.len() + n)).collect();
+        sql.push_str(&format!(" AND status IN ({})", places.join(", ")));
+        values.extend(wanted.statuses.iter().map(|status| status as &dyn ToSql));
+    }
+    sql.push_str(" ORDER BY summary ->> '$.at' DESC, name DESC LIMIT ?1");
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map(&values[..], stored_head)?;
     rows.map(|row| Ok(row?.parse()?)).collect()

@@ -57,6 +57,14 @@ const TABLES: &str = "
     CREATE INDEX memory_expires ON memory (expires) WHERE expires IS NOT NULL;
 ";
 
+/// Lists by time, and by owner and time. Made at each start: files of earlier programs lack them.
+const LISTS: &str = "
+    CREATE INDEX IF NOT EXISTS session_recent ON session (summary ->> '$.at', name) WHERE summary IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS session_owned
+        ON session (summary ->> '$.labels.\"owner\"', summary ->> '$.at', name)
+        WHERE summary ->> '$.labels.\"owner\"' IS NOT NULL;
+";
+
 /// The connection that writes; makes or checks the tables.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, Fault> {
     let mut db = Connection::open_with_flags(path, flags())?;
@@ -138,6 +146,7 @@ fn create(db: &mut Connection) -> Result<(), Fault> {
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
+    transaction.execute_batch(LISTS)?;
     transaction.commit()?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod openai;
 pub(crate) mod socket;
+pub(crate) mod stream;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -28,7 +28,7 @@ use super::McpError;
 /// server's process group.
 ///
 /// There is one session, shared by all calls. When it drops, the calls under way end with a
-/// [`ToolFault::Lost`](agent_core::tool::ToolFault::Lost) that the model can read, repeated by itself only where the
+/// [`ToolFault::OutcomeUnknown`](agent_core::tool::ToolFault::OutcomeUnknown) that the model can read, repeated by itself only where the
 /// server says that a tool reads or that twice is the same as once; the next call makes a new session, with growing
 /// waits while that fails. A call that is dropped, stopped or too slow is cancelled at the server.
 #[derive(Clone)]

@@ -1,0 +1,78 @@
+//! `GET /sessions/{session_id}/events?after=SEQ`: everything that happens, as server-sent events. An `EventSource` that
+//! reconnects names the last number by itself and misses nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use agent_core::{
+    Event,
+    event::{Subscription, SubscriptionError},
+    ids::Seq,
+};
+use bytes::Bytes;
+use futures::{Stream, stream};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{ApiError, Refusal},
+    http::{
+        call::Call,
+        reply::{Reply, sse},
+    },
+    ws::beginning,
+};
+
+/// The wait before a journal that could not be read is read again.
+const STORE_BREATHER: Duration = Duration::from_secs(1);
+
+pub(crate) async fn handle(call: Call) -> Reply {
+    let session = call.inner.runtime.session_of(call.session_id()?);
+    let named = call.headers().get("last-event-id").map(|id| {
+        let number = id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok());
+        number.ok_or_else(|| ApiError::new(Refusal::InvalidRequest, "`Last-Event-ID` must be a number"))
+    });
+    // What the browser says by itself is newer than what the page said when it opened the stream.
+    let after = match (named.transpose()?, call.query().number("after")?) {
+        (Some(after), _) | (None, Some(after)) => Seq(after.min(u64::MAX >> 1)),
+        (None, None) => beginning(&session).await?,
+    };
+    let events = session.subscribe(Some(after));
+    Ok(sse(told(events, call.inner.leaving.clone(), call.inner.options.ping)))
+}
+
+/// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends.
+fn told(
+    events: Subscription,
+    leaving: CancellationToken,
+    beat: Duration,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold((events, leaving), move |(mut events, leaving)| async move {
+        loop {
+            let bytes = tokio::select! {
+                biased;
+                () = leaving.cancelled() => return None,
+                event = events.next() => match event {
+                    Ok(event) => written(&event),
+                    Err(error) => {
+                        unread(&error).await;
+                        continue;
+                    }
+                },
+                () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
+            };
+            return Some((bytes, (events, leaving)));
+        }
+    })
+}
+
+async fn unread(error: &SubscriptionError) {
+    tracing::warn!(%error, "the journal cannot be read for a subscriber");
+    tokio::time::sleep(STORE_BREATHER).await;
+}
+
+fn written(event: &Arc<Event>) -> Bytes {
+    let json = serde_json::to_string(&**event).expect("an event is JSON");
+    match event.seq {
+        Some(seq) => format!("id: {seq}\ndata: {json}\n\n").into(),
+        None => format!("data: {json}\n\n").into(),
+    }
+}

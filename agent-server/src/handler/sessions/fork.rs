@@ -1,0 +1,32 @@
+//! `POST /sessions/{session_id}/fork {at?, session_id?}`: a new session that is this one up to a place.
+
+use agent_core::ids::{Seq, SessionId};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{ApiError, Refusal},
+    handler::refused,
+    http::{
+        call::{Call, parse_session},
+        reply::{Reply, ok},
+    },
+    wire::json::{object, text},
+};
+
+pub(crate) async fn handle(mut call: Call) -> Reply {
+    let session = call.inner.runtime.session_of(call.session_id()?);
+    let body = call.body().await?;
+    let fields = if body.iter().all(u8::is_ascii_whitespace) { object(b"{}")? } else { object(&body)? };
+    let at = match fields.get("at") {
+        None | Some(Value::Null) => session.head().await.map_err(refused(session.id()))?.last,
+        Some(at) => Seq(at.as_u64().ok_or_else(|| {
+            ApiError::new(Refusal::InvalidRequest, "`at` must be the number of a place in the journal")
+        })?),
+    };
+    let target = match text(&fields, "session_id")? {
+        Some(id) => parse_session(&id)?,
+        None => SessionId::random(),
+    };
+    let fork = session.fork(at, target).await.map_err(refused(session.id()))?;
+    Ok(ok(&json!({"session_id": fork.id(), "forked_from": session.id(), "at": at})))
+}

@@ -1,0 +1,17 @@
+//! `DELETE /sessions/{session_id}`: a session with all it has is gone for good.
+
+use hyper::StatusCode;
+
+use crate::{
+    handler::refused,
+    http::{
+        call::Call,
+        reply::{Reply, empty},
+    },
+};
+
+pub(crate) async fn handle(call: Call) -> Reply {
+    let session = call.inner.runtime.session_of(call.session_id()?);
+    session.delete().await.map_err(refused(session.id()))?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}

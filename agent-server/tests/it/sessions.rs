@@ -1,0 +1,197 @@
+//! `/sessions`: lists, the journal, states and their differences, forks, removal, the event stream; and keys that make
+//! a request count once.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Here,
+    agent::{Puppeteer, puppet},
+    stream::Stream,
+};
+
+async fn puppets() -> (Here, std::sync::Arc<crate::support::agent::Strings>) {
+    let (runtime, strings) = puppet();
+    (Here::of(runtime, Puppeteer, |_| {}).await, strings)
+}
+
+async fn run(here: &Here, session: &str, message: &str) -> Value {
+    here.post("/run", json!({"message": message, "session_id": session})).await.body
+}
+
+#[tokio::test]
+async fn sessions_are_listed_with_the_latest_first_page_by_page_and_by_status() {
+    let (here, _) = puppets().await;
+    for number in 0..5 {
+        run(&here, &format!("s{number}"), "hi").await;
+    }
+    run(&here, "waits", "ask two").await;
+    let mut seen = Vec::new();
+    let mut at = "/sessions?limit=2".to_owned();
+    loop {
+        let page = here.get(&at).await.body;
+        seen.extend(page["sessions"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        at = format!("/sessions?limit=2&before={next}");
+    }
+    let times: Vec<i64> = seen.iter().map(|session| session["at"].as_i64().unwrap()).collect();
+    assert_eq!(seen.len(), 6);
+    assert!(times.is_sorted_by(|left, right| left >= right), "{times:?}");
+    let paused = here.get("/sessions?status=paused").await.body;
+    assert_eq!(paused["sessions"][0]["session_id"], "waits");
+    assert_eq!(paused["sessions"].as_array().unwrap().len(), 1);
+    for wrong in ["limit=x", "status=sleeping", "before=yesterday"] {
+        assert_eq!(
+            here.get(&format!("/sessions?{wrong}")).await.refusal(),
+            (400, "invalid_request"),
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_tells_its_journal_its_state_at_any_place_and_what_changed() {
+    let (here, _) = puppets().await;
+    run(&here, "s", "하나").await;
+    run(&here, "s", "둘").await;
+    let mut entries: Vec<Value> = Vec::new();
+    let mut after = json!(0);
+    while !after.is_null() {
+        let page = here.get(&format!("/sessions/s/journal?limit=3&after={after}")).await.body;
+        entries.extend(page["entries"].as_array().unwrap().clone());
+        after = page["next"].clone();
+    }
+    let seqs: Vec<u64> = entries.iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.is_sorted() && seqs[0] == 1, "{seqs:?}");
+    let ends: Vec<u64> = entries
+        .iter()
+        .filter(|entry| entry["type"] == "run_completed")
+        .map(|entry| entry["seq"].as_u64().unwrap())
+        .collect();
+    let at = |seq: u64| format!("/sessions/s/state?at={seq}");
+    assert_eq!(here.get(&at(ends[0])).await.body["state"]["response"], "하나");
+    assert_eq!(here.get("/sessions/s/state").await.body["state"]["response"], "둘");
+    assert_eq!(here.get(&at(99_999)).await.refusal(), (404, "checkpoint_not_found"));
+    let diff = here.get(&format!("/sessions/s/diff?from={}&to={}", ends[0], ends[1])).await.body;
+    let change = json!({"op": "replace", "path": "/response", "from": "하나", "to": "둘"});
+    assert!(diff["changes"].as_array().unwrap().contains(&change), "{diff}");
+    assert_eq!(here.get("/sessions/s/diff?from=1").await.refusal(), (400, "invalid_request"));
+    let status = here.get("/sessions/s").await.body;
+    assert_eq!(
+        (&status["data"]["agent"], &status["data"]["state"]["response"]),
+        (&json!("puppet"), &json!("둘"))
+    );
+    assert!(status["data"]["sizes"]["journal_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(status["data"]["usage"]["model_calls"], 0);
+}
+
+#[tokio::test]
+async fn a_fork_goes_its_own_way_from_the_place_it_was_taken_at() {
+    let (here, _) = puppets().await;
+    let paused = run(&here, "s", "ask two").await;
+    let at = paused["data"]["last_seq"].clone();
+    let fork = here.post("/sessions/s/fork", json!({"at": at, "session_id": "other"})).await.body;
+    assert_eq!(fork, json!({"session_id": "other", "forked_from": "s", "at": at}));
+    assert_eq!(
+        here.post("/sessions/s/fork", json!({"session_id": "other"})).await.refusal(),
+        (409, "session_exists")
+    );
+    assert_eq!(here.post("/sessions/s/fork", json!({"at": "x"})).await.refusal(), (400, "invalid_request"));
+    for (session, left) in [("s", "one"), ("other", "two")] {
+        let questions = here.get(&format!("/status/{session}")).await.body["data"]["questions"].clone();
+        for (question, value) in questions.as_array().unwrap().iter().zip([left, "right"]) {
+            here.post(&format!("/resume/{session}"), json!({"id": question["id"], "value": value})).await;
+        }
+    }
+    assert_eq!(here.reaches("s", "completed").await["data"]["response"], r#""one" "right""#);
+    assert_eq!(here.reaches("other", "completed").await["data"]["response"], r#""two" "right""#);
+}
+
+#[tokio::test]
+async fn a_removed_session_is_gone_and_a_busy_one_stays() {
+    let (here, strings) = puppets().await;
+    run(&here, "s", "hi").await;
+    let remove = |id: &'static str| here.send(Method::DELETE, id, &[], "");
+    assert_eq!(remove("/sessions/s").await.status, 204);
+    assert_eq!(remove("/sessions/s").await.refusal(), (404, "session_not_found"));
+    for path in ["/status/s", "/sessions/s", "/sessions/s/journal", "/sessions/s/state", "/sessions/s/graph"]
+    {
+        assert_eq!(here.get(path).await.refusal(), (404, "session_not_found"), "{path}");
+    }
+    here.start("busy", "wait").await;
+    strings.waiting.notified().await;
+    assert_eq!(remove("/sessions/busy").await.refusal(), (409, "session_busy"));
+    strings.gate.add_permits(1);
+    here.reaches("busy", "completed").await;
+}
+
+#[tokio::test]
+async fn the_graph_is_told_as_nodes_and_edges() {
+    let (here, _) = puppets().await;
+    run(&here, "s", "hi").await;
+    let graph = here.get("/sessions/s/graph").await.body;
+    assert_eq!(graph, here.get("/agents/puppet/graph").await.body);
+    assert_eq!(graph["nodes"][1], json!({"id": "act", "label": "act", "kind": "node"}));
+    assert_eq!(graph["edges"][0], json!({"from": "__start__", "to": "act", "kind": "edge"}));
+    assert!(graph["mermaid"].as_str().unwrap().starts_with("flowchart"));
+    assert_eq!(here.get("/agents").await.body, json!({"agents": [{"name": "puppet", "kind": "task"}]}));
+    assert_eq!(here.get("/agents/nobody/graph").await.refusal(), (404, "graph_not_found"));
+    let other = here.post("/run", json!({"message": "hi", "agent": "nobody"})).await;
+    assert_eq!(other.refusal(), (400, "unknown_agent"));
+}
+
+#[tokio::test]
+async fn an_event_stream_that_reconnects_gets_what_it_missed_once_and_in_order() {
+    let (here, _) = puppets().await;
+    run(&here, "s", "hi").await;
+    let mut whole = Stream::open(&here, "/sessions/s/events?after=0", &[]).await;
+    let mut all = Vec::new();
+    while all.last().is_none_or(|event: &Value| event["type"] != "run_completed") {
+        all.push(whole.next().await);
+    }
+    let middle = all[all.len() / 2]["seq"].as_u64().unwrap();
+    // The header is what a browser sends by itself; it wins over the address the page was given.
+    let header = [("last-event-id", &*middle.to_string())];
+    let mut rest = Stream::open(&here, "/sessions/s/events?after=0", &header).await;
+    for expected in all.iter().filter(|event| event["seq"].as_u64() > Some(middle)) {
+        assert_eq!(rest.next().await, *expected);
+    }
+    run(&here, "s", "again").await;
+    assert!(rest.next().await["seq"].as_u64() > all.last().unwrap()["seq"].as_u64());
+    let wrong = here.send(Method::GET, "/sessions/s/events", &[("last-event-id", "x")], "").await;
+    assert_eq!(wrong.refusal(), (400, "invalid_request"));
+}
+
+#[tokio::test]
+async fn a_request_with_a_key_counts_once_however_often_it_is_sent() {
+    let (here, strings) = puppets().await;
+    let key = [("idempotency-key", "order-1")];
+    let body = json!({"message": "wait"}).to_string();
+    let send = |path: &'static str, body: &str| here.send(Method::POST, path, &key, body.to_owned());
+    let first = send("/run-async", &body).await.body;
+    strings.waiting.notified().await;
+    let again = send("/run-async", &body).await;
+    assert_eq!(
+        (again.status.as_u16(), &again.body["session_id"], &again.body["data"]["run"]),
+        (200, &first["session_id"], &json!(1))
+    );
+    let other = send("/run", r#"{"message":"something else"}"#).await;
+    assert_eq!(other.refusal(), (422, "request_differs"), "{other:?}");
+    let (late, ()) = tokio::join!(send("/run", &body), async { strings.gate.add_permits(1) });
+    assert_eq!(late.body["data"]["response"], "waited", "{late:?}");
+    // A failed run is not run again behind the caller's back.
+    let key = [("idempotency-key", "order-2")];
+    let failing = json!({"message": "fail", "session_id": "f"}).to_string();
+    for _ in 0..2 {
+        let failed = here.send(Method::POST, "/run", &key, failing.clone()).await;
+        assert_eq!(
+            (failed.refusal(), &failed.body["data"]["run"]),
+            ((500, "node_failed"), &json!(1)),
+            "{failed:?}"
+        );
+    }
+    for key in ["", "a b", &*"k".repeat(129)] {
+        let reply = here.send(Method::POST, "/run", &[("idempotency-key", key)], body.clone()).await;
+        assert_eq!(reply.refusal(), (400, "invalid_request"), "{key}");
+    }
+}
