@@ -39,6 +39,7 @@ pub(crate) fn routes() -> Result<Routes, String> {
         routes.add(Route { method, path: path.to_owned(), access, contract: Contract::TaskAgent, handler })
     };
     own(GET, "/", Open, handler(page::handle))?;
+    own(GET, "/static/{file}", Open, handler(page::handle))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;
