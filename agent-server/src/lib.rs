@@ -18,11 +18,14 @@
 //! is refused and how; [`trend`] the sample agent.
 
 mod agent;
+pub mod assistant;
+mod chat;
 pub mod config;
 mod error;
 mod handler;
 mod http;
 pub mod server;
+mod talk;
 pub mod trend;
 mod wire;
 mod ws;
@@ -30,6 +33,8 @@ mod ws;
 #[doc(inline)]
 pub use self::{
     agent::TaskAgent,
+    assistant::Assistant,
+    chat::Chat,
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},

@@ -1,0 +1,1 @@
+//! OpenAI's chat completions from outside, over every agent.

@@ -1,0 +1,1 @@
+//! System 4 from outside: an agent with tools, and conversations that last.
