@@ -18,10 +18,9 @@ use crate::{
     handler::routes,
     http::{
         accept,
-        call::Call,
-        reply::full,
-        routes::{Access, Route, Routes, handler},
+        routes::{Access, Handler, Route, Routes},
     },
+    own::{Body, Socket, requests, sockets},
 };
 
 /// Bounds of the server.
@@ -123,6 +122,7 @@ pub struct ServerBuilder {
     passing: Option<Runtime>,
     options: ServerOptions,
     extra: Vec<Route>,
+    only_own: bool,
 }
 
 impl ServerBuilder {
@@ -153,24 +153,46 @@ impl ServerBuilder {
     }
 
     /// Adds a path of your own: `/reports/{id}`, say. Its handler gets the request with the whole body, within the
-    /// server's limits, and answers what it likes; a panic in it is a 500 that harms nobody else. What callers must
-    /// show is asked of them here too.
-    pub fn route<F, R>(mut self, method: Method, path: impl Into<String>, handle: F) -> Self
+    /// server's limits, and what stood in the path as [`PathParts`](crate::own::PathParts); a panic in it is a 500
+    /// that harms nobody else. What callers must show is asked of them here too.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_server::{Server, own::{Body, PathParts}};
+    /// use hyper::{Method, Response};
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.route(Method::GET, "/reports/{id}", async |request| {
+    ///     Response::new(Body::from(format!("report {}", PathParts::of(&request).get("id"))))
+    /// })
+    /// # }
+    /// ```
+    pub fn route<F, R>(self, method: Method, path: impl Into<String>, handle: F) -> Self
     where
         F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
-        R: Future<Output = Response<Bytes>> + Send + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
     {
-        let handle = Arc::new(handle);
-        let handler = handler(move |mut call: Call| {
-            let handle = Arc::clone(&handle);
-            async move {
-                let body = call.body().await?;
-                let (parts, _) = call.request.into_parts();
-                Ok(handle(Request::from_parts(parts, body)).await.map(full))
-            }
-        });
-        let (path, contract) = (path.into(), Contract::TaskAgent);
-        self.extra.push(Route { method, path, access: Access::Known, contract, handler });
+        self.own_path(method, path.into(), Access::Known, requests(handle))
+    }
+
+    /// Adds a WebSocket of your own. The socket is closed when `serve` is ready; it ends when the server ends.
+    pub fn socket<F, R>(self, path: impl Into<String>, serve: F) -> Self
+    where
+        F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.own_path(Method::GET, path.into(), Access::Socket, sockets(serve))
+    }
+
+    fn own_path(mut self, method: Method, path: String, access: Access, handler: Handler) -> Self {
+        self.extra.push(Route { method, path, access, contract: Contract::TaskAgent, handler });
+        self
+    }
+
+    /// Leaves out the server's paths: only those of your own are there. It then needs no agent.
+    pub const fn only_own_paths(mut self) -> Self {
+        self.only_own = true;
         self
     }
 
@@ -193,15 +215,16 @@ impl ServerBuilder {
             self.runtime.register(assistant.agent());
             agents.push(Box::new(assistant.clone()));
         }
-        if agents.is_empty() && self.chat.is_none() {
-            return Err(wrong("a server needs an agent; add one with `agent`".to_owned()));
-        }
         let mut names: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
         names.extend(self.chat.as_ref().map(Chat::id));
         if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
             return Err(wrong(format!("two agents are named `{}`", twice.1)));
         }
-        let mut routes = routes().map_err(wrong)?;
+        let mut routes = match (self.only_own, names.is_empty()) {
+            (true, _) => Routes::default(),
+            (false, true) => return Err(wrong("a server needs an agent; add one with `agent`".to_owned())),
+            (false, false) => routes().map_err(wrong)?,
+        };
         for route in self.extra {
             routes.add(route).map_err(wrong)?;
         }
@@ -247,6 +270,7 @@ impl Server {
             passing: None,
             options: ServerOptions::default(),
             extra: Vec::new(),
+            only_own: false,
         }
     }
 

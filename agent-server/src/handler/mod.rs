@@ -53,6 +53,7 @@ pub(crate) fn routes() -> Result<Routes, String> {
         add(method, path, access, Contract::TaskAgent, handler)
     };
     own(GET, "/", Open, handler(page::handle))?;
+    own(GET, "/static/{file}", Open, handler(page::handle))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;

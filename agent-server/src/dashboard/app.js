@@ -1,0 +1,722 @@
+// The page: which session is looked at, and what happens when something is pressed.
+
+import { api, onUnauthorized } from './api.js';
+import { CallsView, ChatView } from './chat.js';
+import { h, icon, setAttr, setText, soon } from './dom.js';
+import { bytes, number, short, span } from './format.js';
+import { GraphView } from './graph.js';
+import { Live } from './live.js';
+import { copy, failed, notice } from './notice.js';
+import * as prefs from './prefs.js';
+import { SessionsView } from './sessions.js';
+import { Story, eventOf, isLive, said } from './story.js';
+import { TimelineView } from './timeline.js';
+import { TodosView } from './todos.js';
+import { LANGUAGES, lang, setLang, t } from './words.js';
+
+const at = id => document.getElementById(id);
+
+/** Entries loaded when a session is opened, and at most to find the start of its run. */
+const WINDOW = 300;
+const PAGE = 200;
+const FAR = 2_000;
+const REFRESH = 4_000;
+const TABS = ['chat', 'calls', 'timeline', 'plan'];
+const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped'];
+
+/** What is looked at: `id`, its story, its socket. */
+let desk = { id: undefined, story: new Story() };
+let tab = 'chat';
+
+const draw = soon(drawAll);
+const chat = new ChatView(at('chat'), { answer: answerQuestion, draw });
+const calls = new CallsView(at('panel-calls'), draw);
+const timeline = new TimelineView(at('panel-timeline'), { older: () => older(desk).then(draw, failed), fork: seq => fork(seq) });
+const todos = new TodosView(at('todos'), at('todo-sum'));
+const graph = new GraphView(at('graph'));
+const sessions = new SessionsView(
+  { list: at('session-list'), more: at('session-more'), note: at('session-note'), search: at('search'), filter: at('filter') },
+  { listed: drawLink, failed });
+
+// ---- which session
+
+function go(id, where = 'chat') {
+  location.hash = id === undefined ? '#/new' : `#/s/${encodeURIComponent(id)}${where === 'chat' ? '' : `/${where}`}`;
+}
+
+function route() {
+  const found = /^#\/s\/([^/]+)(?:\/(\w+))?$/.exec(location.hash);
+  let id;
+  try {
+    id = found ? decodeURIComponent(found[1]) : undefined;
+  } catch {
+    id = undefined;
+  }
+  showTab(TABS.includes(found?.[2]) ? found[2] : 'chat');
+  document.body.classList.remove('menu-open');
+  setAttr(at('menu'), 'aria-expanded', 'false');
+  if (id !== desk.id || !desk.shown) open(id);
+}
+
+async function open(id) {
+  desk.live?.end();
+  clearTimeout(desk.refreshing);
+  const fresh = desk.fresh?.id === id ? desk.fresh : undefined;
+  desk = { id, story: new Story(), link: undefined, shown: true, pending: fresh?.message, started: Boolean(fresh), graph: undefined };
+  const mine = desk;
+  sessions.choose(id);
+  chat.reset();
+  calls.reset();
+  timeline.reset(id);
+  graph.show(id === undefined ? null : undefined);
+  document.title = id === undefined ? 'agent-core' : `${id} · agent-core`;
+  drawAll();
+  if (id === undefined) return;
+  await begin(mine, Boolean(fresh));
+}
+
+/** Reads how the session stands, then follows it. */
+async function begin(mine, fresh) {
+  let last = 0;
+  try {
+    const body = await api.session(mine.id);
+    if (mine !== desk) return;
+    mine.missing = false;
+    mine.fault = undefined;
+    last = body.data?.last_seq ?? 0;
+    mine.standing = body;
+    mine.story.standing(body);
+    if (last === 0) mine.standing = undefined;
+  } catch (error) {
+    if (mine !== desk) return;
+    if (error.status !== 404 || !fresh) {
+      mine.missing = error.status === 404;
+      mine.fault = error;
+      draw();
+      if (error.status !== 404) mine.refreshing = setTimeout(() => mine === desk && begin(mine, fresh), 3_000);
+      return;
+    }
+  }
+  follow(mine, Math.max(0, last - WINDOW));
+  loadGraph(mine);
+  refresh(mine);
+}
+
+function follow(mine, after) {
+  mine.live = new Live(mine.id, after, {
+    message: message => mine === desk && take(mine, message),
+    link: state => {
+      mine.link = state;
+      if (mine === desk) drawLink();
+    },
+    back: () => reconcile(mine, true),
+    refused: () => reconcile(mine),
+  });
+  // What the server counted but does not send must not hold the page up.
+  mine.settling = setTimeout(() => settle(mine), 1_500);
+}
+
+function take(mine, message) {
+  if (message.type === 'pong') return;
+  const event = eventOf(message);
+  if (!event) return;
+  if (event.type === 'refused') {
+    notice(event.data.message, 'error');
+    return;
+  }
+  const { story } = mine;
+  const before = story.status;
+  if (mine.standing && event.seq > mine.standing.data.last_seq) settle(mine);
+  story.apply(event);
+  if (mine.standing && event.seq === mine.standing.data.last_seq) settle(mine);
+  if (mine.standing) return; // still catching up: shown when it is whole
+  told(mine, event, before);
+  draw();
+}
+
+/** The past is read: from here on each event is shown as it comes. */
+function settle(mine) {
+  clearTimeout(mine.settling);
+  const body = mine.standing;
+  mine.standing = undefined;
+  if (mine !== desk) return;
+  const { story } = mine;
+  if (body && body.data.last_seq >= story.last) story.standing(body);
+  if (mine.started && mine.pending !== undefined && story.run !== undefined) {
+    story.words.set(story.run, { ...story.words.get(story.run), message: mine.pending });
+    mine.pending = undefined;
+  }
+  whole(mine);
+  complete(mine);
+  draw();
+}
+
+/** Reads back to where the run began, so that the graph and the conversation are whole. */
+async function whole(mine) {
+  const { story } = mine;
+  try {
+    while (mine === desk && story.first > 1 && story.entries.length < FAR && !story.entries.some(entry => entry.type === 'run_started')) {
+      if (!(await older(mine))) break;
+    }
+    // The socket does not say which nodes a run begins with.
+    const start = story.entries.findLast(entry => entry.type === 'run_started');
+    if (start?.thin && isLive(story.status) && mine === desk) {
+      const { entries } = await api.journal(mine.id, start.seq - 1, 1);
+      if (entries[0]?.seq === start.seq) Object.assign(start, entries[0], { thin: false });
+      if (story.nodes.size === 0) for (const node of start.data.next ?? []) story.node(node).due = true;
+    }
+  } catch {
+    // what is there is shown
+  }
+  draw();
+}
+
+/** Loads a page of what came before. */
+async function older(mine) {
+  const { story } = mine;
+  const first = story.first;
+  if (first <= 1 || mine.paging) return false;
+  mine.paging = true;
+  try {
+    const after = Math.max(0, first - 1 - PAGE);
+    const { entries } = await api.journal(mine.id, after, PAGE);
+    if (mine !== desk) return false;
+    const fresh = entries.filter(entry => entry.seq < first);
+    story.older(fresh);
+    return fresh.length > 0;
+  } finally {
+    mine.paging = false;
+  }
+}
+
+/** What an event means beside the story: words to a listener, questions in full, the list at the left. */
+function told(mine, event, before) {
+  const { story } = mine;
+  if (event.type === 'run_started' || event.type === 'run_queued') {
+    const run = event.run ?? story.run;
+    if (mine.pending !== undefined && run !== undefined) {
+      story.words.set(run, { ...story.words.get(run), message: mine.pending });
+      mine.pending = undefined;
+    }
+    if (!mine.graph || (event.data.graph && mine.graph.name !== event.data.graph)) loadGraph(mine);
+  }
+  if (event.type === 'question_asked') {
+    setText(at('announce'), `${t('question.one')}: ${event.data.question.prompt}`);
+    complete(mine);
+  }
+  if (story.status !== before && story.status) {
+    sessions.touch(mine.id, { status: story.status, questions: story.questions.size });
+    setText(at('announce'), t(`status.${story.status}`));
+    if (!isLive(story.status)) setTimeout(() => reconcile(mine), 300);
+  }
+}
+
+/** A server may leave out over the socket what a question is about; the journal has it. */
+async function complete(mine) {
+  const { story } = mine;
+  for (const asked of [...story.questions.values()]) {
+    const entry = asked.thin && story.entries.findLast(one => one.type === 'question_asked' && one.thin && one.data.id === asked.id);
+    if (!entry || entry.looked) continue;
+    entry.looked = true;
+    try {
+      const { entries } = await api.journal(mine.id, entry.seq - 1, 1);
+      if (entries[0]?.seq !== entry.seq) continue;
+      Object.assign(entry, entries[0], { thin: false });
+      if (story.questions.has(asked.id)) story.questions.set(asked.id, { ...entry.data, until: asked.until, thin: false });
+    } catch {
+      // the question can be answered as it is
+    }
+  }
+  if (mine === desk) draw();
+}
+
+/** Compares with what the server says: after a loss, at an end, now and then. */
+async function reconcile(mine, again = false) {
+  if (mine !== desk || mine.standing) return;
+  try {
+    const body = await api.session(mine.id);
+    if (mine !== desk || mine.standing) return;
+    mine.missing = false;
+    mine.fault = undefined;
+    const { story } = mine;
+    const { last_seq: last, ...data } = body.data ?? {};
+    if (last < story.last && again) {
+      // The server has another journal under this name: begin anew.
+      open(mine.id);
+      return;
+    }
+    if (last === story.last) story.standing({ ...body, data: again ? data : { ...data, running: undefined } });
+    else Object.assign(story, { usage: data.usage, sizes: data.sizes, seconds: data.execution_time });
+  } catch (error) {
+    if (mine !== desk) return;
+    mine.missing = error.status === 404;
+    mine.fault = error.status === 404 && mine.pending === undefined ? error : undefined;
+  }
+  draw();
+}
+
+function refresh(mine) {
+  clearTimeout(mine.refreshing);
+  mine.refreshing = setTimeout(async () => {
+    if (mine !== desk) return;
+    if (isLive(mine.story.status) && !document.hidden && mine.link === 'open') await reconcile(mine);
+    refresh(mine);
+  }, REFRESH);
+}
+
+async function loadGraph(mine) {
+  try {
+    const drawn = await api.graph(mine.id);
+    if (mine !== desk) return;
+    mine.graph = drawn;
+    graph.show(drawn);
+  } catch {
+    if (mine === desk && !mine.graph) graph.show(null);
+  }
+  draw();
+}
+
+/** Finds what was asked and answered in runs that were read from the journal. */
+async function words(mine, runs) {
+  if (mine.wording) return;
+  const { story } = mine;
+  mine.asked ??= new Set();
+  const wanted = [];
+  for (const run of runs) {
+    const known = story.words.get(run.id) ?? {};
+    // Where the start of the latest run was not loaded, what it was asked is in the state it has now.
+    const from = run.startSeq ?? (run.id === story.run ? run.endSeq ?? story.last : undefined);
+    if (known.message === undefined && from) wanted.push([run, 'message', from, 'user']);
+    if (known.answer === undefined && run.status === 'completed' && run.endSeq) wanted.push([run, 'answer', run.endSeq, 'assistant']);
+  }
+  const next = wanted.filter(([run, field]) => !mine.asked.has(`${run.id}|${field}`));
+  if (next.length === 0) return;
+  mine.wording = true;
+  try {
+    for (const [run, field, seq, role] of next) {
+      mine.asked.add(`${run.id}|${field}`);
+      const { state } = await timeline.stateAt(seq);
+      if (mine !== desk) return;
+      const text = said(state, role);
+      if (text !== undefined) story.words.set(run.id, { ...story.words.get(run.id), [field]: text });
+      draw();
+    }
+  } catch {
+    // the conversation is shown without them
+  }
+  mine.wording = false;
+  draw();
+}
+
+// ---- what is shown
+
+function drawAll() {
+  const { id, story } = desk;
+  const none = id === undefined;
+  document.body.classList.toggle('no-session', none);
+  at('welcome').hidden = !none && !desk.fault;
+  drawWelcome();
+  drawHead();
+  const runs = chat.draw(story, desk.pending);
+  if (!none && !desk.standing) words(desk, runs);
+  if (tab === 'calls') calls.draw(story);
+  if (tab === 'timeline') timeline.draw(story);
+  todos.draw(story.todos);
+  graph.light(story);
+  drawUsage();
+  drawLink();
+}
+
+function drawHead() {
+  const { id, story } = desk;
+  const status = id === undefined ? undefined : desk.missing ? undefined : story.status;
+  setText(at('session-id'), id ?? t('new.title'));
+  at('copy-id').hidden = id === undefined;
+  setAttr(at('session-head'), 'data-status', status ?? 'none');
+  at('status').hidden = !status;
+  setText(at('status'), status ? t(`status.${status}`) : '');
+  const run = story.run ? t('run.number', { number: story.run }) : '';
+  setText(at('figures'), [run, story.seconds > 0 && !isLive(status) && span(story.seconds * 1000)].filter(Boolean).join(' · '));
+  const known = id !== undefined && !desk.missing && status !== undefined;
+  at('stop').disabled = !known || !(isLive(status) || status === 'paused') || desk.doing;
+  at('resume').disabled = !known || !['stopped', 'failed', 'interrupted'].includes(status) || desk.doing;
+  at('fork').disabled = at('delete').disabled = !known || desk.doing;
+  at('busy').hidden = !(known && (isLive(status) || status === 'paused'));
+  setAttr(at('message'), 'placeholder', t(known ? 'composer.more' : 'composer.first'));
+}
+
+function drawWelcome() {
+  const box = at('welcome');
+  const kind = desk.fault ? `fault|${desk.fault.message}` : `new|${lang()}|${(desk.agents ?? agents).map(one => one.name)}`;
+  if (box.dataset.kind === kind) return;
+  box.dataset.kind = kind;
+  if (desk.fault) {
+    box.replaceChildren(h('div', { class: 'welcome' }, h('h2', {}, t(desk.missing ? 'missing' : 'fault')), h('p', { role: 'alert' }, desk.fault.message)));
+    return;
+  }
+  const examples = agents.length === 0 || agents.some(one => one.name === 'trend') ? [t('example.1'), t('example.2'), t('example.3')] : [];
+  box.replaceChildren(h('div', { class: 'welcome' }, h('h2', {}, t('welcome')), h('p', {}, t('welcome.words')), h('div', { class: 'examples' }, examples.map(text => h('button', { type: 'button', on: { click: () => {
+    at('message').value = text;
+    at('composer').requestSubmit();
+  } } }, text)))));
+}
+
+function drawUsage() {
+  const { usage = {}, sizes, agent } = desk.story;
+  const rows = [
+    agent && ['usage.agent', agent],
+    usage?.model_calls !== undefined && ['usage.model_calls', number(usage.model_calls)],
+    usage?.tool_calls !== undefined && ['usage.tool_calls', number(usage.tool_calls)],
+    (usage?.input_tokens || usage?.output_tokens) && ['usage.tokens', `${short(usage.input_tokens)} → ${short(usage.output_tokens)}`],
+    usage?.cost_micros > 0 && ['usage.cost', `$${(usage.cost_micros / 1e6).toFixed(4)}`],
+    sizes && ['usage.journal', `${number(sizes.entries)} · ${bytes(sizes.bytes ?? (sizes.journal_bytes ?? 0) + (sizes.snapshot_bytes ?? 0))}`],
+  ].filter(Boolean);
+  const stamp = `${lang()}|${rows}`;
+  if (at('usage').dataset.stamp === stamp) return;
+  at('usage').dataset.stamp = stamp;
+  at('usage').replaceChildren(...rows.flatMap(([name, value]) => [h('dt', {}, t(name)), h('dd', {}, value)]));
+  if (rows.length === 0) at('usage').append(h('dt', {}, '—'), h('dd', {}));
+}
+
+function drawLink() {
+  const state = sessions.fault?.code === 'unreachable' ? 'lost' : desk.link ?? (sessions.fault ? 'lost' : sessions.looked ? 'open' : 'connecting');
+  setAttr(at('link'), 'data-link', state);
+  setText(at('link'), state === 'open' ? t('link.open') : t(`link.${state}`));
+}
+
+function showTab(name) {
+  if (name === 'plan' && getComputedStyle(at('tab-plan')).display === 'none') name = 'chat';
+  tab = name;
+  for (const one of TABS) {
+    const chosen = one === name;
+    setAttr(at(`tab-${one}`), 'aria-selected', String(chosen));
+    at(`tab-${one}`).tabIndex = chosen ? 0 : -1;
+    if (one !== 'plan') at(`panel-${one}`).hidden = !chosen;
+  }
+  document.body.dataset.tab = name;
+  draw();
+}
+
+// ---- what is done
+
+/** Runs `work` with the buttons off; tells what it fails with. */
+async function doing(work) {
+  const mine = desk;
+  mine.doing = true;
+  draw();
+  try {
+    return await work(mine);
+  } catch (error) {
+    failed(error);
+    return undefined;
+  } finally {
+    mine.doing = false;
+    draw();
+  }
+}
+
+const stop = () => doing(mine => api.stop(mine.id)).then(() => reconcile(desk));
+const resume = () => doing(mine => api.resume(mine.id)).then(() => reconcile(desk));
+
+async function fork(seq) {
+  const made = await doing(mine => api.fork(mine.id, seq));
+  if (!made) return;
+  notice(t('forked', { id: made.session_id }));
+  sessions.look();
+  go(made.session_id);
+}
+
+async function remove() {
+  const { id } = desk;
+  if (!(await sure(t('delete.sure', { id }), t('delete')))) return;
+  const done = await doing(async mine => {
+    await api.remove(mine.id);
+    return true;
+  });
+  if (!done) return;
+  notice(t('deleted', { id }));
+  sessions.forget(id);
+  go(undefined);
+}
+
+function sure(question, yes) {
+  const dialog = at('sure-dialog');
+  setText(at('sure-words'), question);
+  setText(at('sure-yes'), yes);
+  dialog.returnValue = 'no';
+  dialog.showModal();
+  return new Promise(resolve => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
+}
+
+async function answerQuestion(id, value) {
+  const mine = desk;
+  await api.answer(mine.id, id, value);
+  mine.story.questions.delete(id);
+  draw();
+  if (mine.story.questions.size === 0) at('message').focus({ preventScroll: true });
+}
+
+async function send() {
+  const message = at('message').value.trim();
+  if (!message || desk.sending) return;
+  const mine = desk;
+  const { id } = mine;
+  const body = { message };
+  if (id !== undefined) body.session_id = id;
+  if (!at('agent').hidden) body.agent = at('agent').value;
+  if (!at('busy').hidden) body.on_busy = at('busy').value;
+  mine.sending = true;
+  mine.pending = message;
+  at('message').value = '';
+  draw();
+  try {
+    const answer = await api.start(body);
+    sessions.touch(answer.session_id, { status: answer.status === 'started' ? 'running' : answer.status, at: Date.now() });
+    if (mine !== desk) return;
+    if (id === undefined) {
+      desk.fresh = { id: answer.session_id, message };
+      go(answer.session_id);
+    } else if (!mine.live) begin(mine, true);
+  } catch (error) {
+    if (mine === desk) {
+      mine.pending = undefined;
+      if (!at('message').value) at('message').value = message;
+    }
+    failed(error);
+  } finally {
+    mine.sending = false;
+    draw();
+  }
+}
+
+function askKey() {
+  const dialog = at('key-dialog');
+  if (dialog.open) return;
+  at('key-value').value = '';
+  at('key-forget').disabled = !prefs.bearer();
+  dialog.showModal();
+}
+
+function useKey(value) {
+  prefs.setBearer(value);
+  at('key-dialog').close();
+  drawKey();
+  sessions.restart();
+  loadAgents();
+  open(desk.id);
+}
+
+const drawKey = () => setAttr(at('key'), 'data-set', prefs.bearer() ? 'yes' : null);
+
+// ---- keys
+
+const SHORTCUTS = [
+  ['?', 'help', () => at('help-dialog').showModal()],
+  ['n', 'keys.new', () => {
+    go(undefined);
+    at('message').focus();
+  }],
+  ['m', 'keys.message', () => at('message').focus()],
+  ['/', 'keys.search', () => {
+    document.body.classList.add('menu-open');
+    at('search').focus();
+  }],
+  ['j', 'keys.next', () => step(1)],
+  ['k', 'keys.previous', () => step(-1)],
+  ['c', 'tab.chat', () => go(desk.id, 'chat')],
+  ['o', 'tab.calls', () => go(desk.id, 'calls')],
+  ['v', 'tab.timeline', () => {
+    go(desk.id, 'timeline');
+    requestAnimationFrame(() => requestAnimationFrame(() => at('journal').focus()));
+  }],
+  ['q', 'keys.question', () => {
+    go(desk.id, 'chat');
+    requestAnimationFrame(() => document.querySelector('.question button, .question textarea, .question input, .question select')?.focus());
+  }],
+  ['1–9', 'keys.option', undefined],
+  ['s', 'stop', () => at('stop').disabled || stop()],
+  ['r', 'resume', () => at('resume').disabled || resume()],
+  ['b', 'keys.mark', () => tab === 'timeline' && timeline.setMark()],
+  ['d', 'keys.compare', () => tab === 'timeline' && timeline.compare()],
+  ['f', 'keys.fork', () => {
+    if (tab === 'timeline' && timeline.chosen) timeline.forkHere();
+    else if (!at('fork').disabled) fork();
+  }],
+  ['t', 'theme', () => at('theme').click()],
+  ['l', 'language', () => at('lang').click()],
+  ['Esc', 'keys.leave', undefined],
+];
+
+function step(by) {
+  const id = sessions.beside(by);
+  if (id !== undefined) go(id, tab === 'plan' ? 'chat' : tab);
+}
+
+const typing = element => element?.closest?.('textarea, select, [contenteditable], input:not([type=checkbox], [type=range])');
+
+function onKey(event) {
+  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector('dialog[open]')) return;
+  if (event.key === 'Escape') {
+    document.body.classList.remove('menu-open');
+    document.activeElement?.blur?.();
+    return;
+  }
+  if (typing(event.target) || prefs.remembered('shortcuts') === 'off') return;
+  if (/^[1-9]$/.test(event.key)) {
+    const card = event.target.closest?.('.question') ?? document.querySelector('.question');
+    const option = tab === 'chat' && card?.querySelectorAll('.option')[Number(event.key) - 1];
+    if (option) {
+      event.preventDefault();
+      option.click();
+    }
+    return;
+  }
+  const shortcut = SHORTCUTS.find(([key]) => key === event.key || (key.length === 1 && key === CODES[event.code] && !event.shiftKey));
+  if (!shortcut?.[2]) return;
+  event.preventDefault();
+  shortcut[2]();
+}
+
+/** A Korean keyboard gives ㅓ where others give j. */
+const CODES = Object.fromEntries('nmjkcovqsrbdftl'.split('').map(letter => [`Key${letter.toUpperCase()}`, letter]));
+
+function onTabKey(event) {
+  const shown = TABS.filter(one => at(`tab-${one}`).offsetParent !== null);
+  const here = shown.indexOf(tab);
+  const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: shown.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  const name = shown[(to + shown.length) % shown.length];
+  if (desk.id === undefined) showTab(name);
+  else go(desk.id, name);
+  at(`tab-${name}`).focus();
+}
+
+// ---- words and looks
+
+function writeWords() {
+  document.documentElement.lang = lang();
+  for (const element of document.querySelectorAll('[data-words]')) setText(element, t(element.dataset.words));
+  for (const element of document.querySelectorAll('[data-label]')) {
+    setAttr(element, 'aria-label', t(element.dataset.label));
+    if (element.matches('button')) setAttr(element, 'title', t(element.dataset.label));
+  }
+  for (const element of document.querySelectorAll('[data-placeholder]')) setAttr(element, 'placeholder', t(element.dataset.placeholder));
+  const other = LANGUAGES.find(([code]) => code !== lang());
+  at('lang').replaceChildren(other[1]);
+  setAttr(at('lang'), 'lang', other[0]);
+  setAttr(at('lang'), 'aria-label', `${other[1]} (${t('language')})`);
+  writeTheme();
+  at('help').replaceChildren('?');
+  at('key').replaceChildren(icon('key'));
+  at('menu').replaceChildren(icon('menu'));
+  at('send').replaceChildren(icon('send'));
+  at('copy-id').replaceChildren(icon('copy'));
+  at('new').replaceChildren(icon('plus'), t('new'));
+  at('stop').replaceChildren(icon('stop'), t('stop'));
+  at('resume').replaceChildren(icon('play'), t('resume'));
+  at('fork').replaceChildren(icon('fork'), t('fork'));
+  at('delete').replaceChildren(icon('trash'), t('delete'));
+  choices(at('filter'), [['', t('sessions.all')], ...STATUSES.map(status => [status, t(`status.${status}`)])]);
+  choices(at('busy'), ['enqueue', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
+  at('keys').replaceChildren(...SHORTCUTS.map(([key, name]) => h('div', {}, h('dt', {}, h('kbd', {}, key)), h('dd', {}, t(name)))));
+}
+
+function writeTheme() {
+  at('theme').replaceChildren(icon('sun'), t(`theme.${prefs.theme()}`));
+  setAttr(at('theme'), 'aria-label', `${t('theme')}: ${t(`theme.${prefs.theme()}`)}`);
+}
+
+function choices(select, options) {
+  const { value } = select;
+  select.replaceChildren(...options.map(([code, label]) => h('option', { value: code }, label)));
+  if (options.some(([code]) => code === value)) select.value = value;
+}
+
+function relabel() {
+  writeWords();
+  chat.reset();
+  calls.reset();
+  timeline.words();
+  at('session-list').replaceChildren();
+  at('todos').querySelector('.todos').replaceChildren();
+  sessions.draw();
+  graph.show(desk.id === undefined ? null : desk.graph);
+  drawAll();
+}
+
+let agents = [];
+async function loadAgents() {
+  try {
+    agents = (await api.agents()).agents ?? [];
+  } catch {
+    agents = []; // the server's default answers
+  }
+  choices(at('agent'), agents.map(one => [one.name, one.name]));
+  at('agent').hidden = agents.length < 2;
+  drawAll();
+}
+
+// ---- from here on it lives
+
+at('composer').addEventListener('submit', event => {
+  event.preventDefault();
+  send();
+});
+at('message').addEventListener('keydown', event => {
+  // While a Korean syllable is put together, Enter belongs to the keyboard.
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  event.preventDefault();
+  send();
+});
+at('stop').addEventListener('click', stop);
+at('resume').addEventListener('click', resume);
+at('fork').addEventListener('click', () => fork());
+at('delete').addEventListener('click', remove);
+at('copy-id').addEventListener('click', () => copy(desk.id));
+at('mermaid').addEventListener('click', () => desk.graph?.mermaid && copy(desk.graph.mermaid));
+at('help').addEventListener('click', () => at('help-dialog').showModal());
+at('key').addEventListener('click', askKey);
+at('key-form').addEventListener('submit', event => {
+  event.preventDefault();
+  if (at('key-value').value.trim()) useKey(at('key-value').value.trim());
+});
+at('key-forget').addEventListener('click', () => useKey(null));
+at('key-close').addEventListener('click', () => at('key-dialog').close());
+at('theme').addEventListener('click', () => {
+  prefs.setTheme({ auto: 'light', light: 'dark', dark: 'auto' }[prefs.theme()]);
+  writeTheme();
+});
+at('lang').addEventListener('click', () => {
+  setLang(LANGUAGES.find(([code]) => code !== lang())[0]);
+  relabel();
+});
+at('menu').addEventListener('click', () => {
+  const opened = document.body.classList.toggle('menu-open');
+  setAttr(at('menu'), 'aria-expanded', String(opened));
+});
+at('tabs').addEventListener('click', event => {
+  const name = event.target.closest('[data-tab]')?.dataset.tab;
+  if (!name) return;
+  if (desk.id === undefined) showTab(name);
+  else go(desk.id, name);
+});
+at('tabs').addEventListener('keydown', onTabKey);
+at('shortcuts').checked = prefs.remembered('shortcuts') !== 'off';
+at('shortcuts').addEventListener('change', () => prefs.remember('shortcuts', at('shortcuts').checked ? null : 'off'));
+document.addEventListener('keydown', onKey);
+window.addEventListener('hashchange', route);
+onUnauthorized(askKey);
+setInterval(() => {
+  if (document.hidden) return;
+  sessions.draw();
+  if (desk.story.questions.size > 0 || isLive(desk.story.status)) draw();
+}, 1_000);
+
+prefs.applyTheme();
+writeWords();
+drawKey();
+loadAgents();
+sessions.look();
+route();
