@@ -81,6 +81,10 @@ refusals! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The path is a WebSocket.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
+    /// It is not said who calls, where that is asked.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// What says who calls is not accepted.
+    InvalidToken = "invalid_token", UNAUTHORIZED;
     /// A page of another origin must not do this.
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN;
     /// The run waits for answers: send one.

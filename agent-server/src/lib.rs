@@ -14,14 +14,16 @@
 //! | `GET /` | a page to try it with |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
+//! done around every request, [`auth`] who calls, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
 //! is refused and how; [`trend`] the sample agent.
 
 mod agent;
+pub mod auth;
 pub mod config;
 mod error;
 mod handler;
 mod http;
+mod owner;
 pub mod server;
 pub mod trend;
 mod wire;
@@ -30,6 +32,7 @@ mod ws;
 #[doc(inline)]
 pub use self::{
     agent::TaskAgent,
+    auth::Auth,
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Origins, TaskAgent,
+    Auth, Origins, TaskAgent,
     error::{ApiError, Contract, Refusal},
     handler::routes,
     http::{
@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     /// The first is the one that is meant when none is named.
     pub(crate) agents: Vec<Box<dyn TaskAgent>>,
+    pub(crate) auth: Auth,
     pub(crate) options: ServerOptions,
     pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
@@ -107,6 +108,7 @@ impl Inner {
 pub struct ServerBuilder {
     runtime: Runtime,
     agents: Vec<Box<dyn TaskAgent>>,
+    auth: Auth,
     options: ServerOptions,
     extra: Vec<Route>,
 }
@@ -120,7 +122,7 @@ impl ServerBuilder {
 
     /// Adds a path of your own: `/reports/{id}`, say. Its handler gets the request with the whole body, within the
     /// server's limits, and answers what it likes; a panic in it is a 500 that harms nobody else. What callers must
-    /// show is asked of them here too.
+    /// show is asked of them here too: the request's extensions hold the [`Subject`](crate::auth::Subject).
     pub fn route<F, R>(mut self, method: Method, path: impl Into<String>, handle: F) -> Self
     where
         F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
@@ -137,6 +139,12 @@ impl ServerBuilder {
         });
         let (path, contract) = (path.into(), Contract::TaskAgent);
         self.extra.push(Route { method, path, access: Access::Known, contract, handler });
+        self
+    }
+
+    /// Says who may use it. Default: [callers on this machine](Auth::local).
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
         self
     }
 
@@ -166,6 +174,7 @@ impl ServerBuilder {
         let inner = Arc::new(Inner {
             runtime: self.runtime,
             agents: self.agents,
+            auth: self.auth,
             options: self.options,
             routes,
             sockets: TaskTracker::new(),
@@ -191,7 +200,13 @@ pub struct Server {
 impl Server {
     /// Begins a server on a runtime.
     pub fn builder(runtime: Runtime) -> ServerBuilder {
-        ServerBuilder { runtime, agents: Vec::new(), options: ServerOptions::default(), extra: Vec::new() }
+        ServerBuilder {
+            runtime,
+            agents: Vec::new(),
+            auth: Auth::default(),
+            options: ServerOptions::default(),
+            extra: Vec::new(),
+        }
     }
 
     /// Where it listens.

@@ -1,6 +1,6 @@
 //! Connections: how many, how slow they may be, and how they end. Knows nothing of what is asked.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -36,10 +36,10 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match stream {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (inner, closing) = (Arc::clone(&inner), closing.clone());
                 tasks.spawn(async move {
-                    if let Err(error) = connection(stream, inner, closing).await {
+                    if let Err(error) = connection(stream, peer.ip(), inner, closing).await {
                         tracing::debug!(%error, "a connection ended");
                     }
                     drop(place);
@@ -56,6 +56,7 @@ pub(crate) async fn accept(
 /// One connection, to its end. An upgraded socket lives on in a task of its own.
 async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     inner: Arc<Inner>,
     closing: CancellationToken,
 ) -> Result<(), hyper::Error> {
@@ -64,7 +65,9 @@ async fn connection(
     let service = service_fn(move |request| {
         let inner = Arc::clone(&inner);
         async move {
-            Ok::<_, Infallible>(service::serve(inner, request).await.unwrap_or_else(|never| match never {}))
+            Ok::<_, Infallible>(
+                service::serve(inner, peer, request).await.unwrap_or_else(|never| match never {}),
+            )
         }
     });
     let mut http = http1::Builder::new();

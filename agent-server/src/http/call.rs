@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agent_core::ids::SessionId;
+use agent_core::{RunOptions, Session, ids::SessionId};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
@@ -11,7 +11,9 @@ use hyper::{
 };
 
 use crate::{
+    auth::Subject,
     error::{ApiError, Refusal},
+    owner::{Found, Owner, unknown},
     server::Inner,
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// What stood in the path where its pattern has `{name}`, decoded.
     pub(crate) parts: Vec<(Box<str>, String)>,
+    /// Who calls, where that is asked.
+    pub(crate) subject: Option<Subject>,
 }
 
 impl Call {
@@ -39,6 +43,41 @@ impl Call {
     /// 400 for an illegal id.
     pub(crate) fn session_id(&self) -> Result<SessionId, ApiError> {
         parse_session(self.part("session_id"))
+    }
+
+    /// The session that the path names as `{session_id}`. Where callers are known it exists and is the caller's.
+    ///
+    /// # Errors
+    ///
+    /// 400 for an illegal id, 404 for somebody else's session, and what the store says.
+    pub(crate) async fn session(&self) -> Result<Session, ApiError> {
+        let session = self.inner.runtime.session_of(self.session_id()?);
+        match self.owner().check(&session).await? {
+            Found::Own => Ok(session),
+            Found::Nothing => Err(unknown(&session)),
+        }
+    }
+
+    /// The session of an id, to begin a run on: it is the caller's, or does not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`session`](Call::session).
+    pub(crate) async fn session_of(&self, id: SessionId) -> Result<Session, ApiError> {
+        let session = self.inner.runtime.session_of(id);
+        self.owner().check(&session).await?;
+        Ok(session)
+    }
+
+    /// The options of a run that the caller begins: the session becomes the caller's. Every handler that begins one
+    /// starts from these.
+    pub(crate) fn run_options(&self) -> RunOptions {
+        self.owner().mark(RunOptions::default())
+    }
+
+    /// Whose sessions the caller may use.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::of(&self.inner, self.subject.clone())
     }
 
     /// The request's headers.

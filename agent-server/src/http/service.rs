@@ -1,6 +1,6 @@
 //! What is done around every request: where it goes, its origin, and that whatever goes wrong is a response.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use hyper::{
@@ -23,16 +23,22 @@ use crate::{
 /// Answers one request. Never fails: whatever goes wrong is a response.
 pub(crate) async fn serve(
     inner: Arc<Inner>,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let caller = cors::caller(&inner.options.origins, request.headers());
-    let mut response = answer(inner, &caller, request).await;
+    let mut response = answer(inner, peer, &caller, request).await;
     cors::stamp(&caller, response.headers_mut());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 
-async fn answer(inner: Arc<Inner>, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
+async fn answer(
+    inner: Arc<Inner>,
+    peer: IpAddr,
+    caller: &Caller,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let shared = Arc::clone(&inner);
     let (route, parts) = match shared.routes.find(request.method(), request.uri().path()) {
         Ok(Found::Route(route, parts)) => (route, parts),
@@ -45,7 +51,19 @@ async fn answer(inner: Arc<Inner>, caller: &Caller, request: Request<Incoming>) 
         let error = ApiError::new(Refusal::OriginNotAllowed, "pages of this origin may not do this");
         return refuse(route.contract, &error);
     }
-    let call = Call { inner, request, parts };
+    let subject = match route.access {
+        Access::Open => None,
+        Access::Known | Access::Socket => match inner.auth.check(peer, request.headers()) {
+            Ok(subject) => subject,
+            Err(error) => return refuse(route.contract, &error),
+        },
+    };
+    // Nobody further in has a use for it.
+    request.headers_mut().remove(header::AUTHORIZATION);
+    if let Some(subject) = &subject {
+        request.extensions_mut().insert(subject.clone());
+    }
+    let call = Call { inner, request, parts, subject };
     let answered: Reply =
         AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(path = route.path, "a handler panicked");

@@ -3,15 +3,18 @@
 mod socket;
 
 use agent_core::{Session, SessionError, ids::Seq};
+use hyper::header::{self, HeaderValue};
 use hyper_tungstenite::{is_upgrade_request, tungstenite::protocol::WebSocketConfig, upgrade as handshake};
 
 use crate::{
+    auth::{PROTOCOL, offered},
     error::{ApiError, Refusal},
     handler::refused,
     http::{
         call::{Call, Query},
         reply::{Body, Reply, full},
     },
+    owner::Watch,
     wire::task_agent::Extent,
 };
 
@@ -29,7 +32,7 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
     }
     let query = Wanted::parse(&call.query())?;
-    let session = call.inner.runtime.session_of(id);
+    let session = call.session_of(id).await?;
     let after = match query.after {
         Some(after) => after,
         None => beginning(&session).await?,
@@ -40,15 +43,21 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         .max_write_buffer_size(16 * 1024 * 1024);
     let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
+    let watch = Watch::new(call.owner(), session.clone());
+    let mut response = response.map(full_of);
+    if offered(call.headers()).any(|name| name == PROTOCOL) {
+        // Never the token that a browser offers beside it.
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
     let inner = call.inner;
     let sockets = inner.sockets.clone();
     sockets.spawn(async move {
         match socket.await {
-            Ok(socket) => socket::serve(&inner, &session, socket, after, query.extent).await,
+            Ok(socket) => socket::serve(&inner, &session, socket, watch, after, query.extent).await,
             Err(error) => tracing::debug!(%error, "a socket was not opened"),
         }
     });
-    Ok(response.map(full_of))
+    Ok(response)
 }
 
 fn full_of(_: impl Sized) -> Body {

@@ -24,11 +24,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     error::{ApiError, Contract, Refusal},
+    owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
     wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
 };
 
-/// Who answers, as the journal notes it.
+/// Who answers, as the journal notes it, where callers have no names.
 const BY: &str = "a WebSocket client";
 /// So many refused frames end the socket.
 const REFUSED: u32 = 1_000;
@@ -46,9 +47,16 @@ enum End {
 }
 
 /// Serves one subscriber until it, or the server, leaves.
-pub(super) async fn serve(inner: &Inner, session: &Session, socket: Socket, after: Seq, extent: Extent) {
+pub(super) async fn serve(
+    inner: &Inner,
+    session: &Session,
+    socket: Socket,
+    watch: Watch,
+    after: Seq,
+    extent: Extent,
+) {
     let events = session.subscribe(Some(after));
-    let mut subscriber = Subscriber { inner, session, socket, extent, refused: 0 };
+    let mut subscriber = Subscriber { inner, session, socket, watch, extent, refused: 0 };
     let end = subscriber.run(events).await;
     if let End::Close(code, reason) = end {
         let frame = CloseFrame { code, reason: reason.into() };
@@ -63,6 +71,7 @@ struct Subscriber<'a> {
     inner: &'a Inner,
     session: &'a Session,
     socket: Socket,
+    watch: Watch,
     extent: Extent,
     /// Refused frames so far.
     refused: u32,
@@ -120,6 +129,9 @@ impl Subscriber<'_> {
                 return Ok(());
             }
         };
+        if !self.watch.shows(&event).await {
+            return Err(End::Close(CloseCode::Policy, "the session is not yours"));
+        }
         match show(&event, self.extent) {
             Shown::Nothing => Ok(()),
             Shown::Message(text) => self.text(text).await,
@@ -148,7 +160,7 @@ impl Subscriber<'_> {
         match Command::parse(text.as_bytes()) {
             Ok(Command::Ping) => self.text(message("pong", &json!({}), WallClock.now_ms(), None)).await,
             Ok(command) => {
-                *doing = Some(carry_out(self.session.clone(), command));
+                *doing = Some(carry_out(self.session.clone(), self.watch.owner.clone(), command));
                 Ok(())
             }
             Err(error) => self.refuse(&error).await,
@@ -216,11 +228,14 @@ async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u6
 }
 
 /// Does what the client said. What it leads to comes back as events.
-fn carry_out(session: Session, command: Command) -> Doing {
+fn carry_out(session: Session, owner: Owner, command: Command) -> Doing {
     async move {
+        if owner.check(&session).await? == Found::Nothing {
+            return Err(unknown(&session));
+        }
         let done = match command {
             Command::Ping => Ok(()),
-            Command::Input(answers) => session.answer_as(answers, BY).await.map(drop),
+            Command::Input(answers) => session.answer_as(answers, owner.name().unwrap_or(BY)).await.map(drop),
             Command::Stop => session.stop().await.map(drop),
             Command::Resume => session.resume().await.map(drop),
         };

@@ -14,7 +14,7 @@ use agent_core::{
     session::RuntimeBuilder,
 };
 use agent_server::{
-    Server, ServerOptions, TaskAgent,
+    Server, ServerBuilder, ServerOptions, TaskAgent,
     trend::{
         agent::TrendAgent,
         graph::{Desk, trend_graph},
@@ -60,10 +60,18 @@ impl Here {
         agent: impl TaskAgent,
         set: impl FnOnce(&mut ServerOptions),
     ) -> Self {
+        Self::with(runtime, agent, |server| server.options(set)).await
+    }
+
+    /// The same, set up otherwise.
+    pub(crate) async fn with(
+        runtime: RuntimeBuilder,
+        agent: impl TaskAgent,
+        set: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
         let runtime = runtime.shared_store(store).build();
-        let server =
-            Server::builder(runtime.clone()).agent(agent).options(set).bind("127.0.0.1:0").await.unwrap();
+        let server = set(Server::builder(runtime.clone()).agent(agent)).bind("127.0.0.1:0").await.unwrap();
         let (address, tasks) = (server.address(), TaskTracker::new());
         let (end, ended) = oneshot::channel::<()>();
         tasks.spawn(server.serve(async {

@@ -49,4 +49,9 @@ impl Stream {
             self.read.extend_from_slice(&frame.into_data().unwrap());
         }
     }
+
+    /// Whether the server ends it before it says anything.
+    pub(crate) async fn ends(&mut self) -> bool {
+        timeout(LONG, self.body.frame()).await.unwrap().is_none()
+    }
 }
