@@ -14,8 +14,9 @@
 //! | `GET /` | a page to try it with |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, [`auth`] who calls, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `error` what
-//! is refused and how; [`trend`] the sample agent.
+//! done around every request, [`auth`] who calls, `owner` whose a session is, `handler` one file a path, `ws` the
+//! socket, `wire` the names front ends know, `error` what is refused and how; [`own`] paths of your own; [`trend`] the
+//! sample agent.
 
 mod agent;
 pub mod auth;
@@ -23,6 +24,7 @@ pub mod config;
 mod error;
 mod handler;
 mod http;
+pub mod own;
 mod owner;
 pub mod server;
 pub mod trend;

@@ -16,6 +16,7 @@ use super::{
     routes::{Access, Found},
 };
 use crate::{
+    auth::{PROTOCOL, offered},
     error::{ApiError, Contract, Refusal},
     server::Inner,
 };
@@ -58,6 +59,7 @@ async fn answer(
             Err(error) => return refuse(route.contract, &error),
         },
     };
+    let offers_ours = offered(request.headers()).any(|name| name == PROTOCOL);
     // Nobody further in has a use for it.
     request.headers_mut().remove(header::AUTHORIZATION);
     if let Some(subject) = &subject {
@@ -69,7 +71,12 @@ async fn answer(
             tracing::error!(path = route.path, "a handler panicked");
             Err(ApiError::new(Refusal::Internal, "the server made a mistake"))
         });
-    answered.unwrap_or_else(|error| refuse(route.contract, &error))
+    let mut response = answered.unwrap_or_else(|error| refuse(route.contract, &error));
+    if offers_ours && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Never the token that a browser offers beside it.
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    response
 }
 
 fn preflight(caller: &Caller, methods: &str) -> Response<Body> {

@@ -3,11 +3,9 @@
 mod socket;
 
 use agent_core::{Session, SessionError, ids::Seq};
-use hyper::header::{self, HeaderValue};
 use hyper_tungstenite::{is_upgrade_request, tungstenite::protocol::WebSocketConfig, upgrade as handshake};
 
 use crate::{
-    auth::{PROTOCOL, offered},
     error::{ApiError, Refusal},
     handler::refused,
     http::{
@@ -37,18 +35,10 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         Some(after) => after,
         None => beginning(&session).await?,
     };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(READ_BYTES))
-        .max_frame_size(Some(READ_BYTES))
-        .max_write_buffer_size(16 * 1024 * 1024);
+    let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
     let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
     let watch = Watch::new(call.owner(), session.clone());
-    let mut response = response.map(full_of);
-    if offered(call.headers()).any(|name| name == PROTOCOL) {
-        // Never the token that a browser offers beside it.
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
-    }
     let inner = call.inner;
     let sockets = inner.sockets.clone();
     sockets.spawn(async move {
@@ -57,7 +47,15 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
             Err(error) => tracing::debug!(%error, "a socket was not opened"),
         }
     });
-    Ok(response)
+    Ok(response.map(full_of))
+}
+
+/// Buffers of a socket: small, because most sockets are idle most of the time.
+pub(crate) fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(16 * 1024 * 1024)
 }
 
 fn full_of(_: impl Sized) -> Body {

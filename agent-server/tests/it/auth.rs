@@ -3,6 +3,7 @@
 use agent_server::{
     Auth,
     auth::{Jwt, Subject},
+    own::Body,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -37,7 +38,7 @@ async fn guarded(auth: Auth) -> Here {
     let whoami = |request: Request<Bytes>| async move {
         let subject = request.extensions().get::<Subject>().map_or("-", Subject::as_str).to_owned();
         assert!(!request.headers().contains_key("authorization"), "a handler has no use for it");
-        Response::new(Bytes::from(json!({"subject": subject}).to_string()))
+        Response::new(Body::from(json!({"subject": subject}).to_string()))
     };
     Here::with(puppet().0, Puppeteer, |server| server.auth(auth).route(Method::GET, "/whoami", whoami)).await
 }
