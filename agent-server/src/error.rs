@@ -83,6 +83,10 @@ refusals! {
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
     /// It is not said who calls, where that is asked.
     Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Too many requests in a short time.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
+    /// The caller has as much as it may have.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS;
     /// What says who calls is not accepted.
     InvalidToken = "invalid_token", UNAUTHORIZED;
     /// A page of another origin must not do this.
@@ -105,6 +109,8 @@ pub(crate) struct ApiError {
     /// The node at fault.
     pub(crate) node: Option<Box<str>>,
     pub(crate) data: Option<Box<Value>>,
+    /// When to come again, in seconds.
+    pub(crate) retry_after: Option<u64>,
     /// Methods that the path has.
     pub(crate) allow: Option<Box<str>>,
     /// Whether a run failed rather than a request.
@@ -120,6 +126,7 @@ impl ApiError {
             session: None,
             node: None,
             data: None,
+            retry_after: None,
             allow: None,
             run_failed: false,
         }
@@ -143,6 +150,7 @@ impl ApiError {
             session: None,
             node,
             data: None,
+            retry_after: None,
             allow: None,
             run_failed,
         }

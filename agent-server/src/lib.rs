@@ -14,7 +14,7 @@
 //! | `GET /` | a page to try it with |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, [`auth`] who calls, `owner` whose a session is, `handler` one file a path, `ws` the
+//! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have, `handler` one file a path, `ws` the
 //! socket, `wire` the names front ends know, `error` what is refused and how; [`own`] paths of your own; [`trend`] the
 //! sample agent.
 
@@ -24,9 +24,11 @@ pub mod config;
 mod error;
 mod handler;
 mod http;
+mod limit;
 pub mod own;
 mod owner;
 pub mod server;
+pub mod tls;
 pub mod trend;
 mod wire;
 mod ws;
@@ -38,4 +40,5 @@ pub use self::{
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},
+    tls::Tls,
 };

@@ -10,13 +10,14 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Auth, Origins, TaskAgent,
+    Auth, Origins, TaskAgent, Tls,
     error::{ApiError, Contract, Refusal},
     handler::routes,
     http::{
         accept,
         routes::{Access, Handler, Route, Routes},
     },
+    limit::Limits,
     own::{Body, Socket, requests, sockets},
 };
 
@@ -30,6 +31,19 @@ pub struct ServerOptions {
     pub connections: usize,
     /// Time for the head of a request, and the longest a connection may be idle. Default: 30 s.
     pub head_time: Duration,
+    /// Connections at once from one address (from one /64 of IPv6), other than this machine's; 0: no bound. Default: 1,000.
+    pub connections_per_address: usize,
+    /// Requests a minute of one caller: of a subject, or of an address where callers have no names; 0: no bound.
+    /// What is open to anybody is not counted. Default: 0.
+    pub requests_per_minute: u32,
+    /// Sockets and streams of one caller at once, this machine's nameless ones left out; 0: no bound. Default: 1,000.
+    pub sockets_per_caller: usize,
+    /// Runs of one caller at once, those that wait for a person left out; 0: no bound. Default: 0.
+    pub runs_per_caller: usize,
+    /// Sessions that a subject may have; 0: no bound. Default: 0.
+    pub sessions_per_subject: u32,
+    /// Frames a second that are read from a socket, after 2 s worth of them at once; more wait. 0: no bound. Default: 100.
+    pub frames_per_second: u32,
     /// The largest body, in bytes. Default: 1 MiB.
     pub body_bytes: usize,
     /// Time for a body to arrive. Default: 30 s.
@@ -51,6 +65,12 @@ impl Default for ServerOptions {
         Self {
             origins: Origins::Local,
             connections: 10_000,
+            connections_per_address: 1_000,
+            requests_per_minute: 0,
+            sockets_per_caller: 1_000,
+            runs_per_caller: 0,
+            sessions_per_subject: 0,
+            frames_per_second: 100,
             head_time: Duration::from_secs(30),
             body_bytes: 1024 * 1024,
             body_time: Duration::from_secs(30),
@@ -69,6 +89,8 @@ pub(crate) struct Inner {
     /// The first is the one that is meant when none is named.
     pub(crate) agents: Vec<Box<dyn TaskAgent>>,
     pub(crate) auth: Auth,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Option<Tls>,
     pub(crate) options: ServerOptions,
     pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
@@ -108,6 +130,7 @@ pub struct ServerBuilder {
     runtime: Runtime,
     agents: Vec<Box<dyn TaskAgent>>,
     auth: Auth,
+    tls: Option<Tls>,
     options: ServerOptions,
     extra: Vec<Route>,
     only_own: bool,
@@ -171,6 +194,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Speaks HTTPS, and nothing else.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Changes the bounds.
     pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
         set(&mut self.options);
@@ -199,6 +228,8 @@ impl ServerBuilder {
             runtime: self.runtime,
             agents: self.agents,
             auth: self.auth,
+            limits: Limits::new(&self.options),
+            tls: self.tls,
             options: self.options,
             routes,
             sockets: TaskTracker::new(),
@@ -228,6 +259,7 @@ impl Server {
             runtime,
             agents: Vec::new(),
             auth: Auth::default(),
+            tls: None,
             options: ServerOptions::default(),
             extra: Vec::new(),
             only_own: false,

@@ -170,12 +170,16 @@ async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
     if let Some(key) = &key {
         options = options.request_of(key, &body);
     }
+    let admission = call.admit(&session).await?;
     let begun = match waits {
         true => session.run_json(agent.graph(), input, options).await,
         false => session.start_json(agent.graph(), input, options).await,
     };
     match begun {
-        Ok(run) => Ok(Begun::Now(run)),
+        Ok(run) => {
+            admission.follow(inner, &run);
+            Ok(Begun::Now(run))
+        }
         Err(SessionError::SameRequest { run, .. }) => Ok(Begun::Before(session, run)),
         Err(SessionError::LabelDiffers { label, .. }) if label == OWNER => Err(unknown(&session)),
         Err(error) => Err(refused(session.id())(error)),

@@ -1,8 +1,12 @@
 //! What a handler gets: the request, what the path said, and the server. Reads bodies within their limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use agent_core::{RunOptions, Session, ids::SessionId};
+use agent_core::{
+    Run, RunOptions, Session,
+    event::{EventBody, Subscription},
+    ids::SessionId,
+};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
@@ -13,6 +17,7 @@ use hyper::{
 use crate::{
     auth::Subject,
     error::{ApiError, Refusal},
+    limit::{Held, Key},
     owner::{Found, Owner, unknown},
     server::Inner,
 };
@@ -26,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// What stood in the path where its pattern has `{name}`, decoded.
     pub(crate) parts: Vec<(Box<str>, String)>,
+    /// Where the connection comes from.
+    pub(crate) peer: IpAddr,
     /// Who calls, where that is asked.
     pub(crate) subject: Option<Subject>,
 }
@@ -80,6 +87,38 @@ impl Call {
         Owner::of(&self.inner, self.subject.clone())
     }
 
+    /// Who is counted for what the call uses.
+    pub(crate) fn key(&self) -> Key {
+        Key::of(self.peer, self.subject.as_ref())
+    }
+
+    /// Counts a socket or a stream, until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// 429.
+    pub(crate) fn listen(&self) -> Result<Held, ApiError> {
+        self.inner.limits.socket(self.key())
+    }
+
+    /// Whether the caller may begin a run on a session. Ask before each run that is begun.
+    ///
+    /// # Errors
+    ///
+    /// 429, and what the store says.
+    pub(crate) async fn admit(&self, session: &Session) -> Result<Admission, ApiError> {
+        let limits = &self.inner.limits;
+        if let Some(subject) = &self.subject
+            && limits.counts_sessions()
+            && self.owner().check(session).await? == Found::Nothing
+        {
+            limits.session(&self.inner.runtime, subject).await?;
+        }
+        // From before the run begins, so that its end is not missed.
+        let held = limits.run(self.key())?.map(|held| (held, session.subscribe(None)));
+        Ok(Admission(held))
+    }
+
     /// The request's headers.
     pub(crate) fn headers(&self) -> &HeaderMap {
         self.request.headers()
@@ -125,6 +164,36 @@ impl Call {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ApiError::new(Refusal::BodyTimedOut, "the body did not arrive in time")),
         }
+    }
+}
+
+/// The leave to begin a run.
+#[must_use = "follow the run, so that it is counted until it rests"]
+pub(crate) struct Admission(Option<(Held, Subscription)>);
+
+impl Admission {
+    /// Counts the run until it ends, or waits for a person.
+    pub(crate) fn follow(self, inner: &Inner, run: &Run) {
+        let Some((held, mut events)) = self.0 else { return };
+        let (run, leaving) = (run.id(), inner.leaving.clone());
+        inner.sockets.spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = leaving.cancelled() => break,
+                    event = events.next() => event,
+                };
+                match event {
+                    Ok(event) if event.run < run => {}
+                    Ok(event) if event.body.ends_run() || matches!(event.body, EventBody::RunPaused(_)) => {
+                        break;
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            drop(held);
+        });
     }
 }
 

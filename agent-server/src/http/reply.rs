@@ -66,6 +66,9 @@ pub(crate) fn refuse(contract: Contract, error: &ApiError) -> Response<Body> {
     if let Some(allow) = error.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if error.status == StatusCode::UNAUTHORIZED {
         let wrong = error.code == Refusal::InvalidToken.name();
         let challenge = if wrong { "Bearer error=\"invalid_token\"" } else { "Bearer" };

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     auth::{PROTOCOL, offered},
     error::{ApiError, Contract, Refusal},
+    limit::Key,
     server::Inner,
 };
 
@@ -54,10 +55,15 @@ async fn answer(
     }
     let subject = match route.access {
         Access::Open => None,
-        Access::Known | Access::Socket => match inner.auth.check(peer, request.headers()) {
-            Ok(subject) => subject,
-            Err(error) => return refuse(route.contract, &error),
-        },
+        Access::Known | Access::Socket => {
+            let checked = inner.auth.check(peer, request.headers());
+            // Who guesses is counted too.
+            let key = Key::of(peer, checked.as_ref().ok().and_then(Option::as_ref));
+            match inner.limits.request(key).and(checked) {
+                Ok(subject) => subject,
+                Err(error) => return refuse(route.contract, &error),
+            }
+        }
     };
     let offers_ours = offered(request.headers()).any(|name| name == PROTOCOL);
     // Nobody further in has a use for it.
@@ -65,7 +71,7 @@ async fn answer(
     if let Some(subject) = &subject {
         request.extensions_mut().insert(subject.clone());
     }
-    let call = Call { inner, request, parts, subject };
+    let call = Call { inner, request, parts, peer, subject };
     let answered: Reply =
         AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(path = route.path, "a handler panicked");

@@ -29,6 +29,7 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
     if !is_upgrade_request(&call.request) {
         return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
     }
+    let held = call.listen()?;
     let query = Wanted::parse(&call.query())?;
     let session = call.session_of(id).await?;
     let after = match query.after {
@@ -46,6 +47,7 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
             Ok(socket) => socket::serve(&inner, &session, socket, watch, after, query.extent).await,
             Err(error) => tracing::debug!(%error, "a socket was not opened"),
         }
+        drop(held);
     });
     Ok(response.map(full_of))
 }

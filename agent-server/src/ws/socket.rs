@@ -77,6 +77,41 @@ struct Subscriber<'a> {
     refused: u32,
 }
 
+/// How fast a client is read: beyond that its frames wait, in the end on its own side.
+struct Pace {
+    /// Between two frames.
+    apart: Duration,
+    /// When the next frame would be due at a steady pace.
+    due: Instant,
+    /// When the next one is read.
+    free: Instant,
+}
+
+impl Pace {
+    /// What may come at once, in time.
+    const BURST: Duration = Duration::from_secs(2);
+
+    /// 0: no bound.
+    fn new(frames_per_second: u32) -> Self {
+        let now = Instant::now();
+        Self {
+            apart: Duration::from_secs(1).checked_div(frames_per_second).unwrap_or_default(),
+            due: now,
+            free: now,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.free <= Instant::now()
+    }
+
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.due = self.due.max(now) + self.apart;
+        self.free = self.due.checked_sub(Self::BURST).unwrap_or(now).max(now);
+    }
+}
+
 /// A command that is being carried out; nothing more is read meanwhile.
 type Doing = BoxFuture<'static, Result<(), ApiError>>;
 
@@ -87,6 +122,7 @@ impl Subscriber<'_> {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         let mut doing: Option<Doing> = None;
+        let mut pace = Pace::new(options.frames_per_second);
         loop {
             let done = tokio::select! {
                 () = self.inner.leaving.cancelled() => return End::Close(CloseCode::Away, "the server is ending"),
@@ -98,7 +134,9 @@ impl Subscriber<'_> {
                         Err(error) => self.refuse(&error).await,
                     }
                 }
-                frame = self.socket.next(), if doing.is_none() => {
+                () = tokio::time::sleep_until(pace.free), if doing.is_none() && !pace.is_free() => Ok(()),
+                frame = self.socket.next(), if doing.is_none() && pace.is_free() => {
+                    pace.count();
                     heard = Instant::now();
                     match frame {
                         Some(Ok(frame)) => self.frame(frame, &mut doing).await,

@@ -3,6 +3,7 @@
 
 mod auth;
 mod faults;
+mod limits;
 mod model;
 mod process;
 mod rest;

@@ -18,6 +18,7 @@ use crate::{
         call::Call,
         reply::{Reply, sse},
     },
+    limit::Held,
     owner::Watch,
     ws::beginning,
 };
@@ -27,6 +28,7 @@ const STORE_BREATHER: Duration = Duration::from_secs(1);
 
 pub(crate) async fn handle(call: Call) -> Reply {
     let session = call.session_of(call.session_id()?).await?;
+    let held = call.listen()?;
     let watch = Watch::new(call.owner(), session.clone());
     let named = call.headers().get("last-event-id").map(|id| {
         let number = id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok());
@@ -38,17 +40,17 @@ pub(crate) async fn handle(call: Call) -> Reply {
         (None, None) => beginning(&session).await?,
     };
     let events = session.subscribe(Some(after));
-    Ok(sse(told(events, watch, call.inner.leaving.clone(), call.inner.options.ping)))
+    Ok(sse(told((events, watch, held), call.inner.leaving.clone(), call.inner.options.ping)))
 }
 
 /// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends.
 fn told(
-    events: Subscription,
-    watch: Watch,
+    listener: (Subscription, Watch, Held),
     leaving: CancellationToken,
     beat: Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((events, watch, leaving), move |(mut events, mut watch, leaving)| async move {
+    stream::unfold((listener, leaving), move |(mut listener, leaving)| async move {
+        let (events, watch, _) = &mut listener;
         loop {
             let bytes = tokio::select! {
                 biased;
@@ -63,7 +65,7 @@ fn told(
                 },
                 () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
             };
-            return Some((bytes, (events, watch, leaving)));
+            return Some((bytes, (listener, leaving)));
         }
     })
 }
