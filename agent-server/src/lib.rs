@@ -11,10 +11,12 @@
 //! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | what there is, what happened |
 //! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
+//! | `GET /ready`, `GET /metrics` | whether to send requests here; numbers for Prometheus |
 //! | `GET /` | a page to try it with |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have, `handler` one file a path, `ws` the
+//! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
+//! `metrics` what is counted, `handler` one file a path, `ws` the
 //! socket, `wire` the names front ends know, `error` what is refused and how; [`own`] paths of your own; [`trend`] the
 //! sample agent.
 
@@ -25,6 +27,7 @@ mod error;
 mod handler;
 mod http;
 mod limit;
+mod metrics;
 pub mod own;
 mod owner;
 pub mod server;

@@ -2,11 +2,15 @@
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use agent_core::Runtime;
+use agent_core::{Runtime, event::Observer};
 use bytes::Bytes;
 use hyper::{Method, Request, Response};
 use serde_json::Value;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::{
+    net::{TcpListener, ToSocketAddrs},
+    sync::Semaphore,
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,6 +22,7 @@ use crate::{
         routes::{Access, Handler, Route, Routes},
     },
     limit::Limits,
+    metrics::Metrics,
     own::{Body, Socket, requests, sockets},
 };
 
@@ -56,7 +61,10 @@ pub struct ServerOptions {
     pub write_time: Duration,
     /// How often sessions are looked for whose process has died, after the first time at the start. Default: 15 s.
     pub sweep: Duration,
-    /// How long runs may take to reach their next superstep when the server ends, and responses to leave. Default: 5 s.
+    /// Whether each request is a line in the log (target `agent_server::access`), without what was said. Default: no.
+    pub access_log: bool,
+    /// How long runs may take to reach their next superstep when the server ends, and responses to leave; both together.
+    /// Default: 5 s.
     pub grace: Duration,
 }
 
@@ -78,6 +86,7 @@ impl Default for ServerOptions {
             ping: Duration::from_secs(20),
             write_time: Duration::from_secs(30),
             sweep: Duration::from_secs(15),
+            access_log: false,
             grace: Duration::from_secs(5),
         }
     }
@@ -95,11 +104,22 @@ pub(crate) struct Inner {
     pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
     pub(crate) sockets: TaskTracker,
+    /// Counts, for `/metrics`.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Places for connections that are free.
+    pub(crate) places: Arc<Semaphore>,
+    /// The server takes no more connections.
+    pub(crate) ending: CancellationToken,
     /// Sockets say goodbye.
     pub(crate) leaving: CancellationToken,
 }
 
 impl Inner {
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.options.connections.saturating_sub(self.places.available_permits())
+    }
+
     /// The agent of a name; without one, the first.
     ///
     /// # Errors
@@ -224,11 +244,18 @@ impl ServerBuilder {
         }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let metrics = Arc::new(Metrics::default());
+        if !self.runtime.observe(Arc::clone(&metrics) as Arc<dyn Observer>) {
+            tracing::warn!("the runtime is observed by somebody else; its runs are not in this server's metrics");
+        }
         let inner = Arc::new(Inner {
             runtime: self.runtime,
             agents: self.agents,
             auth: self.auth,
             limits: Limits::new(&self.options),
+            metrics,
+            places: Arc::new(Semaphore::new(self.options.connections)),
+            ending: CancellationToken::new(),
             tls: self.tls,
             options: self.options,
             routes,
@@ -280,7 +307,7 @@ impl Server {
     /// Dropped, it stops accepting; what is under way goes on in its own tasks.
     pub async fn serve(self, end: impl Future<Output = ()>) {
         let Self { listener, inner, .. } = self;
-        let (connections, closing) = (TaskTracker::new(), CancellationToken::new());
+        let (connections, closing) = (TaskTracker::new(), inner.ending.clone());
         let accepting = accept::accept(listener, Arc::clone(&inner), &connections, &closing);
         tokio::select! {
             () = accepting => {}
@@ -288,8 +315,9 @@ impl Server {
             () = end => {}
         }
         closing.cancel();
-        let grace = inner.options.grace;
-        inner.runtime.shutdown(grace).await;
+        let (grace, begun) = (inner.options.grace, Instant::now());
+        // Runs first; what they came to must still get out.
+        inner.runtime.shutdown(grace.mul_f64(0.8)).await;
         inner.leaving.cancel();
         connections.close();
         inner.sockets.close();
@@ -297,7 +325,7 @@ impl Server {
             connections.wait().await;
             inner.sockets.wait().await;
         };
-        if tokio::time::timeout(grace, gone).await.is_err() {
+        if tokio::time::timeout(grace.saturating_sub(begun.elapsed()), gone).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
     }

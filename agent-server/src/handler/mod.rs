@@ -1,7 +1,9 @@
 //! One file a path: its request, its answer.
 
 mod health;
+mod metrics;
 mod page;
+mod ready;
 mod resume;
 mod run;
 mod sessions;
@@ -39,6 +41,8 @@ pub(crate) fn routes() -> Result<Routes, String> {
         routes.add(Route { method, path: path.to_owned(), access, contract: Contract::TaskAgent, handler })
     };
     own(GET, "/", Open, handler(page::handle))?;
+    own(GET, "/ready", Open, handler(ready::handle))?;
+    own(GET, "/metrics", Known, handler(metrics::handle))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;

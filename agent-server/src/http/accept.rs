@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +27,7 @@ pub(crate) async fn accept(
     tasks: &TaskTracker,
     closing: &CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(inner.options.connections));
+    let places = Arc::clone(&inner.places);
     loop {
         let place = tokio::select! {
             biased;

@@ -7,3 +7,4 @@ pub(crate) mod line;
 pub(crate) mod reply;
 pub(crate) mod routes;
 pub(crate) mod service;
+pub(crate) mod trace;
