@@ -24,7 +24,7 @@ use agent_core::{
     },
     todo::TodoStatus,
     tool::{
-        Approval, DynamicTool, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
+        Approval, DynamicTool, Effect, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
         ToolRegistry,
     },
 };
@@ -268,7 +268,7 @@ async fn a_crash_between_tool_calls_repeats_no_paid_call() {
     // The first process dies in the middle of this call; the second one finishes it.
     let (seen, hang) = (Arc::clone(&keys), Arc::new(AtomicU32::new(1)));
     let (entered, mut reached) = tokio::sync::mpsc::channel(4);
-    let second = tool("second", ToolPolicy::default(), move |_, cx| {
+    let second = tool("second", ToolPolicy::default().effect(Effect::Idempotent), move |_, cx| {
         seen.lock().unwrap().push(cx.idempotency_key.clone());
         let (hangs, entered) = (hang.swap(0, Ordering::SeqCst) == 1, entered.clone());
         async move {
@@ -576,7 +576,7 @@ async fn a_hundred_rounds_of_36_kb_keep_each_result_once_in_the_journal() {
 async fn a_crash_at_any_place_of_the_journal_repeats_nothing_recorded_and_ends_the_same() {
     let (paid, asked) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
     let (count, told) = (Arc::clone(&paid), Arc::clone(&asked));
-    let wordy = tool("wordy", ToolPolicy::default(), move |args, _| {
+    let wordy = tool("wordy", ToolPolicy::read_only(), move |args, _| {
         count.fetch_add(1, Ordering::SeqCst);
         async move { Ok(format!("{} {}", args["n"], "긴 \"답\" ".repeat(200)).into()) }
     });

@@ -14,8 +14,8 @@
 //! | `GET /`, `GET /static/{file}` | the dashboard |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard` the page and its files, `error` what
-//! is refused and how; [`trend`] the sample agent.
+//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard`
+//! the page and its files, `error` what is refused and how; [`own`] paths of your own; [`trend`] the sample agent.
 
 mod agent;
 pub mod config;
@@ -23,6 +23,7 @@ mod dashboard;
 mod error;
 mod handler;
 mod http;
+pub mod own;
 pub mod server;
 pub mod trend;
 mod wire;

@@ -15,10 +15,9 @@ use crate::{
     handler::routes,
     http::{
         accept,
-        call::Call,
-        reply::full,
-        routes::{Access, Route, Routes, handler},
+        routes::{Access, Handler, Route, Routes},
     },
+    own::{Body, Socket, requests, sockets},
 };
 
 /// Bounds of the server.
@@ -109,6 +108,7 @@ pub struct ServerBuilder {
     agents: Vec<Box<dyn TaskAgent>>,
     options: ServerOptions,
     extra: Vec<Route>,
+    only_own: bool,
 }
 
 impl ServerBuilder {
@@ -119,24 +119,46 @@ impl ServerBuilder {
     }
 
     /// Adds a path of your own: `/reports/{id}`, say. Its handler gets the request with the whole body, within the
-    /// server's limits, and answers what it likes; a panic in it is a 500 that harms nobody else. What callers must
-    /// show is asked of them here too.
-    pub fn route<F, R>(mut self, method: Method, path: impl Into<String>, handle: F) -> Self
+    /// server's limits, and what stood in the path as [`PathParts`](crate::own::PathParts); a panic in it is a 500
+    /// that harms nobody else. What callers must show is asked of them here too.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_server::{Server, own::{Body, PathParts}};
+    /// use hyper::{Method, Response};
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.route(Method::GET, "/reports/{id}", async |request| {
+    ///     Response::new(Body::from(format!("report {}", PathParts::of(&request).get("id"))))
+    /// })
+    /// # }
+    /// ```
+    pub fn route<F, R>(self, method: Method, path: impl Into<String>, handle: F) -> Self
     where
         F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
-        R: Future<Output = Response<Bytes>> + Send + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
     {
-        let handle = Arc::new(handle);
-        let handler = handler(move |mut call: Call| {
-            let handle = Arc::clone(&handle);
-            async move {
-                let body = call.body().await?;
-                let (parts, _) = call.request.into_parts();
-                Ok(handle(Request::from_parts(parts, body)).await.map(full))
-            }
-        });
-        let (path, contract) = (path.into(), Contract::TaskAgent);
-        self.extra.push(Route { method, path, access: Access::Known, contract, handler });
+        self.own_path(method, path.into(), Access::Known, requests(handle))
+    }
+
+    /// Adds a WebSocket of your own. The socket is closed when `serve` is ready; it ends when the server ends.
+    pub fn socket<F, R>(self, path: impl Into<String>, serve: F) -> Self
+    where
+        F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.own_path(Method::GET, path.into(), Access::Socket, sockets(serve))
+    }
+
+    fn own_path(mut self, method: Method, path: String, access: Access, handler: Handler) -> Self {
+        self.extra.push(Route { method, path, access, contract: Contract::TaskAgent, handler });
+        self
+    }
+
+    /// Leaves out the server's paths: only those of your own are there. It then needs no agent.
+    pub const fn only_own_paths(mut self) -> Self {
+        self.only_own = true;
         self
     }
 
@@ -154,10 +176,11 @@ impl ServerBuilder {
     /// no path, or when there is no agent.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
         let wrong = |told: String| io::Error::new(io::ErrorKind::InvalidInput, told);
-        if self.agents.is_empty() {
-            return Err(wrong("a server needs an agent; add one with `agent`".to_owned()));
-        }
-        let mut routes = routes().map_err(wrong)?;
+        let mut routes = match (self.only_own, self.agents.is_empty()) {
+            (true, _) => Routes::default(),
+            (false, true) => return Err(wrong("a server needs an agent; add one with `agent`".to_owned())),
+            (false, false) => routes().map_err(wrong)?,
+        };
         for route in self.extra {
             routes.add(route).map_err(wrong)?;
         }
@@ -191,7 +214,13 @@ pub struct Server {
 impl Server {
     /// Begins a server on a runtime.
     pub fn builder(runtime: Runtime) -> ServerBuilder {
-        ServerBuilder { runtime, agents: Vec::new(), options: ServerOptions::default(), extra: Vec::new() }
+        ServerBuilder {
+            runtime,
+            agents: Vec::new(),
+            options: ServerOptions::default(),
+            extra: Vec::new(),
+            only_own: false,
+        }
     }
 
     /// Where it listens.

@@ -181,6 +181,10 @@ impl AgentBuilder {
     }
 
     /// How much of the conversation the model reads. Default: all.
+    ///
+    /// A model that refuses a conversation as too long is asked again with half of it, three times at most (what is
+    /// left out is summarised where [`summarise_beyond`](Self::summarise_beyond) is set); the custom event
+    /// `context_compacted` tells of it, and [`AgentState::context_limit`] keeps it.
     pub fn window(mut self, window: Window) -> Self {
         self.window = Some(window);
         self
@@ -379,7 +383,8 @@ fn end_sub(state: AgentState) -> AgentStateUpdate {
         (None, None) => state.answer(),
     };
     let call = state.call.unwrap_or_else(|| crate::model::ToolCall::new("", &Value::Null));
-    AgentState::update().messages(Message::tool_result(call.id, text).with_name(call.name))
+    let update = AgentState::update().messages(Message::tool_result(call.id, text).with_name(call.name));
+    if state.approvals == Default::default() { update } else { update.approvals(state.approvals) }
 }
 
 fn check_name(name: &str) -> Result<(), AgentError> {

@@ -3,6 +3,13 @@
 //! Read in this order: [`AgentState`] what an agent knows, [`Agent`] what it is made of, [`plan`] the todo list that a
 //! model moves itself. An agent is a [`Graph`](crate::Graph) of two nodes, `model` and `tools`, that take turns; around them stand,
 //! where wanted, sub-agents (`agent.<name>`), an `output` node for a typed answer and a `review` node.
+//!
+//! A sub-agent is a subgraph, not a [`Tool`](crate::tool::Tool), though its parent's model calls it like one: a tool
+//! call is one recorded step, which a crash repeats or ends as a whole, while each call and question inside a subgraph
+//! is recorded by itself. To call an agent from a graph of your own, give it a node with
+//! [`GraphBuilder::subgraph`](crate::graph::GraphBuilder::subgraph); to let a model choose it, use
+//! [`AgentBuilder::sub_agent`]. The todo tool [`UpdatePlan`](plan::UpdatePlan) and the
+//! [memory tools](crate::memory::MemoryTools) are plain tools for any registry.
 
 mod build;
 mod nodes;

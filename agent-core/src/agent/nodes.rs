@@ -13,12 +13,17 @@ use crate::{
     graph::{Dispatch, Node, NodeError, Outcome, Result},
     memory::conversation::{self, Summary, Window},
     model::{
-        Abilities, Message, Messages, Model, ModelRequest, ResponseFormat, Role, ToolCall, ToolChoice,
-        ToolSpec,
+        Abilities, Message, Messages, Model, ModelError, ModelFault, ModelRequest, ResponseFormat, Role,
+        ToolCall, ToolChoice, ToolSpec,
+        tokens::{CountTokens, Estimate},
     },
     tool::{ToolError, ToolFault, ToolRegistry},
 };
 
+/// How often a conversation is halved for a model that refuses it as too long.
+const COMPACTIONS: usize = 3;
+/// The event that tells of it.
+const COMPACTED: &str = "context_compacted";
 /// Longest text of one message in what is summarised, in characters.
 const SUMMARISED: usize = 4_000;
 const SUMMARY_PROMPT: &str = "You condense conversations. Keep what was asked, what was decided, what was found \
@@ -95,24 +100,79 @@ impl Core {
     }
 
     /// What the model reads, and a new summary if one had to be made.
-    async fn view(&self, state: &AgentState, model: &RecordedModel) -> Result<(Messages, Option<Summary>)> {
+    async fn view(
+        &self,
+        state: &AgentState,
+        model: &RecordedModel,
+        compaction: &Compaction,
+    ) -> Result<(Messages, Option<Summary>)> {
         let mut view = conversation::valid(&state.messages);
+        let shrunk = compaction.limit.map(Window::tokens);
         let mut fresh = None;
         if let Some(window) = &self.summary {
-            if let Some((old, upto)) = conversation::overflow(&view, state.summary.as_ref(), window) {
+            let known = compaction.summary.as_ref().or(state.summary.as_ref());
+            let over = conversation::overflow(&view, known, window);
+            let over = over.or_else(|| conversation::overflow(&view, known, shrunk.as_ref()?));
+            if let Some((old, upto)) = over {
                 let request = ModelRequest::new(transcript(&old)).system(SUMMARY_PROMPT);
-                let reply = model.complete_as("summary", request).await?;
-                fresh = Some(Summary::new(reply.message.text(), upto));
+                match model.complete_as(compaction.key("summary"), request).await {
+                    Ok(reply) => fresh = Some(Summary::new(reply.message.text(), upto)),
+                    // What is too long to be summarised is left out.
+                    Err(error) if shrunk.is_some() && is_too_long(&error) => {}
+                    Err(error) => return Err(error),
+                }
             }
-            if let Some(summary) = fresh.as_ref().or(state.summary.as_ref()) {
+            if let Some(summary) = fresh.as_ref().or(known) {
                 view = summary.view(&view);
             }
         }
-        if let Some(window) = &self.window {
+        for window in self.window.iter().chain(&shrunk) {
             view = window.view(&view);
         }
         Ok((view, fresh))
     }
+}
+
+/// How a conversation is made to fit a model that refused it as too long.
+#[derive(Default)]
+struct Compaction {
+    /// Refusals so far.
+    refused: usize,
+    /// Tokens of the conversation that are sent.
+    limit: Option<u64>,
+    /// Made on the way.
+    summary: Option<Summary>,
+}
+
+impl Compaction {
+    fn of(state: &AgentState) -> Self {
+        Self { limit: state.context_limit, ..Self::default() }
+    }
+
+    /// The key of a step of this round.
+    fn key(&self, step: &str) -> String {
+        if self.refused == 0 { step.to_owned() } else { format!("{step}~{}", self.refused + 1) }
+    }
+
+    /// Halves what is sent, and tells people. `false`: it cannot be made smaller.
+    fn shrink(&mut self, view: &Messages, cx: &Context) -> Result<bool> {
+        let tokens: u64 = view.iter().map(|message| Estimate.message(message)).sum();
+        let limit = self.limit.map_or(tokens, |limit| limit.min(tokens)) / 2;
+        let smaller = Window::tokens(limit).view(view).len();
+        if self.refused >= COMPACTIONS || smaller == view.len() {
+            return Ok(false);
+        }
+        (self.refused, self.limit) = (self.refused + 1, Some(limit));
+        let told = serde_json::json!({
+            "messages": view.len(), "kept_messages": smaller, "tokens": tokens, "kept_tokens": limit,
+        });
+        cx.emit(COMPACTED, told)?;
+        Ok(true)
+    }
+}
+
+fn is_too_long(error: &NodeError) -> bool {
+    error.downcast_ref::<ModelError>().is_some_and(|error| error.fault() == ModelFault::ContextTooLong)
 }
 
 impl Profile {
@@ -165,12 +225,7 @@ impl Node<AgentState> for ModelNode {
         let profile = core.profile(state);
         let model = profile.model(cx)?;
         let mut request = profile.request(state, cx)?;
-        let (view, summary) = core.view(state, &model).await?;
-        request.messages = view;
         let half_said = state.half_said().map(str::to_owned);
-        if half_said.is_some() {
-            request.messages.make_mut().pop();
-        }
         let limited = state.turns + 1 >= core.max_turns && !request.tools.is_empty();
         if limited {
             request.tool_choice = ToolChoice::None;
@@ -182,7 +237,25 @@ impl Node<AgentState> for ModelNode {
         if state.interrupted.is_some() {
             update = update.interrupted(None);
         }
-        let reply = match model.complete_or_stop("model", request).await? {
+        let mut compaction = Compaction::of(state);
+        let completion = loop {
+            let (view, fresh) = core.view(state, &model, &compaction).await?;
+            compaction.summary = fresh.or(compaction.summary);
+            let mut request = request.clone();
+            request.messages = view.clone();
+            if half_said.is_some() {
+                request.messages.make_mut().pop();
+            }
+            match model.complete_or_stop(compaction.key("model"), request).await {
+                Err(error) if is_too_long(&error) && compaction.shrink(&view, cx)? => {}
+                completion => break completion?,
+            }
+        };
+        let summary = compaction.summary;
+        if compaction.refused > 0 {
+            update = update.context_limit(compaction.limit);
+        }
+        let reply = match completion {
             Completion::Whole(reply) => match half_said {
                 // What was half said before is said whole now.
                 Some(id) => reply.message.with_id(id),
@@ -358,10 +431,10 @@ impl Node<AgentState> for OutputNode {
         if !request.tools.is_empty() {
             request.tool_choice = ToolChoice::None;
         }
-        request.messages = match &self.0.window {
-            Some(window) => window.view(&conversation::valid(&state.messages)),
-            None => conversation::valid(&state.messages),
-        };
+        request.messages = conversation::valid(&state.messages);
+        for window in self.0.window.iter().chain(&state.context_limit.map(Window::tokens)) {
+            request.messages = window.view(&request.messages);
+        }
         let value = (judge.value)(model, request).await?;
         Ok(Outcome::update(AgentState::update().structured(value)))
     }

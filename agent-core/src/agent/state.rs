@@ -47,11 +47,16 @@ pub struct AgentState {
     pub turns: u32,
     /// Reviews made since the user spoke.
     pub reviews: u32,
-    /// Approvals that count for later calls too.
+    /// Approvals that count for later calls too, those given inside sub-agents among them. Updates add to them.
+    #[state(reduce = remember)]
     pub approvals: Remembered,
     /// The beginning of the conversation in few words, where it did not fit any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
+    /// The model refused a conversation as too long for it: no more than so many tokens of it (estimated) are sent
+    /// from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_limit: Option<u64>,
     /// The model was stopped while it spoke: the id of what it had said (empty: nothing). A resume asks it again, and
     /// its answer takes that place.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +75,11 @@ pub struct AgentState {
     pub failure: Option<String>,
 }
 
-/// Messages by id. A new message is nearly always new; a known one is nearly always near the end.
+fn remember(held: &mut Remembered, new: Remembered) {
+    held.join(new);
+}
+
+/// Messages by id; results of tools in the order of their calls. A new message is nearly always new; a known one is nearly always near the end.
 fn join(held: &mut Messages, new: Messages) {
     if held.is_empty() {
         *held = new;
@@ -81,9 +90,26 @@ fn join(held: &mut Messages, new: Messages) {
         let (id, end) = (&message.id, message.id.as_bytes().last_chunk::<8>());
         match held.iter().rposition(|known| known.id.as_bytes().last_chunk::<8>() == end && known.id == *id) {
             Some(at) => held.make_mut()[at] = message.clone(),
-            None => held.push(message.clone()),
+            None => match place(held, message) {
+                Some(at) => held.make_mut().insert(at, message.clone()),
+                None => held.push(message.clone()),
+            },
         }
     }
+}
+
+/// Where a result belongs that comes after those of later calls of its turn (a sub-agent's, say). None: at the end.
+fn place(held: &Messages, message: &Message) -> Option<usize> {
+    let id = message.tool_call_id.as_deref().filter(|_| message.role == Role::Tool)?;
+    let results = held.iter().rev().take_while(|known| known.role == Role::Tool).count();
+    let first = held.len() - results;
+    let calls = &held.get(first.checked_sub(1)?)?.tool_calls;
+    let order = |id: &str| calls.iter().position(|call| call.id == id);
+    let own = order(id)?;
+    let later = held[first..]
+        .iter()
+        .position(|known| known.tool_call_id.as_deref().and_then(order).is_some_and(|other| other > own))?;
+    Some(first + later)
 }
 
 impl AgentState {

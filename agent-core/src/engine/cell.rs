@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
-use super::{RunEnv, superstep::Slot};
+use super::{RunEnv, budget::Gated, superstep::Slot};
 use crate::{
     ids::{QuestionId, Seq, TaskId},
     interrupt::Waiting,
@@ -37,6 +37,8 @@ struct Inner {
     /// Recorded before a restart and not asked for again yet.
     leftover_steps: HashSet<String>,
     leftover_questions: HashSet<QuestionId>,
+    /// Tool calls that were begun and have no result, with how often.
+    begun: HashMap<String, u32>,
     answers: HashMap<QuestionId, Option<Value>>,
     given_up: HashMap<QuestionId, VecDeque<GivenUp>>,
     /// Steps that are new while something recorded was not asked for yet: they wait.
@@ -51,6 +53,8 @@ struct Inner {
     current: usize,
     /// Questions waited for, in all scopes.
     waiting: u32,
+    /// Calls that wait for more of the budget, in all scopes.
+    gated: u32,
     /// Steps on their way that do not wait for a person.
     working: u32,
     blocked: bool,
@@ -82,6 +86,14 @@ struct Scope {
     parent: usize,
     /// Questions waited for inside.
     waiting: u32,
+    /// Calls inside that wait for a person to allow more of the budget.
+    gated: u32,
+}
+
+impl Scope {
+    const fn works(&self) -> bool {
+        self.waiting == 0 && self.gated == 0
+    }
 }
 
 /// What a step finds when it begins.
@@ -113,6 +125,7 @@ impl TaskCell {
             running: HashSet::new(),
             leftover_steps,
             leftover_questions,
+            begun: record.begun,
             answers: record.asked,
             given_up: record.given_up,
             held: Vec::new(),
@@ -124,6 +137,7 @@ impl TaskCell {
             scopes: vec![Scope::default()],
             current: 0,
             waiting: 0,
+            gated: 0,
             working: 0,
             blocked: false,
             sign: None,
@@ -151,6 +165,7 @@ impl TaskCell {
         inner.scopes[0] = Scope::default();
         inner.current = 0;
         inner.waiting = 0;
+        inner.gated = 0;
         inner.working = 0;
         inner.failed += 1;
         self.weigh(&mut inner);
@@ -193,9 +208,20 @@ impl TaskCell {
         inner.running.insert(key.to_owned());
         inner.working += 1;
         let parent = inner.current;
-        inner.scopes.push(Scope { parent, waiting: 0 });
+        inner.scopes.push(Scope { parent, ..Scope::default() });
         inner.sign = Some(Instant::now());
         Begun::Run(inner.scopes.len() - 1)
+    }
+
+    /// How often a tool call was begun whose result is not known.
+    pub(crate) fn begun(&self, key: &str) -> u32 {
+        let inner = self.inner.lock();
+        if inner.steps.contains_key(key) { 0 } else { inner.begun.get(key).copied().unwrap_or(0) }
+    }
+
+    /// A tool call begins that must not be made twice.
+    pub(crate) fn begins(&self, key: &str) {
+        *self.inner.lock().begun.entry(key.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn end_step(&self, key: &str, scope: usize, result: Option<StepRecord>) {
@@ -203,10 +229,11 @@ impl TaskCell {
         inner.running.remove(key);
         inner.sign = Some(Instant::now());
         if let Some(result) = result {
+            inner.begun.remove(key);
             inner.steps.insert(key.to_owned(), result);
         }
         // A new try may have begun over an abandoned step.
-        if inner.scopes.get(scope).is_some_and(|scope| scope.waiting == 0) {
+        if inner.scopes.get(scope).is_some_and(Scope::works) {
             inner.working = inner.working.saturating_sub(1);
         }
         self.weigh(&mut inner);
@@ -304,7 +331,7 @@ impl TaskCell {
         let scope = inner.current;
         let mut at = scope;
         while at != 0 {
-            if inner.scopes[at].waiting == 0 {
+            if inner.scopes[at].works() {
                 inner.working = inner.working.saturating_sub(1);
             }
             inner.scopes[at].waiting += 1;
@@ -325,7 +352,7 @@ impl TaskCell {
         let mut at = scope;
         while at != 0 && at < inner.scopes.len() {
             inner.scopes[at].waiting = inner.scopes[at].waiting.saturating_sub(1);
-            if inner.scopes[at].waiting == 0 {
+            if inner.scopes[at].works() {
                 inner.working += 1;
             }
             at = inner.scopes[at].parent;
@@ -333,9 +360,28 @@ impl TaskCell {
         self.weigh(&mut inner);
     }
 
+    /// A call in this scope begins or ends to wait for a person to allow more of the budget.
+    fn gate(&self, scope: usize, waits: bool) {
+        let mut inner = self.inner.lock();
+        let mut at = scope;
+        while at != 0 && at < inner.scopes.len() {
+            let before = inner.scopes[at].works();
+            let gated = &mut inner.scopes[at].gated;
+            *gated = if waits { *gated + 1 } else { gated.saturating_sub(1) };
+            match (before, inner.scopes[at].works()) {
+                (true, false) => inner.working = inner.working.saturating_sub(1),
+                (false, true) => inner.working += 1,
+                _ => {}
+            }
+            at = inner.scopes[at].parent;
+        }
+        inner.gated = if waits { inner.gated + 1 } else { inner.gated.saturating_sub(1) };
+        self.weigh(&mut inner);
+    }
+
     /// Blocked exactly when it waits for a person and does nothing else that is known of.
     fn weigh(&self, inner: &mut Inner) {
-        let blocked = inner.waiting > 0 && inner.working == 0;
+        let blocked = inner.waiting + inner.gated > 0 && inner.working == 0;
         if blocked != inner.blocked {
             inner.blocked = blocked;
             if let Some(slot) = &self.slot {
@@ -384,10 +430,24 @@ impl Waiting for TaskCell {
         for at in 1..inner.scopes.len() {
             if inner.scopes[at].waiting > 0 {
                 inner.scopes[at].waiting = 0;
-                inner.working += 1;
+                if inner.scopes[at].works() {
+                    inner.working += 1;
+                }
             }
         }
         self.weigh(&mut inner);
+    }
+}
+
+/// A call of a task that waits for more of the budget.
+pub(crate) struct Call {
+    pub(crate) cell: Arc<TaskCell>,
+    pub(crate) scope: usize,
+}
+
+impl Gated for Call {
+    fn waits(&self, waits: bool) {
+        self.cell.gate(self.scope, waits);
     }
 }
 

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::{
     RunEnv,
     ask::Ask,
-    cell::{Begun, TaskCell},
+    budget,
+    cell::{Begun, Call, TaskCell},
     superstep::Slot,
     todos::Todos,
 };
@@ -27,12 +28,12 @@ use crate::{
     ids::{NodeName, RunId, Seq, SessionId, TaskId},
     interrupt::Question,
     journal::{
-        entry::{CustomFact, Fact, Recorded},
-        image::{StepRecord, TaskRecord, shown},
+        entry::{Cause, CustomFact, Fact, Recorded},
+        image::{StepFailure, StepRecord, TaskRecord, shown},
         writer::QUEUE,
     },
     memory::MemoryStore,
-    model::Model,
+    model::{Model, ModelError},
     tool::ToolRegistry,
 };
 
@@ -248,7 +249,8 @@ impl Context {
         };
         let mut running = Running { cell: Arc::clone(&cell), key, scope, ended: false, reserved: None };
         if let Some(reserve) = reserve {
-            self.env.budget.reserve(&reserve).map_err(NodeError::permanent)?;
+            let call = || Arc::new(Call { cell: Arc::clone(&cell), scope }) as _;
+            budget::reserve(&self.env, &reserve, call).await?;
             running.reserved = Some(reserve);
         }
         let began = Instant::now();
@@ -266,14 +268,16 @@ impl Context {
             }
             Err(error) => {
                 let text = crate::text::shorten(&error.to_string(), 2_000);
-                (Err(error), Err(text))
+                let model = error.downcast_ref::<ModelError>().cloned();
+                let cause = Cause { permanent: !error.is_retryable(), model };
+                (Err(error), Err(StepFailure { text, cause: Some(cause) }))
             }
         };
         let mut seq = Seq::ZERO;
         if self.env.writer.matters() {
-            let (value, error) = match &kept {
-                Ok(raw) => (Some(raw.clone()), None),
-                Err(text) => (None, Some(text.clone())),
+            let (value, error, cause) = match &kept {
+                Ok(raw) => (Some(raw.clone()), None, None),
+                Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
             };
             let fact = Fact::StepRecorded(Recorded {
                 task: Arc::clone(&cell.task),
@@ -281,6 +285,7 @@ impl Context {
                 kind: kind.to_owned(),
                 value,
                 error,
+                cause,
                 ms,
                 usage: used,
             });
@@ -472,7 +477,11 @@ impl fmt::Debug for Context {
 }
 
 fn recorded<T: DeserializeOwned>(key: &str, step: StepRecord) -> Result<T> {
-    let raw: Box<RawValue> = step.result.map_err(NodeError::msg)?;
+    let raw: Box<RawValue> = step.result.map_err(|failure| match failure.cause {
+        Some(Cause { model: Some(error), .. }) => error.into(),
+        Some(Cause { permanent: true, .. }) => NodeError::permanent(failure.text),
+        _ => NodeError::msg(failure.text),
+    })?;
     serde_json::from_str(raw.get()).map_err(|error| {
         NodeError::permanent(format!("the recorded result of step `{key}` is not of this type: {error}"))
     })

@@ -25,7 +25,7 @@ use crate::{
         writer::{QUEUE, Writer},
     },
     memory::MemoryStore,
-    model::Model,
+    model::{Model, PriceTable},
     todo::TodoTree,
     tool::ToolRegistry,
 };
@@ -52,6 +52,7 @@ pub(crate) struct Deps {
     pub(crate) typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) model: Option<Model>,
     pub(crate) tools: Option<ToolRegistry>,
+    pub(crate) prices: Option<PriceTable>,
     pub(crate) memory: Option<Arc<dyn MemoryStore>>,
     pub(crate) cache: NodeCache,
 }

@@ -2,7 +2,10 @@
 
 use std::future::Future;
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// The tasks of one owner: a run, or the runtime.
 ///
@@ -30,6 +33,12 @@ impl TaskGroup {
     /// Starts a task that is waited for, but not stopped.
     pub fn spawn_to_its_end(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// Counts the caller as a task until what is returned is dropped.
+    #[must_use]
+    pub fn hold(&self) -> TaskTrackerToken {
+        self.tasks.token()
     }
 
     /// Asks every task to stop.

@@ -19,8 +19,8 @@ mod todos;
 mod tools;
 
 pub use ask::Ask;
-pub(crate) use budget::Budget;
-pub use budget::{LimitError, Limits, Used};
+pub(crate) use budget::{Budget, Granted};
+pub use budget::{LimitError, Limits, Overrun, Used};
 pub use context::Context;
 pub use env::Durability;
 pub(crate) use env::{Control, Deps, RunEnv};
@@ -218,7 +218,12 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         if env.control.stop.is_cancelled() || env.control.drain.load(Ordering::Acquire) {
             return Ok(FrameEnd::Interrupted);
         }
-        check_limits(frame, &env)?;
+        check_supersteps(frame, &env)?;
+        if env.budget.is_timed() {
+            let (slot, task) = (frame.slot.clone(), frame.parent.clone());
+            let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(&env), slot, task }) as _;
+            budget::check_active(&env, waits).await?;
+        }
         run_due(frame, &env).await?;
         let step = apply(frame, &env).await?;
         if let Step::Stuck { joins } = step {
@@ -232,20 +237,29 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
     Ok(FrameEnd::Completed)
 }
 
-fn check_limits<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitError> {
-    let limits = env.budget.limits();
+fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitError> {
     let own = frame.graph.0.max_supersteps;
-    let limit = if frame.parent.is_none() { limits.supersteps.unwrap_or(own) } else { own };
+    let limit = if frame.parent.is_none() { env.budget.supersteps().unwrap_or(own) } else { own };
     if frame.plan.superstep > limit {
         return Err(LimitError::new("supersteps", limit, frame.plan.superstep));
     }
-    if let Some(active) = limits.active {
-        let (limit, used) = (u64::try_from(active.as_millis()).unwrap_or(u64::MAX), env.control.active_ms());
-        if used > limit {
-            return Err(LimitError::new("ms of running", limit, used));
-        }
-    }
     Ok(())
+}
+
+/// A loop between two supersteps that waits for a person to allow more time.
+struct BetweenSupersteps {
+    env: Arc<RunEnv>,
+    slot: Option<Arc<dyn Slot>>,
+    task: Option<Arc<TaskId>>,
+}
+
+impl budget::Gated for BetweenSupersteps {
+    fn waits(&self, waits: bool) {
+        if let (Some(slot), Some(task)) = (&self.slot, &self.task) {
+            slot.blocked(waits, task);
+        }
+        self.env.control.busy(if waits { -1 } else { 1 });
+    }
 }
 
 /// Runs everything that is due: one task here, several side by side.

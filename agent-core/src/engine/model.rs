@@ -9,8 +9,9 @@ use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
     model::{
-        Abilities, Assembler, Delta, Extraction, Extractor, Message, Model, ModelError, ModelReply,
-        ModelRequest,
+        Abilities, Assembler, Delta, Extraction, Extractor, Message, Micros, Model, ModelError, ModelReply,
+        ModelRequest, Usage,
+        tokens::{CountTokens, Estimate},
     },
 };
 
@@ -66,18 +67,13 @@ impl RecordedModel {
     ) -> Result<ModelReply> {
         let (key, request) = (key.into(), request.into());
         let message = key.clone();
+        let wanted = self.wanted(&request)?;
         let work = async move {
             let mut reply = Assembler::new();
             let result = self.call(&message, request, &mut reply).await;
-            match result.and_then(|()| reply.finish()) {
-                Ok(reply) => {
-                    let used = used(&reply);
-                    (Ok(reply), Some(used))
-                }
-                Err(error) => (Err(error.into()), Some(ONE)),
-            }
+            self.settled(result.and_then(|()| reply.finish()), &wanted)
         };
-        self.cx.step_as("model", key, Some(ONE), work).await
+        self.cx.step_as("model", key, Some(wanted), work).await
     }
 
     /// As [`complete_as`](Self::complete_as); when the run is stopped meanwhile, gives what was said by then instead
@@ -95,6 +91,7 @@ impl RecordedModel {
         let message = key.clone();
         let mut said = None;
         let partial = &mut said;
+        let wanted = self.wanted(&request)?;
         let work = async move {
             let mut reply = Assembler::new();
             let result = tokio::select! {
@@ -103,20 +100,14 @@ impl RecordedModel {
                 () = self.cx.cancelled() => None,
             };
             match result {
-                Some(result) => match result.and_then(|()| reply.finish()) {
-                    Ok(reply) => {
-                        let used = used(&reply);
-                        (Ok(reply), Some(used))
-                    }
-                    Err(error) => (Err(error.into()), Some(ONE)),
-                },
+                Some(result) => self.settled(result.and_then(|()| reply.finish()), &wanted),
                 None => {
                     *partial = Some(reply.into_partial());
                     (Err(NodeError::permanent("the run was stopped")), Some(ONE))
                 }
             }
         };
-        let result = self.cx.step_as("model", key, Some(ONE), work).await;
+        let result = self.cx.step_as("model", key, Some(wanted), work).await;
         match (result, said) {
             (Ok(reply), _) => Ok(Completion::Whole(reply)),
             (Err(_), Some(partial)) => Ok(Completion::Stopped(partial)),
@@ -157,6 +148,8 @@ impl RecordedModel {
         reply: &mut Assembler,
     ) -> Result<(), ModelError> {
         let mut stream = self.model.stream(request).await?;
+        // Which call each index is: the pieces of its arguments do not repeat that.
+        let mut calls: Vec<(u32, String, String)> = Vec::new();
         while let Some(delta) = stream.next().await {
             let delta = delta?;
             match &delta {
@@ -165,7 +158,15 @@ impl RecordedModel {
                     message: message.to_owned(),
                     text: text.clone(),
                 })),
+                Delta::ToolCallStarted { index, id, name } if self.cx.env.writer.is_watched() => {
+                    calls.push((*index, id.clone(), name.clone()));
+                    self.show_call(message, &calls, *index, "");
+                }
+                Delta::ToolCallArguments { index, text } if self.cx.env.writer.is_watched() => {
+                    self.show_call(message, &calls, *index, text);
+                }
                 Delta::Restarted { reason, .. } => {
+                    calls.clear();
                     self.cx.show(EventBody::TokensVoided(payload::TokensVoided {
                         message: message.to_owned(),
                         reason: reason.clone(),
@@ -177,9 +178,75 @@ impl RecordedModel {
         }
         Ok(())
     }
+
+    fn show_call(&self, message: &str, calls: &[(u32, String, String)], index: u32, text: &str) {
+        let Some((_, id, name)) = calls.iter().rfind(|(known, ..)| *known == index) else { return };
+        self.cx.show(EventBody::ToolArguments(payload::ToolArguments {
+            message: message.to_owned(),
+            index,
+            call_id: id.clone(),
+            name: name.clone(),
+            text: text.to_owned(),
+        }));
+    }
+
+    /// What a call will use at least: one call, what it reads, and the answer where its length has a bound. Tokens are
+    /// estimated only where they are counted against a limit.
+    fn wanted(&self, request: &ModelRequest) -> Result<Used> {
+        let budget = &self.cx.env.budget;
+        if !budget.estimates() {
+            return Ok(ONE);
+        }
+        let mut usage = Usage::default();
+        usage.input_tokens = Estimate.request(request);
+        usage.output_tokens = request.max_output_tokens.map_or(0, u64::from);
+        let name = request.model.as_deref().unwrap_or(self.model.name());
+        let cost = self.cost([name, self.model.name()], &usage);
+        if cost.is_none() && budget.counts_cost() {
+            return Err(NodeError::permanent(format!(
+                "the run's cost is limited and model `{}` has no price; add one with `Runtime::builder().prices(..)`",
+                crate::text::shorten(name, 64)
+            )));
+        }
+        Ok(used(&usage, cost))
+    }
+
+    /// The result of a call, and what it used.
+    fn settled(
+        &self,
+        result: Result<ModelReply, ModelError>,
+        wanted: &Used,
+    ) -> (Result<ModelReply>, Option<Used>) {
+        match result {
+            Ok(reply) => {
+                let usage = reply.usage.unwrap_or_else(|| {
+                    let mut usage = Usage::default();
+                    if self.cx.env.budget.estimates() {
+                        // An endpoint that does not say what it used is no way around a budget.
+                        usage.input_tokens = wanted.input_tokens;
+                        usage.output_tokens = Estimate.message(&reply.message);
+                    }
+                    usage
+                });
+                let cost = self.cost([&reply.model, self.model.name()], &usage);
+                (Ok(reply), Some(used(&usage, cost)))
+            }
+            Err(error) => (Err(error.into()), Some(ONE)),
+        }
+    }
+
+    /// By the price of the first of these models that has one.
+    fn cost(&self, models: [&str; 2], usage: &Usage) -> Option<Micros> {
+        let prices = self.cx.env.deps.prices.as_ref()?;
+        models.into_iter().find_map(|model| prices.cost(model, usage))
+    }
 }
 
-fn used(reply: &ModelReply) -> Used {
-    let usage = reply.usage.unwrap_or_default();
-    Used { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, ..ONE }
+fn used(usage: &Usage, cost: Option<Micros>) -> Used {
+    Used {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cost_micros: cost.unwrap_or_default().0,
+        ..ONE
+    }
 }

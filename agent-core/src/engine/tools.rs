@@ -15,12 +15,14 @@ use super::{Context, Todos, Used};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
+    ids::SessionId,
     interrupt::Question,
+    journal::entry::{Fact, ToolBegun},
     memory::{MemoryStore, Namespace, Put},
     model::Message,
     tool::{
-        ApprovalRequest, Cut, Decided, Decision, Prepared, RegistryError, Remembered, ToolCall, ToolContext,
-        ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
+        ApprovalRequest, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered, ToolCall,
+        ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
     },
 };
 
@@ -139,8 +141,10 @@ impl RecordedTools {
     ///
     /// A call that needs approval is a question with the key `approve:<call id>`; its details are the
     /// [`ApprovalRequest`], an answer is a [`Decision`] (or just `"approve"`, `"reject"`, `true`, `false`).
-    /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation; a crash
-    /// or a stop in the middle of a call repeats it with the same idempotency key.
+    /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation. After
+    /// a crash or a stop in the middle of a call it is made again, with the same idempotency key, where its
+    /// [`Effect`](crate::tool::Effect) allows; else the model is told that the outcome is not known, or a person is
+    /// asked: see [`Interrupted`].
     ///
     /// # Errors
     ///
@@ -180,11 +184,20 @@ impl RecordedTools {
             Err(error) => Settled::Answer(Err(error), usize::MAX),
         };
         let key = format!("tool:{name}");
+        let one = Used { tool_calls: 1, ..Used::default() };
+        let settled = match settled {
+            Settled::Run(prepared) => self.known_outcome(&name, &key, prepared).await?,
+            settled => settled,
+        };
         let recorded: Recorded = match settled {
             Settled::Run(prepared) => {
-                let one = Used { tool_calls: 1, ..Used::default() };
                 let run = self.run(key.clone(), prepared);
                 self.cx.step_as("tool", key, Some(one), run).await?
+            }
+            Settled::CutShort(prepared) => {
+                // It may have happened, so it counts.
+                let reply = Recorded::from(prepared.reply(&Err(ToolError::outcome_unknown(prepared.name()))));
+                self.cx.step_as("tool", key, Some(one), async { (Ok(reply), Some(one)) }).await?
             }
             Settled::Answer(result, limit) => {
                 let reply = Recorded::from(ToolReply::new(&call, &result, limit));
@@ -201,6 +214,33 @@ impl RecordedTools {
             .into()),
             _ => Ok(recorded.message),
         }
+    }
+
+    /// A call that was begun before and has no result is not made again behind everybody's back.
+    async fn known_outcome(&self, name: &str, key: &str, prepared: Prepared) -> Result<Settled> {
+        let times = if prepared.policy().notes_begin() { self.cx.cell().begun(key) } else { 0 };
+        if times == 0 {
+            return Ok(Settled::Run(prepared));
+        }
+        if prepared.policy().interrupted != Interrupted::Ask {
+            return Ok(Settled::CutShort(prepared));
+        }
+        for time in 1..=times {
+            let prompt = format!(
+                "`{}` was cut short before its result was known; it may have happened or not. Call it again?",
+                prepared.name()
+            );
+            let details = json!({
+                "call_id": prepared.id(), "tool": prepared.name(), "arguments": prepared.args(), "times": time,
+            });
+            let question = Question::choose(prompt, ["repeat", "leave"])
+                .key(format!("repeat:{name}/{time}"))
+                .details(details);
+            if self.cx.ask::<String>(question).await? != "repeat" {
+                return Ok(Settled::CutShort(prepared));
+            }
+        }
+        Ok(Settled::Run(prepared))
     }
 
     /// What a person says about the call, if one must be asked. Asked before the step of the call begins.
@@ -233,7 +273,19 @@ impl RecordedTools {
     async fn run(&self, key: String, prepared: Prepared) -> (Result<Recorded>, Option<Used>) {
         let cx = &self.cx;
         let used = Some(Used { tool_calls: 1, ..Used::default() });
-        if cx.env.writer.matters() {
+        if prepared.policy().notes_begin() && cx.env.writer.keeps() {
+            let fact = Fact::ToolBegun(ToolBegun {
+                task: cx.task(),
+                key: key.clone(),
+                call_id: prepared.id().to_owned(),
+                name: prepared.name().to_owned(),
+                arguments: prepared.args().clone(),
+            });
+            cx.cell().begins(&key);
+            if let Err(error) = cx.env.record(fact).await {
+                return (Err(error.into()), None);
+            }
+        } else if cx.env.writer.matters() {
             cx.show(EventBody::ToolCalled(payload::ToolCalled {
                 call_id: prepared.id().to_owned(),
                 name: prepared.name().to_owned(),
@@ -284,6 +336,8 @@ impl RecordedTools {
 
 enum Settled {
     Run(Prepared),
+    /// It was begun before, and its outcome is not known.
+    CutShort(Prepared),
     /// This is the result, of which so many bytes are shown.
     Answer(Result<ToolOutput, ToolError>, usize),
 }
@@ -344,5 +398,9 @@ impl ToolHost for Host {
 
     fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
         self.0.env.deps.memory.clone()
+    }
+
+    fn session(&self) -> &SessionId {
+        &self.0.env.session
     }
 }

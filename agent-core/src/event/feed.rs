@@ -371,6 +371,14 @@ fn join(first: &Event, second: &Event) -> Option<Event> {
                 text: format!("{}{}", a.text, b.text),
             })
         }
+        (EventBody::ToolArguments(a), EventBody::ToolArguments(b))
+            if a.message == b.message && a.index == b.index && a.call_id == b.call_id =>
+        {
+            EventBody::ToolArguments(payload::ToolArguments {
+                text: format!("{}{}", a.text, b.text),
+                ..a.clone()
+            })
+        }
         _ => return None,
     };
     Some(Event { body, ..first.clone() })

@@ -67,6 +67,7 @@ pub enum EventBody {
     NodeFailed(payload::NodeFailed),
     StepRecorded(payload::StepRecorded),
     ToolCalled(payload::ToolCalled),
+    ToolArguments(payload::ToolArguments),
     Token(payload::Token),
     Reasoning(payload::Reasoning),
     TokensVoided(payload::TokensVoided),
@@ -124,7 +125,7 @@ impl EventBody {
             | Self::StateEdited(_)
             | Self::SessionForked(_)
             | Self::Gap(_) => Loss::Never,
-            Self::Token(_) | Self::Reasoning(_) => Loss::Merge,
+            Self::Token(_) | Self::Reasoning(_) | Self::ToolArguments(_) => Loss::Merge,
             Self::Progress(_) | Self::NodeStarted(_) => Loss::Latest,
         }
     }
@@ -224,6 +225,16 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
                 ms: recorded.ms,
                 error: recorded.error.clone(),
                 value: (recorded.kind != "step").then(|| parsed(recorded.value.as_ref())),
+                usage: recorded.usage,
+            }),
+        ),
+        Fact::ToolBegun(begun) => (
+            Some(Arc::clone(&begun.task)),
+            EventBody::ToolCalled(payload::ToolCalled {
+                call_id: begun.call_id.clone(),
+                name: begun.name.clone(),
+                arguments: begun.arguments.clone(),
+                key: begun.key.clone(),
             }),
         ),
         Fact::QuestionAsked(open) => (

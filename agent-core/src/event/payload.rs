@@ -127,8 +127,26 @@ payloads! {
         /// The result of a model or tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Value>,
+        /// What it used up of the budget.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<crate::engine::Used>,
     }
-    /// A tool is about to run. Not numbered; its result comes as a recorded step of kind `tool`, whose value holds
+    /// A model writes a tool call: its beginning (an empty text), then the arguments piece by piece. Not numbered; the
+    /// whole call comes with the message.
+    ToolArguments {
+        /// Which message of the task it belongs to.
+        message: String,
+        /// Which call of that message, from 0.
+        index: u32,
+        /// The call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// A piece of JSON text.
+        text: String,
+    }
+    /// A tool is about to run. Numbered when the call must not be made twice, so that a crash in the middle of it
+    /// is known; not numbered otherwise. Its result comes as a recorded step of kind `tool`, whose value holds
     /// the message that the model reads.
     ToolCalled {
         /// The call.

@@ -54,6 +54,8 @@ pub(crate) enum Fact {
     TaskFinished(Finished),
     TaskFailed(TaskFailure),
     StepRecorded(Recorded),
+    /// A tool call that must not be made twice is about to be made.
+    ToolBegun(ToolBegun),
     QuestionAsked(OpenQuestion),
     QuestionAnswered(Answered),
     QuestionWithdrawn(Withdrawn),
@@ -245,10 +247,33 @@ pub(crate) struct Recorded {
     pub(crate) value: Option<Raw>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// What a replay must know of the error beside its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
     pub(crate) ms: u64,
     /// What it used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<crate::engine::Used>,
+}
+
+/// The kind of a step's error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cause {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) permanent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<crate::model::ModelError>,
+}
+
+/// A tool call on its way, with the arguments it is made with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ToolBegun {
+    pub(crate) task: Arc<TaskId>,
+    /// Of the step that will have its result.
+    pub(crate) key: String,
+    pub(crate) call_id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: serde_json::Value,
 }
 
 fn step() -> String {

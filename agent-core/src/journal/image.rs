@@ -7,9 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Fact, Failure, Finished, Queued, Raw};
+use super::entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
-    engine::{Durability, Limits, Used, plan::PlanImage},
+    engine::{Durability, Granted, Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
     run::RunStatus,
@@ -37,6 +37,8 @@ pub(crate) struct Image {
     pub(crate) todos: TodoTree,
     pub(crate) used: Used,
     pub(crate) limits: Option<Limits>,
+    /// What people granted beyond the limits.
+    pub(crate) granted: Granted,
     pub(crate) durability: Option<Durability>,
     /// Number of the entry that accepted the run.
     pub(crate) accepted: Seq,
@@ -71,6 +73,8 @@ pub(crate) struct FrameImage {
 #[derive(Debug, Default)]
 pub(crate) struct TaskRecord {
     pub(crate) steps: HashMap<String, StepRecord>,
+    /// Tool calls that were begun and have no result, by key, with how often.
+    pub(crate) begun: HashMap<String, u32>,
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
@@ -90,10 +94,17 @@ pub(crate) struct TaskRecord {
 /// A step's result.
 #[derive(Debug, Clone)]
 pub(crate) struct StepRecord {
-    /// `Err`: the text of a failure that the node went past.
-    pub(crate) result: Result<Raw, String>,
+    /// `Err`: a failure that the node went past.
+    pub(crate) result: Result<Raw, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
+}
+
+/// A failure of a step.
+#[derive(Debug, Clone)]
+pub(crate) struct StepFailure {
+    pub(crate) text: String,
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Image {
@@ -137,6 +148,7 @@ impl Image {
                 self.todos.clear();
                 self.used = Used::default();
                 self.limits = accepted.limits;
+                self.granted = Granted::default();
                 self.durability = accepted.durability;
                 self.accepted = entry.seq;
                 self.accepted_at = entry.at;
@@ -151,7 +163,7 @@ impl Image {
                 if self.status == RunStatus::Failed {
                     self.root.forgive();
                 }
-                self.limits = resumed.limits.or(self.limits);
+                self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
             }
@@ -215,16 +227,24 @@ impl Image {
                     self.used.add(usage);
                 }
                 let result = match recorded.error {
-                    Some(error) => Err(error),
+                    Some(text) => Err(StepFailure { text, cause: recorded.cause }),
                     None => Ok(recorded.value.unwrap_or_else(null)),
                 };
-                self.task(&recorded.task).steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+                let task = self.task(&recorded.task);
+                task.begun.remove(&recorded.key);
+                task.steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+            }
+            Fact::ToolBegun(begun) => {
+                *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
             }
             Fact::QuestionAsked(open) => {
                 self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
                 self.open.push(open);
             }
             Fact::QuestionAnswered(answered) => {
+                if let Some(open) = self.open.iter().find(|open| open.id == answered.id) {
+                    self.granted.take(open, &answered.value);
+                }
                 self.open.retain(|open| open.id != answered.id);
                 if self.status == RunStatus::Paused
                     && !self.open.iter().any(|open| open.task == answered.task)
@@ -288,6 +308,18 @@ impl Image {
         }
     }
 
+    /// What a resumed run may use: new limits stand for all that was granted before.
+    pub(crate) fn resume_limits(&mut self, limits: Option<Limits>) {
+        match limits {
+            Some(_) => {
+                self.limits = limits;
+                self.granted = Granted::default();
+            }
+            None if self.status == RunStatus::Failed => self.granted.forgive(),
+            None => {}
+        }
+    }
+
     fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
         self.root.task(task)
     }
@@ -325,6 +357,7 @@ impl Image {
             todos: self.todos.clone(),
             used: self.used,
             limits: self.limits,
+            granted: self.granted.clone(),
             durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,
@@ -484,6 +517,7 @@ impl Snapshot {
             todos,
             used: self.used,
             limits: self.limits,
+            granted: Granted::default(),
             durability: self.durability,
             accepted: self.accepted,
             accepted_at: self.accepted_at,

@@ -12,13 +12,19 @@ mod in_memory;
 mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "static-embeddings")]
+mod static_embeddings;
 mod store;
+mod tools;
 
 pub use filter::{Filter, Test};
 pub use in_memory::InMemory;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteMemory;
+#[cfg(feature = "static-embeddings")]
+pub use static_embeddings::StaticEmbeddings;
 pub use store::{
     DEPTH, Embedder, FILTERS, Found, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
     Put, SEGMENT_BYTES, Search, VALUE_BYTES,
 };
+pub use tools::MemoryTools;

@@ -327,6 +327,9 @@ pub enum MemoryError {
         /// Why, without secrets.
         reason: String,
     },
+    /// The model behind the embedder failed.
+    #[error("the embedding model failed")]
+    Model(#[from] crate::model::ModelError),
     /// What keeps the items failed.
     #[error("the memory's store failed")]
     Store(#[from] StoreError),

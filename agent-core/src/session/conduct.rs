@@ -453,7 +453,7 @@ pub(crate) fn snapshots<S: State>(
             answered: env.board.answered(),
             todos: env.todos.lock().clone(),
             used: env.budget.used(),
-            limits: Some(*env.budget.limits()),
+            limits: Some(env.budget.limits()),
             durability: Some(env.durability),
             accepted: live.accepted,
             accepted_at: live.accepted_at,

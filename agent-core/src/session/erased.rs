@@ -5,7 +5,10 @@ use std::{any::Any, sync::Arc};
 use futures::future::BoxFuture;
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Run, RunOptions, Session, SessionError, launch};
+use super::{
+    Run, RunOptions, Session, SessionError,
+    launch::{self, Waits},
+};
 use crate::{
     engine::{Limits, RunError, read_state},
     graph::{Graph, Outline},
@@ -29,6 +32,7 @@ pub(crate) trait DynGraph: Send + Sync {
         session: &'a Session,
         update: Value,
         options: RunOptions,
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
     fn resume<'a>(
         &'a self,
@@ -79,12 +83,13 @@ impl<S: State> DynGraph for Registered<S> {
         session: &'a Session,
         update: Value,
         options: RunOptions,
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let update: S::Update = serde_json::from_value(update).map_err(|error| {
                 SessionError::InvalidInput { graph: self.0.name().to_owned(), reason: error.to_string() }
             })?;
-            session.accept(&self.0, Input::Update(update), options, true).await
+            session.accept(&self.0, Input::Update(update), options, waits).await
         })
     }
 

@@ -1,6 +1,6 @@
 //! How a run comes into being: accepted with an input, or taken up where it was left. The door must be held.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
@@ -35,16 +35,41 @@ const LABELS: usize = 16;
 const LABEL_VALUE: usize = 512;
 
 impl Session {
-    /// Accepts a run. `durably`: only when the acceptance is stored.
+    /// Accepts a run and lets it go. `Waits::No`: this is done when the acceptance is stored.
     pub(super) async fn accept<S: State>(
         &self,
         graph: &Graph<S>,
         input: Input<S>,
         options: RunOptions,
-        durably: bool,
+        waits: Waits,
     ) -> Result<Run, SessionError> {
         self.shared.register(graph);
-        let _door = self.slot.door.lock().await;
+        let begun = {
+            let _door = self.slot.door.lock().await;
+            self.accept_held(graph, input, options, waits == Waits::No).await?
+        };
+        match (begun.conducting, waits) {
+            (Some(mut conducting), Waits::Yes) => {
+                // A short run is done after one poll: no task, no wake-up of another thread.
+                let _counted = self.shared.runs.hold();
+                let first = std::future::poll_fn(|cx| Poll::Ready(conducting.as_mut().poll(cx)));
+                if first.await.is_pending() {
+                    self.shared.runs.spawn_to_its_end(conducting);
+                }
+            }
+            (Some(conducting), Waits::No) => self.shared.runs.spawn_to_its_end(conducting),
+            (None, _) => {}
+        }
+        Ok(begun.run)
+    }
+
+    async fn accept_held<S: State>(
+        &self,
+        graph: &Graph<S>,
+        input: Input<S>,
+        options: RunOptions,
+        durably: bool,
+    ) -> Result<SetOff, SessionError> {
         self.check_open()?;
         let mut undone = None;
         if let Some(live) = self.slot.live() {
@@ -54,7 +79,8 @@ impl Session {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
                 BusyPolicy::Enqueue => {
                     let run = self.slot.next_run(live.runs);
-                    return self.enqueue(graph, input, options, &live.env.writer, run).await;
+                    let run = self.enqueue(graph, input, options, &live.env.writer, run).await?;
+                    return Ok(SetOff { run, conducting: None });
                 }
                 BusyPolicy::Interrupt => {
                     self.stop_held().await?;
@@ -80,7 +106,7 @@ impl Session {
             if free {
                 self.shared.run_ended(&self.slot);
             }
-            return Ok(run);
+            return Ok(SetOff { run, conducting: None });
         }
         let before = match self.clear_the_way(&writer, resting, &options, undone).await {
             Ok(before) => before,
@@ -105,7 +131,8 @@ impl Session {
         let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
         let options = RunOptions { limits, durability, labels, ..RunOptions::default() };
         let (writer, before) = self.slot.open(&self.shared).await?;
-        self.begin_run(graph, input, options, true, Turn { writer, before, run }).await
+        let begun = self.begin_run(graph, input, options, true, Turn { writer, before, run }).await?;
+        Ok(self.spawned(begun))
     }
 
     /// A named request that was accepted before starts no second run.
@@ -243,7 +270,7 @@ impl Session {
         options: RunOptions,
         durably: bool,
         turn: Turn,
-    ) -> Result<Run, SessionError> {
+    ) -> Result<SetOff, SessionError> {
         let Turn { writer, before: Resting { mut image, state }, run } = turn;
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut state = match (&input, state) {
@@ -431,7 +458,7 @@ impl Session {
                 return Err(error.into());
             }
         }
-        image.limits = limits.or(image.limits);
+        image.resume_limits(limits);
         let open = std::mem::take(&mut image.open);
         self.slot.board.restore(open, &image.answered);
         image.graph = graph.name().into();
@@ -447,7 +474,8 @@ impl Session {
             plan,
             state: Arc::new(state),
         };
-        Ok(self.set_off(graph, &writer, begun))
+        let begun = self.set_off(graph, &writer, begun);
+        Ok(self.spawned(begun))
     }
 
     /// Whether the run of `image` can be taken up with `graph`. Changes nothing.
@@ -472,7 +500,7 @@ impl Session {
     }
 
     /// Puts a run into memory and lets it go.
-    fn set_off<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, begun: Beginning<S>) -> Run {
+    fn set_off<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, begun: Beginning<S>) -> SetOff {
         let image = begun.image;
         let env = Arc::new(RunEnv {
             session: self.id().clone(),
@@ -482,7 +510,7 @@ impl Session {
             deps: Arc::clone(&self.shared.deps),
             clock: Arc::clone(&self.shared.clock),
             durability: begun.durability,
-            budget: Budget::new(begun.limits, begun.used),
+            budget: Budget::new(begun.limits, begun.used, &image.granted),
             todos: parking_lot::Mutex::new(begun.todos),
             control: Control::new(begun.active_ms),
             group: TaskGroup::default(),
@@ -504,9 +532,29 @@ impl Session {
         self.slot.inner.lock().live = Some(Arc::clone(&live));
         let run = Run::of(self.clone(), &live);
         let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
-        self.shared.runs.spawn_to_its_end(conduct(shared, slot, live, frame, Begun { image }));
-        run
+        let conducting = Box::pin(conduct(shared, slot, live, frame, Begun { image }));
+        SetOff { run, conducting: Some(conducting) }
     }
+
+    fn spawned(&self, begun: SetOff) -> Run {
+        if let Some(conducting) = begun.conducting {
+            self.shared.runs.spawn_to_its_end(conducting);
+        }
+        begun.run
+    }
+}
+
+/// Whether the caller waits for the run's rest before it says anything to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    Yes,
+    No,
+}
+
+/// A run that was accepted, and what conducts it: to be polled to its end, whatever becomes of the caller.
+struct SetOff {
+    run: Run,
+    conducting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// A session that is free, and the number of the run whose turn it is.

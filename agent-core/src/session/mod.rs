@@ -22,6 +22,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 
 use serde_json::Value;
 
+use self::launch::Waits;
 use crate::{
     engine::{Limits, Used},
     graph::Graph,
@@ -132,7 +133,7 @@ impl Session {
         input: impl Into<Input<S>>,
         options: RunOptions,
     ) -> Result<RunOutcome<S>, SessionError> {
-        self.accept(graph, input.into(), options, false).await?.outcome().await
+        self.accept(graph, input.into(), options, Waits::Yes).await?.outcome().await
     }
 
     /// Starts a run and returns its events, from its acceptance to its end or pause.
@@ -147,7 +148,7 @@ impl Session {
         options: RunOptions,
     ) -> Result<EventStream, SessionError> {
         let events = self.subscribe(None);
-        let run = self.accept(graph, input.into(), options, true).await?;
+        let run = self.accept(graph, input.into(), options, Waits::No).await?;
         Ok(EventStream::new(run, events))
     }
 
@@ -164,7 +165,7 @@ impl Session {
         input: impl Into<Input<S>>,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.accept(graph, input.into(), options, true).await
+        self.accept(graph, input.into(), options, Waits::No).await
     }
 
     /// As [`start`](Session::start), for a graph known by name and an update as JSON.
@@ -178,7 +179,23 @@ impl Session {
         update: Value,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.shared.graph(graph)?.start(self, update, options).await
+        self.shared.graph(graph)?.start(self, update, options, Waits::No).await
+    }
+
+    /// As [`start_json`](Session::start_json), for a caller that says nothing to anybody before the run is at rest: a
+    /// short run is at rest when this returns, and what was accepted is stored together with what came of it. Wait
+    /// with [`Run::rest`].
+    ///
+    /// # Errors
+    ///
+    /// See [`start_json`](Session::start_json).
+    pub async fn run_json(
+        &self,
+        graph: &str,
+        update: Value,
+        options: RunOptions,
+    ) -> Result<Run, SessionError> {
+        self.shared.graph(graph)?.start(self, update, options, Waits::Yes).await
     }
 
     /// Goes on with a run that was stopped, failed, or lost its process: from its last commit, executing only what

@@ -25,7 +25,7 @@ use crate::{
     ids::SessionId,
     journal::{Head, JournalStore, Lease, OwnerId, Recent},
     memory::MemoryStore,
-    model::Model,
+    model::{Model, PriceTable},
     run::RunStatus,
     state::State,
     tool::ToolRegistry,
@@ -120,6 +120,13 @@ impl RuntimeBuilder {
     /// The model that nodes get with [`Context::model`](crate::Context::model).
     pub fn model(mut self, model: Model) -> Self {
         self.deps.model = Some(model);
+        self
+    }
+
+    /// What models cost, so that what a run used has a cost and [`Limits::cost_micros`] can bound it. An answer is
+    /// priced by the name that the endpoint gives, else by the model's own. Default: none; the cost of all is 0.
+    pub fn prices(mut self, prices: PriceTable) -> Self {
+        self.deps.prices = Some(prices);
         self
     }
 

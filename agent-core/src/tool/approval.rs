@@ -71,6 +71,11 @@ impl Remembered {
         }
     }
 
+    /// Takes in what was remembered elsewhere too.
+    pub fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Whether an earlier approval covers `call`.
     #[must_use]
     pub fn covers(&self, call: &Prepared) -> bool {

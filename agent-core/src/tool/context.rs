@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ToolError;
-use crate::{engine::Todos, memory::MemoryStore};
+use crate::{engine::Todos, ids::SessionId, memory::MemoryStore};
 
 /// The circumstances of one call. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ pub(crate) trait ToolHost: Send + Sync {
     fn progress(&self, name: String, value: Value);
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
+    fn session(&self) -> &SessionId;
 }
 
 impl ToolContext {
@@ -84,6 +85,12 @@ impl ToolContext {
     #[must_use]
     pub fn todos(&self) -> Option<Todos> {
         self.host.as_ref().map(|host| host.todos())
+    }
+
+    /// The session that the call belongs to. `None` outside a run.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        self.host.as_ref().map(|host| host.session())
     }
 
     /// The long-term memory. `None` when the runtime has none, and outside a run.

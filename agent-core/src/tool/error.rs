@@ -28,6 +28,8 @@ pub enum ToolFault {
     Failed,
     /// It panicked.
     Panicked,
+    /// It was begun and cut short: whether it happened is not known.
+    OutcomeUnknown,
 }
 
 impl ToolFault {
@@ -43,6 +45,7 @@ impl ToolFault {
             Self::Unavailable => "tool_unavailable",
             Self::Failed => "tool_failed",
             Self::Panicked => "tool_panicked",
+            Self::OutcomeUnknown => "tool_outcome_unknown",
         }
     }
 }
@@ -94,6 +97,14 @@ impl ToolError {
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(ToolFault::Cancelled, "the call was cancelled before it finished")
+    }
+
+    /// It was cut short, and nobody knows how far it came.
+    pub(crate) fn outcome_unknown(tool: &str) -> Self {
+        let text = format!(
+            "`{tool}` was cut short before its result was known; it may have happened or not. Find out before you call it again."
+        );
+        Self::new(ToolFault::OutcomeUnknown, text)
     }
 
     /// The arguments of `tool` have these faults.

@@ -29,7 +29,7 @@ pub use self::{
     error::{ToolError, ToolFault},
     guard::{AnyGuard, Guard, Verdict},
     output::{Cut, ToolOutput, ToolReply},
-    policy::{Concurrency, Effect, Retry, ToolPolicy},
+    policy::{Concurrency, Effect, Interrupted, Retry, ToolPolicy},
     prepared::Prepared,
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };

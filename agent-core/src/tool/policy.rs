@@ -30,6 +30,22 @@ impl Effect {
     }
 }
 
+/// What becomes of a call that was begun and whose result nobody knows: the process died in the middle of it, or it was
+/// dropped by a stop or a time limit of its node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interrupted {
+    /// Repeated when its [`Effect`] is repeatable, else told.
+    #[default]
+    ByEffect,
+    /// Made again, with the same idempotency key: for a service that knows such keys.
+    Repeat,
+    /// The model is told that the outcome is not known.
+    Tell,
+    /// A person is asked whether to make it again; a no is told to the model.
+    Ask,
+}
+
 /// How often and how fast a failed call is tried again.
 ///
 /// Only a call that says that nothing happened ([`ToolError::unavailable`](super::ToolError::unavailable)) is
@@ -90,6 +106,8 @@ pub struct ToolPolicy {
     pub result_limit: usize,
     /// See [`effect`](Self::effect).
     pub effect: Effect,
+    /// See [`interrupted`](Self::interrupted).
+    pub interrupted: Interrupted,
     /// See [`approval`](Self::approval).
     pub approval: Approval,
     /// See [`sticky`](Self::sticky).
@@ -105,6 +123,7 @@ impl Default for ToolPolicy {
             concurrency: Concurrency::default(),
             result_limit: 32 * 1024,
             effect: Effect::default(),
+            interrupted: Interrupted::default(),
             approval: Approval::default(),
             sticky: Sticky::default(),
             guards: Vec::new(),
@@ -152,6 +171,23 @@ impl ToolPolicy {
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self
+    }
+
+    /// Sets what becomes of a call whose result is not known. Default: it is made again if its effect allows, else the
+    /// model is told.
+    #[must_use]
+    pub fn interrupted(mut self, rule: Interrupted) -> Self {
+        self.interrupted = rule;
+        self
+    }
+
+    /// Whether a call is noted before it is made, so that a later process knows of it.
+    pub(crate) const fn notes_begin(&self) -> bool {
+        match self.interrupted {
+            Interrupted::ByEffect => !self.effect.repeatable(),
+            Interrupted::Repeat => false,
+            Interrupted::Tell | Interrupted::Ask => true,
+        }
     }
 
     /// Sets when a person is asked first. Default: never.

@@ -5,6 +5,8 @@ mod around;
 #[cfg(feature = "openai")]
 mod cassette;
 mod data;
+#[cfg(all(feature = "openai", feature = "sqlite"))]
+mod embeddings;
 #[cfg(feature = "native")]
 mod native;
 #[cfg(feature = "openai")]

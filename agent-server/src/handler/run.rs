@@ -35,7 +35,7 @@ enum Begun {
 
 /// Starts, and answers at once: the run is stored before the answer leaves.
 pub(crate) async fn start(mut call: Call) -> Reply {
-    let begun = begin(&mut call).await?;
+    let begun = begin(&mut call, false).await?;
     let (session, run) = match &begun {
         Begun::Now(run) => (run.session(), run.id()),
         Begun::Before(session, run) => (session, *run),
@@ -52,7 +52,7 @@ pub(crate) async fn start(mut call: Call) -> Reply {
 
 /// Runs to the end or to a question. A caller that goes away does not stop the run.
 pub(crate) async fn run(mut call: Call) -> Reply {
-    let begun = begin(&mut call).await?;
+    let begun = begin(&mut call, true).await?;
     let answer = match begun {
         Begun::Now(run) => end(&call.inner, run).await?,
         Begun::Before(session, run) => end_of_earlier(&call.inner, &session, run).await?,
@@ -149,7 +149,8 @@ async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionErro
     }
 }
 
-async fn begin(call: &mut Call) -> Result<Begun, ApiError> {
+/// `waits`: nothing is said to anybody before the run is at rest.
+async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
     let key = key(call.headers())?;
     let body = call.body().await?;
     let request = RunRequest::parse(&body)?;
@@ -167,7 +168,11 @@ async fn begin(call: &mut Call) -> Result<Begun, ApiError> {
     if let Some(key) = &key {
         options = options.request_of(key, &body);
     }
-    match session.start_json(agent.graph(), input, options).await {
+    let begun = match waits {
+        true => session.run_json(agent.graph(), input, options).await,
+        false => session.start_json(agent.graph(), input, options).await,
+    };
+    match begun {
         Ok(run) => Ok(Begun::Now(run)),
         Err(SessionError::SameRequest { run, .. }) => Ok(Begun::Before(session, run)),
         Err(error) => Err(refused(session.id())(error)),

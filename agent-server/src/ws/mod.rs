@@ -34,10 +34,7 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         Some(after) => after,
         None => beginning(&session).await?,
     };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(READ_BYTES))
-        .max_frame_size(Some(READ_BYTES))
-        .max_write_buffer_size(16 * 1024 * 1024);
+    let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
     let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
     let inner = call.inner;
@@ -49,6 +46,14 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         }
     });
     Ok(response.map(full_of))
+}
+
+/// Buffers of a socket: small, because most sockets are idle most of the time.
+pub(crate) fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(16 * 1024 * 1024)
 }
 
 fn full_of(_: impl Sized) -> Body {

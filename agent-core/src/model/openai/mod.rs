@@ -5,6 +5,7 @@
 
 mod call;
 mod chat;
+mod embeddings;
 mod read;
 mod responses;
 
@@ -17,6 +18,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use self::call::Call;
+pub use self::embeddings::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
 use self::read::Reader;
 use super::http::{HttpOptions, Transport, client_builder};
 use super::{Abilities, ChatModel, ModelError, ModelFault, ModelRequest, ModelStream, Waited};
@@ -355,10 +357,7 @@ impl OpenAiBuilder {
     /// address is malformed, or TLS cannot be set up.
     pub fn build(self) -> Result<OpenAi, ModelError> {
         let base = self.base_url.trim().trim_end_matches('/');
-        let url = reqwest::Url::parse(base)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
-            .ok_or_else(|| unusable("the address of the endpoint is not an http or https address"))?;
+        let url = endpoint(base)?;
         let host = url.host_str().unwrap_or_default();
         let own = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
         let dialect = self.dialect.unwrap_or(if own("openai.com") || own("azure.com") {
@@ -417,6 +416,14 @@ impl Settings {
         let reasons = ["o1", "o3", "o4", "gpt-5"].iter().any(|start| name.starts_with(start));
         request.temperature.or(self.temperature.filter(|_| !reasons))
     }
+}
+
+/// The address of an endpoint, up to the path of a protocol.
+fn endpoint(base: &str) -> Result<reqwest::Url, ModelError> {
+    reqwest::Url::parse(base.trim().trim_end_matches('/'))
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
+        .ok_or_else(|| unusable("the address of the endpoint is not an http or https address"))
 }
 
 /// A header whose value is treated as a secret.

@@ -1,9 +1,14 @@
 //! What a run may use up, and what it has used: reserved before a call, exact over pauses and restarts.
 
+mod account;
+mod more;
+
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use account::Budget;
+pub(crate) use more::{Gated, Granted, check_active, reserve};
 
 use crate::error::Code;
 
@@ -30,6 +35,28 @@ pub struct Limits {
     /// Time spent running, pauses left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Duration>,
+    /// What happens at a bound. Default: the run fails.
+    #[serde(skip_serializing_if = "Overrun::is_default")]
+    pub on_overrun: Overrun,
+}
+
+/// What happens when a call would use more than a run may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overrun {
+    /// The call fails with a [`LimitError`], and the run with it unless a node handles that.
+    #[default]
+    Fail,
+    /// A person is asked for more: one question for each bound, however many tasks need more of it. An answer is how
+    /// much more (a whole number, or `{"more": n}`), or `"stop"`, with which it fails. Supersteps are not asked for.
+    Ask,
+}
+
+impl Overrun {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::Fail
+    }
 }
 
 impl Limits {
@@ -58,6 +85,21 @@ impl Limits {
     #[must_use]
     pub const fn tokens(mut self, limit: u64) -> Self {
         self.tokens = Some(limit);
+        self
+    }
+
+    /// At most this cost, in millionths of the price table's currency. Each model must have a price then; see
+    /// [`RuntimeBuilder::prices`](crate::session::RuntimeBuilder::prices).
+    #[must_use]
+    pub const fn cost_micros(mut self, limit: u64) -> Self {
+        self.cost_micros = Some(limit);
+        self
+    }
+
+    /// What happens at a bound. Default: [`Overrun::Fail`].
+    #[must_use]
+    pub const fn on_overrun(mut self, policy: Overrun) -> Self {
+        self.on_overrun = policy;
         self
     }
 
@@ -128,6 +170,64 @@ pub struct LimitError {
     pub used: u64,
 }
 
+/// What can be asked for when it runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    ModelCalls,
+    ToolCalls,
+    Tokens,
+    Cost,
+    Active,
+}
+
+impl Bound {
+    const ALL: [Self; 5] = [Self::ModelCalls, Self::ToolCalls, Self::Tokens, Self::Cost, Self::Active];
+
+    /// Its name in ids.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ModelCalls => "model_calls",
+            Self::ToolCalls => "tool_calls",
+            Self::Tokens => "tokens",
+            Self::Cost => "cost_micros",
+            Self::Active => "active_ms",
+        }
+    }
+
+    /// Its name for people.
+    const fn what(self) -> &'static str {
+        match self {
+            Self::ModelCalls => "model calls",
+            Self::ToolCalls => "tool calls",
+            Self::Tokens => "tokens",
+            Self::Cost => "millionths of cost",
+            Self::Active => "ms of running",
+        }
+    }
+}
+
+impl Limits {
+    fn of(&self, bound: Bound) -> Option<u64> {
+        match bound {
+            Bound::ModelCalls => self.model_calls,
+            Bound::ToolCalls => self.tool_calls,
+            Bound::Tokens => self.tokens,
+            Bound::Cost => self.cost_micros,
+            Bound::Active => self.active.map(|active| u64::try_from(active.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn set(&mut self, bound: Bound, limit: u64) {
+        match bound {
+            Bound::ModelCalls => self.model_calls = Some(limit),
+            Bound::ToolCalls => self.tool_calls = Some(limit),
+            Bound::Tokens => self.tokens = Some(limit),
+            Bound::Cost => self.cost_micros = Some(limit),
+            Bound::Active => self.active = Some(Duration::from_millis(limit)),
+        }
+    }
+}
+
 impl LimitError {
     pub(crate) const fn new(what: &'static str, limit: u64, used: u64) -> Self {
         Self { what, limit, used }
@@ -135,86 +235,5 @@ impl LimitError {
 
     pub(crate) fn code(&self) -> Code {
         if self.what == "supersteps" { Code::SuperstepLimit } else { Code::BudgetExceeded }
-    }
-}
-
-/// The account of one run, shared by its parallel tasks.
-#[derive(Debug, Default)]
-pub(crate) struct Budget {
-    limits: Limits,
-    account: Mutex<Account>,
-}
-
-#[derive(Debug, Default)]
-struct Account {
-    used: Used,
-    /// For calls that are on their way.
-    reserved: Used,
-}
-
-impl Budget {
-    pub(crate) fn new(limits: Limits, used: Used) -> Self {
-        Self { limits, account: Mutex::new(Account { used, reserved: Used::default() }) }
-    }
-
-    pub(crate) const fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    pub(crate) fn used(&self) -> Used {
-        self.account.lock().used
-    }
-
-    /// Sets `wanted` aside, before the call. Settle or [`release`](Budget::release) it afterwards.
-    pub(crate) fn reserve(&self, wanted: &Used) -> Result<(), LimitError> {
-        let mut account = self.account.lock();
-        let mut sum = account.used;
-        sum.add(&account.reserved);
-        sum.add(wanted);
-        let tokens = sum.input_tokens.saturating_add(sum.output_tokens);
-        for (what, limit, would) in [
-            ("model calls", self.limits.model_calls, sum.model_calls),
-            ("tool calls", self.limits.tool_calls, sum.tool_calls),
-            ("tokens", self.limits.tokens, tokens),
-            ("millionths of cost", self.limits.cost_micros, sum.cost_micros),
-        ] {
-            if let Some(limit) = limit
-                && would > limit
-            {
-                return Err(LimitError::new(what, limit, would));
-            }
-        }
-        account.reserved.add(wanted);
-        Ok(())
-    }
-
-    /// Replaces what was set aside by what was used.
-    pub(crate) fn settle(&self, reserved: &Used, used: &Used) {
-        let mut account = self.account.lock();
-        account.reserved.minus(reserved);
-        account.used.add(used);
-    }
-
-    /// Gives back what was set aside.
-    pub(crate) fn release(&self, reserved: &Used) {
-        self.account.lock().reserved.minus(reserved);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parallel_calls_cannot_reserve_the_same_room_twice() {
-        let budget = Budget::new(Limits::default().model_calls(1), Used::default());
-        let call = Used { model_calls: 1, ..Used::default() };
-        budget.reserve(&call).unwrap();
-        assert_eq!(budget.reserve(&call), Err(LimitError::new("model calls", 1, 2)));
-        budget.release(&call);
-        budget.reserve(&call).unwrap();
-        budget.settle(&call, &call);
-        assert_eq!(budget.used().model_calls, 1);
-        assert!(budget.reserve(&call).is_err());
     }
 }

@@ -1,0 +1,369 @@
+//! Embeddings by any endpoint that has OpenAI's `/embeddings`: in batches, bounded, with the errors of models.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures::{StreamExt, future::BoxFuture};
+use reqwest::{
+    Method, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{header, unusable};
+use crate::{
+    memory::{Embedder, MemoryError},
+    model::{
+        ModelError, ModelFault, RetryPolicy, Waited,
+        http::{HttpOptions, Transport, client_builder, fault::refused},
+    },
+    secret::Secret,
+};
+
+/// Bytes of an answer for one number of a vector, at most, and around them.
+const NUMBER_BYTES: usize = 32;
+const AROUND_BYTES: usize = 256 * 1024;
+/// Most numbers of a vector.
+const DIMENSIONS: usize = 16_384;
+/// Most bytes of text in one request.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// An embedding model at an endpoint that speaks OpenAI's protocol.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use agent_core::{memory::InMemory, model::openai::OpenAiEmbeddings};
+/// # fn make() -> Result<(), agent_core::model::ModelError> {
+/// let embedder = OpenAiEmbeddings::builder().key("sk-…").model("text-embedding-3-small").shorten(512).build()?;
+/// let memory = InMemory::new().with_embedder(Arc::new(embedder));
+/// # Ok(()) }
+/// ```
+pub struct OpenAiEmbeddings {
+    model: String,
+    url: Url,
+    headers: HeaderMap,
+    key: Option<Secret>,
+    transport: Transport,
+    dimensions: usize,
+    shorten: bool,
+    batch: usize,
+    timeout: Duration,
+    retry: RetryPolicy,
+}
+
+/// Builds an [`OpenAiEmbeddings`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct OpenAiEmbeddingsBuilder {
+    model: String,
+    key: Option<Secret>,
+    base_url: String,
+    headers: Vec<(String, Secret)>,
+    http: HttpOptions,
+    transport: Option<Transport>,
+    dimensions: usize,
+    shorten: bool,
+    batch: usize,
+    timeout: Duration,
+    retry: RetryPolicy,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    input: &'a [&'a str],
+    encoding_format: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    index: usize,
+    embedding: Vec<f32>,
+}
+
+impl OpenAiEmbeddings {
+    /// Begins with OpenAI's own address, `text-embedding-3-small` with its 1,536 numbers, and no key.
+    pub fn builder() -> OpenAiEmbeddingsBuilder {
+        OpenAiEmbeddingsBuilder {
+            model: "text-embedding-3-small".to_owned(),
+            key: None,
+            base_url: super::OPENAI.to_owned(),
+            headers: Vec::new(),
+            http: HttpOptions::default(),
+            transport: None,
+            dimensions: 1_536,
+            shorten: false,
+            batch: 128,
+            timeout: Duration::from_secs(60),
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// Vectors of texts that say something, in their order.
+    async fn ask(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let mut failures = 0;
+        loop {
+            let once = tokio::time::timeout(self.timeout, self.once(texts)).await;
+            let late = || Err(ModelError::new(ModelFault::TimedOut { waited: Waited::FirstToken }));
+            let error = match once.unwrap_or_else(|_| late()) {
+                Ok(vectors) => return Ok(vectors),
+                Err(error) => error,
+            };
+            failures += 1;
+            let wait = self.retry.wait(failures, error.retry_after(), fastrand::f64());
+            let Some(wait) = wait.filter(|_| error.is_retryable()) else {
+                return Err(self.named(error).with_attempts(failures));
+            };
+            tracing::debug!(code = error.code(), failures, ?wait, "embeddings are asked for again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn once(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let malformed = |detail: String| ModelError::new(ModelFault::Malformed).with_detail(detail);
+        let dimensions = self.shorten.then_some(self.dimensions);
+        let body = Body { model: &self.model, input: texts, encoding_format: "float", dimensions };
+        let body = serde_json::to_vec(&body)
+            .map_err(|_| ModelError::new(ModelFault::BadRequest).with_detail("the request is no JSON"))?;
+        let mut request = reqwest::Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Some(body.into());
+        let response = self.transport.carry(request).await?;
+        if response.status().is_redirection() {
+            let error = ModelError::new(ModelFault::UnknownModel).with_status(response.status().as_u16());
+            return Err(error.with_detail("the address redirects elsewhere; set the final one"));
+        }
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
+        let most = AROUND_BYTES + texts.len() * self.dimensions * NUMBER_BYTES;
+        let mut page = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| crate::model::http::transport_error(&error))?;
+            if page.len() + chunk.len() > most {
+                return Err(malformed(format!("the answer is longer than {most} bytes")));
+            }
+            page.extend_from_slice(&chunk);
+        }
+        let answer: Answer = serde_json::from_slice(&page)
+            .map_err(|error| malformed(format!("the answer is no list of embeddings: {error}")))?;
+        let mut vectors: Vec<Option<Vec<f32>>> = texts.iter().map(|_| None).collect();
+        for Vector { index, embedding } in answer.data {
+            let length = embedding.len();
+            if length != self.dimensions {
+                let wanted = self.dimensions;
+                return Err(malformed(format!("a vector has {length} numbers, not {wanted}; set `length`")));
+            }
+            match vectors.get_mut(index) {
+                Some(place @ None) => *place = Some(embedding),
+                _ => return Err(malformed("the answer's vectors are not those of the texts".to_owned())),
+            }
+        }
+        let all: Option<Vec<Vec<f32>>> = vectors.into_iter().collect();
+        all.ok_or_else(|| malformed("a text has no vector in the answer".to_owned()))
+    }
+
+    fn named(&self, error: ModelError) -> ModelError {
+        let error = match (&self.key, error.detail()) {
+            (Some(key), Some(detail)) => {
+                let detail = key.scrub(detail);
+                error.with_detail(detail)
+            }
+            _ => error,
+        };
+        error.with_model(self.model.as_str())
+    }
+}
+
+/// Texts of one request, and their places among all.
+struct Batch<'a> {
+    places: Vec<usize>,
+    texts: Vec<&'a str>,
+}
+
+impl OpenAiEmbeddings {
+    /// A text without words has no meaning, and endpoints refuse it: it is in none of the batches.
+    fn batches<'a>(&self, texts: &'a [String]) -> Vec<Batch<'a>> {
+        let (mut batches, mut bytes) = (Vec::<Batch<'a>>::new(), 0);
+        for (place, text) in texts.iter().enumerate() {
+            if text.trim().is_empty() {
+                continue;
+            }
+            bytes += text.len();
+            match batches.last_mut() {
+                Some(batch) if batch.texts.len() < self.batch && bytes <= BATCH_BYTES => {
+                    batch.places.push(place);
+                    batch.texts.push(text);
+                }
+                _ => {
+                    bytes = text.len();
+                    batches.push(Batch { places: vec![place], texts: vec![text] });
+                }
+            }
+        }
+        batches
+    }
+}
+
+impl Embedder for OpenAiEmbeddings {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+        let batches = self.batches(texts);
+        Box::pin(async move {
+            let mut vectors: Vec<Vec<f32>> = texts.iter().map(|_| Vec::new()).collect();
+            for Batch { places, texts } in batches {
+                for (place, vector) in places.into_iter().zip(self.ask(&texts).await?) {
+                    vectors[place] = vector;
+                }
+            }
+            for vector in vectors.iter_mut().filter(|vector| vector.is_empty()) {
+                vector.resize(self.dimensions, 0.0);
+            }
+            Ok(vectors)
+        })
+    }
+
+    fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+}
+
+impl OpenAiEmbeddingsBuilder {
+    /// Names the model. Default: `text-embedding-3-small`. Set [`length`](Self::length) too for any other.
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.model = name.into();
+        self
+    }
+
+    /// Sets the key, sent as a bearer token. Default: none.
+    pub fn key(mut self, key: impl Into<Secret>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the address up to, and without, `/embeddings`. Default: `https://api.openai.com/v1`.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = url.into();
+        self
+    }
+
+    /// Says how many numbers the model's vectors have by themselves. Default: 1,536.
+    pub fn length(mut self, numbers: usize) -> Self {
+        (self.dimensions, self.shorten) = (numbers, false);
+        self
+    }
+
+    /// Asks the endpoint for vectors of so many numbers, for models that can shorten theirs. Default: not.
+    pub fn shorten(mut self, numbers: usize) -> Self {
+        (self.dimensions, self.shorten) = (numbers, true);
+        self
+    }
+
+    /// Sets how many texts go into one request, 1 to 2,048. Default: 128; never more than 1 MiB of text.
+    pub fn batch(mut self, texts: usize) -> Self {
+        self.batch = texts.clamp(1, 2_048);
+        self
+    }
+
+    /// Bounds the time of one request. Default: 60 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how often a failure that passes is tried again. Default: see [`RetryPolicy`].
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Adds a header to every request. Default: none.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets proxy and connect timeout. Default: see [`HttpOptions`].
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
+        self
+    }
+
+    /// Carries requests another way. Default: the network.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Checks everything and makes the embedder. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// The address is not an `http` or `https` address, the key or a header cannot be sent, the vectors' length is
+    /// not 1 to 16,384, the proxy's address is malformed, or TLS cannot be set up.
+    pub fn build(self) -> Result<OpenAiEmbeddings, ModelError> {
+        let url = super::endpoint(&self.base_url)?;
+        let url = Url::parse(&format!("{}/embeddings", url.as_str().trim_end_matches('/')))
+            .map_err(|_| unusable("the address of the endpoint is not an http or https address"))?;
+        if !(1..=DIMENSIONS).contains(&self.dimensions) {
+            return Err(unusable("a vector has 1 to 16,384 numbers"));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.key {
+            let (_, value) = header("authorization", &format!("Bearer {}", key.expose()))?;
+            headers.insert(AUTHORIZATION, value);
+        }
+        for (name, value) in &self.headers {
+            let (name, value) = header(name, value.expose())?;
+            headers.insert(name, value);
+        }
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => {
+                let client = client_builder(&self.http)?.build();
+                Transport::client(client.map_err(|_| unusable("the HTTP client cannot be set up"))?)
+            }
+        };
+        Ok(OpenAiEmbeddings {
+            model: self.model,
+            url,
+            headers,
+            key: self.key,
+            transport,
+            dimensions: self.dimensions,
+            shorten: self.shorten,
+            batch: self.batch,
+            timeout: self.timeout,
+            retry: self.retry,
+        })
+    }
+}
+
+impl fmt::Debug for OpenAiEmbeddings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAiEmbeddings")
+            .field("model", &self.model)
+            .field("dimensions", &self.dimensions)
+            .finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn embedder<T: Embedder>() {}
+    embedder::<OpenAiEmbeddings>();
+};
+
+impl From<OpenAiEmbeddings> for Arc<dyn Embedder> {
+    fn from(embedder: OpenAiEmbeddings) -> Self {
+        Arc::new(embedder)
+    }
+}
