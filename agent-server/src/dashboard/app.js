@@ -2,7 +2,7 @@
 
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
-import { h, icon, setAttr, setText, soon } from './dom.js';
+import { cut, h, icon, setAttr, setText, soon } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
 import { Live } from './live.js';
@@ -69,7 +69,6 @@ async function open(id) {
   calls.reset();
   timeline.reset(id);
   graph.show(id === undefined ? null : undefined);
-  document.title = id === undefined ? 'agent-core' : `${id} · agent-core`;
   drawAll();
   if (id === undefined) return;
   await begin(mine, Boolean(fresh));
@@ -318,7 +317,11 @@ function drawAll() {
   drawWelcome();
   drawHead();
   const runs = chat.draw(story, desk.pending);
-  if (!none && !desk.standing) words(desk, runs);
+  if (!none && !desk.standing) {
+    words(desk, runs);
+    const title = story.words.get([...story.runs.keys()].at(-1))?.message;
+    if (title && sessions.known.has(id)) sessions.touch(id, { title: cut(title, 80) });
+  }
   if (tab === 'calls') calls.draw(story);
   if (tab === 'timeline') timeline.draw(story);
   todos.draw(story.todos);
@@ -331,6 +334,7 @@ function drawHead() {
   const { id, story } = desk;
   const status = id === undefined ? undefined : desk.missing ? undefined : story.status;
   setText(at('session-id'), id ?? t('new.title'));
+  document.title = id === undefined ? 'agent-core' : `${status === 'paused' ? '(?) ' : ''}${id} · agent-core`;
   at('copy-id').hidden = id === undefined;
   setAttr(at('session-head'), 'data-status', status ?? 'none');
   at('status').hidden = !status;

@@ -38,6 +38,8 @@ export function summary({ type, data, task }) {
       return `${task ?? data.node} (${data.attempt}): ${data.message}`;
     case 'step_recorded':
       return `${data.kind} ${data.key} · ${span(data.ms ?? 0)}${data.error ? ` · ${data.error}` : ''}`;
+    case 'tool_called':
+      return `${data.name} ${brief(data.arguments, 60)}`;
     case 'question_asked':
       return data.question?.prompt ?? '';
     case 'question_answered':
