@@ -205,6 +205,7 @@ export class TimelineView {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last }[event.key];
     if (to === undefined || last < 0) return;
     event.preventDefault();
+    if (to < 0 && !this.earlier.hidden) this.on.older();
     this.pick(this.shown[Math.min(Math.max(to, 0), last)]);
   }
 
