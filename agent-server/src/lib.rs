@@ -15,9 +15,11 @@
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard`
-//! the page and its files, `error` what is refused and how; [`own`] paths of your own; [`trend`] the sample agent.
+//! the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the settings, [`cli`]
+//! the command line; [`trend`] the sample agent.
 
 mod agent;
+pub mod cli;
 pub mod config;
 mod dashboard;
 mod error;
