@@ -5,6 +5,7 @@ mod chat;
 mod faults;
 mod model;
 mod openai;
+mod page;
 mod process;
 mod rest;
 mod sessions;
