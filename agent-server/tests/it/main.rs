@@ -7,6 +7,7 @@ mod faults;
 mod limits;
 mod model;
 mod openai;
+mod page;
 mod process;
 mod rest;
 mod sessions;
