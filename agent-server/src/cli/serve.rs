@@ -8,7 +8,7 @@ use super::{failure::Failure, open};
 use crate::{Config, Server, config::Guard, trend::agent::TrendAgent};
 
 /// Settings that this program reads but does not heed yet. To start with one of them said would promise what is not kept.
-const NOT_YET: [&str; 11] = [
+const NOT_YET: [&str; 16] = [
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
     "RATE_LIMIT_PER_MINUTE",
@@ -20,6 +20,11 @@ const NOT_YET: [&str; 11] = [
     "AUTH",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "WEBHOOK_SECRET",
+    "MAX_CONNECTIONS_PER_ADDRESS",
+    "MAX_SOCKETS_PER_CALLER",
+    "MAX_RUNS_PER_CALLER",
+    "FRAMES_PER_SECOND",
+    "ACCESS_LOG",
 ];
 
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
