@@ -7,6 +7,9 @@
 //! | `GET /status/{session_id}` | where the run stands |
 //! | `POST /stop/{session_id}` | stop it |
 //! | `POST /resume/{session_id}` | go on, or with `{value, id?}` answer the open question |
+//! | `POST`, `GET /api/chat/stream` | a model's words as they come |
+//! | `POST /api/v1/chat`, `/api/v1/chat/stream` | an agent with tools, in conversations that last |
+//! | `GET /v1/models`, `POST /v1/chat/completions` | every agent as a model of OpenAI's protocol |
 //! | `GET /health` | `{"status":"healthy", ..}` |
 //! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | what there is, what happened |
 //! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
@@ -19,6 +22,8 @@
 //! the command line; [`trend`] the sample agent.
 
 mod agent;
+pub mod assistant;
+mod chat;
 pub mod cli;
 pub mod config;
 mod dashboard;
@@ -27,6 +32,7 @@ mod handler;
 mod http;
 pub mod own;
 pub mod server;
+mod talk;
 pub mod trend;
 mod wire;
 mod ws;
@@ -34,6 +40,8 @@ mod ws;
 #[doc(inline)]
 pub use self::{
     agent::TaskAgent,
+    assistant::Assistant,
+    chat::Chat,
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},

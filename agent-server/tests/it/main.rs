@@ -1,10 +1,13 @@
 //! What the server promises, tested from outside: over HTTP, over sockets, and as a process that is killed.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod chat;
 mod faults;
 mod model;
+mod openai;
 mod process;
 mod rest;
 mod sessions;
 mod socket;
 mod support;
+mod tool_chat;
