@@ -2,16 +2,18 @@
 //! the process; two messages at once wait for each other. A caller that goes away does not stop its run: the answer
 //! belongs to the conversation.
 
-use agent_core::{AgentState, BusyPolicy, RunOptions, RunStatus, Session, SessionError, ids::SessionId};
+use agent_core::{AgentState, BusyPolicy, RunStatus, Session, SessionError, ids::SessionId};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
 use crate::{
+    auth::OWNER,
     error::{ApiError, Contract, Refusal},
     http::{
         call::Call,
         reply::{Reply, alive, ok, sse},
     },
+    owner::unknown,
     talk::{Piece, Reading},
     wire::tool_chat::{self as wire, TalkRequest},
 };
@@ -79,15 +81,21 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
     let Some(assistant) = &inner.assistant else {
         return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
     };
-    let session = inner.runtime.session_of(request.conversation.unwrap_or_else(SessionId::random));
-    let refused = |error: SessionError| ApiError::of(Contract::ToolChat, &error).about(session.id());
+    let session = call.session_of(request.conversation.unwrap_or_else(SessionId::random)).await?;
+    let refused = |error: SessionError| match error {
+        SessionError::LabelDiffers { label, .. } if label == OWNER => unknown(&session),
+        error => ApiError::of(Contract::ToolChat, &error).about(session.id()),
+    };
     let events = session.subscribe(None);
     if let Some(run) = answered(&session, &request.content).await.map_err(refused)? {
         return Ok(Reading::new(run, events, Contract::ToolChat, true));
     }
-    let options = RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    let admission = call.admit(&session).await?;
+    let options = call.run_options().on_busy(BusyPolicy::Enqueue);
     let run = session.start(assistant.agent(), AgentState::user(request.content), options).await;
-    Ok(Reading::new(run.map_err(refused)?, events, Contract::ToolChat, true))
+    let run = run.map_err(refused)?;
+    admission.follow(inner, &run);
+    Ok(Reading::new(run, events, Contract::ToolChat, true))
 }
 
 /// The run that goes on because it waited for these words.
