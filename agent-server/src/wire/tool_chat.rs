@@ -137,7 +137,7 @@ pub(crate) fn as_answer(open: &OpenQuestion, words: &str) -> Answers {
     let by_text = || {
         let same = |option: &&Value| match option {
             Value::String(text) => text.trim().to_lowercase() == words.to_lowercase(),
-            other => serde_json::from_str::<Value>(words).is_ok_and(|said| said == *other),
+            other => serde_json::from_str::<Value>(words).is_ok_and(|said| said == **other),
         };
         options.iter().find(same)
     };
