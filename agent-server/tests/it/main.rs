@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod chat;
+mod auth;
 mod faults;
+mod limits;
 mod model;
 mod openai;
+mod page;
 mod process;
 mod rest;
 mod sessions;
