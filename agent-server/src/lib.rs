@@ -16,7 +16,7 @@
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
-//! `metrics` what is counted, `handler` one file a path, `ws` the
+//! `metrics` what is counted, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the
 //! socket, `wire` the names front ends know, `error` what is refused and how; [`own`] paths of your own; [`trend`] the
 //! sample agent.
 
@@ -24,6 +24,7 @@ mod agent;
 pub mod auth;
 pub mod config;
 mod error;
+mod follow;
 mod handler;
 mod http;
 mod limit;
@@ -33,6 +34,7 @@ mod owner;
 pub mod server;
 pub mod tls;
 pub mod trend;
+pub mod webhook;
 mod wire;
 mod ws;
 
@@ -44,4 +46,5 @@ pub use self::{
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},
     tls::Tls,
+    webhook::Webhooks,
 };

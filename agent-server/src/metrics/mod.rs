@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use agent_core::event::{Note, Observer, Stored};
+use agent_core::event::{Note, Stored};
 use parking_lot::Mutex;
 
 pub(crate) use meter::Meter;
@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     tool_failures: AtomicU64,
     asked: AtomicU64,
     answered: AtomicU64,
+    webhooks: AtomicU64,
+    webhook_failures: AtomicU64,
 }
 
 impl Metrics {
@@ -46,6 +48,12 @@ impl Metrics {
         let known = ended.len() < GRAPHS * 3 || ended.contains_key(&(graph.to_owned(), status));
         let graph = if known { graph } else { OTHERS };
         *ended.entry((graph.to_owned(), status)).or_default() += 1;
+    }
+
+    /// A webhook was posted.
+    pub(crate) fn webhook(&self, taken: bool) {
+        let count = if taken { &self.webhooks } else { &self.webhook_failures };
+        count.fetch_add(1, Relaxed);
     }
 
     /// Everything that is counted here.
@@ -66,11 +74,17 @@ impl Metrics {
             ("agent_model_milliseconds_total", "Time spent in model calls.", &self.model_ms),
             ("agent_model_input_tokens_total", "Tokens read by models.", &self.input_tokens),
             ("agent_model_output_tokens_total", "Tokens written by models.", &self.output_tokens),
-            ("agent_model_cost_micros_total", "Cost of models in millionths of the currency.", &self.cost_micros),
+            (
+                "agent_model_cost_micros_total",
+                "Cost of models in millionths of the currency.",
+                &self.cost_micros,
+            ),
             ("agent_tool_calls_total", "Tool calls that were recorded.", &self.tool_calls),
             ("agent_tool_failures_total", "Tool calls that failed.", &self.tool_failures),
             ("agent_questions_asked_total", "Questions that people were asked.", &self.asked),
             ("agent_questions_answered_total", "Questions that people answered.", &self.answered),
+            ("agent_webhooks_total", "Webhooks that were taken.", &self.webhooks),
+            ("agent_webhook_failures_total", "Tries of webhooks that failed.", &self.webhook_failures),
         ];
         for (name, help, count) in counters {
             page.family(name, "counter", help);
@@ -79,8 +93,9 @@ impl Metrics {
     }
 }
 
-impl Observer for Metrics {
-    fn stored(&self, note: &Note<'_>) {
+impl Metrics {
+    /// Counts an entry.
+    pub(crate) fn stored(&self, note: &Note<'_>) {
         self.entries.fetch_add(1, Relaxed);
         match note.what {
             Stored::RunStarted { graph } => {
