@@ -2,7 +2,11 @@
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use agent_core::{Runtime, event::Observer};
+use agent_core::{
+    Runtime,
+    clock::{Clock, WallClock},
+    event::Observer,
+};
 use bytes::Bytes;
 use hyper::{Method, Request, Response};
 use serde_json::Value;
@@ -14,7 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Auth, Origins, TaskAgent, Tls, Webhooks,
+    Assistant, Auth, Chat, Origins, TaskAgent, Tls, Webhooks,
     error::{ApiError, Contract, Refusal},
     follow::{self, End, Follower},
     handler::routes,
@@ -99,6 +103,14 @@ pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     /// The first is the one that is meant when none is named.
     pub(crate) agents: Vec<Box<dyn TaskAgent>>,
+    /// The plain model, if there is one.
+    pub(crate) chat: Option<Chat>,
+    /// The agent with tools, if there is one; it is among the agents too.
+    pub(crate) assistant: Option<Assistant>,
+    /// Where conversations run that nobody keeps.
+    pub(crate) passing: Runtime,
+    /// When the server was made, in seconds since 1970.
+    pub(crate) since: i64,
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
@@ -153,6 +165,9 @@ impl Inner {
 pub struct ServerBuilder {
     runtime: Runtime,
     agents: Vec<Box<dyn TaskAgent>>,
+    chat: Option<Chat>,
+    assistant: Option<Assistant>,
+    passing: Option<Runtime>,
     auth: Auth,
     tls: Option<Tls>,
     webhooks: Option<Webhooks>,
@@ -165,6 +180,26 @@ impl ServerBuilder {
     /// Adds an agent, whose graph the runtime must know. The first one that is added runs what names none.
     pub fn agent(mut self, agent: impl TaskAgent) -> Self {
         self.agents.push(Box::new(agent));
+        self
+    }
+
+    /// The model behind `/api/chat/stream`, also a model of `/v1`. Default: none; the path answers 503.
+    pub fn chat(mut self, chat: Chat) -> Self {
+        self.chat = Some(chat);
+        self
+    }
+
+    /// The agent behind `/api/v1/chat`, also a model of `/v1` and the last of the agents. Default: none; the path
+    /// answers 503.
+    pub fn assistant(mut self, assistant: Assistant) -> Self {
+        self.assistant = Some(assistant);
+        self
+    }
+
+    /// Where agents run that are talked to at `/v1`, where the caller keeps the conversation: a runtime without a store that
+    /// knows the same graphs, models and things. Default: the server's own, with sessions that are removed afterwards.
+    pub fn passing(mut self, runtime: Runtime) -> Self {
+        self.passing = Some(runtime);
         self
     }
 
@@ -242,10 +277,20 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// The machine's own: the address is in use, or not allowed. `InvalidInput` when a path of your own is taken or is
-    /// no path, or when there is no agent.
+    /// no path, when there is no agent, or two of one name.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
         let wrong = |told: String| io::Error::new(io::ErrorKind::InvalidInput, told);
-        let mut routes = match (self.only_own, self.agents.is_empty()) {
+        let mut agents = self.agents;
+        if let Some(assistant) = &self.assistant {
+            self.runtime.register(assistant.agent());
+            agents.push(Box::new(assistant.clone()));
+        }
+        let mut names: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
+        names.extend(self.chat.as_ref().map(Chat::id));
+        if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            return Err(wrong(format!("two agents are named `{}`", twice.1)));
+        }
+        let mut routes = match (self.only_own, names.is_empty()) {
             (true, _) => Routes::default(),
             (false, true) => return Err(wrong("a server needs an agent; add one with `agent`".to_owned())),
             (false, false) => routes().map_err(wrong)?,
@@ -269,8 +314,12 @@ impl ServerBuilder {
             );
         }
         let inner = Arc::new(Inner {
+            passing: self.passing.unwrap_or_else(|| self.runtime.clone()),
             runtime: self.runtime,
-            agents: self.agents,
+            agents,
+            chat: self.chat,
+            assistant: self.assistant,
+            since: WallClock.now_ms() / 1_000,
             auth: self.auth,
             limits: Limits::new(&self.options),
             metrics,
@@ -311,6 +360,9 @@ impl Server {
         ServerBuilder {
             runtime,
             agents: Vec::new(),
+            chat: None,
+            assistant: None,
+            passing: None,
             auth: Auth::default(),
             tls: None,
             webhooks: None,

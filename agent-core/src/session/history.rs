@@ -46,7 +46,7 @@ pub struct Checkpoint {
 }
 
 impl Session {
-    fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
+    pub(super) fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
     }
 

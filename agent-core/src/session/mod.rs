@@ -11,12 +11,14 @@ mod options;
 mod queue;
 mod runtime;
 mod slot;
+mod why;
 
 pub use error::SessionError;
 pub use handle::{EventStream, Run};
 pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
+pub use why::{Cause, CauseKind};
 
 use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 

@@ -1,18 +1,34 @@
-//! `GET /`: the page to try the server with.
+//! `GET /` and `GET /static/{file}`: the dashboard.
 
-use hyper::header::{self, HeaderValue};
-
-use crate::http::{
-    call::Call,
-    reply::{Reply, of},
+use hyper::{
+    StatusCode,
+    header::{self, HeaderValue},
 };
 
-const PAGE: &str = include_str!("../dashboard/index.html");
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+use crate::{
+    dashboard::{POLICY, asset},
+    error::{ApiError, Refusal},
+    http::{
+        call::Call,
+        reply::{Reply, empty, of},
+    },
+};
 
-pub(crate) async fn handle(_: Call) -> Reply {
-    let mut response = of("text/html; charset=utf-8", PAGE);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+pub(crate) async fn handle(call: Call) -> Reply {
+    let Some(asset) = asset(call.request.uri().path()) else {
+        return Err(ApiError::new(Refusal::NotFound, "there is nothing at this path"));
+    };
+    let known = call.headers().get(header::IF_NONE_MATCH).is_some_and(|tags| {
+        tags.to_str()
+            .is_ok_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
+    });
+    let mut response =
+        if known { empty(StatusCode::NOT_MODIFIED) } else { of(asset.content_type, asset.bytes) };
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, HeaderValue::from_static(asset.etag));
+    // Asked for each time and not sent again: a new server is a new page at once.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }

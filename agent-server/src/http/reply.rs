@@ -1,9 +1,9 @@
 //! What a handler gives back: JSON, a file, or a stream.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Response, StatusCode,
@@ -58,6 +58,19 @@ pub(crate) fn sse(events: impl Stream<Item = Bytes> + Send + 'static) -> Respons
     // Proxies of nginx's kind collect what they pass on unless told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+/// The events, and a comment whenever none has come for a while, so that nobody on the way takes the silence for the end.
+pub(crate) fn alive(
+    events: impl Stream<Item = Bytes> + Send + 'static,
+    beat: Duration,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold(Box::pin(events), move |mut events| async move {
+        match tokio::time::timeout(beat, events.next()).await {
+            Ok(event) => event.map(|event| (event, events)),
+            Err(_) => Some((Bytes::from_static(b": ping\n\n"), events)),
+        }
+    })
 }
 
 /// The response of a refusal, in the words of the contract that the path belongs to.

@@ -84,15 +84,16 @@ impl Watcher {
         let id = session_of(target.as_str(), run).parse().expect("these are legal characters");
         let delivery = runtime.session_of(id);
         let input = json!({"url": url, "session": target, "run": run.0, "taken": null});
-        let own = match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {
-            Ok(mut run) => {
-                // Only who waits can be let go.
-                run.settled().await;
-                true
-            }
-            Err(SessionError::SameRequest { .. }) => false,
-            Err(error) => return Err(error),
-        };
+        let own =
+            match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {
+                Ok(mut run) => {
+                    // Only who waits can be let go.
+                    run.settled().await;
+                    true
+                }
+                Err(SessionError::SameRequest { .. }) => false,
+                Err(error) => return Err(error),
+            };
         self.waiting.lock().insert((target.clone(), run), delivery.clone());
         Ok((delivery, own))
     }

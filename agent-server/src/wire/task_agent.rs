@@ -160,6 +160,12 @@ fn question(open: &OpenQuestion) -> Value {
     if let Some(schema) = &open.question.schema {
         data["schema"] = schema.clone();
     }
+    if let Some(details) = &open.question.details {
+        data["details"] = details.clone();
+    }
+    if open.question.open {
+        data["open"] = json!(true);
+    }
     if let Some(deadline) = open.question.deadline {
         let until = open.asked_at.saturating_add(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
         data["deadline"] = json!(iso(until));

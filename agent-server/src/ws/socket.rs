@@ -36,6 +36,12 @@ const REFUSED: u32 = 1_000;
 /// The wait before a journal that could not be read is read again.
 const STORE_BREATHER: Duration = Duration::from_secs(1);
 
+/// Events that one write takes at most.
+const BATCH: usize = 64;
+
+/// What a subscription gives.
+type Told = Result<std::sync::Arc<Event>, SubscriptionError>;
+
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// What ends a socket.
@@ -126,7 +132,7 @@ impl Subscriber<'_> {
         loop {
             let done = tokio::select! {
                 () = self.inner.leaving.cancelled() => return End::Close(CloseCode::Away, "the server is ending"),
-                event = events.next() => self.event(event).await,
+                event = events.next() => self.events(event, &mut events).await,
                 result = async { doing.as_mut().expect("the guard says so").await }, if doing.is_some() => {
                     doing = None;
                     match result {
@@ -158,26 +164,38 @@ impl Subscriber<'_> {
         }
     }
 
-    async fn event(&mut self, event: Result<std::sync::Arc<Event>, SubscriptionError>) -> Result<(), End> {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(%error, "the journal cannot be read for a subscriber");
-                tokio::time::sleep(STORE_BREATHER).await;
-                return Ok(());
+    /// Sends an event and those that are there already, in one write.
+    async fn events(&mut self, first: Told, events: &mut Subscription) -> Result<(), End> {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(event) = next else { break };
+            match event {
+                Ok(event) => self.event(&event).await?,
+                Err(error) => {
+                    tracing::warn!(%error, "the journal cannot be read for a subscriber");
+                    self.flush().await?;
+                    tokio::time::sleep(STORE_BREATHER).await;
+                }
             }
-        };
-        if !self.watch.shows(&event).await {
+            next = events.next().now_or_never();
+        }
+        // What was taken last in a full batch is sent as well.
+        if let Some(Ok(event)) = next {
+            self.event(&event).await?;
+        }
+        self.flush().await
+    }
+
+    async fn event(&mut self, event: &Event) -> Result<(), End> {
+        if !self.watch.shows(event).await {
             return Err(End::Close(CloseCode::Policy, "the session is not yours"));
         }
-        match show(&event, self.extent) {
-            Shown::Nothing => Ok(()),
-            Shown::Message(text) => self.text(text).await,
-            Shown::Result { active_ms } => {
-                let text = complete(self.inner, self.session, &event, active_ms).await;
-                self.text(text).await
-            }
-        }
+        let text = match show(event, self.extent) {
+            Shown::Nothing => return Ok(()),
+            Shown::Message(text) => text,
+            Shown::Result { active_ms } => complete(self.inner, self.session, event, active_ms).await,
+        };
+        self.feed(Message::Text(text.into())).await
     }
 
     async fn frame(&mut self, frame: Message, doing: &mut Option<Doing>) -> Result<(), End> {
@@ -235,10 +253,27 @@ impl Subscriber<'_> {
     }
 
     async fn send(&mut self, frame: Message) -> Result<(), End> {
-        match tokio::time::timeout(self.inner.options.write_time, self.socket.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
-        }
+        self.feed(frame).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, frame: Message) -> Result<(), End> {
+        in_time(self.inner, self.socket.feed(frame)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        in_time(self.inner, self.socket.flush()).await
+    }
+}
+
+/// A write that makes no progress for too long ends the socket.
+async fn in_time(
+    inner: &Inner,
+    write: impl Future<Output = Result<(), tungstenite::Error>>,
+) -> Result<(), End> {
+    match tokio::time::timeout(inner.options.write_time, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(End::Gone),
     }
 }
 

@@ -1,0 +1,44 @@
+//! `fork`: a new session that is another one up to a place.
+
+use agent_core::{SessionId, ids::Seq};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::json;
+
+use super::{
+    failure::Failure,
+    open,
+    output::{self, json_arg},
+};
+use crate::Config;
+
+pub(super) fn command() -> Command {
+    Command::new("fork")
+        .about("Makes a new session that is SESSION up to the entry SEQ; it waits to be gone on with")
+        .arg(open::session_arg())
+        .arg(
+            Arg::new("seq")
+                .value_name("SEQ")
+                .required(true)
+                .value_parser(value_parser!(u64))
+                .help("The place; `history` lists them"),
+        )
+        .arg(Arg::new("new").value_name("NEW").help("The new session's id; default: one is made"))
+        .arg(json_arg())
+}
+
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+    let runtime = open::journals(config)?;
+    let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
+    let seq = Seq(args.get_one::<u64>("seq").copied().unwrap_or_default());
+    let new = args.get_one::<String>("new").map(|id| id.parse::<SessionId>()).transpose()?;
+    let new = new.unwrap_or_else(SessionId::random);
+    let fork = runtime.session(id)?.fork(seq, new.clone()).await?;
+    let status = fork.status().await?.status;
+    drop(fork);
+    // Gives the new session's lease back.
+    runtime.shutdown(config.grace).await;
+    if args.get_flag("json") {
+        return output::json(&json!({"session_id": new, "from": id, "seq": seq, "status": status}));
+    }
+    output::print(format!("{new} is {id} up to {seq} ({status}); `agent-server run --session {new}` goes on"))
+}

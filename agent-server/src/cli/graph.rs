@@ -1,0 +1,56 @@
+//! `graph`: an agent's graph, drawn.
+
+use std::fs;
+
+use clap::{Arg, ArgMatches, Command};
+use serde_json::json;
+
+use super::{
+    failure::Failure,
+    open::{self, AGENTS},
+    output, svg,
+};
+use crate::{Config, TaskAgent};
+
+pub(super) fn command() -> Command {
+    let agents = AGENTS.map(TaskAgent::graph).join(", ");
+    Command::new("graph")
+        .about("Draws an agent's graph")
+        .arg(Arg::new("agent").value_name("AGENT").help(format!("The agent: {agents}; default: the first")))
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(["mermaid", "dot", "svg", "json"])
+                .default_value("mermaid")
+                .help("As what"),
+        )
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .short('o')
+                .value_name("FILE")
+                .help("Writes to a file instead of stdout"),
+        )
+}
+
+pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+    let runtime = open::graphs(config)?;
+    let name = args.get_one::<String>("agent").map_or_else(|| AGENTS[0].graph(), String::as_str);
+    let text = match args.get_one::<String>("format").map(String::as_str) {
+        Some("dot") => runtime.dot(name),
+        Some("svg") => runtime.outline(name).map(|outline| svg::draw(&outline)),
+        Some("json") => runtime.outline(name).map(|outline| format!("{:#}", json!(outline))),
+        _ => runtime.mermaid(name),
+    };
+    let text = text.ok_or_else(|| {
+        Failure::usage(format!("there is no agent `{}`", output::short(name, 60)))
+            .hint(format!("known: {}", runtime.graphs().join(", ")))
+    })?;
+    match args.get_one::<String>("output") {
+        None => output::print(text),
+        Some(path) => fs::write(path, text).map_err(|error| {
+            Failure::new(format!("{} cannot be written: {error}", output::short(path, 200)))
+        }),
+    }
+}

@@ -1,0 +1,154 @@
+//! The command line: `agent-server [serve]`, and the tools that look at the same journals.
+//!
+//! One file a command: `serve`, `run`, `sessions`, `history`, `replay`, `fork`, `diff`, `graph`, `why`. Beside them
+//! `flags` (settings as flags), `open` (settings become a runtime), `failure` (what goes wrong, in one line), `output`
+//! (tables and JSON), and for `run` `prompt` and `progress`; for `graph` `svg`.
+
+mod diff;
+mod failure;
+mod flags;
+mod fork;
+mod graph;
+mod guard;
+mod history;
+mod open;
+mod output;
+mod progress;
+mod prompt;
+mod replay;
+mod run;
+mod serve;
+mod sessions;
+mod svg;
+mod why;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use self::failure::Failure;
+use crate::config::{Config, LogFormat};
+
+const ABOUT: &str = "Durable agents over REST and WebSocket, and tools to look at their journals.";
+
+const AFTER: &str = "\
+Without a command it serves. Settings come from .env, the environment, a TOML file and flags; the later wins.
+Exit codes: 0 done, 1 it failed or is not done, 2 it was called or configured wrongly.
+
+  agent-server --api-port 9000                     serve
+  agent-server run \"라네즈 리뷰를 분석해줘\"           run here, answer its questions at the prompt
+  agent-server sessions                            what there is
+  agent-server why SESSION FIELD                   why the state is as it is";
+
+/// Reads the words of the command line and does what they say.
+///
+/// Exit codes: 0 done; 1 it failed or is not done; 2 it was called or configured wrongly.
+#[must_use]
+pub fn main() -> ExitCode {
+    match start(std::env::args_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    let matches = match command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let done = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if done { output::print(error.render()) } else { Err(Failure::misuse(&error)) };
+        }
+    };
+    let (name, args) = matches.subcommand().unwrap_or(("serve", &matches));
+    let config = Config::read(&flags::sources(&matches, args))?;
+    if matches.get_flag(PRINT) || (name == "serve" && args.get_flag(PRINT)) {
+        return match matches.get_flag("json") || (name == "serve" && args.get_flag("json")) {
+            true => output::json(&config.to_json()),
+            false => output::print(config.to_text()),
+        };
+    }
+    log(&config, name == "serve");
+    let mut threads = match name {
+        "serve" | "run" => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = threads.enable_all().build().map_err(Failure::from_io("threads cannot be made"))?;
+    runtime.block_on(act(name, &config, args))
+}
+
+async fn act(name: &str, config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+    match name {
+        "run" => run::run(config, args).await,
+        "sessions" => sessions::run(config, args).await,
+        "history" => history::run(config, args).await,
+        "replay" => replay::run(config, args).await,
+        "fork" => fork::run(config, args).await,
+        "diff" => diff::run(config, args).await,
+        "graph" => graph::run(config, args),
+        "why" => why::run(config, args).await,
+        _ => serve::run(config).await,
+    }
+}
+
+const PRINT: &str = "print-config";
+
+fn command() -> Command {
+    let tools = [
+        run::command(),
+        sessions::command(),
+        history::command(),
+        replay::command(),
+        fork::command(),
+        diff::command(),
+        graph::command(),
+        why::command(),
+    ];
+    let own = || {
+        [
+            Arg::new(PRINT)
+                .long(PRINT)
+                .action(ArgAction::SetTrue)
+                .help("Shows every setting as it holds and where it was said, secrets hidden"),
+            Arg::new("json").long("json").action(ArgAction::SetTrue).help("With --print-config: as JSON"),
+        ]
+    };
+    let serve = Command::new("serve").about("Serves; the default").args(own()).args(flags::args(true));
+    Command::new("agent-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER)
+        .args(own())
+        .args(flags::args(true))
+        .subcommand(serve)
+        .subcommands(tools.map(|tool| tool.args(flags::args(false))))
+        .disable_help_subcommand(true)
+}
+
+/// A server tells what it does; a tool only what is wrong.
+fn log(config: &Config, serves: bool) {
+    let quiet = !serves && !config.is_said("LOG_LEVEL") && !config.debug;
+    let level = if quiet { tracing::Level::ERROR } else { config.level() };
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_span_events(FmtSpan::NONE)
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    if serves {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_words_of_all_commands_fit_together() {
+        super::command().debug_assert();
+    }
+}

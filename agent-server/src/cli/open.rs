@@ -1,0 +1,114 @@
+//! Settings become a runtime: the agents of this program, the store, the model.
+
+use agent_core::{
+    Runtime, Session,
+    journal::{InMemory, Sqlite},
+    model::{Model, Retry},
+    session::RuntimeBuilder,
+};
+use clap::{Arg, ArgMatches};
+
+use super::failure::Failure;
+use crate::{
+    Assistant, Chat, Config, TaskAgent,
+    config::Database,
+    trend::{
+        agent::TrendAgent,
+        graph::{Desk, trend_graph},
+    },
+};
+
+/// The agents of this program; the first is the one that is meant when none is named.
+pub(super) const AGENTS: [&dyn TaskAgent; 1] = [&TrendAgent];
+
+/// The graphs, without a store or a model.
+pub(super) fn graphs(config: &Config) -> Result<Runtime, Failure> {
+    Ok(builder(config)?.build())
+}
+
+fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
+    let model = config.model();
+    Ok(Runtime::builder()
+        .graph(&trend_graph().map_err(|error| Failure::new(error.to_string()))?)
+        .provide(Desk { model: model.is_some(), pace: config.pace })
+        .durability(config.durability)
+        .limits(config.run_limits())
+        .options(|options| {
+            options.retention = config.retention;
+            options.grace = config.grace;
+            options.park = config.park;
+            options.runs = config.runs;
+        }))
+}
+
+/// A runtime as the settings say.
+pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
+    let mut runtime = builder(config)?;
+    if let Some(model) = config.model() {
+        runtime = runtime.model(model.open()?);
+    }
+    Ok(match config.store() {
+        Database::File(path) => {
+            let store = Sqlite::open(&path).map_err(|error| {
+                Failure::new(format!("{}: {error}", path.display()))
+                    .hint("DATABASE_PATH (--database-path) names the file")
+            })?;
+            runtime.store(store).build()
+        }
+        Database::Memory => runtime.store(InMemory::new()).build(),
+    })
+}
+
+/// The runtime of conversations that nobody keeps: the same agents without a store.
+pub(super) fn passing(config: &Config) -> Result<Runtime, Failure> {
+    let runtime = builder(config)?;
+    Ok(match config.model() {
+        Some(model) => runtime.model(model.open()?).build(),
+        None => runtime.build(),
+    })
+}
+
+/// The model behind the chat, if one is configured.
+pub(super) fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
+    let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
+    let chat = Chat::new(Model::new(Retry::new(model.open()?)));
+    Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
+}
+
+/// The agent with tools, unless models are kept away. Where no model is configured, it is the vLLM server at its usual
+/// address that is asked, and a caller is told when it is not there.
+pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
+    if config.mock_data {
+        return Ok(None);
+    }
+    let model = match config.vllm().or_else(|| config.model()) {
+        Some(model) => Model::new(Retry::new(model.open()?)),
+        None => Assistant::vllm(&config.vllm_url, &config.vllm_model, None)?,
+    };
+    Assistant::built_in(model).map(Some).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The runtime of a tool that looks at journals: there must be some.
+pub(super) fn journals(config: &Config) -> Result<Runtime, Failure> {
+    match config.store() {
+        Database::File(path) if path.is_file() => runtime(config),
+        Database::File(path) => Err(Failure::new(format!("there are no journals at `{}`", path.display()))
+            .hint("--database-path names the file, `agent-server run` makes one")),
+        Database::Memory => Err(Failure::usage("journals in memory cannot be looked at from outside")
+            .hint("--database-path names a file")),
+    }
+}
+
+/// `SESSION`, the first word of most tools.
+pub(super) fn session_arg() -> Arg {
+    Arg::new("session").value_name("SESSION").required(true).help("The session's id")
+}
+
+/// The session that is named, on its runtime. It must exist.
+pub(super) async fn session(config: &Config, args: &ArgMatches) -> Result<Session, Failure> {
+    let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
+    let session = journals(config)?.session(id)?;
+    // Tells it apart from one that has no entries of the kind asked for.
+    session.status().await?;
+    Ok(session)
+}

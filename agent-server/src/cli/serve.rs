@@ -1,0 +1,76 @@
+//! `serve`: the server, until it is told to end.
+
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{failure::Failure, guard, open};
+use crate::{Config, Server, Tls, trend::agent::TrendAgent};
+
+/// Settings that this program reads but does not heed yet. To start with one of them said would promise what is not kept.
+const NOT_YET: [&str; 1] = ["OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+pub(super) async fn run(config: &Config) -> Result<(), Failure> {
+    let refused: Vec<&str> = NOT_YET.into_iter().filter(|name| config.is_said(name)).collect();
+    if !refused.is_empty() {
+        let told = format!("this version does not know how to keep {}", refused.join(", "));
+        return Err(Failure::usage(told).hint("leave it out; GET /metrics has numbers"));
+    }
+    let runtime = open::runtime(config)?;
+    let address = SocketAddr::new(config.host, config.port);
+    let mut server = Server::builder(runtime)
+        .agent(TrendAgent)
+        .passing(open::passing(config)?)
+        .auth(guard::auth(config)?)
+        .options(|options| config.apply(options));
+    let tls = guard::tls(config)?;
+    if let Some(tls) = &tls {
+        server = server.tls(tls.clone());
+    }
+    if let Some(webhooks) = guard::webhooks(config)? {
+        server = server.webhooks(webhooks);
+    }
+    if let Some(chat) = open::chat(config)? {
+        server = server.chat(chat);
+    }
+    if let Some(assistant) = open::assistant(config)? {
+        server = server.assistant(assistant);
+    }
+    let server = server.bind(address).await.map_err(|error| {
+        Failure::new(format!("{address} cannot be listened on: {error}"))
+            .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
+    })?;
+    let analyst = if config.model().is_some() { "a model" } else { "the built-in offline analyst" };
+    if let Some(warning) = config.guard_warning() {
+        tracing::warn!("{warning}");
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{}, reports by {analyst}", server.address());
+
+    let told = Failure::from_io;
+    let mut term = signal(SignalKind::terminate()).map_err(told("signals cannot be heard"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(told("signals cannot be heard"))?;
+    let mut hup = signal(SignalKind::hangup()).map_err(told("signals cannot be heard"))?;
+    server
+        .serve(async {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    _ = hup.recv() => reload(tls.as_ref()),
+                }
+            }
+            tracing::info!("ending");
+        })
+        .await;
+    Ok(())
+}
+
+/// On `SIGHUP` the certificate is read again.
+fn reload(tls: Option<&Tls>) {
+    match tls.map(Tls::reload) {
+        None => tracing::info!("there is nothing to read again"),
+        Some(Ok(())) => tracing::info!("the certificate was read again"),
+        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+    }
+}

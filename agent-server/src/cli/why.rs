@@ -1,0 +1,64 @@
+//! `why`: the journal's answer to "why is this so".
+
+use agent_core::session::{Cause, CauseKind};
+use clap::{Arg, ArgMatches, Command};
+
+use super::{
+    failure::Failure,
+    open,
+    output::{self, Paint, json_arg, paint, short, time},
+};
+use crate::Config;
+
+pub(super) fn command() -> Command {
+    Command::new("why")
+        .about("Tells which entries made a state field, todo, step or question what it is")
+        .arg(open::session_arg())
+        .arg(
+            Arg::new("key")
+                .value_name("KEY")
+                .required(true)
+                .help("A field of the state (`audience`), a todo's id, a step's key, a question's id"),
+        )
+        .arg(json_arg())
+}
+
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+    let session = open::session(config, args).await?;
+    let key = args.get_one::<String>("key").map(String::as_str).unwrap_or_default();
+    let causes = session.why(key).await?;
+    if args.get_flag("json") {
+        return output::json(&causes);
+    }
+    if causes.is_empty() {
+        let told = format!("nothing in the journal of {} says `{}`", session.id(), short(key, 80));
+        return Err(
+            Failure::new(told).hint(format!("`agent-server replay {}` shows all of it", session.id()))
+        );
+    }
+    let last = causes.len() - 1;
+    for (at, cause) in causes.iter().enumerate() {
+        let told = format!("{:>6}  {}  {}  {}", cause.seq, time(cause.at), cause.run, told(cause));
+        output::print(if at == last { paint(Paint::Strong, &told) } else { told })?;
+        output::print(format!("        = {}", short(&cause.value.to_string(), 160)))?;
+        for (seq, what) in &cause.from {
+            output::print(format!("        from {seq}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn told(cause: &Cause) -> String {
+    let by = cause.by.as_deref().unwrap_or_default();
+    match cause.kind {
+        CauseKind::Input => "the input of the run set it".to_owned(),
+        CauseKind::Node => format!("task {by} set it"),
+        CauseKind::Edit => format!("an edit in the name of node {by} set it"),
+        CauseKind::Todo if by.is_empty() => "the todo changed with the run".to_owned(),
+        CauseKind::Todo => format!("task {by} changed the todo"),
+        CauseKind::Step => format!("task {by} recorded the step"),
+        CauseKind::Question => format!("task {by} asked"),
+        CauseKind::Answer => format!("{by} answered"),
+        _ => by.to_owned(),
+    }
+}

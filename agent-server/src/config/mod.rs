@@ -1,0 +1,267 @@
+//! What a process is told: `.env`, the environment, a TOML file and flags, read once, every fault told at once.
+//!
+//! [`Config`] has one field a setting. Of several sources the later wins: `.env`, the environment, the TOML file,
+//! flags. A secret has no flag of its own; `NAME_FILE` names a file that holds it, in every source.
+//!
+//! Read in this order: `table` the settings, `kind` what their texts may be, `source` where they are said, `fault` what is
+//! told when they are wrong, `model` which model they mean, `page` what people see of them.
+
+mod fault;
+mod kind;
+mod model;
+mod page;
+mod source;
+mod table;
+
+use std::path::PathBuf;
+
+use agent_core::engine::Limits;
+use tracing::Level;
+
+pub use fault::{ConfigError, Fault};
+pub use kind::ApiKey;
+pub use model::Endpoint;
+pub use page::reference;
+pub use source::{Origin, Sources};
+pub use table::{Config, Effective};
+pub(crate) use table::{Setting, table};
+
+use crate::ServerOptions;
+
+/// Where journals are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// In an SQLite file.
+    File(PathBuf),
+    /// In memory, for as long as the process lives.
+    Memory,
+}
+
+/// What `AUTH` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// By what else is said; see [`Config::guard`].
+    Auto,
+    /// Everybody shows who he is.
+    On,
+    /// Nobody does.
+    Off,
+}
+
+impl AuthMode {
+    const WORDS: [(&str, Self); 3] = [("auto", Self::Auto), ("on", Self::On), ("off", Self::Off)];
+}
+
+/// Who must show a key or token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Nobody.
+    Open,
+    /// Everybody but callers on this machine. Nothing is configured that one could show, so others are refused.
+    OthersRefused,
+    /// Everybody.
+    Everybody,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    const WORDS: [(&str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Config {
+    /// Reads the sources.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] lists every fault, none with a value in it.
+    pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let layers = source::Layers::gather(sources, &mut faults, &mut warnings);
+        let mut reader = table::Reader::new(&layers, faults);
+        let mut config = table::read(&mut reader);
+        let mut faults = reader.faults;
+        config.check(&mut faults);
+        if !faults.is_empty() {
+            return Err(ConfigError { faults });
+        }
+        config.warnings = warnings;
+        config.warn();
+        Ok(config)
+    }
+
+    /// Reads what the process has; see [`Sources::process`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::read(&Sources::process())
+    }
+
+    /// Whether a setting was said, rather than left at its default.
+    #[must_use]
+    pub fn is_said(&self, name: &str) -> bool {
+        self.origin(name) != Origin::Default
+    }
+
+    fn origin(&self, name: &str) -> Origin {
+        let found = self.effective.iter().find(|setting| setting.name == name);
+        found.map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+
+    /// Where journals are kept.
+    #[must_use]
+    pub fn store(&self) -> Database {
+        let path = match self.sqlite_url() {
+            Some(path) if !self.is_said("DATABASE_PATH") => PathBuf::from(path),
+            _ => self.database.clone(),
+        };
+        if path.as_os_str() == ":memory:" { Database::Memory } else { Database::File(path) }
+    }
+
+    /// The file in `sqlite:FILE`, `sqlite://FILE` or `sqlite:///absolute/FILE`.
+    fn sqlite_url(&self) -> Option<&str> {
+        let rest = self.database_url.as_ref()?.expose().strip_prefix("sqlite:")?;
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        Some(path.split('?').next().unwrap_or(path)).filter(|path| !path.is_empty())
+    }
+
+    /// Who must show a key or token.
+    ///
+    /// Not said (`auto`): once something is configured that one can show, everybody. Until then the server must start and be
+    /// of use, but not to a whole network: callers on this machine are served, all others are refused.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        match self.auth {
+            AuthMode::On => Guard::Everybody,
+            AuthMode::Off => Guard::Open,
+            AuthMode::Auto if self.has_credentials() => Guard::Everybody,
+            AuthMode::Auto => Guard::OthersRefused,
+        }
+    }
+
+    fn has_credentials(&self) -> bool {
+        self.api_keys.is_some()
+            || self.jwt_secret.is_some()
+            || self.jwt_public_key.is_some()
+            || self.jwt_jwks.is_some()
+    }
+
+    /// How much is logged.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.log_level.unwrap_or(if self.debug { Level::DEBUG } else { Level::INFO })
+    }
+
+    /// What each run may use.
+    #[must_use]
+    pub fn run_limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.tokens = self.run_tokens;
+        limits.model_calls = self.run_model_calls;
+        limits.tool_calls = self.run_tool_calls;
+        limits.active = self.run_active;
+        limits
+    }
+
+    /// Sets the bounds of a server.
+    pub fn apply(&self, options: &mut ServerOptions) {
+        options.origins = self.origins.clone();
+        options.connections = self.connections;
+        options.head_time = self.head_time;
+        options.body_bytes = self.body_bytes;
+        options.body_time = self.body_time;
+        options.frame_bytes = self.frame_bytes;
+        options.ping = self.ping;
+        options.write_time = self.write_time;
+        options.sweep = self.sweep;
+        options.grace = self.grace;
+        options.requests_per_minute = self.rate_per_minute;
+        options.sessions_per_subject = self.sessions_per_subject;
+    }
+
+    /// Faults of settings that do not fit together.
+    fn check(&self, faults: &mut Vec<Fault>) {
+        let mut fault = |name: &str, told: &str| faults.push(Fault::new(name, self.origin(name), told));
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => fault("TLS_CERT_FILE", "needs TLS_KEY_FILE beside it"),
+            (None, Some(_)) => fault("TLS_KEY_FILE", "needs TLS_CERT_FILE beside it"),
+            _ => {}
+        }
+        if self.auth == AuthMode::On && !self.has_credentials() {
+            let told =
+                "is `on`, but nothing is configured that one could show; set API_KEYS or JWT_SECRET_KEY";
+            fault("AUTH", told);
+        }
+        if let Some(url) = &self.database_url {
+            let known = ["sqlite:", "postgres:", "postgresql:"];
+            if !known.iter().any(|scheme| url.expose().starts_with(scheme)) {
+                fault("DATABASE_URL", "must begin with `sqlite:` or `postgresql:`");
+            }
+        }
+    }
+
+    /// What is allowed and still worth a word.
+    fn warn(&mut self) {
+        let mut told = Vec::new();
+        if self.database_url.is_some() && self.sqlite_url().is_none() {
+            told.push(
+                "DATABASE_URL and CHECKPOINT_DB_URI (PostgreSQL) are not used yet; journals are kept in SQLite"
+                    .to_owned(),
+            );
+        }
+        told.extend(self.idle_key());
+        let secret = self.jwt_secret.as_ref().filter(|secret| secret.expose().len() < 32);
+        if secret.is_some() {
+            told.push("JWT_SECRET_KEY is shorter than 32 bytes, which HS256 asks for".to_owned());
+        }
+        self.warnings.extend(told);
+    }
+
+    /// What the operator should know of who can reach the server, as [`guard`](Self::guard) says.
+    #[must_use]
+    pub fn guard_warning(&self) -> Option<String> {
+        let (host, loopback) = (self.host, self.host.to_canonical().is_loopback());
+        match self.guard() {
+            _ if loopback => None,
+            Guard::Open => Some(format!(
+                "AUTH is off and the server listens on {host}: whoever reaches it can read and run everything"
+            )),
+            Guard::OthersRefused => Some(
+                "no keys are configured: only callers on this machine are served; set API_KEYS (or JWT_SECRET_KEY) to \
+                 serve others, or AUTH=off to serve everybody"
+                    .to_owned(),
+            ),
+            Guard::Everybody if self.tls_cert.is_none() => Some(
+                "keys and tokens travel in clear text; set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front"
+                    .to_owned(),
+            ),
+            Guard::Everybody => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_legal_value_and_every_name_is_there_once() {
+        let config = Config::read(&Sources::none()).unwrap();
+        assert_eq!(config.effective.len(), table().len());
+        let mut names: Vec<String> =
+            table().iter().flat_map(|setting| [setting.name.to_owned(), setting.said_by_flag()]).collect();
+        names.sort();
+        names.dedup();
+        let secrets = table().iter().filter(|setting| setting.is_secret()).count();
+        assert_eq!(names.len(), table().len() + secrets);
+    }
+}

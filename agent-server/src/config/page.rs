@@ -1,0 +1,105 @@
+//! What people see of the settings: the page of all of them, and the ones that hold.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Config, Origin, table};
+
+const INTRO: &str = "\
+# Configuration of agent-server
+
+<!-- Made from the table in agent-server/src/config/table.rs: `UPDATE=1 cargo test -p agent-server --test cli page` writes it anew. -->
+
+Four sources, of which the later one wins:
+
+1. `.env` in the working folder or one above it: `API_PORT=9000`;
+2. the environment: `API_PORT=9000 agent-server`;
+3. a TOML file: the one that `--config FILE` or `AGENT_CONFIG` names, else `agent-server.toml` in the working folder if there is one; keys are
+   the names in small letters, in their section or at the top: `[server]`, `api_port = 9000`;
+4. flags: `agent-server --api-port 9000`.
+
+`agent-server --print-config` shows what holds and where it was said, secrets hidden. A wrong setting stops the start: every fault is told at once,
+with its name, where it was said and what it must be. An empty text counts as not said.
+
+**Secrets** (marked) have no flag of their own, because command lines are seen by others. Each may stand in a file instead: `NAME_FILE` names it, in every source
+(`OPENAI_API_KEY_FILE=/run/secrets/openai`, `--openai-api-key-file …`). They are never printed or logged.
+
+**Who may use the server.** `API_HOST` is `0.0.0.0` by contract and the server starts with no configuration at all. So that a fresh start does not open it to a network,
+`AUTH=auto` serves callers on this machine only until keys are configured, says so in the log, and refuses others (a proxy on this machine counts as another
+caller when it says whom it forwards). `API_KEYS` or a JWT key opens it to those who show one; `AUTH=off` opens it to everybody.
+";
+
+/// `docs/configuration.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = INTRO.to_owned();
+    let mut section = "";
+    for setting in table() {
+        if setting.section != section {
+            section = setting.section;
+            line(
+                &mut page,
+                format_args!(
+                    "\n## [{section}]\n\n| Variable | Flag | Value | Default | |\n|---|---|---|---|---|"
+                ),
+            );
+        }
+        let mut names = format!("`{}`", setting.name);
+        for alias in setting.aliases {
+            line_on(&mut names, format_args!(" or `{alias}`"));
+        }
+        let secret = if setting.is_secret() { "**secret**; " } else { "" };
+        let default = setting.default.map_or_else(String::new, |text| format!("`{text}`"));
+        let cells = [
+            names,
+            format!("`--{}`", setting.flag()),
+            format!("{secret}{}", setting.what()),
+            default,
+            setting.help.clone(),
+        ];
+        line(&mut page, format_args!("| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")));
+    }
+    page
+}
+
+impl Config {
+    /// Every setting as it holds, for people: secrets hidden.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let width = self.effective.iter().map(|setting| setting.name.len()).max().unwrap_or_default();
+        let mut section = "";
+        for (setting, known) in self.effective.iter().zip(table()) {
+            if known.section != section {
+                section = known.section;
+                line(&mut text, format_args!("[{section}]"));
+            }
+            let value = setting.text.as_deref().unwrap_or("-");
+            let origin = match &setting.origin {
+                Origin::Default => String::new(),
+                origin => format!("   ({origin})"),
+            };
+            line(&mut text, format_args!("  {:width$}  {value}{origin}", setting.name));
+        }
+        text
+    }
+
+    /// The same for programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let of = |setting: &super::Effective| {
+            let origin = setting.origin.to_string();
+            (setting.name.to_owned(), json!({"value": setting.text, "from": origin}))
+        };
+        Value::Object(self.effective.iter().map(of).collect())
+    }
+}
+
+fn line(text: &mut String, args: std::fmt::Arguments<'_>) {
+    writeln!(text, "{args}").expect("writing to a string cannot fail");
+}
+
+fn line_on(text: &mut String, args: std::fmt::Arguments<'_>) {
+    text.write_fmt(args).expect("writing to a string cannot fail");
+}

@@ -1,0 +1,342 @@
+//! Where settings are said: `.env`, the environment, a TOML file, flags. Each is a layer of texts; a later one wins.
+
+use std::{
+    collections::HashMap,
+    env, fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    fault::Fault,
+    table::{Setting, by_name, table},
+};
+
+/// The TOML file that is read when none is named.
+const USUAL: &str = "agent-server.toml";
+/// The largest TOML file or secret file, in bytes.
+const MOST: u64 = 256 * 1024;
+
+/// Where a setting was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Nowhere.
+    Default,
+    /// In `.env`.
+    DotEnv,
+    /// In the environment.
+    Environment,
+    /// In the TOML file, on this line.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// By a flag.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::DotEnv => f.write_str(".env"),
+            Self::Environment => f.write_str("environment"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// Texts by the name of the setting, or of an alias, or `NAME_FILE` of a secret.
+pub(super) type Layer = HashMap<String, (String, Origin)>;
+
+/// Everything that was said, the weakest first.
+#[derive(Default)]
+pub(super) struct Layers(pub(super) Vec<Layer>);
+
+impl Layers {
+    /// Reads every source.
+    pub(super) fn gather(sources: &Sources, faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Self {
+        let mut layers = Self::default();
+        if sources.dot_env {
+            layers.0.push(dot_env(faults, warnings));
+        }
+        if let Some(variable) = &sources.variable {
+            layers.0.push(environment(&**variable));
+        }
+        if let Some(file) = layers.file(sources) {
+            layers.0.push(read_file(&file, faults));
+        }
+        let flags = sources.flags.iter().map(|(name, text)| (name.clone(), (text.clone(), Origin::Flag)));
+        layers.0.push(flags.collect());
+        layers
+    }
+
+    /// The TOML file: as `--config` says, or `AGENT_CONFIG`, or the usual one if it is there.
+    fn file(&self, sources: &Sources) -> Option<PathBuf> {
+        let said = || self.0.iter().rev().find_map(|layer| layer.get(CONFIG)).map(|(text, _)| text.into());
+        let usual = || Some(PathBuf::from(USUAL)).filter(|path| sources.dot_env && path.is_file());
+        sources.file.clone().or_else(said).or_else(usual)
+    }
+
+    /// The strongest text for a setting.
+    pub(super) fn said(&self, setting: &Setting, faults: &mut Vec<Fault>) -> Option<(String, Origin)> {
+        for layer in self.0.iter().rev() {
+            let mut names = std::iter::once(setting.name).chain(setting.aliases.iter().copied());
+            let plain = names.find_map(|name| layer.get(name));
+            let file = if setting.shape.secret { layer.get(&file_name(setting.name)) } else { None };
+            match (plain, file) {
+                (Some((_, origin)), Some(_)) => {
+                    let told = format!("and {} are both said; keep one", file_name(setting.name));
+                    faults.push(Fault::new(setting.name, origin.clone(), told));
+                    return None;
+                }
+                (Some(said), None) => return Some(said.clone()),
+                (None, Some((path, origin))) => match read_small(Path::new(path)) {
+                    Ok(text) if !text.trim().is_empty() => {
+                        return Some((text.trim().to_owned(), origin.clone()));
+                    }
+                    Ok(_) => {
+                        let told = "names a file that is empty";
+                        faults.push(Fault::new(file_name(setting.name), origin.clone(), told));
+                        return None;
+                    }
+                    Err(error) => {
+                        let told = format!("names a file that cannot be read: {error}");
+                        faults.push(Fault::new(file_name(setting.name), origin.clone(), told));
+                        return None;
+                    }
+                },
+                (None, None) => {}
+            }
+        }
+        None
+    }
+}
+
+/// Names the TOML file, in the environment.
+pub(super) const CONFIG: &str = "AGENT_CONFIG";
+
+/// The variable that names a file with the secret in it.
+pub(super) fn file_name(name: &str) -> String {
+    format!("{name}_FILE")
+}
+
+/// The text of a variable, if there is one.
+type Variable = Box<dyn Fn(&str) -> Option<String>>;
+
+/// What [`Config::read`](super::Config::read) looks at.
+#[derive(Default)]
+pub struct Sources {
+    dot_env: bool,
+    variable: Option<Variable>,
+    file: Option<PathBuf>,
+    flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// Nothing: the defaults.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// What a process has: `.env` of this folder or one above it, the environment, and the TOML file that `AGENT_CONFIG` names
+    /// or that is called `agent-server.toml` in this folder.
+    #[must_use]
+    pub fn process() -> Self {
+        Self { dot_env: true, ..Self::default() }.environment(|name| env::var(name).ok())
+    }
+
+    /// Variables by their names.
+    #[must_use]
+    pub fn environment(mut self, variable: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        self.variable = Some(Box::new(variable));
+        self
+    }
+
+    /// A TOML file, instead of the usual one.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// A text for a setting, as a flag says it.
+    #[must_use]
+    pub fn flag(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.flags.push((name.into(), text.into()));
+        self
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// Every name that a variable may have.
+fn names() -> impl Iterator<Item = String> {
+    let of = |setting: Setting| {
+        let own = std::iter::once(setting.name).chain(setting.aliases.iter().copied()).map(str::to_owned);
+        let file = setting.shape.secret.then(|| file_name(setting.name));
+        own.chain(file).collect::<Vec<_>>()
+    };
+    table().into_iter().flat_map(of).chain(std::iter::once(CONFIG.to_owned()))
+}
+
+fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Layer {
+    let said = names().filter_map(|name| {
+        let text = variable(&name)?.trim().to_owned();
+        (!text.is_empty()).then_some((name, (text, Origin::Environment)))
+    });
+    said.collect()
+}
+
+fn dot_env(faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Layer {
+    let mut layer = Layer::new();
+    let lines = match dotenvy::dotenv_iter() {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return layer,
+        Err(_) => {
+            faults.push(Fault::new("`.env`", Origin::Default, "cannot be read"));
+            return layer;
+        }
+    };
+    let known: Vec<String> = names().collect();
+    for line in lines {
+        // The error repeats the line, which may hold a secret.
+        let Ok((name, text)) = line else {
+            faults.push(Fault::new("`.env`", Origin::Default, "has a line that is not `NAME=value`"));
+            return layer;
+        };
+        let text = text.trim();
+        if known.contains(&name) {
+            if !text.is_empty() {
+                layer.insert(name, (text.to_owned(), Origin::DotEnv));
+            }
+        } else if let Some(meant) = nearest(&name, known.iter().map(String::as_str)) {
+            // It may belong to another program, so it is no fault.
+            warnings.push(format!("`.env` says {name}, which is no setting; is {meant} meant?"));
+        }
+    }
+    layer
+}
+
+fn read_small(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > MOST {
+        return Err(io::Error::other(format!("it has more than {MOST} bytes")));
+    }
+    fs::read_to_string(path)
+}
+
+fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
+    let mut layer = Layer::new();
+    let name = || path.display().to_string();
+    let text = match read_small(path) {
+        Ok(text) => text,
+        Err(error) => {
+            faults.push(Fault::new(name(), Origin::Default, format!("cannot be read: {error}")));
+            return layer;
+        }
+    };
+    let document = match DeTable::parse(&text) {
+        Ok(document) => document,
+        Err(error) => {
+            // The error's own text repeats the line, which may hold a secret.
+            let line = error.span().map_or(1, |span| line_of(&text, span.start));
+            let origin = Origin::File { path: path.to_owned(), line };
+            faults.push(Fault::new("TOML", origin, format!("cannot be read: {}", error.message())));
+            return layer;
+        }
+    };
+    let at = |start: usize| Origin::File { path: path.to_owned(), line: line_of(&text, start) };
+    for (key, value) in document.get_ref() {
+        let origin = at(key.span().start);
+        match value.get_ref() {
+            DeValue::Table(section) => {
+                let title = key.get_ref().as_ref();
+                if !table().iter().any(|setting| setting.section == title) {
+                    let hint = hint(nearest(title, table().iter().map(|setting| setting.section)), "[", "]");
+                    faults.push(Fault::new(format!("[{title}]"), origin, format!("is no section{hint}")));
+                    continue;
+                }
+                for (key, value) in section {
+                    let origin = at(key.span().start);
+                    take(key.get_ref(), Some(title), value.get_ref(), origin, &mut layer, faults);
+                }
+            }
+            value => take(key.get_ref(), None, value, origin, &mut layer, faults),
+        }
+    }
+    layer
+}
+
+/// Takes one key of the file into the layer.
+fn take(
+    key: &str,
+    section: Option<&str>,
+    value: &DeValue<'_>,
+    origin: Origin,
+    layer: &mut Layer,
+    faults: &mut Vec<Fault>,
+) {
+    let name = key.to_uppercase();
+    let Some(setting) = by_name(&name) else {
+        let known: Vec<String> = names().map(|name| name.to_lowercase()).collect();
+        let hint = hint(nearest(key, known.iter().map(String::as_str)), "`", "`");
+        faults.push(Fault::new(format!("`{key}`"), origin, format!("is no setting{hint}")));
+        return;
+    };
+    if let Some(section) = section.filter(|section| *section != setting.section) {
+        let told = format!("belongs to [{}], not to [{section}]", setting.section);
+        faults.push(Fault::new(format!("`{key}`"), origin, told));
+        return;
+    }
+    let Some(text) = plain(value) else {
+        let told = format!("must be {}", setting.shape.what);
+        faults.push(Fault::new(name, origin, told));
+        return;
+    };
+    if text.trim().is_empty() {
+        return;
+    }
+    if layer.insert(name.clone(), (text, origin.clone())).is_some() {
+        faults.push(Fault::new(name, origin, "is said twice"));
+    }
+}
+
+fn plain(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        DeValue::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(|item| plain(item.get_ref())).collect();
+            items.map(|items| items.join(","))
+        }
+        _ => None,
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count()
+}
+
+fn hint(meant: Option<String>, before: &str, after: &str) -> String {
+    meant.map(|meant| format!("; is {before}{meant}{after} meant?")).unwrap_or_default()
+}
+
+/// The known name that looks most like `name`, if one does.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let distance = |known: &str| strsim::damerau_levenshtein(&name.to_uppercase(), &known.to_uppercase());
+    let most = 1 + name.chars().count() / 6;
+    let near = known.map(|known| (distance(known), known)).filter(|(distance, _)| *distance <= most);
+    near.min().map(|(_, known)| known.to_owned())
+}

@@ -1,0 +1,139 @@
+//! The page at the root and the files it needs, embedded: no build step, no network.
+
+use std::sync::LazyLock;
+
+/// One file of the dashboard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asset {
+    /// Its media type, with the charset.
+    pub(crate) content_type: &'static str,
+    /// The file.
+    pub(crate) bytes: &'static [u8],
+    /// Changes with the bytes; in quotes, as the header wants it.
+    pub(crate) etag: &'static str,
+}
+
+/// What the page may do: load its own files, speak to its own server, nothing inline.
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                                 connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+macro_rules! files {
+    ($($name:literal: $kind:expr,)*) => {
+        &[$(($name, $kind, include_bytes!($name)),)*]
+    };
+}
+
+/// Name, media type, bytes.
+const FILES: &[(&str, &str, &[u8])] = files! {
+    "index.html": "text/html; charset=utf-8",
+    "app.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "api.js": SCRIPT,
+    "app.js": SCRIPT,
+    "chat.js": SCRIPT,
+    "desk.js": SCRIPT,
+    "dom.js": SCRIPT,
+    "format.js": SCRIPT,
+    "graph.js": SCRIPT,
+    "json.js": SCRIPT,
+    "keys.js": SCRIPT,
+    "layout.js": SCRIPT,
+    "live.js": SCRIPT,
+    "markdown.js": SCRIPT,
+    "notice.js": SCRIPT,
+    "prefs.js": SCRIPT,
+    "questions.js": SCRIPT,
+    "schema.js": SCRIPT,
+    "sessions.js": SCRIPT,
+    "story.js": SCRIPT,
+    "timeline.js": SCRIPT,
+    "todos.js": SCRIPT,
+    "words.js": SCRIPT,
+};
+
+static ASSETS: LazyLock<Vec<(&'static str, Asset)>> = LazyLock::new(|| {
+    let asset = |&(name, content_type, bytes): &(&'static str, &'static str, &'static [u8])| {
+        let etag = format!("\"{:016x}\"", fingerprint(bytes)).leak();
+        (name, Asset { content_type, bytes, etag })
+    };
+    FILES.iter().map(asset).collect()
+});
+
+/// The file at `path`: `/`, or `/static/NAME`.
+pub(crate) fn asset(path: &str) -> Option<Asset> {
+    let name = match path {
+        "/" => "index.html",
+        path => path.strip_prefix("/static/").filter(|name| *name != "index.html")?,
+    };
+    ASSETS.iter().find(|(known, _)| *known == name).map(|(_, asset)| *asset)
+}
+
+/// FNV-1a: tells one build's file from another's, nothing more.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str) -> &'static str {
+        std::str::from_utf8(asset(path).unwrap().bytes).unwrap()
+    }
+
+    /// What stands between `before` and `after`, wherever it does.
+    fn between(text: &'static str, before: &str, after: char) -> Vec<&'static str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
+    }
+
+    #[test]
+    fn every_file_that_the_page_asks_for_is_served() {
+        let page = text("/");
+        let mut asked = between(page, "src=\"", '"');
+        asked.extend(between(page, "<link rel=\"stylesheet\" href=\"", '"'));
+        asked.extend(between(page, "<link rel=\"icon\" href=\"", '"'));
+        assert!(asked.len() >= 3, "{asked:?}");
+        for path in asked {
+            assert!(asset(path).is_some(), "{path} is not embedded");
+        }
+        for (name, _, bytes) in FILES.iter().filter(|(name, ..)| name.ends_with(".js")) {
+            for module in between(std::str::from_utf8(bytes).unwrap(), "from './", '\'') {
+                assert!(asset(&format!("/static/{module}")).is_some(), "{name} asks for {module}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_the_page_needs_what_the_policy_forbids() {
+        for (name, _, bytes) in FILES {
+            let text = std::str::from_utf8(bytes).unwrap();
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "<style",
+                " style=\"",
+                "onclick=",
+            ] {
+                assert!(!text.contains(forbidden), "{name} has {forbidden}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_has_no_file_and_tags_tell_files_apart() {
+        for path in
+            ["", "/static/", "/static/../mod.rs", "/static/mod.rs", "/static/index.html", "/index.html"]
+        {
+            assert!(asset(path).is_none(), "{path}");
+        }
+        assert_ne!(asset("/").unwrap().etag, asset("/static/app.js").unwrap().etag);
+    }
+}

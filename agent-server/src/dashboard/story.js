@@ -1,0 +1,469 @@
+// What happened in one session, folded from its events. Pure: no element, no request.
+
+const LIVE = new Set(['queued', 'started', 'running']);
+/** Unnumbered texts of one message are kept up to this length; the whole text comes with the journal. */
+const TEXT = 200_000;
+
+/** `outer#3/inner#2` to `outer/inner`. */
+export const nodePath = task => (task ?? '').split('/').map(part => part.replace(/#\d+$/, '')).join('/');
+
+export const isLive = status => LIVE.has(status);
+
+/** A message of the socket, or an entry of the journal, as an event: `{seq?, at, run?, task?, type, data}`. */
+export function eventOf(message) {
+  const { type, data, seq } = message;
+  if (message.at !== undefined) return message;
+  const at = Date.parse(message.timestamp) || Date.now();
+  const make = (kind, body, run) => ({ seq, at, run, type: kind, data: body, thin: true });
+  switch (type) {
+    case 'event':
+      return data;
+    case 'todo_update':
+      return make('todo_updated', { ...data, id: data.todo_id });
+    case 'hitl_request':
+      return make('question_asked', questionOf(data));
+    case 'complete':
+      return make('run_completed', { active_ms: Math.round((data.execution_time ?? 0) * 1000), response: data.response });
+    case 'status':
+      return make({ queued: 'run_queued', started: 'run_started', running: 'run_resumed', paused: 'run_paused', stopped: 'run_stopped' }[data.status] ?? data.status, {}, data.run);
+    case 'error': {
+      const { code, after, upto, node } = data.details ?? {};
+      if (code === 'gap') return make('gap', { after, upto, unnumbered: 0 });
+      if (seq === undefined) return { at, type: 'refused', data: { code, message: data.error } };
+      return make('run_failed', { code, message: data.error, node });
+    }
+    default:
+      return null;
+  }
+}
+
+/** A question as the REST and socket contracts write it, in the form of the journal. */
+export function questionOf(data) {
+  const { id, task, prompt, options, schema, details, open, deadline } = data;
+  return { id, task: task ?? id?.split(':')[0], question: { prompt, options: options ?? [], schema, details, open }, until: deadline ? Date.parse(deadline) : undefined };
+}
+
+const plain = content => (typeof content === 'string' ? content
+  : Array.isArray(content) ? content.map(part => part?.text ?? '').join('') : '');
+
+/** The last thing that `role` says in a state, where the state has words for it. */
+export function said(state, role) {
+  if (!state || typeof state !== 'object') return undefined;
+  if (role === 'user' && typeof state.message === 'string') return state.message;
+  if (role === 'assistant' && typeof state.response === 'string') return state.response;
+  if (!Array.isArray(state.messages)) return undefined;
+  const last = state.messages.findLast(message => message?.role === role && plain(message.content) !== '');
+  return last && plain(last.content);
+}
+
+class Run {
+  constructor(id) {
+    this.id = id;
+    this.items = [];
+    this.byKey = new Map();
+    this.status = 'started';
+  }
+
+  item(key, make) {
+    let item = this.byKey.get(key);
+    if (!item) {
+      item = { key, ...make() };
+      this.byKey.set(key, item);
+      this.items.push(item);
+    }
+    return item;
+  }
+}
+
+export class Story {
+  constructor() {
+    this.entries = [];
+    this.texts = new Map();
+    this.called = new Map();
+    /** What is known beside the journal, by run: the message, the answer. */
+    this.words = new Map();
+    this.clear();
+  }
+
+  clear() {
+    this.runs = new Map();
+    this.run = undefined;
+    this.todos = new Map();
+    this.questions = new Map();
+    this.nodes = new Map();
+    this.calls = new Map();
+    this.graph = undefined;
+    this.status = undefined;
+    this.failure = undefined;
+    this.forked = undefined;
+  }
+
+  get first() {
+    return this.entries.find(entry => entry.seq !== undefined)?.seq ?? 0;
+  }
+
+  get last() {
+    return this.entries.at(-1)?.seq ?? 0;
+  }
+
+  runOf(id) {
+    const number = id ?? this.run ?? 1;
+    let run = this.runs.get(number);
+    if (!run) this.runs.set(number, (run = new Run(number)));
+    return run;
+  }
+
+  /** What the server says of the session as a whole. */
+  standing(body) {
+    const data = body.data ?? {};
+    this.status = body.status ?? this.status;
+    this.usage = data.usage;
+    this.sizes = data.sizes;
+    this.agent = data.agent ?? this.agent;
+    this.state = data.state;
+    this.seconds = data.execution_time;
+    if (data.run) {
+      this.run = data.run;
+      const words = this.words.get(data.run) ?? {};
+      if (body.status === 'completed' && typeof data.response === 'string') this.words.set(data.run, { ...words, answer: data.response });
+      const run = this.runOf(data.run);
+      run.status = body.status;
+      if (data.error) run.failure ??= data.error;
+    }
+    this.failure = body.status === 'failed' ? data.error ?? this.failure : undefined;
+    if (data.todos) this.todos = new Map(data.todos.map(todo => [todo.todo_id, { ...todo, id: todo.todo_id }]));
+    if (data.questions) {
+      const known = this.questions;
+      this.questions = new Map(data.questions.map(asked => {
+        const one = questionOf(asked);
+        const old = known.get(one.id);
+        if (one.task) this.node(one.task).waiting.add(one.task);
+        return [one.id, old && !old.thin ? { ...old, until: one.until ?? old.until } : { ...one, thin: asked.details === undefined }];
+      }));
+    }
+    if (Array.isArray(data.running) && (isLive(this.status) || this.status === 'paused')) {
+      for (const node of this.nodes.values()) node.running.clear();
+      for (const task of data.running) this.node(task).running.add(task);
+    }
+  }
+
+  /** Puts older entries in front and folds anew. */
+  older(entries) {
+    const known = this.first;
+    this.entries = [...entries.filter(entry => !known || entry.seq < known), ...this.entries];
+    const { usage, sizes, agent, state, seconds, status, failure, todos, questions, nodes } = this;
+    this.clear();
+    for (const entry of this.entries) this.fold(entry);
+    // What was told as a whole, or live, knows more than the window of entries.
+    Object.assign(this, { usage, sizes, agent, state, seconds, status, failure, todos, questions });
+    for (const [path, node] of nodes) {
+      if (node.running.size > 0) this.node(path).running = node.running;
+    }
+  }
+
+  /** Takes one event: what it is of is returned, for the views. */
+  apply(event) {
+    if (!event) return;
+    if (event.seq !== undefined) {
+      if (event.seq <= this.last) return;
+      this.entries.push(event);
+    } else if (event.type === 'gap' && event.data.upto > event.data.after) {
+      this.entries.push(event);
+    }
+    this.fold(event);
+  }
+
+  node(task) {
+    const path = nodePath(task);
+    let node = this.nodes.get(path);
+    if (!node) this.nodes.set(path, (node = { path, running: new Set(), waiting: new Set(), done: 0, failed: 0 }));
+    return node;
+  }
+
+  rest(task) {
+    for (const node of this.nodes.values()) {
+      node.running.delete(task);
+      node.waiting.delete(task);
+    }
+  }
+
+  /** Nothing runs any more. */
+  halt() {
+    for (const node of this.nodes.values()) {
+      for (const task of node.running) if (!node.waiting.has(task)) node.halted = true;
+      node.running.clear();
+    }
+  }
+
+  textOf(run, task, message) {
+    const key = `text|${task}|${message}`;
+    const item = run.item(key, () => ({ kind: 'text', task, text: '', reasoning: '', live: true }));
+    const live = this.texts.get(`${run.id}|${key}`);
+    if (live && item.live) Object.assign(item, live);
+    return item;
+  }
+
+  grow(event, field) {
+    const run = this.runOf(event.run);
+    const item = this.textOf(run, event.task, event.data.message);
+    if (!item.live) return;
+    if (item[field].length < TEXT) item[field] += event.data.text;
+    this.texts.set(`${run.id}|${item.key}`, { text: item.text, reasoning: item.reasoning });
+  }
+
+  call(event, key, fields) {
+    const run = this.runOf(event.run);
+    const name = `call|${event.task}|${key}`;
+    const make = () => ({ kind: 'call', run: run.id, task: event.task, at: event.at });
+    const shown = fields.type === 'tool' ? run.item(name, make) : { key: name, ...make() };
+    let call = this.calls.get(`${run.id}|${name}`);
+    if (!call) this.calls.set(`${run.id}|${name}`, (call = shown));
+    return Object.assign(call, fields);
+  }
+
+  fold(event) {
+    const { type, data, task, at, seq } = event;
+    if (event.run !== undefined && type !== 'run_queued' && type !== 'run_dequeued') this.run = event.run;
+    const run = () => this.runOf(event.run);
+    switch (type) {
+      case 'run_queued':
+        run().status = 'queued';
+        run().queued = at;
+        if (!isLive(this.status)) this.status = 'queued';
+        break;
+      case 'run_dequeued':
+        Object.assign(run(), { status: 'failed', failure: data });
+        break;
+      case 'run_started': {
+        Object.assign(run(), { status: 'running', started: at, startSeq: seq });
+        this.status = 'running';
+        this.failure = undefined;
+        if (data.graph) this.graph = data.graph;
+        this.nodes = new Map();
+        this.todos = new Map();
+        this.questions = new Map();
+        for (const node of data.next ?? []) this.node(node).due = true;
+        break;
+      }
+      case 'run_resumed':
+        Object.assign(run(), { status: 'running', failure: undefined });
+        this.status = 'running';
+        this.failure = undefined;
+        for (const node of this.nodes.values()) node.halted = false;
+        break;
+      case 'run_paused':
+        run().status = this.status = 'paused';
+        break;
+      case 'run_stopped':
+        run().status = this.status = 'stopped';
+        this.halt();
+        this.stopTexts(run());
+        break;
+      case 'run_failed':
+        Object.assign(run(), { status: 'failed', failure: data, endSeq: seq, ended: at });
+        this.status = 'failed';
+        this.failure = data;
+        this.halt();
+        this.stopTexts(run());
+        break;
+      case 'run_completed': {
+        const done = run();
+        Object.assign(done, { status: 'completed', endSeq: seq, ended: at, activeMs: data.active_ms });
+        if (data.supersteps !== undefined) done.supersteps = data.supersteps;
+        if (data.response !== undefined) this.words.set(done.id, { ...this.words.get(done.id), answer: data.response });
+        this.status = 'completed';
+        this.halt();
+        this.stopTexts(done);
+        break;
+      }
+      case 'run_rolled_back':
+        run().status = this.status = 'stopped';
+        run().undone = true;
+        this.halt();
+        break;
+      case 'superstep_committed': {
+        const prefix = task ? `${task}/` : '';
+        const path = nodePath(prefix);
+        for (const node of this.nodes.values()) if (!task) node.due = false;
+        for (const next of data.next ?? []) this.node(path + next).due = true;
+        break;
+      }
+      case 'node_started': {
+        const node = this.node(task ?? data.node);
+        node.running.add(task ?? data.node);
+        node.due = node.halted = false;
+        node.attempt = data.attempt;
+        if (!isLive(this.status) && this.status !== 'paused') this.status = 'running';
+        break;
+      }
+      case 'node_finished': {
+        const node = this.node(task ?? data.node);
+        this.rest(task ?? data.node);
+        node.done += 1;
+        node.due = node.halted = false;
+        this.closeUnder(task);
+        break;
+      }
+      case 'node_failed': {
+        const node = this.node(task ?? data.node);
+        node.running.delete(task);
+        if (data.retry_in_ms === undefined && !data.handler) node.failed += 1;
+        node.retrying = data.retry_in_ms !== undefined;
+        run().item(`failed|${task}|${data.attempt}`, () => ({ kind: 'failed', task, at, ...data }));
+        break;
+      }
+      case 'subgraph_started':
+        this.node(task).running.add(task);
+        for (const next of data.next ?? []) this.node(`${task}/${next}`).due = true;
+        break;
+      case 'tool_called':
+        this.called.set(`${event.run}|${task}|${data.key}`, data);
+        this.call(event, data.key, { type: 'tool', name: data.name, arguments: data.arguments, state: 'running' });
+        break;
+      case 'step_recorded':
+        this.recorded(event);
+        break;
+      case 'token':
+        this.grow(event, 'text');
+        break;
+      case 'reasoning':
+        this.grow(event, 'reasoning');
+        break;
+      case 'tool_arguments': {
+        const item = run().item(`writing|${task}|${data.message}|${data.index}`, () => ({ kind: 'call', type: 'tool', message: `${task}|${data.message}`, task, at, name: data.name, arguments: '', state: 'running' }));
+        if (item.arguments.length < TEXT) item.arguments += data.text;
+        break;
+      }
+      case 'tokens_voided': {
+        this.written(run(), task, data.message);
+        const key = `text|${task}|${data.message}`;
+        this.texts.delete(`${run().id}|${key}`);
+        const item = run().byKey.get(key);
+        if (item?.live) Object.assign(item, { text: '', reasoning: '', voided: data.reason });
+        break;
+      }
+      case 'question_asked': {
+        const id = data.id;
+        const until = data.until ?? (data.question.deadline && data.asked_at + data.question.deadline.secs * 1000);
+        this.questions.set(id, { ...data, until, thin: event.thin && data.question.details === undefined });
+        this.node(data.task).waiting.add(data.task);
+        run().item(`question|${id}`, () => ({ kind: 'question', id, prompt: data.question.prompt, task: data.task, at }));
+        break;
+      }
+      case 'question_answered': {
+        this.unask(data.id, task);
+        const item = run().item(`question|${data.id}`, () => ({ kind: 'question', id: data.id, task, at }));
+        Object.assign(item, { answered: true, value: data.value, by: data.by });
+        break;
+      }
+      case 'question_withdrawn': {
+        this.unask(data.id, task);
+        const item = run().byKey.get(`question|${data.id}`);
+        if (item) item.withdrawn = true;
+        break;
+      }
+      case 'todo_updated':
+        this.todos.set(data.id, { ...this.todos.get(data.id), ...data });
+        break;
+      case 'progress':
+      case 'custom':
+        run().note = { name: data.name, value: data.value };
+        break;
+      case 'session_forked':
+        this.forked = data;
+        break;
+      case 'gap':
+        if (data.unnumbered > 0) for (const item of run().items) if (item.kind === 'text' && item.live) item.holes = true;
+        break;
+      default:
+    }
+  }
+
+  /** A task that is done has nothing running inside. */
+  closeUnder(task) {
+    const [path, inside] = [`${nodePath(task)}/`, `${task}/`];
+    for (const node of this.nodes.values()) {
+      if (!node.path.startsWith(path)) continue;
+      for (const inner of node.running) if (inner.startsWith(inside)) node.running.delete(inner);
+    }
+  }
+
+  unask(id, task) {
+    const asked = this.questions.get(id);
+    this.questions.delete(id);
+    const by = asked?.task ?? task;
+    if (by && ![...this.questions.values()].some(other => other.task === by)) this.node(by).waiting.delete(by);
+  }
+
+  stopTexts(run) {
+    for (const item of run.items) {
+      if (item.kind === 'text') item.live = false;
+      if (item.kind === 'call' && item.state === 'running') item.state = 'cut';
+    }
+  }
+
+  recorded(event) {
+    const { task, data, at, seq } = event;
+    const fields = { type: data.kind, ms: data.ms, error: data.error, seq, at, state: data.error ? 'failed' : 'done' };
+    if (data.kind === 'tool') {
+      const message = data.value?.message;
+      const known = this.called.get(`${event.run}|${task}|${data.key}`) ?? this.asked(event.run, message?.tool_call_id);
+      if (data.value?.fault) fields.state = 'failed';
+      this.call(event, data.key, {
+        ...fields, name: known?.name ?? message?.name ?? data.key.replace(/^tool:/, ''), arguments: known?.arguments,
+        result: message ? plain(message.content) : data.value, fault: data.value?.fault ?? undefined,
+      });
+      return;
+    }
+    this.call(event, data.key, { ...fields, name: data.key, result: data.value });
+    if (data.kind !== 'model') return;
+    const message = data.value?.message ?? data.value?.reply?.message;
+    if (!message) return;
+    for (const call of message.tool_calls ?? []) this.called.set(`${event.run}|id|${call.id}`, call);
+    const run = this.runOf(event.run);
+    this.written(run, task, data.key);
+    const text = plain(message.content);
+    const known = run.byKey.get(`text|${task}|${data.key}`);
+    if (text || known) {
+      Object.assign(this.textOf(run, task, data.key), { text, live: false, holes: false, seq });
+    }
+    this.texts.delete(`${run.id}|text|${task}|${data.key}`);
+  }
+
+  /** Calls that a model was writing are whole, or void. */
+  written(run, task, message) {
+    const gone = run.items.filter(item => item.message === `${task}|${message}`);
+    for (const item of gone) run.byKey.delete(item.key);
+    if (gone.length > 0) run.items = run.items.filter(item => !gone.includes(item));
+  }
+
+  asked(run, id) {
+    const call = id && this.called.get(`${run}|id|${id}`);
+    if (!call) return undefined;
+    let args = call.arguments;
+    if (typeof args === 'string') {
+      try {
+        args = JSON.parse(args);
+      } catch {
+        // shown as the model wrote it
+      }
+    }
+    return { name: call.name, arguments: args };
+  }
+
+  /** How a node of the graph stands. */
+  standingOf(path) {
+    const node = this.nodes.get(path);
+    if (!node) return { state: 'idle', done: 0, running: 0 };
+    const running = node.running.size;
+    const live = isLive(this.status);
+    const state = node.waiting.size > 0 ? 'waiting'
+      : running > 0 && (live || this.status === 'paused') ? (node.retrying ? 'retrying' : 'running')
+      : node.failed > 0 && this.status === 'failed' ? 'failed'
+      : node.halted ? 'halted'
+      : node.due && live ? 'running'
+      : node.done > 0 ? 'done'
+      : node.due && this.status === 'stopped' ? 'halted' : 'idle';
+    return { state, done: node.done, running, failed: node.failed };
+  }
+}

@@ -1,0 +1,19 @@
+// Drives the dashboard in Chromium: `node drive.mjs BINARY`. Pictures go to $BROWSER_OUT; ONLY=words runs some.
+
+import { mocked } from './mocked.mjs';
+import { real } from './real.mjs';
+import { Server, out, run } from './support.mjs';
+
+const server = new Server(process.argv[2]);
+try {
+  await run(mocked, {});
+  await server.start();
+  await run(real, { server });
+  console.log(`browser: all passed; pictures in ${out}`);
+} catch (error) {
+  console.error(error);
+  if (server.log) console.error(`--- log of the server\n${server.log.split('\n').slice(-30).join('\n')}`);
+  process.exitCode = 1;
+} finally {
+  await server.end();
+}

@@ -1,0 +1,268 @@
+// Against the mock: what the real server cannot be made to say offline.
+
+import assert from 'node:assert/strict';
+import { HOSTILE, mock } from './mock.mjs';
+import { accessible, count, entries, picture, send, sessionOf, status, withPage } from './support.mjs';
+
+/** A page at a mock of its own. */
+async function at(options, work) {
+  const { key, pace, ...context } = options;
+  const server = await mock({ key, pace });
+  try {
+    await withPage({ locale: 'en-US', ...context }, async (page, browser) => {
+      await page.goto(server.base);
+      await work(page, server, browser);
+    });
+  } finally {
+    server.end();
+  }
+}
+
+const answer = page => page.locator('.answer:visible');
+
+async function decide(page, number) {
+  await page.locator('.approval').waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press(String(number));
+}
+
+export const mocked = {
+  async 'tokens are seen while they come, and each call with its arguments and result'() {
+    await at({ pace: 20 }, async page => {
+      await send(page, '리뷰를 찾아줘');
+      // What a model said before the page looked is not sent again: only that it grows is sure.
+      const words = () => page.evaluate(() => document.querySelector('.said.live > .plain')?.textContent.length ?? 0);
+      await page.waitForFunction(() => (document.querySelector('.said.live > .plain')?.textContent.length ?? 0) > 0);
+      const early = await words();
+      await page.waitForFunction(length => (document.querySelector('.said.live > .plain')?.textContent.length ?? 0) > length, early);
+      await picture(page, 'tokens-en');
+      await page.locator('#chat .call[data-state="running"]', { hasText: '{"brand' }).waitFor();
+      await page.locator('.approval').waitFor();
+      const call = page.locator('#chat .call', { hasText: 'search_reviews' });
+      await count(page, '#chat .call', 1);
+      await page.locator('.approval').waitFor();
+      await picture(page, 'approval-en');
+      await accessible(page, 'approval');
+      await call.locator('summary').focus();
+      await page.keyboard.press('Enter');
+      await call.locator('.json-block').nth(1).waitFor();
+      const shown = await call.innerText();
+      assert.match(shown, /라네즈/);
+      assert.match(shown, /촉촉하고 좋아요 😀/);
+      await picture(page, 'call-en');
+      await decide(page, 1);
+      await status(page, 'completed');
+      assert.match(await answer(page).innerText(), /결정: approve/);
+      assert.equal(await page.locator('.said', { hasText: '살펴봤습니다' }).count(), 0, 'the answer is not said twice');
+      await page.click('#tab-calls');
+      await page.getByRole('button', { name: /^Tools 2/ }).click();
+      await count(page, '#panel-calls .call', 2);
+      await accessible(page, 'calls');
+      await picture(page, 'calls-en');
+      await page.reload();
+      await page.click('#tab-chat');
+      assert.match(await page.locator('#chat .call', { hasText: 'search_reviews' }).innerText(), /라네즈/, 'arguments are known after a reload');
+    });
+  },
+
+  async 'a call can be edited, rejected with a reason, or answered for'() {
+    await at({ pace: 1 }, async page => {
+      await send(page, 'edit');
+      await decide(page, 2);
+      const form = page.locator('.decision textarea');
+      await form.fill('{"to": ');
+      await page.locator('.decision .primary').click();
+      assert.match(await page.innerText('.question .problem'), /not JSON/);
+      await form.fill('{"to":"다른@example.com"}');
+      await page.locator('.decision .primary').click();
+      await status(page, 'completed');
+      assert.match(await page.locator('#chat .call', { hasText: 'send_mail' }).innerText(), /다른@example.com/);
+
+      await page.click('#new');
+      await send(page, 'reject');
+      await decide(page, 3);
+      await page.fill('.decision textarea', '보내지 마세요');
+      await page.locator('.decision .primary').click();
+      await status(page, 'completed');
+      assert.match(await page.innerText('.asked'), /Reject: 보내지 마세요/);
+      await count(page, '.call[data-state="failed"]', 1);
+
+      await page.click('#new');
+      await send(page, 'respond');
+      await decide(page, 4);
+      await page.fill('.decision textarea', 'sent by hand');
+      await page.locator('.decision .primary').click();
+      await status(page, 'completed');
+      assert.match(await answer(page).innerText(), /respond/);
+    });
+  },
+
+  async 'a question with a schema is a form, and any JSON value is an answer'() {
+    await at({ allowed: [/422/] }, async (page, server) => {
+      await send(page, 'form');
+      const card = page.locator('.question').first();
+      await card.waitFor();
+      await card.getByRole('button', { name: 'Answer' }).click();
+      assert.match(await card.locator('.problem').innerText(), /Name/);
+      await card.getByLabel('Name').fill('김');
+      await card.getByRole('button', { name: 'Answer' }).click();
+      assert.match(await card.locator('.problem').innerText(), /at least 2/);
+      await card.getByLabel('Name').fill('김유나');
+      await card.getByLabel('count').fill('3');
+      await card.getByLabel('kind').selectOption('toner');
+      await card.getByLabel('tags').fill('선물\n급함');
+      await accessible(page, 'form');
+      await picture(page, 'form-en');
+      await card.getByRole('button', { name: 'Answer' }).click();
+      await count(page, '.question', 1);
+      const other = page.locator('.question');
+      await other.getByLabel('Your answer').fill('bad');
+      await other.getByRole('button', { name: 'Answer' }).click();
+      await page.locator('.question .problem', { hasText: 'the answer does not fit' }).waitFor();
+      await other.getByLabel('as JSON').check();
+      await other.getByLabel('Your answer').fill('[null, false, 0, ""]');
+      await other.getByRole('button', { name: 'Answer' }).click();
+      await status(page, 'completed');
+      const [session] = server.sessions.values();
+      assert.deepEqual(session.state.said, [{ name: '김유나', count: 3, kind: 'toner', tags: ['선물', '급함'] }, [null, false, 0, '']]);
+    });
+  },
+
+  async 'hostile text is text, wherever it is shown'() {
+    await at({ pace: 1, allowed: [/404/] }, async (page, server) => {
+      await send(page, 'hostile');
+      await decide(page, 1);
+      await status(page, 'completed');
+      const head = HOSTILE.slice(0, 60);
+      assert.ok((await answer(page).textContent()).includes(head));
+      assert.ok((await page.textContent('#todos')).includes(head));
+      await page.click('#tab-timeline');
+      await page.locator('.entry', { hasText: '<img' }).first().click();
+      await page.getByRole('button', { name: 'State here' }).click();
+      await page.locator('.json-head', { hasText: 'State at' }).waitFor();
+      await page.click('#tab-calls');
+      await page.locator('#panel-calls .call').first().waitFor();
+      await picture(page, 'hostile-en');
+      assert.equal(await page.evaluate(() => window.hacked), undefined);
+      assert.equal(await page.locator('#main img, #side img, #main script, a[href^="javascript"]').count(), 0);
+      // A name from outside in the address is no more than a name.
+      await page.goto(`${server.base}/#/s/${encodeURIComponent(HOSTILE)}`);
+      await page.locator('.welcome').waitFor();
+      assert.equal(await page.evaluate(() => window.hacked), undefined);
+    });
+  },
+
+  async 'thousands of events leave the page small and quick'() {
+    await at({}, async page => {
+      await page.evaluate(() => {
+        window.longest = 0;
+        new PerformanceObserver(list => list.getEntries().forEach(entry => (window.longest = Math.max(window.longest, entry.duration)))).observe({ type: 'longtask' });
+      });
+      const begun = Date.now();
+      await send(page, 'many 6000');
+      await status(page, 'completed');
+      const took = Date.now() - begun;
+      await page.click('#tab-timeline');
+      await page.locator('#row-6003').waitFor();
+      const { elements, rows, longest, size } = await page.evaluate(() => ({ elements: document.querySelectorAll('*').length, rows: document.querySelectorAll('.entry').length, longest: window.longest, size: document.querySelector('.entry').getAttribute('aria-setsize') }));
+      console.log(`    6,000 entries and 6,000 tokens in ${took} ms, longest task ${Math.round(longest)} ms, ${elements} elements, ${rows} rows`);
+      // What was there before the page looked is loaded in part; what came after, whole.
+      assert.ok(Number(size) > 2_000, `${size} entries`);
+      assert.ok(rows < 120, `${rows} rows`);
+      assert.ok(elements < 4_000, `${elements} elements`);
+      assert.ok(longest < 1_000, `the page stood still for ${longest} ms`);
+      await page.reload();
+      await page.locator('#row-6003').waitFor();
+      const first = await page.evaluate(() => Number(document.querySelector('#journal .entry').getAttribute('aria-setsize')));
+      assert.ok(first < 6_003, 'only the end is loaded');
+      await page.getByRole('button', { name: 'Older' }).click();
+      await page.waitForFunction(size => Number(document.querySelector('#journal .entry').getAttribute('aria-setsize')) > size, first);
+      await picture(page, 'many-en');
+    });
+  },
+
+  async 'a connection that breaks is mended: each entry once, in order'() {
+    await at({ pace: 25, outage: true }, async (page, server) => {
+      await send(page, '끊김');
+      await page.locator('.said.live').waitFor();
+      server.cut();
+      await page.locator('#chat .call', { hasText: 'search_reviews' }).waitFor();
+      server.cut();
+      await decide(page, 1);
+      await status(page, 'completed');
+      assert.match(await page.locator('.said').first().innerText(), /그다음 정리합니다/, 'the text is whole in the end');
+      const { keys } = await entries(page);
+      const [session] = server.sessions.values();
+      assert.deepEqual(keys, session.journal.map(entry => entry.seq));
+    });
+  },
+
+  async 'a failed run says why, and void text is gone'() {
+    await at({ pace: 1 }, async page => {
+      await send(page, 'fail');
+      await status(page, 'failed');
+      await page.locator('.failure', { hasText: 'the model refused the key' }).waitFor();
+      assert.ok(!(await page.innerText('#chat')).includes('half of a sent'));
+      await count(page, '.graph [data-node="model"][data-state="failed"]', 1);
+      assert.equal(await page.isEnabled('#resume'), true);
+      await picture(page, 'failed-en');
+    });
+  },
+
+  async 'a key is asked for once, kept in the tab, and goes with every request and socket'() {
+    await at({ key: 'secret.key-1', pace: 1, allowed: [/401/, /WebSocket/] }, async (page, server, browser) => {
+      await page.locator('#key-dialog[open]').waitFor();
+      await accessible(page, 'key');
+      await picture(page, 'key-en');
+      await page.fill('#key-value', 'wrong');
+      await page.press('#key-value', 'Enter');
+      await page.locator('#key-dialog[open]').waitFor();
+      await page.fill('#key-value', 'secret.key-1');
+      await page.press('#key-value', 'Enter');
+      await send(page, 'with a key');
+      await decide(page, 1);
+      await status(page, 'completed');
+      await page.reload();
+      await answer(page).waitFor();
+      assert.equal(await page.evaluate(() => JSON.stringify(localStorage).includes('secret')), false);
+      const other = await browser.newPage();
+      await other.goto(server.base);
+      await other.locator('#key-dialog[open]').waitFor();
+    });
+  },
+
+  async 'many sessions come in pages, and are searched and filtered'() {
+    await at({ pace: 0 }, async (page, server) => {
+      for (let number = 0; number < 70; number += 1) {
+        const session_id = `bulk-${String(number).padStart(3, '0')}`;
+        await fetch(`${server.base}/run-async`, { method: 'POST', body: JSON.stringify({ message: number % 10 === 0 ? 'form' : 'fail', session_id }) });
+      }
+      await page.reload();
+      await count(page, '#session-list li', 50);
+      await page.click('#session-more');
+      await count(page, '#session-list li', 70);
+      await picture(page, 'sessions-en');
+      await page.fill('#search', 'bulk-03');
+      await count(page, '#session-list li', 10);
+      await page.fill('#search', '');
+      await page.selectOption('#filter', 'paused');
+      await count(page, '#session-list li[data-status="paused"]', 7);
+      await count(page, '#session-list li', 7);
+      await accessible(page, 'sessions');
+    });
+  },
+
+  async 'a range that is no longer kept is shown as a gap'() {
+    await at({ pace: 1 }, async (page, server) => {
+      await send(page, 'fail');
+      await status(page, 'failed');
+      const session = server.sessions.get(await sessionOf(page));
+      const gap = { after: session.journal.length, upto: session.journal.length + 40 };
+      for (const socket of session.sockets) {
+        socket.send(JSON.stringify({ type: 'error', data: { error: 'messages are no longer kept', details: { code: 'gap', ...gap } }, timestamp: new Date().toISOString() }));
+      }
+      await page.click('#tab-timeline');
+      await page.locator('.entry[data-type="gap"]', { hasText: `Entries ${gap.after + 1} to ${gap.upto}` }).waitFor();
+    });
+  },
+};
