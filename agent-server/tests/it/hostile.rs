@@ -132,8 +132,8 @@ async fn a_path_or_query_that_makes_no_sense_gets_a_4xx() {
 async fn http_that_is_none_is_answered_with_a_4xx_or_not_at_all() {
     let here = here().await;
     let headers: String = (0..500).map(|number| format!("x-{number}: y\r\n")).collect();
-    let large = format!("x-large: {}\r\n", "y".repeat(100_000));
-    let uri = "a".repeat(100_000);
+    let large = format!("x-large: {}\r\n", "y".repeat(1_000_000));
+    let uri = "a".repeat(1_000_000);
     let requests: [Vec<u8>; 11] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(20),
         b"\r\n\r\n\r\n\r\nHELO\r\n\r\n".to_vec(),
