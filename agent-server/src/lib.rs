@@ -19,9 +19,9 @@
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
-//! `metrics` what is counted, `handler` one file a path, `ws` the socket, `wire` the names front ends know,
-//! `dashboard` the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the
-//! settings, [`cli`] the command line; [`trend`] the sample agent.
+//! `metrics` what is counted, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
+//! the names front ends know, `dashboard` the page and its files, `error` what is refused and how; [`own`] paths of
+//! your own; [`config`] the settings, [`cli`] the command line; [`trend`] the sample agent.
 
 mod agent;
 pub mod assistant;
@@ -31,6 +31,7 @@ pub mod cli;
 pub mod config;
 mod dashboard;
 mod error;
+mod follow;
 mod handler;
 mod http;
 mod limit;
@@ -41,6 +42,7 @@ pub mod server;
 mod talk;
 pub mod tls;
 pub mod trend;
+pub mod webhook;
 mod wire;
 mod ws;
 
@@ -54,4 +56,5 @@ pub use self::{
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},
     tls::Tls,
+    webhook::Webhooks,
 };

@@ -12,14 +12,15 @@ use hyper::{Method, Request, Response};
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, ToSocketAddrs},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Assistant, Auth, Chat, Origins, TaskAgent, Tls,
+    Assistant, Auth, Chat, Origins, TaskAgent, Tls, Webhooks,
     error::{ApiError, Contract, Refusal},
+    follow::{self, End, Follower},
     handler::routes,
     http::{
         accept,
@@ -28,6 +29,7 @@ use crate::{
     limit::Limits,
     metrics::Metrics,
     own::{Body, Socket, requests, sockets},
+    webhook::{self, Here, Watcher},
 };
 
 /// Bounds of the server.
@@ -112,6 +114,8 @@ pub(crate) struct Inner {
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
+    pub(crate) webhooks: Option<Webhooks>,
+    pub(crate) watcher: Arc<Watcher>,
     pub(crate) options: ServerOptions,
     pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
@@ -166,6 +170,7 @@ pub struct ServerBuilder {
     passing: Option<Runtime>,
     auth: Auth,
     tls: Option<Tls>,
+    webhooks: Option<Webhooks>,
     options: ServerOptions,
     extra: Vec<Route>,
     only_own: bool,
@@ -255,6 +260,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Tells addresses that requests name when their run has ended.
+    pub fn webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.webhooks = Some(webhooks);
+        self
+    }
+
     /// Changes the bounds.
     pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
         set(&mut self.options);
@@ -290,7 +301,14 @@ impl ServerBuilder {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::default());
-        if !self.runtime.observe(Arc::clone(&metrics) as Arc<dyn Observer>) {
+        let watcher = Arc::new(Watcher::default());
+        let (follower, ends) = Follower::new(Arc::clone(&metrics), Arc::clone(&watcher));
+        let here = Here::default();
+        if self.webhooks.is_some() {
+            let graph = webhook::graph(Arc::clone(&here)).map_err(|error| wrong(error.to_string()))?;
+            self.runtime.register(&graph);
+        }
+        if !self.runtime.observe(follower as Arc<dyn Observer>) {
             tracing::warn!(
                 "the runtime is observed by somebody else; its runs are not in this server's metrics"
             );
@@ -308,12 +326,17 @@ impl ServerBuilder {
             places: Arc::new(Semaphore::new(self.options.connections)),
             ending: CancellationToken::new(),
             tls: self.tls,
+            webhooks: self.webhooks,
+            watcher,
             options: self.options,
             routes,
             sockets: TaskTracker::new(),
             leaving: CancellationToken::new(),
         });
-        Ok(Server { listener, address, inner })
+        if here.set(Arc::downgrade(&inner)).is_err() {
+            unreachable!("nobody else has it");
+        }
+        Ok(Server { listener, address, inner, ends })
     }
 }
 
@@ -328,6 +351,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     inner: Arc<Inner>,
+    ends: mpsc::Receiver<End>,
 }
 
 impl Server {
@@ -341,6 +365,7 @@ impl Server {
             passing: None,
             auth: Auth::default(),
             tls: None,
+            webhooks: None,
             options: ServerOptions::default(),
             extra: Vec::new(),
             only_own: false,
@@ -360,12 +385,13 @@ impl Server {
     ///
     /// Dropped, it stops accepting; what is under way goes on in its own tasks.
     pub async fn serve(self, end: impl Future<Output = ()>) {
-        let Self { listener, inner, .. } = self;
+        let Self { listener, inner, mut ends, .. } = self;
         let (connections, closing) = (TaskTracker::new(), inner.ending.clone());
         let accepting = accept::accept(listener, Arc::clone(&inner), &connections, &closing);
         tokio::select! {
             () = accepting => {}
-            () = sweep(&inner.runtime, inner.options.sweep) => {}
+            () = sweep(&inner) => {}
+            () = follow::serve(&inner.runtime, &inner.metrics, &inner.watcher, &mut ends) => {}
             () = end => {}
         }
         closing.cancel();
@@ -386,8 +412,9 @@ impl Server {
 }
 
 /// Takes up sessions whose process has died: at once, and again for those whose lease had not expired yet.
-async fn sweep(runtime: &Runtime, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
+async fn sweep(inner: &Inner) {
+    let runtime = &inner.runtime;
+    let mut ticks = tokio::time::interval(inner.options.sweep);
     let mut first = true;
     loop {
         ticks.tick().await;
@@ -399,6 +426,11 @@ async fn sweep(runtime: &Runtime, every: Duration) {
                         waiting = found.waiting.len(),
                         "sessions taken up"
                     );
+                }
+                if inner.webhooks.is_some()
+                    && let Err(error) = inner.watcher.look(runtime).await
+                {
+                    tracing::error!(%error, "deliveries could not be looked for");
                 }
                 for (session, error) in found.left.iter().filter(|_| first) {
                     tracing::warn!(%session, %error, "a session was left as it is");

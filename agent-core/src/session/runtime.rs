@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     RunOptions, RuntimeOptions, Session, SessionError,
     erased::{DynGraph, Registered},
-    slot::Slot,
+    slot::{LiveRun, Slot},
 };
 use crate::{
     clock::{Clock, WallClock},
@@ -31,6 +31,9 @@ use crate::{
     state::State,
     tool::ToolRegistry,
 };
+
+/// How often a runtime that ends looks for runs that came late.
+const LATECOMERS: Duration = Duration::from_millis(50);
 
 /// What all sessions of a runtime share.
 pub(crate) struct Shared {
@@ -381,15 +384,8 @@ impl Runtime {
     /// there after `grace` is stopped where it is. Nothing that was accepted is lost.
     pub async fn shutdown(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
-        let live: Vec<_> = self.0.slots.lock().values().filter_map(|slot| slot.live()).collect();
-        for run in &live {
-            run.env.control.drain_for_restart();
-        }
-        if tokio::time::timeout(grace, self.0.runs.quiet()).await.is_err() {
-            for run in &live {
-                run.env.control.stop_for_restart();
-            }
-            self.0.runs.quiet().await;
+        if tokio::time::timeout(grace, self.wind_down(LiveRun::drain_for_restart)).await.is_err() {
+            self.wind_down(LiveRun::stop_for_restart).await;
         }
         self.0.group.stop();
         self.0.group.quiet().await;
@@ -398,6 +394,20 @@ impl Runtime {
             && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
         {
             tracing::debug!(%error, "leases were not given back");
+        }
+    }
+}
+
+impl Runtime {
+    /// Tells every run how to end, until there is none. A run that was accepted in the same moment comes into memory a
+    /// little later: it is told, too.
+    async fn wind_down(&self, tell: impl Fn(&LiveRun)) {
+        loop {
+            let live: Vec<_> = self.0.slots.lock().values().filter_map(|slot| slot.live()).collect();
+            live.iter().for_each(|run| tell(run));
+            if tokio::time::timeout(LATECOMERS, self.0.runs.quiet()).await.is_ok() {
+                return;
+            }
         }
     }
 }

@@ -85,6 +85,16 @@ impl LiveRun {
         assert!(gone, "the sender lives as long as `self`");
     }
 
+    /// Ends it at its next superstep, to be taken up by the next process.
+    pub(crate) fn drain_for_restart(&self) {
+        self.env.control.drain_for_restart();
+    }
+
+    /// Ends it where it is, to be taken up by the next process.
+    pub(crate) fn stop_for_restart(&self) {
+        self.env.control.stop_for_restart();
+    }
+
     pub(crate) fn status(&self) -> RunStatus {
         self.settled.borrow().as_ref().map_or(RunStatus::Running, |settled| settled.status)
     }

@@ -9,6 +9,7 @@ mod failure;
 mod flags;
 mod fork;
 mod graph;
+mod guard;
 mod history;
 mod open;
 mod output;

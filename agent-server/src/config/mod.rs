@@ -191,6 +191,8 @@ impl Config {
         options.write_time = self.write_time;
         options.sweep = self.sweep;
         options.grace = self.grace;
+        options.requests_per_minute = self.rate_per_minute;
+        options.sessions_per_subject = self.sessions_per_subject;
     }
 
     /// Faults of settings that do not fit together.

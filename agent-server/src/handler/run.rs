@@ -21,6 +21,7 @@ use crate::{
     },
     owner::{Owner, unknown},
     server::Inner,
+    webhook::Prepared,
     wire::task_agent::{RunRequest, response, standing},
 };
 
@@ -171,6 +172,10 @@ async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
         options = options.request_of(key, &body);
     }
     let admission = call.admit(&session).await?;
+    let webhook = match request.webhook {
+        Some(url) => Some(prepare(call, &session, url).await?),
+        None => None,
+    };
     let begun = match waits {
         true => session.run_json(agent.graph(), input, options).await,
         false => session.start_json(agent.graph(), input, options).await,
@@ -178,11 +183,48 @@ async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
     match begun {
         Ok(run) => {
             admission.follow(inner, &run);
+            if let Some(webhook) = webhook
+                && let Err(error) =
+                    inner.watcher.bind(&inner.runtime, webhook, run.id(), call.run_options()).await
+            {
+                tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
+            }
             Ok(Begun::Now(run))
         }
-        Err(SessionError::SameRequest { run, .. }) => Ok(Begun::Before(session, run)),
-        Err(SessionError::LabelDiffers { label, .. }) if label == OWNER => Err(unknown(&session)),
-        Err(error) => Err(refused(session.id())(error)),
+        Err(error) => {
+            if let Some(webhook) = webhook {
+                inner.watcher.call_off(webhook).await;
+            }
+            not_begun(session, error)
+        }
+    }
+}
+
+/// Accepts the delivery of a run's webhook, before the run.
+async fn prepare(call: &Call, session: &Session, url: String) -> Result<Prepared, ApiError> {
+    let inner = &call.inner;
+    let Some(webhooks) = &inner.webhooks else {
+        return Err(ApiError::new(
+            Refusal::InvalidRequest,
+            "this server has no webhooks; its operator can set WEBHOOK_SECRET",
+        ));
+    };
+    if !webhooks.post.may_reach(&url) {
+        return Err(ApiError::new(
+            Refusal::InvalidRequest,
+            "`webhook.url` must be a public `http` or `https` address",
+        ));
+    }
+    let prepared = inner.watcher.prepare(&inner.runtime, session, url, call.run_options()).await;
+    prepared.map_err(refused(session.id()))
+}
+
+/// A run that was not begun: it was before, or it is refused.
+fn not_begun(session: Session, error: SessionError) -> Result<Begun, ApiError> {
+    match error {
+        SessionError::SameRequest { run, .. } => Ok(Begun::Before(session, run)),
+        SessionError::LabelDiffers { label, .. } if label == OWNER => Err(unknown(&session)),
+        error => Err(refused(session.id())(error)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use agent_core::event::{Note, Observer, Stored};
+use agent_core::event::{Note, Stored};
 use parking_lot::Mutex;
 
 pub(crate) use meter::Meter;
@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     tool_failures: AtomicU64,
     asked: AtomicU64,
     answered: AtomicU64,
+    webhooks: AtomicU64,
+    webhook_failures: AtomicU64,
 }
 
 impl Metrics {
@@ -46,6 +48,12 @@ impl Metrics {
         let known = ended.len() < GRAPHS * 3 || ended.contains_key(&(graph.to_owned(), status));
         let graph = if known { graph } else { OTHERS };
         *ended.entry((graph.to_owned(), status)).or_default() += 1;
+    }
+
+    /// A webhook was posted.
+    pub(crate) fn webhook(&self, taken: bool) {
+        let count = if taken { &self.webhooks } else { &self.webhook_failures };
+        count.fetch_add(1, Relaxed);
     }
 
     /// Everything that is counted here.
@@ -75,6 +83,8 @@ impl Metrics {
             ("agent_tool_failures_total", "Tool calls that failed.", &self.tool_failures),
             ("agent_questions_asked_total", "Questions that people were asked.", &self.asked),
             ("agent_questions_answered_total", "Questions that people answered.", &self.answered),
+            ("agent_webhooks_total", "Webhooks that were taken.", &self.webhooks),
+            ("agent_webhook_failures_total", "Tries of webhooks that failed.", &self.webhook_failures),
         ];
         for (name, help, count) in counters {
             page.family(name, "counter", help);
@@ -83,8 +93,9 @@ impl Metrics {
     }
 }
 
-impl Observer for Metrics {
-    fn stored(&self, note: &Note<'_>) {
+impl Metrics {
+    /// Counts an entry.
+    pub(crate) fn stored(&self, note: &Note<'_>) {
         self.entries.fetch_add(1, Relaxed);
         match note.what {
             Stored::RunStarted { graph } => {

@@ -15,12 +15,13 @@ use super::json::{object, text};
 use crate::{
     error::{ApiError, Contract, Refusal},
     http::call::parse_session,
+    webhook,
 };
 
 /// The longest message, in bytes.
 pub(crate) const MESSAGE_BYTES: usize = 32 * 1024;
 
-/// `{message, session_id?, context?, agent?, on_busy?}`.
+/// `{message, session_id?, context?, agent?, on_busy?, webhook?}`.
 #[derive(Debug)]
 pub(crate) struct RunRequest {
     pub(crate) message: String,
@@ -29,6 +30,8 @@ pub(crate) struct RunRequest {
     /// The agent's name, when it is not the first.
     pub(crate) agent: Option<String>,
     pub(crate) on_busy: BusyPolicy,
+    /// Where to tell that the run has ended.
+    pub(crate) webhook: Option<String>,
 }
 
 impl RunRequest {
@@ -64,7 +67,8 @@ impl RunRequest {
                 return Err(ApiError::new(Refusal::InvalidRequest, told));
             }
         };
-        Ok(Self { message, session, context, agent: text(&fields, "agent")?, on_busy })
+        let webhook = webhook::address(fields.get("webhook"))?;
+        Ok(Self { message, session, context, agent: text(&fields, "agent")?, on_busy, webhook })
     }
 }
 
@@ -123,7 +127,7 @@ pub(crate) fn result(response: &str, todos: &[Todo], active_ms: u64) -> Value {
     json!({"response": response, "todos": self::todos(todos), "execution_time": seconds(active_ms)})
 }
 
-fn seconds(ms: u64) -> f64 {
+pub(crate) fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }
 

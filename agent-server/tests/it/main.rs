@@ -4,8 +4,10 @@
 mod chat;
 mod auth;
 mod faults;
+mod hostile;
 mod limits;
 mod model;
+mod operations;
 mod openai;
 mod page;
 mod process;
@@ -13,4 +15,5 @@ mod rest;
 mod sessions;
 mod socket;
 mod support;
+mod webhook;
 mod tool_chat;

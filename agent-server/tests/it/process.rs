@@ -20,17 +20,22 @@ struct Process {
     child: Child,
     address: SocketAddr,
     /// Kept open, so that it can go on logging.
-    _log: Lines<BufReader<ChildStderr>>,
+    log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Process {
     async fn start(home: &Path, pace_ms: u32) -> Self {
+        Self::start_with(home, pace_ms, &[]).await
+    }
+
+    async fn start_with(home: &Path, pace_ms: u32, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agent-server"))
             .current_dir(home)
             .env_clear()
             .env("API_HOST", "127.0.0.1")
             .env("API_PORT", "0")
             .env("TREND_PACE_MS", pace_ms.to_string())
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -45,7 +50,7 @@ impl Process {
             panic!("the server ended before it listened");
         });
         let address = address.await.unwrap();
-        Self { child, address, _log: log }
+        Self { child, address, log }
     }
 
     async fn post(&self, path: &str, body: Value) -> Reply {
@@ -143,4 +148,84 @@ async fn a_wrong_environment_is_told_whole_and_the_server_does_not_start() {
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(log.contains("API_PORT") && log.contains("DEBUG"), "{log}");
+}
+
+#[tokio::test]
+async fn a_server_told_to_end_under_load_loses_nothing_that_it_accepted() {
+    const RUNS: usize = 60;
+    let home = TempDir::new().unwrap();
+    let mut server = Process::start(home.path(), 20).await;
+    let address = server.address;
+    let (told, mut accepted) = tokio::sync::mpsc::channel(RUNS);
+    let callers = tokio_util::task::TaskTracker::new();
+    for caller in 0..6 {
+        let told = told.clone();
+        callers.spawn(async move {
+            for run in 0..RUNS / 6 {
+                let session = format!("s-{caller}-{run}");
+                let body = json!({"message": ASK, "session_id": session}).to_string();
+                let request = format!(
+                    "POST /run-async HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { return };
+                let mut answer = String::new();
+                let exchange = async {
+                    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+                    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await
+                };
+                if exchange.await.is_ok() && answer.starts_with("HTTP/1.1 200") {
+                    told.send(session).await.unwrap();
+                }
+            }
+        });
+    }
+    drop(told);
+    let mut sessions = Vec::new();
+    while let Some(session) = timeout(LONG, accepted.recv()).await.unwrap() {
+        sessions.push(session);
+        if sessions.len() == RUNS / 3 {
+            // In the middle of it all.
+            let id = server.child.id().unwrap().to_string();
+            assert!(Command::new("kill").arg(id).status().await.unwrap().success());
+        }
+    }
+    let status = timeout(LONG, server.child.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(sessions.len() >= RUNS / 3, "{}", sessions.len());
+
+    let server = Process::start(home.path(), 0).await;
+    for session in &sessions {
+        // Each comes to its question, with every step done once.
+        let mut socket = Client::connect(server.address, session, "?events=all").await.unwrap();
+        let question = socket.until("hitl_request").await;
+        let answer = json!({"value": question["data"]["options"][0], "id": question["data"]["id"]});
+        let answered = server.post(&format!("/resume/{session}"), answer).await;
+        assert_eq!(answered.body["data"]["run"], 1, "{session} ran once: {answered:?}");
+        socket.until("complete").await;
+        let steps: Vec<_> = socket.got.iter().filter_map(key).collect();
+        assert_eq!(steps.iter().collect::<HashSet<_>>().len(), steps.len(), "{session}: {steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_in_the_environment_guard_the_server_and_its_log_does_not_hold_them() {
+    const KEY: &str = "a-key-that-nobody-guesses";
+    let home = TempDir::new().unwrap();
+    let keys = format!("alice:{KEY}");
+    let settings = [("API_KEYS", &*keys), ("RATE_LIMIT_PER_MINUTE", "3"), ("LOG_LEVEL", "trace")];
+    let mut server = Process::start_with(home.path(), 0, &settings).await;
+    let header = format!("Bearer {KEY}");
+    let ask = async |headers: &[(&str, &str)]| {
+        send(server.address, Method::GET, "/sessions", headers, "").await.status.as_u16()
+    };
+    assert_eq!(ask(&[]).await, 401);
+    for _ in 0..3 {
+        assert_eq!(ask(&[("authorization", &header)]).await, 200);
+    }
+    assert_eq!(ask(&[("authorization", &header)]).await, 429);
+    server.child.start_kill().unwrap();
+    while let Some(line) = timeout(LONG, server.log.next_line()).await.unwrap().unwrap() {
+        assert!(!line.contains(KEY), "{line}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod guard;
+mod guarded;
 mod search;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 
 pub use fetch::{Fetch, FetchArgs};
 pub use guard::Reach;
+pub use guarded::{Guarded, Unsent};
 pub use search::{Engine, Found, WebSearch, WebSearchArgs};
 
 /// A client cannot be made: TLS is not set up on this machine.

@@ -130,4 +130,18 @@ impl Client {
     pub(crate) fn kinds(&self) -> Vec<String> {
         self.got.iter().map(|message| message["type"].as_str().unwrap().to_owned()).collect()
     }
+
+    /// Whether the frame could be sent.
+    pub(crate) async fn try_raw(&mut self, frame: Message) -> bool {
+        matches!(timeout(LONG, self.socket.send(frame)).await, Ok(Ok(())))
+    }
+
+    /// The code of the goodbye, if one is heard.
+    pub(crate) async fn goodbye(&mut self) -> Option<u16> {
+        loop {
+            if let Err(goodbye) = self.try_next().await {
+                return goodbye.map(|frame| frame.code.into());
+            }
+        }
+    }
 }

@@ -1,0 +1,117 @@
+//! What the server does when an entry is stored: counts it, and lets deliveries go whose run has ended.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use agent_core::{
+    Runtime, Session, SessionError,
+    event::{Note, Observer, Stored},
+    ids::{RunId, SessionId},
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::{
+    metrics::Metrics,
+    webhook::{self, Watcher},
+};
+
+/// Ends of runs that wait to be looked at. What does not fit is found by the next look at the store.
+const LINE: usize = 10_000;
+
+/// Told of every entry.
+pub(crate) struct Follower {
+    metrics: Arc<Metrics>,
+    watcher: Arc<Watcher>,
+    /// The graphs of runs that run.
+    graphs: Mutex<HashMap<SessionId, Box<str>>>,
+    ends: mpsc::Sender<End>,
+}
+
+/// A run ended.
+pub(crate) struct End {
+    session: SessionId,
+    run: RunId,
+    status: &'static str,
+    graph: Option<Box<str>>,
+}
+
+impl Follower {
+    pub(crate) fn new(metrics: Arc<Metrics>, watcher: Arc<Watcher>) -> (Arc<Self>, mpsc::Receiver<End>) {
+        let (ends, line) = mpsc::channel(LINE);
+        (Arc::new(Self { metrics, watcher, graphs: Mutex::default(), ends }), line)
+    }
+
+    fn ended(&self, note: &Note<'_>, status: &'static str) {
+        let graph = self.graphs.lock().remove(note.session);
+        if let Some(graph) = &graph {
+            self.metrics.ended(graph, status);
+        }
+        let delivery = graph.as_deref() == Some(webhook::GRAPH);
+        if graph.is_some() && !delivery && !self.watcher.waits_for(note.session, note.run) {
+            return;
+        }
+        let end = End { session: note.session.clone(), run: note.run, status, graph };
+        if self.ends.try_send(end).is_err() {
+            tracing::debug!("the end of a run is looked for in the store later");
+        }
+    }
+}
+
+impl Observer for Follower {
+    fn stored(&self, note: &Note<'_>) {
+        self.metrics.stored(note);
+        match note.what {
+            Stored::RunStarted { graph } => {
+                self.graphs.lock().insert(note.session.clone(), graph.into());
+            }
+            // It may take days; whoever ends it is looked up then.
+            Stored::RunPaused => {
+                self.graphs.lock().remove(note.session);
+            }
+            Stored::RunCompleted { .. } => self.ended(note, "completed"),
+            Stored::RunFailed { .. } => self.ended(note, "failed"),
+            Stored::RunStopped => self.ended(note, "stopped"),
+            _ => {}
+        }
+    }
+}
+
+/// Looks at runs that ended, for as long as it is polled.
+pub(crate) async fn serve(
+    runtime: &Runtime,
+    metrics: &Metrics,
+    watcher: &Watcher,
+    ends: &mut mpsc::Receiver<End>,
+) {
+    while let Some(end) = ends.recv().await {
+        let session = runtime.session_of(end.session.clone());
+        let graph = match end.graph {
+            Some(graph) => graph,
+            None => match session.status().await {
+                Ok(status) => {
+                    metrics.ended(&status.graph, end.status);
+                    status.graph.into()
+                }
+                Err(_) => continue,
+            },
+        };
+        if &*graph == webhook::GRAPH {
+            // What was taken need not be kept; what was given up stays to be seen.
+            if end.status == "completed" {
+                tidy(&session).await;
+            }
+        } else {
+            watcher.ended(&(end.session, end.run)).await;
+        }
+    }
+}
+
+/// Removes a delivery that was taken, once its run has left the memory.
+async fn tidy(delivery: &Session) {
+    for _ in 0..10 {
+        match delivery.delete().await {
+            Err(SessionError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! That whoever asked is told of the end of a run: signed, once the receiver takes it, and nobody who must not be asked.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use agent_core::{
+    Runtime, SessionId,
+    journal::{InMemory, JournalStore, Recent},
+};
+use agent_server::{Auth, Server, TaskAgent, Webhooks};
+use agent_tools::http::Reach;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use ring::hmac;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::support::{
+    Here, LONG,
+    agent::{Puppeteer, puppet},
+    send,
+};
+
+const SECRET: &str = "a secret that both sides know";
+
+/// Somebody who is told.
+struct Receiver {
+    address: SocketAddr,
+    /// What is answered.
+    status: Arc<AtomicU16>,
+    posts: mpsc::Receiver<(HeaderMap, Bytes)>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (told, posts) = mpsc::channel(100);
+        let status = Arc::new(AtomicU16::new(204));
+        let (answer, tasks) = (Arc::clone(&status), TaskTracker::new());
+        let inner = tasks.clone();
+        tasks.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (told, answer) = (told.clone(), Arc::clone(&answer));
+                inner.spawn(async move {
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        let (told, status) = (told.clone(), answer.load(Ordering::SeqCst));
+                        async move {
+                            let (parts, body) = request.into_parts();
+                            let body = body.collect().await.unwrap().to_bytes();
+                            told.send((parts.headers, body)).await.unwrap();
+                            let reply = Response::builder().status(status).header("location", "/elsewhere");
+                            Ok::<_, Infallible>(reply.body(Full::<Bytes>::default()).unwrap())
+                        }
+                    });
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+                });
+            }
+        });
+        Self { address, status, posts }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/told?by=agents", self.address)
+    }
+
+    /// The next post, with its signature checked.
+    async fn told(&mut self) -> (String, Value) {
+        let (headers, body) = timeout(LONG, self.posts.recv()).await.expect("somebody posts").unwrap();
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        let (id, seconds) = (header("webhook-id"), header("webhook-timestamp"));
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let wanted = STANDARD.encode(hmac::sign(&key, format!("{id}.{seconds}.{text}").as_bytes()));
+        assert_eq!(header("webhook-signature"), format!("v1,{wanted}"));
+        assert!(seconds.parse::<u64>().unwrap() > 1_700_000_000);
+        (id, serde_json::from_str(&text).unwrap())
+    }
+
+    fn nothing_more(&mut self) -> bool {
+        self.posts.try_recv().is_err()
+    }
+}
+
+fn webhooks() -> Webhooks {
+    Webhooks::signed(&SECRET.into(), &Reach::default().and_host("127.0.0.1")).unwrap()
+}
+
+async fn here() -> Here {
+    Here::with(puppet().0, Puppeteer, |server| server.webhooks(webhooks())).await
+}
+
+async fn run(here: &Here, path: &str, session: &str, message: &str, url: &str) -> (u16, Value) {
+    let body = json!({"message": message, "session_id": session, "webhook": {"url": url}});
+    let reply = here.post(path, body).await;
+    (reply.status.as_u16(), reply.body)
+}
+
+/// Deliveries in the store: session and status.
+async fn deliveries(runtime: &Runtime) -> Vec<(SessionId, String)> {
+    let all = runtime.recent(Recent { limit: 100, ..Recent::default() }).await.unwrap();
+    let deliveries = all.into_iter().filter(|info| info.head.summary.graph == "webhook");
+    deliveries.map(|info| (info.id, info.head.summary.status)).collect()
+}
+
+/// Waits until the deliveries in the store are as wanted.
+async fn until(runtime: &Runtime, wanted: impl Fn(&[(SessionId, String)]) -> bool) {
+    let look = async {
+        while !wanted(&deliveries(runtime).await) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, look).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_told_whether_it_was_waited_for_or_not() {
+    let (here, mut receiver) = (here().await, Receiver::start().await);
+    for (path, session) in [("/run", "a"), ("/run-async", "b"), ("/run", "a")] {
+        assert_eq!(run(&here, path, session, "보고", &receiver.url()).await.0, 200);
+        let (id, told) = receiver.told().await;
+        assert!(id.starts_with("webhook-"), "{id}");
+        assert_eq!(told["type"], "run.completed");
+        assert_eq!(
+            (&told["data"]["session_id"], &told["data"]["response"]),
+            (&json!(session), &json!("보고"))
+        );
+    }
+    let (status, _) = run(&here, "/run", "c", "fail", &receiver.url()).await;
+    assert_eq!(status, 500);
+    let (_, told) = receiver.told().await;
+    assert_eq!(
+        (&told["type"], &told["data"]["error"]["code"]),
+        (&json!("run.failed"), &json!("node_failed"))
+    );
+    // A question is no end.
+    assert_eq!(run(&here, "/run", "d", "ask two", &receiver.url()).await.1["status"], "paused");
+    assert!(receiver.nothing_more());
+    here.post("/stop/d", Value::Null).await;
+    assert_eq!(receiver.told().await.1["type"], "run.stopped");
+    // What was taken leaves nothing behind.
+    until(&here.runtime, <[_]>::is_empty).await;
+    assert!(receiver.nothing_more());
+    assert!(here.get("/metrics").await.text.contains("agent_webhooks_total 5\n"));
+}
+
+#[tokio::test]
+async fn a_run_that_is_refused_or_began_before_is_not_told_again() {
+    let (here, mut receiver) = (here().await, Receiver::start().await);
+    assert_eq!(run(&here, "/run", "s", "ask two", &receiver.url()).await.0, 200);
+    assert_eq!(run(&here, "/run", "s", "x", &receiver.url()).await.0, 409);
+    until(&here.runtime, |all| all.len() == 1).await;
+    let body = json!({"message": "x", "session_id": "k", "webhook": {"url": receiver.url()}}).to_string();
+    for _ in 0..2 {
+        let reply = here.send(Method::POST, "/run", &[("idempotency-key", "1")], body.clone()).await;
+        assert_eq!(reply.status, 200);
+    }
+    assert_eq!(receiver.told().await.1["data"]["session_id"], "k");
+    until(&here.runtime, |all| all.len() == 1).await;
+    assert!(receiver.nothing_more());
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_is_told_again_and_one_that_refuses_is_given_up_for_all_to_see() {
+    let (here, mut receiver) = (here().await, Receiver::start().await);
+    receiver.status.store(503, Ordering::SeqCst);
+    assert_eq!(run(&here, "/run", "a", "x", &receiver.url()).await.0, 200);
+    let (first, _) = receiver.told().await;
+    receiver.status.store(200, Ordering::SeqCst);
+    assert_eq!(receiver.told().await.0, first, "the same id, to know it by");
+    until(&here.runtime, <[_]>::is_empty).await;
+    for status in [410, 302] {
+        receiver.status.store(status, Ordering::SeqCst);
+        assert_eq!(run(&here, "/run", "b", "x", &receiver.url()).await.0, 200);
+        let (id, _) = receiver.told().await;
+        until(&here.runtime, |all| {
+            all.iter().any(|(known, status)| known.as_str() == id && status == "failed")
+        })
+        .await;
+        let shown = here.get(&format!("/status/{id}")).await.body;
+        assert_eq!(shown["status"], "failed", "{shown}");
+    }
+    assert!(receiver.nothing_more());
+}
+
+#[tokio::test]
+async fn private_addresses_and_what_is_no_address_are_refused_before_anything_runs() {
+    let here = here().await;
+    let wrong = [
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/",
+        "http://2130706434/",
+        "file:///etc/passwd",
+        "http://user:pass@example.org/",
+        "not an address",
+        "",
+        &format!("http://example.org/{}", "x".repeat(2_100)),
+    ];
+    for url in wrong {
+        let (status, body) = run(&here, "/run", "s", "x", url).await;
+        assert_eq!((status, &body["code"]), (400, &json!("invalid_request")), "{url}");
+    }
+    for field in [json!("http://example.org/"), json!({}), json!({"url": 5}), json!([])] {
+        let reply = here.post("/run", json!({"message": "x", "webhook": field})).await;
+        assert_eq!(reply.refusal(), (400, "invalid_request"), "{field}");
+    }
+    assert!(here.runtime.sessions(None, &[], 10).await.unwrap().is_empty(), "nothing ran");
+    // A name that is only found to be private when it is looked up.
+    let (status, _) = run(&here, "/run", "s", "x", "http://localhost:1/").await;
+    assert_eq!(status, 200);
+    until(&here.runtime, |all| all.iter().any(|(_, status)| status == "failed")).await;
+    let without = Here::of(puppet().0, Puppeteer, |_| {}).await;
+    assert_eq!(run(&without, "/run", "s", "x", "http://example.org/").await.0, 400);
+}
+
+/// A server on a store, which can be ended, and what it is asked.
+async fn process(store: &Arc<dyn JournalStore>) -> (Runtime, SocketAddr, oneshot::Sender<()>, TaskTracker) {
+    let runtime = puppet().0.shared_store(Arc::clone(store)).build();
+    let server = Server::builder(runtime.clone()).agent(Puppeteer).auth(Auth::off()).webhooks(webhooks());
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let (address, tasks) = (server.address(), TaskTracker::new());
+    let (end, ended) = oneshot::channel::<()>();
+    tasks.spawn(server.serve(async {
+        ended.await.ok();
+    }));
+    tasks.close();
+    (runtime, address, end, tasks)
+}
+
+#[tokio::test]
+async fn a_webhook_outlives_the_process_that_accepted_it() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let mut receiver = Receiver::start().await;
+    assert_eq!(Puppeteer.graph(), "puppet");
+    let (_, address, end, tasks) = process(&store).await;
+    let body = json!({"message": "ask two", "session_id": "s", "webhook": {"url": receiver.url()}});
+    let reply = send(address, Method::POST, "/run", &[], body.to_string()).await;
+    assert_eq!(reply.body["status"], "paused", "{reply:?}");
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+
+    // In between, the run ends where no webhook is known of.
+    let between = puppet().0.shared_store(Arc::clone(&store)).build();
+    between.session("s").unwrap().stop().await.unwrap();
+    between.shutdown(LONG).await;
+    assert!(receiver.nothing_more());
+
+    let (runtime, _, end, tasks) = process(&store).await;
+    let (_, told) = receiver.told().await;
+    assert_eq!((&told["type"], &told["data"]["session_id"]), (&json!("run.stopped"), &json!("s")));
+    until(&runtime, <[_]>::is_empty).await;
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+}
