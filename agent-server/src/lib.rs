@@ -12,16 +12,18 @@
 //! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
 //! | `GET /`, `GET /static/{file}` | the dashboard |
+//! | `GET /docs`, `/redoc`, `/openapi.json`, `/asyncapi.json`, `/docs/websocket`, `/docs/errors[/{code}]` | what all of it is |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard`
-//! the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the settings, [`cli`]
+//! the page and its files, `docs` the API's documents, `error` what is refused and how; [`own`] paths of your own; [`config`] the settings, [`cli`]
 //! the command line; [`trend`] the sample agent.
 
 mod agent;
 pub mod cli;
 pub mod config;
 mod dashboard;
+mod docs;
 mod error;
 mod handler;
 mod http;

@@ -1,5 +1,6 @@
 //! One file a path: its request, its answer.
 
+mod docs;
 mod health;
 mod page;
 mod resume;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Result<Routes, String> {
     };
     own(GET, "/", Open, handler(page::handle))?;
     own(GET, "/static/{file}", Open, handler(page::handle))?;
+    docs::routes(|path, handler| own(GET, path, Open, handler))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;

@@ -87,6 +87,11 @@ impl Routes {
         Ok(())
     }
 
+    /// Every way in, in the order they were added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.known.iter().flat_map(|path| &path.routes)
+    }
+
     /// The way in of a request.
     ///
     /// # Errors
