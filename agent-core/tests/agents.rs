@@ -15,7 +15,7 @@ use agent_core::{
     engine::Limits,
     event::EventBody,
     ids::Seq,
-    interrupt::{AnswerError, OpenQuestion},
+    interrupt::{AnswerError, OpenQuestion, Question},
     journal::{InMemory, JournalStore},
     memory::{self, MemoryStore, Search, conversation::Window},
     model::{
@@ -110,6 +110,12 @@ fn find<'a>(questions: &'a [OpenQuestion], call: &str) -> &'a OpenQuestion {
     questions.iter().find(|open| open.question.details.as_ref().unwrap()["call_id"] == call).unwrap()
 }
 
+/// The question that a call asks itself.
+fn of_call<'a>(questions: &'a [OpenQuestion], call: &str) -> &'a OpenQuestion {
+    let key = format!("ask:{call}/");
+    questions.iter().find(|open| open.question.key.as_ref().is_some_and(|own| own.starts_with(&key))).unwrap()
+}
+
 async fn settled(session: &Session, answers: Answers) -> AgentState {
     let outcome = session.answer(answers).await.unwrap().outcome::<AgentState>().await.unwrap();
     outcome.state().unwrap().clone()
@@ -166,6 +172,101 @@ async fn two_calls_that_need_approval_are_both_asked_and_answered_apart() {
     assert_eq!(results[0], "n=1");
     assert!(results[1].contains("비싸요"), "{results:?}");
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+/// A tool that asks how many, and says how often it began.
+fn asking(began: &Arc<AtomicU32>, limit: Duration) -> DynamicTool {
+    let began = Arc::clone(began);
+    tool("order", ToolPolicy::default().timeout(limit), move |_, cx| {
+        let time = began.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            let schema = json!({ "type": "integer" });
+            let many = cx.ask(Question::new("몇 개?").schema(schema)).await?;
+            let sure = cx.ask(Question::choose("Sure?", ["yes", "no"])).await?;
+            Ok(ToolOutput::text(format!("{many} {sure}, begun {time}")))
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_asks_a_person_and_the_wait_does_not_count_for_its_time_limit() {
+    let began = Arc::default();
+    let model = Scripted::new([
+        calls([raw("c1", "order", "{}"), raw("c2", "order", r#"{"n":2}"#)]),
+        Turn::text("done"),
+    ]);
+    let agent = agent(registry([asking(&began, Duration::from_secs(2))]));
+    let session = Runtime::builder().model(Model::new(model)).build().session("s").unwrap();
+    let outcome = session.run(&agent, "go").await.unwrap();
+    let (one, two) = (of_call(outcome.questions(), "c1"), of_call(outcome.questions(), "c2"));
+    tokio::time::advance(Duration::from_secs(300)).await;
+    let wrong = session.answer(Answers::to(one.id.clone(), "many")).await.unwrap_err();
+    assert!(matches!(wrong, SessionError::Answer(AnswerError::Invalid { .. })), "{wrong}");
+    let both = Answers::each([(one.id.clone(), 1), (two.id.clone(), 2)]);
+    let next = session.answer(both).await.unwrap().outcome::<AgentState>().await.unwrap();
+    let sure = next.questions().iter().map(|open| (open.id.clone(), "yes"));
+    let state = settled(&session, Answers::each(sure)).await;
+    assert_eq!(results(&state), ["1 \"yes\", begun 1", "2 \"yes\", begun 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_asked_is_still_stopped_by_its_time_limit() {
+    let slow =
+        tool("slow", ToolPolicy::default().timeout(Duration::from_secs(2)), async |_, cx: ToolContext| {
+            cx.ask("go on?").await?;
+            std::future::pending().await
+        });
+    let model = Scripted::new([calls([raw("c1", "slow", "{}")]), Turn::text("done")]);
+    let agent = agent(registry([slow]));
+    let session = Runtime::builder().model(Model::new(model)).build().session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    let state = settled(&session, Answers::only("yes")).await;
+    assert_eq!(results(&state), ["Error: `slow` did not finish within 2s"]);
+}
+
+#[tokio::test]
+async fn a_tool_that_asked_before_a_restart_finds_the_answer() {
+    let (began, store) = (Arc::default(), store());
+    let model = Scripted::new([calls([raw("c1", "order", "{}")]), Turn::text("done")]);
+    let agent = agent(registry([asking(&began, Duration::from_secs(60))]));
+    {
+        let session = runtime(&store, &model).session("s").unwrap();
+        session.run(&agent, "go").await.unwrap();
+        let run = session.answer(Answers::only(3)).await.unwrap();
+        assert!(run.outcome::<AgentState>().await.unwrap().is_paused());
+    }
+    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
+    let state = settled(&session, Answers::only("no")).await;
+    assert_eq!(results(&state), ["3 \"no\", begun 2"]);
+}
+
+#[tokio::test]
+async fn a_tool_that_went_on_with_its_answer_is_not_made_again() {
+    let (store, went) = (store(), Arc::new(tokio::sync::Notify::new()));
+    let goes = Arc::clone(&went);
+    let pay = tool("pay", ToolPolicy::default(), move |_, cx| {
+        let goes = Arc::clone(&goes);
+        async move {
+            cx.ask("sure?").await?;
+            goes.notify_one();
+            std::future::pending().await
+        }
+    });
+    let model = Scripted::new([calls([raw("c1", "pay", "{}")]), Turn::text("done")]);
+    let agent = agent(registry([pay]));
+    let first = runtime(&store, &model);
+    let session = first.session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    let run = session.answer(Answers::only(true)).await.unwrap();
+    went.notified().await;
+    // As a crash: nothing of the first process is told that it ends.
+    std::mem::forget((run, session, first));
+    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
+    let outcome = session.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
+    let results = results(outcome.state().unwrap());
+    assert!(results[0].contains("may have happened or not"), "{results:?}");
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use agent_core::{
     model::ToolCall,
     tool,
     tool::{
-        Approval, Concurrency, Decided, Decision, DynamicTool, Effect, Guard, Prepared, RegistryFault,
-        Remembered, Retry, Sticky, Tool, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
-        ToolRegistry, ToolReply, Verdict, schema,
+        Approval, CallListener, Concurrency, Decided, Decision, DynamicTool, Effect, Guard, Prepared,
+        RegistryFault, Remembered, Retry, Sticky, Tool, ToolContext, ToolError, ToolFault, ToolOutput,
+        ToolPolicy, ToolRegistry, ToolReply, Verdict, schema,
     },
 };
 use schemars::JsonSchema;
@@ -340,6 +340,42 @@ async fn a_slow_tool_times_out_and_is_repeated_only_if_it_may_be() {
         assert_eq!((error.fault(), error.for_model()), (ToolFault::TimedOut, "`t` did not finish within 2s"));
         assert_eq!(tried.load(Ordering::SeqCst), attempts);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_lost_is_repeated_only_if_it_may_be() {
+    for (effect, attempts) in [(Effect::Destructive, 1), (Effect::Writes, 1), (Effect::ReadOnly, 3)] {
+        let tried = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&tried);
+        let policy = ToolPolicy::default().effect(effect).retry(Retry::attempts(3));
+        let prepared = with(policy, move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Err(ToolError::lost("it may have happened")) }
+        });
+        let error = prepared.run(&ToolContext::detached()).await.unwrap_err();
+        assert_eq!((error.fault(), error.fault().code()), (ToolFault::OutcomeUnknown, "tool_outcome_unknown"));
+        assert_eq!(tried.load(Ordering::SeqCst), attempts);
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_no_run_has_who_listens_and_nobody_to_ask() {
+    struct Heard(std::sync::mpsc::Sender<Value>);
+    impl CallListener for Heard {
+        fn progress(&self, value: Value) {
+            self.0.send(value).unwrap();
+        }
+    }
+    let prepared = with(ToolPolicy::default(), async |_, cx: ToolContext| {
+        cx.progress(json!({ "progress": 1 }));
+        cx.ask("really?").await.map(ToolOutput::from)
+    });
+    let (heard, notes) = std::sync::mpsc::channel();
+    let error = prepared.run(&ToolContext::detached().heard_by(Heard(heard))).await.unwrap_err();
+    assert_eq!(error.fault(), ToolFault::Refused);
+    assert_eq!(notes.try_iter().collect::<Vec<_>>(), [json!({ "progress": 1 })]);
+    let alone = prepared.run(&ToolContext::detached()).await.unwrap_err();
+    assert_eq!(alone.fault(), ToolFault::Refused);
 }
 
 #[tokio::test(start_paused = true)]

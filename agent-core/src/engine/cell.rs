@@ -200,6 +200,7 @@ impl TaskCell {
         if inner.running.contains(key) {
             return Begun::Twice;
         }
+        self.made_again(&mut inner, key);
         if inner.replays() {
             inner.held.retain(|(held, _)| held != key);
             inner.held.push((key.to_owned(), waker.clone()));
@@ -213,6 +214,18 @@ impl TaskCell {
         Begun::Run(inner.scopes.len() - 1)
     }
 
+    /// A tool call that asked people had begun before the restart: it is made again, which is nothing new, and what it
+    /// asked is its own business (the world may have moved on). The answers stay known.
+    fn made_again(&self, inner: &mut Inner, key: &str) {
+        let Some(call) = key.strip_prefix("tool:") else { return };
+        if inner.leftover_questions.is_empty() {
+            return;
+        }
+        let asked = QuestionId::new(&self.task, &format!("ask:{call}/"));
+        inner.leftover_questions.retain(|id| !id.0.starts_with(&*asked.0));
+        Self::let_go(inner);
+    }
+
     /// How often a tool call was begun whose result is not known.
     pub(crate) fn begun(&self, key: &str) -> u32 {
         let inner = self.inner.lock();
@@ -222,6 +235,11 @@ impl TaskCell {
     /// A tool call begins that must not be made twice.
     pub(crate) fn begins(&self, key: &str) {
         *self.inner.lock().begun.entry(key.to_owned()).or_default() += 1;
+    }
+
+    /// The tool call waits for a person: should it be cut short now, it may be made again.
+    pub(crate) fn waits(&self, key: &str) {
+        self.inner.lock().begun.remove(key);
     }
 
     pub(crate) fn end_step(&self, key: &str, scope: usize, result: Option<StepRecord>) {

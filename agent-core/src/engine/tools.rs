@@ -2,14 +2,16 @@
 
 use std::{
     any::{Any, TypeId},
+    collections::BTreeMap,
     sync::Arc,
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Context, Todos, Used};
 use crate::{
@@ -191,7 +193,7 @@ impl RecordedTools {
         };
         let recorded: Recorded = match settled {
             Settled::Run(prepared) => {
-                let run = self.run(key.clone(), prepared);
+                let run = self.run(&name, key.clone(), prepared);
                 self.cx.step_as("tool", key, Some(one), run).await?
             }
             Settled::CutShort(prepared) => {
@@ -270,19 +272,19 @@ impl RecordedTools {
         unreachable!("a person is asked until the answer can be used")
     }
 
-    async fn run(&self, key: String, prepared: Prepared) -> (Result<Recorded>, Option<Used>) {
+    async fn run(&self, name: &str, key: String, prepared: Prepared) -> (Result<Recorded>, Option<Used>) {
         let cx = &self.cx;
         let used = Some(Used { tool_calls: 1, ..Used::default() });
-        if prepared.policy().notes_begin() && cx.env.writer.keeps() {
-            let fact = Fact::ToolBegun(ToolBegun {
-                task: cx.task(),
-                key: key.clone(),
-                call_id: prepared.id().to_owned(),
-                name: prepared.name().to_owned(),
-                arguments: prepared.args().clone(),
-            });
+        let noted = (prepared.policy().notes_begin() && cx.env.writer.keeps()).then(|| ToolBegun {
+            task: cx.task(),
+            key: key.clone(),
+            call_id: prepared.id().to_owned(),
+            name: prepared.name().to_owned(),
+            arguments: prepared.args().clone(),
+        });
+        if let Some(begun) = &noted {
             cx.cell().begins(&key);
-            if let Err(error) = cx.env.record(fact).await {
+            if let Err(error) = cx.env.record(Fact::ToolBegun(begun.clone())).await {
                 return (Err(error.into()), None);
             }
         } else if cx.env.writer.matters() {
@@ -295,7 +297,7 @@ impl RecordedTools {
         }
         let idempotency_key = cx.idempotency_key(&key);
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
-            .hosted(Arc::new(Host(cx.clone(), self.under.clone())));
+            .hosted(Arc::new(Host::new(cx.clone(), self.under.clone(), name, noted)));
         let result = prepared.run(&context).await;
         if let Err(error) = &result {
             if error.fault() == ToolFault::Cancelled && cx.env.control.stop.is_cancelled() {
@@ -378,29 +380,127 @@ fn read(answer: Value) -> Result<Decision> {
 }
 
 /// What the run lends to its tools.
-struct Host(Context, Option<String>);
+struct Host {
+    cx: Context,
+    under: Option<String>,
+    /// The call's name within its activation.
+    call: String,
+    /// What the journal was told when it began, if it must not be made twice.
+    noted: Option<ToolBegun>,
+    asked: Mutex<Asked>,
+}
+
+/// What a call has asked people so far.
+#[derive(Default)]
+struct Asked {
+    /// How often each question, by its digest.
+    times: BTreeMap<String, u32>,
+    /// How many are open, and since when one is.
+    open: u32,
+    since: Option<Instant>,
+    /// For how long at least one was, up to `since`.
+    waited: Duration,
+}
+
+impl Host {
+    fn new(cx: Context, under: Option<String>, call: &str, noted: Option<ToolBegun>) -> Self {
+        Self { cx, under, call: call.to_owned(), noted, asked: Mutex::default() }
+    }
+
+    /// By what is asked, not when: a call that is made again may ask in another order.
+    fn key(&self, question: &Question) -> String {
+        let what = match &question.key {
+            Some(key) => crate::text::fingerprint(key),
+            None => {
+                let text = format!("{}\n{:?}\n{:?}", question.prompt, question.options, question.schema);
+                crate::text::fingerprint(&text)
+            }
+        };
+        let mut asked = self.asked.lock();
+        let times = asked.times.entry(what.clone()).or_default();
+        *times += 1;
+        match *times {
+            1 => format!("ask:{}/{what}", self.call),
+            again => format!("ask:{}/{what}~{again}", self.call),
+        }
+    }
+}
+
+/// One open question; the clock of the call's time limit stands still while there is one.
+struct Open(Arc<Host>);
+
+impl Open {
+    fn new(host: Arc<Host>) -> Self {
+        let mut asked = host.asked.lock();
+        asked.open += 1;
+        asked.since.get_or_insert_with(Instant::now);
+        drop(asked);
+        Self(host)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut asked = self.0.asked.lock();
+        asked.open -= 1;
+        if asked.open == 0
+            && let Some(since) = asked.since.take()
+        {
+            asked.waited += since.elapsed();
+        }
+    }
+}
 
 impl ToolHost for Host {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.0.env.deps.typed.get(&of).cloned()
+        self.cx.env.deps.typed.get(&of).cloned()
     }
 
     fn progress(&self, name: String, value: Value) {
-        self.0.show(EventBody::Progress(payload::Progress { name, value }));
+        self.cx.show(EventBody::Progress(payload::Progress { name, value }));
     }
 
     fn todos(&self) -> Todos {
-        match &self.1 {
-            Some(parent) => self.0.todos().under(parent),
-            None => self.0.todos(),
+        match &self.under {
+            Some(parent) => self.cx.todos().under(parent),
+            None => self.cx.todos(),
         }
     }
 
     fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
-        self.0.env.deps.memory.clone()
+        self.cx.env.deps.memory.clone()
+    }
+
+    fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>> {
+        let key = self.key(&question);
+        let asking = self.cx.ask::<Value>(question.key(key));
+        let host = Arc::clone(&self);
+        let open = Open::new(self);
+        let failed = |error: NodeError| {
+            ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
+        };
+        Box::pin(async move {
+            if let Some(begun) = &host.noted {
+                host.cx.cell().waits(&begun.key);
+            }
+            let answer = asking.await;
+            drop(open);
+            if let Some(begun) = &host.noted {
+                host.cx.cell().begins(&begun.key);
+                let fact = Fact::ToolBegun(begun.clone());
+                host.cx.env.record(fact).await.map_err(|error| failed(error.into()))?;
+            }
+            answer.map_err(failed)
+        })
+    }
+
+    fn waited(&self) -> (bool, Duration) {
+        let asked = self.asked.lock();
+        let now = asked.since.map_or(Duration::ZERO, |since| since.elapsed());
+        (asked.open > 0, asked.waited + now)
     }
 
     fn session(&self) -> &SessionId {
-        &self.0.env.session
+        &self.cx.env.session
     }
 }

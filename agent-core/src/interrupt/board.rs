@@ -37,6 +37,8 @@ struct Asked {
     /// Somebody's answer is being stored, or is stored and waits for the task's other questions.
     taken: Option<String>,
     answer: Option<Value>,
+    /// The task had all its answers at some time since: this one may be fetched, whatever the task asks meanwhile.
+    free: bool,
 }
 
 #[derive(Default)]
@@ -57,9 +59,13 @@ impl Inner {
 
     /// Lets `task` go on when it has all its answers.
     fn go_on(&mut self, task: &Arc<TaskId>) {
-        if self.unanswered(task) == 0
-            && let Some(wait) = self.tasks.get_mut(task)
-        {
+        if self.unanswered(task) > 0 {
+            return;
+        }
+        for asked in self.asked.values_mut().filter(|asked| *asked.open.task == **task) {
+            asked.free = asked.answer.is_some();
+        }
+        if let Some(wait) = self.tasks.get_mut(task) {
             if let Some(waiter) = &wait.waiter {
                 waiter.answered();
             }
@@ -86,7 +92,7 @@ impl Board {
             inner.go_on(&task);
             return false;
         }
-        inner.asked.insert(id, Asked { open, taken: None, answer: None });
+        inner.asked.insert(id, Asked { open, taken: None, answer: None, free: false });
         true
     }
 
@@ -99,7 +105,8 @@ impl Board {
         waker: &Waker,
     ) -> Poll<Option<Value>> {
         let mut inner = self.0.lock();
-        if inner.unanswered(task) > 0 {
+        let free = inner.asked.get(id).is_some_and(|asked| asked.free);
+        if !free && inner.unanswered(task) > 0 {
             Self::register(&mut inner, task, waiter, waker);
             return Poll::Pending;
         }
@@ -273,7 +280,10 @@ impl Board {
         inner.asked.clear();
         inner.tasks.clear();
         for question in open {
-            inner.asked.insert(question.id.clone(), Asked { open: question, taken: None, answer: None });
+            inner.asked.insert(
+                question.id.clone(),
+                Asked { open: question, taken: None, answer: None, free: false },
+            );
         }
         for (id, by) in answered {
             inner.remember(id.clone(), by.clone());

@@ -238,6 +238,11 @@ impl Image {
                 *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
             }
             Fact::QuestionAsked(open) => {
+                // A tool call that waits for a person has not done what the answer would allow: cut short now, it is
+                // made again. With its answer it counts as begun again.
+                if let Some(call) = asking_call(&open) {
+                    self.task(&Arc::clone(&open.task)).begun.remove(&format!("tool:{call}"));
+                }
                 self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
                 self.open.push(open);
             }
@@ -530,4 +535,10 @@ impl Snapshot {
             queue: self.queue,
         }
     }
+}
+
+/// The call that asks, by its name in its task; see `engine::tools`.
+fn asking_call(open: &OpenQuestion) -> Option<&str> {
+    let (call, _) = open.question.key.as_deref()?.strip_prefix("ask:")?.rsplit_once('/')?;
+    Some(call)
 }

@@ -4,14 +4,16 @@ use std::{
     any::{Any, TypeId},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ToolError;
-use crate::{engine::Todos, ids::SessionId, memory::MemoryStore};
+use crate::{engine::Todos, ids::SessionId, interrupt::Question, memory::MemoryStore};
 
 /// The circumstances of one call. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +28,27 @@ pub struct ToolContext {
     /// The number of this attempt, from 1.
     pub attempt: u32,
     host: Option<Arc<dyn ToolHost>>,
+    listener: Option<Arc<dyn CallListener>>,
+}
+
+/// Who hears of a call that belongs to no run: a protocol that carries calls of others, a test.
+pub trait CallListener: Send + Sync + 'static {
+    /// The call shows progress.
+    fn progress(&self, value: Value);
+
+    /// The call asks a person. Default: refused, as nobody is there to answer.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer.
+    fn ask(&self, question: Question) -> BoxFuture<'static, Result<Value, ToolError>> {
+        drop(question);
+        Box::pin(async { Err(nobody()) })
+    }
+}
+
+fn nobody() -> ToolError {
+    ToolError::refused("the tool needs an answer from a person, and there is nobody to ask")
 }
 
 /// What a run lends to its tools.
@@ -35,6 +58,9 @@ pub(crate) trait ToolHost: Send + Sync {
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
     fn session(&self) -> &SessionId;
+    fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>>;
+    /// Whether a person is being asked, and for how long people were asked in all.
+    fn waited(&self) -> (bool, Duration);
 }
 
 impl ToolContext {
@@ -46,7 +72,7 @@ impl ToolContext {
         cancelled: CancellationToken,
     ) -> Self {
         let (call_id, idempotency_key) = (call_id.into(), idempotency_key.into());
-        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None }
+        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None, listener: None }
     }
 
     /// A context that belongs to no run: for tests of a tool, and for calling one by hand.
@@ -57,6 +83,13 @@ impl ToolContext {
 
     pub(crate) fn hosted(mut self, host: Arc<dyn ToolHost>) -> Self {
         self.host = Some(host);
+        self
+    }
+
+    /// The same with somebody who hears of it. A call of a run has its run, which comes first.
+    #[must_use]
+    pub fn heard_by(mut self, listener: impl CallListener) -> Self {
+        self.listener = Some(Arc::new(listener));
         self
     }
 
@@ -76,9 +109,38 @@ impl ToolContext {
     /// Shows progress of this call: a slow subscriber sees the latest. Nothing happens outside a run, or when the
     /// value is no JSON.
     pub fn progress(&self, value: impl Serialize) {
-        if let (Some(host), Ok(value)) = (&self.host, serde_json::to_value(value)) {
-            host.progress(format!("tool:{}", self.call_id), value);
+        if self.host.is_none() && self.listener.is_none() {
+            return;
         }
+        let Ok(value) = serde_json::to_value(value) else { return };
+        match (&self.host, &self.listener) {
+            (Some(host), _) => host.progress(format!("tool:{}", self.call_id), value),
+            (None, Some(listener)) => listener.progress(value),
+            (None, None) => {}
+        }
+    }
+
+    /// Asks a person and waits for the answer; in a run this is its own interrupt: the run pauses when nothing else
+    /// can go on, and after a restart the call is made again and finds the answer. The id of the question names the
+    /// call. The time until the answer does not count for the policy's time limit.
+    ///
+    /// # Errors
+    ///
+    /// Nobody is there to ask, or nobody answered by the question's deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its answer, the question is withdrawn.
+    pub async fn ask(&self, question: impl Into<Question>) -> Result<Value, ToolError> {
+        match (&self.host, &self.listener) {
+            (Some(host), _) => Arc::clone(host).ask(question.into()).await,
+            (None, Some(listener)) => listener.ask(question.into()).await,
+            (None, None) => Err(nobody()),
+        }
+    }
+
+    pub(super) fn waited(&self) -> (bool, Duration) {
+        self.host.as_ref().map_or((false, Duration::ZERO), |host| host.waited())
     }
 
     /// The plan that people see. `None` outside a run.

@@ -88,6 +88,12 @@ impl ToolError {
         Self::new(ToolFault::Unavailable, for_model)
     }
 
+    /// Contact was lost while it was done, and it may have happened: the policy's retries apply only where the
+    /// [`Effect`](super::Effect) says that twice is the same as once.
+    pub fn lost(for_model: impl Into<String>) -> Self {
+        Self::new(ToolFault::OutcomeUnknown, for_model)
+    }
+
     /// It must not be done.
     pub fn refused(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::Refused, for_model)

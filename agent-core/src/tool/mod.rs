@@ -25,7 +25,7 @@ use serde_json::Value;
 pub(crate) use self::context::ToolHost;
 pub use self::{
     approval::{Approval, ApprovalRequest, Decided, Decision, Remembered, Sticky},
-    context::ToolContext,
+    context::{CallListener, ToolContext},
     error::{ToolError, ToolFault},
     guard::{AnyGuard, Guard, Verdict},
     output::{Cut, ToolOutput, ToolReply},
@@ -159,6 +159,18 @@ impl AnyTool {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
+    }
+
+    /// When and why to use it.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        self.0.description()
+    }
+
+    /// JSON Schema of the arguments, as its author wrote it.
+    #[must_use]
+    pub fn parameters(&self) -> Value {
+        self.0.parameters()
     }
 }
 

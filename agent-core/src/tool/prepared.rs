@@ -1,9 +1,10 @@
 //! One call that is known to be legal, and how it is carried out: guardrails, queue, attempts, time limit.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     ApprovalRequest, Decided, Decision, Remembered, ToolCall, ToolContext, ToolError, ToolFault, ToolOutput,
@@ -138,7 +139,7 @@ impl Prepared {
             };
             let again = match error.fault() {
                 ToolFault::Unavailable => true,
-                ToolFault::TimedOut => effect.repeatable(),
+                ToolFault::TimedOut | ToolFault::OutcomeUnknown => effect.repeatable(),
                 _ => false,
             };
             if !again || attempt >= retry.attempts {
@@ -153,9 +154,9 @@ impl Prepared {
         let limit = self.policy().timeout;
         // The call itself may panic before its future exists.
         let call = AssertUnwindSafe(async { self.entry.tool.0.call(args, cx).await }).catch_unwind();
-        match tokio::time::timeout(limit, call).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => {
+        match within(limit, cx, call).await {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => {
                 let text = panic
                     .downcast_ref::<&'static str>()
                     .map(|text| (*text).to_owned())
@@ -163,10 +164,32 @@ impl Prepared {
                     .unwrap_or_else(|| "(no message)".to_owned());
                 Err(ToolError::new(ToolFault::Panicked, "the tool failed").with_cause(text))
             }
-            Err(_) => Err(ToolError::new(
+            None => Err(ToolError::new(
                 ToolFault::TimedOut,
                 format!("`{}` did not finish within {limit:?}", self.name()),
             )),
+        }
+    }
+}
+
+/// What `call` gives, unless it takes longer than `limit`; the time in which a person was asked does not count.
+async fn within<T>(limit: Duration, cx: &ToolContext, call: impl Future<Output = T>) -> Option<T> {
+    /// How often the clock is looked at while a person thinks.
+    const LOOK: Duration = Duration::from_millis(250);
+    let mut call = std::pin::pin!(call);
+    let began = Instant::now();
+    let before = cx.waited().1;
+    let mut left = limit;
+    loop {
+        if let Ok(result) = tokio::time::timeout(left, &mut call).await {
+            return Some(result);
+        }
+        let (waits, waited) = cx.waited();
+        left = (limit + waited.saturating_sub(before)).saturating_sub(began.elapsed());
+        if waits {
+            left = left.max(LOOK);
+        } else if left.is_zero() {
+            return None;
         }
     }
 }

@@ -53,6 +53,12 @@ impl ToolRegistry {
         self.specs.iter().map(|spec| spec.name.as_str())
     }
 
+    /// The tool of this name, and the rules it runs under here.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<(&AnyTool, &ToolPolicy)> {
+        self.by_name.get(name).map(|entry| (&entry.tool, &entry.policy))
+    }
+
     /// Only the tools that `allowed` names, by their own name or by a group's.
     ///
     /// # Errors

@@ -3,13 +3,14 @@
 use agent_core::{
     Runtime, Session,
     journal::{InMemory, Sqlite},
+    model::{Model, Retry},
     session::RuntimeBuilder,
 };
 use clap::{Arg, ArgMatches};
 
 use super::failure::Failure;
 use crate::{
-    Config, TaskAgent,
+    Assistant, Chat, Config, TaskAgent,
     config::Database,
     trend::{
         agent::TrendAgent,
@@ -56,6 +57,35 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
         }
         Database::Memory => runtime.store(InMemory::new()).build(),
     })
+}
+
+/// The runtime of conversations that nobody keeps: the same agents without a store.
+pub(super) fn passing(config: &Config) -> Result<Runtime, Failure> {
+    let runtime = builder(config)?;
+    Ok(match config.model() {
+        Some(model) => runtime.model(model.open()?).build(),
+        None => runtime.build(),
+    })
+}
+
+/// The model behind the chat, if one is configured.
+pub(super) fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
+    let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
+    let chat = Chat::new(Model::new(Retry::new(model.open()?)));
+    Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
+}
+
+/// The agent with tools, unless models are kept away. Where no model is configured, it is the vLLM server at its usual
+/// address that is asked, and a caller is told when it is not there.
+pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
+    if config.mock_data {
+        return Ok(None);
+    }
+    let model = match config.vllm().or_else(|| config.model()) {
+        Some(model) => Model::new(Retry::new(model.open()?)),
+        None => Assistant::vllm(&config.vllm_url, &config.vllm_model, None)?,
+    };
+    Assistant::built_in(model).map(Some).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// The runtime of a tool that looks at journals: there must be some.

@@ -33,15 +33,20 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     }
     let runtime = open::runtime(config)?;
     let address = SocketAddr::new(config.host, config.port);
-    let server = Server::builder(runtime)
+    let mut server = Server::builder(runtime)
         .agent(TrendAgent)
-        .options(|options| config.apply(options))
-        .bind(address)
-        .await
-        .map_err(|error| {
-            Failure::new(format!("{address} cannot be listened on: {error}"))
-                .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
-        })?;
+        .passing(open::passing(config)?)
+        .options(|options| config.apply(options));
+    if let Some(chat) = open::chat(config)? {
+        server = server.chat(chat);
+    }
+    if let Some(assistant) = open::assistant(config)? {
+        server = server.assistant(assistant);
+    }
+    let server = server.bind(address).await.map_err(|error| {
+        Failure::new(format!("{address} cannot be listened on: {error}"))
+            .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
+    })?;
     if !config.host.to_canonical().is_loopback() {
         tracing::warn!(
             "there is no authentication yet: whoever reaches {} can use the server",

@@ -6,7 +6,7 @@ use agent_core::{engine::Durability, secret::Secret, session::Retention};
 use tracing::Level;
 
 use super::{
-    ApiKey, Auth, LogFormat,
+    ApiKey, AuthMode, LogFormat,
     fault::Fault,
     kind::{self, Kind, Shape},
     source::{Layers, Origin, file_name},
@@ -274,7 +274,7 @@ settings! {
     "auth" {
         /// Who must show a key or token: everybody (`on`), nobody (`off`), or `auto`: everybody once keys or a JWT key are
         /// configured, and until then everybody but this machine itself.
-        auth: Auth = AUTH, kind::one_of(&Auth::WORDS), "auto";
+        auth: AuthMode = AUTH, kind::one_of(&AuthMode::WORDS), "auto";
         /// Keys that callers may show as `Authorization: Bearer KEY`, and whose they are: `name:key,name:key`; in the file that
         /// `API_KEYS_FILE` names one a line.
         api_keys: Option<Vec<ApiKey>> = API_KEYS, kind::api_keys(), none;

@@ -2,10 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod docs;
+mod chat;
+mod auth;
 mod faults;
+mod limits;
 mod model;
+mod openai;
+mod page;
 mod process;
 mod rest;
 mod sessions;
 mod socket;
 mod support;
+mod tool_chat;

@@ -181,13 +181,14 @@ impl Entry {
         for code in &self.codes {
             add(status(route.contract, *code).as_u16(), code.name());
         }
-        let always = match (route.access, &route.method) {
-            (Access::Socket, _) | (_, &Method::POST | &Method::DELETE) => {
-                &[Refusal::OriginNotAllowed, Refusal::Internal][..]
-            }
-            _ => &[Refusal::Internal],
-        };
-        for refusal in self.refusals.iter().chain(always) {
+        let mut always = vec![Refusal::Internal];
+        if route.access == Access::Socket || route.method != Method::GET {
+            always.push(Refusal::OriginNotAllowed);
+        }
+        if route.access != Access::Open {
+            always.extend([Refusal::Unauthorized, Refusal::InvalidToken, Refusal::RateLimited]);
+        }
+        for refusal in self.refusals.iter().chain(&always) {
             add(refusal.status().as_u16(), refusal.name());
         }
         let mut responses: BTreeMap<String, Value> =
@@ -207,10 +208,12 @@ fn refusal(contract: Contract, codes: &[&'static str]) -> Value {
             format!("- [`{code}`](/docs/errors/{code}): {}", errors::summary(code).unwrap_or_default())
         })
         .collect();
+    let of = |schema| json!({"$ref": reference(schema)});
     let schema = match contract {
-        Contract::TaskAgent => json!({
-            "allOf": [{"$ref": reference("Error")}, {"properties": {"code": {"enum": codes}}}],
-        }),
+        Contract::TaskAgent => json!({"allOf": [of("Error"), {"properties": {"code": {"enum": codes}}}]}),
+        // A model's own faults have codes besides those of the list.
+        Contract::Chat | Contract::ToolChat => of("ChatError"),
+        Contract::OpenAi => of("OpenAiError"),
     };
     json!({"description": told.join("\n"), "content": {"application/json": {"schema": schema}}})
 }

@@ -1,5 +1,6 @@
 //! The document of the paths: written from the table of routes, the table of errors and the types of the wire.
 
+mod chats;
 mod entry;
 mod pages;
 mod sessions;
@@ -62,6 +63,7 @@ const TAGS: &[(&str, &str)] = &[
     ("runs", "Begin, watch, stop and resume. All of it is under `/api/agent` too."),
     ("sessions", "What there is, what happened, going back."),
     ("agents", "Who can be run."),
+    ("chats", "The streaming chat, the agent with tools, and OpenAI's chat completions over every agent."),
     ("operations", "Whether the server lives."),
     ("pages", "The dashboard and these documents."),
     ("own", "Paths that the program around the server has added."),
@@ -76,6 +78,7 @@ pub(crate) fn codes() -> Vec<&'static str> {
 fn entries() -> Vec<Entry> {
     let mut entries = task_agent::entries();
     entries.extend(sessions::entries());
+    entries.extend(chats::entries());
     entries.extend(pages::entries());
     entries
 }

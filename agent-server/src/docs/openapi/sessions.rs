@@ -79,6 +79,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 &json!({"type": "string", "pattern": "^[0-9]{1,18}$"}),
                 "As `after`, and stronger.",
             )
+            .refusals(&[Refusal::QuotaExceeded])
             .answers(
                 200,
                 json!({"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}),
@@ -96,7 +97,7 @@ pub(super) fn entries() -> Vec<Entry> {
             )
             .codes(&[Code::SessionExists, Code::CheckpointNotFound, Code::SessionBusy, Code::GraphNotFound])
             .codes(&[Code::CannotResume, Code::StaleWriter])
-            .refusals(&[Refusal::InvalidRequest])
+            .refusals(&[Refusal::InvalidRequest, Refusal::QuotaExceeded])
             .gives(200, "Fork", &format!("The new session; its id is of the form `{SESSION}`.")),
     ]
 }

@@ -12,6 +12,11 @@ pub(super) fn entries() -> Vec<Entry> {
         Entry::new(Method::GET, "/health", "health", "operations", "Whether the server lives")
             .aliased()
             .gives(200, "Health", "It does."),
+        Entry::new(Method::GET, "/ready", "ready", "operations", "Whether requests should be sent here")
+            .gives(200, "Ready", "They should: the store answers, and the server is not ending.")
+            .gives(503, "Ready", "They should not; `reason` says why."),
+        Entry::new(Method::GET, "/metrics", "metrics", "operations", "What was counted since the start, for Prometheus")
+            .answers(200, json!({"description": "The numbers.", "content": {"text/plain": {"schema": {"type": "string"}}}})),
         run("/run", "run", "Run to the end, or to a question")
             .text(
                 "Answers when the run has come to rest: `completed` with its answer, `paused` with its questions, or `stopped`. \
@@ -54,7 +59,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 Code::NothingToDo,
                 Code::CannotResume,
             ])
-            .refusals(&[Refusal::AnswerNeeded])
+            .refusals(&[Refusal::AnswerNeeded, Refusal::QuotaExceeded])
             .gives(200, "ResumeResponse", "The run goes on."),
         Entry::new(Method::GET, "/ws/{session_id}", "socket", "runs", "The WebSocket of a session")
             .aliased()
@@ -69,7 +74,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 &json!({"type": "string", "enum": ["", "contract", "status", "all"]}),
                 "How much is sent: the messages of the contract (the default); `status` of the run and whole todos as well; or `all`.",
             )
-            .refusals(&[Refusal::UpgradeRequired, Refusal::InvalidRequest])
+            .refusals(&[Refusal::UpgradeRequired, Refusal::InvalidRequest, Refusal::QuotaExceeded])
             .answers(101, json!({"description": "The connection is a WebSocket from here on."})),
     ]
 }
@@ -106,7 +111,7 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
         .codes(&[Code::SessionBusy, Code::RequestDiffers, Code::LabelDiffers])
         .of_store()
         .codes(&[Code::StoredState])
-        .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::UnknownAgent])
+        .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::UnknownAgent, Refusal::QuotaExceeded])
 }
 
 /// What may keep a run from going on.

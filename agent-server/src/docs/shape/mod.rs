@@ -2,6 +2,7 @@
 //! by `tests/it/docs.rs`, unknown fields included.
 #![expect(dead_code, reason = "only their schemas are used")]
 
+mod chats;
 mod sessions;
 mod socket;
 mod task_agent;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 pub(super) use self::{
+    chats::{ChatError, ChatRequest, Completion, CompletionRequest, ModelInfo, ModelList, OpenAiError, Ready, TalkRequest, TalkResponse},
     sessions::{Agents, Diff, Fork, ForkRequest, GraphOutline, JournalPage, SessionPage, SessionState},
     socket::{
         ClientInput, ClientPing, ClientResume, ClientStop, Complete, Failure, HitlRequest, Pong, SocketEvent,
@@ -44,6 +46,16 @@ pub(super) fn all() -> Map<String, Value> {
     take::<Health>(&mut found);
     take::<Error>(&mut found);
     take::<Agents>(&mut found);
+    take::<ChatRequest>(&mut found);
+    take::<TalkRequest>(&mut found);
+    take::<TalkResponse>(&mut found);
+    take::<ChatError>(&mut found);
+    take::<CompletionRequest>(&mut found);
+    take::<Completion>(&mut found);
+    take::<ModelList>(&mut found);
+    take::<ModelInfo>(&mut found);
+    take::<OpenAiError>(&mut found);
+    take::<Ready>(&mut found);
     take::<SessionPage>(&mut found);
     take::<JournalPage>(&mut found);
     take::<SessionState>(&mut found);

@@ -1,0 +1,134 @@
+//! A server as a child process: without this process's secrets, its error output in the log, its group killed at the end.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt, io,
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use agent_core::{engine::TaskGroup, secret::Secret};
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+};
+
+/// What a server sees of the environment unless it is told more. Everything else may be a key.
+const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SHELL"];
+/// Bytes of one line of error output that are logged.
+const MAX_LINE: u64 = 2_000;
+
+/// A program to start as a server.
+#[derive(Clone)]
+pub struct Program {
+    path: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, Secret)>,
+    dir: Option<PathBuf>,
+}
+
+impl Program {
+    /// The program at `path`, or of this name in `PATH`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), args: Vec::new(), env: Vec::new(), dir: None }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable of its environment. Default: `PATH`, `HOME` and what says language, time zone and the like.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl Into<Secret>) -> Self {
+        self.env.push((name.as_ref().to_owned(), value.into()));
+        self
+    }
+
+    /// Sets its working directory. Default: this process's.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    pub(super) fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(super) fn start(&self, server: &str) -> io::Result<(Process, ChildStdout, ChildStdin)> {
+        let mut command = Command::new(&self.path);
+        command.args(&self.args).env_clear();
+        command.envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pipes = (child.stdout.take(), child.stdin.take(), child.stderr.take());
+        let tasks = TaskGroup::default();
+        let (Some(stdout), Some(stdin), Some(stderr)) = pipes else {
+            return Err(io::Error::other("the pipes of the program are missing"));
+        };
+        tasks.spawn(log(server.to_owned(), stderr));
+        Ok((Process { child: Mutex::new(Some(child)), group, tasks }, stdout, stdin))
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments and environment may hold keys.
+        f.debug_struct("Program").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A running server. Dropped, its process group is killed.
+pub(super) struct Process {
+    child: Mutex<Option<Child>>,
+    group: Option<Pid>,
+    tasks: TaskGroup,
+}
+
+impl Process {
+    /// Waits until it has ended by itself, no longer than `grace`.
+    pub(super) async fn ended(&self, grace: Duration) {
+        let child = self.child.lock().take();
+        if let Some(mut child) = child {
+            // Whether it ended by itself or not, the group is killed when this is dropped.
+            tokio::time::timeout(grace, child.wait()).await.ok();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Fails when all of it has ended already, which is what we want.
+            kill_process_group(group, Signal::KILL).ok();
+        }
+        self.tasks.stop();
+    }
+}
+
+/// Logs error output line by line; a line that does not end is logged in parts.
+async fn log(server: String, stderr: ChildStderr) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut stderr).take(MAX_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                tracing::debug!(server, line = %String::from_utf8_lossy(&line).trim_end(), "MCP server says")
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The one live session: made when needed, shared, known to be gone, made anew with growing waits.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use agent_core::tool::ToolError;
+use parking_lot::Mutex;
+use rmcp::{
+    ClientHandler, Peer, RoleClient,
+    model::{
+        ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
+        ElicitationCapability, ErrorData, FormElicitationCapability, Implementation,
+        ProgressNotificationParam, ProgressToken, RequestId, UrlElicitationCapability,
+    },
+    service::{InboundStreamOrigin, NotificationContext, RequestContext, RunningService},
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{ClientBuilder, McpError, Questions, RemoteTool, list, open::Opened, process::Process};
+
+/// How long a server may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(2);
+/// A session that drops sooner counts as a failed one.
+const SHORT: Duration = Duration::from_secs(10);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Notes of one call that wait to be read. Progress beyond is dropped.
+const INBOX: usize = 32;
+
+/// What all clones of a client and all its tools share.
+pub(super) struct Shared {
+    settings: ClientBuilder,
+    live: tokio::sync::Mutex<Live>,
+    tools: Mutex<Option<Listed>>,
+    changed: watch::Sender<u64>,
+    /// Held by a call where questions could not be told apart otherwise.
+    turn: Semaphore,
+}
+
+type Tools = Arc<[Arc<RemoteTool>]>;
+
+/// What was listed, and at which change.
+struct Listed {
+    change: u64,
+    tools: Tools,
+}
+
+#[derive(Default)]
+struct Live {
+    session: Option<Arc<Session>>,
+    failures: u32,
+    not_before: Option<Instant>,
+    closed: bool,
+}
+
+impl Shared {
+    pub(super) fn new(settings: ClientBuilder) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            live: tokio::sync::Mutex::default(),
+            tools: Mutex::default(),
+            changed: watch::Sender::new(0),
+            turn: Semaphore::new(1),
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(super) const fn settings(&self) -> &ClientBuilder {
+        &self.settings
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) async fn is_connected(&self) -> bool {
+        self.live.lock().await.session.as_ref().is_some_and(|session| session.alive())
+    }
+
+    /// The turn to call, where calls are made one at a time.
+    pub(super) async fn turn(&self) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, ToolError> {
+        let alone =
+            self.settings.questions == Questions::Asked && !self.settings.endpoint.tells_calls_apart();
+        if !alone {
+            return Ok(None);
+        }
+        self.turn.acquire().await.map(Some).map_err(|_| ToolError::cancelled())
+    }
+
+    /// The live session, or a new one.
+    pub(super) async fn session(&self) -> Result<Arc<Session>, McpError> {
+        let mut live = self.live.lock().await;
+        let server = || self.settings.name.clone();
+        if live.closed {
+            return Err(McpError::Closed { server: server() });
+        }
+        if let Some(session) = &live.session {
+            if session.alive() {
+                return Ok(Arc::clone(session));
+            }
+            let lasted = session.since.elapsed();
+            live.session = None;
+            if lasted < SHORT {
+                live.failed();
+            } else {
+                live.failures = 0;
+            }
+        }
+        let now = Instant::now();
+        if let Some(then) = live.not_before.filter(|then| *then > now) {
+            return Err(McpError::Waiting { server: server(), wait: then - now });
+        }
+        let limit = self.settings.limits.connect;
+        let made = match tokio::time::timeout(limit, self.connect()).await {
+            Ok(made) => made,
+            Err(_) => Err(McpError::TooSlow { server: server(), limit }),
+        };
+        match made {
+            Ok(session) => {
+                let session = Arc::new(session);
+                live.session = Some(Arc::clone(&session));
+                live.not_before = None;
+                self.changed.send_modify(|changes| *changes += 1);
+                Ok(session)
+            }
+            Err(error) => {
+                live.failed();
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Session, McpError> {
+        let routes = Arc::new(Routes::default());
+        let handler = Handler {
+            routes: Arc::clone(&routes),
+            questions: self.settings.questions,
+            changed: self.changed.clone(),
+        };
+        let opened = self.settings.endpoint.open(&self.settings.name, &self.settings.limits, handler).await?;
+        let Opened { running, process, gone } = opened;
+        Ok(Session {
+            peer: running.peer().clone(),
+            running: Mutex::new(Some(running)),
+            process,
+            gone,
+            routes,
+            since: Instant::now(),
+        })
+    }
+
+    /// The tools, listed anew if they may have changed.
+    pub(super) async fn listed(this: &Arc<Self>) -> Result<Tools, McpError> {
+        let session = this.session().await?;
+        let change = *this.changed.borrow();
+        if let Some(listed) = &*this.tools.lock()
+            && listed.change == change
+        {
+            return Ok(Arc::clone(&listed.tools));
+        }
+        let limit = this.settings.limits.connect;
+        let listing = list::list(&session.peer, &this.settings);
+        let tools = match tokio::time::timeout(limit, listing).await {
+            Ok(listed) => listed?,
+            Err(_) => return Err(McpError::TooSlow { server: this.settings.name.clone(), limit }),
+        };
+        let tools: Tools = tools.into_iter().map(Arc::new).collect();
+        *this.tools.lock() = Some(Listed { change, tools: Arc::clone(&tools) });
+        Ok(tools)
+    }
+
+    pub(super) async fn close(&self) {
+        let session = {
+            let mut live = self.live.lock().await;
+            live.closed = true;
+            live.session.take()
+        };
+        if let Some(session) = session {
+            session.close().await;
+        }
+    }
+}
+
+impl Live {
+    fn failed(&mut self) {
+        let doubled = FIRST_WAIT.saturating_mul(1 << self.failures.min(16));
+        self.failures += 1;
+        self.not_before = Some(Instant::now() + doubled.min(LONGEST_WAIT));
+    }
+}
+
+/// One session with a server. Dropped, it ends and what was started for it is killed.
+pub(super) struct Session {
+    pub(super) peer: Peer<RoleClient>,
+    running: Mutex<Option<RunningService<RoleClient, Handler>>>,
+    process: Option<Process>,
+    pub(super) gone: CancellationToken,
+    pub(super) routes: Arc<Routes>,
+    since: Instant,
+}
+
+impl Session {
+    fn alive(&self) -> bool {
+        !self.gone.is_cancelled() && !self.peer.is_transport_closed()
+    }
+
+    async fn close(&self) {
+        let running = self.running.lock().take();
+        if let Some(mut running) = running
+            && let Err(error) = running.close_with_timeout(GRACE).await
+        {
+            tracing::debug!(%error, "the session of an MCP server did not end well");
+        }
+        if let Some(process) = &self.process {
+            process.ended(GRACE).await;
+        }
+    }
+}
+
+/// What the server sends about a call that is under way.
+pub(super) enum Note {
+    Progress(ProgressNotificationParam),
+    Question { asked: ElicitRequestParams, reply: oneshot::Sender<ElicitResult> },
+}
+
+/// Which call gets which note.
+#[derive(Default)]
+pub(super) struct Routes {
+    /// Held while a call is sent: a server may answer before its route is known.
+    pub(super) sending: tokio::sync::Mutex<()>,
+    calls: Mutex<HashMap<RequestId, Route>>,
+}
+
+#[derive(Clone)]
+struct Route {
+    token: ProgressToken,
+    inbox: mpsc::Sender<Note>,
+}
+
+impl Routes {
+    pub(super) fn open(&self, id: RequestId, token: ProgressToken) -> mpsc::Receiver<Note> {
+        let (inbox, notes) = mpsc::channel(INBOX);
+        self.calls.lock().insert(id, Route { token, inbox });
+        notes
+    }
+
+    pub(super) fn close(&self, id: &RequestId) {
+        self.calls.lock().remove(id);
+    }
+
+    async fn known(&self) {
+        drop(self.sending.lock().await);
+    }
+
+    /// The call to which a question belongs: the one whose answer carries it, or the only one there is. Not to know
+    /// is not to ask: a question must never reach another person's run.
+    fn asks(&self, origin: Option<&InboundStreamOrigin>) -> Option<mpsc::Sender<Note>> {
+        let calls = self.calls.lock();
+        match origin {
+            Some(InboundStreamOrigin::OutboundRequest(id)) => calls.get(id),
+            _ if calls.len() == 1 => calls.values().next(),
+            _ => None,
+        }
+        .map(|route| route.inbox.clone())
+    }
+}
+
+/// Our side of the protocol.
+pub(super) struct Handler {
+    routes: Arc<Routes>,
+    questions: Questions,
+    changed: watch::Sender<u64>,
+}
+
+impl ClientHandler for Handler {
+    fn get_info(&self) -> ClientConfig {
+        let mut capabilities = ClientCapabilities::default();
+        if self.questions == Questions::Asked {
+            let both = ElicitationCapability::new()
+                .with_form(FormElicitationCapability::default())
+                .with_url(UrlElicitationCapability::new());
+            capabilities.elicitation = Some(both);
+        }
+        ClientConfig::new(capabilities, Implementation::new("agent-tools", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn create_elicitation(
+        &self,
+        asked: ElicitRequestParams,
+        cx: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        if self.questions == Questions::Refused {
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        }
+        self.routes.known().await;
+        let (reply, answer) = oneshot::channel();
+        let Some(inbox) = self.routes.asks(cx.extensions.get::<InboundStreamOrigin>()) else {
+            tracing::warn!("an MCP server asked a question that belongs to no call");
+            return Ok(ElicitResult::new(ElicitationAction::Cancel));
+        };
+        if inbox.send(Note::Question { asked, reply }).await.is_err() {
+            return Ok(ElicitResult::new(ElicitationAction::Cancel));
+        }
+        drop(inbox);
+        let answer = tokio::select! {
+            answer = answer => answer.ok(),
+            () = cx.ct.cancelled() => None,
+        };
+        // The call ended, or was dropped, before a person answered.
+        Ok(answer.unwrap_or_else(|| ElicitResult::new(ElicitationAction::Cancel)))
+    }
+
+    async fn on_progress(&self, progress: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+        self.routes.known().await;
+        let inbox = {
+            let calls = self.routes.calls.lock();
+            calls
+                .values()
+                .find(|route| route.token == progress.progress_token)
+                .map(|route| route.inbox.clone())
+        };
+        if let Some(inbox) = inbox {
+            // A full inbox loses progress, which is what progress is for.
+            inbox.try_send(Note::Progress(progress)).ok();
+        }
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+}

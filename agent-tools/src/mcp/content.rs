@@ -1,0 +1,78 @@
+//! What a call gave, between the protocol's content blocks and what a model reads.
+
+use agent_core::tool::{ToolError, ToolOutput};
+use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
+use serde_json::Value;
+
+/// The result as the model reads it: structured content as JSON, text as text, what is neither as one line that says
+/// what it is. At most `limit` bytes are kept of it.
+pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, ToolError> {
+    let failed = result.is_error == Some(true);
+    let only_text = result.content.iter().all(|block| matches!(block, ContentBlock::Text(_)));
+    let text = text_of(&result.content, limit);
+    if failed {
+        let text = if text.trim().is_empty() { "the tool failed and did not say why" } else { &text };
+        return Err(ToolError::failed(text));
+    }
+    let Some(structured) = result.structured_content else { return Ok(ToolOutput::text(text)) };
+    let json = structured.to_string();
+    if json.len() > limit {
+        return Ok(ToolOutput::text(cut(&json, limit)));
+    }
+    // The text is the same JSON again, for clients that know no structured content, or says more than it.
+    let same = serde_json::from_str::<Value>(&text).is_ok_and(|said| said == structured);
+    if only_text && (same || text.trim().is_empty()) {
+        return Ok(ToolOutput::Json(structured));
+    }
+    Ok(ToolOutput::text(cut(&format!("{text}\n\n{json}"), limit)))
+}
+
+fn text_of(blocks: &[ContentBlock], limit: usize) -> String {
+    let mut text = String::new();
+    for block in blocks {
+        if text.len() > limit {
+            break;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        match block {
+            ContentBlock::Text(block) => text.push_str(&block.text),
+            ContentBlock::Image(image) => text.push_str(&binary("image", &image.mime_type, image.data.len())),
+            ContentBlock::Audio(audio) => text.push_str(&binary("audio", &audio.mime_type, audio.data.len())),
+            ContentBlock::ResourceLink(link) => {
+                let kind = link.mime_type.as_deref().unwrap_or("unknown type");
+                text.push_str(&format!("[resource `{}`, {kind}: {}]", link.name, link.uri));
+                if let Some(description) = &link.description {
+                    text.push(' ');
+                    text.push_str(description);
+                }
+            }
+            ContentBlock::Resource(resource) => match &resource.resource {
+                ResourceContents::TextResourceContents { uri, text: inner, .. } => {
+                    text.push_str(&format!("[resource {uri}]\n{inner}"));
+                }
+                ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
+                    let kind = mime_type.as_deref().unwrap_or("unknown type");
+                    text.push_str(&format!("[resource {uri}] {}", binary("data", kind, blob.len())));
+                }
+                _ => text.push_str("[a resource of an unknown kind]"),
+            },
+            _ => text.push_str("[content of an unknown kind]"),
+        }
+    }
+    cut(&text, limit)
+}
+
+/// A model cannot read it, but can tell the user that it is there. `base64` is the length as written.
+fn binary(what: &str, kind: &str, base64: usize) -> String {
+    format!("[{what}, {kind}, about {} bytes, not shown]", base64 / 4 * 3)
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let at = text.floor_char_boundary(limit);
+    format!("{}\n[… {} bytes left out]", &text[..at], text.len() - at)
+}

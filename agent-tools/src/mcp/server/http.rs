@@ -1,0 +1,195 @@
+//! The server over streamable HTTP: a service to mount, and a listener of its own.
+
+use std::{
+    convert::Infallible,
+    fmt, io,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use agent_core::engine::TaskGroup;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rmcp::transport::{
+    StreamableHttpServerConfig, StreamableHttpService,
+    streamable_http_server::session::local::LocalSessionManager,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::{Face, Server};
+
+/// What an answer's body is.
+pub type HttpBody = BoxBody<Bytes, Infallible>;
+
+/// Connections of a listener of its own; further ones wait.
+const MAX_CONNECTIONS: usize = 512;
+/// How long a client may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long no client is taken after one could not be: too many open files do not become fewer at once.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long answers under way may take when the listener is stopped.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Who may call over HTTP, and how much.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// Values of `Host` that are answered, with or without a port; any other may be a name that a hostile page has
+    /// made point here. Default: `localhost`, `127.0.0.1`, `::1`.
+    pub hosts: Vec<String>,
+    /// Values of `Origin` that are answered, with their scheme (`https://app.example:443`, or `:*` for any port).
+    /// A request without one comes from no web page and is answered. Default: none.
+    pub origins: Vec<String>,
+    /// Longest body of a request, in bytes. Default: 4 MiB.
+    pub body: usize,
+    /// Sessions at a time; when there are more, new ones get 503. One that is idle for five minutes ends. Default: 256.
+    pub sessions: usize,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
+            origins: Vec::new(),
+            body: 4 * 1024 * 1024,
+            sessions: 256,
+        }
+    }
+}
+
+/// Answers the requests of MCP clients. Mount it at one path, usually `/mcp`; who may reach it is the business of
+/// whoever mounts it. Cheap to clone; a clone shares the sessions.
+#[derive(Clone)]
+pub struct HttpService {
+    inner: StreamableHttpService<Face, LocalSessionManager>,
+    sessions: Arc<LocalSessionManager>,
+    max_sessions: usize,
+    stop: CancellationToken,
+}
+
+impl HttpService {
+    pub(super) fn new(server: Server, options: HttpOptions) -> Self {
+        let stop = CancellationToken::new();
+        let sessions = Arc::new(LocalSessionManager::default());
+        let config = StreamableHttpServerConfig::default()
+            .with_allowed_hosts(options.hosts)
+            .with_allowed_origins(options.origins)
+            .enforce_origin_validation()
+            .with_max_request_body_bytes(options.body)
+            .with_cancellation_token(stop.clone());
+        let offer = server.0;
+        let face = move || Ok::<_, io::Error>(Face(Arc::clone(&offer)));
+        let inner = StreamableHttpService::new(face, Arc::clone(&sessions), config);
+        Self { inner, sessions, max_sessions: options.sessions, stop }
+    }
+
+    /// Answers one request. The body of the answer may be a stream that ends with the session.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the request gets no answer; a call that it began goes on until its own end.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<HttpBody>
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Error: fmt::Display,
+    {
+        let begins = request.method() == Method::POST && !request.headers().contains_key("mcp-session-id");
+        if begins && self.sessions.sessions.read().await.len() >= self.max_sessions {
+            let mut full = Response::new(Full::new(Bytes::from_static(b"too many sessions")).boxed());
+            *full.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return full;
+        }
+        self.inner.handle(request).await
+    }
+
+    /// Ends all sessions and cancels their calls; new ones are refused.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Serves every path of a listener until `stop` is cancelled, then ends the sessions.
+    ///
+    /// # Errors
+    ///
+    /// The listener cannot accept.
+    pub async fn listen(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let tasks = TaskGroup::default();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let accepted = loop {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let stream = tokio::select! {
+                biased; // a stop wins over a client of the same poll
+                () = stop.cancelled() => break Ok(()),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    // The client went away, or too many files are open: neither ends a server.
+                    Err(error) if passes(&error) => {
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                    Err(error) => break Err(error),
+                },
+            };
+            let service = self.clone();
+            tasks.spawn(async move {
+                let answer = hyper::service::service_fn(move |request| {
+                    let service = service.clone();
+                    async move { Ok::<_, Infallible>(service.handle(request).await) }
+                });
+                let served = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD)
+                    .serve_connection(TokioIo::new(stream), answer)
+                    .await;
+                if let Err(error) = served {
+                    tracing::debug!(%error, "a connection to the MCP server ended");
+                }
+                drop(place);
+            });
+        };
+        self.stop();
+        // Those that do not end are dropped.
+        tokio::time::timeout(GRACE, tasks.quiet()).await.ok();
+        tasks.stop();
+        tasks.quiet().await;
+        accepted
+    }
+}
+
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let client = matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted);
+    // EMFILE, ENFILE
+    client || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+impl<B> tower_service::Service<Request<B>> for HttpService
+where
+    B: hyper::body::Body + Send + 'static,
+    B::Error: fmt::Display,
+    B::Data: Send + 'static,
+{
+    type Response = Response<HttpBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.handle(request).await) })
+    }
+}
+
+impl fmt::Debug for HttpService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpService").field("max_sessions", &self.max_sessions).finish_non_exhaustive()
+    }
+}

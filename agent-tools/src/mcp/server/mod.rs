@@ -1,0 +1,334 @@
+//! Our tools as an MCP server: a registry offered to other programs, with its own checks and rules.
+
+mod http;
+mod question;
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use agent_core::{
+    ids::SessionId,
+    interrupt::Question,
+    model::ToolCall,
+    tool::{
+        AnyTool, CallListener, Effect, Prepared, Remembered, ToolContext, ToolError, ToolFault, ToolOutput,
+        ToolPolicy, ToolRegistry,
+    },
+};
+use futures::future::BoxFuture;
+use rmcp::{
+    Peer, RoleServer, ServerHandler, ServiceExt,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+        ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig,
+        Tool, ToolAnnotations, ToolsCapability,
+    },
+    service::RequestContext,
+    transport::async_rw::AsyncRwTransport,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Semaphore, mpsc},
+};
+
+pub use self::http::{HttpBody, HttpOptions, HttpService};
+use super::{McpError, client::IDEMPOTENCY_KEY};
+
+/// Calls that run at once, over all clients.
+const MAX_CALLS: usize = 64;
+/// Calls that wait for a place among them.
+const MAX_WAITING: usize = 1_024;
+/// Bytes of one message over a stream.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// Notes of progress that wait to be sent; what comes when it is full is dropped.
+const PROGRESS: usize = 64;
+
+/// An MCP server that offers the tools of a registry. Cheap to clone.
+///
+/// Arguments are checked as those of a model are, and each call runs under the tool's own rules. A call that a person
+/// would have to approve is refused: there is none here. The tools run outside of any run: they have no todos, no
+/// memory and nothing that was provided to a runtime.
+#[derive(Clone)]
+pub struct Server(Arc<Offer>);
+
+#[derive(Clone)]
+struct Offer {
+    registry: ToolRegistry,
+    name: String,
+    version: String,
+    instructions: Option<String>,
+    unapproved: BTreeSet<String>,
+    places: Arc<Places>,
+}
+
+/// What all clients share.
+struct Places {
+    running: Semaphore,
+    waiting: Semaphore,
+    /// Names the calls of this process.
+    nonce: SessionId,
+    calls: AtomicU64,
+}
+
+impl Server {
+    /// Offers `registry` under a name and a version.
+    pub fn new(name: impl Into<String>, version: impl Into<String>, registry: ToolRegistry) -> Self {
+        let places = Places {
+            running: Semaphore::new(MAX_CALLS),
+            waiting: Semaphore::new(MAX_WAITING),
+            nonce: SessionId::random(),
+            calls: AtomicU64::new(0),
+        };
+        Self(Arc::new(Offer {
+            registry,
+            name: name.into(),
+            version: version.into(),
+            instructions: None,
+            unapproved: BTreeSet::new(),
+            places: Arc::new(places),
+        }))
+    }
+
+    /// Tells clients how to use the tools together. Default: nothing.
+    #[must_use]
+    pub fn instructions(mut self, text: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).instructions = Some(text.into());
+        self
+    }
+
+    /// Runs these tools although their rules ask for a person's approval: whoever may call this server may do what
+    /// they do. Default: none.
+    #[must_use]
+    pub fn allow_unapproved<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        Arc::make_mut(&mut self.0).unapproved.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Serves one client over stdin and stdout, until it goes away. Nothing else may write to stdout.
+    ///
+    /// # Errors
+    ///
+    /// The client does not speak the protocol, or the task failed.
+    pub async fn serve_stdio(self) -> Result<(), McpError> {
+        self.serve(tokio::io::stdin(), tokio::io::stdout()).await
+    }
+
+    /// Serves one client over a stream of bytes, until it goes away.
+    ///
+    /// # Errors
+    ///
+    /// The client does not speak the protocol, or the task failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the session ends and its calls are cancelled.
+    pub async fn serve<R, W>(self, read: R, write: W) -> Result<(), McpError>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
+        let running = Face(self.0).serve(transport).await.map_err(|error| McpError::Served(error.into()))?;
+        running.waiting().await.map(drop).map_err(|error| McpError::Served(error.into()))
+    }
+
+    /// The server as a service of HTTP requests, to be mounted at one path.
+    #[must_use]
+    pub fn http(self, options: HttpOptions) -> HttpService {
+        HttpService::new(self, options)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("name", &self.0.name)
+            .field("tools", &self.0.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Offer {
+    fn tools(&self) -> Vec<Tool> {
+        self.registry.names().filter_map(|name| self.registry.get(name)).map(described).collect()
+    }
+
+    /// Whether the rules let the call run without a person.
+    fn permitted(&self, call: &Prepared) -> Result<(), ToolError> {
+        if self.unapproved.contains(call.name()) || call.approval_for(&Remembered::default()).is_none() {
+            return Ok(());
+        }
+        Err(ToolError::refused(
+            "a person must approve this call, and over MCP there is none; it was not made",
+        ))
+    }
+
+    async fn run(
+        &self,
+        prepared: &Prepared,
+        cx: &RequestContext<RoleServer>,
+    ) -> Result<ToolOutput, ToolError> {
+        self.permitted(prepared)?;
+        let busy = || ToolError::unavailable("too many calls wait; try again later");
+        let Places { running, waiting, nonce, calls } = &*self.places;
+        let waits = waiting.try_acquire().map_err(|_| busy())?;
+        let _place = tokio::select! {
+            place = running.acquire() => place.map_err(|_| busy())?,
+            () = cx.ct.cancelled() => return Err(ToolError::cancelled()),
+        };
+        drop(waits);
+        let number = calls.fetch_add(1, Ordering::Relaxed);
+        let id = format!("mcp-{number}");
+        // The caller's own, where it is one of us; else each call is its own.
+        let given = cx.meta.get(IDEMPOTENCY_KEY).and_then(Value::as_str).filter(|key| key.len() <= 128);
+        let key = given.map_or_else(|| format!("{}-{number}", nonce.as_str()), str::to_owned);
+        let (notes, mut progress) = mpsc::channel(PROGRESS);
+        let context =
+            ToolContext::new(id, key, cx.ct.clone()).heard_by(Ears { notes, client: cx.peer.clone() });
+        let run = prepared.run(&context);
+        tokio::pin!(run);
+        let mut shown = Shown::default();
+        loop {
+            tokio::select! {
+                biased; // what was shown before the result is sent before it
+                Some(value) = progress.recv() => shown.send(&value, cx).await,
+                result = &mut run => {
+                    while let Ok(value) = progress.try_recv() {
+                        shown.send(&value, cx).await;
+                    }
+                    return result;
+                }
+            }
+        }
+    }
+}
+
+/// A tool as other programs see it, with its author's schema.
+fn described((tool, policy): (&AnyTool, &ToolPolicy)) -> Tool {
+    let parameters = match tool.parameters() {
+        Value::Object(mut parameters) => {
+            parameters.entry("type").or_insert_with(|| json!("object"));
+            parameters
+        }
+        _ => serde_json::Map::from_iter([("type".to_owned(), json!("object"))]),
+    };
+    let reads = policy.effect == Effect::ReadOnly;
+    let hints = ToolAnnotations::new()
+        .read_only(reads)
+        .destructive(policy.effect == Effect::Destructive)
+        .idempotent(policy.effect.repeatable());
+    Tool::new(tool.name().to_owned(), tool.description().to_owned(), parameters).with_annotations(hints)
+}
+
+/// One client's view of the offer.
+struct Face(Arc<Offer>);
+
+impl ServerHandler for Face {
+    fn get_info(&self) -> ServerConfig {
+        let mut capabilities = ServerCapabilities::default();
+        capabilities.tools = Some(ToolsCapability::default());
+        let mut info = ServerConfig::new(capabilities);
+        info.server_info = Implementation::new(self.0.name.clone(), self.0.version.clone());
+        info.instructions.clone_from(&self.0.instructions);
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.0.tools()))
+    }
+
+    async fn call_tool(
+        &self,
+        params: CallToolRequestParams,
+        cx: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = Value::Object(params.arguments.unwrap_or_default());
+        let prepared = match self.0.registry.prepare(ToolCall::new(params.name.as_ref(), &arguments)) {
+            Ok(prepared) => prepared,
+            Err(error) if error.fault() == ToolFault::Unknown => {
+                return Err(ErrorData::invalid_params(error.for_model().to_owned(), None));
+            }
+            Err(error) => return Ok(failed(&error).into()),
+        };
+        let result = self.0.run(&prepared, &cx).await;
+        if let Err(error) = &result {
+            tracing::debug!(tool = prepared.name(), fault = error.fault().code(), cause = ?error.cause(), "tool call failed");
+        }
+        let reply = prepared.reply(&result);
+        Ok(match result {
+            Err(error) => failed(&error),
+            Ok(ToolOutput::Json(value @ Value::Object(_))) if reply.cut.is_none() => {
+                CallToolResult::structured(value)
+            }
+            Ok(_) => CallToolResult::success(vec![ContentBlock::text(reply.text)]),
+        }
+        .into())
+    }
+}
+
+fn failed(error: &ToolError) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(error.for_model())])
+}
+
+/// Hears a call for the client that made it.
+struct Ears {
+    notes: mpsc::Sender<Value>,
+    client: Peer<RoleServer>,
+}
+
+impl CallListener for Ears {
+    fn progress(&self, value: Value) {
+        // A full queue loses progress, which is what progress is for.
+        self.notes.try_send(value).ok();
+    }
+
+    fn ask(&self, question: Question) -> BoxFuture<'static, Result<Value, ToolError>> {
+        Box::pin(question::ask(self.client.clone(), question))
+    }
+}
+
+/// Progress as the protocol has it: a number that grows, perhaps a total, perhaps a text.
+#[derive(Default)]
+struct Shown {
+    last: Option<f64>,
+}
+
+impl Shown {
+    async fn send(&mut self, value: &Value, cx: &RequestContext<RoleServer>) {
+        let Some(token) = cx.meta.get_progress_token() else { return };
+        let number = |name: &str| value.get(name).and_then(Value::as_f64);
+        let text = |text: &str| text.chars().take(500).collect::<String>();
+        let (at, total, message) = match number("progress") {
+            Some(at) => (at, number("total"), value.get("message").and_then(Value::as_str).map(text)),
+            None => {
+                let said = value.as_str().map_or_else(|| text(&value.to_string()), text);
+                (self.last.map_or(1.0, |last| last + 1.0), None, Some(said))
+            }
+        };
+        if self.last.is_some_and(|last| at <= last) {
+            return;
+        }
+        self.last = Some(at);
+        let mut note = ProgressNotificationParam::new(token, at);
+        note.total = total;
+        note.message = message;
+        if let Err(error) = cx.peer.notify_progress(note).await {
+            tracing::debug!(%error, "progress could not be sent");
+        }
+    }
+}
