@@ -78,11 +78,14 @@ macro_rules! refusals {
         pub(crate) enum Refusal { $($(#[$meta])* $variant,)* }
 
         impl Refusal {
+            /// Every refusal.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
             pub(crate) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            const fn status(self) -> StatusCode {
+            pub(crate) const fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status,)* }
             }
         }

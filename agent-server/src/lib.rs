@@ -16,12 +16,13 @@
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
 //! | `GET /ready`, `GET /metrics` | whether to send requests here; numbers for Prometheus |
 //! | `GET /`, `GET /static/{file}` | the dashboard |
+//! | `GET /docs`, `/redoc`, `/openapi.json`, `/asyncapi.json`, `/docs/websocket`, `/docs/errors[/{code}]` | what all of it is |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
 //! `metrics` what is counted, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
-//! the names front ends know, `dashboard` the page and its files, `error` what is refused and how; [`own`] paths of
-//! your own; [`config`] the settings, [`cli`] the command line; [`trend`] the sample agent.
+//! the names front ends know, `dashboard` the page and its files, `docs` the API's documents, `error` what is refused
+//! and how; [`own`] paths of your own; [`config`] the settings, [`cli`] the command line; [`trend`] the sample agent.
 
 mod agent;
 pub mod assistant;
@@ -30,6 +31,7 @@ mod chat;
 pub mod cli;
 pub mod config;
 mod dashboard;
+mod docs;
 mod error;
 mod follow;
 mod handler;

@@ -1,5 +1,6 @@
 //! One file a path: its request, its answer.
 
+mod docs;
 mod chat;
 mod health;
 mod openai;
@@ -56,6 +57,7 @@ pub(crate) fn routes() -> Result<Routes, String> {
     };
     own(GET, "/", Open, handler(page::handle))?;
     own(GET, "/static/{file}", Open, handler(page::handle))?;
+    docs::routes(|path, handler| own(GET, path, Open, handler))?;
     own(GET, "/ready", Open, handler(ready::handle))?;
     own(GET, "/metrics", Known, handler(metrics::handle))?;
     for at in ["", "/api/agent"] {

@@ -92,6 +92,11 @@ impl Routes {
         Ok(())
     }
 
+    /// Every way in, in the order they were added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.known.iter().flat_map(|path| path.routes.iter().map(|(route, _)| route))
+    }
+
     /// The way in of a request.
     ///
     /// # Errors

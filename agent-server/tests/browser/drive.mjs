@@ -1,5 +1,6 @@
 // Drives the dashboard in Chromium: `node drive.mjs BINARY`. Pictures go to $BROWSER_OUT; ONLY=words runs some.
 
+import { docs } from './docs.mjs';
 import { mocked } from './mocked.mjs';
 import { real } from './real.mjs';
 import { Server, out, run } from './support.mjs';
@@ -9,6 +10,7 @@ try {
   await run(mocked, {});
   await server.start();
   await run(real, { server });
+  await run(docs, { server });
   console.log(`browser: all passed; pictures in ${out}`);
 } catch (error) {
   console.error(error);

@@ -1,6 +1,7 @@
 //! What the server promises, tested from outside: over HTTP, over sockets, and as a process that is killed.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod docs;
 mod chat;
 mod auth;
 mod faults;

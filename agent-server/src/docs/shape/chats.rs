@@ -1,0 +1,209 @@
+//! Systems 2 and 4, and OpenAI's chat completions: only what is of our own making; OpenAI's is OpenAI's.
+
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A message to the streaming chat.
+#[derive(ToSchema)]
+pub(in crate::docs) struct ChatRequest {
+    /// What the user says; at most 32 KiB of UTF-8, and not blank.
+    #[schema(min_length = 1, max_length = 32_768, pattern = r"[^\s\u0085\u001c-\u001f]")]
+    message: String,
+    /// What was said before, the oldest first.
+    #[schema(required = false, max_items = 1000)]
+    history: Option<Vec<ChatTurn>>,
+}
+
+/// Something that was said before.
+#[derive(ToSchema)]
+struct ChatTurn {
+    /// Who said it.
+    role: ChatRole,
+    /// What was said.
+    #[schema(max_length = 32_768)]
+    content: String,
+}
+
+/// Who said something.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum ChatRole {
+    User,
+    Assistant,
+    System,
+}
+
+/// A message to the agent with tools.
+#[derive(ToSchema)]
+pub(in crate::docs) struct TalkRequest {
+    /// What the user says; at most 32 KiB of UTF-8, and not blank. When the agent has asked, this is the answer.
+    #[schema(min_length = 1, max_length = 32_768, pattern = r"[^\s\u0085\u001c-\u001f]")]
+    content: String,
+    /// The conversation to go on with. Default: a new one.
+    #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]
+    conversation_id: Option<String>,
+}
+
+/// What the agent with tools answers.
+#[derive(ToSchema)]
+pub(in crate::docs) struct TalkResponse {
+    /// What it says.
+    content: String,
+    /// The conversation, to go on with.
+    conversation_id: String,
+    /// The tools that it called; absent when it called none.
+    #[schema(required = false, nullable = false)]
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+/// A call of a tool.
+#[derive(ToSchema)]
+struct ToolCall {
+    /// Its id.
+    id: String,
+    /// The tool.
+    name: String,
+    /// What it was given.
+    arguments: Value,
+    /// What it gave; `null` when it failed.
+    result: Value,
+    /// Why it failed; absent when it did not.
+    #[schema(required = false, nullable = false)]
+    error: Option<String>,
+    /// How long it took, in milliseconds.
+    duration_ms: u64,
+}
+
+/// A refusal of the chats.
+#[derive(ToSchema)]
+pub(in crate::docs) struct ChatError {
+    /// For people; never holds a secret.
+    error: String,
+    /// What to branch on.
+    code: String,
+    /// The conversation it is about.
+    #[schema(required = false, nullable = false)]
+    conversation_id: Option<String>,
+}
+
+/// A request for a completion, as OpenAI's clients send it. Parameters that are not served are refused by name.
+#[derive(ToSchema)]
+pub(in crate::docs) struct CompletionRequest {
+    /// A model of `GET /v1/models`.
+    #[schema(min_length = 1)]
+    model: String,
+    /// The conversation, the oldest first.
+    #[schema(min_items = 1, max_items = 4096)]
+    messages: Vec<CompletionMessage>,
+    /// Whether the answer comes in pieces.
+    #[schema(required = false)]
+    stream: Option<bool>,
+    /// The most tokens of the answer.
+    #[schema(required = false, minimum = 1, maximum = 4_294_967_295_i64)]
+    max_completion_tokens: Option<u64>,
+    /// How freely the model speaks.
+    #[schema(required = false, minimum = 0.0, maximum = 2.0)]
+    temperature: Option<f64>,
+    /// How much of the likely words are considered.
+    #[schema(required = false, minimum = 0.0, maximum = 1.0)]
+    top_p: Option<f64>,
+}
+
+/// A message of a conversation.
+#[derive(ToSchema)]
+struct CompletionMessage {
+    /// Who says it.
+    role: CompletionRole,
+    /// What is said: a text, or a list of parts.
+    content: Value,
+}
+
+/// Who says something.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum CompletionRole {
+    System,
+    Developer,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// A completion, as OpenAI's clients read it.
+#[derive(ToSchema)]
+pub(in crate::docs) struct Completion {
+    /// Its id.
+    id: String,
+    /// Always `chat.completion`.
+    #[schema(pattern = "^chat.completion$")]
+    object: String,
+    /// When it was made, in seconds since 1970.
+    created: i64,
+    /// The model, as it was asked for.
+    model: String,
+    /// The answer; one.
+    #[schema(value_type = Vec<Object>)]
+    choices: Vec<Map<String, Value>>,
+    /// What was used.
+    #[schema(value_type = Object)]
+    usage: Map<String, Value>,
+    /// Always `null`.
+    #[schema(required = true)]
+    system_fingerprint: Option<String>,
+}
+
+/// Models by name.
+#[derive(ToSchema)]
+pub(in crate::docs) struct ModelList {
+    /// Always `list`.
+    #[schema(pattern = "^list$")]
+    object: String,
+    /// The models.
+    data: Vec<ModelInfo>,
+}
+
+/// A model: an agent of this server, or the plain model behind it.
+#[derive(ToSchema)]
+pub(in crate::docs) struct ModelInfo {
+    /// Its name.
+    id: String,
+    /// Always `model`.
+    #[schema(pattern = "^model$")]
+    object: String,
+    /// Since when, in seconds since 1970.
+    created: i64,
+    /// Who owns it.
+    owned_by: String,
+}
+
+/// A refusal, as OpenAI's clients read it.
+#[derive(ToSchema)]
+pub(in crate::docs) struct OpenAiError {
+    /// What was refused.
+    error: OpenAiFault,
+}
+
+/// What was refused.
+#[derive(ToSchema)]
+struct OpenAiFault {
+    /// For people; never holds a secret.
+    message: String,
+    /// The kind of refusal.
+    r#type: String,
+    /// The parameter at fault.
+    #[schema(required = true)]
+    param: Option<String>,
+    /// What to branch on.
+    code: String,
+}
+
+/// Whether requests should be sent here.
+#[derive(ToSchema)]
+pub(in crate::docs) struct Ready {
+    /// `ready` or `not_ready`.
+    #[schema(pattern = "^(not_)?ready$")]
+    status: String,
+    /// Why not.
+    #[schema(required = false, nullable = false)]
+    reason: Option<String>,
+}

@@ -1,0 +1,178 @@
+//! `/openapi.json`, `/asyncapi.json`, `/docs` and what is under it, `/redoc`: the documents, written once and kept.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    header::{self, HeaderValue},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    docs::{assets, asyncapi, errors, openapi, page::page},
+    error::{ApiError, Refusal},
+    http::{
+        call::Call,
+        reply::{Body, Reply, empty, of},
+        routes::{Handler, handler},
+    },
+    server::Inner,
+};
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const MARKDOWN: &str = "text/markdown; charset=utf-8";
+
+/// Nothing but files of this server; Redoc writes its styles into the page and searches in a worker of its own making.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Adds the paths of the documents.
+pub(super) fn routes(mut add: impl FnMut(&str, Handler) -> Result<(), String>) -> Result<(), String> {
+    add("/openapi.json", kept(JSON, |inner| openapi::document(inner).to_string()))?;
+    add("/asyncapi.json", kept(JSON, |_| asyncapi::document().to_string()))?;
+    add("/docs/websocket", kept(HTML, |_| page("WebSocket messages", &asyncapi::markdown())))?;
+    add("/docs/errors", kept(HTML, |_| page("Error codes", &errors::list())))?;
+    add("/docs/errors/{code}", handler(error))?;
+    add("/docs/assets/{file}", handler(asset))?;
+    #[cfg(feature = "docs-ui")]
+    {
+        add("/docs", kept(HTML, |_| assets::SWAGGER.to_owned()))?;
+        add("/redoc", kept(HTML, |_| assets::REDOC.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// A document that is written when it is asked for first.
+fn kept(kind: &'static str, write: fn(&Inner) -> String) -> Handler {
+    let written = Arc::new(OnceLock::new());
+    handler(move |call: Call| {
+        let written = Arc::clone(&written);
+        async move {
+            let (bytes, tag) = written.get_or_init(|| {
+                let bytes = Bytes::from(write(&call.inner));
+                let tag = tag(&bytes);
+                (bytes, tag)
+            });
+            Ok(answer(call.headers(), kind, tag, || bytes.clone()))
+        }
+    })
+}
+
+async fn error(call: Call) -> Reply {
+    let code = call.part("code");
+    let Some(text) = errors::markdown(code) else {
+        return Err(ApiError::new(Refusal::NotFound, "there is no code of this name; see /docs/errors"));
+    };
+    // Its text is the code's, not the caller's.
+    let accept =
+        call.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut response = if accept.contains("markdown") && !accept.contains("html") {
+        answer(call.headers(), MARKDOWN, &tag(text.as_bytes()), || text.into())
+    } else {
+        let html = page("Error codes", text);
+        answer(call.headers(), HTML, &tag(html.as_bytes()), || html.into())
+    };
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
+async fn asset(call: Call) -> Reply {
+    let Some(file) = assets::file(call.part("file")) else {
+        return Err(ApiError::new(Refusal::NotFound, "there is nothing at this path"));
+    };
+    let headers = call.headers();
+    if !file.packed {
+        return Ok(answer(headers, file.content_type, &tag(file.bytes), || file.bytes.into()));
+    }
+    let packed = takes_gzip(headers);
+    // Two forms of one file are two things to a cache.
+    let tag = match packed {
+        true => tag(file.bytes),
+        false => tag(&[file.bytes, b"unpacked"].concat()),
+    };
+    let bytes = match packed {
+        true => Bytes::from_static(file.bytes),
+        false => Bytes::from(file.unpacked().map_err(|error| {
+            tracing::error!(%error, "an embedded file cannot be unpacked");
+            ApiError::new(Refusal::Internal, "the server made a mistake")
+        })?),
+    };
+    let mut response = answer(headers, file.content_type, &tag, || bytes);
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if packed && response.status() == StatusCode::OK {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// Whether a client unpacks gzip by itself: `gzip` or `*`, unless with `q=0`.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|offer| offer.to_str().ok());
+    let mut any = None;
+    for offer in offers.flat_map(|offers| offers.split(',')) {
+        let (name, weight) = offer.split_once(';').unwrap_or((offer, ""));
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        let wanted = weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0);
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" => return wanted,
+            "*" => any = Some(wanted),
+            _ => {}
+        }
+    }
+    any.unwrap_or(false)
+}
+
+/// Changes with the bytes; in quotes, as the header wants it.
+fn tag(bytes: &[u8]) -> String {
+    let hash: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hash}\"")
+}
+
+/// The document, or that the client has it.
+fn answer(
+    headers: &HeaderMap,
+    kind: &'static str,
+    tag: &str,
+    bytes: impl FnOnce() -> Bytes,
+) -> Response<Body> {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).is_some_and(|tags| {
+        tags.split(',')
+            .map(|known| known.trim().trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*")
+    });
+    let mut response = if known { empty(StatusCode::NOT_MODIFIED) } else { of(kind, bytes()) };
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    // Asked for each time and not sent again: a new server has new documents at once.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        for (offer, takes) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("*", true),
+            ("gzip;q=0, *", false),
+            ("gzip; q=0.0", false),
+            ("br", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(offer))]);
+            assert_eq!(takes_gzip(&headers), takes, "{offer}");
+        }
+    }
+}
