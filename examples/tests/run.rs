@@ -82,3 +82,11 @@ fn the_sub_agents_move_one_tree_of_todos() {
 fn the_chat_answers_each_line() {
     assert_eq!(run("chat", "안녕\n비가 와\n\n"), "(1) 안녕, 그렇군요.\n(2) 비가 와, 그렇군요.\n");
 }
+
+#[test]
+fn the_mcp_tools_are_those_of_another_process() {
+    let out = run("mcp_tools", "");
+    assert!(out.starts_with("the server offers [\"shop_price\", \"shop_order\"]\n"), "{out}");
+    assert!(out.contains("a person is asked: `shop` asks: 수분 크림, how many?\n"), "{out}");
+    assert!(out.ends_with("Tool: ordered 2 of 수분 크림\nAssistant: 두 개 주문했어요.\n"), "{out}");
+}
