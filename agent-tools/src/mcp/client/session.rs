@@ -8,7 +8,7 @@ use rmcp::{
     model::{
         ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
         ElicitationCapability, ErrorData, FormElicitationCapability, Implementation,
-        ProgressNotificationParam, ProgressToken, RequestId, UrlElicitationCapability,
+        ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, UrlElicitationCapability,
     },
     service::{InboundStreamOrigin, NotificationContext, RequestContext, RunningService},
 };
@@ -305,7 +305,11 @@ impl ClientHandler for Handler {
                 .with_url(UrlElicitationCapability::new());
             capabilities.elicitation = Some(both);
         }
-        ClientConfig::new(capabilities, Implementation::new("agent-tools", env!("CARGO_PKG_VERSION")))
+        let us = Implementation::new("agent-tools", env!("CARGO_PKG_VERSION"));
+        let mut config = ClientConfig::new(capabilities, us);
+        // The last version that has the handshake which every server knows.
+        config.protocol_version = ProtocolVersion::V_2025_11_25;
+        config
     }
 
     async fn create_elicitation(
