@@ -1,11 +1,12 @@
 //! Failures as front ends see them: one table from code to status, one JSON shape.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use agent_core::{
-    SessionError,
+    RunError, SessionError,
     error::{Code, Family},
     ids::SessionId,
+    model::{ModelError, ModelFault},
 };
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -15,12 +16,25 @@ use serde_json::{Value, json};
 pub(crate) enum Contract {
     /// System 1 of `systems.md`, and whatever is in no contract.
     TaskAgent,
+    /// System 2: the streaming chat.
+    Chat,
+    /// System 4: the agent with tools.
+    ToolChat,
+    /// OpenAI's chat completions.
+    OpenAi,
 }
 
 impl Contract {
     /// Whose words are used where no route was found.
-    pub(crate) const fn of_path(_path: &str) -> Self {
-        Self::TaskAgent
+    pub(crate) fn of_path(path: &str) -> Self {
+        let under =
+            |at: &str| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match path {
+            _ if under("/v1") => Self::OpenAi,
+            _ if under("/api/chat") => Self::Chat,
+            _ if under("/api/v1/chat") => Self::ToolChat,
+            _ => Self::TaskAgent,
+        }
     }
 }
 
@@ -34,7 +48,26 @@ pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
         (_, Code::TooManyRuns | Code::ShuttingDown | Code::StoreUnavailable, _) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
+        // Task agents tell by their contract only that the run failed.
+        (Family::Model, _, Contract::Chat | Contract::ToolChat | Contract::OpenAi) => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The status and the code of a model that did not answer, for callers who asked for a model.
+const fn model_status(contract: Contract, fault: ModelFault) -> (StatusCode, &'static str) {
+    if !matches!(contract, Contract::OpenAi) {
+        return (StatusCode::BAD_GATEWAY, fault.code());
+    }
+    match fault {
+        // What the caller can change, under the names that its libraries branch on.
+        ModelFault::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+        ModelFault::ContextTooLong => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
+        ModelFault::Filtered => (StatusCode::BAD_REQUEST, "content_filter"),
+        ModelFault::BadRequest | ModelFault::Unsupported => (StatusCode::BAD_REQUEST, fault.code()),
+        ModelFault::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, fault.code()),
+        ModelFault::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, fault.code()),
+        _ => (StatusCode::BAD_GATEWAY, fault.code()),
     }
 }
 
@@ -81,12 +114,28 @@ refusals! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The path is a WebSocket.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
+    /// It is not said who calls, where that is asked.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Too many requests in a short time.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
+    /// The caller has as much as it may have.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS;
+    /// What says who calls is not accepted.
+    InvalidToken = "invalid_token", UNAUTHORIZED;
     /// A page of another origin must not do this.
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN;
     /// The run waits for answers: send one.
     AnswerNeeded = "answer_needed", CONFLICT;
     /// Too many refused frames on one socket.
     TooManyErrors = "too_many_errors", BAD_REQUEST;
+    /// Nobody configured a model.
+    NoModel = "no_model", SERVICE_UNAVAILABLE;
+    /// No model of this name.
+    ModelNotFound = "model_not_found", NOT_FOUND;
+    /// The parameter, or this value of it, is not served.
+    Unsupported = "unsupported_parameter", BAD_REQUEST;
+    /// The run was stopped by somebody else.
+    Stopped = "stopped", CONFLICT;
     /// A handler panicked.
     Internal = "internal", INTERNAL_SERVER_ERROR;
 }
@@ -101,10 +150,14 @@ pub(crate) struct ApiError {
     /// The node at fault.
     pub(crate) node: Option<Box<str>>,
     pub(crate) data: Option<Box<Value>>,
+    /// When to come again, in seconds.
+    pub(crate) retry_after: Option<u64>,
     /// Methods that the path has.
     pub(crate) allow: Option<Box<str>>,
     /// Whether a run failed rather than a request.
     pub(crate) run_failed: bool,
+    /// The parameter at fault.
+    pub(crate) param: Option<Box<str>>,
 }
 
 impl ApiError {
@@ -116,8 +169,10 @@ impl ApiError {
             session: None,
             node: None,
             data: None,
+            retry_after: None,
             allow: None,
             run_failed: false,
+            param: None,
         }
     }
 
@@ -139,9 +194,35 @@ impl ApiError {
             session: None,
             node,
             data: None,
+            retry_after: None,
             allow: None,
             run_failed,
+            param: None,
         }
+    }
+
+    /// A model that did not answer.
+    pub(crate) fn of_model(contract: Contract, error: &ModelError) -> Self {
+        tracing::warn!(%error, detail = error.detail(), "a model did not answer");
+        let (status, code) = model_status(contract, error.fault());
+        Self { status, code, ..Self::new(Refusal::Internal, error.to_string()) }
+    }
+
+    /// A run that failed. Where a model was at fault, the caller is told of the model rather than of the graph.
+    pub(crate) fn of_run(contract: Contract, error: &Arc<RunError>) -> Self {
+        match &**error {
+            RunError::Node { source, .. } => match source.0.downcast_ref::<ModelError>() {
+                Some(model) => Self::of_model(contract, model),
+                None => Self::of(contract, &SessionError::Run(Arc::clone(error))),
+            },
+            _ => Self::of(contract, &SessionError::Run(Arc::clone(error))),
+        }
+    }
+
+    /// Names the parameter at fault.
+    pub(crate) fn at(mut self, param: impl Into<Box<str>>) -> Self {
+        self.param = Some(param.into());
+        self
     }
 
     pub(crate) fn about(mut self, session: &SessionId) -> Self {
@@ -154,10 +235,29 @@ impl ApiError {
         self
     }
 
-    /// `{code, message, where?, data?}`, and for a failed run the fields of a response as well.
+    /// What a client reads. Task agents: `{code, message, where?, data?}`, and for a failed run the fields of a response
+    /// as well. Chats: `{error, code, conversation_id?}`. OpenAI: `{error: {message, type, param, code}}`.
     pub(crate) fn body(&self, contract: Contract) -> Value {
         match contract {
             Contract::TaskAgent => self.own_body(),
+            Contract::Chat => json!({"error": self.message, "code": self.code}),
+            Contract::ToolChat => {
+                let mut body = json!({"error": self.message, "code": self.code});
+                if let Some(session) = &self.session {
+                    body["conversation_id"] = json!(session);
+                }
+                body
+            }
+            Contract::OpenAi => {
+                let kind = match self.status {
+                    StatusCode::UNAUTHORIZED => "authentication_error",
+                    StatusCode::FORBIDDEN => "permission_error",
+                    StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+                    status if status.is_client_error() => "invalid_request_error",
+                    _ => "server_error",
+                };
+                json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+            }
         }
     }
 
@@ -197,5 +297,22 @@ mod tests {
                 || *code == Code::CannotResume;
             assert_eq!(status.is_client_error(), callers, "{code} is {status}");
         }
+    }
+
+    #[test]
+    fn a_model_that_fails_is_a_bad_gateway_for_chats_and_a_tool_that_fails_is_not() {
+        for contract in [Contract::Chat, Contract::ToolChat, Contract::OpenAi] {
+            assert_eq!(status(contract, Code::ModelFailed), StatusCode::BAD_GATEWAY);
+            assert_eq!(status(contract, Code::ToolFailed), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        assert_eq!(status(Contract::TaskAgent, Code::ModelFailed), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn where_no_route_is_the_words_are_those_of_the_neighbours() {
+        assert_eq!(Contract::of_path("/v1/embeddings"), Contract::OpenAi);
+        assert_eq!(Contract::of_path("/v1x"), Contract::TaskAgent);
+        assert_eq!(Contract::of_path("/api/v1/chat/x"), Contract::ToolChat);
+        assert_eq!(Contract::of_path("/api/chat"), Contract::Chat);
     }
 }

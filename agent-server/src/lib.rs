@@ -7,26 +7,39 @@
 //! | `GET /status/{session_id}` | where the run stands |
 //! | `POST /stop/{session_id}` | stop it |
 //! | `POST /resume/{session_id}` | go on, or with `{value, id?}` answer the open question |
+//! | `POST`, `GET /api/chat/stream` | a model's words as they come |
+//! | `POST /api/v1/chat`, `/api/v1/chat/stream` | an agent with tools, in conversations that last |
+//! | `GET /v1/models`, `POST /v1/chat/completions` | every agent as a model of OpenAI's protocol |
 //! | `GET /health` | `{"status":"healthy", ..}` |
 //! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | what there is, what happened |
 //! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
+//! | `GET /ready`, `GET /metrics` | whether to send requests here; numbers for Prometheus |
 //! | `GET /`, `GET /static/{file}` | the dashboard |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard`
-//! the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the settings, [`cli`]
-//! the command line; [`trend`] the sample agent.
+//! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
+//! `metrics` what is counted, `handler` one file a path, `ws` the socket, `wire` the names front ends know,
+//! `dashboard` the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the
+//! settings, [`cli`] the command line; [`trend`] the sample agent.
 
 mod agent;
+pub mod assistant;
+pub mod auth;
+mod chat;
 pub mod cli;
 pub mod config;
 mod dashboard;
 mod error;
 mod handler;
 mod http;
+mod limit;
+mod metrics;
 pub mod own;
+mod owner;
 pub mod server;
+mod talk;
+pub mod tls;
 pub mod trend;
 mod wire;
 mod ws;
@@ -34,7 +47,11 @@ mod ws;
 #[doc(inline)]
 pub use self::{
     agent::TaskAgent,
+    assistant::Assistant,
+    chat::Chat,
+    auth::Auth,
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},
+    tls::Tls,
 };

@@ -7,6 +7,7 @@
 //! | [`http::Fetch`] | a web page as Markdown | public addresses only, 2 MiB, 20 s |
 //! | [`files::Files`] | list, read, write, search files under a root | nothing outside of the root, writing off |
 //! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows, 10 s |
+//! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows, 10 s |
 //! | [`mcp::Client`] | tools of MCP servers | 60 s a call, bounded lists and results |
 //! | [`Shell`] | a command | off unless added, asks a person each time |
 //!
@@ -20,6 +21,10 @@ mod calculator;
 pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "sql-postgres")]
+mod postgres;
+#[cfg(any(feature = "sql", feature = "sql-postgres"))]
+mod rows;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 #[cfg(feature = "shell")]
@@ -31,6 +36,8 @@ mod time;
 
 #[cfg(feature = "calculator")]
 pub use calculator::Calculator;
+#[cfg(feature = "sql-postgres")]
+pub use postgres::{PostgresAddressError, PostgresQuery};
 #[cfg(feature = "shell")]
 pub use shell::Shell;
 #[cfg(feature = "sql")]

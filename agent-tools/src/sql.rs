@@ -14,16 +14,14 @@ use rusqlite::{
     types::ValueRef,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::blocking::{Stop, blocking};
+use crate::{
+    blocking::{Stop, blocking},
+    rows::{MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, cut},
+};
 
-const MAX_SQL: usize = 16 * 1024;
-const MAX_ROWS: usize = 200;
-/// Characters of one cell, and bytes of all of them.
-const CELL_CHARS: usize = 2_000;
-const MAX_BYTES: usize = 1024 * 1024;
 /// Bytes of the largest value SQLite may make.
 const MAX_VALUE: i32 = 16 * 1024 * 1024;
 const MAX_TIME: Duration = Duration::from_secs(10);
@@ -42,17 +40,6 @@ pub struct SqlQuery {
 pub struct SqlQueryArgs {
     /// One `SELECT` in SQLite's dialect. `SELECT sql FROM sqlite_schema` shows the tables.
     pub query: String,
-}
-
-/// What [`SqlQuery`] answers.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct Rows {
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// The rows, at most 200.
-    pub rows: Vec<Vec<Value>>,
-    /// Whether there are more rows than shown.
-    pub more: bool,
 }
 
 impl SqlQuery {
@@ -159,13 +146,7 @@ fn cell(value: ValueRef<'_>) -> Value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
-        ValueRef::Text(bytes) => {
-            let text = String::from_utf8_lossy(bytes);
-            match text.char_indices().nth(CELL_CHARS) {
-                Some((at, _)) => format!("{}…", &text[..at]).into(),
-                None => text.into_owned().into(),
-            }
-        }
+        ValueRef::Text(bytes) => cut(&String::from_utf8_lossy(bytes)),
         ValueRef::Blob(bytes) => format!("<{} bytes>", bytes.len()).into(),
     }
 }

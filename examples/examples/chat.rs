@@ -1,25 +1,59 @@
-//! A chat in the terminal: the answer appears while it arrives. A line a message, an empty line ends it.
+//! A chat in the terminal: the answer appears while it arrives, and a bar shows how far a tool is. A line a message, an
+//! empty line ends it.
 //!
-//! Run: `cargo run --example chat`
+//! Run: `cargo run --example chat`, and write something with "리뷰" in it.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
-use std::io::{BufRead, Write};
+use std::{
+    io::{BufRead, Write},
+    time::Duration,
+};
 
 use agent_core::{
     Agent, RunOptions, Runtime,
     event::EventBody,
     model::{
-        Model,
+        Model, Role,
         testing::{Chunking, Scripted, Turn},
     },
+    tool,
+    tool::{ToolContext, ToolError, ToolRegistry},
 };
+use serde_json::json;
+
+/// Reads the reviews of a brand.
+#[tool]
+async fn reviews(brand: String, cx: &ToolContext) -> Result<String, ToolError> {
+    for percent in (0..=100).step_by(10) {
+        cx.progress(json!({ "percent": percent }));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(format!("{brand}: 305건"))
+}
+
+/// The bar goes to the terminal's other stream, so that the answer alone can be piped on.
+fn bar(percent: u64) -> std::io::Result<()> {
+    let full = usize::try_from(percent / 5).unwrap_or_default().min(20);
+    let mut out = std::io::stderr();
+    write!(out, "\r[{}{}] {percent:>3} %", "█".repeat(full), "░".repeat(20 - full))?;
+    if percent >= 100 {
+        writeln!(out)?;
+    }
+    out.flush()
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let agent = Agent::builder("echo").system("Be brief.").build()?;
-    let model = Scripted::rule(|call, request| {
-        let said = request.messages.last().map(|message| message.text().into_owned()).unwrap_or_default();
-        Turn::text(format!("({}) {said}, 그렇군요.", call + 1)).chunked(Chunking::Chars(3))
+    let tools = ToolRegistry::builder().tool(reviews).build()?;
+    let agent = Agent::builder("echo").system("Be brief.").tools(tools).build()?;
+    let model = Scripted::rule(|_, request| {
+        let Some(last) = request.messages.last() else { return Turn::text("?") };
+        match (last.role, last.text()) {
+            (Role::User, said) if said.contains("리뷰") => {
+                Turn::call("reviews", json!({ "brand": "라네즈" }))
+            }
+            (_, said) => Turn::text(format!("{said}, 그렇군요.")).chunked(Chunking::Chars(3)),
+        }
     });
     let session = Runtime::builder().model(Model::new(model)).build().session("chat")?;
     for line in std::io::stdin().lock().lines() {
@@ -29,10 +63,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let mut events = session.stream(&agent, line, RunOptions::default()).await?;
         while let Some(event) = events.next().await {
-            if let EventBody::Token(token) = &event?.body {
-                print!("{}", token.text);
-                std::io::stdout().flush()?;
+            match &event?.body {
+                EventBody::Token(token) => print!("{}", token.text),
+                EventBody::Progress(shown) => bar(shown.value["percent"].as_u64().unwrap_or(0))?,
+                _ => {}
             }
+            std::io::stdout().flush()?;
         }
         println!();
     }

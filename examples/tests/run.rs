@@ -80,7 +80,8 @@ fn the_sub_agents_move_one_tree_of_todos() {
 
 #[test]
 fn the_chat_answers_each_line() {
-    assert_eq!(run("chat", "안녕\n비가 와\n\n"), "(1) 안녕, 그렇군요.\n(2) 비가 와, 그렇군요.\n");
+    let said = run("chat", "안녕\n리뷰 모아 줘\n\n");
+    assert_eq!(said, "안녕, 그렇군요.\n라네즈: 305건, 그렇군요.\n");
 }
 
 #[test]

@@ -13,3 +13,4 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod why;

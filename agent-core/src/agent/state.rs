@@ -86,9 +86,7 @@ fn join(held: &mut Messages, new: Messages) {
         return;
     }
     for message in &new {
-        // Ids begin alike, so their ends tell them apart at once: this is looked at once for each known message.
-        let (id, end) = (&message.id, message.id.as_bytes().last_chunk::<8>());
-        match held.iter().rposition(|known| known.id.as_bytes().last_chunk::<8>() == end && known.id == *id) {
+        match held.place_of(&message.id) {
             Some(at) => held.make_mut()[at] = message.clone(),
             None => match place(held, message) {
                 Some(at) => held.make_mut().insert(at, message.clone()),

@@ -207,6 +207,12 @@ impl Plan {
         PlanRef(self)
     }
 
+    /// The stored form of a plan in which nothing is left to do, without the way over text.
+    pub(crate) fn image_when_done(&self) -> Option<PlanImage> {
+        let done = self.due.is_empty() && self.held.is_empty() && self.waiting.is_empty();
+        done.then(|| PlanImage { superstep: self.superstep, next: self.next_number, ..PlanImage::default() })
+    }
+
     /// The plan that was stored, on the present graph.
     ///
     /// What the graph no longer has is listed: a pending task's node, a waiting join.

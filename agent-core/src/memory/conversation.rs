@@ -16,10 +16,12 @@ const CANCELLED: &str = "Error: the call was cancelled before it finished";
 
 /// The same history in a form that every provider accepts: each tool call has exactly one result directly behind
 /// it (a missing one is told as cancelled), and no result stands without its call. Shares the messages when nothing
-/// is to be done, which is the rule; one pass over the messages.
+/// is to be done, which is the rule; then only messages that were not looked at before are.
 #[must_use]
 pub fn valid(messages: &Messages) -> Messages {
-    if is_valid(messages) {
+    // What is known to be valid stays so, whatever was appended: a round looks at what is new.
+    if is_valid(&messages[messages.sound()..]) {
+        messages.is_sound();
         return messages.clone();
     }
     let mut out: Vec<Arc<Message>> = Vec::with_capacity(messages.len() + 1);

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::ser::Serializer;
@@ -311,7 +314,65 @@ impl Message {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
-pub struct Messages(Arc<Vec<Arc<Message>>>);
+pub struct Messages(#[schemars(with = "Vec<Message>")] Arc<List>);
+
+/// The messages, and what is known of them so that nobody looks at all of them again in each round.
+#[derive(Default)]
+struct List {
+    items: Vec<Arc<Message>>,
+    /// The ends of the ids of the first messages; made when one is first looked for.
+    marks: Vec<u64>,
+    /// So many of the first messages are known to be a valid history; see `memory::conversation`.
+    sound: AtomicUsize,
+}
+
+impl List {
+    fn of(items: Vec<Arc<Message>>) -> Self {
+        Self { items, marks: Vec::new(), sound: AtomicUsize::new(0) }
+    }
+}
+
+impl Clone for List {
+    fn clone(&self) -> Self {
+        let sound = AtomicUsize::new(self.sound.load(Ordering::Relaxed));
+        Self { items: self.items.clone(), marks: self.marks.clone(), sound }
+    }
+}
+
+impl PartialEq for List {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+
+impl Eq for List {}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.items, f)
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.items.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::of)
+    }
+}
+
+/// The end of an id as a number. Ids begin alike, so their ends tell them apart.
+fn mark(id: &str) -> u64 {
+    let bytes = id.as_bytes();
+    match bytes.last_chunk::<8>() {
+        Some(end) => u64::from_le_bytes(*end),
+        None => bytes.iter().fold(0, |mark, byte| mark << 8 | u64::from(*byte)),
+    }
+}
 
 impl Messages {
     /// An empty conversation.
@@ -322,31 +383,60 @@ impl Messages {
 
     /// Appends a message. Copies the list of pointers, never the messages, when the list is shared.
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
-        Arc::make_mut(&mut self.0).push(message.into());
+        Arc::make_mut(&mut self.0).items.push(message.into());
     }
 
     /// The list of shared messages for changes beyond a push; copies the pointers when shared.
     pub fn make_mut(&mut self) -> &mut Vec<Arc<Message>> {
-        Arc::make_mut(&mut self.0)
+        let list = Arc::make_mut(&mut self.0);
+        // Whatever was known of them, it may be another list in a moment.
+        list.marks.clear();
+        list.sound = AtomicUsize::new(0);
+        &mut list.items
+    }
+
+    /// The place of the last message with this id.
+    pub(crate) fn place_of(&mut self, id: &str) -> Option<usize> {
+        let List { items, marks, .. } = Arc::make_mut(&mut self.0);
+        marks.extend(items[marks.len()..].iter().map(|message| mark(&message.id)));
+        let wanted = mark(id);
+        let mut end = marks.len();
+        while let Some(at) = marks[..end].iter().rposition(|known| *known == wanted) {
+            if items[at].id == id {
+                return Some(at);
+            }
+            end = at;
+        }
+        None
+    }
+
+    /// So many of the first messages are known to be a valid history.
+    pub(crate) fn sound(&self) -> usize {
+        self.0.sound.load(Ordering::Relaxed)
+    }
+
+    /// All messages are a valid history, whatever is appended.
+    pub(crate) fn is_sound(&self) {
+        self.0.sound.store(self.0.items.len(), Ordering::Relaxed);
     }
 }
 
 impl Deref for Messages {
     type Target = [Arc<Message>];
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.0.items
     }
 }
 
 impl<M: Into<Arc<Message>>> FromIterator<M> for Messages {
     fn from_iter<I: IntoIterator<Item = M>>(messages: I) -> Self {
-        Self(Arc::new(messages.into_iter().map(Into::into).collect()))
+        Self(Arc::new(List::of(messages.into_iter().map(Into::into).collect())))
     }
 }
 
 impl<M: Into<Arc<Message>>> Extend<M> for Messages {
     fn extend<I: IntoIterator<Item = M>>(&mut self, messages: I) {
-        Arc::make_mut(&mut self.0).extend(messages.into_iter().map(Into::into));
+        Arc::make_mut(&mut self.0).items.extend(messages.into_iter().map(Into::into));
     }
 }
 
@@ -384,7 +474,7 @@ impl<'a> IntoIterator for &'a Messages {
     type Item = &'a Arc<Message>;
     type IntoIter = std::slice::Iter<'a, Arc<Message>>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.0.items.iter()
     }
 }
 

@@ -390,7 +390,8 @@ fn settle_image<S: State>(
 }
 
 fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
-    serde_json::from_str(raw_plan(plan).get()).expect("a plan reads back")
+    plan.image_when_done()
+        .unwrap_or_else(|| serde_json::from_str(raw_plan(plan).get()).expect("a plan reads back"))
 }
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.

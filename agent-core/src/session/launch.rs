@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::watch;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Fact, Queued, Resumed},
+        entry::{Accepted, Base, Fact, Queued, Raw, Resumed},
         image::{FrameImage, Image},
         store::is_label,
         writer::Writer,
@@ -336,24 +336,28 @@ impl Session {
             }
         };
         let limits = options.limits.unwrap_or(self.shared.options.limits);
-        let fact = Fact::RunAccepted(Accepted {
+        let durability = self.shared.durability(&options);
+        // What the image notes of it: neither state nor plan, which the run has from here on.
+        let noted = Accepted {
             graph: graph.name().into(),
             hash: graph.hash().into(),
             version: S::VERSION,
-            state: raw_state,
-            update: raw_update,
-            plan: raw_plan(&plan),
+            state: None,
+            update: None,
+            plan: Raw::from(RawValue::NULL.to_owned()),
             limits: options.limits,
             durability: options.durability,
-            request: options.request.clone(),
-            labels: options.labels.clone(),
-        });
+            request: options.request,
+            labels: options.labels,
+        };
+        // Without a store or a watcher nobody ever reads the plan.
+        let raw = if writer.matters() { raw_plan(&plan) } else { noted.plan.clone() };
+        let fact = Accepted { state: raw_state, update: raw_update, plan: raw, ..noted.clone() };
         let now = self.shared.clock.now_ms();
-        writer.mark(&options.labels);
+        writer.mark(&noted.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
-        let durability = self.shared.durability(&options);
         self.shared.keep_leases();
-        let accepted = match writer.push_with(run, [fact.clone()], Some(summary)) {
+        let accepted = match writer.push_with(run, [Fact::RunAccepted(fact)], Some(summary)) {
             Ok(seq) => seq,
             Err(error) => {
                 self.slot.forget();
@@ -372,6 +376,7 @@ impl Session {
         if durability == Durability::Async {
             writer.kick();
         }
+        let fact = Fact::RunAccepted(noted);
         image.take(crate::journal::entry::Entry { seq: accepted, at: now, run, fact });
         image.root = FrameImage::default();
         self.slot.board.clear();

@@ -38,8 +38,12 @@ impl Failure {
 
     /// Words that clap does not understand.
     pub(super) fn misuse(error: &clap::Error) -> Self {
-        let told = error.render().to_string();
-        Self::usage(told.trim_start_matches("error: ").trim_end())
+        let text = error.render().to_string();
+        let lines = text.trim_start_matches("error: ").lines().map(str::trim);
+        let kept = lines
+            .filter(|line| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more"));
+        let told: Vec<&str> = kept.collect();
+        Self::usage(told.join("; ").replace(":;", ":")).hint("`agent-server --help` has every word")
     }
 
     pub(super) fn from_io(what: &'static str) -> impl FnOnce(io::Error) -> Self {

@@ -3,13 +3,14 @@
 use agent_core::{
     Runtime, Session,
     journal::{InMemory, Sqlite},
+    model::{Model, Retry},
     session::RuntimeBuilder,
 };
 use clap::{Arg, ArgMatches};
 
 use super::failure::Failure;
 use crate::{
-    Config, TaskAgent,
+    Assistant, Chat, Config, TaskAgent,
     config::Database,
     trend::{
         agent::TrendAgent,
@@ -17,12 +18,29 @@ use crate::{
     },
 };
 
-/// The agents of this program; the first is the one that is meant when none is named.
-pub(super) const AGENTS: [&dyn TaskAgent; 1] = [&TrendAgent];
+/// The agent that is meant when none is named.
+pub(super) const FIRST: &str = "trend";
+
+/// The agents of this program, the first one first.
+pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, Failure> {
+    let mut agents: Vec<Box<dyn TaskAgent>> = vec![Box::new(TrendAgent)];
+    if let Some(assistant) = assistant(config)? {
+        agents.push(Box::new(assistant));
+    }
+    Ok(agents)
+}
+
+/// A runtime that knows the graphs of all agents, as a server's does.
+pub(super) fn knowing(config: &Config, runtime: Runtime) -> Result<Runtime, Failure> {
+    if let Some(assistant) = assistant(config)? {
+        runtime.register(assistant.agent());
+    }
+    Ok(runtime)
+}
 
 /// The graphs, without a store or a model.
 pub(super) fn graphs(config: &Config) -> Result<Runtime, Failure> {
-    Ok(builder(config)?.build())
+    knowing(config, builder(config)?.build())
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
@@ -58,10 +76,39 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
     })
 }
 
+/// The runtime of conversations that nobody keeps: the same agents without a store.
+pub(super) fn passing(config: &Config) -> Result<Runtime, Failure> {
+    let runtime = builder(config)?;
+    Ok(match config.model() {
+        Some(model) => runtime.model(model.open()?).build(),
+        None => runtime.build(),
+    })
+}
+
+/// The model behind the chat, if one is configured.
+pub(super) fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
+    let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
+    let chat = Chat::new(Model::new(Retry::new(model.open()?)));
+    Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
+}
+
+/// The agent with tools, unless models are kept away. Where no model is configured, it is the vLLM server at its usual
+/// address that is asked, and a caller is told when it is not there.
+pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
+    if config.mock_data {
+        return Ok(None);
+    }
+    let model = match config.vllm().or_else(|| config.model()) {
+        Some(model) => Model::new(Retry::new(model.open()?)),
+        None => Assistant::vllm(&config.vllm_url, &config.vllm_model, None)?,
+    };
+    Assistant::built_in(model).map(Some).map_err(|error| Failure::new(error.to_string()))
+}
+
 /// The runtime of a tool that looks at journals: there must be some.
 pub(super) fn journals(config: &Config) -> Result<Runtime, Failure> {
     match config.store() {
-        Database::File(path) if path.is_file() => runtime(config),
+        Database::File(path) if path.is_file() => knowing(config, runtime(config)?),
         Database::File(path) => Err(Failure::new(format!("there are no journals at `{}`", path.display()))
             .hint("--database-path names the file, `agent-server run` makes one")),
         Database::Memory => Err(Failure::usage("journals in memory cannot be looked at from outside")

@@ -231,6 +231,26 @@ mod tests {
     }
 
     #[test]
+    fn an_approval_is_given_in_words_and_an_edit_needs_its_arguments() {
+        let details = json!({
+            "call_id": "c", "tool": "send", "effect": "writes", "arguments": {"to": "민수"},
+            "sticky": "this_call", "fingerprint": "f",
+        });
+        let question =
+            Question::choose("May `send` run?", ["approve", "reject"]).or_anything().details(details);
+        assert!(approval(&question).is_some(), "the shape of an approval request");
+        let said = |line: &str| meaning(&question, line);
+        assert_eq!(said("approve"), Ok(json!({"decision": "approve"})));
+        assert_eq!(said("reject 너무 위험"), Ok(json!({"decision": "reject", "reason": "너무 위험"})));
+        let edited = json!({"decision": "edit", "arguments": {"to": "ana"}});
+        assert_eq!(said(r#"edit {"to": "ana"}"#), Ok(edited));
+        assert_eq!(said("respond 나중에"), Ok(json!({"decision": "respond", "output": "나중에"})));
+        for line in ["", "edit", "edit {", "respond", "maybe"] {
+            assert!(said(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_line_that_is_too_long_or_no_text_is_not_taken_for_an_answer_nor_is_its_rest() {
         let long = "x".repeat(70_000);
         let mut input = io::Cursor::new(format!("{long}\n다음\n").into_bytes());

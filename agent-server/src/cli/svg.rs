@@ -346,3 +346,64 @@ fn escaped(text: &str) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests {
+    use agent_core::{
+        Context, END, Graph, START, State,
+        graph::{Outline, Route},
+    };
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(State, Default, Serialize, Deserialize)]
+    struct Empty {}
+
+    /// A loop, a join, a long way past other nodes, a name that is no plain XML.
+    fn outline() -> Outline {
+        let node = async |_: &Empty, _: &Context| Ok(Empty::update());
+        let graph = Graph::<Empty>::builder("<graph>")
+            .node("가 & \"나\"", node)
+            .node("left", node)
+            .node("right", node)
+            .node("both", node)
+            .node("check", node)
+            .edge(START, "가 & \"나\"")
+            .edge("가 & \"나\"", "left")
+            .edge("가 & \"나\"", "right")
+            .join(["left", "right"], "both")
+            .edge("both", "check")
+            .branch("check", |_: &Empty| Route::to(END), ["가 & \"나\"", END])
+            .build();
+        graph.unwrap().outline()
+    }
+
+    #[test]
+    fn no_two_shapes_cover_each_other_and_all_are_inside_the_picture() {
+        let picture = Picture::of(&outline(), None);
+        assert!(!picture.back.is_empty(), "the loop leads back");
+        let boxes: Vec<[f64; 4]> = picture
+            .shapes
+            .iter()
+            .map(|(shape, x, y)| {
+                let (width, height) = shape.size();
+                [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0]
+            })
+            .collect();
+        for (at, a) in boxes.iter().enumerate() {
+            assert!(a[0] >= 0.0 && a[1] >= 0.0 && a[2] <= picture.width && a[3] <= picture.height, "{a:?}");
+            for b in &boxes[at + 1..] {
+                assert!(a[2] < b[0] || b[2] < a[0] || a[3] < b[1] || b[3] < a[1], "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_way_is_drawn_and_names_are_only_text() {
+        let outline = outline();
+        let text = draw(&outline);
+        assert_eq!(text.matches("marker-end").count(), outline.edges.len());
+        assert!(text.contains("가 &amp; &quot;나&quot;") && text.contains("<title>&lt;graph&gt;</title>"));
+    }
+}

@@ -9,10 +9,13 @@ use agent_core::{engine::Durability, secret::Secret, session::Retention};
 
 use crate::Origins;
 
+/// A text as a `T`, if it is one.
+type Read<T> = Box<dyn Fn(&str) -> Option<T>>;
+
 /// How texts become a `T`.
 pub(super) struct Kind<T> {
     pub(super) shape: Shape,
-    read: Box<dyn Fn(&str) -> Option<T>>,
+    read: Read<T>,
     /// Says more than the shape about a text that is not read.
     hint: Option<fn(&str) -> Option<String>>,
 }

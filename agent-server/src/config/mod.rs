@@ -39,7 +39,7 @@ pub enum Database {
 
 /// What `AUTH` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
+pub enum AuthMode {
     /// By what else is said; see [`Config::guard`].
     Auto,
     /// Everybody shows who he is.
@@ -48,7 +48,7 @@ pub enum Auth {
     Off,
 }
 
-impl Auth {
+impl AuthMode {
     const WORDS: [(&str, Self); 3] = [("auto", Self::Auto), ("on", Self::On), ("off", Self::Off)];
 }
 
@@ -141,10 +141,10 @@ impl Config {
     #[must_use]
     pub fn guard(&self) -> Guard {
         match self.auth {
-            Auth::On => Guard::Everybody,
-            Auth::Off => Guard::Open,
-            Auth::Auto if self.has_credentials() => Guard::Everybody,
-            Auth::Auto => Guard::OthersRefused,
+            AuthMode::On => Guard::Everybody,
+            AuthMode::Off => Guard::Open,
+            AuthMode::Auto if self.has_credentials() => Guard::Everybody,
+            AuthMode::Auto => Guard::OthersRefused,
         }
     }
 
@@ -176,6 +176,13 @@ impl Config {
     pub fn apply(&self, options: &mut ServerOptions) {
         options.origins = self.origins.clone();
         options.connections = self.connections;
+        options.connections_per_address = self.connections_per_address;
+        options.requests_per_minute = self.rate_per_minute;
+        options.sockets_per_caller = self.sockets_per_caller;
+        options.runs_per_caller = self.runs_per_caller;
+        options.sessions_per_subject = self.sessions_per_subject;
+        options.frames_per_second = self.frames_per_second;
+        options.access_log = self.access_log;
         options.head_time = self.head_time;
         options.body_bytes = self.body_bytes;
         options.body_time = self.body_time;
@@ -194,7 +201,7 @@ impl Config {
             (None, Some(_)) => fault("TLS_KEY_FILE", "needs TLS_CERT_FILE beside it"),
             _ => {}
         }
-        if self.auth == Auth::On && !self.has_credentials() {
+        if self.auth == AuthMode::On && !self.has_credentials() {
             let told =
                 "is `on`, but nothing is configured that one could show; set API_KEYS or JWT_SECRET_KEY";
             fault("AUTH", told);

@@ -126,11 +126,14 @@ pub(super) fn file_name(name: &str) -> String {
     format!("{name}_FILE")
 }
 
+/// The text of a variable, if there is one.
+type Variable = Box<dyn Fn(&str) -> Option<String>>;
+
 /// What [`Config::read`](super::Config::read) looks at.
 #[derive(Default)]
 pub struct Sources {
     dot_env: bool,
-    variable: Option<Box<dyn Fn(&str) -> Option<String>>>,
+    variable: Option<Variable>,
     file: Option<PathBuf>,
     flags: Vec<(String, String)>,
 }

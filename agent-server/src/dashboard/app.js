@@ -2,36 +2,31 @@
 
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
-import { h, icon, setAttr, setText, soon } from './dom.js';
+import { Desk } from './desk.js';
+import { cut, h, icon, setAttr, setText, soon } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
-import { Live } from './live.js';
+import { listen } from './keys.js';
 import { copy, failed, notice } from './notice.js';
 import * as prefs from './prefs.js';
 import { SessionsView } from './sessions.js';
-import { Story, eventOf, isLive, said } from './story.js';
+import { isLive } from './story.js';
 import { TimelineView } from './timeline.js';
 import { TodosView } from './todos.js';
 import { LANGUAGES, lang, setLang, t } from './words.js';
 
 const at = id => document.getElementById(id);
 
-/** Entries loaded when a session is opened, and at most to find the start of its run. */
-const WINDOW = 300;
-const PAGE = 200;
-const FAR = 2_000;
-const REFRESH = 4_000;
 const TABS = ['chat', 'calls', 'timeline', 'plan'];
 const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped'];
 
-/** What is looked at: `id`, its story, its socket. */
-let desk = { id: undefined, story: new Story() };
+let desk = new Desk();
 let tab = 'chat';
 
 const draw = soon(drawAll);
 const chat = new ChatView(at('chat'), { answer: answerQuestion, draw });
 const calls = new CallsView(at('panel-calls'), draw);
-const timeline = new TimelineView(at('panel-timeline'), { older: () => older(desk).then(draw, failed), fork: seq => fork(seq) });
+const timeline = new TimelineView(at('panel-timeline'), { older: () => desk.older().then(draw, failed), fork: seq => fork(seq) });
 const todos = new TodosView(at('todos'), at('todo-sum'));
 const graph = new GraphView(at('graph'));
 const sessions = new SessionsView(
@@ -58,254 +53,29 @@ function route() {
   if (id !== desk.id || !desk.shown) open(id);
 }
 
-async function open(id) {
-  desk.live?.end();
-  clearTimeout(desk.refreshing);
-  const fresh = desk.fresh?.id === id ? desk.fresh : undefined;
-  desk = { id, story: new Story(), link: undefined, shown: true, pending: fresh?.message, started: Boolean(fresh), graph: undefined };
-  const mine = desk;
+/** Looks at another session. `message`: what a session that does not exist yet is about to be asked. */
+function open(id, message) {
+  desk.end();
   sessions.choose(id);
   chat.reset();
   calls.reset();
   timeline.reset(id);
-  graph.show(id === undefined ? null : undefined);
-  document.title = id === undefined ? 'agent-core' : `${id} · agent-core`;
-  drawAll();
-  if (id === undefined) return;
-  await begin(mine, Boolean(fresh));
-}
-
-/** Reads how the session stands, then follows it. */
-async function begin(mine, fresh) {
-  let last = 0;
-  try {
-    const body = await api.session(mine.id);
-    if (mine !== desk) return;
-    mine.missing = false;
-    mine.fault = undefined;
-    last = body.data?.last_seq ?? 0;
-    mine.standing = body;
-    mine.story.standing(body);
-    if (last === 0) mine.standing = undefined;
-  } catch (error) {
-    if (mine !== desk) return;
-    if (error.status !== 404 || !fresh) {
-      mine.missing = error.status === 404;
-      mine.fault = error;
-      draw();
-      if (error.status !== 404) mine.refreshing = setTimeout(() => mine === desk && begin(mine, fresh), 3_000);
-      return;
-    }
-  }
-  follow(mine, Math.max(0, last - WINDOW));
-  loadGraph(mine);
-  refresh(mine);
-}
-
-function follow(mine, after) {
-  mine.live = new Live(mine.id, after, {
-    message: message => mine === desk && take(mine, message),
-    link: state => {
-      mine.link = state;
-      if (mine === desk) drawLink();
+  desk = new Desk(id, message, {
+    draw,
+    link: drawLink,
+    graph: () => graph.show(desk.graph),
+    reopen: () => open(id),
+    refused: text => notice(text, 'error'),
+    stateAt: seq => timeline.stateAt(seq),
+    asked: prompt => setText(at('announce'), `${t('question.one')}: ${prompt}`),
+    moved: status => {
+      sessions.touch(id, { status, questions: desk.story.questions.size });
+      setText(at('announce'), t(`status.${status}`));
     },
-    back: () => reconcile(mine, true),
-    refused: () => reconcile(mine),
   });
-  // What the server counted but does not send must not hold the page up.
-  mine.settling = setTimeout(() => settle(mine), 1_500);
-}
-
-function take(mine, message) {
-  if (message.type === 'pong') return;
-  const event = eventOf(message);
-  if (!event) return;
-  if (event.type === 'refused') {
-    notice(event.data.message, 'error');
-    return;
-  }
-  const { story } = mine;
-  const before = story.status;
-  if (mine.standing && event.seq > mine.standing.data.last_seq) settle(mine);
-  story.apply(event);
-  if (mine.standing && event.seq === mine.standing.data.last_seq) settle(mine);
-  if (mine.standing) return; // still catching up: shown when it is whole
-  told(mine, event, before);
-  draw();
-}
-
-/** The past is read: from here on each event is shown as it comes. */
-function settle(mine) {
-  clearTimeout(mine.settling);
-  const body = mine.standing;
-  mine.standing = undefined;
-  if (mine !== desk) return;
-  const { story } = mine;
-  if (body && body.data.last_seq >= story.last) story.standing(body);
-  if (mine.started && mine.pending !== undefined && story.run !== undefined) {
-    story.words.set(story.run, { ...story.words.get(story.run), message: mine.pending });
-    mine.pending = undefined;
-  }
-  whole(mine);
-  complete(mine);
-  draw();
-}
-
-/** Reads back to where the run began, so that the graph and the conversation are whole. */
-async function whole(mine) {
-  const { story } = mine;
-  try {
-    while (mine === desk && story.first > 1 && story.entries.length < FAR && !story.entries.some(entry => entry.type === 'run_started')) {
-      if (!(await older(mine))) break;
-    }
-    // The socket does not say which nodes a run begins with.
-    const start = story.entries.findLast(entry => entry.type === 'run_started');
-    if (start?.thin && isLive(story.status) && mine === desk) {
-      const { entries } = await api.journal(mine.id, start.seq - 1, 1);
-      if (entries[0]?.seq === start.seq) Object.assign(start, entries[0], { thin: false });
-      if (story.nodes.size === 0) for (const node of start.data.next ?? []) story.node(node).due = true;
-    }
-  } catch {
-    // what is there is shown
-  }
-  draw();
-}
-
-/** Loads a page of what came before. */
-async function older(mine) {
-  const { story } = mine;
-  const first = story.first;
-  if (first <= 1 || mine.paging) return false;
-  mine.paging = true;
-  try {
-    const after = Math.max(0, first - 1 - PAGE);
-    const { entries } = await api.journal(mine.id, after, PAGE);
-    if (mine !== desk) return false;
-    const fresh = entries.filter(entry => entry.seq < first);
-    story.older(fresh);
-    return fresh.length > 0;
-  } finally {
-    mine.paging = false;
-  }
-}
-
-/** What an event means beside the story: words to a listener, questions in full, the list at the left. */
-function told(mine, event, before) {
-  const { story } = mine;
-  if (event.type === 'run_started' || event.type === 'run_queued') {
-    const run = event.run ?? story.run;
-    if (mine.pending !== undefined && run !== undefined) {
-      story.words.set(run, { ...story.words.get(run), message: mine.pending });
-      mine.pending = undefined;
-    }
-    if (!mine.graph || (event.data.graph && mine.graph.name !== event.data.graph)) loadGraph(mine);
-  }
-  if (event.type === 'question_asked') {
-    setText(at('announce'), `${t('question.one')}: ${event.data.question.prompt}`);
-    complete(mine);
-  }
-  if (story.status !== before && story.status) {
-    sessions.touch(mine.id, { status: story.status, questions: story.questions.size });
-    setText(at('announce'), t(`status.${story.status}`));
-    if (!isLive(story.status)) setTimeout(() => reconcile(mine), 300);
-  }
-}
-
-/** A server may leave out over the socket what a question is about; the journal has it. */
-async function complete(mine) {
-  const { story } = mine;
-  for (const asked of [...story.questions.values()]) {
-    const entry = asked.thin && story.entries.findLast(one => one.type === 'question_asked' && one.thin && one.data.id === asked.id);
-    if (!entry || entry.looked) continue;
-    entry.looked = true;
-    try {
-      const { entries } = await api.journal(mine.id, entry.seq - 1, 1);
-      if (entries[0]?.seq !== entry.seq) continue;
-      Object.assign(entry, entries[0], { thin: false });
-      if (story.questions.has(asked.id)) story.questions.set(asked.id, { ...entry.data, until: asked.until, thin: false });
-    } catch {
-      // the question can be answered as it is
-    }
-  }
-  if (mine === desk) draw();
-}
-
-/** Compares with what the server says: after a loss, at an end, now and then. */
-async function reconcile(mine, again = false) {
-  if (mine !== desk || mine.standing) return;
-  try {
-    const body = await api.session(mine.id);
-    if (mine !== desk || mine.standing) return;
-    mine.missing = false;
-    mine.fault = undefined;
-    const { story } = mine;
-    const { last_seq: last, ...data } = body.data ?? {};
-    if (last < story.last && again) {
-      // The server has another journal under this name: begin anew.
-      open(mine.id);
-      return;
-    }
-    if (last === story.last) story.standing({ ...body, data: again ? data : { ...data, running: undefined } });
-    else Object.assign(story, { usage: data.usage, sizes: data.sizes, seconds: data.execution_time });
-  } catch (error) {
-    if (mine !== desk) return;
-    mine.missing = error.status === 404;
-    mine.fault = error.status === 404 && mine.pending === undefined ? error : undefined;
-  }
-  draw();
-}
-
-function refresh(mine) {
-  clearTimeout(mine.refreshing);
-  mine.refreshing = setTimeout(async () => {
-    if (mine !== desk) return;
-    if (isLive(mine.story.status) && !document.hidden && mine.link === 'open') await reconcile(mine);
-    refresh(mine);
-  }, REFRESH);
-}
-
-async function loadGraph(mine) {
-  try {
-    const drawn = await api.graph(mine.id);
-    if (mine !== desk) return;
-    mine.graph = drawn;
-    graph.show(drawn);
-  } catch {
-    if (mine === desk && !mine.graph) graph.show(null);
-  }
-  draw();
-}
-
-/** Finds what was asked and answered in runs that were read from the journal. */
-async function words(mine, runs) {
-  if (mine.wording) return;
-  const { story } = mine;
-  mine.asked ??= new Set();
-  const wanted = [];
-  for (const run of runs) {
-    const known = story.words.get(run.id) ?? {};
-    // Where the start of the latest run was not loaded, what it was asked is in the state it has now.
-    const from = run.startSeq ?? (run.id === story.run ? run.endSeq ?? story.last : undefined);
-    if (known.message === undefined && from) wanted.push([run, 'message', from, 'user']);
-    if (known.answer === undefined && run.status === 'completed' && run.endSeq) wanted.push([run, 'answer', run.endSeq, 'assistant']);
-  }
-  const next = wanted.filter(([run, field]) => !mine.asked.has(`${run.id}|${field}`));
-  if (next.length === 0) return;
-  mine.wording = true;
-  try {
-    for (const [run, field, seq, role] of next) {
-      mine.asked.add(`${run.id}|${field}`);
-      const { state } = await timeline.stateAt(seq);
-      if (mine !== desk) return;
-      const text = said(state, role);
-      if (text !== undefined) story.words.set(run.id, { ...story.words.get(run.id), [field]: text });
-      draw();
-    }
-  } catch {
-    // the conversation is shown without them
-  }
-  mine.wording = false;
-  draw();
+  desk.shown = true;
+  graph.show(id === undefined ? null : undefined);
+  drawAll();
 }
 
 // ---- what is shown
@@ -318,7 +88,11 @@ function drawAll() {
   drawWelcome();
   drawHead();
   const runs = chat.draw(story, desk.pending);
-  if (!none && !desk.standing) words(desk, runs);
+  if (!none && !desk.standing) {
+    desk.words(runs);
+    const title = story.words.get([...story.runs.keys()].at(-1))?.message;
+    if (title && sessions.known.has(id)) sessions.touch(id, { title: cut(title, 80) });
+  }
   if (tab === 'calls') calls.draw(story);
   if (tab === 'timeline') timeline.draw(story);
   todos.draw(story.todos);
@@ -331,6 +105,7 @@ function drawHead() {
   const { id, story } = desk;
   const status = id === undefined ? undefined : desk.missing ? undefined : story.status;
   setText(at('session-id'), id ?? t('new.title'));
+  document.title = id === undefined ? 'agent-core' : `${status === 'paused' ? '(?) ' : ''}${id} · agent-core`;
   at('copy-id').hidden = id === undefined;
   setAttr(at('session-head'), 'data-status', status ?? 'none');
   at('status').hidden = !status;
@@ -415,8 +190,8 @@ async function doing(work) {
   }
 }
 
-const stop = () => doing(mine => api.stop(mine.id)).then(() => reconcile(desk));
-const resume = () => doing(mine => api.resume(mine.id)).then(() => reconcile(desk));
+const stop = () => doing(mine => api.stop(mine.id)).then(() => desk.reconcile());
+const resume = () => doing(mine => api.resume(mine.id)).then(() => desk.reconcile());
 
 async function fork(seq) {
   const made = await doing(mine => api.fork(mine.id, seq));
@@ -459,28 +234,31 @@ async function answerQuestion(id, value) {
 async function send() {
   const message = at('message').value.trim();
   if (!message || desk.sending) return;
-  const mine = desk;
-  const { id } = mine;
-  const body = { message };
-  if (id !== undefined) body.session_id = id;
+  const id = desk.missing ? undefined : desk.id;
+  const body = { message, session_id: id ?? newSession() };
   if (!at('agent').hidden) body.agent = at('agent').value;
   if (!at('busy').hidden) body.on_busy = at('busy').value;
+  at('message').value = '';
+  if (id === undefined) {
+    open(body.session_id, message);
+    go(body.session_id);
+  }
+  const mine = desk;
   mine.sending = true;
   mine.pending = message;
-  at('message').value = '';
   draw();
   try {
+    if (id === undefined) await mine.linked();
     const answer = await api.start(body);
     sessions.touch(answer.session_id, { status: answer.status === 'started' ? 'running' : answer.status, at: Date.now() });
     if (mine !== desk) return;
-    if (id === undefined) {
-      desk.fresh = { id: answer.session_id, message };
-      go(answer.session_id);
-    } else if (!mine.live) begin(mine, true);
+    if (mine.live) mine.live.now();
+    else mine.begin();
   } catch (error) {
     if (mine === desk) {
       mine.pending = undefined;
       if (!at('message').value) at('message').value = message;
+      if (id === undefined) go(undefined);
     }
     failed(error);
   } finally {
@@ -489,9 +267,18 @@ async function send() {
   }
 }
 
-function askKey() {
+/** As the server names sessions. */
+function newSession() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `s-${[...bytes].map(byte => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+let dismissed = false;
+
+/** Asks for the key. By itself only once: who closes the question does not want it. */
+function askKey(event) {
   const dialog = at('key-dialog');
-  if (dialog.open) return;
+  if (dialog.open || (!event && dismissed)) return;
   at('key-value').value = '';
   at('key-forget').disabled = !prefs.bearer();
   dialog.showModal();
@@ -500,6 +287,7 @@ function askKey() {
 function useKey(value) {
   prefs.setBearer(value);
   at('key-dialog').close();
+  dismissed = false;
   drawKey();
   sessions.restart();
   loadAgents();
@@ -510,6 +298,7 @@ const drawKey = () => setAttr(at('key'), 'data-set', prefs.bearer() ? 'yes' : nu
 
 // ---- keys
 
+/** Key, name, what it does; without: it is done elsewhere. */
 const SHORTCUTS = [
   ['?', 'help', () => at('help-dialog').showModal()],
   ['n', 'keys.new', () => {
@@ -527,11 +316,11 @@ const SHORTCUTS = [
   ['o', 'tab.calls', () => go(desk.id, 'calls')],
   ['v', 'tab.timeline', () => {
     go(desk.id, 'timeline');
-    requestAnimationFrame(() => requestAnimationFrame(() => at('journal').focus()));
+    afterDrawing(() => at('journal').focus());
   }],
   ['q', 'keys.question', () => {
     go(desk.id, 'chat');
-    requestAnimationFrame(() => document.querySelector('.question button, .question textarea, .question input, .question select')?.focus());
+    afterDrawing(() => document.querySelector('.question button, .question textarea, .question input, .question select')?.focus());
   }],
   ['1–9', 'keys.option', undefined],
   ['s', 'stop', () => at('stop').disabled || stop()],
@@ -547,39 +336,22 @@ const SHORTCUTS = [
   ['Esc', 'keys.leave', undefined],
 ];
 
+const afterDrawing = work => requestAnimationFrame(() => requestAnimationFrame(work));
+
 function step(by) {
   const id = sessions.beside(by);
   if (id !== undefined) go(id, tab === 'plan' ? 'chat' : tab);
 }
 
-const typing = element => element?.closest?.('textarea, select, [contenteditable], input:not([type=checkbox], [type=range])');
-
-function onKey(event) {
-  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (document.querySelector('dialog[open]')) return;
-  if (event.key === 'Escape') {
-    document.body.classList.remove('menu-open');
-    document.activeElement?.blur?.();
-    return;
-  }
-  if (typing(event.target) || prefs.remembered('shortcuts') === 'off') return;
-  if (/^[1-9]$/.test(event.key)) {
-    const card = event.target.closest?.('.question') ?? document.querySelector('.question');
-    const option = tab === 'chat' && card?.querySelectorAll('.option')[Number(event.key) - 1];
-    if (option) {
-      event.preventDefault();
-      option.click();
-    }
-    return;
-  }
-  const shortcut = SHORTCUTS.find(([key]) => key === event.key || (key.length === 1 && key === CODES[event.code] && !event.shiftKey));
-  if (!shortcut?.[2]) return;
-  event.preventDefault();
-  shortcut[2]();
+function option(number, from) {
+  const card = from.closest?.('.question') ?? document.querySelector('.question');
+  return tab === 'chat' ? card?.querySelectorAll('.option')[number - 1] : undefined;
 }
 
-/** A Korean keyboard gives ㅓ where others give j. */
-const CODES = Object.fromEntries('nmjkcovqsrbdftl'.split('').map(letter => [`Key${letter.toUpperCase()}`, letter]));
+function escape() {
+  document.body.classList.remove('menu-open');
+  document.activeElement?.blur?.();
+}
 
 function onTabKey(event) {
   const shown = TABS.filter(one => at(`tab-${one}`).offsetParent !== null);
@@ -683,7 +455,11 @@ at('key-form').addEventListener('submit', event => {
   if (at('key-value').value.trim()) useKey(at('key-value').value.trim());
 });
 at('key-forget').addEventListener('click', () => useKey(null));
-at('key-close').addEventListener('click', () => at('key-dialog').close());
+at('key-close').addEventListener('click', () => {
+  dismissed = true;
+  at('key-dialog').close();
+});
+at('key-dialog').addEventListener('cancel', () => (dismissed = true));
 at('theme').addEventListener('click', () => {
   prefs.setTheme({ auto: 'light', light: 'dark', dark: 'auto' }[prefs.theme()]);
   writeTheme();
@@ -705,9 +481,9 @@ at('tabs').addEventListener('click', event => {
 at('tabs').addEventListener('keydown', onTabKey);
 at('shortcuts').checked = prefs.remembered('shortcuts') !== 'off';
 at('shortcuts').addEventListener('change', () => prefs.remember('shortcuts', at('shortcuts').checked ? null : 'off'));
-document.addEventListener('keydown', onKey);
+listen(SHORTCUTS, { escape, option });
 window.addEventListener('hashchange', route);
-onUnauthorized(askKey);
+onUnauthorized(() => askKey());
 setInterval(() => {
   if (document.hidden) return;
   sessions.draw();

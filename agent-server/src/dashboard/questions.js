@@ -44,6 +44,7 @@ export function questionCard(asked, send) {
   const approval = question.details && typeof question.details === 'object' && question.details.call_id !== undefined && question.details.tool !== undefined;
   const body = approval ? approve(question.details, answer, attempt) : plain(question, answer, attempt);
   card.append(...[h('div', { class: 'question-kind' }, t(approval ? 'question.approval' : 'question.one'), ' ', h('span', { class: 'faint mono' }, asked.task ?? '')), prompt, body, until, problem].filter(Boolean));
+  card.addEventListener('input', () => setText(problem, ''));
   tick(card);
   return card;
 }

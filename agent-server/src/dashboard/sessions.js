@@ -41,6 +41,7 @@ export class SessionsView {
       const status = this.filter.value;
       const { sessions, next } = await api.sessions({ limit: PAGE, status });
       if (turn !== this.turn) return;
+      this.before = new Map(this.known);
       if (!this.paged) {
         this.next = next ?? null;
         this.known.clear();
@@ -50,7 +51,7 @@ export class SessionsView {
         const here = new Set(sessions.map(one => one.session_id));
         for (const [id, one] of this.known) if (!here.has(id) && (one.at > oldest || sessions.length < PAGE)) this.known.delete(id);
       }
-      for (const one of sessions) this.known.set(one.session_id, one);
+      for (const one of sessions) this.known.set(one.session_id, this.with(one));
       this.wait = EVERY;
       this.looked = true;
     } catch (error) {
@@ -62,6 +63,12 @@ export class SessionsView {
     this.draw();
     this.on.listed(fault);
     if (!document.hidden) this.timer = setTimeout(() => this.look(), this.wait);
+  }
+
+  /** What the server does not say of a session and the page knows. */
+  with(one) {
+    const old = this.before.get(one.session_id);
+    return { ...one, questions: one.questions ?? (old?.status === one.status ? old.questions : undefined), title: one.title ?? old?.title };
   }
 
   async page() {
@@ -82,6 +89,7 @@ export class SessionsView {
   /** The chosen session is known better here than by the last look. */
   touch(id, fields) {
     const one = this.known.get(id);
+    if (one && Object.entries(fields).every(([name, value]) => one[name] === value)) return;
     if (one) Object.assign(one, fields);
     else if (!this.filter.value || this.filter.value === fields.status) this.known.set(id, { session_id: id, at: Date.now(), ...fields });
     this.draw();
@@ -101,7 +109,7 @@ export class SessionsView {
   shown() {
     const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     return [...this.known.values()]
-      .filter(one => words.every(word => `${one.session_id} ${one.agent ?? ''} ${one.status} ${t(`status.${one.status}`)}`.toLowerCase().includes(word)))
+      .filter(one => words.every(word => `${one.session_id} ${one.title ?? ''} ${one.agent ?? ''} ${one.status} ${t(`status.${one.status}`)}`.toLowerCase().includes(word)))
       .sort((a, b) => b.at - a.at || (a.session_id < b.session_id ? -1 : 1));
   }
 
@@ -133,6 +141,8 @@ export class SessionsView {
     const { parts } = element;
     setAttr(element.firstChild, 'aria-current', one.session_id === this.chosen ? 'page' : null);
     setAttr(element, 'data-status', one.status);
+    element.classList.toggle('titled', Boolean(one.title));
+    setText(parts.id, one.title ?? one.session_id);
     setText(parts.status, t(`status.${one.status}`));
     setText(parts.agent, one.agent ?? '');
     setText(parts.when, ago(one.at));

@@ -126,7 +126,9 @@ export class Story {
       this.run = data.run;
       const words = this.words.get(data.run) ?? {};
       if (body.status === 'completed' && typeof data.response === 'string') this.words.set(data.run, { ...words, answer: data.response });
-      this.runOf(data.run).status = body.status;
+      const run = this.runOf(data.run);
+      run.status = body.status;
+      if (data.error) run.failure ??= data.error;
     }
     this.failure = body.status === 'failed' ? data.error ?? this.failure : undefined;
     if (data.todos) this.todos = new Map(data.todos.map(todo => [todo.todo_id, { ...todo, id: todo.todo_id }]));
@@ -327,7 +329,13 @@ export class Story {
       case 'reasoning':
         this.grow(event, 'reasoning');
         break;
+      case 'tool_arguments': {
+        const item = run().item(`writing|${task}|${data.message}|${data.index}`, () => ({ kind: 'call', type: 'tool', message: `${task}|${data.message}`, task, at, name: data.name, arguments: '', state: 'running' }));
+        if (item.arguments.length < TEXT) item.arguments += data.text;
+        break;
+      }
       case 'tokens_voided': {
+        this.written(run(), task, data.message);
         const key = `text|${task}|${data.message}`;
         this.texts.delete(`${run().id}|${key}`);
         const item = run().byKey.get(key);
@@ -413,12 +421,20 @@ export class Story {
     if (!message) return;
     for (const call of message.tool_calls ?? []) this.called.set(`${event.run}|id|${call.id}`, call);
     const run = this.runOf(event.run);
+    this.written(run, task, data.key);
     const text = plain(message.content);
     const known = run.byKey.get(`text|${task}|${data.key}`);
     if (text || known) {
       Object.assign(this.textOf(run, task, data.key), { text, live: false, holes: false, seq });
     }
     this.texts.delete(`${run.id}|text|${task}|${data.key}`);
+  }
+
+  /** Calls that a model was writing are whole, or void. */
+  written(run, task, message) {
+    const gone = run.items.filter(item => item.message === `${task}|${message}`);
+    for (const item of gone) run.byKey.delete(item.key);
+    if (gone.length > 0) run.items = run.items.filter(item => !gone.includes(item));
   }
 
   asked(run, id) {

@@ -38,6 +38,8 @@ export function summary({ type, data, task }) {
       return `${task ?? data.node} (${data.attempt}): ${data.message}`;
     case 'step_recorded':
       return `${data.kind} ${data.key} · ${span(data.ms ?? 0)}${data.error ? ` · ${data.error}` : ''}`;
+    case 'tool_called':
+      return `${data.name} ${brief(data.arguments, 60)}`;
     case 'question_asked':
       return data.question?.prompt ?? '';
     case 'question_answered':
@@ -203,6 +205,7 @@ export class TimelineView {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last }[event.key];
     if (to === undefined || last < 0) return;
     event.preventDefault();
+    if (to < 0 && !this.earlier.hidden) this.on.older();
     this.pick(this.shown[Math.min(Math.max(to, 0), last)]);
   }
 

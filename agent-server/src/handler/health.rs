@@ -12,7 +12,7 @@ pub(crate) async fn handle(call: Call) -> Reply {
     Ok(ok(&json!({
         "status": "healthy",
         "version": env!("CARGO_PKG_VERSION"),
-        "agent": inner.agents[0].graph(),
+        "agent": inner.agents.first().map(|agent| agent.graph()),
         "live_runs": inner.runtime.live_runs(),
     })))
 }

@@ -1,12 +1,17 @@
 //! One file a path: its request, its answer.
 
+mod chat;
 mod health;
+mod openai;
+mod metrics;
 mod page;
+mod ready;
 mod resume;
 mod run;
 mod sessions;
 mod status;
 mod stop;
+mod tool_chat;
 
 use agent_core::{
     RunStatus, Session, SessionError,
@@ -35,11 +40,24 @@ pub(crate) fn routes() -> Result<Routes, String> {
     const POST: Method = Method::POST;
     const DELETE: Method = Method::DELETE;
     let mut routes = Routes::default();
+    let mut add = |method: Method, path: &str, access, contract, handler: Handler| {
+        routes.add(Route { method, path: path.to_owned(), access, contract, handler })
+    };
+    add(POST, "/api/chat/stream", Known, Contract::Chat, handler(chat::post))?;
+    // As with a socket: a page elsewhere must not even make the model work.
+    add(GET, "/api/chat/stream", Socket, Contract::Chat, handler(chat::get))?;
+    add(POST, "/api/v1/chat", Known, Contract::ToolChat, handler(tool_chat::whole))?;
+    add(POST, "/api/v1/chat/stream", Known, Contract::ToolChat, handler(tool_chat::streamed))?;
+    add(GET, "/v1/models", Known, Contract::OpenAi, handler(openai::list))?;
+    add(GET, "/v1/models/{model}", Known, Contract::OpenAi, handler(openai::one))?;
+    add(POST, "/v1/chat/completions", Known, Contract::OpenAi, handler(openai::create))?;
     let mut own = |method: Method, path: &str, access, handler: Handler| {
-        routes.add(Route { method, path: path.to_owned(), access, contract: Contract::TaskAgent, handler })
+        add(method, path, access, Contract::TaskAgent, handler)
     };
     own(GET, "/", Open, handler(page::handle))?;
     own(GET, "/static/{file}", Open, handler(page::handle))?;
+    own(GET, "/ready", Open, handler(ready::handle))?;
+    own(GET, "/metrics", Known, handler(metrics::handle))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;

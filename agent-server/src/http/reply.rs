@@ -1,9 +1,9 @@
 //! What a handler gives back: JSON, a file, or a stream.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Response, StatusCode,
@@ -12,7 +12,7 @@ use hyper::{
 };
 use serde_json::Value;
 
-use crate::error::{ApiError, Contract};
+use crate::error::{ApiError, Contract, Refusal};
 
 /// The body of a response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -60,11 +60,32 @@ pub(crate) fn sse(events: impl Stream<Item = Bytes> + Send + 'static) -> Respons
     response
 }
 
+/// The events, and a comment whenever none has come for a while, so that nobody on the way takes the silence for the end.
+pub(crate) fn alive(
+    events: impl Stream<Item = Bytes> + Send + 'static,
+    beat: Duration,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold(Box::pin(events), move |mut events| async move {
+        match tokio::time::timeout(beat, events.next()).await {
+            Ok(event) => event.map(|event| (event, events)),
+            Err(_) => Some((Bytes::from_static(b": ping\n\n"), events)),
+        }
+    })
+}
+
 /// The response of a refusal, in the words of the contract that the path belongs to.
 pub(crate) fn refuse(contract: Contract, error: &ApiError) -> Response<Body> {
     let mut response = json(error.status, &error.body(contract));
     if let Some(allow) = error.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         response.headers_mut().insert(header::ALLOW, allow);
+    }
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.status == StatusCode::UNAUTHORIZED {
+        let wrong = error.code == Refusal::InvalidToken.name();
+        let challenge = if wrong { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

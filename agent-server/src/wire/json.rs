@@ -13,17 +13,25 @@ pub(crate) const DEPTH: usize = 64;
 ///
 /// `too_deep`, `invalid_json`, `invalid_request` when it is no object.
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match value(bytes)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(ApiError::new(Refusal::InvalidRequest, "a JSON object is expected")),
+    }
+}
+
+/// Any JSON from bytes.
+///
+/// # Errors
+///
+/// `too_deep`, `invalid_json`.
+pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
     if is_deeper(bytes, DEPTH) {
         return Err(ApiError::new(Refusal::TooDeep, format!("JSON may nest {DEPTH} levels deep")));
     }
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(ApiError::new(Refusal::InvalidRequest, "a JSON object is expected")),
-        Err(error) => {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            Err(ApiError::new(Refusal::InvalidJson, format!("this is no JSON (at {place})")))
-        }
-    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        ApiError::new(Refusal::InvalidJson, format!("this is no JSON (at {place})"))
+    })
 }
 
 /// Whether brackets outside strings nest deeper than `limit`. Reads each byte once; need not be JSON.

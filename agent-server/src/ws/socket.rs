@@ -24,16 +24,23 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     error::{ApiError, Contract, Refusal},
+    owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
     wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
 };
 
-/// Who answers, as the journal notes it.
+/// Who answers, as the journal notes it, where callers have no names.
 const BY: &str = "a WebSocket client";
 /// So many refused frames end the socket.
 const REFUSED: u32 = 1_000;
 /// The wait before a journal that could not be read is read again.
 const STORE_BREATHER: Duration = Duration::from_secs(1);
+
+/// Events that one write takes at most.
+const BATCH: usize = 64;
+
+/// What a subscription gives.
+type Told = Result<std::sync::Arc<Event>, SubscriptionError>;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -46,9 +53,16 @@ enum End {
 }
 
 /// Serves one subscriber until it, or the server, leaves.
-pub(super) async fn serve(inner: &Inner, session: &Session, socket: Socket, after: Seq, extent: Extent) {
+pub(super) async fn serve(
+    inner: &Inner,
+    session: &Session,
+    socket: Socket,
+    watch: Watch,
+    after: Seq,
+    extent: Extent,
+) {
     let events = session.subscribe(Some(after));
-    let mut subscriber = Subscriber { inner, session, socket, extent, refused: 0 };
+    let mut subscriber = Subscriber { inner, session, socket, watch, extent, refused: 0 };
     let end = subscriber.run(events).await;
     if let End::Close(code, reason) = end {
         let frame = CloseFrame { code, reason: reason.into() };
@@ -63,9 +77,45 @@ struct Subscriber<'a> {
     inner: &'a Inner,
     session: &'a Session,
     socket: Socket,
+    watch: Watch,
     extent: Extent,
     /// Refused frames so far.
     refused: u32,
+}
+
+/// How fast a client is read: beyond that its frames wait, in the end on its own side.
+struct Pace {
+    /// Between two frames.
+    apart: Duration,
+    /// When the next frame would be due at a steady pace.
+    due: Instant,
+    /// When the next one is read.
+    free: Instant,
+}
+
+impl Pace {
+    /// What may come at once, in time.
+    const BURST: Duration = Duration::from_secs(2);
+
+    /// 0: no bound.
+    fn new(frames_per_second: u32) -> Self {
+        let now = Instant::now();
+        Self {
+            apart: Duration::from_secs(1).checked_div(frames_per_second).unwrap_or_default(),
+            due: now,
+            free: now,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.free <= Instant::now()
+    }
+
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.due = self.due.max(now) + self.apart;
+        self.free = self.due.checked_sub(Self::BURST).unwrap_or(now).max(now);
+    }
 }
 
 /// A command that is being carried out; nothing more is read meanwhile.
@@ -78,10 +128,11 @@ impl Subscriber<'_> {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         let mut doing: Option<Doing> = None;
+        let mut pace = Pace::new(options.frames_per_second);
         loop {
             let done = tokio::select! {
                 () = self.inner.leaving.cancelled() => return End::Close(CloseCode::Away, "the server is ending"),
-                event = events.next() => self.event(event).await,
+                event = events.next() => self.events(event, &mut events).await,
                 result = async { doing.as_mut().expect("the guard says so").await }, if doing.is_some() => {
                     doing = None;
                     match result {
@@ -89,7 +140,9 @@ impl Subscriber<'_> {
                         Err(error) => self.refuse(&error).await,
                     }
                 }
-                frame = self.socket.next(), if doing.is_none() => {
+                () = tokio::time::sleep_until(pace.free), if doing.is_none() && !pace.is_free() => Ok(()),
+                frame = self.socket.next(), if doing.is_none() && pace.is_free() => {
+                    pace.count();
                     heard = Instant::now();
                     match frame {
                         Some(Ok(frame)) => self.frame(frame, &mut doing).await,
@@ -111,23 +164,38 @@ impl Subscriber<'_> {
         }
     }
 
-    async fn event(&mut self, event: Result<std::sync::Arc<Event>, SubscriptionError>) -> Result<(), End> {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(%error, "the journal cannot be read for a subscriber");
-                tokio::time::sleep(STORE_BREATHER).await;
-                return Ok(());
+    /// Sends an event and those that are there already, in one write.
+    async fn events(&mut self, first: Told, events: &mut Subscription) -> Result<(), End> {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(event) = next else { break };
+            match event {
+                Ok(event) => self.event(&event).await?,
+                Err(error) => {
+                    tracing::warn!(%error, "the journal cannot be read for a subscriber");
+                    self.flush().await?;
+                    tokio::time::sleep(STORE_BREATHER).await;
+                }
             }
-        };
-        match show(&event, self.extent) {
-            Shown::Nothing => Ok(()),
-            Shown::Message(text) => self.text(text).await,
-            Shown::Result { active_ms } => {
-                let text = complete(self.inner, self.session, &event, active_ms).await;
-                self.text(text).await
-            }
+            next = events.next().now_or_never();
         }
+        // What was taken last in a full batch is sent as well.
+        if let Some(Ok(event)) = next {
+            self.event(&event).await?;
+        }
+        self.flush().await
+    }
+
+    async fn event(&mut self, event: &Event) -> Result<(), End> {
+        if !self.watch.shows(event).await {
+            return Err(End::Close(CloseCode::Policy, "the session is not yours"));
+        }
+        let text = match show(event, self.extent) {
+            Shown::Nothing => return Ok(()),
+            Shown::Message(text) => text,
+            Shown::Result { active_ms } => complete(self.inner, self.session, event, active_ms).await,
+        };
+        self.feed(Message::Text(text.into())).await
     }
 
     async fn frame(&mut self, frame: Message, doing: &mut Option<Doing>) -> Result<(), End> {
@@ -148,7 +216,7 @@ impl Subscriber<'_> {
         match Command::parse(text.as_bytes()) {
             Ok(Command::Ping) => self.text(message("pong", &json!({}), WallClock.now_ms(), None)).await,
             Ok(command) => {
-                *doing = Some(carry_out(self.session.clone(), command));
+                *doing = Some(carry_out(self.session.clone(), self.watch.owner.clone(), command));
                 Ok(())
             }
             Err(error) => self.refuse(&error).await,
@@ -185,10 +253,27 @@ impl Subscriber<'_> {
     }
 
     async fn send(&mut self, frame: Message) -> Result<(), End> {
-        match tokio::time::timeout(self.inner.options.write_time, self.socket.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
-        }
+        self.feed(frame).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, frame: Message) -> Result<(), End> {
+        in_time(self.inner, self.socket.feed(frame)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        in_time(self.inner, self.socket.flush()).await
+    }
+}
+
+/// A write that makes no progress for too long ends the socket.
+async fn in_time(
+    inner: &Inner,
+    write: impl Future<Output = Result<(), tungstenite::Error>>,
+) -> Result<(), End> {
+    match tokio::time::timeout(inner.options.write_time, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(End::Gone),
     }
 }
 
@@ -216,11 +301,14 @@ async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u6
 }
 
 /// Does what the client said. What it leads to comes back as events.
-fn carry_out(session: Session, command: Command) -> Doing {
+fn carry_out(session: Session, owner: Owner, command: Command) -> Doing {
     async move {
+        if owner.check(&session).await? == Found::Nothing {
+            return Err(unknown(&session));
+        }
         let done = match command {
             Command::Ping => Ok(()),
-            Command::Input(answers) => session.answer_as(answers, BY).await.map(drop),
+            Command::Input(answers) => session.answer_as(answers, owner.name().unwrap_or(BY)).await.map(drop),
             Command::Stop => session.stop().await.map(drop),
             Command::Resume => session.resume().await.map(drop),
         };

@@ -100,6 +100,12 @@ class Session {
     await this.tokens('model#1', 'model:1', '사용자가 리뷰 분석을 원한다. 도구를 쓰자.', 'reasoning');
     await this.tokens('model#1', 'model:1', text);
     const calls = [{ id: 'call_1', name: 'search_reviews', arguments: '{"brand":"라네즈","limit":20}' }, { id: 'call_2', name: hostile ? HOSTILE : 'send_mail', arguments: '{"to":"team@example.com","subject":"보고서"}' }];
+    for (const [index, { id, name, arguments: all }] of calls.entries()) {
+      for (const piece of ['', ...(all.match(/.{1,6}/gu) ?? [])]) {
+        this.live('tool_arguments', { message: 'model:1', index, call_id: id, name, text: piece }, 'model#1');
+        await wait(this.pace);
+      }
+    }
     this.emit('step_recorded', { key: 'model:1', kind: 'model', ms: 812, value: { message: { role: 'assistant', content: text, tool_calls: calls }, finish: 'tool_calls' } }, 'model#1');
     this.todo('plan', hostile ? HOSTILE : '계획 세우기', 'completed', 100);
     this.end('model', 'model#1', { turns: 1 });

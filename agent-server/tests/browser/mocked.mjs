@@ -36,8 +36,10 @@ export const mocked = {
       const early = await words();
       await page.waitForFunction(length => (document.querySelector('.said.live > .plain')?.textContent.length ?? 0) > length, early);
       await picture(page, 'tokens-en');
+      await page.locator('#chat .call[data-state="running"]', { hasText: '{"brand' }).waitFor();
+      await page.locator('.approval').waitFor();
       const call = page.locator('#chat .call', { hasText: 'search_reviews' });
-      await call.waitFor();
+      await count(page, '#chat .call', 1);
       await page.locator('.approval').waitFor();
       await picture(page, 'approval-en');
       await accessible(page, 'approval');
@@ -199,7 +201,7 @@ export const mocked = {
     await at({ pace: 1 }, async page => {
       await send(page, 'fail');
       await status(page, 'failed');
-      assert.match(await page.innerText('.failure'), /the model refused the key/);
+      await page.locator('.failure', { hasText: 'the model refused the key' }).waitFor();
       assert.ok(!(await page.innerText('#chat')).includes('half of a sent'));
       await count(page, '.graph [data-node="model"][data-state="failed"]', 1);
       assert.equal(await page.isEnabled('#resume'), true);

@@ -130,6 +130,17 @@ export class Server {
     return { status: answer.status, body: await answer.json().catch(() => null) };
   }
 
+  /** A session that is done, for those who only look. */
+  async session() {
+    const post = (path, body) => fetch(this.base + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    const { session_id: id } = await (await post('/run', { message: '라네즈 리뷰를 분석해줘' })).json();
+    await post(`/resume/${id}`, { value: '소비자' });
+    for (;;) {
+      if ((await this.get(`/sessions/${id}`)).body.status === 'completed') return id;
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+  }
+
   /** The whole journal of a session, page by page. */
   async journal(id) {
     const all = [];

@@ -222,5 +222,5 @@ async fn health_and_the_page_are_there() {
     }
     let page = send(here.address, Method::GET, "/", &[], "").await;
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
-    assert!(page.text.contains("run-async"));
+    assert!(page.text.contains("/static/app.js"));
 }

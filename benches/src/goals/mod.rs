@@ -2,6 +2,7 @@
 
 mod events;
 mod fanout;
+mod first_token;
 pub mod idle;
 mod journal;
 mod resume;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<fn() -> Subject> {
         journal::growth,
         resume::resume,
         events::stream,
+        first_token::first_token,
     ]
 }
 

@@ -3,7 +3,10 @@
 //! async-openai logs the whole payload of an event it cannot parse and keeps a line that never ends; so
 //! nothing reaches it that it could not parse, and what was wrong is kept here, typed.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,9 +32,47 @@ pub(crate) struct Course {
     pub(crate) fault: Option<ModelError>,
     /// The endpoint said that it was done.
     pub(crate) done: bool,
+    /// The reader has all there is and waits for more.
+    hungry: bool,
+    /// The cleaner, while it waits for the reader.
+    cleaner: Option<Waker>,
 }
 
 pub(crate) type SharedCourse = Arc<Mutex<Course>>;
+
+/// Takes the next item of the library's stream, and lets the cleaner read on while there is none.
+///
+/// The library puts a task and a queue without a bound between the two: without this, an answer that nobody reads
+/// would gather there, and the endpoint would not be held back.
+pub(crate) fn poll_asked<S: Stream + Unpin>(
+    events: &mut S,
+    course: &SharedCourse,
+    cx: &mut Context<'_>,
+) -> Poll<Option<S::Item>> {
+    let item = Pin::new(events).poll_next(cx);
+    let mut course = course.lock();
+    course.hungry = item.is_pending();
+    if course.hungry
+        && let Some(cleaner) = course.cleaner.take()
+    {
+        drop(course);
+        cleaner.wake();
+    }
+    item
+}
+
+/// Ready when the reader waits.
+async fn asked(course: &SharedCourse) {
+    poll_fn(|cx| {
+        let mut course = course.lock();
+        if course.hungry {
+            return Poll::Ready(());
+        }
+        course.cleaner = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
 
 /// The response with its body cleaned. An answer that is one JSON document (the server cannot stream)
 /// becomes a single event.
@@ -75,6 +116,7 @@ where
             let chunk = if reader.lines.done {
                 tokio::time::timeout(AFTER_DONE, reader.chunks.next()).await.unwrap_or(None)
             } else {
+                asked(&reader.course).await;
                 reader.chunks.next().await
             };
             let step = match chunk {

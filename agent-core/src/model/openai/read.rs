@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_openai::error::OpenAIError;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::call::fault;
-use crate::model::http::clean::SharedCourse;
+use crate::model::http::clean::{SharedCourse, poll_asked};
 use crate::model::{Delta, ModelError, ModelFault, ModelStream, Waited};
 use crate::secret::Secret;
 
@@ -89,7 +89,9 @@ where
             (false, true) => (Instant::now() + self.reader.idle, Waited::Idle),
             (false, false) => (self.reader.first_token, Waited::FirstToken),
         };
-        match tokio::time::timeout_at(until, self.reader.events.next()).await {
+        let Reader { events, course, .. } = &mut self.reader;
+        let next = std::future::poll_fn(|cx| poll_asked(events, course, cx));
+        match tokio::time::timeout_at(until, next).await {
             Ok(Some(Ok(event))) => self.reader.decoder.event(&event, &mut self.ready),
             // A complete answer stays complete, however its connection ends.
             _ if finished => self.end(true),

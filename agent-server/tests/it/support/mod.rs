@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod openai;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod upstream;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +15,7 @@ use agent_core::{
     session::RuntimeBuilder,
 };
 use agent_server::{
-    Server, ServerOptions, TaskAgent,
+    Server, ServerBuilder, ServerOptions, TaskAgent,
     trend::{
         agent::TrendAgent,
         graph::{Desk, trend_graph},
@@ -60,10 +61,34 @@ impl Here {
         agent: impl TaskAgent,
         set: impl FnOnce(&mut ServerOptions),
     ) -> Self {
+        Self::made(runtime, |server| server.agent(agent).options(set)).await
+    }
+
+    /// The same, set up otherwise.
+    pub(crate) async fn with(
+        runtime: RuntimeBuilder,
+        agent: impl TaskAgent,
+        set: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        Self::made(runtime, |server| set(server.agent(agent))).await
+    }
+
+    /// Any server, on a store of its own.
+    pub(crate) async fn made(
+        runtime: RuntimeBuilder,
+        make: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
-        let runtime = runtime.shared_store(store).build();
-        let server =
-            Server::builder(runtime.clone()).agent(agent).options(set).bind("127.0.0.1:0").await.unwrap();
+        Self::kept(runtime.shared_store(store), make).await
+    }
+
+    /// Any server on the store that the runtime has.
+    pub(crate) async fn kept(
+        runtime: RuntimeBuilder,
+        make: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        let runtime = runtime.build();
+        let server = make(Server::builder(runtime.clone())).bind("127.0.0.1:0").await.unwrap();
         let (address, tasks) = (server.address(), TaskTracker::new());
         let (end, ended) = oneshot::channel::<()>();
         tasks.spawn(server.serve(async {

@@ -1,0 +1,136 @@
+//! What the server must know of an agent that people talk to: a model, tools, a memory that is the session's journal.
+
+mod reviews;
+
+use std::{fmt, sync::Arc};
+
+use agent_core::{
+    Agent, AgentState, Graph,
+    agent::{AgentBuilder, AgentError, Prompt},
+    memory::conversation::Window,
+    model::{Model, ModelError, ModelRequest, Retry, TextTools, openai::OpenAi},
+    secret::Secret,
+    tool::{ToolFault, ToolRegistry},
+};
+use serde_json::{Map, Value};
+
+pub use reviews::{FoundReview, ReviewSearch, ReviewSearchArgs, ReviewsFound};
+
+use crate::TaskAgent;
+
+/// How much of a conversation the built-in assistant reads, in tokens and in messages: small enough for a model that
+/// reads 16,000.
+const WINDOW: (u64, usize) = (10_000, 200);
+/// How often the built-in assistant may ask its model for one message.
+const TURNS: u32 = 10;
+
+/// An agent behind `/api/v1/chat`, and under its name at `/v1/chat/completions`.
+///
+/// It is made of a recipe, because a caller of `/v1/chat/completions` may ask for another temperature: the agent is
+/// then made again with that.
+#[derive(Clone)]
+#[must_use = "give it to `ServerBuilder::assistant`"]
+pub struct Assistant {
+    graph: Graph<AgentState>,
+    recipe: Arc<dyn Fn() -> AgentBuilder + Send + Sync>,
+}
+
+impl Assistant {
+    /// An assistant from a recipe for its agent.
+    ///
+    /// # Errors
+    ///
+    /// What [`AgentBuilder::build`] says of it.
+    pub fn new(recipe: impl Fn() -> AgentBuilder + Send + Sync + 'static) -> Result<Self, AgentError> {
+        Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe) })
+    }
+
+    /// The assistant that comes with the server: calculator, date and time, a search over the shipped reviews; tool
+    /// calls that the model writes as text are understood.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn built_in(model: Model) -> Result<Self, AgentError> {
+        let tools = Self::tools()?;
+        let model = Model::new(TextTools::new(model));
+        let prompt = Prompt::new(include_str!("../../prompts/assistant.system.md"))
+            .expect("the prompt that comes with the server is a template");
+        Self::new(move || {
+            Agent::builder("assistant")
+                .description("Calculates, knows the time, and knows the shipped reviews.")
+                .system_template(prompt.clone())
+                .tools(tools.clone())
+                .model(model.clone())
+                .window(Window::tokens(WINDOW.0).and_messages(WINDOW.1))
+                .max_turns(TURNS)
+                .failing_on([ToolFault::Panicked])
+        })
+    }
+
+    /// The tools of the built-in assistant.
+    ///
+    /// # Errors
+    ///
+    /// None that a caller could cause.
+    pub fn tools() -> Result<ToolRegistry, agent_core::tool::RegistryError> {
+        ToolRegistry::builder()
+            .tool(agent_tools::Calculator::default())
+            .tool(agent_tools::DateTime::default())
+            .tool(ReviewSearch)
+            .build()
+    }
+
+    /// A model on a vLLM server: `VLLM_BASE_URL` with or without `/v1` at its end, `VLLM_MODEL`, and a key if the
+    /// server asks for one. It is asked again when it fails in a way that passes.
+    ///
+    /// # Errors
+    ///
+    /// The address is none.
+    pub fn vllm(base_url: &str, model: &str, key: Option<Secret>) -> Result<Model, ModelError> {
+        let base = base_url.trim_end_matches('/');
+        let base = base.strip_suffix("/v1").unwrap_or(base);
+        let mut builder = OpenAi::builder().base_url(format!("{base}/v1")).model(model);
+        if let Some(key) = key {
+            builder = builder.key(key);
+        }
+        Ok(Model::new(Retry::new(builder.build()?)))
+    }
+
+    /// Its graph, for a [`Runtime`](agent_core::Runtime) of your own; the server's knows it by itself.
+    #[must_use]
+    pub const fn agent(&self) -> &Graph<AgentState> {
+        &self.graph
+    }
+
+    /// The agent with other settings of its requests.
+    pub(crate) fn tuned(
+        &self,
+        set: impl FnOnce(ModelRequest) -> ModelRequest,
+    ) -> Result<Graph<AgentState>, AgentError> {
+        (self.recipe)().request(set).build()
+    }
+}
+
+/// So that it can be talked to at `/run` as well, and `/status` knows what it said.
+impl TaskAgent for Assistant {
+    fn graph(&self) -> &str {
+        self.graph.name()
+    }
+
+    fn input(&self, message: String, context: Map<String, Value>) -> Value {
+        let update = AgentState::user(message).context(context);
+        serde_json::to_value(update).expect("an update of messages and JSON is JSON")
+    }
+
+    fn response(&self, state: &Value) -> String {
+        use serde::Deserialize;
+        AgentState::deserialize(state).map(|state| state.answer()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Assistant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assistant").field("name", &self.graph.name()).finish_non_exhaustive()
+    }
+}

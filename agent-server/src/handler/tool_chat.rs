@@ -1,0 +1,114 @@
+//! `POST /api/v1/chat` and `/api/v1/chat/stream`: the agent with tools. The conversation is a session, so it outlives
+//! the process; two messages at once wait for each other. A caller that goes away does not stop its run: the answer
+//! belongs to the conversation.
+
+use agent_core::{AgentState, BusyPolicy, RunStatus, Session, SessionError, ids::SessionId};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+
+use crate::{
+    auth::OWNER,
+    error::{ApiError, Contract, Refusal},
+    http::{
+        call::Call,
+        reply::{Reply, alive, ok, sse},
+    },
+    owner::unknown,
+    talk::{Piece, Reading},
+    wire::tool_chat::{self as wire, TalkRequest},
+};
+
+pub(crate) async fn whole(mut call: Call) -> Reply {
+    let mut reading = begin(&mut call).await?;
+    while let Some(piece) = reading.next().await {
+        match piece {
+            Piece::Asked(questions) => {
+                let words: Vec<String> = questions.iter().map(wire::in_words).collect();
+                return Ok(ok(&wire::answer(&reading, &words.join("\n\n"))));
+            }
+            Piece::Failed(error) => return Err(error.about(reading.session().id())),
+            _ => {}
+        }
+    }
+    Ok(ok(&wire::answer(&reading, reading.answer())))
+}
+
+pub(crate) async fn streamed(mut call: Call) -> Reply {
+    let mut reading = begin(&mut call).await?;
+    let beat = call.inner.options.ping;
+    // The head waits for the first piece, so that a model that is down is a 502; but not longer than a silence may be.
+    let first = tokio::time::timeout(beat, reading.next()).await;
+    let mut events = vec![wire::conversation(reading.session().id())];
+    match first {
+        Ok(Some(Piece::Failed(error))) => return Err(error.about(reading.session().id())),
+        Ok(Some(piece)) => events.extend(shown(&reading, piece)),
+        Ok(None) => events.push(wire::done(&reading, reading.answer())),
+        Err(_) => {}
+    }
+    Ok(sse(alive(stream::iter(events).chain(told(reading)), beat)))
+}
+
+/// The events of the rest of a run.
+fn told(reading: Reading) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold(reading, |mut reading| async move {
+        let piece = reading.next().await?;
+        let events = shown(&reading, piece);
+        Some((stream::iter(events), reading))
+    })
+    .flatten()
+}
+
+fn shown(reading: &Reading, piece: Piece) -> Vec<Bytes> {
+    let calls = reading.calls();
+    match piece {
+        Piece::Text(text) => vec![wire::content(&text)],
+        Piece::Voided => vec![wire::reset()],
+        Piece::Called(index) => vec![wire::called(&calls[index])],
+        Piece::Returned(index) => vec![wire::returned(&calls[index])],
+        Piece::Asked(questions) => {
+            let words: Vec<String> = questions.iter().map(wire::in_words).collect();
+            let done = wire::done(reading, &words.join("\n\n"));
+            questions.iter().map(wire::question).chain([done]).collect()
+        }
+        Piece::Failed(error) => vec![wire::failed(&error), wire::done(reading, reading.answer())],
+        Piece::Ended => vec![wire::done(reading, reading.answer())],
+    }
+}
+
+async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
+    let request = TalkRequest::parse(&call.body().await?)?;
+    let inner = &call.inner;
+    let Some(assistant) = &inner.assistant else {
+        return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
+    };
+    let session = call.session_of(request.conversation.unwrap_or_else(SessionId::random)).await?;
+    let refused = |error: SessionError| match error {
+        SessionError::LabelDiffers { label, .. } if label == OWNER => unknown(&session),
+        error => ApiError::of(Contract::ToolChat, &error).about(session.id()),
+    };
+    let events = session.subscribe(None);
+    if let Some(run) = answered(&session, &request.content).await.map_err(refused)? {
+        return Ok(Reading::new(run, events, Contract::ToolChat, true));
+    }
+    let admission = call.admit(&session).await?;
+    let options = call.run_options().on_busy(BusyPolicy::Enqueue);
+    let run = session.start(assistant.agent(), AgentState::user(request.content), options).await;
+    let run = run.map_err(refused)?;
+    admission.follow(inner, &run);
+    Ok(Reading::new(run, events, Contract::ToolChat, true))
+}
+
+/// The run that goes on because it waited for these words.
+async fn answered(session: &Session, words: &str) -> Result<Option<agent_core::Run>, SessionError> {
+    let status = match session.status().await {
+        Ok(status) => status,
+        Err(SessionError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match status.questions.first() {
+        Some(open) if status.status == RunStatus::Paused => {
+            session.answer_as(wire::as_answer(open, words), "a chat client").await.map(Some)
+        }
+        _ => Ok(None),
+    }
+}

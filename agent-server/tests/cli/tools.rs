@@ -1,0 +1,163 @@
+//! The tools that look at a journal: each with a session that is really there.
+
+use serde_json::{Value, json};
+
+use crate::support::{Home, Said};
+
+fn find<'a>(list: &'a Value, name: &str, value: &Value) -> &'a Value {
+    let found = list.as_array().unwrap().iter().find(|item| item[name] == *value);
+    found.unwrap_or_else(|| panic!("no {name} {value} in {list}"))
+}
+
+async fn json(home: &Home, args: &[&str]) -> Value {
+    let said = home.do_(args).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    said.json()
+}
+
+#[tokio::test]
+async fn sessions_are_listed_for_people_and_programs() {
+    let home = Home::with_session().await;
+    let list = json(&home, &["sessions", "--json"]).await;
+    assert_eq!(find(&list, "session_id", &json!("s"))["status"], "completed");
+    assert_eq!(json(&home, &["sessions", "--json", "--status", "failed"]).await, json!([]));
+    let said = home.do_(&["sessions"]).await;
+    let (head, row) = said.out.split_once('\n').unwrap();
+    assert_eq!(head.find("STATUS"), row.find("completed"), "{}", said.out);
+    assert!(!said.out.contains('\u{1b}'), "no colours without a terminal");
+}
+
+#[tokio::test]
+async fn two_places_of_a_session_are_compared() {
+    let home = Home::with_session().await;
+    let places = json(&home, &["history", "s", "--json"]).await;
+    let write = find(&places, "next", &json!(["write"]))["seq"].to_string();
+    let audience = find(&places, "next", &json!(["audience"]))["seq"].to_string();
+    let changes = json(&home, &["diff", "s", &audience, &write, "--json"]).await;
+    let change = find(&changes, "path", &json!("/state/audience"));
+    assert_eq!((&change["from"], &change["to"]), (&Value::Null, &json!("buyers")));
+    let said = home.do_(&["diff", "s", &write, &write]).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "nothing changed\n"));
+}
+
+#[tokio::test]
+async fn a_fork_goes_its_own_way_and_the_first_stays_as_it_is() {
+    let home = Home::with_session().await;
+    let places = json(&home, &["history", "s", "--json"]).await;
+    let audience = find(&places, "next", &json!(["audience"]))["seq"].to_string();
+    let fork = json(&home, &["fork", "s", &audience, "t", "--json"]).await;
+    assert_eq!(fork["session_id"], "t");
+    let taken = home.do_(&["fork", "s", &audience, "t"]).await;
+    assert_eq!(taken.code, 1);
+    assert!(taken.err.contains("exists already"), "{}", taken.err);
+    // The other answer; what was collected is not collected again.
+    let said = home.say(&["run", "--session", "t"], "2\n").await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let before = home.do_(&["run", "--session", "s"]).await.out;
+    assert_ne!(said.out, before);
+    let steps = |said: Said| said.out.lines().filter(|line| line.contains("`collect`")).count();
+    assert_eq!(steps(home.do_(&["replay", "t"]).await), 1);
+}
+
+#[tokio::test]
+async fn why_names_the_task_and_the_answer_that_it_had() {
+    let home = Home::with_session().await;
+    let causes = json(&home, &["why", "s", "audience", "--json"]).await;
+    let last = causes.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["kind"], &last["value"]), (&json!("node"), &json!("buyers")));
+    assert!(last["by"].as_str().unwrap().starts_with("audience#"));
+    assert!(last["from"][0][1].as_str().unwrap().contains("by the terminal"), "{last}");
+    let answer = find(&causes, "kind", &json!("answer"));
+    assert_eq!((&answer["value"], &answer["seq"]), (&json!("소비자"), &last["from"][0][0]));
+    assert_eq!(find(&causes, "kind", &json!("input"))["value"], Value::Null);
+    // A step inside a subgraph, and a name that nothing has.
+    let steps = json(&home, &["why", "s", "topics", "--json"]).await;
+    assert!(steps[0]["by"].as_str().unwrap().starts_with("study#"), "{steps}");
+    assert_eq!(home.do_(&["why", "s", "no-such"]).await.code, 1);
+}
+
+#[tokio::test]
+async fn a_replay_is_the_whole_stream_in_order_and_can_begin_anywhere() {
+    let home = Home::with_session().await;
+    let lines = |said: Said| -> Vec<Value> {
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let all = lines(home.do_(&["replay", "s", "--json"]).await);
+    let numbers: Vec<u64> = all.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted() && numbers[0] == 1, "{numbers:?}");
+    assert_eq!(all.last().unwrap()["type"], "run_completed");
+    let rest = lines(home.do_(&["replay", "s", "--json", "--after", "10", "--speed", "1000"]).await);
+    assert_eq!(rest, all[10..]);
+    assert!(lines(home.do_(&["replay", "s", "--json", "--run", "2"]).await).is_empty());
+}
+
+#[tokio::test]
+async fn a_graph_is_drawn_in_every_format() {
+    let home = Home::new();
+    let drawn = async |format: &str| home.do_(&["graph", "--format", format]).await.out;
+    assert!(drawn("mermaid").await.starts_with("flowchart TD"));
+    assert!(drawn("dot").await.starts_with("digraph"));
+    let outline: Value = serde_json::from_str(&drawn("json").await).unwrap();
+    let svg = drawn("svg").await;
+    for node in outline["nodes"].as_array().unwrap().iter().filter(|node| node["kind"] == "node") {
+        assert!(svg.contains(&format!(">{}</text>", node["label"].as_str().unwrap())), "{node}: {svg}");
+    }
+    assert_well_formed(&svg);
+    assert_eq!(svg.matches("marker-end").count(), outline["edges"].as_array().unwrap().len());
+    assert_eq!(home.do_(&["graph", "nobody"]).await.code, 2);
+    assert!(!home.path().join("agent.db").exists(), "a drawing needs no store");
+}
+
+/// Every tag that opens is closed by its own name, and nothing stands around the outermost one.
+fn assert_well_formed(text: &str) {
+    let mut open = Vec::new();
+    for part in text.split('<').skip(1) {
+        let (tag, _) = part.split_once('>').unwrap();
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "{tag}");
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty() && text.trim_end().ends_with("</svg>"));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_with_what_to_do() {
+    let home = Home::new();
+    let said = home.do_(&["sessions"]).await;
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("--database-path"), "{}", said.err);
+    assert!(!home.path().join("agent.db").exists(), "looking makes no file");
+    let home = Home::with_session().await;
+    for (args, told) in [
+        (&["history", "nope"][..], "agent-server sessions"),
+        (&["replay", "nope"], "agent-server sessions"),
+        (&["why", "nope", "x"], "agent-server sessions"),
+        (&["fork", "s", "9999"], "agent-server history s"),
+        (&["diff", "s", "1", "9999"], "agent-server history s"),
+        (&["run", "--session", "nope"], "agent-server sessions"),
+    ] {
+        let said = home.do_(args).await;
+        assert_eq!(said.code, 1, "{args:?}: {said:?}");
+        assert_eq!(said.err.lines().filter(|line| line.starts_with("agent-server: ")).count(), 1);
+        assert!(said.err.contains(told), "{args:?}: {}", said.err);
+    }
+    home.write(
+        "text.db",
+        "this is no database, but it is longer than a header of one would be, by far, so far",
+    );
+    let said = home.do_(&["sessions", "--database-path", "text.db"]).await;
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("text.db"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_failure() {
+    let home = Home::with_session().await;
+    let mut child = home.command(&["replay", "s"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let said = crate::support::end(child, b"").await;
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}

@@ -1,0 +1,200 @@
+//! What the PostgreSQL tool promises, against a server of the test's own. Needs PostgreSQL's programs
+//! (`apt-get install postgresql`), as the feature does: without them the tests fail rather than pass unseen.
+#![cfg(feature = "sql-postgres")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use agent_core::{
+    model::ToolCall,
+    secret::Secret,
+    tool::{ToolContext, ToolError, ToolOutput, ToolRegistry},
+};
+use agent_tools::{PostgresAddressError, PostgresQuery};
+use serde_json::{Value, json};
+
+/// A server on a socket in a folder; nobody else can reach it.
+struct Cluster {
+    folder: PathBuf,
+}
+
+/// One for all tests. The server ends with the test's process; its folder is the system's to clean.
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::start)
+}
+
+/// A program of PostgreSQL's; it refuses to run as root, so root steps down first.
+fn program(name: &str) -> Command {
+    let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = found.map(|version| version.path().join("bin").join(name)).collect();
+    found.retain(|path| path.exists());
+    found.sort();
+    let path = found.pop().expect("PostgreSQL is not installed: apt-get install postgresql");
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    // The kernel ends it with its parent: a test that is killed leaves no server behind.
+    let mut command = Command::new("setpriv");
+    if root {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.args(["--pdeathsig", "TERM"]).arg(path);
+    command
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("agent-tools-pg").tempdir().unwrap().keep();
+        if Path::new("/root").is_dir() {
+            // Fails where nobody steps down, and need not work there.
+            Command::new("chown").arg("postgres").arg(&folder).stderr(Stdio::null()).status().unwrap();
+        }
+        let data = folder.join("data");
+        let made = program("initdb")
+            .args(["--auth=trust", "--username=admin", "--encoding=UTF8", "--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        // Held by a thread that lives as long as the process: the kernel looks at the thread that started it.
+        let (server, socket) = (data.clone(), folder.clone());
+        std::thread::spawn(move || {
+            let mut child = program("postgres")
+                .arg("-D")
+                .arg(server)
+                .arg("-k")
+                .arg(socket)
+                .args(["-c", "listen_addresses=", "-c", "fsync=off"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            child.wait()
+        });
+        let cluster = Self { folder };
+        let setup = "CREATE TABLE reviews (id int PRIMARY KEY, brand text, stars float8, price numeric, good bool, photo bytea);
+             INSERT INTO reviews VALUES (1, '라네즈', 4.5, 12000.50, true, '\\x0102'), (2, '설화수', NULL, NULL, false, NULL);
+             CREATE ROLE reader LOGIN; GRANT SELECT ON reviews TO reader;
+             GRANT INSERT ON reviews TO reader;";
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let done = program("psql")
+                .args(["-U", "admin", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", setup, "-h"])
+                .arg(&cluster.folder)
+                .output()
+                .unwrap();
+            if done.status.success() {
+                return cluster;
+            }
+            assert!(Instant::now() < until, "{}", String::from_utf8_lossy(&done.stderr));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    async fn ask_as(&self, user: &str, query: &str) -> Result<Value, ToolError> {
+        let address = format!("host={} user={user} dbname=postgres", self.folder.display());
+        let tool = PostgresQuery::new(&Secret::new(address), "Reviews of products.").unwrap();
+        let tools = ToolRegistry::builder().tool(tool).build().unwrap();
+        let prepared = tools.prepare(ToolCall::new("sql_query", &json!({ "query": query })))?;
+        match prepared.run(&ToolContext::detached()).await? {
+            ToolOutput::Json(value) => Ok(value),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn ask(&self, query: &str) -> Result<Value, ToolError> {
+        self.ask_as("reader", query).await
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_answered() {
+    let answer =
+        cluster().ask("SELECT brand, stars, price, good, photo FROM reviews ORDER BY id; -- all").await;
+    assert_eq!(
+        answer.unwrap_err().for_model().split(':').next(),
+        Some("the query failed"),
+        "a comment behind the end is a second, empty statement at most"
+    );
+    let answer =
+        cluster().ask("SELECT brand, stars, price, good, photo FROM reviews ORDER BY id -- all").await;
+    assert_eq!(
+        answer.unwrap(),
+        json!({
+            "columns": ["brand", "stars", "price", "good", "photo"],
+            "rows": [["라네즈", 4.5, "12000.50", true, "<2 bytes>"], ["설화수", null, null, false, null]],
+            "more": false,
+        })
+    );
+    let twice = cluster().ask("SELECT 1 AS a, 2 AS a;").await.unwrap();
+    assert_eq!((&twice["columns"], &twice["rows"]), (&json!(["a", "a"]), &json!([[1, 2]])));
+}
+
+#[tokio::test]
+async fn nothing_but_reading_is_allowed() {
+    for query in [
+        "INSERT INTO reviews (id) VALUES (3)",
+        "INSERT INTO reviews (id) VALUES (3) RETURNING id",
+        "WITH made AS (INSERT INTO reviews (id) VALUES (3) RETURNING id) SELECT * FROM made",
+        "SELECT 1; INSERT INTO reviews (id) VALUES (3)",
+        "COMMIT; INSERT INTO reviews (id) VALUES (3)",
+        "SELECT 1) AS q(c0); INSERT INTO reviews (id) VALUES (3); SELECT (1",
+        "DROP TABLE reviews",
+        "COPY reviews TO PROGRAM 'touch /tmp/agent-tools-was-here'",
+        "DO $$ BEGIN INSERT INTO reviews (id) VALUES (3); END $$",
+        "SET default_transaction_read_only = off",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT $1::int",
+        "SELECT",
+        "",
+        "/*",
+    ] {
+        let error = cluster().ask(query).await.unwrap_err();
+        assert!(!error.for_model().is_empty(), "{query}");
+    }
+    let count = cluster().ask("SELECT count(*) FROM reviews").await.unwrap();
+    assert_eq!(count["rows"], json!([[2]]));
+    let set = "WITH off AS (SELECT set_config('transaction_read_only', 'off', true) AS v) SELECT v FROM off";
+    let error = cluster().ask(set).await.unwrap_err();
+    assert!(error.for_model().contains("read-write"), "{error}");
+}
+
+#[tokio::test]
+async fn a_superuser_is_refused_whatever_it_asks() {
+    let error = cluster().ask_as("admin", "SELECT 1").await.unwrap_err();
+    assert_eq!(error.for_model(), "the tool failed");
+    assert!(error.cause().unwrap().to_string().contains("superuser"));
+}
+
+#[tokio::test]
+async fn rows_bytes_and_cells_are_bounded() {
+    let rows = cluster().ask("SELECT n FROM generate_series(1, 1000000) n").await.unwrap();
+    assert_eq!((rows["rows"].as_array().unwrap().len(), &rows["more"]), (200, &json!(true)));
+    assert_eq!(rows["rows"][199], json!([200]));
+    let cell = cluster().ask("SELECT repeat('글', 1000000) AS t").await.unwrap();
+    assert_eq!(cell["rows"][0][0].as_str().unwrap().chars().count(), 2_001);
+    let wide = (0..200).map(|_| "repeat('글', 5000)").collect::<Vec<_>>().join(", ");
+    let rows = cluster().ask(&format!("SELECT {wide} FROM generate_series(1, 100)")).await.unwrap();
+    assert!(rows["more"] == json!(true) && rows["rows"].as_array().unwrap().len() < 5);
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended_by_the_server() {
+    let began = Instant::now();
+    let error = cluster().ask("SELECT pg_sleep(60)::text").await.unwrap_err();
+    assert!(error.for_model().contains("too long"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(17));
+}
+
+#[test]
+fn an_address_that_cannot_be_used_is_refused_without_repeating_it() {
+    let new = |address: &str| PostgresQuery::new(&Secret::new(address), "").unwrap_err();
+    assert_eq!(new("http://secret-word@host"), PostgresAddressError::Malformed);
+    assert_eq!(new("postgres://u:secret-word@host/db?sslmode=require"), PostgresAddressError::NeedsTls);
+    let tool = PostgresQuery::new(&Secret::new("postgres://u:secret-word@host/db"), "").unwrap();
+    assert!(!format!("{tool:?}").contains("secret-word"));
+}
