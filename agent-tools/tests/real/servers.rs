@@ -24,11 +24,11 @@ async fn call(tools: &ToolRegistry, name: &str, args: Value) -> String {
     prepared.run(&ToolContext::detached()).await.unwrap().to_text()
 }
 
-struct Ears(mpsc::UnboundedSender<Value>);
+struct Ears(mpsc::Sender<Value>);
 
 impl CallListener for Ears {
     fn progress(&self, value: Value) {
-        self.0.send(value).unwrap();
+        self.0.try_send(value).unwrap();
     }
 }
 
@@ -50,7 +50,7 @@ async fn drive(client: ClientBuilder) {
     assert!(image.contains("[image, image/png, about ") && image.len() < 1_000, "{image}");
     let links = call(&tools, "get-resource-links", json!({ "count": 2 })).await;
     assert_eq!(links.matches("[resource `").count(), 2, "{links}");
-    let (heard, mut notes) = mpsc::unbounded_channel();
+    let (heard, mut notes) = mpsc::channel(100);
     let long = json!({ "duration": 1, "steps": 3 });
     let long = tools.prepare(ToolCall::new("trigger-long-running-operation", &long)).unwrap();
     let done = long.run(&ToolContext::detached().heard_by(Ears(heard))).await.unwrap().to_text();
