@@ -83,3 +83,11 @@ fn the_chat_answers_each_line() {
     let said = run("chat", "안녕\n리뷰 모아 줘\n\n");
     assert_eq!(said, "안녕, 그렇군요.\n라네즈: 305건, 그렇군요.\n");
 }
+
+#[test]
+fn the_mcp_tools_are_those_of_another_process() {
+    let out = run("mcp_tools", "");
+    assert!(out.starts_with("the server offers [\"shop_price\", \"shop_order\"]\n"), "{out}");
+    assert!(out.contains("a person is asked: `shop` asks: 수분 크림, how many?\n"), "{out}");
+    assert!(out.ends_with("Tool: ordered 2 of 수분 크림\nAssistant: 두 개 주문했어요.\n"), "{out}");
+}

@@ -10,7 +10,9 @@ use std::{
 
 use agent_core::{
     model::ToolCall,
-    tool::{Approval, Effect, Retry, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry},
+    tool::{
+        Approval, Effect, Retry, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry,
+    },
 };
 use agent_tools::mcp::{McpError, Server};
 use serde_json::json;
@@ -227,7 +229,8 @@ async fn a_call_under_way_when_the_session_drops_is_lost_and_only_a_harmless_one
 async fn a_server_that_is_gone_is_tried_again_with_growing_waits() {
     let tries = Arc::new(AtomicU32::new(0));
     let line = Line::default();
-    let server = Server::new("demo", "1", registry([tool("one", ToolPolicy::default(), async |_, _| Ok("1".into()))]));
+    let server =
+        Server::new("demo", "1", registry([tool("one", ToolPolicy::default(), async |_, _| Ok("1".into()))]));
     let (open, count) = (line.clone(), Arc::clone(&tries));
     let client = agent_tools::mcp::Client::stream("s", move || {
         let attempt = count.fetch_add(1, Ordering::SeqCst);
@@ -244,6 +247,7 @@ async fn a_server_that_is_gone_is_tried_again_with_growing_waits() {
     let tools = client.registry().await.unwrap();
     line.cut();
     line.tasks.quiet().await;
+    assert!(!client.is_connected().await);
     let mut waits = Vec::new();
     loop {
         let before = tokio::time::Instant::now();
@@ -278,11 +282,13 @@ async fn a_closed_client_refuses_calls() {
 
 #[tokio::test]
 async fn what_a_person_must_approve_is_refused_unless_it_is_allowed_by_name() {
-    let pay = |name| tool(name, ToolPolicy::default().approval(Approval::Always), async |_, _| Ok("paid".into()));
+    let pay =
+        |name| tool(name, ToolPolicy::default().approval(Approval::Always), async |_, _| Ok("paid".into()));
     let rule = ToolPolicy::default().approval_when(|args| args["n"] != json!(1));
     let some = tool("some", rule, async |_, _| Ok("ran".into()));
     let line = Line::default();
-    let server = Server::new("demo", "1", registry([pay("pay"), pay("gift"), some])).allow_unapproved(["gift"]);
+    let server =
+        Server::new("demo", "1", registry([pay("pay"), pay("gift"), some])).allow_unapproved(["gift"]);
     let tools: ToolRegistry = line.client(server).connect().await.unwrap().registry().await.unwrap();
     let error = call(&tools, "s_pay", json!({})).await.unwrap_err();
     assert!(error.for_model().contains("must approve"), "{error}");

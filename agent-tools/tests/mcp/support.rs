@@ -11,9 +11,7 @@ use std::{
 use agent_core::{
     engine::TaskGroup,
     model::ToolCall,
-    tool::{
-        CallListener, DynamicTool, ToolContext, ToolError, ToolOutput, ToolPolicy, ToolRegistry,
-    },
+    tool::{CallListener, DynamicTool, ToolContext, ToolError, ToolOutput, ToolPolicy, ToolRegistry},
 };
 use agent_tools::mcp::{Client, ClientBuilder, Server};
 use serde_json::{Value, json};
@@ -51,7 +49,7 @@ impl Line {
         self.made.load(Ordering::SeqCst)
     }
 
-    /// Drops the server's end.
+    /// Cuts the line: both sides see the other end.
     pub(crate) fn cut(&self) {
         self.cut.lock().unwrap().cancel();
     }
@@ -62,14 +60,15 @@ impl Line {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.made.fetch_add(1, Ordering::SeqCst);
-        let (here, there) = tokio::io::duplex(64 * 1024);
+        let (here, mut near) = tokio::io::duplex(64 * 1024);
+        let (mut far, there) = tokio::io::duplex(64 * 1024);
         let cut = CancellationToken::new();
         *self.cut.lock().unwrap() = cut.clone();
-        let serving = serve(tokio::io::split(there));
+        self.tasks.spawn(serve(tokio::io::split(there)));
         self.tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => {}
-                () = serving => {}
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
             }
         });
         tokio::io::split(here)

@@ -43,8 +43,7 @@ pub(super) async fn call(
     args: Value,
     cx: ToolContext,
 ) -> Result<ToolOutput, ToolError> {
-    let _turn = shared.turn().await?;
-    let session = shared.session().await.map_err(no_session)?;
+    let (session, _turn) = shared.session_for_call().await.map_err(no_session)?;
     let call = Call { shared: &shared, session: &session, tool: &tool, cx: &cx };
     let mut params = CallToolRequestParams::new(tool.remote.clone());
     if let Value::Object(args) = args {

@@ -131,8 +131,8 @@ pub enum Questions {
     /// Yes: what it asks during a call is a question of the run that makes the call, and pauses it. An answer fits
     /// the server's schema, or is `"decline"` or `"cancel"`.
     ///
-    /// Over stdio the protocol does not say to which call a question belongs, so that the calls of such a server are
-    /// made one at a time. Over HTTP it does.
+    /// Over stdio the protocol does not say to which call a question belongs. A call that is made while another is under
+    /// way therefore gets a session of its own there (up to 8), and the server a further process. Over HTTP it does.
     Asked,
 }
 

@@ -2,19 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use agent_core::tool::ToolError;
 use parking_lot::Mutex;
 use rmcp::{
     ClientHandler, Peer, RoleClient,
     model::{
         ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
         ElicitationCapability, ErrorData, FormElicitationCapability, Implementation,
-        ProgressNotificationParam, ProgressToken, RequestId, UrlElicitationCapability,
+        ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, UrlElicitationCapability,
     },
     service::{InboundStreamOrigin, NotificationContext, RequestContext, RunningService},
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Sessions of one call each, beside the live one; further calls wait.
+const EXTRA: usize = 8;
 /// Notes of one call that wait to be read. Progress beyond is dropped.
 const INBOX: usize = 32;
 
@@ -36,8 +37,9 @@ pub(super) struct Shared {
     live: tokio::sync::Mutex<Live>,
     tools: Mutex<Option<Listed>>,
     changed: watch::Sender<u64>,
-    /// Held by a call where questions could not be told apart otherwise.
+    /// The live session, where questions on it could not be told apart, and the sessions of one call beside it.
     turn: Semaphore,
+    extra: Semaphore,
 }
 
 type Tools = Arc<[Arc<RemoteTool>]>;
@@ -64,6 +66,7 @@ impl Shared {
             tools: Mutex::default(),
             changed: watch::Sender::new(0),
             turn: Semaphore::new(1),
+            extra: Semaphore::new(EXTRA),
         })
     }
 
@@ -83,14 +86,29 @@ impl Shared {
         self.live.lock().await.session.as_ref().is_some_and(|session| session.alive())
     }
 
-    /// The turn to call, where calls are made one at a time.
-    pub(super) async fn turn(&self) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, ToolError> {
+    /// The session for one call: the live one, or, where questions could not be told apart on it and another call has
+    /// it, one that ends with the call. The permit is held as long as the call lasts.
+    pub(super) async fn session_for_call(
+        &self,
+    ) -> Result<(Arc<Session>, Option<SemaphorePermit<'_>>), McpError> {
         let alone =
             self.settings.questions == Questions::Asked && !self.settings.endpoint.tells_calls_apart();
         if !alone {
-            return Ok(None);
+            return Ok((self.session().await?, None));
         }
-        self.turn.acquire().await.map(Some).map_err(|_| ToolError::cancelled())
+        if let Ok(turn) = self.turn.try_acquire() {
+            return Ok((self.session().await?, Some(turn)));
+        }
+        let closed = || McpError::Closed { server: self.settings.name.clone() };
+        let place = self.extra.acquire().await.map_err(|_| closed())?;
+        if self.live.lock().await.closed {
+            return Err(closed());
+        }
+        let limit = self.settings.limits.connect;
+        match tokio::time::timeout(limit, self.connect()).await {
+            Ok(made) => Ok((Arc::new(made?), Some(place))),
+            Err(_) => Err(McpError::TooSlow { server: self.settings.name.clone(), limit }),
+        }
     }
 
     /// The live session, or a new one.
@@ -287,7 +305,11 @@ impl ClientHandler for Handler {
                 .with_url(UrlElicitationCapability::new());
             capabilities.elicitation = Some(both);
         }
-        ClientConfig::new(capabilities, Implementation::new("agent-tools", env!("CARGO_PKG_VERSION")))
+        let us = Implementation::new("agent-tools", env!("CARGO_PKG_VERSION"));
+        let mut config = ClientConfig::new(capabilities, us);
+        // The last version that has the handshake which every server knows.
+        config.protocol_version = ProtocolVersion::V_2025_11_25;
+        config
     }
 
     async fn create_elicitation(

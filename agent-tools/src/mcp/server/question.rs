@@ -7,8 +7,14 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
+const CANNOT: &str = "the tool needs an answer from a person, and the client cannot ask one";
+
 /// Asks and waits. A question without a form is asked as a form with one field.
 pub(super) async fn ask(client: Peer<RoleServer>, question: Question) -> Result<Value, ToolError> {
+    let can = client.peer_info().is_some_and(|info| info.capabilities.elicitation.is_some());
+    if !can {
+        return Err(ToolError::refused(CANNOT));
+    }
     let form = question.schema.clone().and_then(|schema| {
         let object = schema.get("type").is_some_and(|kind| kind == "object");
         object.then(|| serde_json::from_value::<ElicitationSchema>(schema).ok()).flatten()
@@ -22,10 +28,10 @@ pub(super) async fn ask(client: Peer<RoleServer>, question: Question) -> Result<
         message: question.prompt.clone(),
         requested_schema: schema,
     };
-    let told = client.create_elicitation(asked).await.map_err(|error| {
-        ToolError::refused("the tool needs an answer from a person, and the client cannot ask one")
-            .with_cause(error)
-    })?;
+    let told = client
+        .create_elicitation(asked)
+        .await
+        .map_err(|error| ToolError::refused(CANNOT).with_cause(error))?;
     match (told.action, told.content) {
         (ElicitationAction::Accept, Some(content)) if field => Ok(unwrapped(content, &question)),
         (ElicitationAction::Accept, Some(content)) => Ok(content),
