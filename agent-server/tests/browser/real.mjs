@@ -74,6 +74,7 @@ export const real = {
       await key('Escape');
       await key('v');
       await page.waitForFunction(() => document.activeElement.id === 'journal');
+      await page.locator('.entry').first().waitFor();
       await key('End');
       await key('ArrowUp');
       const before = await page.getAttribute('#journal', 'aria-activedescendant');
@@ -102,6 +103,7 @@ export const real = {
       const commits = journal.filter(entry => entry.type === 'superstep_committed' && !entry.task);
       const [first, last] = [commits[0].seq, commits.at(-1).seq];
       await page.click('#tab-timeline');
+      await page.locator('.entry').first().waitFor();
       const go = async seq => {
         await page.focus('#journal');
         await page.keyboard.press('Home');
