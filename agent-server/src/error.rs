@@ -114,6 +114,14 @@ refusals! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The path is a WebSocket.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
+    /// It is not said who calls, where that is asked.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Too many requests in a short time.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
+    /// The caller has as much as it may have.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS;
+    /// What says who calls is not accepted.
+    InvalidToken = "invalid_token", UNAUTHORIZED;
     /// A page of another origin must not do this.
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN;
     /// The run waits for answers: send one.
@@ -142,6 +150,8 @@ pub(crate) struct ApiError {
     /// The node at fault.
     pub(crate) node: Option<Box<str>>,
     pub(crate) data: Option<Box<Value>>,
+    /// When to come again, in seconds.
+    pub(crate) retry_after: Option<u64>,
     /// Methods that the path has.
     pub(crate) allow: Option<Box<str>>,
     /// Whether a run failed rather than a request.
@@ -159,6 +169,7 @@ impl ApiError {
             session: None,
             node: None,
             data: None,
+            retry_after: None,
             allow: None,
             run_failed: false,
             param: None,
@@ -183,6 +194,7 @@ impl ApiError {
             session: None,
             node,
             data: None,
+            retry_after: None,
             allow: None,
             run_failed,
             param: None,

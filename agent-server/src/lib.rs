@@ -14,15 +14,18 @@
 //! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | what there is, what happened |
 //! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
+//! | `GET /ready`, `GET /metrics` | whether to send requests here; numbers for Prometheus |
 //! | `GET /`, `GET /static/{file}` | the dashboard |
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, `handler` one file a path, `ws` the socket, `wire` the names front ends know, `dashboard`
-//! the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the settings, [`cli`]
-//! the command line; [`trend`] the sample agent.
+//! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
+//! `metrics` what is counted, `handler` one file a path, `ws` the socket, `wire` the names front ends know,
+//! `dashboard` the page and its files, `error` what is refused and how; [`own`] paths of your own; [`config`] the
+//! settings, [`cli`] the command line; [`trend`] the sample agent.
 
 mod agent;
 pub mod assistant;
+pub mod auth;
 mod chat;
 pub mod cli;
 pub mod config;
@@ -30,9 +33,13 @@ mod dashboard;
 mod error;
 mod handler;
 mod http;
+mod limit;
+mod metrics;
 pub mod own;
+mod owner;
 pub mod server;
 mod talk;
+pub mod tls;
 pub mod trend;
 mod wire;
 mod ws;
@@ -42,7 +49,9 @@ pub use self::{
     agent::TaskAgent,
     assistant::Assistant,
     chat::Chat,
+    auth::Auth,
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},
+    tls::Tls,
 };

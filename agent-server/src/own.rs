@@ -223,6 +223,7 @@ where
             if !is_upgrade_request(&call.request) {
                 return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
             }
+            let held = call.listen()?;
             let (response, socket) = handshake(&mut call.request, Some(bounds(&call.inner)))
                 .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
             let (mut parts, _) = call.request.into_parts();
@@ -236,6 +237,7 @@ where
                     }
                     Err(error) => tracing::debug!(%error, "a socket was not opened"),
                 }
+                drop(held);
             });
             Ok(response.map(|_| full("")))
         }

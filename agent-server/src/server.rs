@@ -5,21 +5,28 @@ use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use agent_core::{
     Runtime,
     clock::{Clock, WallClock},
+    event::Observer,
 };
 use bytes::Bytes;
 use hyper::{Method, Request, Response};
 use serde_json::Value;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::{
+    net::{TcpListener, ToSocketAddrs},
+    sync::Semaphore,
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Assistant, Chat, Origins, TaskAgent,
+    Assistant, Auth, Chat, Origins, TaskAgent, Tls,
     error::{ApiError, Contract, Refusal},
     handler::routes,
     http::{
         accept,
         routes::{Access, Handler, Route, Routes},
     },
+    limit::Limits,
+    metrics::Metrics,
     own::{Body, Socket, requests, sockets},
 };
 
@@ -33,6 +40,19 @@ pub struct ServerOptions {
     pub connections: usize,
     /// Time for the head of a request, and the longest a connection may be idle. Default: 30 s.
     pub head_time: Duration,
+    /// Connections at once from one address (from one /64 of IPv6), other than this machine's; 0: no bound. Default: 1,000.
+    pub connections_per_address: usize,
+    /// Requests a minute of one caller: of a subject, or of an address where callers have no names; 0: no bound.
+    /// What is open to anybody is not counted. Default: 0.
+    pub requests_per_minute: u32,
+    /// Sockets and streams of one caller at once, this machine's nameless ones left out; 0: no bound. Default: 1,000.
+    pub sockets_per_caller: usize,
+    /// Runs of one caller at once, those that wait for a person left out; 0: no bound. Default: 0.
+    pub runs_per_caller: usize,
+    /// Sessions that a subject may have; 0: no bound. Default: 0.
+    pub sessions_per_subject: u32,
+    /// Frames a second that are read from a socket, after 2 s worth of them at once; more wait. 0: no bound. Default: 100.
+    pub frames_per_second: u32,
     /// The largest body, in bytes. Default: 1 MiB.
     pub body_bytes: usize,
     /// Time for a body to arrive. Default: 30 s.
@@ -45,7 +65,10 @@ pub struct ServerOptions {
     pub write_time: Duration,
     /// How often sessions are looked for whose process has died, after the first time at the start. Default: 15 s.
     pub sweep: Duration,
-    /// How long runs may take to reach their next superstep when the server ends, and responses to leave. Default: 5 s.
+    /// Whether each request is a line in the log (target `agent_server::access`), without what was said. Default: no.
+    pub access_log: bool,
+    /// How long runs may take to reach their next superstep when the server ends, and responses to leave; both together.
+    /// Default: 5 s.
     pub grace: Duration,
 }
 
@@ -54,6 +77,12 @@ impl Default for ServerOptions {
         Self {
             origins: Origins::Local,
             connections: 10_000,
+            connections_per_address: 1_000,
+            requests_per_minute: 0,
+            sockets_per_caller: 1_000,
+            runs_per_caller: 0,
+            sessions_per_subject: 0,
+            frames_per_second: 100,
             head_time: Duration::from_secs(30),
             body_bytes: 1024 * 1024,
             body_time: Duration::from_secs(30),
@@ -61,6 +90,7 @@ impl Default for ServerOptions {
             ping: Duration::from_secs(20),
             write_time: Duration::from_secs(30),
             sweep: Duration::from_secs(15),
+            access_log: false,
             grace: Duration::from_secs(5),
         }
     }
@@ -79,15 +109,29 @@ pub(crate) struct Inner {
     pub(crate) passing: Runtime,
     /// When the server was made, in seconds since 1970.
     pub(crate) since: i64,
+    pub(crate) auth: Auth,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Option<Tls>,
     pub(crate) options: ServerOptions,
     pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
     pub(crate) sockets: TaskTracker,
+    /// Counts, for `/metrics`.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Places for connections that are free.
+    pub(crate) places: Arc<Semaphore>,
+    /// The server takes no more connections.
+    pub(crate) ending: CancellationToken,
     /// Sockets say goodbye.
     pub(crate) leaving: CancellationToken,
 }
 
 impl Inner {
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.options.connections.saturating_sub(self.places.available_permits())
+    }
+
     /// The agent of a name; without one, the first.
     ///
     /// # Errors
@@ -120,6 +164,8 @@ pub struct ServerBuilder {
     chat: Option<Chat>,
     assistant: Option<Assistant>,
     passing: Option<Runtime>,
+    auth: Auth,
+    tls: Option<Tls>,
     options: ServerOptions,
     extra: Vec<Route>,
     only_own: bool,
@@ -154,7 +200,8 @@ impl ServerBuilder {
 
     /// Adds a path of your own: `/reports/{id}`, say. Its handler gets the request with the whole body, within the
     /// server's limits, and what stood in the path as [`PathParts`](crate::own::PathParts); a panic in it is a 500
-    /// that harms nobody else. What callers must show is asked of them here too.
+    /// that harms nobody else. What callers must show is asked of them here too: who calls is among the request's
+    /// extensions as a [`Subject`](crate::auth::Subject).
     ///
     /// # Examples
     ///
@@ -196,6 +243,18 @@ impl ServerBuilder {
         self
     }
 
+    /// Says who may use it. Default: [callers on this machine](Auth::local).
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Speaks HTTPS, and nothing else.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Changes the bounds.
     pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
         set(&mut self.options);
@@ -230,6 +289,10 @@ impl ServerBuilder {
         }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let metrics = Arc::new(Metrics::default());
+        if !self.runtime.observe(Arc::clone(&metrics) as Arc<dyn Observer>) {
+            tracing::warn!("the runtime is observed by somebody else; its runs are not in this server's metrics");
+        }
         let inner = Arc::new(Inner {
             passing: self.passing.unwrap_or_else(|| self.runtime.clone()),
             runtime: self.runtime,
@@ -237,6 +300,12 @@ impl ServerBuilder {
             chat: self.chat,
             assistant: self.assistant,
             since: WallClock.now_ms() / 1_000,
+            auth: self.auth,
+            limits: Limits::new(&self.options),
+            metrics,
+            places: Arc::new(Semaphore::new(self.options.connections)),
+            ending: CancellationToken::new(),
+            tls: self.tls,
             options: self.options,
             routes,
             sockets: TaskTracker::new(),
@@ -268,6 +337,8 @@ impl Server {
             chat: None,
             assistant: None,
             passing: None,
+            auth: Auth::default(),
+            tls: None,
             options: ServerOptions::default(),
             extra: Vec::new(),
             only_own: false,
@@ -288,7 +359,7 @@ impl Server {
     /// Dropped, it stops accepting; what is under way goes on in its own tasks.
     pub async fn serve(self, end: impl Future<Output = ()>) {
         let Self { listener, inner, .. } = self;
-        let (connections, closing) = (TaskTracker::new(), CancellationToken::new());
+        let (connections, closing) = (TaskTracker::new(), inner.ending.clone());
         let accepting = accept::accept(listener, Arc::clone(&inner), &connections, &closing);
         tokio::select! {
             () = accepting => {}
@@ -296,8 +367,9 @@ impl Server {
             () = end => {}
         }
         closing.cancel();
-        let grace = inner.options.grace;
-        inner.runtime.shutdown(grace).await;
+        let (grace, begun) = (inner.options.grace, Instant::now());
+        // Runs first; what they came to must still get out.
+        inner.runtime.shutdown(grace.mul_f64(0.8)).await;
         inner.leaving.cancel();
         connections.close();
         inner.sockets.close();
@@ -305,7 +377,7 @@ impl Server {
             connections.wait().await;
             inner.sockets.wait().await;
         };
-        if tokio::time::timeout(grace, gone).await.is_err() {
+        if tokio::time::timeout(grace.saturating_sub(begun.elapsed()), gone).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
     }

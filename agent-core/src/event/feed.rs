@@ -5,7 +5,7 @@ use std::{
     mem,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -14,7 +14,7 @@ use std::{
 use futures::{Stream, future::BoxFuture};
 use parking_lot::Mutex;
 
-use super::{Event, EventBody, Loss, payload};
+use super::{Event, EventBody, Loss, Note, Observer, payload};
 use crate::{
     ids::{RunId, Seq, SessionId},
     journal::{JournalStore, StoreError, entry::Entry, holes::read_entries},
@@ -31,8 +31,13 @@ const BATCH: usize = 256;
 pub(crate) struct Feed {
     session: SessionId,
     subscribers: AtomicUsize,
+    observed: Arc<Observed>,
     live: Mutex<Live>,
 }
+
+/// Who is told of every entry of a runtime, if anybody is.
+#[derive(Default)]
+pub(crate) struct Observed(pub(crate) OnceLock<Arc<dyn Observer>>);
 
 /// The ring and who waits for it.
 #[derive(Default)]
@@ -46,8 +51,8 @@ struct Live {
 }
 
 impl Feed {
-    pub(crate) fn new(session: SessionId) -> Self {
-        Self { session, subscribers: AtomicUsize::new(0), live: Mutex::default() }
+    pub(crate) fn new(session: SessionId, observed: Arc<Observed>) -> Self {
+        Self { session, subscribers: AtomicUsize::new(0), observed, live: Mutex::default() }
     }
 
     /// Whether anybody watches.
@@ -56,7 +61,12 @@ impl Feed {
     }
 
     /// Shows what was stored. Only numbers are noted when nobody watches.
-    pub(crate) fn publish<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
+    pub(crate) fn publish<'a>(&self, entries: impl Iterator<Item = &'a Entry> + Clone) {
+        if let Some(observer) = self.observed.0.get() {
+            for entry in entries.clone() {
+                observer.stored(&Note::of(&self.session, entry));
+            }
+        }
         let mut live = self.live.lock();
         let watched = self.watched();
         for entry in entries {

@@ -1,10 +1,12 @@
 //! What others see of a run: a reading of the journal, plus pieces of text while they arrive.
 
 mod feed;
+mod observe;
 pub mod payload;
 
-pub(crate) use feed::Feed;
+pub(crate) use feed::{Feed, Observed};
 pub use feed::{Subscription, SubscriptionError};
+pub use observe::{Note, Observer, Stored};
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
+    event::{Observed, Observer},
     graph::{Graph, Outline},
     ids::SessionId,
     journal::{Head, JournalStore, Lease, OwnerId, Recent},
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     renewing: AtomicBool,
     /// Sessions whose deadlines are watched.
     pub(super) deadlines: Mutex<HashSet<SessionId>>,
+    /// Who is told of every entry.
+    pub(crate) observed: Arc<Observed>,
     /// Runs that wait for a person in memory.
     pub(crate) parked: AtomicUsize,
 }
@@ -184,6 +187,7 @@ impl RuntimeBuilder {
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
             deadlines: Mutex::default(),
+            observed: Arc::default(),
             parked: AtomicUsize::new(0),
         }))
     }
@@ -240,7 +244,7 @@ impl Runtime {
             match slots.get(&id) {
                 Some(slot) => (Arc::clone(slot), false),
                 None => {
-                    let slot = Arc::new(Slot::new(id.clone()));
+                    let slot = Arc::new(Slot::new(id.clone(), Arc::clone(&self.0.observed)));
                     slots.insert(id, Arc::clone(&slot));
                     (slot, slots.len() > self.0.crowded.load(Ordering::Relaxed))
                 }
@@ -252,6 +256,12 @@ impl Runtime {
             self.0.tidy();
         }
         Session { shared: Arc::clone(&self.0), slot }
+    }
+
+    /// Has somebody told of every entry of every session that this runtime writes, from now on. One can be; `false`:
+    /// there is one already.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
+        self.0.observed.0.set(observer).is_ok()
     }
 
     /// Makes a graph known by its name.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{SessionError, runtime::Shared};
 use crate::{
     engine::{RunEnv, RunError},
-    event::Feed,
+    event::{Feed, Observed},
     ids::{RunId, Seq, SessionId},
     interrupt::{Board, OpenQuestion},
     journal::{Lease, entry::Queued, fold, image::Image, writer::Writer},
@@ -91,9 +91,9 @@ impl LiveRun {
 }
 
 impl Slot {
-    pub(crate) fn new(id: SessionId) -> Self {
+    pub(crate) fn new(id: SessionId, observed: Arc<Observed>) -> Self {
         Self {
-            feed: Arc::new(Feed::new(id.clone())),
+            feed: Arc::new(Feed::new(id.clone(), observed)),
             id,
             board: Arc::default(),
             door: tokio::sync::Mutex::new(()),

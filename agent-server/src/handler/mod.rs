@@ -3,7 +3,9 @@
 mod chat;
 mod health;
 mod openai;
+mod metrics;
 mod page;
+mod ready;
 mod resume;
 mod run;
 mod sessions;
@@ -54,6 +56,8 @@ pub(crate) fn routes() -> Result<Routes, String> {
     };
     own(GET, "/", Open, handler(page::handle))?;
     own(GET, "/static/{file}", Open, handler(page::handle))?;
+    own(GET, "/ready", Open, handler(ready::handle))?;
+    own(GET, "/metrics", Known, handler(metrics::handle))?;
     for at in ["", "/api/agent"] {
         own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
         own(POST, &format!("{at}/run"), Known, handler(run::run))?;

@@ -13,13 +13,13 @@ use crate::{
     wire::task_agent::{parse_answer, questions, response},
 };
 
-/// Who answers, as the journal notes it.
+/// Who answers, as the journal notes it, where callers have no names.
 const BY: &str = "a REST client";
 
 pub(crate) async fn handle(mut call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let run = match parse_answer(&call.body().await?)? {
-        Some(answers) => session.answer_as(answers, BY).await,
+        Some(answers) => session.answer_as(answers, call.owner().name().unwrap_or(BY)).await,
         None => session.resume().await,
     };
     match run {

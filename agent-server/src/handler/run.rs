@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_core::{
-    Run, RunOptions, RunStatus, Session, SessionError,
+    Run, RunStatus, Session, SessionError,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
 };
@@ -13,11 +13,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Answer, refused, told, told_at};
 use crate::{
+    auth::OWNER,
     error::{ApiError, Contract, Refusal},
     http::{
         call::Call,
         reply::{Reply, ok},
     },
+    owner::{Owner, unknown},
     server::Inner,
     wire::task_agent::{RunRequest, response, standing},
 };
@@ -154,27 +156,32 @@ async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
     let key = key(call.headers())?;
     let body = call.body().await?;
     let request = RunRequest::parse(&body)?;
-    let inner = &call.inner;
+    let (inner, owner) = (&call.inner, call.owner());
     let id = match (request.session, &key) {
         (Some(id), _) => id,
         // The same key must find the same session.
-        (None, Some(key)) => named_by(key),
+        (None, Some(key)) => named_by(&owner, key),
         (None, None) => SessionId::random(),
     };
-    let session = inner.runtime.session_of(id);
+    let session = call.session_of(id).await?;
     let agent = inner.agent(request.agent.as_deref())?;
     let input = agent.input(request.message, request.context);
-    let mut options = RunOptions::default().on_busy(request.on_busy);
+    let mut options = call.run_options().on_busy(request.on_busy);
     if let Some(key) = &key {
         options = options.request_of(key, &body);
     }
+    let admission = call.admit(&session).await?;
     let begun = match waits {
         true => session.run_json(agent.graph(), input, options).await,
         false => session.start_json(agent.graph(), input, options).await,
     };
     match begun {
-        Ok(run) => Ok(Begun::Now(run)),
+        Ok(run) => {
+            admission.follow(inner, &run);
+            Ok(Begun::Now(run))
+        }
         Err(SessionError::SameRequest { run, .. }) => Ok(Begun::Before(session, run)),
+        Err(SessionError::LabelDiffers { label, .. }) if label == OWNER => Err(unknown(&session)),
         Err(error) => Err(refused(session.id())(error)),
     }
 }
@@ -193,8 +200,13 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// The session of a request that names none.
-fn named_by(key: &str) -> SessionId {
-    let hash: String = Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+/// The session of a request that names none: the same for the same key of the same caller.
+fn named_by(owner: &Owner, key: &str) -> SessionId {
+    let whose = owner.name().map(|name| format!("{name}\n{key}"));
+    let hash: String = Sha256::digest(whose.as_deref().unwrap_or(key))
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("key-{hash}").parse().expect("these are legal characters")
 }

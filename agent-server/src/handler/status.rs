@@ -9,7 +9,7 @@ use crate::http::{
 };
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let mut body = told(&call.inner, &session).await?;
     let status = session.status().await.map_err(refused(session.id()))?;
     let data = &mut body["data"];

@@ -7,7 +7,7 @@ use crate::http::{
 };
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     session.stop().await.map_err(refused(session.id()))?;
     Ok(ok(&told(&call.inner, &session).await?))
 }

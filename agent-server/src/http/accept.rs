@@ -1,18 +1,22 @@
 //! Connections: how many, how slow they may be, and how they end. Knows nothing of what is asked.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::OwnedSemaphorePermit,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::service;
-use crate::server::Inner;
+use super::{line::Line, service};
+use crate::{limit::Held, server::Inner, tls};
 
+/// The largest head of a request, in bytes, and the most headers in it.
+const HEAD_BYTES: usize = 64 * 1024;
+const HEADERS: usize = 100;
 /// The wait before the next try when the machine has no more file handles.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -23,7 +27,7 @@ pub(crate) async fn accept(
     tasks: &TaskTracker,
     closing: &CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(inner.options.connections));
+    let places = Arc::clone(&inner.places);
     loop {
         let place = tokio::select! {
             biased;
@@ -36,13 +40,17 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match stream {
-            Ok((stream, _)) => {
-                let (inner, closing) = (Arc::clone(&inner), closing.clone());
+            Ok((stream, peer)) => {
+                let Ok(place) = place else { return };
+                let (inner, closing, peer) = (Arc::clone(&inner), closing.clone(), peer.ip());
+                let Some(held) = inner.limits.connection(peer) else {
+                    tracing::debug!(%peer, "an address has too many connections");
+                    continue;
+                };
                 tasks.spawn(async move {
-                    if let Err(error) = connection(stream, inner, closing).await {
+                    if let Err(error) = connection(stream, peer, (place, held), inner, closing).await {
                         tracing::debug!(%error, "a connection ended");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -53,22 +61,59 @@ pub(crate) async fn accept(
     }
 }
 
-/// One connection, to its end. An upgraded socket lives on in a task of its own.
+/// What a connection takes up, until its last byte.
+type Place = (OwnedSemaphorePermit, Held);
+
+/// One connection, from its handshake.
 async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
+    place: Place,
     inner: Arc<Inner>,
     closing: CancellationToken,
 ) -> Result<(), hyper::Error> {
     no_delay(&stream);
+    let patience = inner.options.write_time;
+    let Some(tls) = &inner.tls else {
+        return speak(Line::new(stream, patience, place), peer, inner, closing).await;
+    };
+    let handshake = tokio::time::timeout(inner.options.head_time, tls.acceptor().accept(stream));
+    let shaken = tokio::select! {
+        biased;
+        () = closing.cancelled() => return Ok(()),
+        shaken = handshake => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => speak(Line::new(stream, patience, place), peer, inner, closing).await,
+        Ok(Err(error)) => {
+            tls::refused(&error);
+            Ok(())
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// HTTP over a stream, to its end. An upgraded socket lives on in a task of its own.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    inner: Arc<Inner>,
+    closing: CancellationToken,
+) -> Result<(), hyper::Error> {
     let head_time = inner.options.head_time;
     let service = service_fn(move |request| {
         let inner = Arc::clone(&inner);
         async move {
-            Ok::<_, Infallible>(service::serve(inner, request).await.unwrap_or_else(|never| match never {}))
+            Ok::<_, Infallible>(
+                service::serve(inner, peer, request).await.unwrap_or_else(|never| match never {}),
+            )
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(64 * 1024);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(head_time)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,

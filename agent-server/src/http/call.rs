@@ -1,8 +1,12 @@
 //! What a handler gets: the request, what the path said, and the server. Reads bodies within their limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use agent_core::ids::SessionId;
+use agent_core::{
+    Run, RunOptions, Session,
+    event::{EventBody, Subscription},
+    ids::SessionId,
+};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
@@ -11,7 +15,10 @@ use hyper::{
 };
 
 use crate::{
+    auth::Subject,
     error::{ApiError, Refusal},
+    limit::{Held, Key},
+    owner::{Found, Owner, unknown},
     server::Inner,
 };
 
@@ -24,6 +31,10 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// What stood in the path where its pattern has `{name}`, decoded.
     pub(crate) parts: Vec<(Box<str>, String)>,
+    /// Where the connection comes from.
+    pub(crate) peer: IpAddr,
+    /// Who calls, where that is asked.
+    pub(crate) subject: Option<Subject>,
 }
 
 impl Call {
@@ -39,6 +50,73 @@ impl Call {
     /// 400 for an illegal id.
     pub(crate) fn session_id(&self) -> Result<SessionId, ApiError> {
         parse_session(self.part("session_id"))
+    }
+
+    /// The session that the path names as `{session_id}`. Where callers are known it exists and is the caller's.
+    ///
+    /// # Errors
+    ///
+    /// 400 for an illegal id, 404 for somebody else's session, and what the store says.
+    pub(crate) async fn session(&self) -> Result<Session, ApiError> {
+        let session = self.inner.runtime.session_of(self.session_id()?);
+        match self.owner().check(&session).await? {
+            Found::Own => Ok(session),
+            Found::Nothing => Err(unknown(&session)),
+        }
+    }
+
+    /// The session of an id, to begin a run on: it is the caller's, or does not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`session`](Call::session).
+    pub(crate) async fn session_of(&self, id: SessionId) -> Result<Session, ApiError> {
+        let session = self.inner.runtime.session_of(id);
+        self.owner().check(&session).await?;
+        Ok(session)
+    }
+
+    /// The options of a run that the caller begins: the session becomes the caller's. Every handler that begins one
+    /// starts from these.
+    pub(crate) fn run_options(&self) -> RunOptions {
+        self.owner().mark(RunOptions::default())
+    }
+
+    /// Whose sessions the caller may use.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::of(&self.inner, self.subject.clone())
+    }
+
+    /// Who is counted for what the call uses.
+    pub(crate) fn key(&self) -> Key {
+        Key::of(self.peer, self.subject.as_ref())
+    }
+
+    /// Counts a socket or a stream, until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// 429.
+    pub(crate) fn listen(&self) -> Result<Held, ApiError> {
+        self.inner.limits.socket(self.key())
+    }
+
+    /// Whether the caller may begin a run on a session. Ask before each run that is begun.
+    ///
+    /// # Errors
+    ///
+    /// 429, and what the store says.
+    pub(crate) async fn admit(&self, session: &Session) -> Result<Admission, ApiError> {
+        let limits = &self.inner.limits;
+        if let Some(subject) = &self.subject
+            && limits.counts_sessions()
+            && self.owner().check(session).await? == Found::Nothing
+        {
+            limits.session(&self.inner.runtime, subject).await?;
+        }
+        // From before the run begins, so that its end is not missed.
+        let held = limits.run(self.key())?.map(|held| (held, session.subscribe(None)));
+        Ok(Admission(held))
     }
 
     /// The request's headers.
@@ -86,6 +164,36 @@ impl Call {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ApiError::new(Refusal::BodyTimedOut, "the body did not arrive in time")),
         }
+    }
+}
+
+/// The leave to begin a run.
+#[must_use = "follow the run, so that it is counted until it rests"]
+pub(crate) struct Admission(Option<(Held, Subscription)>);
+
+impl Admission {
+    /// Counts the run until it ends, or waits for a person.
+    pub(crate) fn follow(self, inner: &Inner, run: &Run) {
+        let Some((held, mut events)) = self.0 else { return };
+        let (run, leaving) = (run.id(), inner.leaving.clone());
+        inner.sockets.spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = leaving.cancelled() => break,
+                    event = events.next() => event,
+                };
+                match event {
+                    Ok(event) if event.run < run => {}
+                    Ok(event) if event.body.ends_run() || matches!(event.body, EventBody::RunPaused(_)) => {
+                        break;
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            drop(held);
+        });
     }
 }
 

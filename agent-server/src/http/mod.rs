@@ -3,6 +3,8 @@
 pub(crate) mod accept;
 pub(crate) mod call;
 pub(crate) mod cors;
+pub(crate) mod line;
 pub(crate) mod reply;
 pub(crate) mod routes;
 pub(crate) mod service;
+pub(crate) mod trace;

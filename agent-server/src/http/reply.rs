@@ -12,7 +12,7 @@ use hyper::{
 };
 use serde_json::Value;
 
-use crate::error::{ApiError, Contract};
+use crate::error::{ApiError, Contract, Refusal};
 
 /// The body of a response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -78,6 +78,14 @@ pub(crate) fn refuse(contract: Contract, error: &ApiError) -> Response<Body> {
     let mut response = json(error.status, &error.body(contract));
     if let Some(allow) = error.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         response.headers_mut().insert(header::ALLOW, allow);
+    }
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.status == StatusCode::UNAUTHORIZED {
+        let wrong = error.code == Refusal::InvalidToken.name();
+        let challenge = if wrong { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

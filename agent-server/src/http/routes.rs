@@ -6,7 +6,10 @@ use futures::future::BoxFuture;
 use hyper::Method;
 
 use super::{call::Call, call::decode, reply::Reply};
-use crate::error::{ApiError, Contract, Refusal};
+use crate::{
+    error::{ApiError, Contract, Refusal},
+    metrics::{Meter, Page},
+};
 
 /// Who may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +39,8 @@ pub(crate) struct Route {
 
 /// A request's way in.
 pub(crate) enum Found<'a> {
-    /// This route, and the parts of the path.
-    Route(&'a Route, Vec<(Box<str>, String)>),
+    /// This route, what is counted of it, and the parts of the path.
+    Route(&'a Route, &'a Meter, Vec<(Box<str>, String)>),
     /// A browser asks what it may send; the methods of the path.
     Preflight(&'a str),
 }
@@ -47,11 +50,13 @@ pub(crate) enum Found<'a> {
 pub(crate) struct Routes {
     paths: matchit::Router<usize>,
     known: Vec<Path>,
+    /// What is counted of requests that went nowhere.
+    nowhere: Meter,
 }
 
 struct Path {
     pattern: String,
-    routes: Vec<Route>,
+    routes: Vec<(Route, Meter)>,
     /// Its methods, as `Allow` lists them.
     allow: String,
 }
@@ -76,14 +81,14 @@ impl Routes {
                 self.known.last_mut().expect("one was added")
             }
         };
-        if known.routes.iter().any(|other| other.method == route.method) {
+        if known.routes.iter().any(|(other, _)| other.method == route.method) {
             return Err(format!("`{} {}` is served twice", route.method, route.path));
         }
         if !known.allow.is_empty() {
             known.allow.push_str(", ");
         }
         known.allow.push_str(route.method.as_str());
-        known.routes.push(route);
+        known.routes.push((route, Meter::default()));
         Ok(())
     }
 
@@ -98,10 +103,10 @@ impl Routes {
         };
         let known = &self.known[*matched.value];
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        match known.routes.iter().find(|route| route.method == *wanted) {
-            Some(route) => {
+        match known.routes.iter().find(|(route, _)| route.method == *wanted) {
+            Some((route, meter)) => {
                 let parts = matched.params.iter().map(|(name, text)| (name.into(), decode(text))).collect();
-                Ok(Found::Route(route, parts))
+                Ok(Found::Route(route, meter, parts))
             }
             None if *method == Method::OPTIONS => Ok(Found::Preflight(&known.allow)),
             None => {
@@ -110,6 +115,27 @@ impl Routes {
                 error.allow = Some(known.allow.clone().into());
                 Err(error)
             }
+        }
+    }
+}
+
+impl Routes {
+    /// What is counted of requests that went nowhere.
+    pub(crate) const fn nowhere(&self) -> &Meter {
+        &self.nowhere
+    }
+
+    /// What was counted of every route.
+    pub(crate) fn write_meters(&self, page: &mut Page) {
+        let routes = || self.known.iter().flat_map(|path| &path.routes);
+        page.family("agent_http_requests_total", "counter", "Answers, by route and status.");
+        for (route, meter) in routes() {
+            meter.write_statuses(page, route.method.as_str(), &route.path);
+        }
+        self.nowhere.write_statuses(page, "", "");
+        page.family("agent_http_request_seconds", "histogram", "Time until the head of the answer, by route.");
+        for (route, meter) in routes() {
+            meter.write_times(page, route.method.as_str(), &route.path);
         }
     }
 }
@@ -133,7 +159,7 @@ mod tests {
         let routes = handler::routes().unwrap();
         for prefix in ["", "/api/agent"] {
             let at = |method: Method, path: &str| match routes.find(&method, &format!("{prefix}{path}")) {
-                Ok(Found::Route(route, parts)) => Ok((route.path.clone(), parts)),
+                Ok(Found::Route(route, _, parts)) => Ok((route.path.clone(), parts)),
                 Ok(Found::Preflight(_)) => panic!("not asked"),
                 Err(error) => Err(error),
             };

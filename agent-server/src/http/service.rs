@@ -1,8 +1,9 @@
 //! What is done around every request: where it goes, its origin, and that whatever goes wrong is a response.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt;
+use tracing::Instrument;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
@@ -13,45 +14,102 @@ use super::{
     call::Call,
     cors::{self, Caller},
     reply::{Body, Reply, empty, refuse},
-    routes::{Access, Found},
+    routes::{Access as Entry, Found, Route},
+    trace::{self, Access},
 };
 use crate::{
+    auth::{PROTOCOL, Subject, offered},
     error::{ApiError, Contract, Refusal},
+    limit::Key,
     server::Inner,
 };
 
 /// Answers one request. Never fails: whatever goes wrong is a response.
 pub(crate) async fn serve(
     inner: Arc<Inner>,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    let begun = Instant::now();
+    let id = trace::request_id(request.headers());
     let caller = cors::caller(&inner.options.origins, request.headers());
-    let mut response = answer(inner, &caller, request).await;
+    let shared = Arc::clone(&inner);
+    let (mut response, meter) = match shared.routes.find(request.method(), request.uri().path()) {
+        Ok(Found::Route(route, meter, parts)) => {
+            (answer(inner, &id, peer, &caller, route, parts, request).await, meter)
+        }
+        Ok(Found::Preflight(methods)) => (preflight(&caller, methods), shared.routes.nowhere()),
+        Err(error) => {
+            (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere())
+        }
+    };
     cors::stamp(&caller, response.headers_mut());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(trace::REQUEST_ID, id);
+    meter.count(response.status(), begun.elapsed());
     Ok(response)
 }
 
-async fn answer(inner: Arc<Inner>, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
-    let shared = Arc::clone(&inner);
-    let (route, parts) = match shared.routes.find(request.method(), request.uri().path()) {
-        Ok(Found::Route(route, parts)) => (route, parts),
-        Ok(Found::Preflight(methods)) => return preflight(caller, methods),
-        Err(error) => return refuse(Contract::of_path(request.uri().path()), &error),
+async fn answer(
+    inner: Arc<Inner>,
+    id: &HeaderValue,
+    peer: IpAddr,
+    caller: &Caller,
+    route: &Route,
+    parts: Vec<(Box<str>, String)>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let (begun, method) = (Instant::now(), request.method().clone());
+    let logs = inner.options.access_log;
+    let log = |subject: Option<&Subject>, response: Response<Body>| {
+        if logs {
+            let access = Access { id, method: &method, route: &route.path, subject, peer };
+            access.log(response.status(), begun.elapsed());
+        }
+        response
     };
     let foreign = *caller == Caller::Foreign;
     // A page elsewhere must neither change anything nor listen in.
-    if foreign && (route.method != Method::GET || route.access == Access::Socket) {
+    if foreign && (route.method != Method::GET || route.access == Entry::Socket) {
         let error = ApiError::new(Refusal::OriginNotAllowed, "pages of this origin may not do this");
-        return refuse(route.contract, &error);
+        return log(None, refuse(route.contract, &error));
     }
-    let call = Call { inner, request, parts };
-    let answered: Reply =
-        AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(path = route.path, "a handler panicked");
-            Err(ApiError::new(Refusal::Internal, "the server made a mistake"))
-        });
-    answered.unwrap_or_else(|error| refuse(route.contract, &error))
+    let subject = match route.access {
+        Entry::Open => None,
+        Entry::Known | Entry::Socket => {
+            let checked = inner.auth.check(peer, request.headers());
+            // Who guesses is counted too.
+            let key = Key::of(peer, checked.as_ref().ok().and_then(Option::as_ref));
+            match inner.limits.request(key).and(checked) {
+                Ok(subject) => subject,
+                Err(error) => return log(None, refuse(route.contract, &error)),
+            }
+        }
+    };
+    let offers_ours = offered(request.headers()).any(|name| name == PROTOCOL);
+    // Nobody further in has a use for it.
+    request.headers_mut().remove(header::AUTHORIZATION);
+    if let Some(subject) = &subject {
+        request.extensions_mut().insert(subject.clone());
+    }
+    let call = Call { inner, request, parts, peer, subject: subject.clone() };
+    let handled = AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind();
+    let handled = async {
+        match route.access {
+            Entry::Open => handled.await,
+            _ => handled.instrument(trace::span(id, &method, &route.path)).await,
+        }
+    };
+    let answered: Reply = handled.await.unwrap_or_else(|_| {
+        tracing::error!(path = route.path, "a handler panicked");
+        Err(ApiError::new(Refusal::Internal, "the server made a mistake"))
+    });
+    let mut response = answered.unwrap_or_else(|error| refuse(route.contract, &error));
+    if offers_ours && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Never the token that a browser offers beside it.
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    log(subject.as_ref(), response)
 }
 
 fn preflight(caller: &Caller, methods: &str) -> Response<Body> {

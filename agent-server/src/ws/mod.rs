@@ -12,6 +12,7 @@ use crate::{
         call::{Call, Query},
         reply::{Body, Reply, full},
     },
+    owner::Watch,
     wire::task_agent::Extent,
 };
 
@@ -28,8 +29,9 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
     if !is_upgrade_request(&call.request) {
         return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
     }
+    let held = call.listen()?;
     let query = Wanted::parse(&call.query())?;
-    let session = call.inner.runtime.session_of(id);
+    let session = call.session_of(id).await?;
     let after = match query.after {
         Some(after) => after,
         None => beginning(&session).await?,
@@ -37,13 +39,15 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
     let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
     let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
+    let watch = Watch::new(call.owner(), session.clone());
     let inner = call.inner;
     let sockets = inner.sockets.clone();
     sockets.spawn(async move {
         match socket.await {
-            Ok(socket) => socket::serve(&inner, &session, socket, after, query.extent).await,
+            Ok(socket) => socket::serve(&inner, &session, socket, watch, after, query.extent).await,
             Err(error) => tracing::debug!(%error, "a socket was not opened"),
         }
+        drop(held);
     });
     Ok(response.map(full_of))
 }

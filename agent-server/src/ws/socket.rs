@@ -24,11 +24,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     error::{ApiError, Contract, Refusal},
+    owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
     wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
 };
 
-/// Who answers, as the journal notes it.
+/// Who answers, as the journal notes it, where callers have no names.
 const BY: &str = "a WebSocket client";
 /// So many refused frames end the socket.
 const REFUSED: u32 = 1_000;
@@ -52,9 +53,16 @@ enum End {
 }
 
 /// Serves one subscriber until it, or the server, leaves.
-pub(super) async fn serve(inner: &Inner, session: &Session, socket: Socket, after: Seq, extent: Extent) {
+pub(super) async fn serve(
+    inner: &Inner,
+    session: &Session,
+    socket: Socket,
+    watch: Watch,
+    after: Seq,
+    extent: Extent,
+) {
     let events = session.subscribe(Some(after));
-    let mut subscriber = Subscriber { inner, session, socket, extent, refused: 0 };
+    let mut subscriber = Subscriber { inner, session, socket, watch, extent, refused: 0 };
     let end = subscriber.run(events).await;
     if let End::Close(code, reason) = end {
         let frame = CloseFrame { code, reason: reason.into() };
@@ -69,9 +77,45 @@ struct Subscriber<'a> {
     inner: &'a Inner,
     session: &'a Session,
     socket: Socket,
+    watch: Watch,
     extent: Extent,
     /// Refused frames so far.
     refused: u32,
+}
+
+/// How fast a client is read: beyond that its frames wait, in the end on its own side.
+struct Pace {
+    /// Between two frames.
+    apart: Duration,
+    /// When the next frame would be due at a steady pace.
+    due: Instant,
+    /// When the next one is read.
+    free: Instant,
+}
+
+impl Pace {
+    /// What may come at once, in time.
+    const BURST: Duration = Duration::from_secs(2);
+
+    /// 0: no bound.
+    fn new(frames_per_second: u32) -> Self {
+        let now = Instant::now();
+        Self {
+            apart: Duration::from_secs(1).checked_div(frames_per_second).unwrap_or_default(),
+            due: now,
+            free: now,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.free <= Instant::now()
+    }
+
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.due = self.due.max(now) + self.apart;
+        self.free = self.due.checked_sub(Self::BURST).unwrap_or(now).max(now);
+    }
 }
 
 /// A command that is being carried out; nothing more is read meanwhile.
@@ -84,6 +128,7 @@ impl Subscriber<'_> {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         let mut doing: Option<Doing> = None;
+        let mut pace = Pace::new(options.frames_per_second);
         loop {
             let done = tokio::select! {
                 () = self.inner.leaving.cancelled() => return End::Close(CloseCode::Away, "the server is ending"),
@@ -95,7 +140,9 @@ impl Subscriber<'_> {
                         Err(error) => self.refuse(&error).await,
                     }
                 }
-                frame = self.socket.next(), if doing.is_none() => {
+                () = tokio::time::sleep_until(pace.free), if doing.is_none() && !pace.is_free() => Ok(()),
+                frame = self.socket.next(), if doing.is_none() && pace.is_free() => {
+                    pace.count();
                     heard = Instant::now();
                     match frame {
                         Some(Ok(frame)) => self.frame(frame, &mut doing).await,
@@ -140,6 +187,9 @@ impl Subscriber<'_> {
     }
 
     async fn event(&mut self, event: &Event) -> Result<(), End> {
+        if !self.watch.shows(event).await {
+            return Err(End::Close(CloseCode::Policy, "the session is not yours"));
+        }
         let text = match show(event, self.extent) {
             Shown::Nothing => return Ok(()),
             Shown::Message(text) => text,
@@ -166,7 +216,7 @@ impl Subscriber<'_> {
         match Command::parse(text.as_bytes()) {
             Ok(Command::Ping) => self.text(message("pong", &json!({}), WallClock.now_ms(), None)).await,
             Ok(command) => {
-                *doing = Some(carry_out(self.session.clone(), command));
+                *doing = Some(carry_out(self.session.clone(), self.watch.owner.clone(), command));
                 Ok(())
             }
             Err(error) => self.refuse(&error).await,
@@ -251,11 +301,14 @@ async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u6
 }
 
 /// Does what the client said. What it leads to comes back as events.
-fn carry_out(session: Session, command: Command) -> Doing {
+fn carry_out(session: Session, owner: Owner, command: Command) -> Doing {
     async move {
+        if owner.check(&session).await? == Found::Nothing {
+            return Err(unknown(&session));
+        }
         let done = match command {
             Command::Ping => Ok(()),
-            Command::Input(answers) => session.answer_as(answers, BY).await.map(drop),
+            Command::Input(answers) => session.answer_as(answers, owner.name().unwrap_or(BY)).await.map(drop),
             Command::Stop => session.stop().await.map(drop),
             Command::Resume => session.resume().await.map(drop),
         };

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod chat;
+mod auth;
 mod faults;
+mod limits;
 mod model;
 mod openai;
 mod page;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let query = call.query();
     let place = |name: &str| {
         let told =

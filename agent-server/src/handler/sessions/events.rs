@@ -18,6 +18,8 @@ use crate::{
         call::Call,
         reply::{Reply, sse},
     },
+    limit::Held,
+    owner::Watch,
     ws::beginning,
 };
 
@@ -25,7 +27,9 @@ use crate::{
 const STORE_BREATHER: Duration = Duration::from_secs(1);
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session_of(call.session_id()?).await?;
+    let held = call.listen()?;
+    let watch = Watch::new(call.owner(), session.clone());
     let named = call.headers().get("last-event-id").map(|id| {
         let number = id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok());
         number.ok_or_else(|| ApiError::new(Refusal::InvalidRequest, "`Last-Event-ID` must be a number"))
@@ -36,22 +40,24 @@ pub(crate) async fn handle(call: Call) -> Reply {
         (None, None) => beginning(&session).await?,
     };
     let events = session.subscribe(Some(after));
-    Ok(sse(told(events, call.inner.leaving.clone(), call.inner.options.ping)))
+    Ok(sse(told((events, watch, held), call.inner.leaving.clone(), call.inner.options.ping)))
 }
 
 /// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends.
 fn told(
-    events: Subscription,
+    listener: (Subscription, Watch, Held),
     leaving: CancellationToken,
     beat: Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((events, leaving), move |(mut events, leaving)| async move {
+    stream::unfold((listener, leaving), move |(mut listener, leaving)| async move {
+        let (events, watch, _) = &mut listener;
         loop {
             let bytes = tokio::select! {
                 biased;
                 () = leaving.cancelled() => return None,
                 event = events.next() => match event {
-                    Ok(event) => written(&event),
+                    Ok(event) if watch.shows(&event).await => written(&event),
+                    Ok(_) => return None,
                     Err(error) => {
                         unread(&error).await;
                         continue;
@@ -59,7 +65,7 @@ fn told(
                 },
                 () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
             };
-            return Some((bytes, (events, leaving)));
+            return Some((bytes, (listener, leaving)));
         }
     })
 }

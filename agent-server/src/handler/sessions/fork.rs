@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) async fn handle(mut call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let body = call.body().await?;
     let fields = if body.iter().all(u8::is_ascii_whitespace) { object(b"{}")? } else { object(&body)? };
     let at = match fields.get("at") {

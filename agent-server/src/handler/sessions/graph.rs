@@ -15,7 +15,7 @@ use crate::{
 
 /// The graph of the session's latest run.
 pub(crate) async fn of_session(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let status = session.status().await.map_err(refused(session.id()))?;
     told(&call.inner, &status.graph).map(|graph| ok(&graph))
 }

@@ -15,7 +15,7 @@ use crate::{
 const PAGE: (u64, u64) = (200, 1_000);
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let query = call.query();
     let after = Seq(query.number("after")?.unwrap_or_default());
     let limit = query.number("limit")?.unwrap_or(PAGE.0).clamp(1, PAGE.1);

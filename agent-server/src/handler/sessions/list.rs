@@ -18,7 +18,11 @@ const PAGE: (u64, u64) = (50, 500);
 pub(crate) async fn handle(call: Call) -> Reply {
     let query = call.query();
     let limit = query.number("limit")?.unwrap_or(PAGE.0).clamp(1, PAGE.1);
-    let mut wanted = Recent { limit: usize::try_from(limit).unwrap_or(1), ..Recent::default() };
+    let mut wanted = Recent {
+        limit: usize::try_from(limit).unwrap_or(1),
+        label: call.owner().label(),
+        ..Recent::default()
+    };
     if let Some(text) = query.get("before").filter(|text| !text.is_empty()) {
         wanted.before = Some(place(text)?);
     }

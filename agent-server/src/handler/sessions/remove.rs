@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     session.delete().await.map_err(refused(session.id()))?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.inner.runtime.session_of(call.session_id()?);
+    let session = call.session().await?;
     let refused = refused(session.id());
     let (state, status) = match call.query().number("at")?.map(Seq) {
         Some(seq) => (

@@ -64,6 +64,15 @@ impl Here {
         Self::made(runtime, |server| server.agent(agent).options(set)).await
     }
 
+    /// The same, set up otherwise.
+    pub(crate) async fn with(
+        runtime: RuntimeBuilder,
+        agent: impl TaskAgent,
+        set: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        Self::made(runtime, |server| set(server.agent(agent))).await
+    }
+
     /// Any server, on a store of its own.
     pub(crate) async fn made(
         runtime: RuntimeBuilder,

@@ -34,9 +34,19 @@ impl Client {
         query: &str,
         origin: Option<&str>,
     ) -> Result<Self, StatusCode> {
+        let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
+        Self::connect_with(address, session, query, &headers).await
+    }
+
+    pub(crate) async fn connect_with(
+        address: SocketAddr,
+        session: &str,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, StatusCode> {
         let mut request = format!("ws://{address}/ws/{session}{query}").into_client_request().unwrap();
-        if let Some(origin) = origin {
-            request.headers_mut().insert("origin", origin.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match timeout(LONG, connect_async(request)).await.unwrap() {
             Ok((socket, _)) => Ok(Self { socket, got: Vec::new(), last: 0 }),

@@ -99,4 +99,9 @@ impl Stream {
         }
         rest
     }
+
+    /// Whether the server ends it before it says anything.
+    pub(crate) async fn ends(&mut self) -> bool {
+        timeout(LONG, self.body.frame()).await.unwrap().is_none()
+    }
 }

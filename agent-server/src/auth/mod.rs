@@ -1,0 +1,280 @@
+//! Who calls: API keys and tokens, and what is asked of those who show neither. Knows no route and no session.
+
+mod crypto;
+mod jwt;
+mod keys;
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use agent_core::secret::Secret;
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderName},
+};
+
+pub use jwt::Jwt;
+
+use crate::error::{ApiError, Refusal};
+use keys::Keys;
+
+/// The subprotocol of our sockets; a browser offers it together with `bearer.TOKEN`.
+pub(crate) const PROTOCOL: &str = "agent.v1";
+const PROTOCOL_TOKEN: &str = "bearer.";
+
+/// The longest credential that is looked at, in bytes.
+const TOKEN_BYTES: usize = 8 * 1024;
+/// The longest subject, in bytes: what a session's label holds.
+const SUBJECT_BYTES: usize = 512;
+
+/// The label of a session that says whose it is.
+pub(crate) const OWNER: &str = "owner";
+
+/// Who may use a server, and how they show who they are.
+///
+/// A server that was told nothing serves [callers on this machine](Auth::local) and nobody else. As soon as there
+/// are keys or tokens, everybody shows one: `Authorization: Bearer ..`, or on a WebSocket from a browser the
+/// subprotocols `agent.v1, bearer.TOKEN`. Sessions belong to who began them; those of others do not exist for a
+/// caller.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::secret::Secret;
+/// use agent_server::auth::{Auth, Jwt};
+///
+/// let auth = Auth::asked()
+///     .key("alice", Secret::new("a-key-that-nobody-guesses"))?
+///     .tokens(Jwt::hs256(&Secret::new("a secret of at least thirty-two bytes")).issuer("https://id.example"));
+/// assert_eq!(format!("{auth:?}"), "Auth { keys: 1, tokens: 1, .. }");
+/// # Ok::<(), agent_server::auth::AuthError>(())
+/// ```
+#[derive(Clone)]
+pub struct Auth {
+    asked: Asked,
+    keys: Keys,
+    tokens: Vec<Jwt>,
+}
+
+/// Whom a credential is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nobody,
+    Strangers,
+    Everybody,
+}
+
+/// What is wrong with a key, or with the material that tokens are checked with. Never says what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AuthError(pub(crate) String);
+
+impl Auth {
+    /// Callers on this machine need show nothing; others are refused. A request that a proxy on this machine passed on
+    /// (it says so by `Forwarded` or `X-Forwarded-For`) is somebody else's, and so is one whose `Host` is a name of the
+    /// public web (a page may point such a name at this machine). The default.
+    #[must_use]
+    pub fn local() -> Self {
+        Self::of(Asked::Strangers)
+    }
+
+    /// Nobody shows anything: whoever reaches the server can read and run everything.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::of(Asked::Nobody)
+    }
+
+    /// Everybody shows a key or a token; add them by [`key`](Auth::key) and [`tokens`](Auth::tokens).
+    #[must_use]
+    pub fn asked() -> Self {
+        Self::of(Asked::Everybody)
+    }
+
+    fn of(asked: Asked) -> Self {
+        Self { asked, keys: Keys::default(), tokens: Vec::new() }
+    }
+
+    /// Adds a key, and whose it is. Only a hash of it is kept. Several keys may be one subject's.
+    ///
+    /// # Errors
+    ///
+    /// The subject is empty or longer than 512 bytes; the key is shorter than 16 bytes, or not of printable ASCII.
+    pub fn key(mut self, subject: &str, key: Secret) -> Result<Self, AuthError> {
+        let subject = Subject::new(subject)
+            .ok_or_else(|| AuthError(format!("the name of a key must have 1 to {SUBJECT_BYTES} bytes")))?;
+        self.keys.add(subject, &key)?;
+        Ok(self)
+    }
+
+    /// Takes tokens as well; the subject is the token's `sub`.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Jwt) -> Self {
+        self.tokens.push(tokens);
+        self
+    }
+
+    /// Whether sessions have owners.
+    pub(crate) const fn knows_subjects(&self) -> bool {
+        matches!(self.asked, Asked::Everybody)
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    ///
+    /// 401 without credentials where some are asked, and with wrong ones; 403 for a host name that is none of ours.
+    pub(crate) fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Subject>, ApiError> {
+        match self.asked {
+            Asked::Nobody => Ok(None),
+            Asked::Strangers if !peer.to_canonical().is_loopback() || is_passed_on(headers) => {
+                let told =
+                    "only callers on the server's own machine are served; its operator can set API_KEYS";
+                Err(ApiError::new(Refusal::Unauthorized, told))
+            }
+            Asked::Strangers if !is_own_host(headers) => {
+                let told = "this server is not known by this name";
+                Err(ApiError::new(Refusal::OriginNotAllowed, told))
+            }
+            Asked::Strangers => Ok(None),
+            Asked::Everybody => {
+                let Some(shown) = shown(headers) else {
+                    let told = "show who you are: `Authorization: Bearer ..`";
+                    return Err(ApiError::new(Refusal::Unauthorized, told));
+                };
+                let wrong = || ApiError::new(Refusal::InvalidToken, "this key or token is not accepted");
+                shown.and_then(|token| self.subject(token)).map(Some).ok_or_else(wrong)
+            }
+        }
+    }
+
+    fn subject(&self, token: &str) -> Option<Subject> {
+        if token.is_empty() || token.len() > TOKEN_BYTES {
+            return None;
+        }
+        let by_key = self.keys.find(token);
+        by_key.or_else(|| self.tokens.iter().find_map(|tokens| tokens.check(token)))
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self::local()
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("keys", &self.keys.len())
+            .field("tokens", &self.tokens.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who calls, as a key or a token says. A handler of [your own](crate::ServerBuilder::route) finds it among the
+/// request's extensions, where the server asks who calls.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject(Arc<str>);
+
+impl Subject {
+    /// `None` for what cannot be a subject.
+    fn new(name: &str) -> Option<Self> {
+        (1..=SUBJECT_BYTES).contains(&name.len()).then(|| Self(name.into()))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The credential of a request: `Some(None)` when there is one of a kind that is not understood.
+fn shown(headers: &HeaderMap) -> Option<Option<&str>> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        return Some(token);
+    }
+    // Browsers let a page say nothing but this when it opens a socket. A URL would end up in logs.
+    let mut offered = offered(headers);
+    offered.any(|name| name == PROTOCOL).then(|| ())?;
+    self::offered(headers).find_map(|name| name.strip_prefix(PROTOCOL_TOKEN)).map(Some)
+}
+
+/// The subprotocols that a request for a socket offers.
+pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
+}
+
+fn is_passed_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::FORWARDED)
+        || headers.contains_key(HeaderName::from_static("x-forwarded-for"))
+        || headers.contains_key(HeaderName::from_static("x-real-ip"))
+}
+
+/// Whether the `Host` is an address, `localhost` or a name without a dot: none that a stranger's page can point at
+/// this machine.
+fn is_own_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("not.text")) else {
+        return true;
+    };
+    if host.starts_with('[') {
+        return true;
+    }
+    let name =
+        host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
+    !name.contains('.') || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
+        of.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn without_keys_this_machine_is_served_and_nobody_else() {
+        let local: IpAddr = [127, 0, 0, 1].into();
+        let auth = Auth::default();
+        let status = |peer: IpAddr, of: &[(&'static str, &str)]| {
+            auth.check(peer, &headers(of)).err().map(|error| error.status.as_u16())
+        };
+        for host in ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "agent:80", "dev.localhost"] {
+            assert_eq!(status(local, &[("host", host)]), None, "{host}");
+        }
+        assert_eq!(status("::ffff:127.0.0.1".parse().unwrap(), &[]), None);
+        assert_eq!(status("10.0.0.9".parse().unwrap(), &[("host", "localhost")]), Some(401));
+        assert_eq!(
+            status(local, &[("x-forwarded-for", "1.2.3.4")]),
+            Some(401),
+            "a proxy's caller is elsewhere"
+        );
+        assert_eq!(
+            status(local, &[("host", "rebound.example:8000")]),
+            Some(403),
+            "a name that anybody can point here"
+        );
+    }
+
+    #[test]
+    fn a_browser_shows_its_token_beside_the_protocol_and_nowhere_else() {
+        let auth = Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
+        let peer: IpAddr = [1, 1, 1, 1].into();
+        let who = |of: &[(&'static str, &str)]| match auth.check(peer, &headers(of)) {
+            Ok(subject) => Ok(subject.unwrap().as_str().to_owned()),
+            Err(error) => Err(error.code),
+        };
+        let protocol = "sec-websocket-protocol";
+        assert_eq!(who(&[(protocol, "agent.v1, bearer.a-key-of-sixteen")]), Ok("alice".to_owned()));
+        assert_eq!(who(&[(protocol, "bearer.a-key-of-sixteen")]), Err("unauthorized"));
+        assert_eq!(who(&[("authorization", "bearer  a-key-of-sixteen")]), Ok("alice".to_owned()));
+        for wrong in ["Bearer", "Bearer ", "Basic YTpi", "Bearer a-key-of-sixteem", "a-key-of-sixteen"] {
+            assert_eq!(who(&[("authorization", wrong)]), Err("invalid_token"), "{wrong}");
+        }
+    }
+}

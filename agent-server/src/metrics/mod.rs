@@ -1,0 +1,122 @@
+//! What is counted, for Prometheus: runs, steps, requests. Labels are route patterns, agents' names and statuses, never
+//! what callers send.
+
+mod meter;
+mod text;
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use agent_core::event::{Note, Observer, Stored};
+use parking_lot::Mutex;
+
+pub(crate) use meter::Meter;
+pub(crate) use text::Page;
+
+/// Graphs that are told apart; the rest is one.
+const GRAPHS: usize = 200;
+/// The name of the rest.
+const OTHERS: &str = "others";
+
+/// Counts of a process.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    started: Mutex<BTreeMap<String, u64>>,
+    ended: Mutex<BTreeMap<(String, &'static str), u64>>,
+    entries: AtomicU64,
+    steps: AtomicU64,
+    model_calls: AtomicU64,
+    model_failures: AtomicU64,
+    model_ms: AtomicU64,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    cost_micros: AtomicU64,
+    tool_calls: AtomicU64,
+    tool_failures: AtomicU64,
+    asked: AtomicU64,
+    answered: AtomicU64,
+}
+
+impl Metrics {
+    /// A run of a graph ended.
+    pub(crate) fn ended(&self, graph: &str, status: &'static str) {
+        let mut ended = self.ended.lock();
+        let known = ended.len() < GRAPHS * 3 || ended.contains_key(&(graph.to_owned(), status));
+        let graph = if known { graph } else { OTHERS };
+        *ended.entry((graph.to_owned(), status)).or_default() += 1;
+    }
+
+    /// Everything that is counted here.
+    pub(crate) fn write(&self, page: &mut Page) {
+        page.family("agent_runs_started_total", "counter", "Runs that began.");
+        for (graph, count) in &*self.started.lock() {
+            page.line("agent_runs_started_total", &[("agent", graph)], *count);
+        }
+        page.family("agent_runs_ended_total", "counter", "Runs that ended, by how.");
+        for ((graph, status), count) in &*self.ended.lock() {
+            page.line("agent_runs_ended_total", &[("agent", graph), ("status", status)], *count);
+        }
+        let counters = [
+            ("agent_journal_entries_total", "Entries stored in journals.", &self.entries),
+            ("agent_steps_total", "Recorded steps of nodes, model and tool calls left out.", &self.steps),
+            ("agent_model_calls_total", "Model calls that were recorded.", &self.model_calls),
+            ("agent_model_failures_total", "Model calls that failed.", &self.model_failures),
+            ("agent_model_milliseconds_total", "Time spent in model calls.", &self.model_ms),
+            ("agent_model_input_tokens_total", "Tokens read by models.", &self.input_tokens),
+            ("agent_model_output_tokens_total", "Tokens written by models.", &self.output_tokens),
+            ("agent_model_cost_micros_total", "Cost of models in millionths of the currency.", &self.cost_micros),
+            ("agent_tool_calls_total", "Tool calls that were recorded.", &self.tool_calls),
+            ("agent_tool_failures_total", "Tool calls that failed.", &self.tool_failures),
+            ("agent_questions_asked_total", "Questions that people were asked.", &self.asked),
+            ("agent_questions_answered_total", "Questions that people answered.", &self.answered),
+        ];
+        for (name, help, count) in counters {
+            page.family(name, "counter", help);
+            page.line(name, &[], count.load(Relaxed));
+        }
+    }
+}
+
+impl Observer for Metrics {
+    fn stored(&self, note: &Note<'_>) {
+        self.entries.fetch_add(1, Relaxed);
+        match note.what {
+            Stored::RunStarted { graph } => {
+                let mut started = self.started.lock();
+                match started.get_mut(graph) {
+                    Some(count) => *count += 1,
+                    None => {
+                        let graph = if started.len() < GRAPHS { graph } else { OTHERS };
+                        *started.entry(graph.to_owned()).or_default() += 1;
+                    }
+                }
+            }
+            Stored::Step { kind, ms, failed, used } => {
+                let (calls, failures) = match kind {
+                    "model" => {
+                        self.model_ms.fetch_add(ms, Relaxed);
+                        (&self.model_calls, Some(&self.model_failures))
+                    }
+                    "tool" => (&self.tool_calls, Some(&self.tool_failures)),
+                    _ => (&self.steps, None),
+                };
+                calls.fetch_add(1, Relaxed);
+                if let Some(failures) = failures.filter(|_| failed) {
+                    failures.fetch_add(1, Relaxed);
+                }
+                self.input_tokens.fetch_add(used.input_tokens, Relaxed);
+                self.output_tokens.fetch_add(used.output_tokens, Relaxed);
+                self.cost_micros.fetch_add(used.cost_micros, Relaxed);
+            }
+            Stored::QuestionAsked => {
+                self.asked.fetch_add(1, Relaxed);
+            }
+            Stored::QuestionAnswered => {
+                self.answered.fetch_add(1, Relaxed);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! How much one caller may have, and that it is nobody else's loss.
+
+use std::{sync::Arc, time::Duration};
+
+use agent_server::{Auth, ServerOptions, Tls};
+use hyper::{Method, StatusCode};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, rustls};
+
+use crate::support::{
+    Here, LONG, Reply,
+    agent::{Puppeteer, puppet},
+    socket::Client,
+};
+
+const ALICE: (&str, &str) = ("authorization", "Bearer alice-has-a-key-of-her-own");
+const BOB: (&str, &str) = ("authorization", "Bearer bob-has-a-key-of-his-own");
+
+async fn guarded(set: impl FnOnce(&mut ServerOptions)) -> Here {
+    let auth =
+        Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
+    Here::with(puppet().0, Puppeteer, |server| server.auth(auth).options(set)).await
+}
+
+async fn run(here: &Here, who: (&str, &str), path: &str, session: &str, message: &str) -> Reply {
+    let body = json!({"session_id": session, "message": message}).to_string();
+    here.send(Method::POST, path, &[who], body).await
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_too_often_is_told_when_to_come_again() {
+    let here = guarded(|options| options.requests_per_minute = 5).await;
+    let ask = async |who: &[(&str, &str)]| here.send(Method::GET, "/agents", who, "").await;
+    for _ in 0..5 {
+        assert_eq!(ask(&[ALICE]).await.status, 200);
+    }
+    let refused = ask(&[ALICE]).await;
+    assert_eq!(refused.refusal(), (429, "rate_limited"));
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=13).contains(&wait), "a fifth of a minute: {wait}");
+    assert_eq!(ask(&[BOB]).await.status, 200, "somebody else's share");
+    assert_eq!(here.get("/health").await.status, 200, "what is open is not counted");
+    // Whoever guesses keys is counted by address.
+    for _ in 0..5 {
+        assert_eq!(ask(&[("authorization", "Bearer guess")]).await.status, 401);
+    }
+    assert_eq!(ask(&[("authorization", "Bearer guess")]).await.status, 429);
+    assert_eq!(ask(&[]).await.status, 429);
+    assert_eq!(ask(&[BOB]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_subject_has_so_many_sessions_and_no_more_until_it_removes_one() {
+    let here = guarded(|options| options.sessions_per_subject = 2).await;
+    for session in ["a", "b", "a"] {
+        assert_eq!(run(&here, ALICE, "/run", session, "x").await.status, 200, "{session}");
+    }
+    assert_eq!(run(&here, ALICE, "/run", "c", "x").await.refusal(), (429, "quota_exceeded"));
+    assert_eq!(run(&here, BOB, "/run", "d", "x").await.status, 200);
+    assert_eq!(here.send(Method::DELETE, "/sessions/a", &[ALICE], "").await.status, 204);
+    assert_eq!(run(&here, ALICE, "/run", "c", "x").await.status, 200);
+    assert_eq!(run(&here, ALICE, "/run", "e", "x").await.status, 429);
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_runs_at_once() {
+    let (runtime, strings) = puppet();
+    let auth =
+        Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
+    let here = Here::with(runtime, Puppeteer, |server| {
+        server.auth(auth).options(|options| options.runs_per_caller = 1)
+    })
+    .await;
+    assert_eq!(run(&here, ALICE, "/run-async", "a", "wait").await.status, 200);
+    assert_eq!(run(&here, ALICE, "/run", "b", "x").await.refusal(), (429, "quota_exceeded"));
+    assert_eq!(run(&here, BOB, "/run", "c", "x").await.status, 200);
+    let mut socket = Client::connect_with(here.address, "a", "", &[ALICE]).await.unwrap();
+    strings.gate.add_permits(1);
+    socket.until("complete").await;
+    // The place is free soon after.
+    let again = async {
+        while run(&here, ALICE, "/run", "b", "x").await.status != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.unwrap();
+    // A run that waits for a person leaves its place.
+    assert_eq!(run(&here, ALICE, "/run", "q", "ask two").await.body["status"], "paused");
+    let again = async {
+        while run(&here, ALICE, "/run", "r", "x").await.status != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_sockets_and_a_closed_one_is_free_again() {
+    let here = guarded(|options| options.sockets_per_caller = 2).await;
+    let open = async |who| Client::connect_with(here.address, "s", "", &[who]).await;
+    let (first, _second) = (open(ALICE).await.unwrap(), open(ALICE).await.unwrap());
+    assert_eq!(open(ALICE).await.err(), Some(StatusCode::TOO_MANY_REQUESTS));
+    let stream = here.send(Method::GET, "/sessions/s/events", &[ALICE], "").await;
+    assert_eq!(stream.refusal(), (429, "quota_exceeded"));
+    assert!(open(BOB).await.is_ok());
+    drop(first);
+    let again = async {
+        while open(ALICE).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_that_floods_waits_and_disturbs_nobody() {
+    let here = Here::of(puppet().0, Puppeteer, |options| options.frames_per_second = 50).await;
+    let mut flood = here.socket("s", "").await;
+    let begun = std::time::Instant::now();
+    for _ in 0..200 {
+        flood.say("ping", json!({})).await;
+    }
+    let mut pongs = 0;
+    while pongs < 200 {
+        pongs += u32::from(flood.next().await["type"] == "pong");
+        if pongs == 100 {
+            here.socket("t", "").await.ping().await;
+        }
+    }
+    // 100 at once, the rest at 50 a second.
+    assert!(begun.elapsed() > Duration::from_millis(1_700), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_is_given_up() {
+    let (runtime, strings) = puppet();
+    let here = Here::of(runtime, Puppeteer, |options| {
+        options.write_time = Duration::from_millis(200);
+        options.connections = 2;
+    })
+    .await;
+    let head = "GET /sessions/s/events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut deaf = TcpStream::connect(here.address).await.unwrap();
+    deaf.write_all(head.as_bytes()).await.unwrap();
+    let mut first = [0; 15];
+    timeout(LONG, deaf.read_exact(&mut first)).await.unwrap().unwrap();
+    drop(strings);
+    // Nine megabytes that it does not take.
+    here.start("s", "flood").await;
+    // Its place is free again, though it has not gone away: the other one is taken by a socket.
+    let _socket = here.socket("t", "").await;
+    assert_eq!(timeout(LONG, here.get("/health")).await.unwrap().status, 200);
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_more_is_closed() {
+    let here =
+        Here::of(puppet().0, Puppeteer, |options| options.head_time = Duration::from_millis(200)).await;
+    let mut idle = TcpStream::connect(here.address).await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    timeout(LONG, idle.read_to_string(&mut text)).await.expect("the server hangs up").unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+#[tokio::test]
+async fn sockets_count_as_connections_for_as_long_as_they_live() {
+    let here = Here::of(puppet().0, Puppeteer, |options| options.connections = 1).await;
+    let socket = here.socket("s", "").await;
+    let mut next = TcpStream::connect(here.address).await.unwrap();
+    next.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    assert!(timeout(Duration::from_millis(100), next.read_to_string(&mut text)).await.is_err(), "{text}");
+    drop(socket);
+    timeout(LONG, next.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert!(text.contains("healthy"));
+}
+
+#[test]
+fn a_certificate_that_is_none_is_told_by_its_file() {
+    let home = tempfile::TempDir::new().unwrap();
+    let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
+    let missing = Tls::from_files(&certificate, &key).unwrap_err().to_string();
+    assert!(missing.contains("cert.pem"), "{missing}");
+    std::fs::write(&certificate, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(&key, "nothing").unwrap();
+    let wrong = Tls::from_files(&certificate, &key).unwrap_err().to_string();
+    assert!(wrong.contains("key.pem"), "{wrong}");
+}
+
+/// The answer to `GET /health` over TLS, from a server that shows this certificate.
+async fn over_tls(here: &Here, certificate: &str) -> std::io::Result<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(here.address).await?;
+    let name = "localhost".try_into().unwrap();
+    let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+#[tokio::test]
+async fn over_tls_the_certificate_changes_while_the_server_runs_and_a_wrong_one_changes_nothing() {
+    const FIRST: [&str; 2] =
+        [include_str!("../fixtures/tls.first.cert.pem"), include_str!("../fixtures/tls.first.key.pem")];
+    const SECOND: [&str; 2] =
+        [include_str!("../fixtures/tls.second.cert.pem"), include_str!("../fixtures/tls.second.key.pem")];
+    let home = tempfile::TempDir::new().unwrap();
+    let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
+    let put = |pair: [&str; 2]| {
+        std::fs::write(&certificate, pair[0]).unwrap();
+        std::fs::write(&key, pair[1]).unwrap();
+    };
+    put(FIRST);
+    let tls = Tls::from_files(&certificate, &key).unwrap();
+    let here = Here::with(puppet().0, Puppeteer, |server| {
+        server.tls(tls.clone()).options(|options| options.head_time = Duration::from_millis(300))
+    })
+    .await;
+    assert!(over_tls(&here, FIRST[0]).await.unwrap().contains("healthy"));
+    assert!(over_tls(&here, SECOND[0]).await.is_err());
+    put([FIRST[0], SECOND[1]]);
+    assert!(tls.reload().is_err(), "they do not fit together");
+    assert!(over_tls(&here, FIRST[0]).await.is_ok());
+    put(SECOND);
+    tls.reload().unwrap();
+    assert!(over_tls(&here, SECOND[0]).await.unwrap().contains("healthy"));
+    assert!(over_tls(&here, FIRST[0]).await.is_err());
+    // Whoever speaks no TLS, and whoever says nothing, is hung up on.
+    for said in [&b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"[..], b""] {
+        let mut plain = TcpStream::connect(here.address).await.unwrap();
+        plain.write_all(said).await.unwrap();
+        let mut heard = Vec::new();
+        timeout(LONG, plain.read_to_end(&mut heard)).await.unwrap().ok();
+        assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
+    }
+}
