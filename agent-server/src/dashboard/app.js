@@ -230,7 +230,6 @@ async function answerQuestion(id, value) {
   await api.answer(mine.id, id, value);
   mine.story.questions.delete(id);
   draw();
-  if (mine.story.questions.size === 0) at('message').focus({ preventScroll: true });
 }
 
 async function send() {
