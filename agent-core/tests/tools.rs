@@ -353,7 +353,10 @@ async fn a_call_that_was_lost_is_repeated_only_if_it_may_be() {
             async { Err(ToolError::lost("it may have happened")) }
         });
         let error = prepared.run(&ToolContext::detached()).await.unwrap_err();
-        assert_eq!((error.fault(), error.fault().code()), (ToolFault::OutcomeUnknown, "tool_outcome_unknown"));
+        assert_eq!(
+            (error.fault(), error.fault().code()),
+            (ToolFault::OutcomeUnknown, "tool_outcome_unknown")
+        );
         assert_eq!(tried.load(Ordering::SeqCst), attempts);
     }
 }

@@ -48,8 +48,8 @@ mod ws;
 pub use self::{
     agent::TaskAgent,
     assistant::Assistant,
-    chat::Chat,
     auth::Auth,
+    chat::Chat,
     config::Config,
     http::cors::Origins,
     server::{Server, ServerBuilder, ServerOptions},

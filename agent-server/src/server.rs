@@ -291,7 +291,9 @@ impl ServerBuilder {
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::default());
         if !self.runtime.observe(Arc::clone(&metrics) as Arc<dyn Observer>) {
-            tracing::warn!("the runtime is observed by somebody else; its runs are not in this server's metrics");
+            tracing::warn!(
+                "the runtime is observed by somebody else; its runs are not in this server's metrics"
+            );
         }
         let inner = Arc::new(Inner {
             passing: self.passing.unwrap_or_else(|| self.runtime.clone()),

@@ -26,7 +26,7 @@ async fn measure(rounds: usize, bytes: usize, store: bool, tries: usize) -> Resu
         let text = text.clone();
         async move { Ok(ToolOutput::text(text)) }
     });
-    let policy = agent_core::tool::ToolPolicy::default().result_limit(64 * 1024);
+    let policy = agent_core::tool::ToolPolicy::read_only().result_limit(64 * 1024);
     let tools = ToolRegistry::builder().tool(tool.with_policy(policy)).build()?;
     let limit = u32::try_from(rounds)? + 2;
     let agent = Agent::builder("loop").tools(tools).max_turns(limit).build()?;

@@ -36,7 +36,6 @@ impl TaskGroup {
     }
 
     /// Counts the caller as a task until what is returned is dropped.
-    #[must_use]
     pub fn hold(&self) -> TaskTrackerToken {
         self.tasks.token()
     }

@@ -197,9 +197,11 @@ impl RecordedModel {
         if !budget.estimates() {
             return Ok(ONE);
         }
-        let mut usage = Usage::default();
-        usage.input_tokens = Estimate.request(request);
-        usage.output_tokens = request.max_output_tokens.map_or(0, u64::from);
+        let usage = Usage {
+            input_tokens: Estimate.request(request),
+            output_tokens: request.max_output_tokens.map_or(0, u64::from),
+            ..Usage::default()
+        };
         let name = request.model.as_deref().unwrap_or(self.model.name());
         let cost = self.cost([name, self.model.name()], &usage);
         if cost.is_none() && budget.counts_cost() {

@@ -115,19 +115,20 @@ impl Tool for ReviewSearch {
     }
 }
 
-/// What is looked for: words in lower case, and Korean ones of three syllables and more without their last, which is
-/// mostly a particle.
+/// What is looked for: words in lower case, and Korean ones without their last two syllables, as far as two are left:
+/// endings and particles.
 fn stems(query: &str) -> Vec<String> {
     query
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .take(QUERY.1)
         .map(|word| {
-            let mut word = word.to_lowercase();
-            if word.chars().count() >= 3 && word.chars().all(|c| ('가'..='힣').contains(&c)) {
-                word.pop();
+            let word = word.to_lowercase();
+            if !word.chars().all(|c| ('가'..='힣').contains(&c)) {
+                return word;
             }
-            word
+            let stem = word.chars().count().saturating_sub(2).max(2);
+            word.chars().take(stem).collect()
         })
         .collect()
 }

@@ -7,16 +7,15 @@ use serde_json::json;
 
 use super::{
     failure::Failure,
-    open::{self, AGENTS},
+    open::{self, FIRST},
     output, svg,
 };
-use crate::{Config, TaskAgent};
+use crate::Config;
 
 pub(super) fn command() -> Command {
-    let agents = AGENTS.map(TaskAgent::graph).join(", ");
     Command::new("graph")
         .about("Draws an agent's graph")
-        .arg(Arg::new("agent").value_name("AGENT").help(format!("The agent: {agents}; default: the first")))
+        .arg(Arg::new("agent").value_name("AGENT").help(format!("The agent; default: {FIRST}")))
         .arg(
             Arg::new("format")
                 .long("format")
@@ -36,7 +35,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
     let runtime = open::graphs(config)?;
-    let name = args.get_one::<String>("agent").map_or_else(|| AGENTS[0].graph(), String::as_str);
+    let name = args.get_one::<String>("agent").map_or_else(|| FIRST, String::as_str);
     let text = match args.get_one::<String>("format").map(String::as_str) {
         Some("dot") => runtime.dot(name),
         Some("svg") => runtime.outline(name).map(|outline| svg::draw(&outline)),

@@ -122,6 +122,7 @@ fn command() -> Command {
         .subcommand(serve)
         .subcommands(tools.map(|tool| tool.args(flags::args(false))))
         .disable_help_subcommand(true)
+        .max_term_width(110)
 }
 
 /// A server tells what it does; a tool only what is wrong.

@@ -18,12 +18,29 @@ use crate::{
     },
 };
 
-/// The agents of this program; the first is the one that is meant when none is named.
-pub(super) const AGENTS: [&dyn TaskAgent; 1] = [&TrendAgent];
+/// The agent that is meant when none is named.
+pub(super) const FIRST: &str = "trend";
+
+/// The agents of this program, the first one first.
+pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, Failure> {
+    let mut agents: Vec<Box<dyn TaskAgent>> = vec![Box::new(TrendAgent)];
+    if let Some(assistant) = assistant(config)? {
+        agents.push(Box::new(assistant));
+    }
+    Ok(agents)
+}
+
+/// A runtime that knows the graphs of all agents, as a server's does.
+pub(super) fn knowing(config: &Config, runtime: Runtime) -> Result<Runtime, Failure> {
+    if let Some(assistant) = assistant(config)? {
+        runtime.register(assistant.agent());
+    }
+    Ok(runtime)
+}
 
 /// The graphs, without a store or a model.
 pub(super) fn graphs(config: &Config) -> Result<Runtime, Failure> {
-    Ok(builder(config)?.build())
+    knowing(config, builder(config)?.build())
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
@@ -91,7 +108,7 @@ pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
 /// The runtime of a tool that looks at journals: there must be some.
 pub(super) fn journals(config: &Config) -> Result<Runtime, Failure> {
     match config.store() {
-        Database::File(path) if path.is_file() => runtime(config),
+        Database::File(path) if path.is_file() => knowing(config, runtime(config)?),
         Database::File(path) => Err(Failure::new(format!("there are no journals at `{}`", path.display()))
             .hint("--database-path names the file, `agent-server run` makes one")),
         Database::Memory => Err(Failure::usage("journals in memory cannot be looked at from outside")

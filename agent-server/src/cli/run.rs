@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     failure::Failure,
-    open::{self, AGENTS},
+    open::{self, FIRST},
     output::{self, json_arg},
     progress::Progress,
     prompt::{self, Line, Prompt},
@@ -29,7 +29,6 @@ use crate::{Config, TaskAgent};
 const CONTEXT: usize = 1024 * 1024;
 
 pub(super) fn command() -> Command {
-    let agents = AGENTS.map(TaskAgent::graph).join(", ");
     Command::new("run")
         .about("Runs an agent here, shows its progress, and answers its questions at the prompt")
         .after_help(
@@ -44,7 +43,7 @@ pub(super) fn command() -> Command {
             Arg::new("agent")
                 .long("agent")
                 .value_name("NAME")
-                .help(format!("The agent: {agents}; default: the first")),
+                .help(format!("The agent; default: {FIRST}")),
         )
         .arg(
             Arg::new("context")
@@ -72,7 +71,7 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
             );
         }
         (None, Some(_)) => open::journals(config)?,
-        (Some(_), _) => open::runtime(config)?,
+        (Some(_), _) => open::knowing(config, open::runtime(config)?)?,
     };
     let session = runtime.session_of(named.unwrap_or_else(SessionId::random));
     let mut desk = Desk {
@@ -81,11 +80,12 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
         prompt: Prompt::new(),
         int: signal(SignalKind::interrupt()).map_err(Failure::from_io("signals cannot be heard"))?,
         term: signal(SignalKind::terminate()).map_err(Failure::from_io("signals cannot be heard"))?,
+        agents: open::agents(config)?,
         session,
     };
     let end = match message {
         Some(message) => {
-            let started = start(&desk.session, message, args).await;
+            let started = start(&desk.session, &desk.agents, message, args).await;
             desk.follow(started?).await
         }
         None => desk.go_on().await,
@@ -99,18 +99,21 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
     told
 }
 
-async fn start(session: &Session, message: &str, args: &ArgMatches) -> Result<Run, Failure> {
+async fn start(
+    session: &Session,
+    agents: &[Box<dyn TaskAgent>],
+    message: &str,
+    args: &ArgMatches,
+) -> Result<Run, Failure> {
     if message.trim().is_empty() {
         return Err(Failure::usage("the message is empty"));
     }
-    let agent = match args.get_one::<String>("agent") {
-        None => AGENTS[0],
-        Some(name) => AGENTS.into_iter().find(|agent| agent.graph() == name).ok_or_else(|| {
-            let known = AGENTS.map(TaskAgent::graph).join(", ");
-            Failure::usage(format!("there is no agent `{}`", output::short(name, 60)))
-                .hint(format!("known: {known}"))
-        })?,
-    };
+    let name = args.get_one::<String>("agent").map_or(FIRST, String::as_str);
+    let agent = agents.iter().find(|agent| agent.graph() == name).ok_or_else(|| {
+        let known: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
+        Failure::usage(format!("there is no agent `{}`", output::short(name, 60)))
+            .hint(format!("known: {}", known.join(", ")))
+    })?;
     let context = context(args.get_one::<String>("context").map(String::as_str))?;
     let policy = match args.get_one::<String>("on-busy").map(String::as_str) {
         Some("interrupt") => BusyPolicy::Interrupt,
@@ -149,6 +152,7 @@ enum End {
 /// One session at one terminal.
 struct Desk {
     session: Session,
+    agents: Vec<Box<dyn TaskAgent>>,
     events: Subscription,
     progress: Progress,
     prompt: Prompt,
@@ -296,7 +300,7 @@ impl Desk {
         let response = match status.status {
             RunStatus::Completed => {
                 let state = self.session.state_json().await?;
-                let agent = AGENTS.into_iter().find(|agent| agent.graph() == status.graph);
+                let agent = self.agents.iter().find(|agent| agent.graph() == status.graph);
                 agent.map(|agent| agent.response(&state)).unwrap_or_default()
             }
             _ => String::new(),

@@ -176,6 +176,13 @@ impl Config {
     pub fn apply(&self, options: &mut ServerOptions) {
         options.origins = self.origins.clone();
         options.connections = self.connections;
+        options.connections_per_address = self.connections_per_address;
+        options.requests_per_minute = self.rate_per_minute;
+        options.sockets_per_caller = self.sockets_per_caller;
+        options.runs_per_caller = self.runs_per_caller;
+        options.sessions_per_subject = self.sessions_per_subject;
+        options.frames_per_second = self.frames_per_second;
+        options.access_log = self.access_log;
         options.head_time = self.head_time;
         options.body_bytes = self.body_bytes;
         options.body_time = self.body_time;

@@ -204,10 +204,18 @@ settings! {
     "limits" {
         /// Connections at once, sockets included.
         connections: usize = MAX_CONNECTIONS, kind::number("NUMBER", "a number", 1..=1_000_000), "10000";
+        /// Connections at once from one address other than this machine's; 0: no bound.
+        connections_per_address: usize = MAX_CONNECTIONS_PER_ADDRESS, kind::number("NUMBER", "a number", 0..=1_000_000), "1000";
         /// Requests a minute for each caller; 0: no bound.
         rate_per_minute: u32 = RATE_LIMIT_PER_MINUTE, kind::number("NUMBER", "a number", 0..=1_000_000), "0";
         /// Sessions that one caller may have; 0: no bound.
         sessions_per_subject: u32 = MAX_SESSIONS_PER_SUBJECT, kind::number("NUMBER", "a number", 0..=100_000_000), "0";
+        /// WebSockets and streams of one caller at once; 0: no bound.
+        sockets_per_caller: usize = MAX_SOCKETS_PER_CALLER, kind::number("NUMBER", "a number", 0..=1_000_000), "1000";
+        /// Runs of one caller at once, those that wait for a person left out; 0: no bound.
+        runs_per_caller: usize = MAX_RUNS_PER_CALLER, kind::number("NUMBER", "a number", 0..=1_000_000), "0";
+        /// Frames a second that are read from a WebSocket; more wait. 0: no bound.
+        frames_per_second: u32 = FRAMES_PER_SECOND, kind::number("NUMBER", "a number", 0..=1_000_000), "100";
         /// Runs at once, paused ones in memory included.
         runs: usize = MAX_RUNS, kind::number("NUMBER", "a number", 1..=10_000_000), "100000";
         /// Time for the head of a request, and the longest a connection may be idle.
@@ -296,6 +304,8 @@ settings! {
         log_level: Option<Level> = LOG_LEVEL, kind::one_of(&LEVELS), none;
         /// How the log is written.
         log_format: LogFormat = LOG_FORMAT, kind::one_of(&LogFormat::WORDS), "text";
+        /// Whether each request is a line in the log, without what was said.
+        access_log: bool = ACCESS_LOG, kind::flag(), "false";
         /// Where traces are sent (OTLP over HTTP). Not said: nowhere.
         otlp: Option<String> = OTEL_EXPORTER_OTLP_ENDPOINT, kind::url(), none;
         /// The key with which webhooks are signed.

@@ -11,6 +11,7 @@ use crate::{
         call::Call,
         reply::{Reply, alive, empty, sse},
     },
+    limit::Held,
     wire::chat::{ChatRequest, DONE_ID, chunk, done, failed, trouble},
 };
 
@@ -41,8 +42,14 @@ fn answer(call: &Call, request: ChatRequest, numbered: bool) -> Reply {
     let Some(chat) = &call.inner.chat else {
         return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
     };
+    let held = call.listen()?;
     let request = chat.bounded(ModelRequest::new(request.messages));
-    Ok(sse(alive(said(chat.model().clone(), request, numbered), call.inner.options.ping)))
+    let events = said(chat.model().clone(), request, numbered).map(move |event| {
+        // Counted for as long as the stream is there.
+        let _: &Held = &held;
+        event
+    });
+    Ok(sse(alive(events, call.inner.options.ping)))
 }
 
 enum Saying {

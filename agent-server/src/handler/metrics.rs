@@ -12,7 +12,11 @@ pub(crate) async fn handle(call: Call) -> Reply {
     let inner = &call.inner;
     let mut page = Page::default();
     let now = [
-        ("agent_live_runs", "Runs in memory, those that wait for a person included.", inner.runtime.live_runs()),
+        (
+            "agent_live_runs",
+            "Runs in memory, those that wait for a person included.",
+            inner.runtime.live_runs(),
+        ),
         ("agent_sockets", "Open WebSockets.", inner.sockets.len()),
         ("agent_connections", "Open connections, sockets included.", inner.connections()),
     ];

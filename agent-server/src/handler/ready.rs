@@ -15,7 +15,8 @@ use crate::http::{
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn handle(call: Call) -> Reply {
-    let not = |why: &str| Ok(json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not_ready", "reason": why})));
+    let not =
+        |why: &str| Ok(json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not_ready", "reason": why})));
     if call.inner.ending.is_cancelled() {
         return not("the server is ending");
     }

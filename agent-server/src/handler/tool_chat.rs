@@ -2,19 +2,25 @@
 //! the process; two messages at once wait for each other. A caller that goes away does not stop its run: the answer
 //! belongs to the conversation.
 
-use agent_core::{AgentState, BusyPolicy, RunOptions, RunStatus, Session, SessionError, ids::SessionId};
+use agent_core::{AgentState, BusyPolicy, Run, RunStatus, Session, SessionError, ids::SessionId};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
 use crate::{
+    auth::OWNER,
     error::{ApiError, Contract, Refusal},
     http::{
         call::Call,
         reply::{Reply, alive, ok, sse},
     },
+    limit::Held,
+    owner::unknown,
     talk::{Piece, Reading},
     wire::tool_chat::{self as wire, TalkRequest},
 };
+
+/// Who answers, as the journal notes it, where callers have no names.
+const BY: &str = "a chat client";
 
 pub(crate) async fn whole(mut call: Call) -> Reply {
     let mut reading = begin(&mut call).await?;
@@ -32,6 +38,7 @@ pub(crate) async fn whole(mut call: Call) -> Reply {
 }
 
 pub(crate) async fn streamed(mut call: Call) -> Reply {
+    let held = call.listen()?;
     let mut reading = begin(&mut call).await?;
     let beat = call.inner.options.ping;
     // The head waits for the first piece, so that a model that is down is a 502; but not longer than a silence may be.
@@ -43,15 +50,15 @@ pub(crate) async fn streamed(mut call: Call) -> Reply {
         Ok(None) => events.push(wire::done(&reading, reading.answer())),
         Err(_) => {}
     }
-    Ok(sse(alive(stream::iter(events).chain(told(reading)), beat)))
+    Ok(sse(alive(stream::iter(events).chain(told(reading, held)), beat)))
 }
 
 /// The events of the rest of a run.
-fn told(reading: Reading) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold(reading, |mut reading| async move {
+fn told(reading: Reading, held: Held) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold((reading, held), |(mut reading, held)| async move {
         let piece = reading.next().await?;
         let events = shown(&reading, piece);
-        Some((stream::iter(events), reading))
+        Some((stream::iter(events), (reading, held)))
     })
     .flatten()
 }
@@ -79,19 +86,27 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
     let Some(assistant) = &inner.assistant else {
         return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
     };
-    let session = inner.runtime.session_of(request.conversation.unwrap_or_else(SessionId::random));
-    let refused = |error: SessionError| ApiError::of(Contract::ToolChat, &error).about(session.id());
+    let session = call.session_of(request.conversation.unwrap_or_else(SessionId::random)).await?;
+    let refused = |error: SessionError| match error {
+        SessionError::LabelDiffers { label, .. } if label == OWNER => unknown(&session),
+        error => ApiError::of(Contract::ToolChat, &error).about(session.id()),
+    };
+    let admission = call.admit(&session).await?;
     let events = session.subscribe(None);
-    if let Some(run) = answered(&session, &request.content).await.map_err(refused)? {
-        return Ok(Reading::new(run, events, Contract::ToolChat, true));
-    }
-    let options = RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    let run = session.start(assistant.agent(), AgentState::user(request.content), options).await;
-    Ok(Reading::new(run.map_err(refused)?, events, Contract::ToolChat, true))
+    let run = match answered(&session, &request.content, call.owner().name()).await.map_err(refused)? {
+        Some(run) => run,
+        None => {
+            let (options, input) =
+                (call.run_options().on_busy(BusyPolicy::Enqueue), AgentState::user(request.content));
+            session.start(assistant.agent(), input, options).await.map_err(refused)?
+        }
+    };
+    admission.follow(inner, &run);
+    Ok(Reading::new(run, events, Contract::ToolChat, true))
 }
 
 /// The run that goes on because it waited for these words.
-async fn answered(session: &Session, words: &str) -> Result<Option<agent_core::Run>, SessionError> {
+async fn answered(session: &Session, words: &str, by: Option<&str>) -> Result<Option<Run>, SessionError> {
     let status = match session.status().await {
         Ok(status) => status,
         Err(SessionError::NotFound { .. }) => return Ok(None),
@@ -99,7 +114,7 @@ async fn answered(session: &Session, words: &str) -> Result<Option<agent_core::R
     };
     match status.questions.first() {
         Some(open) if status.status == RunStatus::Paused => {
-            session.answer_as(wire::as_answer(open, words), "a chat client").await.map(Some)
+            session.answer_as(wire::as_answer(open, words), by.unwrap_or(BY)).await.map(Some)
         }
         _ => Ok(None),
     }

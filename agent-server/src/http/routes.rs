@@ -133,7 +133,11 @@ impl Routes {
             meter.write_statuses(page, route.method.as_str(), &route.path);
         }
         self.nowhere.write_statuses(page, "", "");
-        page.family("agent_http_request_seconds", "histogram", "Time until the head of the answer, by route.");
+        page.family(
+            "agent_http_request_seconds",
+            "histogram",
+            "Time until the head of the answer, by route.",
+        );
         for (route, meter) in routes() {
             meter.write_times(page, route.method.as_str(), &route.path);
         }

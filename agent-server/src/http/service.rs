@@ -3,12 +3,12 @@
 use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt;
-use tracing::Instrument;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderValue},
 };
+use tracing::Instrument;
 
 use super::{
     call::Call,
@@ -39,9 +39,7 @@ pub(crate) async fn serve(
             (answer(inner, &id, peer, &caller, route, parts, request).await, meter)
         }
         Ok(Found::Preflight(methods)) => (preflight(&caller, methods), shared.routes.nowhere()),
-        Err(error) => {
-            (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere())
-        }
+        Err(error) => (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere()),
     };
     cors::stamp(&caller, response.headers_mut());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -66,7 +66,11 @@ impl Metrics {
             ("agent_model_milliseconds_total", "Time spent in model calls.", &self.model_ms),
             ("agent_model_input_tokens_total", "Tokens read by models.", &self.input_tokens),
             ("agent_model_output_tokens_total", "Tokens written by models.", &self.output_tokens),
-            ("agent_model_cost_micros_total", "Cost of models in millionths of the currency.", &self.cost_micros),
+            (
+                "agent_model_cost_micros_total",
+                "Cost of models in millionths of the currency.",
+                &self.cost_micros,
+            ),
             ("agent_tool_calls_total", "Tool calls that were recorded.", &self.tool_calls),
             ("agent_tool_failures_total", "Tool calls that failed.", &self.tool_failures),
             ("agent_questions_asked_total", "Questions that people were asked.", &self.asked),

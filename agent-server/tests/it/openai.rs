@@ -12,9 +12,10 @@ use agent_server::{
 };
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::{
-    Here, Reply,
+    Here, LONG, Reply,
     stream::Stream,
     upstream::{Do, Fake, Script, calls, says},
 };
@@ -238,6 +239,28 @@ async fn a_task_agent_asks_through_the_conversation_and_goes_on_with_the_answer(
     let reply = say(json!([user(task), {"role": "assistant", "content": "네"}])).await;
     assert_eq!(error(&reply), (400, "invalid_request_error", "messages", "invalid_request"));
     assert_eq!(here.get("/sessions").await.body["sessions"], json!([]));
+}
+
+#[tokio::test]
+async fn without_a_runtime_of_their_own_passing_conversations_are_removed_afterwards() {
+    let fake = Fake::start([says("네"), Script::Speak(vec![Do::Say("하나"), Do::Wait])]).await;
+    let assistant = Assistant::built_in(fake.model()).unwrap();
+    let here = Here::made(Runtime::builder(), |server| server.assistant(assistant)).await;
+    let nothing_is_left = || async {
+        while here.get("/sessions").await.body["sessions"] != json!([]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let reply = here.post(PATH, ask("assistant", "hi")).await;
+    assert_eq!(reply.body["choices"][0]["message"]["content"], "네", "{reply:?}");
+    timeout(LONG, nothing_is_left()).await.unwrap();
+    let mut stream = Stream::post(&here, PATH, with(ask("assistant", "hi"), "stream", json!(true))).await;
+    stream.next().await;
+    fake.waits().await;
+    assert_ne!(here.get("/sessions").await.body["sessions"], json!([]), "while it runs");
+    drop(stream);
+    fake.hung_up().await;
+    timeout(LONG, nothing_is_left()).await.unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use agent_core::{
     tool::{ToolError, ToolFault, ToolRegistry},
 };
 use agent_server::{
-    Assistant,
+    Assistant, Auth,
     trend::{
         agent::TrendAgent,
         graph::{Desk, trend_graph},
@@ -328,4 +328,28 @@ async fn a_silent_model_is_bridged_and_a_caller_that_leaves_loses_no_answer() {
     here.post(PATH, json!({"content": "그리고?", "conversation_id": "c"})).await;
     let heard: Vec<String> = fake.heard(1).into_iter().skip(1).map(|(_, text)| text).collect();
     assert_eq!(heard, ["느린 것", "늦었지만", "그리고?"]);
+}
+
+#[tokio::test]
+async fn somebody_elses_conversation_does_not_exist() {
+    let fake = Fake::start([says("네, 앨리스"), says("네, 밥"), says("또 앨리스")]).await;
+    let assistant = Assistant::built_in(fake.model()).unwrap();
+    let auth = Auth::asked().key("alice", "alice-has-a-key-of-her-own".into()).unwrap();
+    let auth = auth.key("bob", "bob-has-a-key-of-his-own-too".into()).unwrap();
+    let here = Here::made(Runtime::builder(), |server| server.assistant(assistant).auth(auth)).await;
+    let say = async |key: &'static str, path: &'static str, id: &'static str| {
+        let body = json!({"content": "안녕", "conversation_id": id}).to_string();
+        here.send(Method::POST, path, &[("authorization", key)], body).await
+    };
+    let (alice, bob) = ("Bearer alice-has-a-key-of-her-own", "Bearer bob-has-a-key-of-his-own-too");
+    assert_eq!(say(alice, PATH, "a").await.body["content"], "네, 앨리스");
+    for path in [PATH, STREAM] {
+        let reply = say(bob, path, "a").await;
+        assert_eq!(reply.refusal(), (404, "session_not_found"), "{reply:?}");
+        assert!(reply.body["error"].is_string());
+        assert_eq!(say("Bearer nobody", path, "a").await.status, 401);
+    }
+    assert_eq!(say(bob, PATH, "b").await.body["content"], "네, 밥");
+    assert_eq!(say(alice, PATH, "a").await.body["content"], "또 앨리스");
+    assert_eq!(fake.heard(2).len(), 4, "a system prompt and three messages");
 }

@@ -15,17 +15,19 @@ use crate::{
         call::Call,
         reply::{Reply, alive, ok, sse},
     },
+    limit::Held,
     wire::openai::{Answer, Completion, Writer, estimate},
 };
 
 pub(crate) async fn create(mut call: Call) -> Reply {
     let asked = Completion::parse(&call.body().await?)?;
     let inner = &call.inner;
-    let deltas = hear(inner, inner.speaker(&asked.model)?, &asked).await?;
+    let held = asked.stream.then(|| call.listen()).transpose()?;
+    let deltas = hear(&call, inner.speaker(&asked.model)?, &asked).await?;
     let writer = Writer::new(&asked.model, WallClock.now_ms() / 1_000, asked.include_usage);
     if asked.stream {
         let beat = inner.options.ping;
-        let mut writing = Writing::new(writer, deltas, asked);
+        let mut writing = Writing::new(writer, deltas, asked, held);
         // The head waits for the first piece, so that a failure has a status; but not longer than a silence may be.
         let until = Instant::now() + beat;
         let mut events = vec![writing.writer.begin()];
@@ -62,11 +64,14 @@ struct Writing {
     shown: bool,
     usage: Option<Usage>,
     ended: bool,
+    /// Its place among the caller's streams.
+    _held: Option<Held>,
 }
 
 impl Writing {
-    const fn new(writer: Writer, deltas: Deltas, asked: Completion) -> Self {
-        Self { writer, deltas, asked, said: String::new(), shown: false, usage: None, ended: false }
+    fn new(writer: Writer, deltas: Deltas, asked: Completion, held: Option<Held>) -> Self {
+        let (said, shown, usage, ended) = (String::new(), false, None, false);
+        Self { writer, deltas, asked, said, shown, usage, ended, _held: held }
     }
 
     /// The next event; `None` after the last.

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use agent_core::{
-    AgentState, RunOptions, SessionError,
+    AgentState, SessionError,
     ids::SessionId,
     interrupt::OpenQuestion,
     model::{Delta, FinishReason, Role, Usage},
@@ -15,6 +15,8 @@ use super::Speaker;
 use crate::{
     TaskAgent,
     error::{ApiError, Contract, Refusal},
+    http::call::Call,
+    limit::Held,
     server::Inner,
     talk::{Passing, Piece, Reading},
     wire::{
@@ -35,11 +37,8 @@ pub(super) type Deltas = BoxStream<'static, Result<Delta, ApiError>>;
 /// # Errors
 ///
 /// What is refused before the speaker begins.
-pub(super) async fn hear(
-    inner: &Arc<Inner>,
-    speaker: Speaker<'_>,
-    asked: &Completion,
-) -> Result<Deltas, ApiError> {
+pub(super) async fn hear(call: &Call, speaker: Speaker<'_>, asked: &Completion) -> Result<Deltas, ApiError> {
+    let inner = &call.inner;
     match speaker {
         Speaker::Plain(chat) => {
             let (model, request) = (chat.model().clone(), chat.prompted(asked.for_model()));
@@ -55,13 +54,14 @@ pub(super) async fn hear(
                 })?,
                 false => assistant.agent().clone(),
             };
+            let held = inner.limits.run(call.key())?;
             let session = inner.passing.session_of(SessionId::random());
             let passing = Passing::new(session.clone(), &inner.sockets);
             let events = session.subscribe(None);
             let input = AgentState::says(asked.messages.iter().cloned());
-            let run = session.start(&graph, input, RunOptions::default()).await.map_err(refused)?;
+            let run = session.start(&graph, input, call.run_options()).await.map_err(refused)?;
             let reading = Reading::new(run, events, Contract::OpenAi, true);
-            Ok(Heard::new(inner, reading, passing, Vec::new(), None).deltas())
+            Ok(Heard::new(inner, reading, (passing, held), Vec::new(), None).deltas())
         }
         Speaker::Task(agent) => {
             asked.for_an_agent()?;
@@ -71,14 +71,14 @@ pub(super) async fn hear(
             let answers =
                 turn.answers.iter().map(|(asked, said)| (asked.trim().to_owned(), (*said).to_owned()));
             let (answers, task) = (answers.collect(), turn.task.to_owned());
+            let held = inner.limits.run(call.key())?;
             let session = inner.passing.session_of(SessionId::random());
             let passing = Passing::new(session.clone(), &inner.sockets);
             let events = session.subscribe(None);
             let input = agent.input(task, serde_json::Map::new());
-            let run =
-                session.start_json(agent.graph(), input, RunOptions::default()).await.map_err(refused)?;
+            let run = session.start_json(agent.graph(), input, call.run_options()).await.map_err(refused)?;
             let reading = Reading::new(run, events, Contract::OpenAi, false);
-            Ok(Heard::new(inner, reading, passing, answers, Some(agent)).deltas())
+            Ok(Heard::new(inner, reading, (passing, held), answers, Some(agent)).deltas())
         }
     }
 }
@@ -98,14 +98,15 @@ struct Heard {
     graph: Option<String>,
     ready: VecDeque<Result<Delta, ApiError>>,
     ended: bool,
-    _passing: Passing,
+    /// The session, and its place among the caller's runs.
+    _passing: (Passing, Option<Held>),
 }
 
 impl Heard {
     fn new(
         inner: &Arc<Inner>,
         reading: Reading,
-        passing: Passing,
+        passing: (Passing, Option<Held>),
         answers: Vec<(String, String)>,
         task: Option<&dyn TaskAgent>,
     ) -> Self {

@@ -104,7 +104,6 @@ impl Writer {
             "model": self.model,
             "choices": [choice],
             "usage": used(answer.usage),
-            "system_fingerprint": null,
         })
     }
 
@@ -160,7 +159,6 @@ impl Writer {
             "object": "chat.completion.chunk",
             "created": self.created,
             "model": self.model,
-            "system_fingerprint": null,
         });
         chunk["choices"] = choices;
         if self.include_usage {
