@@ -117,6 +117,8 @@ function drawHead() {
   at('resume').disabled = !known || !['stopped', 'failed', 'interrupted'].includes(status) || desk.doing;
   at('fork').disabled = at('delete').disabled = !known || desk.doing;
   at('busy').hidden = !(known && (isLive(status) || status === 'paused'));
+  // A session goes on with the agent that it has, unless another is chosen.
+  if (desk.offered !== story.agent && agents.some(one => one.name === story.agent)) at('agent').value = desk.offered = story.agent;
   setAttr(at('message'), 'placeholder', t(known ? 'composer.more' : 'composer.first'));
 }
 
@@ -154,9 +156,9 @@ function drawUsage() {
 }
 
 function drawLink() {
-  const state = sessions.fault?.code === 'unreachable' ? 'lost' : desk.link ?? (sessions.fault ? 'lost' : sessions.looked ? 'open' : 'connecting');
+  const state = sessions.fault?.status === 401 ? 'locked' : sessions.fault?.code === 'unreachable' ? 'lost' : desk.link ?? (sessions.fault ? 'lost' : sessions.looked ? 'open' : 'connecting');
   setAttr(at('link'), 'data-link', state);
-  setText(at('link'), state === 'open' ? t('link.open') : t(`link.${state}`));
+  setText(at('link'), t(`link.${state}`));
 }
 
 function showTab(name) {
@@ -228,7 +230,6 @@ async function answerQuestion(id, value) {
   await api.answer(mine.id, id, value);
   mine.story.questions.delete(id);
   draw();
-  if (mine.story.questions.size === 0) at('message').focus({ preventScroll: true });
 }
 
 async function send() {

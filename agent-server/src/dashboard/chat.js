@@ -46,7 +46,10 @@ export class ChatView {
     this.early.hidden = hidden === 0;
     setText(this.early, t('chat.earlier', { count: hidden }));
     keyed(this.turns, shown, run => run.id, run => this.createTurn(run), (element, run) => this.updateTurn(element, run, story));
+    const inside = this.open.contains(document.activeElement);
     keyed(this.open, [...story.questions.values()], asked => `${asked.id}${asked.question.details === undefined ? '' : '+'}`, asked => questionCard(asked, value => this.on.answer(asked.id, value)), tick);
+    // A card that goes takes the focus with it; it stays near, and single keys go on working.
+    if (inside && !this.open.contains(document.activeElement)) box.focus({ preventScroll: true });
     if (atEnd) this.toEnd(box);
     return shown;
   }

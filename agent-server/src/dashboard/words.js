@@ -63,6 +63,7 @@ const WORDS = {
 
   'link.open': ['Live', '연결됨'],
   'link.connecting': ['Connecting…', '연결 중…'],
+  'link.locked': ['A key is needed', '키가 필요합니다'],
   'link.lost': ['Disconnected, trying again…', '연결 끊김, 다시 시도 중…'],
 
   'run.number': ['run {number}', '실행 {number}'],

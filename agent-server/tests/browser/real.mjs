@@ -1,7 +1,7 @@
 // Against the real server: what a person does with the K-beauty agent.
 
 import assert from 'node:assert/strict';
-import { accessible, count, entries, picture, send, sessionOf, status, withPage } from './support.mjs';
+import { Server, accessible, count, entries, picture, send, sessionOf, status, withPage } from './support.mjs';
 
 const QUESTION = '.question .option';
 const KOREAN = '라네즈와 이니스프리 리뷰를 비교해줘';
@@ -74,6 +74,7 @@ export const real = {
       await key('Escape');
       await key('v');
       await page.waitForFunction(() => document.activeElement.id === 'journal');
+      await page.locator('.entry').first().waitFor();
       await key('End');
       await key('ArrowUp');
       const before = await page.getAttribute('#journal', 'aria-activedescendant');
@@ -102,6 +103,7 @@ export const real = {
       const commits = journal.filter(entry => entry.type === 'superstep_committed' && !entry.task);
       const [first, last] = [commits[0].seq, commits.at(-1).seq];
       await page.click('#tab-timeline');
+      await page.locator('.entry').first().waitFor();
       const go = async seq => {
         await page.focus('#journal');
         await page.keyboard.press('Home');
@@ -202,6 +204,44 @@ export const real = {
       await page.locator('.answer:visible').waitFor();
       await sameJournal(page, server);
     });
+  },
+
+  async 'two people with keys of their own see their own sessions'({ server: { binary } }) {
+    const server = new Server(binary);
+    const keys = { yuna: 'yuna-0123456789abcdef', minho: 'minho-0123456789abcdef' };
+    try {
+      try {
+        await server.start({ settings: { API_KEYS: Object.entries(keys).map(([name, key]) => `${name}:${key}`).join(',') } });
+      } catch (error) {
+        // A binary that refuses to start with a setting it would not heed says so; everything else is a failure.
+        assert.match(error.message, /does not know how to keep API_KEYS/);
+        console.log('    not tried: this binary does not heed API_KEYS yet');
+        return;
+      }
+      await withPage({ locale: 'en-US', allowed: [/401/] }, async (page, browser) => {
+        const enter = async (who, key) => {
+          await who.goto(server.base);
+          await who.locator('#key-dialog[open]').waitFor();
+          await who.fill('#key-value', key);
+          await who.press('#key-value', 'Enter');
+          await who.locator('#link[data-link="open"]').waitFor();
+        };
+        await enter(page, keys.yuna);
+        await send(page, KOREAN);
+        await page.locator(QUESTION).first().click();
+        await status(page, 'completed');
+        const id = await sessionOf(page);
+        const other = await browser.newPage();
+        await enter(other, keys.minho);
+        await other.locator('#session-note:not([hidden])').waitFor();
+        await count(other, '#session-list li', 0);
+        await page.reload();
+        await page.locator('.answer:visible').waitFor();
+        assert.equal(await sessionOf(page), id);
+      });
+    } finally {
+      await server.end();
+    }
   },
 
   async 'light and dark, English and Korean, by the machine and by the switch'({ server }) {

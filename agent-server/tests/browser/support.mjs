@@ -101,12 +101,12 @@ export class Server {
     this.home = mkdtempSync(join(tmpdir(), 'dashboard-server-'));
   }
 
-  async start({ pace = 60 } = {}) {
+  async start({ pace = 60, settings = {} } = {}) {
     this.port ??= await freePort();
     this.base = `http://127.0.0.1:${this.port}`;
-    const env = { ...process.env, API_HOST: '127.0.0.1', API_PORT: String(this.port), DATABASE_PATH: join(this.home, 'agent.db'), TREND_PACE_MS: String(pace) };
+    const env = { ...process.env, API_HOST: '127.0.0.1', API_PORT: String(this.port), DATABASE_PATH: join(this.home, 'agent.db'), TREND_PACE_MS: String(pace), ...settings };
     // The offline analyst, whatever the machine's environment says.
-    for (const name of ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'ANTHROPIC_API_KEY', 'DATABASE_URL']) delete env[name];
+    for (const name of ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'DATABASE_URL']) delete env[name];
     this.log = '';
     this.child = spawn(this.binary, { env, cwd: this.home, stdio: ['ignore', 'ignore', 'pipe'] });
     this.child.stderr.on('data', data => (this.log += data));
