@@ -8,7 +8,7 @@ use agent_core::{
     ids::SessionId,
     model::{ModelError, ModelFault},
 };
-use hyper::StatusCode;
+use hyper::{StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 
 /// Whose front ends are spoken to: the same failure has another status in another contract.
@@ -154,9 +154,9 @@ pub(crate) struct ApiError {
     pub(crate) node: Option<Box<str>>,
     pub(crate) data: Option<Box<Value>>,
     /// When to come again, in seconds.
-    pub(crate) retry_after: Option<u64>,
-    /// Methods that the path has.
-    pub(crate) allow: Option<Box<str>>,
+    pub(crate) retry_after: Option<u32>,
+    /// Methods that the path has, as `Allow` lists them.
+    pub(crate) allow: Option<Box<HeaderValue>>,
     /// Whether a run failed rather than a request.
     pub(crate) run_failed: bool,
     /// The parameter at fault.

@@ -199,7 +199,7 @@ fn shown(headers: &HeaderMap) -> Option<Option<&str>> {
     }
     // Browsers let a page say nothing but this when it opens a socket. A URL would end up in logs.
     let mut offered = offered(headers);
-    offered.any(|name| name == PROTOCOL).then(|| ())?;
+    offered.any(|name| name == PROTOCOL).then_some(())?;
     self::offered(headers).find_map(|name| name.strip_prefix(PROTOCOL_TOKEN)).map(Some)
 }
 

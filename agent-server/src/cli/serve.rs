@@ -1,6 +1,6 @@
 //! `serve`: the server, until it is told to end.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,10 +35,6 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     }
     if let Some(assistant) = open::assistant(config)? {
         server = server.assistant(assistant);
-    }
-    let tls = tls(config)?;
-    if let Some(tls) = &tls {
-        server = server.tls(tls.clone());
     }
     let server = server.bind(address).await.map_err(|error| {
         Failure::new(format!("{address} cannot be listened on: {error}"))

@@ -76,8 +76,8 @@ pub(crate) fn alive(
 /// The response of a refusal, in the words of the contract that the path belongs to.
 pub(crate) fn refuse(contract: Contract, error: &ApiError) -> Response<Body> {
     let mut response = json(error.status, &error.body(contract));
-    if let Some(allow) = error.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
-        response.headers_mut().insert(header::ALLOW, allow);
+    if let Some(allow) = &error.allow {
+        response.headers_mut().insert(header::ALLOW, (**allow).clone());
     }
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
-use hyper::Method;
+use hyper::{Method, header::HeaderValue};
 
 use super::{call::Call, call::decode, reply::Reply};
 use crate::{
@@ -117,7 +117,7 @@ impl Routes {
             None => {
                 let told = format!("this path takes {}", known.allow);
                 let mut error = ApiError::new(Refusal::MethodNotAllowed, told);
-                error.allow = Some(known.allow.clone().into());
+                error.allow = HeaderValue::from_str(&known.allow).ok().map(Box::new);
                 Err(error)
             }
         }
@@ -174,7 +174,7 @@ mod tests {
             };
             assert_eq!(at(Method::POST, "/run").unwrap().0, format!("{prefix}/run"));
             assert_eq!(at(Method::GET, "/status/a%3Ab").unwrap().1[0].1, "a:b");
-            assert_eq!(at(Method::GET, "/run").unwrap_err().allow.as_deref(), Some("POST"));
+            assert_eq!(at(Method::GET, "/run").unwrap_err().allow.unwrap().to_str().unwrap(), "POST");
             assert_eq!(at(Method::GET, "/run/").unwrap_err().code, "not_found");
         }
         assert!(routes.find(&Method::GET, "/api/agentx/run").is_err());

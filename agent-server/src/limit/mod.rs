@@ -85,7 +85,7 @@ impl Limits {
             let seconds = wait.as_secs() + 1;
             let told = format!("too many requests; come again in {seconds} s");
             let mut error = ApiError::new(Refusal::RateLimited, told);
-            error.retry_after = Some(seconds);
+            error.retry_after = u32::try_from(seconds).ok();
             error
         })
     }

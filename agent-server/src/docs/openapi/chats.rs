@@ -84,19 +84,36 @@ fn talk(path: &str, id: &'static str, summary: &'static str) -> Entry {
             true,
             &[
                 ("korean", "한국어로", json!({"content": "서울은 지금 몇 시인가요?"})),
-                ("english", "In English, going on", json!({"content": "And in Berlin?", "conversation_id": "c1"})),
+                (
+                    "english",
+                    "In English, going on",
+                    json!({"content": "And in Berlin?", "conversation_id": "c1"}),
+                ),
             ],
         )
         .codes(&failures())
-        .codes(&[Code::InvalidSessionId, Code::SessionNotFound, Code::SessionBusy, Code::StaleWriter, Code::AlreadyAnswered])
+        .codes(&[
+            Code::InvalidSessionId,
+            Code::SessionNotFound,
+            Code::SessionBusy,
+            Code::StaleWriter,
+            Code::AlreadyAnswered,
+        ])
         .codes(&[Code::GraphChanged, Code::InvalidAnswer, Code::CannotResume])
         .of_store()
-        .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded, Refusal::Stopped])
+        .refusals(&[
+            Refusal::EmptyMessage,
+            Refusal::MessageTooLong,
+            Refusal::NoModel,
+            Refusal::QuotaExceeded,
+            Refusal::Stopped,
+        ])
 }
 
 /// What a run may end with, and what keeps it from beginning.
 fn failures() -> Vec<Code> {
-    let of_runs = |code: &&Code| matches!(code.family(), Family::Run | Family::Limit | Family::Model | Family::Tool);
+    let of_runs =
+        |code: &&Code| matches!(code.family(), Family::Run | Family::Limit | Family::Model | Family::Tool);
     Code::ALL.iter().filter(of_runs).copied().chain([Code::ShuttingDown, Code::GraphNotFound]).collect()
 }
 

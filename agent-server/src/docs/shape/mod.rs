@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 pub(super) use self::{
-    chats::{ChatError, ChatRequest, Completion, CompletionRequest, ModelInfo, ModelList, OpenAiError, Ready, TalkRequest, TalkResponse},
+    chats::{
+        ChatError, ChatRequest, Completion, CompletionRequest, ModelInfo, ModelList, OpenAiError, Ready,
+        TalkRequest, TalkResponse,
+    },
     sessions::{Agents, Diff, Fork, ForkRequest, GraphOutline, JournalPage, SessionPage, SessionState},
     socket::{
         ClientInput, ClientPing, ClientResume, ClientStop, Complete, Failure, HitlRequest, Pong, SocketEvent,
