@@ -186,9 +186,7 @@ async fn every_message_of_the_socket_is_what_the_document_says() {
 #[tokio::test]
 async fn every_reference_of_the_documents_leads_somewhere() {
     let here = Here::trend().await;
-    let openapi = here.get("/openapi.json").await;
-    serde_json::from_value::<utoipa::openapi::OpenApi>(openapi.body.clone()).unwrap();
-    for document in [openapi.body, here.get("/asyncapi.json").await.body] {
+    for document in [here.get("/openapi.json").await.body, here.get("/asyncapi.json").await.body] {
         let text = document.to_string();
         let references: BTreeSet<&str> =
             text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();

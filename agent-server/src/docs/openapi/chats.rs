@@ -35,7 +35,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 "query",
                 "message",
                 true,
-                &json!({"type": "string", "minLength": 1, "maxLength": 32_768, "pattern": r"[^\s\u0085\u001c-\u001f]"}),
+                &json!({"type": "string", "minLength": 1, "maxLength": 32_768, "pattern": r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"}),
                 "What the user says.",
             )
             .raw_parameter(json!({
@@ -84,26 +84,43 @@ fn talk(path: &str, id: &'static str, summary: &'static str) -> Entry {
             true,
             &[
                 ("korean", "한국어로", json!({"content": "서울은 지금 몇 시인가요?"})),
-                ("english", "In English, going on", json!({"content": "And in Berlin?", "conversation_id": "c1"})),
+                (
+                    "english",
+                    "In English, going on",
+                    json!({"content": "And in Berlin?", "conversation_id": "c1"}),
+                ),
             ],
         )
         .codes(&failures())
-        .codes(&[Code::InvalidSessionId, Code::SessionNotFound, Code::SessionBusy, Code::StaleWriter, Code::AlreadyAnswered])
+        .codes(&[
+            Code::InvalidSessionId,
+            Code::SessionNotFound,
+            Code::SessionBusy,
+            Code::StaleWriter,
+            Code::AlreadyAnswered,
+        ])
         .codes(&[Code::GraphChanged, Code::InvalidAnswer, Code::CannotResume])
         .of_store()
-        .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded, Refusal::Stopped])
+        .refusals(&[
+            Refusal::EmptyMessage,
+            Refusal::MessageTooLong,
+            Refusal::NoModel,
+            Refusal::QuotaExceeded,
+            Refusal::Stopped,
+        ])
 }
 
 /// What a run may end with, and what keeps it from beginning.
 fn failures() -> Vec<Code> {
-    let of_runs = |code: &&Code| matches!(code.family(), Family::Run | Family::Limit | Family::Model | Family::Tool);
+    let of_runs =
+        |code: &&Code| matches!(code.family(), Family::Run | Family::Limit | Family::Model | Family::Tool);
     Code::ALL.iter().filter(of_runs).copied().chain([Code::ShuttingDown, Code::GraphNotFound]).collect()
 }
 
 fn stream(example: &str) -> Value {
     json!({
         "description": "The stream.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": example}},
+        "content": {"text/event-stream": {"example": example}},
     })
 }
 
@@ -119,7 +136,7 @@ fn completion() -> Value {
         "description": "The completion.",
         "content": {
             "application/json": {"schema": {"$ref": super::entry::reference("Completion")}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
     })
 }

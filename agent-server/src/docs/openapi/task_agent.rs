@@ -111,7 +111,12 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
         .codes(&[Code::SessionBusy, Code::RequestDiffers, Code::LabelDiffers])
         .of_store()
         .codes(&[Code::StoredState])
-        .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::UnknownAgent, Refusal::QuotaExceeded])
+        .refusals(&[
+            Refusal::EmptyMessage,
+            Refusal::MessageTooLong,
+            Refusal::UnknownAgent,
+            Refusal::QuotaExceeded,
+        ])
 }
 
 /// What may keep a run from going on.
