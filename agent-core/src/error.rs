@@ -68,6 +68,8 @@ codes! {
     SessionExists = "session_exists", Conflict, false;
     /// Somebody answered before.
     AlreadyAnswered = "already_answered", Conflict, false;
+    /// The session's state is another graph's.
+    OtherGraph = "other_graph", Conflict, false;
     /// The name of a request was used for another one.
     RequestDiffers = "request_differs", Conflict, false;
     /// The session is marked as somebody else's, or otherwise than the run says.

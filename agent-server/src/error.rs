@@ -183,7 +183,7 @@ impl ApiError {
         let code = error.code();
         let (message, node, run_failed) = match error {
             SessionError::Run(run) => (run.report(), run.node().map(Box::from), true),
-            SessionError::Store(store) => {
+            SessionError::Store(store) if code.family() == Family::Store => {
                 // What a store says is for the operator.
                 tracing::error!(error = %store, "the store failed");
                 ("the store cannot do this now".to_owned(), None, false)

@@ -439,3 +439,31 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
     ));
     session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap().rest().await;
 }
+
+#[tokio::test]
+async fn a_graph_that_cannot_read_what_another_left_is_refused_and_changes_nothing() {
+    #[derive(State, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Other {
+        steps: Option<bool>,
+    }
+    let other = Graph::<Other>::builder("other")
+        .node("n", async |_: &Other, _: &Context| Ok(Other::update()))
+        .edge(START, "n")
+        .edge("n", END)
+        .build()
+        .unwrap();
+    let store = journal();
+    for restart in [false, true] {
+        let runtime = on(&store).graph(&asking()).graph(&other).build();
+        let session = runtime.session("s").unwrap();
+        if !restart {
+            session.run(&asking(), Trail::update()).await.unwrap();
+            session.answer(Answers::only(1)).await.unwrap().rest().await;
+        }
+        let refused = session.run(&other, Other::update()).await.unwrap_err();
+        assert!(matches!(&refused, SessionError::OtherGraph { graph, .. } if graph == "asking"), "{refused}");
+        assert_eq!(session.status().await.unwrap().status, RunStatus::Completed);
+        runtime.shutdown(Duration::from_secs(5)).await;
+    }
+}

@@ -104,6 +104,18 @@ pub enum SessionError {
         /// The mark's name.
         label: String,
     },
+    /// The session's state was left by another graph, and this one cannot read it.
+    #[error(
+        "session `{session}` belongs to the graph `{graph}`; `{wanted}` cannot read its state, start a new session for it"
+    )]
+    OtherGraph {
+        /// The session.
+        session: SessionId,
+        /// The graph that left the state.
+        graph: String,
+        /// The graph that was to run.
+        wanted: String,
+    },
     /// More or longer marks than a session may have.
     #[error(
         "session `{session}` may have 16 labels, with names of 1 to 64 of `a-z 0-9 _ . -` and values of 512 bytes"
@@ -148,6 +160,7 @@ impl SessionError {
             Self::NothingToDo { .. } | Self::SameRequest { .. } => Code::NothingToDo,
             Self::RequestDiffers { .. } => Code::RequestDiffers,
             Self::LabelDiffers { .. } => Code::LabelDiffers,
+            Self::OtherGraph { .. } => Code::OtherGraph,
             Self::TooManyLabels { .. } => Code::InvalidInput,
             Self::GraphNotFound { .. } => Code::GraphNotFound,
             Self::InvalidInput { .. } => Code::InvalidInput,

@@ -135,6 +135,15 @@ impl Session {
         Ok(self.spawned(begun))
     }
 
+    /// What is wrong when a graph cannot read the state that another one left.
+    fn of_other_graph(&self, image: &Image, wanted: &str) -> Option<SessionError> {
+        (!image.graph.is_empty() && *image.graph != *wanted).then(|| SessionError::OtherGraph {
+            session: self.id().clone(),
+            graph: image.graph.to_string(),
+            wanted: wanted.to_owned(),
+        })
+    }
+
     /// A named request that was accepted before starts no second run.
     fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
         let Some(request) = &options.request else { return Ok(()) };
@@ -278,15 +287,16 @@ impl Session {
             (Input::Update(_), Some(state)) => match own_state::<S>(state) {
                 Ok(state) => Some(state),
                 Err((error, state)) => {
+                    let other = self.of_other_graph(&image, graph.name());
                     self.slot.inner.lock().rest = Some(Resting { image, state: Some(state) });
-                    return Err(invalid(error.report()));
+                    return Err(other.unwrap_or_else(|| invalid(error.report())));
                 }
             },
             (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
                 Ok(state) => state,
                 Err(error) => {
                     self.slot.inner.lock().rest = None;
-                    return Err(error.into());
+                    return Err(self.of_other_graph(&image, graph.name()).unwrap_or_else(|| error.into()));
                 }
             }),
         };

@@ -26,6 +26,7 @@ pages! {
     "already_answered"
     "request_differs"
     "label_differs"
+    "other_graph"
     "nothing_to_do"
     "stale_writer"
     "graph_changed"

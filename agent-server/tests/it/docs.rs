@@ -186,9 +186,7 @@ async fn every_message_of_the_socket_is_what_the_document_says() {
 #[tokio::test]
 async fn every_reference_of_the_documents_leads_somewhere() {
     let here = Here::trend().await;
-    let openapi = here.get("/openapi.json").await;
-    serde_json::from_value::<utoipa::openapi::OpenApi>(openapi.body.clone()).unwrap();
-    for document in [openapi.body, here.get("/asyncapi.json").await.body] {
+    for document in [here.get("/openapi.json").await.body, here.get("/asyncapi.json").await.body] {
         let text = document.to_string();
         let references: BTreeSet<&str> =
             text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
@@ -202,8 +200,9 @@ async fn every_reference_of_the_documents_leads_somewhere() {
 #[tokio::test]
 async fn a_path_of_the_program_is_in_the_document_too() {
     use agent_server::{Server, own::Body, trend::agent::TrendAgent};
-    let runtime = Here::trend().await.runtime.clone();
-    let server = Server::builder(runtime)
+    // Kept: a server that ends ends its runtime.
+    let here = Here::trend().await;
+    let server = Server::builder(here.runtime.clone())
         .agent(TrendAgent)
         .route(Method::GET, "/reports/{id}", async |_| hyper::Response::new(Body::from("report")))
         .bind("127.0.0.1:0")

@@ -35,7 +35,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 "query",
                 "message",
                 true,
-                &json!({"type": "string", "minLength": 1, "maxLength": 32_768, "pattern": r"[^\s\u0085\u001c-\u001f]"}),
+                &json!({"type": "string", "minLength": 1, "maxLength": 32_768, "pattern": r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"}),
                 "What the user says.",
             )
             .raw_parameter(json!({
@@ -120,7 +120,7 @@ fn failures() -> Vec<Code> {
 fn stream(example: &str) -> Value {
     json!({
         "description": "The stream.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": example}},
+        "content": {"text/event-stream": {"example": example}},
     })
 }
 
@@ -136,7 +136,7 @@ fn completion() -> Value {
         "description": "The completion.",
         "content": {
             "application/json": {"schema": {"$ref": super::entry::reference("Completion")}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
     })
 }

@@ -24,6 +24,9 @@ pub(crate) fn document(inner: &Inner) -> Value {
         names.push(Value::Null);
         agent["enum"] = json!(names);
     }
+    if let Some(answer) = schemas.get_mut("AnswerRequest") {
+        answer["dependentRequired"] = json!({"id": ["value"]});
+    }
     if let Some(error) = schemas.get_mut("Error") {
         error["properties"]["code"]["enum"] = json!(codes());
     }

@@ -82,7 +82,7 @@ pub(super) fn entries() -> Vec<Entry> {
             .refusals(&[Refusal::QuotaExceeded])
             .answers(
                 200,
-                json!({"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}),
+                json!({"description": "The stream.", "content": {"text/event-stream": {}}}),
             ),
         Entry::new(Method::POST, "/sessions/{session_id}/fork", "fork", "sessions", "Go another way from a place")
             .text("A new session that is this one up to a place of its journal. Run or resume it to go on from there.")

@@ -108,7 +108,7 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
         )
         .codes(&[Code::InvalidSessionId, Code::InvalidInput, Code::GraphNotFound])
         .codes(&waits())
-        .codes(&[Code::SessionBusy, Code::RequestDiffers, Code::LabelDiffers])
+        .codes(&[Code::SessionBusy, Code::RequestDiffers, Code::LabelDiffers, Code::OtherGraph])
         .of_store()
         .codes(&[Code::StoredState])
         .refusals(&[

@@ -7,7 +7,11 @@ use utoipa::ToSchema;
 #[derive(ToSchema)]
 pub(in crate::docs) struct ChatRequest {
     /// What the user says; at most 32 KiB of UTF-8, and not blank.
-    #[schema(min_length = 1, max_length = 32_768, pattern = r"[^\s\u0085\u001c-\u001f]")]
+    #[schema(
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     message: String,
     /// What was said before, the oldest first.
     #[schema(required = false, max_items = 1000)]
@@ -37,7 +41,11 @@ enum ChatRole {
 #[derive(ToSchema)]
 pub(in crate::docs) struct TalkRequest {
     /// What the user says; at most 32 KiB of UTF-8, and not blank. When the agent has asked, this is the answer.
-    #[schema(min_length = 1, max_length = 32_768, pattern = r"[^\s\u0085\u001c-\u001f]")]
+    #[schema(
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     content: String,
     /// The conversation to go on with. Default: a new one.
     #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]

@@ -7,6 +7,8 @@ mod sessions;
 mod socket;
 mod task_agent;
 
+use std::borrow::Cow;
+
 use agent_core::{Event, graph::Outline};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -35,7 +37,11 @@ impl utoipa::PartialSchema for EventRef {
     }
 }
 
-impl ToSchema for EventRef {}
+impl ToSchema for EventRef {
+    fn name() -> Cow<'static, str> {
+        "Event".into()
+    }
+}
 
 /// Every schema, by name.
 pub(super) fn all() -> Map<String, Value> {
@@ -76,8 +82,7 @@ pub(super) fn all() -> Map<String, Value> {
     take::<ClientStop>(&mut found);
     take::<ClientResume>(&mut found);
     take::<ClientInput>(&mut found);
-    let named = found.into_iter().map(|(name, schema)| (name, json!(schema)));
-    let mut all: Map<String, Value> = named.filter(|(name, _)| name != "EventRef").collect();
+    let mut all: Map<String, Value> = found.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
     hoist(&mut all, "Event", Event::schema());
     hoist(&mut all, GraphOutline::NAME, schemars::schema_for!(Outline).to_value());
     GraphOutline::complete(&mut all);

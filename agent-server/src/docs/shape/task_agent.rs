@@ -7,7 +7,11 @@ use utoipa::ToSchema;
 #[derive(ToSchema)]
 pub(in crate::docs) struct RunRequest {
     /// What the agent shall do, in any language; at most 32 KiB of UTF-8, and not blank.
-    #[schema(min_length = 1, max_length = 32_768, pattern = r"[^\s\u0085\u001c-\u001f]")]
+    #[schema(
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     message: String,
     /// The session to run on; one that is new begins empty. Default: a new one with a random id.
     #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]
