@@ -60,3 +60,8 @@ pub use self::{
     tls::Tls,
     webhook::Webhooks,
 };
+
+// The README's program is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
