@@ -1,6 +1,13 @@
 //! The way in: a runtime and an agent become a server that can be ended without losing anything.
 
-use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{self, Future},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use agent_core::{
     Runtime,
@@ -8,6 +15,7 @@ use agent_core::{
     event::Observer,
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use hyper::{Method, Request, Response};
 use serde_json::Value;
 use tokio::{
@@ -391,7 +399,8 @@ impl Server {
         tokio::select! {
             () = accepting => {}
             () = sweep(&inner) => {}
-            () = follow::serve(&inner.runtime, &inner.metrics, &inner.watcher, &mut ends) => {}
+            // Over when another server observes the runtime; this one serves on.
+            () = follow::serve(&inner.runtime, &inner.metrics, &inner.watcher, &mut ends).then(|()| future::pending()) => {}
             () = end => {}
         }
         closing.cancel();
