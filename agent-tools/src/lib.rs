@@ -8,7 +8,7 @@
 //! | [`files::Files`] | list, read, write, search files under a root | nothing outside of the root, writing off |
 //! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows, 10 s |
 //! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows, 10 s |
-//! | [`mcp::Client`] | tools of MCP servers | 60 s a call, bounded lists and results |
+//! | `mcp::Client` (feature `mcp`) | tools of MCP servers | 60 s a call, bounded lists and results |
 //! | [`Shell`] | a command | off unless added, asks a person each time |
 //!
 //! A tool is in a registry only if you add it: there is no "all of them".

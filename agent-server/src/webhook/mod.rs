@@ -1,6 +1,6 @@
 //! Tells an address that a run has ended, surely: the telling is a run of its own, in the same store.
 //!
-//! Before a run with a webhook is accepted, a run of the graph [`GRAPH`] is, on a session named after the run that it
+//! Before a run with a webhook is accepted, a run of the graph `webhook` is, on a session named after the run that it
 //! will be. It waits for its question, "has it ended?", which the server answers when the run does; then it sends, again
 //! and again with growing waits, until it is taken or given up. A crash at any place leaves the journal of that session,
 //! and the next process finds it: what has ended meanwhile is told then, what was never accepted is removed.
