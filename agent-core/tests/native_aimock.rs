@@ -31,7 +31,8 @@ async fn an_answer_is_read_in_the_endpoints_own_protocol() {
 async fn each_fault_has_its_name_in_the_endpoints_own_protocol() {
     for (header, wanted) in [
         ("x-aimock-chaos-ratelimit", &["model_rate_limited"][..]),
-        ("x-aimock-chaos-malformed", &["model_malformed"]),
+        // genai passes over what it cannot read, so that the answer has no end.
+        ("x-aimock-chaos-malformed", &["model_malformed", "model_cut"]),
         ("x-aimock-chaos-disconnect", &["model_transport", "model_cut"]),
     ] {
         for (name, endpoint) in endpoints() {
