@@ -467,3 +467,22 @@ async fn a_graph_that_cannot_read_what_another_left_is_refused_and_changes_nothi
         runtime.shutdown(Duration::from_secs(5)).await;
     }
 }
+
+#[tokio::test]
+async fn a_short_run_is_at_rest_when_a_caller_that_waits_gets_it_and_goes_on_when_the_caller_leaves() {
+    let gate = Arc::new(Notify::new());
+    let runtime = Runtime::builder().graph(&gated()).provide(Arc::clone(&gate)).build();
+    let input = |left: bool| serde_json::json!({ "left": left });
+    let run = runtime.session("short").unwrap().run_json("gated", input(false), RunOptions::default()).await;
+    assert_eq!(run.unwrap().status(), RunStatus::Completed, "no other task was needed for it");
+
+    let session = runtime.session("long").unwrap();
+    let graph = gated();
+    let mut waiting = Box::pin(session.run(&graph, Trail::update().left(true)));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    drop(waiting);
+    let mut events = session.subscribe(None);
+    gate.notify_one();
+    while !soon(events.next()).await.unwrap().body.ends_run() {}
+    assert_eq!(session.status().await.unwrap().status, RunStatus::Completed);
+}
