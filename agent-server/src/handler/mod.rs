@@ -106,8 +106,7 @@ async fn told(inner: &Inner, session: &Session) -> Answer {
 async fn told_at(inner: &Inner, session: &Session, seq: Seq) -> Answer {
     let status = session.status_at(seq).await.map_err(refused(session.id()))?;
     let state = session.state_json_at(seq).await.map_err(refused(session.id()))?;
-    let answer = (status.status == RunStatus::Completed).then(|| inner.response(&status.graph, &state));
-    let data = standing(&status, answer.as_deref());
+    let data = standing_of(inner, &status, &state);
     Ok(response(session.id(), status.status.as_str(), &words(&status), Some(data)))
 }
 
@@ -117,7 +116,13 @@ async fn standing_data(inner: &Inner, session: &Session, status: &SessionStatus)
         return Ok(standing(status, None));
     }
     let state = session.state_json().await.map_err(refused(session.id()))?;
-    Ok(standing(status, Some(&inner.response(&status.graph, &state))))
+    Ok(standing_of(inner, status, &state))
+}
+
+/// `data` of where a session stands in a state; with the answer when it is completed.
+fn standing_of(inner: &Inner, status: &SessionStatus, state: &Value) -> Value {
+    let answer = (status.status == RunStatus::Completed).then(|| inner.response(&status.graph, state));
+    standing(status, answer.as_deref())
 }
 
 /// A status in a sentence.

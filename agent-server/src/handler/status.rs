@@ -2,17 +2,22 @@
 
 use serde_json::json;
 
-use super::{refused, told};
-use crate::http::{
-    call::Call,
-    reply::{Reply, ok},
+use super::{refused, standing_of, words};
+use crate::{
+    http::{
+        call::Call,
+        reply::{Reply, ok},
+    },
+    wire::task_agent::response,
 };
 
 pub(crate) async fn handle(call: Call) -> Reply {
     let session = call.session().await?;
-    let mut body = told(&call.inner, &session).await?;
+    // Read once, so that all of it is of one moment.
     let status = session.status().await.map_err(refused(session.id()))?;
-    let data = &mut body["data"];
+    // A state that this process cannot read (its graph is gone) is no reason to keep the rest back.
+    let state = session.state_json().await.unwrap_or_default();
+    let mut data = standing_of(&call.inner, &status, &state);
     data["agent"] = json!(status.graph);
     data["usage"] = json!({
         "model_calls": status.used.model_calls,
@@ -21,8 +26,7 @@ pub(crate) async fn handle(call: Call) -> Reply {
         "output_tokens": status.used.output_tokens,
         "cost_micros": status.used.cost_micros,
     });
-    // A state that this process cannot read (its graph is gone) is no reason to keep the rest back.
-    data["state"] = session.state_json().await.unwrap_or_default();
+    data["state"] = state;
     if let Ok(head) = session.head().await {
         data["sizes"] = json!({
             "entries": head.last.0.saturating_sub(head.first.0.saturating_sub(1)),
@@ -30,5 +34,5 @@ pub(crate) async fn handle(call: Call) -> Reply {
             "snapshot_bytes": head.snapshot_bytes,
         });
     }
-    Ok(ok(&body))
+    Ok(ok(&response(session.id(), status.status.as_str(), &words(&status), Some(data))))
 }

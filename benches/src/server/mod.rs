@@ -3,8 +3,6 @@
 pub mod floor;
 pub mod ours;
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 /// A message of the burst, about 500 bytes. `ts` is the machine's monotonic clock in nanoseconds, as clients read it.
@@ -33,8 +31,3 @@ pub fn chunk(index: u64) -> String {
 
 /// What ends the streamed answer.
 pub const DONE: &str = "data: [DONE]\n\n";
-
-/// Milliseconds since `start`, for logs.
-pub fn since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1e3
-}

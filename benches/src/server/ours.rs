@@ -210,14 +210,14 @@ pub async fn serve(server: Server) -> io::Result<()> {
     server
         .serve(async {
             if let Err(error) = end.await {
-                tracing_unavailable(&error);
+                say_unheard(&error);
             }
         })
         .await;
     Ok(())
 }
 
-fn tracing_unavailable(error: &io::Error) {
+fn say_unheard(error: &io::Error) {
     use std::io::Write;
     writeln!(io::stderr(), "no signal can be waited for: {error}").unwrap_or_default();
 }
