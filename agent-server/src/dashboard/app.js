@@ -284,7 +284,7 @@ function askKey(said) {
   const dialog = at('key-dialog');
   if (dialog.open || (said !== undefined && dismissed)) return;
   at('key-value').value = '';
-  keyProblem(said !== undefined && prefs.bearer() ? t('key.refused', { reason: said }) : '');
+  keyProblem(said !== undefined && prefs.bearer() ? t('key.refused') : '');
   at('key-forget').disabled = !prefs.bearer();
   dialog.showModal();
 }

@@ -261,7 +261,7 @@ const WORDS = {
   'key.title': ['Access key', '접근 키'],
   'key.words': ['This server wants a key. It is kept in this browser tab only.', '서버가 키를 요구합니다. 키는 이 브라우저 탭에만 보관됩니다.'],
   'key.label': ['Bearer key or token', '베어러 키 또는 토큰'],
-  'key.refused': ['The server did not accept this key: {reason}', '서버가 이 키를 받아들이지 않았습니다: {reason}'],
+  'key.refused': ['The server did not accept this key. Is it right, and still valid?', '서버가 이 키를 받아들이지 않았습니다. 올바르고 유효한 키인지 확인하세요.'],
   'key.odd': ['A key has only letters, digits and signs of ASCII, without spaces.', '키에는 공백 없는 ASCII 글자만 쓸 수 있습니다.'],
   'key.use': ['Use', '사용'],
   'key.forget': ['Forget', '지우기'],
