@@ -254,7 +254,7 @@ async function send() {
     const answer = await api.start(body);
     // What came over the socket meanwhile is newer than this answer.
     const told = mine.story.run === answer.data?.run ? mine.story.status : undefined;
-    sessions.touch(answer.session_id, { status: told ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now() });
+    sessions.touch(answer.session_id, { status: told ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
     if (mine !== desk) return;
     if (mine.live) mine.live.now();
     else mine.begin();

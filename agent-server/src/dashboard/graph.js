@@ -10,6 +10,7 @@ const PAD = 6;
 const LEAST = 0.72;
 /** The smallest that a graph is drawn for its width's sake: smaller, nobody can read it. */
 const LEGIBLE = 0.6;
+const LARGE = { least: 0.8, most: 1.4 };
 let pen;
 
 function measure(text) {
@@ -65,7 +66,7 @@ export class GraphView {
     // Made smaller to be seen as a whole, but never too small to read: the rest is scrolled to.
     const room = Math.max(this.element.clientWidth, 200) / width;
     const tall = this.large ? this.element.clientHeight : window.innerHeight * 0.5;
-    const scale = this.large ? Math.max(Math.min(1.4, room, tall / height), LEGIBLE) : Math.max(Math.min(1, room, tall / height), Math.min(LEAST, room), LEGIBLE);
+    const scale = this.large ? Math.max(Math.min(LARGE.most, room, tall / height), LARGE.least) : Math.max(Math.min(1, room, tall / height), Math.min(LEAST, room), LEGIBLE);
     this.svg = s('svg', { class: 'graph', role: 'img', viewBox: `${-PAD} ${-PAD} ${width} ${height}`, width: Math.round(width * scale), height: Math.round(height * scale) },
       s('defs', {}, ['edge', 'error'].map(kind => s('marker', { id: `arrow-${kind}`, class: `arrow ${kind}`, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { d: 'M0 0.5L7.5 4L0 7.5z' })))));
     const paths = pathsOf(graph.nodes);
