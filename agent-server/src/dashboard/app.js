@@ -31,9 +31,15 @@ const todos = new TodosView(at('todos'), at('todo-sum'));
 const graph = new GraphView(at('graph'));
 const sessions = new SessionsView(
   { list: at('session-list'), more: at('session-more'), note: at('session-note'), search: at('search'), filter: at('filter') },
-  { listed: drawLink, failed });
+  { listed, failed });
 
 // ---- which session
+
+/** The list was looked at again; what is gone from it may be gone from the server. */
+function listed(fault) {
+  drawLink();
+  if (!fault && desk.id !== undefined && sessions.lost(desk.id)) desk.reconcile();
+}
 
 function go(id, where = 'chat') {
   location.hash = id === undefined ? '#/new' : `#/s/${encodeURIComponent(id)}${where === 'chat' ? '' : `/${where}`}`;
@@ -84,6 +90,7 @@ function drawAll() {
   const none = id === undefined;
   document.body.classList.toggle('no-session', none);
   at('welcome').hidden = !none && !desk.fault;
+  at('chat').hidden = Boolean(desk.missing);
   drawWelcome();
   drawHead();
   const runs = chat.draw(story, desk.pending);
@@ -185,6 +192,7 @@ async function doing(work) {
   try {
     return await work(mine);
   } catch (error) {
+    if (error.status === 404) mine.reconcile();
     failed(error);
     return undefined;
   } finally {
@@ -335,7 +343,7 @@ const SHORTCUTS = [
   }],
   ['q', 'keys.question', () => {
     go(desk.id, 'chat');
-    afterDrawing(() => document.querySelector('.question button, .question textarea, .question input, .question select')?.focus());
+    afterDrawing(() => document.querySelector('.question .option, .question textarea, .question input, .question select, .question .primary')?.focus());
   }],
   ['1–9', 'keys.option', undefined],
   ['s', 'stop', () => at('stop').disabled || stop()],

@@ -103,6 +103,11 @@ export class SessionsView {
     this.draw();
   }
 
+  /** Whether the last look did not find a session that the look before had found. */
+  lost(id) {
+    return !this.filter.value && Boolean(this.before?.has(id)) && !this.known.has(id);
+  }
+
   forget(id) {
     this.known.delete(id);
     this.draw();

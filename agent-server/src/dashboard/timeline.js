@@ -341,9 +341,10 @@ export class TimelineView {
     this.waiting();
     try {
       const { changes } = await api.diff(this.id, least, most);
+      const now = change => ('to' in change ? change.to : change.value);
       const rows = changes.slice(0, CHANGES).map(change => h('div', { class: `change ${change.op}` },
         h('span', { class: 'op', title: t(`diff.${change.op}`) }, { add: '+', remove: '−', replace: '~' }[change.op] ?? '?'), h('span', { class: 'sr' }, t(`diff.${change.op}`)), h('span', { class: 'path mono' }, change.path || '/'),
-        h('div', { class: 'values' }, change.op !== 'add' && change.from !== undefined && h('div', { class: 'old' }, tree(change.from, 0)), change.op !== 'remove' && (change.to !== undefined || change.value !== undefined) && h('div', { class: 'new' }, tree(change.to ?? change.value, 1)))));
+        h('div', { class: 'values' }, change.op !== 'add' && change.from !== undefined && h('div', { class: 'old' }, tree(change.from, 0)), change.op !== 'remove' && now(change) !== undefined && h('div', { class: 'new' }, tree(now(change), 1)))));
       this.settled(turn, form, h('p', { class: 'faint' }, t('diff.count', { count: changes.length })), ...rows, changes.length > CHANGES ? h('p', { class: 'faint' }, t('more', { count: changes.length - CHANGES })) : '');
     } catch (error) {
       this.settled(turn, form, h('p', { class: 'problem', role: 'alert' }, error.message));

@@ -421,4 +421,33 @@ export const mocked = {
       assert.equal(await page.evaluate(() => document.activeElement.id), 'menu');
     });
   },
+
+  async 'the key for the question leads to its first choice'() {
+    await at({ pace: 1 }, async page => {
+      await send(page, 'mail');
+      await page.locator('.approval').waitFor();
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('q');
+      await page.locator('.approval .option:focus', { hasText: 'Approve' }).waitFor();
+      await page.keyboard.press('2');
+      await page.locator('.decision textarea:focus').waitFor();
+      assert.equal(await page.getAttribute('.approval .option:nth-child(2)', 'aria-expanded'), 'true');
+      await page.locator('.decision .primary').waitFor();
+      const shown = await page.evaluate(() => document.querySelector('.decision .primary').getBoundingClientRect().bottom <= document.getElementById('panel-chat').getBoundingClientRect().bottom);
+      assert.ok(shown, 'the button that sends it is in sight');
+    });
+  },
+
+  async 'a session that somebody else deleted is said to be gone'() {
+    await at({ pace: 1, allowed: [/404/] }, async (page, server) => {
+      await send(page, 'fail');
+      await status(page, 'failed');
+      const id = await sessionOf(page);
+      await page.waitForResponse(answer => answer.url().includes('/sessions?') && answer.ok());
+      await fetch(`${server.base}/sessions/${id}`, { method: 'DELETE' });
+      await page.locator('.welcome', { hasText: 'not on the server' }).waitFor();
+      assert.equal(await page.isDisabled('#fork'), true);
+      await count(page, `#session-list li[data-key="${id}"]`, 0);
+    });
+  },
 };
