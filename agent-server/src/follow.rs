@@ -1,13 +1,12 @@
 //! What the server does when an entry is stored: counts it, and lets deliveries go whose run has ended.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Runtime, Session, SessionError,
     event::{Note, Observer, Stored},
     ids::{RunId, SessionId},
 };
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -22,8 +21,6 @@ const LINE: usize = 10_000;
 pub(crate) struct Follower {
     metrics: Arc<Metrics>,
     watcher: Arc<Watcher>,
-    /// The graphs of runs that run.
-    graphs: Mutex<HashMap<SessionId, Box<str>>>,
     ends: mpsc::Sender<End>,
 }
 
@@ -38,18 +35,17 @@ pub(crate) struct End {
 impl Follower {
     pub(crate) fn new(metrics: Arc<Metrics>, watcher: Arc<Watcher>) -> (Arc<Self>, mpsc::Receiver<End>) {
         let (ends, line) = mpsc::channel(LINE);
-        (Arc::new(Self { metrics, watcher, graphs: Mutex::default(), ends }), line)
+        (Arc::new(Self { metrics, watcher, ends }), line)
     }
 
     fn ended(&self, note: &Note<'_>, status: &'static str) {
-        let graph = self.graphs.lock().remove(note.session);
-        if let Some(graph) = &graph {
+        if let Some(graph) = note.graph {
             self.metrics.ended(graph, status);
+            if graph != webhook::GRAPH && !self.watcher.waits_for(note.session, note.run) {
+                return;
+            }
         }
-        let delivery = graph.as_deref() == Some(webhook::GRAPH);
-        if graph.is_some() && !delivery && !self.watcher.waits_for(note.session, note.run) {
-            return;
-        }
+        let graph = note.graph.map(Box::from);
         let end = End { session: note.session.clone(), run: note.run, status, graph };
         if self.ends.try_send(end).is_err() {
             tracing::debug!("the end of a run is looked for in the store later");
@@ -61,13 +57,6 @@ impl Observer for Follower {
     fn stored(&self, note: &Note<'_>) {
         self.metrics.stored(note);
         match note.what {
-            Stored::RunStarted { graph } => {
-                self.graphs.lock().insert(note.session.clone(), graph.into());
-            }
-            // It may take days; whoever ends it is looked up then.
-            Stored::RunPaused => {
-                self.graphs.lock().remove(note.session);
-            }
             Stored::RunCompleted { .. } => self.ended(note, "completed"),
             Stored::RunFailed { .. } => self.ended(note, "failed"),
             Stored::RunStopped => self.ended(note, "stopped"),

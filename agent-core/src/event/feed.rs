@@ -47,6 +47,8 @@ struct Live {
     first: u64,
     /// The last number published.
     last: Seq,
+    /// The graph of the run in memory, or of the last one that was.
+    graph: Option<Arc<str>>,
     waiting: Vec<Waker>,
 }
 
@@ -63,8 +65,9 @@ impl Feed {
     /// Shows what was stored. Only numbers are noted when nobody watches.
     pub(crate) fn publish<'a>(&self, entries: impl Iterator<Item = &'a Entry> + Clone) {
         if let Some(observer) = self.observed.0.get() {
+            let graph = self.live.lock().graph.clone();
             for entry in entries.clone() {
-                observer.stored(&Note::of(&self.session, entry));
+                observer.stored(&Note::of(&self.session, graph.as_deref(), entry));
             }
         }
         let mut live = self.live.lock();
@@ -91,6 +94,11 @@ impl Feed {
             live.push(Arc::new(event));
             live.wake();
         }
+    }
+
+    /// Notes what runs from here on.
+    pub(crate) fn runs(&self, graph: &Arc<str>) {
+        self.live.lock().graph = Some(Arc::clone(graph));
     }
 
     pub(crate) fn session(&self) -> &SessionId {

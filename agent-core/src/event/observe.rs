@@ -24,6 +24,8 @@ pub struct Note<'a> {
     pub session: &'a SessionId,
     /// The run.
     pub run: RunId,
+    /// The graph of the run that is in memory, or was last; `None`: none was since the session came into memory.
+    pub graph: Option<&'a str>,
     /// The entry's number.
     pub seq: Seq,
     /// What happened.
@@ -75,7 +77,7 @@ pub enum Stored<'a> {
 }
 
 impl<'a> Note<'a> {
-    pub(crate) fn of(session: &'a SessionId, entry: &'a Entry) -> Self {
+    pub(crate) fn of(session: &'a SessionId, graph: Option<&'a str>, entry: &'a Entry) -> Self {
         let what = match &entry.fact {
             Fact::RunAccepted(accepted) => Stored::RunStarted { graph: &accepted.graph },
             Fact::RunResumed(_) => Stored::RunResumed,
@@ -93,6 +95,6 @@ impl<'a> Note<'a> {
             Fact::QuestionAnswered(_) => Stored::QuestionAnswered,
             _ => Stored::Other,
         };
-        Self { session, run: entry.run, seq: entry.seq, what }
+        Self { session, run: entry.run, graph, seq: entry.seq, what }
     }
 }

@@ -1,11 +1,11 @@
 //! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
 
 use std::{
+    future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
     sync::atomic::Ordering,
-    time::Duration,
 };
 
 use futures::FutureExt;
@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     runtime::Shared,
-    slot::{LiveRun, Resting, Settled, Slot},
+    settled::Settled,
+    slot::{LiveRun, Resting, Slot},
 };
 use crate::{
     engine::{Frame, FrameEnd, RunEnv, RunError, drive, plan::Plan, raw_plan},
@@ -42,7 +43,7 @@ enum End {
 /// What a run begins with besides its frame.
 pub(crate) struct Begun {
     /// Where the session stood when the run began; becomes its resting image.
-    pub(crate) image: Image,
+    pub(crate) image: Box<Image>,
 }
 
 /// Conducts a run. Owns it: nothing of it is left when this is done.
@@ -68,7 +69,8 @@ pub(crate) async fn conduct<S: State>(
         end = End::PutAway;
     }
     env.group.stop();
-    if tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
+    // Most runs leave nobody behind: no timer for them.
+    if !env.group.is_empty() && tokio::time::timeout(shared.options.grace, env.group.quiet()).await.is_err() {
         tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
     }
     env.control.close();
@@ -86,17 +88,18 @@ pub(crate) async fn conduct<S: State>(
                 tracing::error!(session = %slot.id, %error, "a paused run could not be stored");
             }
             slot.forget();
-            live.settled.borrow().clone().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
+            live.settled.settled().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
         }
     };
     {
         let mut inner = slot.inner.lock();
         inner.live = None;
         if !put_away {
-            live.settled.send_replace(Some(settled));
+            live.settled.tell(Some(settled));
         }
     }
-    live.gone.send_replace(true);
+    shared.live.fetch_sub(1, Ordering::AcqRel);
+    live.settled.tell_gone();
     shared.run_ended(&slot);
 }
 
@@ -119,7 +122,13 @@ async fn follow<S: State>(
     let mut parked: Option<Instant> = None;
     let mut place = Parked { shared, counted: false };
     loop {
-        let park = parked.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
+        // A timer is made only when it is looked at.
+        let park = async {
+            match parked {
+                Some(at) => sleep_until(at).await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
             biased; // an end that came in the same poll wins over a stop
             end = driving.as_mut() => return End::Drive(end),
@@ -157,7 +166,7 @@ async fn follow<S: State>(
                     return End::PutAway;
                 }
             }
-            () = sleep_until(park), if parked.is_some() && may_be_put_away(env) => {
+            () = park, if parked.is_some() && may_be_put_away(env) => {
                 // An answer may have come in the same moment.
                 if live.status() == RunStatus::Paused && env.control.is_idle() {
                     return End::PutAway;
@@ -226,7 +235,7 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
         return Ok(false);
     }
     env.control.hold();
-    live.settled.send_replace(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
+    live.settled.tell(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
     Ok(true)
 }
 
@@ -240,7 +249,7 @@ fn goes_on(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> Resul
             return Ok(());
         }
         env.control.go_on();
-        live.settled.send_replace(None);
+        live.settled.tell(None);
     }
     if env.writer.matters() {
         let summary = summary(shared, live, RunStatus::Running);

@@ -2,11 +2,10 @@
 
 use std::{any::Any, sync::Arc};
 
-use tokio::sync::watch;
-
 use super::{
     Session, SessionError,
-    slot::{LiveRun, Settled},
+    settled::{Listener, Settled},
+    slot::LiveRun,
 };
 use crate::{
     engine::RunError,
@@ -21,20 +20,16 @@ use crate::{
 pub struct Run {
     session: Session,
     run: RunId,
-    settled: watch::Receiver<Option<Arc<Settled>>>,
+    settled: Listener,
 }
 
 impl Run {
     pub(super) fn of(session: Session, live: &LiveRun) -> Self {
-        Self { session, run: live.run(), settled: live.settled.subscribe() }
+        Self { session, run: live.run(), settled: live.settled.listener() }
     }
 
     /// A run that waits for its turn.
-    pub(super) const fn queued(
-        session: Session,
-        run: RunId,
-        settled: watch::Receiver<Option<Arc<Settled>>>,
-    ) -> Self {
+    pub(super) const fn queued(session: Session, run: RunId, settled: Listener) -> Self {
         Self { session, run, settled }
     }
 
@@ -42,8 +37,7 @@ impl Run {
     pub(super) fn waiting(session: Session, run: RunId, questions: Vec<OpenQuestion>) -> Self {
         let status = RunStatus::Paused;
         let settled = Settled { status, questions, state: None, supersteps: 0, error: None };
-        let (_, settled) = watch::channel(Some(Arc::new(settled)));
-        Self { session, run, settled }
+        Self { session, run, settled: Listener::resting(settled) }
     }
 
     /// Its number.
@@ -61,7 +55,7 @@ impl Run {
     /// Where it stands now.
     #[must_use]
     pub fn status(&self) -> RunStatus {
-        self.settled.borrow().as_ref().map_or(RunStatus::Running, |settled| settled.status)
+        self.settled.status()
     }
 
     /// Waits until the run ends or waits for a person, and says which. Cancel safe.
@@ -108,14 +102,7 @@ impl Run {
 
     /// `None`: the process ends, and the run is handed over to the next one.
     async fn wait(&mut self) -> Option<Arc<Settled>> {
-        loop {
-            if let Some(settled) = self.settled.borrow_and_update().clone() {
-                return Some(settled);
-            }
-            if self.settled.changed().await.is_err() {
-                return self.settled.borrow().clone();
-            }
-        }
+        self.settled.rest().await
     }
 }
 
@@ -195,9 +182,7 @@ async fn lost(run: &mut Run) {
         if settled.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
             return;
         }
-        if run.settled.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        run.settled.moved_on(&settled).await;
     }
 }
 

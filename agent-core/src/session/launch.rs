@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::watch;
 
 use super::{
     BusyPolicy, Run, RunOptions, Session, SessionError,
     conduct::{Begun, conduct, snapshots, todo_facts},
     options::CONTENT,
+    settled::Teller,
     slot::{LiveRun, Resting},
 };
 use crate::{
@@ -77,17 +77,18 @@ impl Session {
             self.check_request(&options, &live.requests)?;
             match options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
+                // Boxed, here and below: what is rare would make every run's future large.
                 BusyPolicy::Enqueue => {
                     let run = self.slot.next_run(live.runs);
-                    let run = self.enqueue(graph, input, options, &live.env.writer, run).await?;
+                    let run = Box::pin(self.enqueue(graph, input, options, &live.env.writer, run)).await?;
                     return Ok(SetOff { run, conducting: None });
                 }
                 BusyPolicy::Interrupt => {
-                    self.stop_held().await?;
+                    Box::pin(self.stop_held()).await?;
                 }
                 BusyPolicy::Rollback => {
                     undone = Some(live.accepted);
-                    self.stop_held().await?;
+                    Box::pin(self.stop_held()).await?;
                 }
             }
         }
@@ -102,7 +103,7 @@ impl Session {
             // The journal knows more than this image from here on.
             self.slot.forget();
             checked?;
-            let run = self.enqueue(graph, input, options, &writer, run).await?;
+            let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
             if free {
                 self.shared.run_ended(&self.slot);
             }
@@ -233,7 +234,8 @@ impl Session {
             }
         }
         if let Some(accepted) = undo {
-            resting = self.roll_back(writer, resting, accepted).await.map_err(|error| (error, None))?;
+            resting =
+                Box::pin(self.roll_back(writer, resting, accepted)).await.map_err(|error| (error, None))?;
         }
         Ok(resting)
     }
@@ -537,14 +539,15 @@ impl Session {
             accepted_at: image.accepted_at,
             requests: image.requests.clone(),
             runs: image.runs,
-            settled: self.slot.in_line(image.run).unwrap_or_else(|| watch::Sender::new(None)),
-            gone: watch::Sender::new(false),
+            settled: self.slot.in_line(image.run).unwrap_or_else(Teller::new),
         });
         let mut frame = Frame::new(graph.clone(), begun.state, begun.plan, env, None, begun.records);
         if writer.keeps() {
             frame = frame.on_commit(snapshots(&self.shared, &self.slot, &live, graph));
         }
+        self.slot.feed.runs(&live.graph);
         self.slot.inner.lock().live = Some(Arc::clone(&live));
+        self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         let run = Run::of(self.clone(), &live);
         let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
         let conducting = Box::pin(conduct(shared, slot, live, frame, Begun { image }));
@@ -581,7 +584,7 @@ struct Turn {
 
 /// All that a run is set off with.
 struct Beginning<S: State> {
-    image: Image,
+    image: Box<Image>,
     plan: Plan,
     state: Arc<S>,
     limits: Limits,

@@ -10,6 +10,7 @@ mod launch;
 mod options;
 mod queue;
 mod runtime;
+mod settled;
 mod slot;
 mod why;
 
@@ -260,17 +261,17 @@ impl Session {
             if live.status() == RunStatus::Paused {
                 if env.control.is_idle() {
                     let questions = self.slot.board.open();
-                    let paused = slot::Settled {
+                    let paused = settled::Settled {
                         status: RunStatus::Paused,
                         questions,
                         state: None,
                         supersteps: 0,
                         error: None,
                     };
-                    live.settled.send_replace(Some(Arc::new(paused)));
+                    live.settled.tell(Some(Arc::new(paused)));
                 } else {
                     env.control.go_on();
-                    live.settled.send_replace(None);
+                    live.settled.tell(None);
                 }
             }
             return Ok(Run::of(self.clone(), &live));
@@ -374,7 +375,7 @@ impl Session {
     }
 
     async fn wait_gone(&self, live: &slot::LiveRun) -> RunStatus {
-        live.gone().await;
+        live.settled.gone().await;
         live.status()
     }
 
@@ -406,7 +407,7 @@ impl Session {
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
         if let Some(live) = self.slot.live() {
             let env = &live.env;
-            let settled = live.settled.borrow().clone();
+            let settled = live.settled.settled();
             return Ok(SessionStatus {
                 session: self.id().clone(),
                 run: live.run(),

@@ -3,11 +3,11 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use serde_json::value::to_raw_value;
-use tokio::sync::watch;
 
 use super::{
     Run, RunOptions, Session, SessionError,
-    slot::{Settled, Waiting},
+    settled::{Settled, Teller},
+    slot::Waiting,
 };
 use crate::{
     engine::{RunError, read_update},
@@ -60,8 +60,8 @@ impl Session {
         };
         let seq = writer.push(run, [Fact::RunQueued(queued.clone())])?;
         writer.stored(seq).await?;
-        let waiting = Waiting { run, queued, settled: watch::Sender::new(None) };
-        let handle = Run::queued(self.clone(), run, waiting.settled.subscribe());
+        let waiting = Waiting { run, queued, settled: Teller::new() };
+        let handle = Run::queued(self.clone(), run, waiting.settled.listener());
         self.slot.inner.lock().queue.push_back(waiting);
         Ok(handle)
     }
@@ -133,7 +133,7 @@ impl Session {
                 supersteps: 0,
                 error,
             };
-            waiting.settled.send_replace(Some(Arc::new(settled)));
+            waiting.settled.tell(Some(Arc::new(settled)));
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) options: RuntimeOptions,
     pub(crate) group: TaskGroup,
     pub(crate) runs: TaskGroup,
+    /// Runs in memory.
+    pub(crate) live: AtomicUsize,
     pub(crate) graphs: RwLock<HashMap<String, Arc<dyn DynGraph>>>,
     pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
     /// So many slots are a reason to look for those that can leave.
@@ -184,6 +186,7 @@ impl RuntimeBuilder {
             options: self.options,
             group: TaskGroup::default(),
             runs: TaskGroup::default(),
+            live: AtomicUsize::new(0),
             graphs: RwLock::new(self.graphs),
             slots: Mutex::default(),
             crowded: AtomicUsize::new(crowded),
@@ -377,7 +380,7 @@ impl Runtime {
     /// How many runs are in memory, those that wait for a person included.
     #[must_use]
     pub fn live_runs(&self) -> usize {
-        self.0.slots.lock().values().filter(|slot| slot.live().is_some()).count()
+        self.0.live.load(Ordering::Acquire)
     }
 
     /// Ends: no new runs; running ones stop at their next superstep and go on at the next start; whatever is still

@@ -2,18 +2,16 @@
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
-use parking_lot::Mutex;
-use tokio::sync::watch;
-
-use super::{SessionError, runtime::Shared};
+use super::{SessionError, runtime::Shared, settled::Teller};
 use crate::{
-    engine::{RunEnv, RunError},
+    engine::RunEnv,
     event::{Feed, Observed},
     ids::{RunId, Seq, SessionId},
-    interrupt::{Board, OpenQuestion},
-    journal::{Lease, entry::Queued, fold, image::Image, writer::Writer},
+    interrupt::Board,
+    journal::{JournalStore, Lease, entry::Queued, fold, image::Image, writer::Writer},
     run::RunStatus,
 };
+use parking_lot::Mutex;
 
 pub(crate) struct Slot {
     pub(crate) id: SessionId,
@@ -39,12 +37,13 @@ pub(crate) struct Waiting {
     pub(crate) run: RunId,
     pub(crate) queued: Queued,
     /// Becomes that of the run.
-    pub(crate) settled: watch::Sender<Option<Arc<Settled>>>,
+    pub(crate) settled: Teller,
 }
 
 /// A session at rest, kept so that the next run need not read the journal.
 pub(crate) struct Resting {
-    pub(crate) image: Image,
+    /// Boxed: it is handed on from one place to the next.
+    pub(crate) image: Box<Image>,
     /// `Arc<S>`. When it is there, `image.root` holds neither base nor updates.
     pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -59,30 +58,12 @@ pub(crate) struct LiveRun {
     pub(crate) requests: Vec<(String, RunId)>,
     /// The highest number of a run when this one began.
     pub(crate) runs: RunId,
-    pub(crate) settled: watch::Sender<Option<Arc<Settled>>>,
-    /// Ready when nothing of the run is left in memory.
-    pub(crate) gone: watch::Sender<bool>,
-}
-
-/// How a run came to rest, its state's type erased.
-pub(crate) struct Settled {
-    pub(crate) status: RunStatus,
-    pub(crate) questions: Vec<OpenQuestion>,
-    /// `Arc<S>`; none while paused, and after a failure that left none.
-    pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
-    pub(crate) supersteps: u64,
-    pub(crate) error: Option<Arc<RunError>>,
+    pub(crate) settled: Teller,
 }
 
 impl LiveRun {
     pub(crate) fn run(&self) -> RunId {
         self.env.run
-    }
-
-    /// Ready when nothing of the run is left in memory.
-    pub(crate) async fn gone(&self) {
-        let gone = self.gone.subscribe().wait_for(|gone| *gone).await.is_ok();
-        assert!(gone, "the sender lives as long as `self`");
     }
 
     /// Ends it at its next superstep, to be taken up by the next process.
@@ -96,7 +77,7 @@ impl LiveRun {
     }
 
     pub(crate) fn status(&self) -> RunStatus {
-        self.settled.borrow().as_ref().map_or(RunStatus::Running, |settled| settled.status)
+        self.settled.status()
     }
 }
 
@@ -122,7 +103,7 @@ impl Slot {
     }
 
     /// Takes a run out of the line, with what tells how it ends.
-    pub(crate) fn in_line(&self, run: RunId) -> Option<watch::Sender<Option<Arc<Settled>>>> {
+    pub(crate) fn in_line(&self, run: RunId) -> Option<Teller> {
         let mut inner = self.inner.lock();
         let at = inner.queue.iter().position(|waiting| waiting.run == run)?;
         inner.queue.remove(at).map(|waiting| waiting.settled)
@@ -144,13 +125,22 @@ impl Slot {
         if let Some(known) = known {
             return Ok(known);
         }
-        let Some(store) = shared.store.clone() else {
+        let Some(store) = &shared.store else {
             let writer = self.writer(shared, None, Seq::ZERO);
             self.inner.lock().writer = Some((Arc::clone(&writer), None));
-            return Ok((writer, Resting { image: Image::default(), state: None }));
+            return Ok((writer, Resting { image: Box::default(), state: None }));
         };
+        // Boxed: a session without a store, or in memory, has nothing of it.
+        Box::pin(self.open_stored(shared, &**store)).await
+    }
+
+    async fn open_stored(
+        &self,
+        shared: &Shared,
+        store: &dyn JournalStore,
+    ) -> Result<(Arc<Writer>, Resting), SessionError> {
         let lease = store.acquire(&self.id, &shared.owner, shared.options.lease).await?;
-        let image = fold(&*store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+        let image = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
         let writer = self.writer(shared, Some(&lease), image.last);
         writer.mark(&image.labels);
         self.feed.passed(image.last);
@@ -159,11 +149,11 @@ impl Slot {
         for (run, queued) in &image.queue {
             if !inner.queue.iter().any(|waiting| waiting.run == *run) {
                 let (run, queued) = (*run, queued.clone());
-                inner.queue.push_back(Waiting { run, queued, settled: watch::Sender::new(None) });
+                inner.queue.push_back(Waiting { run, queued, settled: Teller::new() });
             }
         }
         drop(inner);
-        Ok((writer, Resting { image, state: None }))
+        Ok((writer, Resting { image: Box::new(image), state: None }))
     }
 
     fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<Writer> {

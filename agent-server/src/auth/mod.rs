@@ -224,9 +224,9 @@ fn is_own_host(headers: &HeaderMap) -> bool {
     if host.starts_with('[') {
         return true;
     }
-    let name =
-        host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
-    !name.contains('.') || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.');
+    let last = name.rsplit('.').next().unwrap_or(name);
+    !name.contains('.') || last.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a handler gets: the request, what the path said, and the server. Reads bodies within their limits.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use agent_core::{
     Run, RunOptions, Session,
@@ -8,6 +8,7 @@ use agent_core::{
     ids::SessionId,
 };
 use bytes::Bytes;
+use futures::future::poll_immediate;
 use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, Request,
@@ -142,20 +143,18 @@ impl Call {
             throw_away(body).await;
             return Err(too_large());
         }
-        let read = async {
-            let mut read = Vec::new();
-            while let Some(frame) = body.frame().await {
-                let frame =
-                    frame.map_err(|_| ApiError::new(Refusal::InvalidRequest, "the body broke off"))?;
-                let Ok(data) = frame.into_data() else { continue };
-                if read.len() + data.len() > limit {
-                    return Ok(None);
-                }
-                read.extend_from_slice(&data);
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let read = {
+            let mut reading = pin!(read(body, limit));
+            // A small body came with its head: no timer for it.
+            match poll_immediate(reading.as_mut()).await {
+                Some(read) => Ok(read),
+                None => tokio::time::timeout(time, reading).await,
             }
-            Ok(Some(Bytes::from(read)))
         };
-        match tokio::time::timeout(time, read).await {
+        match read {
             Ok(Ok(Some(read))) => Ok(read),
             Ok(Ok(None)) => {
                 throw_away(body).await;
@@ -195,6 +194,28 @@ impl Admission {
             drop(held);
         });
     }
+}
+
+/// Reads a body of at most `limit` bytes; `None`: it has more. One that comes in one piece is not copied.
+async fn read(body: &mut Incoming, limit: usize) -> Result<Option<Bytes>, ApiError> {
+    let (mut first, mut read) = (Bytes::new(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::new(Refusal::InvalidRequest, "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len().max(read.len()) + data.len() > limit {
+            return Ok(None);
+        }
+        match (first.is_empty(), read.is_empty()) {
+            (true, true) => first = data,
+            (_, is_second) => {
+                if is_second {
+                    read.extend_from_slice(&first);
+                }
+                read.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(Some(if read.is_empty() { first } else { Bytes::from(read) }))
 }
 
 /// Reads on for a while: a sender that is cut off in the middle would see a broken connection instead of the refusal.

@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     let shared = Arc::clone(&inner);
     let (mut response, meter) = match shared.routes.find(request.method(), request.uri().path()) {
         Ok(Found::Route(route, meter, parts)) => {
-            (answer(inner, &id, peer, &caller, route, parts, request).await, meter)
+            (answer(inner, begun, &id, peer, &caller, route, parts, request).await, meter)
         }
         Ok(Found::Preflight(methods)) => (preflight(&caller, methods), shared.routes.nowhere()),
         Err(error) => (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere()),
@@ -50,6 +50,7 @@ pub(crate) async fn serve(
 
 async fn answer(
     inner: Arc<Inner>,
+    begun: Instant,
     id: &HeaderValue,
     peer: IpAddr,
     caller: &Caller,
@@ -57,7 +58,7 @@ async fn answer(
     parts: Vec<(Box<str>, String)>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let (begun, method) = (Instant::now(), request.method().clone());
+    let method = request.method().clone();
     let logs = inner.options.access_log;
     let log = |subject: Option<&Subject>, response: Response<Body>| {
         if logs {

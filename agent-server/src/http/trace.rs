@@ -20,8 +20,13 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
         (1..=LONGEST).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
     headers.get(REQUEST_ID).filter(legal).cloned().unwrap_or_else(|| {
-        let id = format!("{:016x}", fastrand::u64(..));
-        HeaderValue::try_from(id).expect("these are legal characters")
+        let mut id = [0; 16];
+        let mut bits = fastrand::u64(..);
+        for digit in &mut id {
+            *digit = b"0123456789abcdef"[(bits & 15) as usize];
+            bits >>= 4;
+        }
+        HeaderValue::from_bytes(&id).expect("these are legal characters")
     })
 }
 

@@ -19,12 +19,14 @@ pub(crate) use text::Page;
 const GRAPHS: usize = 200;
 /// The name of the rest.
 const OTHERS: &str = "others";
+/// How runs end.
+const ENDS: [&str; 3] = ["completed", "failed", "stopped"];
 
 /// Counts of a process.
 #[derive(Default)]
 pub(crate) struct Metrics {
     started: Mutex<BTreeMap<String, u64>>,
-    ended: Mutex<BTreeMap<(String, &'static str), u64>>,
+    ended: Mutex<BTreeMap<String, [u64; ENDS.len()]>>,
     entries: AtomicU64,
     steps: AtomicU64,
     model_calls: AtomicU64,
@@ -44,10 +46,15 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// A run of a graph ended.
     pub(crate) fn ended(&self, graph: &str, status: &'static str) {
+        let Some(how) = ENDS.iter().position(|end| *end == status) else { return };
         let mut ended = self.ended.lock();
-        let known = ended.len() < GRAPHS * 3 || ended.contains_key(&(graph.to_owned(), status));
-        let graph = if known { graph } else { OTHERS };
-        *ended.entry((graph.to_owned(), status)).or_default() += 1;
+        match ended.get_mut(graph) {
+            Some(counts) => counts[how] += 1,
+            None => {
+                let graph = if ended.len() < GRAPHS { graph } else { OTHERS };
+                ended.entry(graph.to_owned()).or_default()[how] += 1;
+            }
+        }
     }
 
     /// A webhook was posted.
@@ -63,8 +70,10 @@ impl Metrics {
             page.line("agent_runs_started_total", &[("agent", graph)], *count);
         }
         page.family("agent_runs_ended_total", "counter", "Runs that ended, by how.");
-        for ((graph, status), count) in &*self.ended.lock() {
-            page.line("agent_runs_ended_total", &[("agent", graph), ("status", status)], *count);
+        for (graph, counts) in &*self.ended.lock() {
+            for (status, count) in ENDS.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                page.line("agent_runs_ended_total", &[("agent", graph), ("status", status)], *count);
+            }
         }
         let counters = [
             ("agent_journal_entries_total", "Entries stored in journals.", &self.entries),
