@@ -2,6 +2,8 @@
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
+use parking_lot::Mutex;
+
 use super::{SessionError, runtime::Shared, settled::Teller};
 use crate::{
     engine::RunEnv,
@@ -11,7 +13,6 @@ use crate::{
     journal::{JournalStore, Lease, entry::Queued, fold, image::Image, writer::Writer},
     run::RunStatus,
 };
-use parking_lot::Mutex;
 
 pub(crate) struct Slot {
     pub(crate) id: SessionId,
