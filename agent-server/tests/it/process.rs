@@ -91,6 +91,31 @@ async fn a_model_that_fails_once_is_asked_again_by_the_task_agent_too() {
 }
 
 #[tokio::test]
+async fn the_status_never_lags_behind_what_a_subscriber_was_told() {
+    let home = TempDir::new().unwrap();
+    let server = Process::start(home.path(), 0).await;
+    let status = async |id: &str| {
+        let reply = send(server.address, Method::GET, &format!("/status/{id}"), &[], "").await;
+        reply.body["status"].clone()
+    };
+    let one = async |number: usize| {
+        let id = format!("s{number}");
+        let mut socket = Client::connect(server.address, &id, "").await.unwrap();
+        for _ in 0..40 {
+            let run =
+                server.post("/run-async", json!({"message": "라네즈 리뷰 분석", "session_id": id})).await;
+            assert_eq!(run.status, 200, "a session that said it is done takes the next run: {run:?}");
+            let question = socket.until("hitl_request").await;
+            assert_eq!(status(&id).await, "paused");
+            socket.answer(&question).await;
+            socket.until("complete").await;
+            assert_eq!(status(&id).await, "completed");
+        }
+    };
+    futures::future::join_all((0..6).map(one)).await;
+}
+
+#[tokio::test]
 async fn a_run_that_loses_its_process_goes_on_by_itself_and_does_nothing_twice() {
     let home = TempDir::new().unwrap();
     let mut got: Vec<Value> = Vec::new();

@@ -1,7 +1,7 @@
 //! `POST /sessions/{session_id}/fork {at?, session_id?}`: a new session that is this one up to a place.
 
 use agent_core::{
-    SessionError,
+    Code,
     ids::{Seq, SessionId},
 };
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(crate) async fn handle(mut call: Call) -> Reply {
     let fork = session.fork(at, target.clone()).await;
     let fork = fork.map_err(|error| {
         // The refusal is about the session that its text names.
-        let about = if matches!(error, SessionError::Exists { .. }) { &target } else { session.id() };
+        let about = if error.code() == Code::SessionExists { &target } else { session.id() };
         refused(about)(error)
     })?;
     Ok(ok(&json!({"session_id": fork.id(), "forked_from": session.id(), "at": at})))
