@@ -208,7 +208,15 @@ impl ApiError {
     pub(crate) fn of_model(contract: Contract, error: &ModelError) -> Self {
         tracing::warn!(%error, detail = error.detail(), "a model did not answer");
         let (status, code) = model_status(contract, error.fault());
-        Self { status, code, ..Self::new(Refusal::Internal, error.to_string()) }
+        let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let wait = error.retry_after().filter(|_| waits);
+        Self {
+            status,
+            code,
+            // Rounded up: who comes a moment too early is refused again.
+            retry_after: wait.and_then(|wait| u32::try_from(wait.as_millis().div_ceil(1_000)).ok()),
+            ..Self::new(Refusal::Internal, error.to_string())
+        }
     }
 
     /// A run that failed. Where a model was at fault, the caller is told of the model rather than of the graph.

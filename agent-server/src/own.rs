@@ -26,6 +26,7 @@ use crate::{
         routes::{Handler, handler},
     },
     server::Inner,
+    ws::{fault, part},
 };
 
 /// The body of an answer: bytes at once, or a stream of them.
@@ -106,8 +107,17 @@ impl Socket {
             match frame {
                 Ok(Message::Text(text)) => return Some(Said::Text(text.to_string())),
                 Ok(Message::Binary(bytes)) => return Some(Said::Bytes(bytes)),
-                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(Message::Close(_)) => {
+                    part(&mut self.stream, None).await;
+                    return None;
+                }
                 Ok(_) => {}
+                Err(error) => {
+                    if let Some(told) = fault(&error) {
+                        part(&mut self.stream, Some(told)).await;
+                    }
+                    return None;
+                }
             }
         }
     }

@@ -207,8 +207,13 @@ impl Control {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Whether the run writes its last facts.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn check_open(&self) -> Result<(), RunError> {
-        if self.closed.load(Ordering::Acquire) { Err(RunError::Closed) } else { Ok(()) }
+        if self.is_closed() { Err(RunError::Closed) } else { Ok(()) }
     }
 
     /// Ends the run at its next superstep, to be taken up by the next process.

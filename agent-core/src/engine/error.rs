@@ -8,6 +8,7 @@ use crate::{
     graph::{NodeError, WayFault},
     ids::TaskId,
     journal::StoreError,
+    model::ModelError,
     state::ApplyError,
 };
 
@@ -207,7 +208,14 @@ impl RunError {
         }
     }
 
-    /// The error with its causes, in one line.
+    /// The model's error that failed a node, if that is what it was.
+    pub(crate) fn model(&self) -> Option<&ModelError> {
+        let Self::Node { source, .. } = self else { return None };
+        source.0.downcast_ref()
+    }
+
+    /// The error with its causes, in one line. What a model's endpoint said is left out ([`ModelError::detail`]): it is for
+    /// operators, and may repeat a key or what a person wrote.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.to_string();
@@ -218,7 +226,7 @@ impl RunError {
                 text.push_str(": ");
                 text.push_str(&cause_text);
             }
-            source = cause.source();
+            source = if cause.is::<ModelError>() { None } else { cause.source() };
         }
         text
     }

@@ -26,6 +26,7 @@ use crate::{
         entry::{Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
         image::{FORMAT, FrameImage, Image, Snapshot},
     },
+    model::ModelError,
     run::RunStatus,
     state::State,
     todo::{Todo, TodoStatus},
@@ -334,7 +335,8 @@ async fn failed<S: State>(
     begun: Begun,
     error: RunError,
 ) -> Arc<Settled> {
-    tracing::warn!(session = %slot.id, run = %live.run(), code = %error.code(), "run failed");
+    let detail = error.model().and_then(ModelError::detail);
+    tracing::warn!(session = %slot.id, run = %live.run(), code = %error.code(), detail, "run failed");
     let supersteps = frame.plan.superstep;
     let error = Arc::new(error);
     let stored = if matches!(*error, RunError::Store(_)) {

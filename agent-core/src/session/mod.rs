@@ -21,7 +21,7 @@ pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
 pub use why::{Cause, CauseKind};
 
-use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use serde_json::Value;
 
@@ -43,6 +43,9 @@ use crate::{
 };
 use runtime::Shared;
 use slot::Slot;
+
+/// How long a status waits for a run that is being closed. Longer only where the store is slow.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]
@@ -405,13 +408,24 @@ impl Session {
     ///
     /// [`SessionError::NotFound`].
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
+        // Subscribers hear of an end when it is stored; who asks upon that must not find the run still ending.
+        if let Some(live) = self.slot.live().filter(|live| live.env.control.is_closed())
+            && tokio::time::timeout(ENDING, live.settled.gone()).await.is_err()
+        {
+            tracing::debug!(session = %self.id(), "the end of a run takes long to be stored");
+        }
         if let Some(live) = self.slot.live() {
             let env = &live.env;
             let settled = live.settled.settled();
+            let status = match live.status() {
+                // All of it waits for a person; only the note that says so is on its way.
+                RunStatus::Running if env.board.any_open() && env.control.is_idle() => RunStatus::Paused,
+                status => status,
+            };
             return Ok(SessionStatus {
                 session: self.id().clone(),
                 run: live.run(),
-                status: live.status(),
+                status,
                 graph: live.graph.to_string(),
                 todos: env.todos.lock().items().to_vec(),
                 questions: env.board.open(),

@@ -62,7 +62,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
 pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
     let mut runtime = builder(config)?;
     if let Some(model) = config.model() {
-        runtime = runtime.model(model.open()?);
+        runtime = runtime.model(Model::new(Retry::new(model.open()?)));
     }
     Ok(match config.store() {
         Database::File(path) => {
@@ -80,7 +80,7 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
 pub(super) fn passing(config: &Config) -> Result<Runtime, Failure> {
     let runtime = builder(config)?;
     Ok(match config.model() {
-        Some(model) => runtime.model(model.open()?).build(),
+        Some(model) => runtime.model(Model::new(Retry::new(model.open()?))).build(),
         None => runtime.build(),
     })
 }

@@ -52,6 +52,9 @@ fn answer(call: &Call, request: ChatRequest, numbered: bool) -> Reply {
     Ok(sse(alive(events, call.inner.options.ping)))
 }
 
+/// What is told of an answer that was shown in part; why is in the code.
+const BROKEN_OFF: &str = "the model failed before its answer was finished";
+
 enum Saying {
     /// The model is being asked.
     Asking(BoxFuture<'static, Result<ModelStream, ModelError>>),
@@ -77,8 +80,9 @@ fn said(model: Model, request: ModelRequest, numbered: bool) -> impl Stream<Item
                         return Some((chunk(&text), Saying::Speaking(stream, true)));
                     }
                     // This wire cannot take back what was shown.
-                    Some(Ok(Delta::Restarted { .. })) if shown => {
-                        return Some((told(&ModelError::new(ModelFault::Cut)), Saying::Ending));
+                    Some(Ok(Delta::Restarted { reason, .. })) if shown => {
+                        tracing::warn!(code = reason, "a model failed in the middle of its answer");
+                        return Some((trouble(&reason, BROKEN_OFF), Saying::Ending));
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::Filtered })) => {
                         return Some((told(&ModelError::new(ModelFault::Filtered)), Saying::Ending));

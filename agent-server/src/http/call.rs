@@ -237,20 +237,29 @@ async fn throw_away(body: &mut Incoming) {
 
 /// A query string, decoded.
 #[derive(Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct Query {
+    pairs: Vec<(String, String)>,
+    broken: bool,
+}
 
 impl Query {
     pub(crate) fn parse(query: &str) -> Self {
+        let broken = percent_encoding::percent_decode_str(query).decode_utf8().is_err();
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
         });
-        Self(pairs.collect())
+        Self { pairs: pairs.collect(), broken }
+    }
+
+    /// Whether it is UTF-8; what is not is marked by `U+FFFD` in the values.
+    pub(crate) const fn is_text(&self) -> bool {
+        !self.broken
     }
 
     /// The last value of a name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A number, if it is there.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::review::Review;
-use super::text::{clauses, find, is_hangul, sentences};
+use super::text::{Patterns, clauses, is_hangul, sentences};
 use super::words::words;
 
 /// Which way an opinion points.
@@ -127,9 +127,14 @@ enum Kind {
     Fixed(bool),
 }
 
-/// Longest first, so that a phrase is read before the words in it.
-fn entries() -> &'static [(&'static str, Kind)] {
-    static ENTRIES: LazyLock<Vec<(&'static str, Kind)>> = LazyLock::new(|| {
+/// The words of opinion, longest first, so that a phrase is read before the words in it.
+struct Lexicon {
+    patterns: Patterns,
+    kinds: Vec<Kind>,
+}
+
+fn lexicon() -> &'static Lexicon {
+    static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
         let words = words();
         let lists = [
             (&words.good, Kind::Good),
@@ -140,31 +145,31 @@ fn entries() -> &'static [(&'static str, Kind)] {
         let mut all: Vec<_> =
             lists.into_iter().flat_map(|(list, kind)| list.iter().map(move |word| (*word, kind))).collect();
         all.sort_by_key(|(word, _)| (std::cmp::Reverse(word.chars().count()), *word));
-        all
+        let (patterns, kinds) = all.into_iter().unzip();
+        Lexicon { patterns: Patterns::new(patterns), kinds }
     });
-    &ENTRIES
+    &LEXICON
 }
 
 /// The good and the bad in one clause (lower case). Each stretch of text counts once.
 fn weigh(clause: &str) -> (f64, f64) {
+    let lexicon = lexicon();
     let mut taken: Vec<(usize, usize)> = Vec::new();
     let (mut good, mut bad) = (0.0, 0.0);
-    for (pattern, kind) in entries() {
-        for (from, to) in find(clause, pattern) {
-            if taken.iter().any(|&(start, end)| from < end && start < to) {
-                continue;
-            }
-            taken.push((from, to));
-            let up = match kind {
-                Kind::Fixed(up) => *up,
-                Kind::Good => !negated(clause, from, to, false),
-                Kind::Bad => negated(clause, from, to, true),
-            };
-            if up {
-                good += 1.0;
-            } else {
-                bad += 1.0;
-            }
+    for (at, (from, to)) in lexicon.patterns.find(clause) {
+        if taken.iter().any(|&(start, end)| from < end && start < to) {
+            continue;
+        }
+        taken.push((from, to));
+        let up = match lexicon.kinds[at] {
+            Kind::Fixed(up) => up,
+            Kind::Good => !negated(clause, from, to, false),
+            Kind::Bad => negated(clause, from, to, true),
+        };
+        if up {
+            good += 1.0;
+        } else {
+            bad += 1.0;
         }
     }
     (good, bad)

@@ -1,6 +1,10 @@
 //! Cutting Korean and English text into sentences and clauses, and finding words in it. Slices only: nothing here
 //! cuts inside a character.
 
+use std::borrow::Cow;
+
+use aho_corasick::AhoCorasick;
+
 /// Sentences of a text, trimmed, each with its closing mark. A piece without any letter (an emoji, say) stays
 /// with the sentence before it.
 #[must_use]
@@ -68,16 +72,13 @@ pub fn clauses(sentence: &str) -> Vec<&str> {
 /// A `_` at the end stands for a space.
 #[must_use]
 pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
-    let (anchored, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
-    let (prefix, rest) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
-    let spaced = rest.strip_suffix('_').map(|rest| format!("{rest} "));
-    let needle = spaced.as_deref().unwrap_or(rest);
+    let Needle { anchored, prefix, text: needle } = Needle::of(pattern);
     if needle.is_empty() {
         return Vec::new();
     }
     let latin = needle.starts_with(|c: char| c.is_ascii_alphanumeric());
     lower
-        .match_indices(needle)
+        .match_indices(&*needle)
         .map(|(at, found)| (at, at + found.len()))
         .filter(|&(from, to)| {
             let before = lower[..from].chars().next_back();
@@ -90,6 +91,60 @@ pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
             }
         })
         .collect()
+}
+
+/// A pattern, read.
+struct Needle<'a> {
+    /// Only at the beginning of a word.
+    anchored: bool,
+    /// The beginning of a word is enough.
+    prefix: bool,
+    text: Cow<'a, str>,
+}
+
+impl<'a> Needle<'a> {
+    fn of(pattern: &'a str) -> Self {
+        let (anchored, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+        let (prefix, rest) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
+        let text = rest.strip_suffix('_').map_or(Cow::Borrowed(rest), |rest| Cow::Owned(format!("{rest} ")));
+        Self { anchored, prefix, text }
+    }
+}
+
+/// Many patterns, looked for together: one pass over a text tells which of them are worth a [`find`].
+pub(super) struct Patterns {
+    patterns: Vec<&'static str>,
+    /// Finds their letters; its numbers are theirs.
+    letters: AhoCorasick,
+}
+
+impl Patterns {
+    pub(super) fn new(patterns: Vec<&'static str>) -> Self {
+        let letters = AhoCorasick::new(patterns.iter().map(|pattern| Needle::of(pattern).text.into_owned()))
+            .expect("a few hundred short words fit into an automaton");
+        Self { patterns, letters }
+    }
+
+    /// Where patterns stand in `lower`, by the number of the pattern, in the order of the list.
+    pub(super) fn find(&self, lower: &str) -> impl Iterator<Item = (usize, (usize, usize))> {
+        let mut there: Vec<usize> =
+            self.letters.find_overlapping_iter(lower).map(|found| found.pattern().as_usize()).collect();
+        there.sort_unstable();
+        there.dedup();
+        there
+            .into_iter()
+            .flat_map(move |at| find(lower, self.patterns[at]).into_iter().map(move |place| (at, place)))
+    }
+
+    /// Whether any of them stands in `lower`.
+    pub(super) fn mentioned(&self, lower: &str) -> bool {
+        self.find(lower).next().is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.patterns.len()
+    }
 }
 
 /// Whether any of `patterns` stands in `lower`; see [`find`].

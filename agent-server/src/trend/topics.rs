@@ -150,7 +150,7 @@ impl Topic {
 #[must_use]
 pub fn topics_of(text: &str) -> Vec<Topic> {
     let lower = text.to_lowercase();
-    Topic::ALL.into_iter().filter(|topic| mentions(&lower, &topic_words(*topic).review)).collect()
+    Topic::ALL.into_iter().filter(|topic| topic_words(*topic).review.mentioned(&lower)).collect()
 }
 
 /// Counts topics over reviews, the most mentioned first (a tie in the order of [`Topic::ALL`]). Topics that
@@ -194,12 +194,12 @@ fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
     let mut said: Option<(f64, &str)> = None;
     for sentence in sentences(&review.text) {
         let lower = sentence.to_lowercase();
-        if !mentions(&lower, words) {
+        if !words.mentioned(&lower) {
             continue;
         }
         let named: Vec<f64> = clauses(sentence)
             .into_iter()
-            .filter(|clause| mentions(&clause.to_lowercase(), words))
+            .filter(|clause| words.mentioned(&clause.to_lowercase()))
             .filter_map(opinion)
             .collect();
         let score = if named.is_empty() {

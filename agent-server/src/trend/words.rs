@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::topics::Topic;
+use super::{text::Patterns, topics::Topic};
 
 /// The lists that are not about topics.
 pub(super) struct Words {
@@ -30,12 +30,11 @@ pub(super) struct Words {
 }
 
 /// The words of one topic.
-#[derive(Default)]
 pub(super) struct TopicWords {
     /// Words of a request that name the topic.
     pub(super) request: Vec<&'static str>,
     /// Words of a review that mean it.
-    pub(super) review: Vec<&'static str>,
+    pub(super) review: Patterns,
 }
 
 /// The lists, read at first use.
@@ -61,7 +60,7 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
         Topic::ALL
             .map(|topic| TopicWords {
                 request: section(file, topic, "request"),
-                review: section(file, topic, "review"),
+                review: Patterns::new(section(file, topic, "review")),
             })
             .into()
     });

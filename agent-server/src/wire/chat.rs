@@ -43,6 +43,9 @@ impl ChatRequest {
 
     /// Reads `?message=..&history=<JSON array>`.
     pub(crate) fn of_query(query: &Query) -> Result<Self, ApiError> {
+        if !query.is_text() {
+            return Err(wrong("the query is not UTF-8"));
+        }
         let history = match query.get("history").filter(|history| !history.trim().is_empty()) {
             Some(history) => value(history.as_bytes())?,
             None => Value::Null,

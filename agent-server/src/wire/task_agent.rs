@@ -294,7 +294,7 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
     }
 }
 
-/// Milliseconds since 1970 as ISO-8601 in UTC.
+/// Milliseconds since 1970 as ISO-8601 in UTC, always with three decimals, so that texts sort as times do.
 fn iso(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).unwrap_or_default().to_string()
+    format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or_default())
 }

@@ -2,8 +2,21 @@
 
 mod socket;
 
+use std::time::Duration;
+
 use agent_core::{Session, SessionError, ids::Seq};
-use hyper_tungstenite::{is_upgrade_request, tungstenite::protocol::WebSocketConfig, upgrade as handshake};
+use futures::SinkExt;
+use hyper::upgrade::Upgraded;
+use hyper_tungstenite::{
+    WebSocketStream, is_upgrade_request,
+    tungstenite::{
+        Error,
+        error::ProtocolError,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+    upgrade as handshake,
+};
+use hyper_util::rt::TokioIo;
 
 use crate::{
     error::{ApiError, Refusal},
@@ -58,6 +71,33 @@ pub(crate) fn buffers() -> WebSocketConfig {
         .read_buffer_size(4 * 1024)
         .write_buffer_size(16 * 1024)
         .max_write_buffer_size(16 * 1024 * 1024)
+}
+
+/// An open socket.
+pub(crate) type Stream = WebSocketStream<TokioIo<Upgraded>>;
+
+/// What a client that broke the protocol is told; `None` when it is gone.
+pub(crate) fn fault(error: &Error) -> Option<(CloseCode, &'static str)> {
+    match error {
+        Error::Capacity(_) => Some((CloseCode::Size, "the frame is too large")),
+        Error::Utf8(_) => Some((CloseCode::Invalid, "the frame is not UTF-8")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some((CloseCode::Protocol, "the frame breaks the WebSocket protocol")),
+        _ => None,
+    }
+}
+
+/// Ends a socket with a goodbye: ours, or (`None`) the answer to the client's, which waits in its buffer.
+pub(crate) async fn part(stream: &mut Stream, goodbye: Option<(CloseCode, &'static str)>) {
+    let said = async {
+        match goodbye {
+            Some((code, reason)) => stream.close(Some(CloseFrame { code, reason: reason.into() })).await,
+            None => stream.flush().await,
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(1), said).await.is_err() {
+        tracing::debug!("a socket did not take its goodbye");
+    }
 }
 
 fn full_of(_: impl Sized) -> Body {

@@ -10,15 +10,7 @@ use agent_core::{
 };
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
-use hyper::upgrade::Upgraded;
-use hyper_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Message,
-        protocol::{CloseFrame, frame::coding::CloseCode},
-    },
-};
-use hyper_util::rt::TokioIo;
+use hyper_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -27,6 +19,7 @@ use crate::{
     owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
     wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
+    ws::{Stream, fault, part},
 };
 
 /// Who answers, as the journal notes it, where callers have no names.
@@ -42,12 +35,12 @@ const BATCH: usize = 64;
 /// What a subscription gives.
 type Told = Result<std::sync::Arc<Event>, SubscriptionError>;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
 /// What ends a socket.
 enum End {
     /// The client is gone, or too slow to be told.
     Gone,
+    /// The client said goodbye, and hears one.
+    Left,
     /// The server closes it, and says why.
     Close(CloseCode, &'static str),
 }
@@ -56,27 +49,24 @@ enum End {
 pub(super) async fn serve(
     inner: &Inner,
     session: &Session,
-    socket: Socket,
+    socket: Stream,
     watch: Watch,
     after: Seq,
     extent: Extent,
 ) {
     let events = session.subscribe(Some(after));
     let mut subscriber = Subscriber { inner, session, socket, watch, extent, refused: 0 };
-    let end = subscriber.run(events).await;
-    if let End::Close(code, reason) = end {
-        let frame = CloseFrame { code, reason: reason.into() };
-        let close = subscriber.socket.close(Some(frame));
-        if tokio::time::timeout(Duration::from_secs(1), close).await.is_err() {
-            tracing::debug!("a socket did not take its goodbye");
-        }
+    match subscriber.run(events).await {
+        End::Gone => {}
+        End::Left => part(&mut subscriber.socket, None).await,
+        End::Close(code, reason) => part(&mut subscriber.socket, Some((code, reason))).await,
     }
 }
 
 struct Subscriber<'a> {
     inner: &'a Inner,
     session: &'a Session,
-    socket: Socket,
+    socket: Stream,
     watch: Watch,
     extent: Extent,
     /// Refused frames so far.
@@ -206,7 +196,7 @@ impl Subscriber<'_> {
                 let told = "binary frames are not understood; send JSON as text";
                 return self.refuse(&ApiError::new(Refusal::InvalidRequest, told)).await;
             }
-            Message::Close(_) => return Err(End::Gone),
+            Message::Close(_) => return Err(End::Left),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
         };
         if text.len() > limit {
@@ -225,14 +215,11 @@ impl Subscriber<'_> {
 
     /// A stream that is not one any more: it is told why, and ends.
     async fn broken(&mut self, error: tungstenite::Error) -> Result<(), End> {
-        let (code, refusal, reason) = match error {
-            tungstenite::Error::Capacity(_) => {
-                (CloseCode::Size, Refusal::FrameTooLarge, "the frame is too large")
-            }
-            tungstenite::Error::Utf8(_) => {
-                (CloseCode::Invalid, Refusal::InvalidJson, "the frame is not UTF-8")
-            }
-            _ => return Err(End::Gone),
+        let Some((code, reason)) = fault(&error) else { return Err(End::Gone) };
+        let refusal = match code {
+            CloseCode::Size => Refusal::FrameTooLarge,
+            CloseCode::Invalid => Refusal::InvalidJson,
+            _ => Refusal::InvalidRequest,
         };
         self.refuse(&ApiError::new(refusal, reason)).await?;
         Err(End::Close(code, reason))

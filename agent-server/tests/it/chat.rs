@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agent_core::Runtime;
+use agent_core::{
+    Runtime,
+    model::{Model, Retry},
+};
 use agent_server::Chat;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -99,6 +102,21 @@ async fn a_failure_is_one_error_before_the_done_and_never_a_chunk() {
 }
 
 #[tokio::test]
+async fn a_model_that_fails_in_the_middle_is_told_by_its_own_code() {
+    let fake = Fake::start([Script::Speak(vec![Do::Say("음"), Do::Fail])]).await;
+    let chat = Chat::new(Model::new(Retry::new(fake.model())));
+    let here = Here::made(Runtime::builder(), |server| server.chat(chat)).await;
+    let mut stream = Stream::post(&here, PATH, json!({"message": "hi"})).await;
+    let events = stream.rest().await;
+    assert_eq!((&events[0], &events[1]["code"]), (&json!({"chunk": "음"}), &json!("model_overloaded")));
+    assert_eq!(
+        (events.len(), fake.seen.lock().len()),
+        (3, 1),
+        "what was shown is not made again: {events:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_ends_the_call_of_the_model() {
     let begun = || Script::Speak(vec![Do::Say("하나"), Do::Wait]);
     let (here, fake) = chat([begun(), Script::Speak(vec![Do::Wait]), begun()]).await;
@@ -175,6 +193,7 @@ async fn hostile_requests_are_refused_before_the_model_is_asked() {
     for (query, code) in [
         ("", "empty_message"),
         ("?message=", "empty_message"),
+        ("?message=%ff", "invalid_request"),
         ("?message=hi&history=%7B", "invalid_json"),
         ("?message=hi&history=7", "invalid_request"),
         ("?message=hi&history=%5B7%5D", "invalid_request"),

@@ -11,9 +11,12 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     Message,
-    protocol::frame::{
-        Frame,
-        coding::{Data, OpCode},
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame,
+            coding::{CloseCode, Data, OpCode},
+        },
     },
 };
 
@@ -202,6 +205,30 @@ async fn a_socket_in_pieces_in_bytes_and_in_nonsense_lives_on_or_is_told_why_not
     };
     assert!(goodbye.is_none_or(|code| code == 1009), "{goodbye:?}");
     socket.ping().await;
+    lives(&here).await;
+}
+
+#[tokio::test]
+async fn a_goodbye_is_answered_and_a_broken_frame_is_told_its_code() {
+    let here = here().await;
+    for code in [CloseCode::Normal, CloseCode::Library(4001)] {
+        let mut socket = here.socket("s", "").await;
+        socket.raw(Message::Close(Some(CloseFrame { code, reason: "안녕".into() }))).await;
+        assert_eq!(socket.goodbye().await, Some(code.into()), "a client that leaves hears a goodbye");
+    }
+    let upgrade = "GET /ws/s HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let frames: [(&str, &[u8]); 4] = [
+        ("an opcode that is none", &[0x83, 0x80, 0, 0, 0, 0]),
+        ("a piece of nothing", &[0x80, 0x81, 0, 0, 0, 0, b'x']),
+        ("a reserved bit", &[0xC1, 0x81, 0, 0, 0, 0, b'x']),
+        ("a goodbye of one byte", &[0x88, 0x81, 0, 0, 0, 0, 3]),
+    ];
+    for (name, frame) in frames {
+        let heard = raw(&here, &[upgrade.as_bytes(), frame].concat()).await;
+        assert!(heard.contains(r#""code":"invalid_request""#), "{name}: {heard}");
+        assert!(heard.ends_with("\u{3}\u{fffd}the frame breaks the WebSocket protocol"), "{name}: {heard}");
+    }
     lives(&here).await;
 }
 

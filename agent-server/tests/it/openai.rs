@@ -10,7 +10,7 @@ use agent_server::{
         graph::{Desk, trend_graph},
     },
 };
-use hyper::Method;
+use hyper::{Method, header::HeaderValue};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -333,6 +333,9 @@ async fn a_model_that_fails_has_the_status_that_libraries_branch_on() {
             assert!(!reply.text.contains("sk-secret"), "{}", reply.text);
         }
     }
+    let (here, _fake) = all([Script::Busy(6_100)]).await;
+    let reply = here.post(PATH, ask("chat", "hi")).await;
+    assert_eq!((reply.status.as_u16(), &reply.headers["retry-after"]), (429, &HeaderValue::from_static("7")));
     let (here, _fake) = all([Script::Speak(vec![Do::Say("음"), Do::Break])]).await;
     let events = Stream::post(&here, PATH, with(ask("chat", "hi"), "stream", json!(true))).await.rest().await;
     assert_eq!(events.len(), 3, "{events:?}");

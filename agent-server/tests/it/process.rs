@@ -11,7 +11,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{LONG, Reply, send, socket::Client};
+use crate::support::{
+    LONG, Reply, send,
+    socket::Client,
+    upstream::{Fake, Script, says},
+};
 
 const ASK: &str = "라네즈와 아누아 리뷰를 비교해 주세요";
 
@@ -70,6 +74,45 @@ fn key(message: &Value) -> Option<(String, String)> {
     let event = &message["data"];
     let text = |value: &Value| value.as_str().map(str::to_owned);
     (event["type"] == "step_recorded").then(|| Some((text(&event["task"])?, text(&event["data"]["key"])?)))?
+}
+
+#[tokio::test]
+async fn a_model_that_fails_once_is_asked_again_by_the_task_agent_too() {
+    let home = TempDir::new().unwrap();
+    let plan = r#"[{"id": "collect-laneige", "title": "모으기"}, {"id": "report", "title": "보고서"}]"#;
+    let upstream =
+        Fake::start([Script::Refuse(503, "busy"), says(plan), Script::Refuse(503, "busy"), says("# 보고서")]);
+    let upstream = upstream.await;
+    let url = format!("http://{}/v1", upstream.address);
+    let server = Process::start_with(home.path(), 0, &[("OPENAI_BASE_URL", &url)]).await;
+    let reply = server.post("/run", json!({"message": "라네즈 리뷰를 소비자용으로 분석해 줘"})).await;
+    assert_eq!(reply.body["status"], "completed", "{reply:?}");
+    assert_eq!(upstream.seen.lock().len(), 4);
+}
+
+#[tokio::test]
+async fn the_status_never_lags_behind_what_a_subscriber_was_told() {
+    let home = TempDir::new().unwrap();
+    let server = Process::start(home.path(), 0).await;
+    let status = async |id: &str| {
+        let reply = send(server.address, Method::GET, &format!("/status/{id}"), &[], "").await;
+        reply.body["status"].clone()
+    };
+    let one = async |number: usize| {
+        let id = format!("s{number}");
+        let mut socket = Client::connect(server.address, &id, "").await.unwrap();
+        for _ in 0..40 {
+            let run =
+                server.post("/run-async", json!({"message": "라네즈 리뷰 분석", "session_id": id})).await;
+            assert_eq!(run.status, 200, "a session that said it is done takes the next run: {run:?}");
+            let question = socket.until("hitl_request").await;
+            assert_eq!(status(&id).await, "paused");
+            socket.answer(&question).await;
+            socket.until("complete").await;
+            assert_eq!(status(&id).await, "completed");
+        }
+    };
+    futures::future::join_all((0..6).map(one)).await;
 }
 
 #[tokio::test]

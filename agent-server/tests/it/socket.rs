@@ -38,6 +38,10 @@ async fn whoever_comes_early_late_or_again_sees_the_same_run() {
     let done = early.until("complete").await;
     again.until("complete").await;
     assert_eq!(done["data"].as_object().unwrap().len(), 3, "response, todos, execution_time");
+    for message in &early.got {
+        let at = message["timestamp"].as_str().unwrap();
+        assert_eq!(at.len(), "2026-11-21T08:58:08.900Z".len(), "texts sort as times do: {at}");
+    }
     let all = early.numbered();
     let mut late = here.socket("s", "").await;
     late.until("complete").await;

@@ -1,6 +1,9 @@
 //! `POST /sessions/{session_id}/fork {at?, session_id?}`: a new session that is this one up to a place.
 
-use agent_core::ids::{Seq, SessionId};
+use agent_core::{
+    Code,
+    ids::{Seq, SessionId},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,6 +30,11 @@ pub(crate) async fn handle(mut call: Call) -> Reply {
         Some(id) => parse_session(&id)?,
         None => SessionId::random(),
     };
-    let fork = session.fork(at, target).await.map_err(refused(session.id()))?;
+    let fork = session.fork(at, target.clone()).await;
+    let fork = fork.map_err(|error| {
+        // The refusal is about the session that its text names.
+        let about = if error.code() == Code::SessionExists { &target } else { session.id() };
+        refused(about)(error)
+    })?;
     Ok(ok(&json!({"session_id": fork.id(), "forked_from": session.id(), "at": at})))
 }

@@ -32,6 +32,8 @@ pub(crate) enum Do {
     End(&'static str),
     /// Hangs up in the middle.
     Break,
+    /// Reports a failure of its own in the middle.
+    Fail,
     /// Says so many bytes at once, as fast as its caller takes them.
     Flood(usize),
 }
@@ -42,6 +44,8 @@ pub(crate) enum Script {
     Speak(Vec<Do>),
     /// A status and a text.
     Refuse(u16, &'static str),
+    /// 429, and how many milliseconds to wait.
+    Busy(u32),
 }
 
 /// Says one text and ends.
@@ -127,17 +131,20 @@ impl Fake {
         let body = read(&mut stream).await?;
         self.seen.lock().push(body);
         let script = self.scripts.lock().pop_front();
-        let steps = match script.unwrap_or(Script::Refuse(500, "no script is left")) {
-            Script::Speak(steps) => steps,
-            Script::Refuse(status, told) => {
-                let body = json!({"error": {"message": told, "type": "server_error"}}).to_string();
-                let head = format!(
-                    "HTTP/1.1 {status} No\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
-                return stream.write_all((head + &body).as_bytes()).await;
-            }
+        let (status, told, wait) = match script.unwrap_or(Script::Refuse(500, "no script is left")) {
+            Script::Speak(steps) => return self.speak(stream, steps).await,
+            Script::Refuse(status, told) => (status, told, String::new()),
+            Script::Busy(ms) => (429, "later", format!("retry-after-ms: {ms}\r\n")),
         };
+        let body = json!({"error": {"message": told, "type": "server_error"}}).to_string();
+        let head = format!(
+            "HTTP/1.1 {status} No\r\ncontent-type: application/json\r\n{wait}content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await
+    }
+
+    async fn speak(&self, mut stream: TcpStream, steps: Vec<Do>) -> std::io::Result<()> {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         stream.write_all(head.as_bytes()).await?;
         let mut calls = 0;
@@ -180,6 +187,11 @@ impl Fake {
                     stream.write_all(b"data: [DONE]\n\n").await?;
                 }
                 Do::Break => return Ok(()),
+                Do::Fail => {
+                    stream
+                        .write_all(b"data: {\"error\":{\"message\":\"sk-secret\",\"code\":503}}\n\n")
+                        .await?
+                }
                 Do::Flood(bytes) => {
                     let event = said(Box::leak("물".repeat(10_000).into_boxed_str()));
                     for _ in 0..bytes / event.len() {
