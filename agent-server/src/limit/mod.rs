@@ -7,7 +7,7 @@ mod tally;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{auth::Subject, error::ApiError, error::Refusal, server::ServerOptions};
+use crate::{Proxies, auth::Subject, error::ApiError, error::Refusal, server::ServerOptions};
 use rate::Rate;
 pub(crate) use tally::Held;
 use tally::Tally;
@@ -45,6 +45,7 @@ pub(crate) struct Limits {
     sockets: Tally,
     runs: Tally,
     sessions: quota::Sessions,
+    proxies: Proxies,
     options: Bounds,
 }
 
@@ -64,6 +65,7 @@ impl Limits {
             sockets: Tally::default(),
             runs: Tally::default(),
             sessions: quota::Sessions::default(),
+            proxies: options.proxies.clone(),
             options: Bounds {
                 connections: options.connections_per_address,
                 sockets: options.sockets_per_caller,
@@ -91,10 +93,11 @@ impl Limits {
     }
 
     /// Counts a connection for as long as what is returned lives; `None`: the address has too many. Peers on this machine
-    /// (a proxy, say) are not counted.
+    /// (a proxy, say) and trusted proxies are not counted.
     pub(crate) fn connection(&self, peer: IpAddr) -> Option<Held> {
         let key = Key::of(peer, None);
-        let most = if key.is_loopback() { 0 } else { self.options.connections };
+        let many = key.is_loopback() || self.proxies.holds(peer);
+        let most = if many { 0 } else { self.options.connections };
         self.connections.hold(key, most)
     }
 
