@@ -47,6 +47,8 @@ pub(super) fn entries() -> Vec<Entry> {
             .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded])
             .refusals(&[Refusal::InvalidJson, Refusal::InvalidRequest, Refusal::TooDeep])
             .answers(200, stream("ChatEvent", STREAM_EXAMPLE))
+            .answers(414, json!({"description": "The address is longer than 64 KiB; use `POST`."}))
+            .answers(431, json!({"description": "The head of the request is longer than 64 KiB; use `POST`."}))
             .answers(204, json!({"description": "The client has seen the end."})),
         talk("/api/v1/chat", "talk", "Ask the agent with tools")
             .text("A question of the agent is its `content`; the next message of the conversation is the answer.")

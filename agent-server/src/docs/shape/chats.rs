@@ -122,8 +122,37 @@ pub(in crate::docs) struct CompletionRequest {
 struct CompletionMessage {
     /// Who says it.
     role: CompletionRole,
-    /// What is said: a text, or a list of parts.
-    content: Value,
+    /// What is said. May be `null` or absent where an assistant called tools.
+    content: CompletionContent,
+    /// The call that a message of a `tool` answers; it needs one.
+    #[schema(required = false)]
+    tool_call_id: Option<String>,
+}
+
+/// A text, or a list of parts.
+#[derive(ToSchema)]
+#[serde(untagged)]
+enum CompletionContent {
+    /// The whole of it.
+    Text(String),
+    /// In parts.
+    Parts(Vec<ContentPart>),
+}
+
+/// A part of a message. Pictures (`image_url`) are handed on to the plain model.
+#[derive(ToSchema)]
+struct ContentPart {
+    /// Its kind.
+    r#type: PartKind,
+    /// What is said.
+    text: String,
+}
+
+/// The kind of a part.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum PartKind {
+    Text,
 }
 
 /// Who says something.
