@@ -296,6 +296,16 @@ async fn deliveries(server: &Process) -> usize {
     list["sessions"].as_array().unwrap().len()
 }
 
+/// Waits until the server has no delivery any more.
+async fn all_told(server: &Process) {
+    let look = async {
+        while deliveries(server).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, look).await.unwrap();
+}
+
 /// Begins a run to its end, with a webhook.
 async fn run_and_tell(server: &Process, url: &str) {
     let body = json!({"message": "Analyse Anua for buyers", "session_id": "s", "webhook": {"url": url}});
@@ -319,9 +329,7 @@ async fn a_webhook_that_was_sent_and_not_acknowledged_is_sent_again_by_the_next_
     let server = Process::start_with(home.path(), 0, &TELLS).await;
     let (second, again) = receiver.told().await;
     assert_eq!((&first, &told["data"]), (&second, &again["data"]), "the receiver knows it again by its id");
-    while deliveries(&server).await > 0 {
-        tokio::task::yield_now().await;
-    }
+    all_told(&server).await;
     assert!(receiver.nothing_more());
 }
 
@@ -338,9 +346,7 @@ async fn a_webhook_that_could_not_be_sent_before_the_process_died_is_sent_once_b
     let server = Process::start_with(home.path(), 0, &TELLS).await;
     let (_, told) = receiver.told().await;
     assert_eq!((&told["type"], &told["data"]["session_id"]), (&json!("run.completed"), &json!("s")));
-    while deliveries(&server).await > 0 {
-        tokio::task::yield_now().await;
-    }
+    all_told(&server).await;
     // What was told is not told again, by the one after it either.
     server.kill().await;
     let server = Process::start_with(home.path(), 0, &TELLS).await;
