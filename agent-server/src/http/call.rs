@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use agent_core::{
-    Run, RunOptions, Session,
+    Run, RunOptions, RunStatus, Session,
     event::{EventBody, Subscription},
     ids::SessionId,
 };
@@ -187,9 +187,35 @@ impl Call {
 pub(crate) struct Admission(Option<(Held, Subscription)>);
 
 impl Admission {
+    /// The leave to go on with a run that was stopped, or waits: it has left its place among the caller's runs. An answer is
+    /// never refused for that.
+    ///
+    /// # Errors
+    ///
+    /// 429, and what the store says.
+    pub(crate) async fn to_go_on(
+        inner: &Inner,
+        key: Key,
+        session: &Session,
+        with_answer: bool,
+    ) -> Result<Self, ApiError> {
+        // The run that is at work is counted already.
+        if !inner.limits.counts_runs()
+            || session.status().await.is_ok_and(|now| now.status == RunStatus::Running)
+        {
+            return Ok(Self(None));
+        }
+        let held = if with_answer { inner.limits.answered_run(key) } else { inner.limits.run(key)? };
+        Ok(Self(held.map(|held| (held, session.subscribe(None)))))
+    }
+
     /// Counts the run until it ends, or waits for a person.
     pub(crate) fn follow(self, inner: &Inner, run: &Run) {
         let Some((held, mut events)) = self.0 else { return };
+        // An answer of several: the others are waited for.
+        if run.status() == RunStatus::Paused {
+            return;
+        }
         let (run, leaving) = (run.id(), inner.leaving.clone());
         inner.sockets.spawn(async move {
             loop {

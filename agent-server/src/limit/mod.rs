@@ -125,6 +125,16 @@ impl Limits {
         self.runs.hold(key, most).map(Some).ok_or_else(|| too_many(&format!("more than {most} runs at once")))
     }
 
+    /// Counts a run that goes on with an answer: it is let go on whatever there is, and counts against new ones.
+    pub(crate) fn answered_run(&self, key: Key) -> Option<Held> {
+        if self.options.runs > 0 { self.runs.hold(key, usize::MAX) } else { None }
+    }
+
+    /// Whether runs are bounded.
+    pub(crate) const fn counts_runs(&self) -> bool {
+        self.options.runs > 0
+    }
+
     /// Whether sessions are bounded.
     pub(crate) const fn counts_sessions(&self) -> bool {
         self.options.sessions > 0

@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn a_whole_number_is_one_however_it_is_written() {
         let read = |text: &str| whole(&serde_json::from_str(text).unwrap());
-        assert_eq!((read("3"), read("3.0"), read("3e2"), read("0.0")), (Some(3), Some(3), Some(300), Some(0)));
+        assert_eq!(
+            (read("3"), read("3.0"), read("3e2"), read("0.0")),
+            (Some(3), Some(3), Some(300), Some(0))
+        );
         assert_eq!(read("18446744073709551615"), Some(u64::MAX));
         for none in ["3.5", "-1", "-1.0", "1e300", "\"3\"", "null", "true"] {
             assert_eq!(read(none), None, "{none}");

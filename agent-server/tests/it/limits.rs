@@ -350,3 +350,40 @@ async fn callers_behind_a_trusted_proxy_are_counted_each_and_nobody_else_can_say
     assert_eq!(ask(&local, "127.0.0.1").await, 401);
     assert_eq!(local.get("/agents").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_for_one() {
+    let (runtime, strings) = puppet();
+    let auth = Auth::asked().key("alice", ALICE.1[7..].into()).unwrap();
+    let here = Here::with(runtime, Puppeteer, |server| {
+        server.auth(auth).options(|options| options.runs_per_caller = 1)
+    })
+    .await;
+    let post = async |path: &str, body: &str| here.send(Method::POST, path, &[ALICE], body.to_owned()).await;
+    let paused = run(&here, ALICE, "/run", "asks", "ask two").await.body;
+    assert_eq!(paused["status"], "paused");
+    until_ok(async || run(&here, ALICE, "/run-async", "stopped", "wait").await.status).await;
+    strings.waiting.notified().await;
+    assert_eq!(post("/stop/stopped", "").await.status, 200);
+    until_ok(async || run(&here, ALICE, "/run-async", "runs", "wait").await.status).await;
+    strings.waiting.notified().await;
+
+    // Stopping and resuming is no way to have two.
+    assert_eq!(post("/resume/stopped", "").await.refusal(), (429, "quota_exceeded"));
+    let mut socket = Client::connect_with(here.address, "stopped", "", &[ALICE]).await.unwrap();
+    socket.say("resume", json!({})).await;
+    let refused = socket.until("error").await;
+    assert_eq!(refused["data"]["details"]["code"], "quota_exceeded", "{refused}");
+    for (at, value) in [(0, "left"), (1, "right")] {
+        let answer = json!({"id": paused["data"]["questions"][at]["id"], "value": value});
+        assert_eq!(post("/resume/asks", &answer.to_string()).await.status, 200);
+    }
+    strings.gate.add_permits(1);
+    // Once the place is free it goes on, and has it.
+    until_ok(async || post("/resume/stopped", "").await.status).await;
+    strings.waiting.notified().await;
+    assert_eq!(run(&here, ALICE, "/run", "asks", "x").await.refusal(), (429, "quota_exceeded"));
+    strings.gate.add_permits(1);
+    socket.until("complete").await;
+    until_ok(async || run(&here, ALICE, "/run", "asks", "x").await.status).await;
+}
