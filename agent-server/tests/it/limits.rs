@@ -275,7 +275,11 @@ async fn a_run_that_is_not_kept_and_a_chats_answer_count_as_runs_of_their_caller
     let chat = Chat::new(fake.model());
     let here = Here::with(runtime, Puppeteer, |server| {
         let server = server.auth(auth).chat(chat).passing(passing);
-        server.options(|options| options.runs_per_caller = 1)
+        server.options(|options| {
+            options.runs_per_caller = 1;
+            // The head of a stream waits so long for the first piece.
+            options.ping = Duration::from_millis(50);
+        })
     })
     .await;
     let completion = |model: &str, text: &str, stream: bool| {
