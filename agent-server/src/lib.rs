@@ -55,7 +55,10 @@ pub use self::{
     auth::Auth,
     chat::Chat,
     config::Config,
-    http::cors::Origins,
+    http::{
+        cors::Origins,
+        proxy::{Proxies, ProxyHeader},
+    },
     server::{Server, ServerBuilder, ServerOptions},
     tls::Tls,
     webhook::Webhooks,

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) enum Owner {
     /// Nobody's and everybody's: the server does not ask who calls.
     Any,
+    /// Everybody's; what it begins is its own.
+    Admin(Subject),
     /// This one's.
     Of(Subject),
 }
@@ -29,6 +31,7 @@ pub(crate) enum Found {
 impl Owner {
     pub(crate) fn of(inner: &Inner, subject: Option<Subject>) -> Self {
         match subject {
+            Some(subject) if inner.auth.is_admin(&subject) => Self::Admin(subject),
             Some(subject) => Self::Of(subject),
             None => {
                 assert!(!inner.auth.knows_subjects(), "a route that touches sessions asks who calls");
@@ -40,7 +43,7 @@ impl Owner {
     /// The label that lists are restricted to.
     pub(crate) fn label(&self) -> Option<(String, String)> {
         match self {
-            Self::Any => None,
+            Self::Any | Self::Admin(_) => None,
             Self::Of(subject) => Some((OWNER.to_owned(), subject.as_str().to_owned())),
         }
     }
@@ -49,14 +52,15 @@ impl Owner {
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Any => None,
-            Self::Of(subject) => Some(subject.as_str()),
+            Self::Admin(subject) | Self::Of(subject) => Some(subject.as_str()),
         }
     }
 
-    /// Marks a session that a run begins.
+    /// Marks a session that a run begins. Whose it is already, it stays.
     pub(crate) fn mark(&self, options: RunOptions) -> RunOptions {
         match self {
             Self::Any => options,
+            Self::Admin(subject) => options.default_label(OWNER, subject.as_str()),
             Self::Of(subject) => options.label(OWNER, subject.as_str()),
         }
     }
@@ -68,7 +72,9 @@ impl Owner {
     /// 404 for somebody else's, and what the store says.
     pub(crate) async fn check(&self, session: &Session) -> Result<Found, ApiError> {
         // Whoever does not ask who calls need not look.
-        let Self::Of(_) = self else { return Ok(Found::Own) };
+        if *self == Self::Any {
+            return Ok(Found::Own);
+        }
         match session.status().await {
             Ok(status) if self.owns(&status) => Ok(Found::Own),
             Ok(_) => Err(unknown(session)),
@@ -79,7 +85,7 @@ impl Owner {
 
     fn owns(&self, status: &SessionStatus) -> bool {
         match self {
-            Self::Any => true,
+            Self::Any | Self::Admin(_) => true,
             Self::Of(subject) => status.labels.get(OWNER).is_some_and(|owner| owner == subject.as_str()),
         }
     }

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Assistant, Auth, Chat, Origins, TaskAgent, Tls, Webhooks,
+    Assistant, Auth, Chat, Origins, Proxies, TaskAgent, Tls, Webhooks,
     error::{ApiError, Contract, Refusal},
     follow::{self, End, Follower},
     handler::routes,
@@ -46,18 +46,22 @@ use crate::{
 pub struct ServerOptions {
     /// Which web pages may speak to it. Default: its own and this machine's.
     pub origins: Origins,
+    /// Which proxies are believed when they say whom they pass a request on for. Default: none.
+    pub proxies: Proxies,
     /// Connections at once, sockets included. Default: 10,000.
     pub connections: usize,
     /// Time for the head of a request, and the longest a connection may be idle. Default: 30 s.
     pub head_time: Duration,
-    /// Connections at once from one address (from one /64 of IPv6), other than this machine's; 0: no bound. Default: 1,000.
+    /// Connections at once from one address (from one /64 of IPv6), other than this machine's and those of `proxies`; 0: no bound.
+    /// Default: 1,000.
     pub connections_per_address: usize,
     /// Requests a minute of one caller: of a subject, or of an address where callers have no names; 0: no bound.
     /// What is open to anybody is not counted. Default: 0.
     pub requests_per_minute: u32,
     /// Sockets and streams of one caller at once, this machine's nameless ones left out; 0: no bound. Default: 1,000.
     pub sockets_per_caller: usize,
-    /// Runs of one caller at once, those that wait for a person left out; 0: no bound. Default: 0.
+    /// Runs of one caller at once, answers of the plain model included, those that wait for a person left out; 0: no bound.
+    /// Default: 0.
     pub runs_per_caller: usize,
     /// Sessions that a subject may have; 0: no bound. Default: 0.
     pub sessions_per_subject: u32,
@@ -86,6 +90,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             origins: Origins::Local,
+            proxies: Proxies::default(),
             connections: 10_000,
             connections_per_address: 1_000,
             requests_per_minute: 0,

@@ -441,6 +441,31 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
 }
 
 #[tokio::test]
+async fn a_default_label_is_given_once_and_is_no_reason_to_refuse_a_run() {
+    let store = journal();
+    let graph = asking();
+    let called = |title: &str| RunOptions::default().default_label("title", title).label("owner", "지민");
+    let first = on(&store).graph(&graph).build();
+    let session = first.session("s").unwrap();
+    session.start(&graph, Trail::update(), called("첫째")).await.unwrap().rest().await;
+    // In line, while it waits, and after a restart.
+    let in_line = called("둘째").default_label("kind", "x").on_busy(BusyPolicy::Enqueue);
+    session.start(&graph, Trail::update(), in_line).await.unwrap();
+    first.shutdown(Duration::from_secs(5)).await;
+    let next = on(&store).graph(&graph).build();
+    let session = next.session("s").unwrap();
+    let stop = called("셋째").default_label("owner", "누구").on_busy(BusyPolicy::Interrupt);
+    session.start(&graph, Trail::update(), stop).await.unwrap().rest().await;
+    let labels = session.status().await.unwrap().labels;
+    let pairs: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(pairs, [("kind", "x"), ("owner", "지민"), ("title", "첫째")]);
+    // They are bounded as all labels are.
+    let long = RunOptions::default().on_busy(BusyPolicy::Interrupt).default_label("x", "가".repeat(200));
+    let refused = session.start(&graph, Trail::update(), long).await.unwrap_err();
+    assert!(matches!(refused, SessionError::TooManyLabels { .. }));
+}
+
+#[tokio::test]
 async fn a_graph_that_cannot_read_what_another_left_is_refused_and_changes_nothing() {
     #[derive(State, Default, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -642,7 +642,8 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
         let session = id(&format!("{}{}", ["s-", "S.", "a:"][number % 3], number * 37 % 40));
         // Many at one time, so that the id decides too.
         let at = i64::try_from(number * 7 % 10).unwrap_or_default();
-        let mut summary = Summary::new("trend", statuses[number % 3], RunId(1), at);
+        let graph = ["trend", "그래프"][usize::from(number % 7 == 0)];
+        let mut summary = Summary::new(graph, statuses[number % 3], RunId(1), at).questions(number % 3);
         let owner = format!("사람 \"{}\"", number % 4);
         if number % 5 > 0 {
             summary.labels.insert("owner".to_owned(), owner);
@@ -662,13 +663,18 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
     bench.acquire(&id("leased-only"), "one").await;
     all.sort_by(|(left, one), (right, other)| (other.at, right).cmp(&(one.at, left)));
     let owned = |owner: &str| Some(("owner".to_owned(), owner.to_owned()));
-    for label in [None, owned("사람 \"1\""), owned("nobody"), Some(("of.no-one_1".to_owned(), String::new()))]
-    {
+    let labels =
+        [None, owned("사람 \"1\""), owned("nobody"), Some(("of.no-one_1".to_owned(), String::new()))];
+    let graphs =
+        [(None, None), (Some("그래프"), None), (None, Some("그래프")), (Some("trend"), Some("trend"))];
+    for (label, (graph, without)) in labels.iter().flat_map(|label| graphs.map(|graphs| (label, graphs))) {
         for wanted in [&[][..], &["paused"], &["paused", "running"], &["failed"]] {
             for limit in [1, 7, 1000] {
                 let mut query = Recent {
                     statuses: wanted.iter().map(|status| (*status).to_owned()).collect(),
                     label: label.clone(),
+                    graph: graph.map(str::to_owned),
+                    without: without.map(str::to_owned),
                     limit,
                     before: None,
                 };
@@ -684,7 +690,7 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
                     }
                     query.before = found.last().map(|(id, summary)| (summary.at, id.clone()));
                 }
-                bench.same(&found, &expected, &format!("{wanted:?} of {label:?} in pages of {limit}"));
+                bench.same(&found, &expected, &format!("{query:?}"));
             }
         }
     }

@@ -435,6 +435,15 @@ impl FrameImage {
         }
     }
 
+    /// The tasks that are due and have not finished.
+    pub(crate) fn unfinished(&self) -> Vec<TaskId> {
+        let finished = |number: &u64| self.tasks.get(number).is_some_and(|record| record.finished.is_some());
+        let due = self.plan.iter().flat_map(|plan| &plan.due);
+        due.filter(|task| !finished(&task.0))
+            .map(|task| TaskId::root(task.1.as_str().into(), task.0))
+            .collect()
+    }
+
     fn forget_tasks_that_are_not_due(&mut self) {
         let due: Vec<u64> =
             self.plan.iter().flat_map(|plan| plan.due.iter().chain(&plan.held)).map(|task| task.0).collect();

@@ -194,6 +194,9 @@ pub struct Summary {
     pub run: RunId,
     /// When it was written, in milliseconds since 1970.
     pub at: i64,
+    /// Questions that wait for a person while it is `paused`; 0 otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub questions: u32,
     /// Free marks of the application (owner, title …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -203,8 +206,20 @@ impl Summary {
     /// A summary without marks.
     #[must_use]
     pub fn new(graph: impl Into<String>, status: impl Into<String>, run: RunId, at: i64) -> Self {
-        Self { graph: graph.into(), status: status.into(), run, at, labels: BTreeMap::new() }
+        Self { graph: graph.into(), status: status.into(), run, at, questions: 0, labels: BTreeMap::new() }
     }
+
+    /// The same with so many open questions.
+    #[must_use]
+    pub fn questions(mut self, open: usize) -> Self {
+        self.questions = u32::try_from(open).unwrap_or(u32::MAX);
+        self
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde hands over")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Whether a label may have this name.
@@ -222,6 +237,10 @@ pub struct Recent {
     pub statuses: Vec<String>,
     /// Only with this label: its name (`[a-z0-9_.-]`) and value.
     pub label: Option<(String, String)>,
+    /// Only those on which this graph runs.
+    pub graph: Option<String>,
+    /// None on which this graph runs.
+    pub without: Option<String>,
     /// At most so many.
     pub limit: usize,
 }
@@ -235,6 +254,8 @@ impl Recent {
         self.before.as_ref().is_none_or(behind)
             && (self.statuses.is_empty() || self.statuses.contains(&summary.status))
             && self.label.as_ref().is_none_or(labelled)
+            && self.graph.as_ref().is_none_or(|graph| *graph == summary.graph)
+            && self.without.as_ref().is_none_or(|graph| *graph != summary.graph)
     }
 }
 

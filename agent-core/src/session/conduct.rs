@@ -225,7 +225,7 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     let questions = env.board.open();
     if env.writer.matters() {
         let ids = questions.iter().map(|open| open.id.clone()).collect();
-        let summary = summary(shared, live, RunStatus::Paused);
+        let summary = summary(shared, live, RunStatus::Paused).questions(questions.len());
         let seq =
             env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
         env.writer.stored(seq).await?;

@@ -67,13 +67,15 @@ impl Session {
         &self,
         graph: &Graph<S>,
         input: Input<S>,
-        options: RunOptions,
+        mut options: RunOptions,
         durably: bool,
     ) -> Result<SetOff, SessionError> {
         self.check_open()?;
         let mut undone = None;
         if let Some(live) = self.slot.live() {
-            self.check_labels(&options, &live.env.writer.labels())?;
+            let labels = live.env.writer.labels();
+            options.settle_labels(&labels);
+            self.check_labels(&options, &labels)?;
             self.check_request(&options, &live.requests)?;
             match options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
@@ -93,6 +95,7 @@ impl Session {
             }
         }
         let (writer, resting) = self.slot.open(&self.shared).await?;
+        options.settle_labels(&resting.image.labels);
         if options.on_busy == BusyPolicy::Enqueue
             && (resting.image.status.is_busy() || !self.slot.inner.lock().queue.is_empty())
         {

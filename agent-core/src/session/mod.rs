@@ -29,7 +29,7 @@ use self::launch::Waits;
 use crate::{
     engine::{Limits, Used},
     graph::Graph,
-    ids::{RunId, Seq, SessionId},
+    ids::{RunId, Seq, SessionId, TaskId},
     interrupt::{AnswerError, Answers, OpenQuestion},
     journal::{
         Summary,
@@ -249,7 +249,8 @@ impl Session {
             let env = &live.env;
             let waits = live.status() == RunStatus::Paused && !self.slot.board.frees(&taken);
             let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-            let summary = conduct::summary(&self.shared, &live, status);
+            let open = if waits { self.slot.board.open().len() } else { 0 };
+            let summary = conduct::summary(&self.shared, &live, status).questions(open);
             let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
                 Ok(seq) => env.writer.stored(seq).await,
                 Err(error) => Err(error),
@@ -328,7 +329,8 @@ impl Session {
         let now = self.shared.clock.now_ms();
         let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now);
+        let open = if waits { self.slot.board.open().len() } else { 0 };
+        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
         let seq = writer.push_with(image.run, facts.clone(), Some(summary))?;
         if let Err(error) = writer.stored(seq).await {
             self.slot.forget();
@@ -471,9 +473,21 @@ impl Session {
     /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
     /// without a store, or what is stored cannot be read.
     pub async fn state_json(&self) -> Result<Value, SessionError> {
+        Ok(self.place_json().await?.0)
+    }
+
+    /// The state as [`state_json`](Session::state_json) has it, and the tasks of the outermost graph that the run is at: at
+    /// work, waiting for a person, or where it was stopped or has failed. None after its end. Both of one reading of the
+    /// journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`state_json`](Session::state_json).
+    pub async fn place_json(&self) -> Result<(Value, Vec<TaskId>), SessionError> {
         self.check_readable()?;
-        let image = self.peek_with_state().await?;
-        self.shared.graph(&image.0.graph)?.state_json(&image.0, image.1)
+        let (image, state) = self.peek_with_state().await?;
+        let tasks = image.root.unfinished();
+        Ok((self.shared.graph(&image.graph)?.state_json(&image, state)?, tasks))
     }
 
     /// The state as of the last committed superstep: a copy.

@@ -34,6 +34,8 @@ pub struct RunOptions {
     /// refused. At most 16, with names of 1 to 64 of `a-z 0-9 _ . -`, and values of at most 512
     /// bytes.
     pub labels: BTreeMap<String, String>,
+    /// Marks that the session gets where it has none of the name; one that it has stays. Bounded as `labels` are.
+    pub default_labels: BTreeMap<String, String>,
 }
 
 /// Stands between the name of a request and the hash of its content.
@@ -84,6 +86,22 @@ impl RunOptions {
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
         self
+    }
+
+    /// Marks the session, unless it has a mark of that name.
+    #[must_use]
+    pub fn default_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.default_labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Makes the marks that a session of these marks has none of real ones.
+    pub(super) fn settle_labels(&mut self, known: &BTreeMap<String, String>) {
+        for (name, value) in std::mem::take(&mut self.default_labels) {
+            if !known.contains_key(&name) {
+                self.labels.entry(name).or_insert(value);
+            }
+        }
     }
 }
 

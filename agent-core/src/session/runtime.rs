@@ -264,6 +264,12 @@ impl Runtime {
         Session { shared: Arc::clone(&self.0), slot }
     }
 
+    /// Whether it has a store: without one, its sessions last as long as it does and are in no list.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.0.store.is_some()
+    }
+
     /// Has somebody told of every entry of every session that this runtime writes, from now on. One can be; `false`:
     /// there is one already.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {

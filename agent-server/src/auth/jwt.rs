@@ -8,7 +8,7 @@ use jsonwebtoken::{
 use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::Deserialize;
 
-use super::{AuthError, Subject, crypto};
+use super::{AuthError, Subject, SubjectKind, crypto};
 
 /// How far the clocks of who signs and who checks may be apart, in seconds.
 const LEEWAY: u64 = 30;
@@ -111,7 +111,7 @@ impl Jwt {
             return None;
         }
         match decode::<Claims>(token, &key.key, &self.wanted(key.algorithm)) {
-            Ok(token) => Subject::new(&token.claims.sub),
+            Ok(token) => Subject::new(SubjectKind::Token, &token.claims.sub),
             Err(error) => {
                 tracing::debug!(%error, "a token is not accepted");
                 None

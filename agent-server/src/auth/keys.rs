@@ -18,11 +18,11 @@ impl Keys {
         if text.len() < SHORTEST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(AuthError(format!(
                 "the key of `{}` must have {SHORTEST} or more printable ASCII characters",
-                subject.as_str()
+                subject.name()
             )));
         }
         if self.find(text).is_some() {
-            return Err(AuthError(format!("the key of `{}` is somebody's already", subject.as_str())));
+            return Err(AuthError(format!("the key of `{}` is somebody's already", subject.name())));
         }
         self.0.push((Sha256::digest(text).into(), subject));
         Ok(())
@@ -51,13 +51,13 @@ mod tests {
     #[test]
     fn a_short_a_strange_and_a_shared_key_are_refused_without_being_repeated() {
         let mut keys = Keys::default();
-        let subject = || Subject::new("bob").unwrap();
+        let subject = || "key:bob".parse::<Subject>().unwrap();
         for key in ["short-secret", "열쇠열쇠열쇠열쇠열쇠", "sixteen with spaces"] {
             let told = keys.add(subject(), &key.into()).unwrap_err().to_string();
             assert!(told.contains("bob") && !told.contains(key), "{told}");
         }
         keys.add(subject(), &"0123456789abcdef".into()).unwrap();
-        assert!(keys.add(Subject::new("eve").unwrap(), &"0123456789abcdef".into()).is_err());
+        assert!(keys.add("key:eve".parse().unwrap(), &"0123456789abcdef".into()).is_err());
         assert!(keys.find("0123456789abcdee").is_none());
     }
 }

@@ -4,7 +4,7 @@ mod crypto;
 mod jwt;
 mod keys;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use agent_core::secret::Secret;
 use hyper::{
@@ -23,8 +23,8 @@ const PROTOCOL_TOKEN: &str = "bearer.";
 
 /// The longest credential that is looked at, in bytes.
 const TOKEN_BYTES: usize = 8 * 1024;
-/// The longest subject, in bytes: what a session's label holds.
-const SUBJECT_BYTES: usize = 512;
+/// The longest name of a subject, in bytes: with what is before it, no more than a session's label holds.
+const NAME_BYTES: usize = 500;
 
 /// The label of a session that says whose it is.
 pub(crate) const OWNER: &str = "owner";
@@ -53,6 +53,7 @@ pub struct Auth {
     asked: Asked,
     keys: Keys,
     tokens: Vec<Jwt>,
+    admins: HashSet<Subject>,
 }
 
 /// Whom a credential is asked of.
@@ -90,26 +91,39 @@ impl Auth {
     }
 
     fn of(asked: Asked) -> Self {
-        Self { asked, keys: Keys::default(), tokens: Vec::new() }
+        Self { asked, keys: Keys::default(), tokens: Vec::new(), admins: HashSet::new() }
     }
 
-    /// Adds a key, and whose it is. Only a hash of it is kept. Several keys may be one subject's.
+    /// Adds a key, and whose it is: the subject `key:NAME`. Only a hash of it is kept. Several keys may have one name.
     ///
     /// # Errors
     ///
-    /// The subject is empty or longer than 512 bytes; the key is shorter than 16 bytes, or not of printable ASCII.
-    pub fn key(mut self, subject: &str, key: Secret) -> Result<Self, AuthError> {
-        let subject = Subject::new(subject)
-            .ok_or_else(|| AuthError(format!("the name of a key must have 1 to {SUBJECT_BYTES} bytes")))?;
+    /// The name is empty or longer than 500 bytes; the key is shorter than 16 bytes, or not of printable ASCII.
+    pub fn key(mut self, name: &str, key: Secret) -> Result<Self, AuthError> {
+        let subject = Subject::new(SubjectKind::Key, name)
+            .ok_or_else(|| AuthError(format!("the name of a key must have 1 to {NAME_BYTES} bytes")))?;
         self.keys.add(subject, &key)?;
         Ok(self)
     }
 
-    /// Takes tokens as well; the subject is the token's `sub`.
+    /// Takes tokens as well; the subject is `token:` and the token's `sub`, whichever of several signers it is from.
     #[must_use]
     pub fn tokens(mut self, tokens: Jwt) -> Self {
         self.tokens.push(tokens);
         self
+    }
+
+    /// Lets a subject see and act on every session, those that are nobody's included (begun before keys were asked for, or
+    /// from the command line). A session that somebody else began stays theirs. Default: nobody may.
+    #[must_use]
+    pub fn admin(mut self, subject: Subject) -> Self {
+        self.admins.insert(subject);
+        self
+    }
+
+    /// Whether a subject may use all sessions.
+    pub(crate) fn is_admin(&self, subject: &Subject) -> bool {
+        self.admins.contains(subject)
     }
 
     /// Whether sessions have owners.
@@ -170,21 +184,71 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// Who calls, as a key or a token says. A handler of [your own](crate::ServerBuilder::route) finds it among the
-/// request's extensions, where the server asks who calls.
+/// Who calls, as a key or a token says: `key:NAME` or `token:SUB`. The two never meet, whatever a name or a `sub` is made of.
+/// A handler of [your own](crate::ServerBuilder::route) finds it among the request's extensions, where the server asks who
+/// calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject(Arc<str>);
 
+/// How a subject shows who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SubjectKind {
+    /// By a key that the operator gave it.
+    Key,
+    /// By a token that somebody signed.
+    Token,
+}
+
+impl SubjectKind {
+    /// What a subject of this kind begins with.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Key => "key:",
+            Self::Token => "token:",
+        }
+    }
+}
+
 impl Subject {
     /// `None` for what cannot be a subject.
-    fn new(name: &str) -> Option<Self> {
-        (1..=SUBJECT_BYTES).contains(&name.len()).then(|| Self(name.into()))
+    fn new(kind: SubjectKind, name: &str) -> Option<Self> {
+        let legal = (1..=NAME_BYTES).contains(&name.len());
+        legal.then(|| Self(format!("{}{name}", kind.prefix()).into()))
     }
 
-    /// Its name.
+    /// The whole of it, by which sessions and limits know it: `key:alice`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// How it shows who it is.
+    #[must_use]
+    pub fn kind(&self) -> SubjectKind {
+        if self.0.starts_with(SubjectKind::Key.prefix()) { SubjectKind::Key } else { SubjectKind::Token }
+    }
+
+    /// The name of its key, or the `sub` of its tokens. Not enough to know it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0[self.kind().prefix().len()..]
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `key:NAME` or `token:SUB`.
+impl FromStr for Subject {
+    type Err = AuthError;
+
+    fn from_str(text: &str) -> Result<Self, AuthError> {
+        let kinds = [SubjectKind::Key, SubjectKind::Token].into_iter();
+        let mut found = kinds.filter_map(|kind| Self::new(kind, text.strip_prefix(kind.prefix())?));
+        found.next().ok_or_else(|| AuthError("a subject is `key:NAME` or `token:SUB`".to_owned()))
     }
 }
 
@@ -266,7 +330,7 @@ mod tests {
         let auth = Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
         let peer: IpAddr = [1, 1, 1, 1].into();
         let who = |of: &[(&'static str, &str)]| match auth.check(peer, &headers(of)) {
-            Ok(subject) => Ok(subject.unwrap().as_str().to_owned()),
+            Ok(subject) => Ok(subject.unwrap().name().to_owned()),
             Err(error) => Err(error.code),
         };
         let protocol = "sec-websocket-protocol";

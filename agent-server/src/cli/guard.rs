@@ -41,7 +41,7 @@ pub(super) fn auth(config: &Config) -> Result<Auth, Failure> {
         let set = read("JWT_JWKS_FILE", path)?;
         auth = auth.tokens(agreed(Jwt::jwks(&set).map_err(wrong("JWT_JWKS_FILE"))?));
     }
-    Ok(auth)
+    Ok(config.admins.iter().flatten().cloned().fold(auth, Auth::admin))
 }
 
 /// The certificate, if there is one.
@@ -54,7 +54,9 @@ pub(super) fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
 /// Webhooks, if there is a secret to sign them with.
 pub(super) fn webhooks(config: &Config) -> Result<Option<Webhooks>, Failure> {
     let Some(secret) = &config.webhook_secret else { return Ok(None) };
-    let webhooks = Webhooks::signed(secret, &Reach::default());
+    let hosts = config.webhook_hosts.iter().flatten();
+    let reach = hosts.fold(Reach::default(), |reach, host| reach.and_host(host));
+    let webhooks = Webhooks::signed(secret, &reach);
     webhooks.map(Some).map_err(|error| Failure::usage(format!("WEBHOOK_SECRET: {error}")))
 }
 

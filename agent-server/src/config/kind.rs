@@ -7,7 +7,7 @@ use std::{
 
 use agent_core::{engine::Durability, secret::Secret, session::Retention};
 
-use crate::Origins;
+use crate::{Origins, Proxies, auth::Subject};
 
 /// A text as a `T`, if it is one.
 type Read<T> = Box<dyn Fn(&str) -> Option<T>>;
@@ -150,6 +150,31 @@ pub(super) fn origins() -> Kind<Origins> {
     let mut kind = Kind::new("ORIGINS", "origins parted by commas, or `*`", |text| Origins::parse(text).ok());
     kind.hint = Some(|text| Origins::parse(text).err());
     kind
+}
+
+pub(super) fn proxies() -> Kind<Proxies> {
+    let what = "addresses and networks parted by commas";
+    let mut kind = Kind::new("NETWORKS", what, |text| Proxies::parse(text).ok());
+    kind.hint = Some(|text| Proxies::parse(text).err());
+    kind
+}
+
+/// Names of machines, or their addresses.
+pub(super) fn hosts() -> Kind<Vec<String>> {
+    Kind::new("HOSTS", "names or addresses without port, parted by commas", |text| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        let named = |host: &str| {
+            let port = !host.starts_with('[') && host.contains(':');
+            (host.chars().all(legal) && !port).then(|| host.to_owned())
+        };
+        listed(text).map(named).collect()
+    })
+}
+
+/// Who is meant, with how it shows who it is.
+pub(super) fn subjects() -> Kind<Vec<Subject>> {
+    let what = "`key:NAME` or `token:SUB` parted by commas or lines";
+    Kind::new("SUBJECTS", what, |text| listed(text).map(|entry| entry.parse().ok()).collect())
 }
 
 /// One of a few words.

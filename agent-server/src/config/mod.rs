@@ -26,7 +26,10 @@ pub use source::{Origin, Sources};
 pub use table::{Config, Effective};
 pub(crate) use table::{Setting, table};
 
-use crate::ServerOptions;
+use crate::{
+    ServerOptions,
+    auth::{Subject, SubjectKind},
+};
 
 /// Where journals are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +178,7 @@ impl Config {
     /// Sets the bounds of a server.
     pub fn apply(&self, options: &mut ServerOptions) {
         options.origins = self.origins.clone();
+        options.proxies = self.proxies.clone().unwrap_or_default().says(self.proxy_header);
         options.connections = self.connections;
         options.connections_per_address = self.connections_per_address;
         options.requests_per_minute = self.rate_per_minute;
@@ -191,8 +195,6 @@ impl Config {
         options.write_time = self.write_time;
         options.sweep = self.sweep;
         options.grace = self.grace;
-        options.requests_per_minute = self.rate_per_minute;
-        options.sessions_per_subject = self.sessions_per_subject;
     }
 
     /// Faults of settings that do not fit together.
@@ -207,6 +209,13 @@ impl Config {
             let told =
                 "is `on`, but nothing is configured that one could show; set API_KEYS or JWT_SECRET_KEY";
             fault("AUTH", told);
+        }
+        let keys = || self.api_keys.iter().flatten();
+        let strange = |admin: &&Subject| {
+            admin.kind() == SubjectKind::Key && !keys().any(|key| key.name == admin.name())
+        };
+        if let Some(admin) = self.admins.iter().flatten().find(strange) {
+            fault("API_ADMINS", &format!("names `{admin}`, which is the name of no key of API_KEYS"));
         }
         if let Some(url) = &self.database_url {
             let known = ["sqlite:", "postgres:", "postgresql:"];

@@ -11,7 +11,7 @@ use super::{
     kind::{self, Kind, Shape},
     source::{Layers, Origin, file_name},
 };
-use crate::Origins;
+use crate::{Origins, Proxies, ProxyHeader, auth::Subject};
 
 /// A setting as people are told of it.
 #[derive(Debug, Clone)]
@@ -194,6 +194,11 @@ settings! {
         port: u16 = API_PORT, kind::number("PORT", "a port", 0..=u16::MAX), "8000";
         /// Which web pages may use the server, besides its own and this machine's; `*` is every page.
         origins: Origins = ALLOWED_ORIGINS, kind::origins(), "http://localhost:5173,http://127.0.0.1:5173";
+        /// Proxies that are believed when they say whom they pass a request on for: addresses and networks, with commas between
+        /// them. The nearest hop that is none of them is the caller, for limits and for the access log. Not said: none.
+        proxies: Option<Proxies> = TRUSTED_PROXIES, kind::proxies(), none;
+        /// The header in which they say it; the other one is not looked at.
+        proxy_header: ProxyHeader = PROXY_HEADER, kind::one_of(&ProxyHeader::WORDS), "x-forwarded-for";
         /// A PEM file with the certificate and its chain. With it and `TLS_KEY_FILE` the server speaks HTTPS.
         tls_cert: Option<PathBuf> = TLS_CERT_FILE, kind::file(), none;
         /// A PEM file with the certificate's key.
@@ -212,7 +217,7 @@ settings! {
         sessions_per_subject: u32 = MAX_SESSIONS_PER_SUBJECT, kind::number("NUMBER", "a number", 0..=100_000_000), "0";
         /// WebSockets and streams of one caller at once; 0: no bound.
         sockets_per_caller: usize = MAX_SOCKETS_PER_CALLER, kind::number("NUMBER", "a number", 0..=1_000_000), "1000";
-        /// Runs of one caller at once, those that wait for a person left out; 0: no bound.
+        /// Runs of one caller at once, a chat's answers included, those that wait for a person left out; 0: no bound.
         runs_per_caller: usize = MAX_RUNS_PER_CALLER, kind::number("NUMBER", "a number", 0..=1_000_000), "0";
         /// Frames a second that are read from a WebSocket; more wait. 0: no bound.
         frames_per_second: u32 = FRAMES_PER_SECOND, kind::number("NUMBER", "a number", 0..=1_000_000), "100";
@@ -286,6 +291,9 @@ settings! {
         /// Keys that callers may show as `Authorization: Bearer KEY`, and whose they are: `name:key,name:key`; in the file that
         /// `API_KEYS_FILE` names one a line.
         api_keys: Option<Vec<ApiKey>> = API_KEYS, kind::api_keys(), none;
+        /// Who may see and act on the sessions of all, those that are nobody's included (begun before there were keys, or from the
+        /// command line): `key:NAME` for a key, `token:SUB` for tokens, with commas between them. Not said: nobody.
+        admins: Option<Vec<Subject>> = API_ADMINS, kind::subjects(), none;
         /// The key with which HS256 tokens are signed.
         jwt_secret: Option<Secret> = JWT_SECRET_KEY, kind::secret(), none;
         /// A PEM file with the public key of RS256 tokens.
@@ -310,6 +318,9 @@ settings! {
         otlp: Option<String> = OTEL_EXPORTER_OTLP_ENDPOINT, kind::url(), none;
         /// The key with which webhooks are signed.
         webhook_secret: Option<Secret> = WEBHOOK_SECRET, kind::secret(), none;
+        /// Hosts that webhooks may reach though their addresses are private: names without port, or addresses, with commas between
+        /// them. Not said: none.
+        webhook_hosts: Option<Vec<String>> = WEBHOOK_HOSTS, kind::hosts(), none;
     }
 }
 

@@ -42,11 +42,11 @@ fn answer(call: &Call, request: ChatRequest, numbered: bool) -> Reply {
     let Some(chat) = &call.inner.chat else {
         return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
     };
-    let held = call.listen()?;
+    let held = (call.listen()?, call.inner.limits.run(call.key())?);
     let request = chat.bounded(ModelRequest::new(request.messages));
     let events = said(chat.model().clone(), request, numbered).map(move |event| {
-        // Counted for as long as the stream is there.
-        let _: &Held = &held;
+        // A stream and a run, for as long as it is there.
+        let _: &(Held, Option<Held>) = &held;
         event
     });
     Ok(sse(alive(events, call.inner.options.ping)))

@@ -7,7 +7,7 @@ use super::refused;
 use crate::{
     error::{ApiError, Refusal},
     http::{
-        call::Call,
+        call::{Admission, Call},
         reply::{Reply, ok},
     },
     wire::task_agent::{parse_answer, questions, response},
@@ -18,12 +18,15 @@ const BY: &str = "a REST client";
 
 pub(crate) async fn handle(mut call: Call) -> Reply {
     let session = call.session().await?;
-    let run = match parse_answer(&call.body().await?)? {
+    let answers = parse_answer(&call.body().await?)?;
+    let admission = Admission::to_go_on(&call.inner, call.key(), &session, answers.is_some()).await?;
+    let run = match answers {
         Some(answers) => session.answer_as(answers, call.owner().name().unwrap_or(BY)).await,
         None => session.resume().await,
     };
     match run {
         Ok(run) => {
+            admission.follow(&call.inner, &run);
             let status = run.status();
             let data = json!({"run": run.id().0});
             Ok(ok(&response(session.id(), status.as_str(), "the run goes on", Some(data))))

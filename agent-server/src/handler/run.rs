@@ -166,8 +166,8 @@ async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
     };
     let session = call.session_of(id).await?;
     let agent = inner.agent(request.agent.as_deref())?;
+    let mut options = call.run_options_of(&request.message).on_busy(request.on_busy);
     let input = agent.input(request.message, request.context);
-    let mut options = call.run_options().on_busy(request.on_busy);
     if let Some(key) = &key {
         options = options.request_of(key, &body);
     }

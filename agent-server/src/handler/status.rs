@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{refused, standing_of, words};
 use crate::{
     http::{
-        call::Call,
+        call::{Call, TITLE},
         reply::{Reply, ok},
     },
     wire::task_agent::response,
@@ -16,9 +16,11 @@ pub(crate) async fn handle(call: Call) -> Reply {
     // Read once, so that all of it is of one moment.
     let status = session.status().await.map_err(refused(session.id()))?;
     // A state that this process cannot read (its graph is gone) is no reason to keep the rest back.
-    let state = session.state_json().await.unwrap_or_default();
+    let (state, tasks) = session.place_json().await.unwrap_or_default();
     let mut data = standing_of(&call.inner, &status, &state);
     data["agent"] = json!(status.graph);
+    data["title"] = json!(status.labels.get(TITLE));
+    data["running"] = json!(if status.status.is_busy() { tasks } else { Vec::new() });
     data["usage"] = json!({
         "model_calls": status.used.model_calls,
         "tool_calls": status.used.tool_calls,

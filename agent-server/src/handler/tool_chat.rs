@@ -96,8 +96,8 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
     let run = match answered(&session, &request.content, call.owner().name()).await.map_err(refused)? {
         Some(run) => run,
         None => {
-            let (options, input) =
-                (call.run_options().on_busy(BusyPolicy::Enqueue), AgentState::user(request.content));
+            let options = call.run_options_of(&request.content).on_busy(BusyPolicy::Enqueue);
+            let input = AgentState::user(request.content);
             session.start(assistant.agent(), input, options).await.map_err(refused)?
         }
     };

@@ -31,12 +31,13 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
+    let from = inner.options.proxies.caller(peer, request.headers());
     let id = trace::request_id(request.headers());
     let caller = cors::caller(&inner.options.origins, request.headers());
     let shared = Arc::clone(&inner);
     let (mut response, meter) = match shared.routes.find(request.method(), request.uri().path()) {
         Ok(Found::Route(route, meter, parts)) => {
-            (answer(inner, begun, &id, peer, &caller, route, parts, request).await, meter)
+            (answer(inner, begun, &id, (peer, from), &caller, route, parts, request).await, meter)
         }
         Ok(Found::Preflight(methods)) => (preflight(&caller, methods), shared.routes.nowhere()),
         Err(error) => (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere()),
@@ -52,7 +53,8 @@ async fn answer(
     inner: Arc<Inner>,
     begun: Instant,
     id: &HeaderValue,
-    peer: IpAddr,
+    // Who holds the connection, and for whom.
+    (peer, from): (IpAddr, IpAddr),
     caller: &Caller,
     route: &Route,
     parts: Vec<(Box<str>, String)>,
@@ -62,7 +64,7 @@ async fn answer(
     let logs = inner.options.access_log;
     let log = |subject: Option<&Subject>, response: Response<Body>| {
         if logs {
-            let access = Access { id, method: &method, route: &route.path, subject, peer };
+            let access = Access { id, method: &method, route: &route.path, subject, peer: from };
             access.log(response.status(), begun.elapsed());
         }
         response
@@ -76,9 +78,10 @@ async fn answer(
     let subject = match route.access {
         Entry::Open => None,
         Entry::Known | Entry::Socket => {
+            // Nobody is let in for what a proxy says.
             let checked = inner.auth.check(peer, request.headers());
             // Who guesses is counted too.
-            let key = Key::of(peer, checked.as_ref().ok().and_then(Option::as_ref));
+            let key = Key::of(from, checked.as_ref().ok().and_then(Option::as_ref));
             match inner.limits.request(key).and(checked) {
                 Ok(subject) => subject,
                 Err(error) => return log(None, refuse(route.contract, &error)),
@@ -91,7 +94,7 @@ async fn answer(
     if let Some(subject) = &subject {
         request.extensions_mut().insert(subject.clone());
     }
-    let call = Call { inner, request, parts, peer, subject: subject.clone() };
+    let call = Call { inner, request, parts, peer: from, subject: subject.clone() };
     let handled = AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind();
     let handled = async {
         match route.access {

@@ -7,7 +7,7 @@ mod tally;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{auth::Subject, error::ApiError, error::Refusal, server::ServerOptions};
+use crate::{Proxies, auth::Subject, error::ApiError, error::Refusal, server::ServerOptions};
 use rate::Rate;
 pub(crate) use tally::Held;
 use tally::Tally;
@@ -45,6 +45,7 @@ pub(crate) struct Limits {
     sockets: Tally,
     runs: Tally,
     sessions: quota::Sessions,
+    proxies: Proxies,
     options: Bounds,
 }
 
@@ -64,6 +65,7 @@ impl Limits {
             sockets: Tally::default(),
             runs: Tally::default(),
             sessions: quota::Sessions::default(),
+            proxies: options.proxies.clone(),
             options: Bounds {
                 connections: options.connections_per_address,
                 sockets: options.sockets_per_caller,
@@ -91,10 +93,11 @@ impl Limits {
     }
 
     /// Counts a connection for as long as what is returned lives; `None`: the address has too many. Peers on this machine
-    /// (a proxy, say) are not counted.
+    /// (a proxy, say) and trusted proxies are not counted.
     pub(crate) fn connection(&self, peer: IpAddr) -> Option<Held> {
         let key = Key::of(peer, None);
-        let most = if key.is_loopback() { 0 } else { self.options.connections };
+        let many = key.is_loopback() || self.proxies.holds(peer);
+        let most = if many { 0 } else { self.options.connections };
         self.connections.hold(key, most)
     }
 
@@ -120,6 +123,16 @@ impl Limits {
             return Ok(None);
         }
         self.runs.hold(key, most).map(Some).ok_or_else(|| too_many(&format!("more than {most} runs at once")))
+    }
+
+    /// Counts a run that goes on with an answer: it is let go on whatever there is, and counts against new ones.
+    pub(crate) fn answered_run(&self, key: Key) -> Option<Held> {
+        if self.options.runs > 0 { self.runs.hold(key, usize::MAX) } else { None }
+    }
+
+    /// Whether runs are bounded.
+    pub(crate) const fn counts_runs(&self) -> bool {
+        self.options.runs > 0
     }
 
     /// Whether sessions are bounded.

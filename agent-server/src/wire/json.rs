@@ -64,9 +64,31 @@ pub(crate) fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<Str
     }
 }
 
+/// A whole number that is not negative. `3.0` is one: JSON and its schemas know no other kind.
+pub(crate) fn whole(value: &Value) -> Option<u64> {
+    /// Beyond it, the fraction is cut off by the notation.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let fraction = || value.as_f64().filter(|number| (0.0..EXACT).contains(number) && number.fract() == 0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and within bounds")]
+    value.as_u64().or_else(|| fraction().map(|number| number as u64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let read = |text: &str| whole(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            (read("3"), read("3.0"), read("3e2"), read("0.0")),
+            (Some(3), Some(3), Some(300), Some(0))
+        );
+        assert_eq!(read("18446744073709551615"), Some(u64::MAX));
+        for none in ["3.5", "-1", "-1.0", "1e300", "\"3\"", "null", "true"] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn brackets_in_strings_are_no_depth() {

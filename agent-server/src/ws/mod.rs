@@ -52,12 +52,12 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
     let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
     let (response, socket) = handshake(&mut call.request, Some(config))
         .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
-    let watch = Watch::new(call.owner(), session.clone());
+    let (watch, key) = (Watch::new(call.owner(), session.clone()), call.key());
     let inner = call.inner;
     let sockets = inner.sockets.clone();
     sockets.spawn(async move {
         match socket.await {
-            Ok(socket) => socket::serve(&inner, &session, socket, watch, after, query.extent).await,
+            Ok(socket) => socket::serve(&inner, &session, socket, (watch, key), after, query.extent).await,
             Err(error) => tracing::debug!(%error, "a socket was not opened"),
         }
         drop(held);

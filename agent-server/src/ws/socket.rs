@@ -16,6 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     error::{ApiError, Contract, Refusal},
+    http::call::Admission,
+    limit::Key,
     owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
     wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
@@ -50,12 +52,12 @@ pub(super) async fn serve(
     inner: &Inner,
     session: &Session,
     socket: Stream,
-    watch: Watch,
+    (watch, key): (Watch, Key),
     after: Seq,
     extent: Extent,
 ) {
     let events = session.subscribe(Some(after));
-    let mut subscriber = Subscriber { inner, session, socket, watch, extent, refused: 0 };
+    let mut subscriber = Subscriber { inner, session, socket, watch, key, extent, refused: 0 };
     match subscriber.run(events).await {
         End::Gone => {}
         End::Left => part(&mut subscriber.socket, None).await,
@@ -68,6 +70,8 @@ struct Subscriber<'a> {
     session: &'a Session,
     socket: Stream,
     watch: Watch,
+    /// Who is counted for what goes on by its commands.
+    key: Key,
     extent: Extent,
     /// Refused frames so far.
     refused: u32,
@@ -109,15 +113,15 @@ impl Pace {
 }
 
 /// A command that is being carried out; nothing more is read meanwhile.
-type Doing = BoxFuture<'static, Result<(), ApiError>>;
+type Doing<'a> = BoxFuture<'a, Result<(), ApiError>>;
 
-impl Subscriber<'_> {
+impl<'a> Subscriber<'a> {
     async fn run(&mut self, mut events: Subscription) -> End {
         let options: &ServerOptions = &self.inner.options;
         let mut ping = tokio::time::interval_at(Instant::now() + options.ping, options.ping);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
-        let mut doing: Option<Doing> = None;
+        let mut doing: Option<Doing<'a>> = None;
         let mut pace = Pace::new(options.frames_per_second);
         loop {
             let done = tokio::select! {
@@ -188,7 +192,7 @@ impl Subscriber<'_> {
         self.feed(Message::Text(text.into())).await
     }
 
-    async fn frame(&mut self, frame: Message, doing: &mut Option<Doing>) -> Result<(), End> {
+    async fn frame(&mut self, frame: Message, doing: &mut Option<Doing<'a>>) -> Result<(), End> {
         let limit = self.inner.options.frame_bytes;
         let text = match frame {
             Message::Text(text) => text,
@@ -206,7 +210,8 @@ impl Subscriber<'_> {
         match Command::parse(text.as_bytes()) {
             Ok(Command::Ping) => self.text(message("pong", &json!({}), WallClock.now_ms(), None)).await,
             Ok(command) => {
-                *doing = Some(carry_out(self.session.clone(), self.watch.owner.clone(), command));
+                let caller = (self.watch.owner.clone(), self.key.clone());
+                *doing = Some(carry_out(self.inner, self.session.clone(), caller, command));
                 Ok(())
             }
             Err(error) => self.refuse(&error).await,
@@ -288,16 +293,28 @@ async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u6
 }
 
 /// Does what the client said. What it leads to comes back as events.
-fn carry_out(session: Session, owner: Owner, command: Command) -> Doing {
+fn carry_out<'a>(
+    inner: &'a Inner,
+    session: Session,
+    (owner, key): (Owner, Key),
+    command: Command,
+) -> Doing<'a> {
     async move {
         if owner.check(&session).await? == Found::Nothing {
             return Err(unknown(&session));
         }
         let done = match command {
             Command::Ping => Ok(()),
-            Command::Input(answers) => session.answer_as(answers, owner.name().unwrap_or(BY)).await.map(drop),
             Command::Stop => session.stop().await.map(drop),
-            Command::Resume => session.resume().await.map(drop),
+            Command::Input(answers) => {
+                let admission = Admission::to_go_on(inner, key, &session, true).await?;
+                let run = session.answer_as(answers, owner.name().unwrap_or(BY)).await;
+                run.map(|run| admission.follow(inner, &run))
+            }
+            Command::Resume => {
+                let admission = Admission::to_go_on(inner, key, &session, false).await?;
+                session.resume().await.map(|run| admission.follow(inner, &run))
+            }
         };
         done.map_err(|error| match error {
             SessionError::NothingToDo { status: RunStatus::Paused, .. } => {

@@ -197,3 +197,23 @@ fn a_database_is_a_file_memory_or_an_address_of_one() {
     assert!(postgres.warnings[0].contains("PostgreSQL") && !postgres.warnings[0].contains("private"));
     assert!(read(&[("DATABASE_URL", "mysql://x")]).is_err());
 }
+
+#[test]
+fn admins_proxies_and_hosts_are_lists_and_what_fits_to_nothing_is_told() {
+    let keys = ("API_KEYS", "ana:0123456789abcdef,민수:fedcba9876543210");
+    let config = read(&[keys, ("API_ADMINS", "key:민수, token:auth0|7")]).unwrap();
+    let admins: Vec<String> = config.admins.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(admins, ["key:민수", "token:auth0|7"]);
+    let told = |said: &[(&str, &str)]| read(said).unwrap_err().to_string();
+    for wrong in ["ana", "key:", "admin:ana"] {
+        assert!(told(&[keys, ("API_ADMINS", wrong)]).contains("`key:NAME` or `token:SUB`"), "{wrong}");
+    }
+    assert!(told(&[keys, ("API_ADMINS", "key:bob")]).contains("the name of no key"));
+    assert!(told(&[("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example")]).contains("`proxy.example`"));
+    assert!(told(&[("PROXY_HEADER", "x-real-ip")]).contains("`x-forwarded-for` or `forwarded`"));
+    assert!(told(&[("WEBHOOK_HOSTS", "http://hooks.internal/")]).contains("without port"));
+    assert!(
+        read(&[("TRUSTED_PROXIES", "10.0.0.0/8,::1"), ("WEBHOOK_HOSTS", "hooks.internal, 10.1.1.1, [::1]")])
+            .is_ok()
+    );
+}

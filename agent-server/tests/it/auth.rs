@@ -1,8 +1,11 @@
 //! Who may come in, and that what is somebody else's does not exist for a caller.
 
+use std::sync::Arc;
+
+use agent_core::journal::{InMemory, JournalStore};
 use agent_server::{
     Auth,
-    auth::{Jwt, Subject},
+    auth::{Jwt, Subject, SubjectKind},
     own::Body,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -36,7 +39,7 @@ fn keys() -> Auth {
 
 async fn guarded(auth: Auth) -> Here {
     let whoami = |request: Request<Bytes>| async move {
-        let subject = request.extensions().get::<Subject>().map_or("-", Subject::as_str).to_owned();
+        let subject = request.extensions().get::<Subject>().map_or("-", Subject::name).to_owned();
         assert!(!request.headers().contains_key("authorization"), "a handler has no use for it");
         Response::new(Body::from(json!({"subject": subject}).to_string()))
     };
@@ -310,4 +313,112 @@ async fn a_key_set_has_many_keys_each_with_its_own_algorithm() {
     for none in ["", "[]", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"made-up"}]}"#] {
         assert!(Jwt::jwks(none.as_bytes()).is_err(), "{none}");
     }
+}
+
+/// A token of `alice`, as a header.
+fn token_of(sub: &str) -> String {
+    format!("Bearer {}", token(&json!({"alg": "HS256"}), &json!({"sub": sub, "exp": LATE}), hs256(SECRET)))
+}
+
+#[tokio::test]
+async fn a_token_is_never_taken_for_the_key_of_its_name_whatever_either_is_called() {
+    let tokens = Jwt::hs256(&SECRET.into());
+    let auth = keys().key("token:alice", "a-key-with-a-crafted-name".into()).unwrap().tokens(tokens);
+    let here = Here::with(puppet().0, Puppeteer, |server| {
+        server.auth(auth).options(|options| options.requests_per_minute = 10)
+    })
+    .await;
+    let crafted = "Bearer a-key-with-a-crafted-name";
+    let callers = [ALICE.to_owned(), token_of("alice"), token_of("key:alice"), crafted.to_owned()];
+    for (at, who) in callers.iter().enumerate() {
+        let body = json!({"message": "x", "session_id": format!("s-{at}")});
+        assert_eq!(by(&here, who, Method::POST, "/run", body).await.status, 200, "{who}");
+    }
+    for (at, who) in callers.iter().enumerate() {
+        let list = by(&here, who, Method::GET, "/sessions", Value::Null).await.body;
+        let ids: Vec<&Value> =
+            list["sessions"].as_array().unwrap().iter().map(|one| &one["session_id"]).collect();
+        assert_eq!(ids, [&json!(format!("s-{at}"))], "{who}");
+        for other in (0..callers.len()).filter(|other| *other != at) {
+            let reply = by(&here, who, Method::GET, &format!("/status/s-{other}"), Value::Null).await;
+            assert_eq!(reply.refusal(), (404, "session_not_found"), "{who}");
+        }
+    }
+    // Five of ten are used up by each; what one uses up is nobody else's.
+    for _ in 0..5 {
+        assert_eq!(by(&here, ALICE, Method::GET, "/agents", Value::Null).await.status, 200);
+    }
+    assert_eq!(by(&here, ALICE, Method::GET, "/agents", Value::Null).await.status, 429);
+    assert_eq!(by(&here, &callers[1], Method::GET, "/agents", Value::Null).await.status, 200);
+}
+
+#[test]
+fn a_subject_is_written_with_how_it_shows_who_it_is() {
+    let (key, token): (Subject, Subject) = ("key:민수".parse().unwrap(), "token:a|b:c".parse().unwrap());
+    assert_eq!((key.kind(), key.name(), key.as_str()), (SubjectKind::Key, "민수", "key:민수"));
+    assert_eq!(
+        (token.kind(), token.name(), &*token.to_string()),
+        (SubjectKind::Token, "a|b:c", "token:a|b:c")
+    );
+    for wrong in
+        ["", "alice", "key:", "token:", "Key:alice", " key:alice", &format!("key:{}", "x".repeat(501))]
+    {
+        assert!(wrong.parse::<Subject>().is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_uses_the_sessions_of_all_and_of_nobody_and_takes_none_away() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let before =
+        Here::kept(puppet().0.shared_store(Arc::clone(&store)), |server| server.agent(Puppeteer)).await;
+    before.post("/run", json!({"message": "ask two", "session_id": "old"})).await;
+    before.post("/run", json!({"message": "x", "session_id": "older"})).await;
+    before.end().await;
+    let auth = keys().key("admin", "the-key-of-the-operator".into()).unwrap();
+    let auth = auth.admin("key:admin".parse().unwrap());
+    let here = Here::kept(puppet().0.shared_store(store), |server| server.agent(Puppeteer).auth(auth)).await;
+    let admin = "Bearer the-key-of-the-operator";
+    let run = |who, session: &str, message: &str| {
+        let body = json!({"message": message, "session_id": session});
+        let here = &here;
+        async move { by(here, who, Method::POST, "/run", body).await }
+    };
+    assert_eq!(run(ALICE, "hers", "x").await.status, 200);
+    let seen = async |who| {
+        let list = by(&here, who, Method::GET, "/sessions", Value::Null).await.body;
+        let list = list["sessions"].as_array().unwrap().clone();
+        let mut ids: Vec<String> =
+            list.iter().map(|one| one["session_id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(seen(ALICE).await, ["hers"]);
+    assert_eq!(
+        run(ALICE, "old", "x").await.refusal(),
+        (404, "session_not_found"),
+        "nobody's is not anybody's"
+    );
+    assert_eq!(seen(admin).await, ["hers", "old", "older"]);
+
+    let status = by(&here, admin, Method::GET, "/status/old", Value::Null).await.body;
+    let question = &status["data"]["questions"][0]["id"];
+    let answered = by(&here, admin, Method::POST, "/resume/old", json!({"id": question, "value": 1})).await;
+    assert_eq!(answered.status, 200, "{answered:?}");
+    assert_eq!(by(&here, admin, Method::POST, "/stop/old", Value::Null).await.status, 200);
+    assert_eq!(by(&here, admin, Method::DELETE, "/sessions/old", Value::Null).await.status, 204);
+    let mut socket =
+        Client::connect_with(here.address, "older", "?after=0", &[("authorization", admin)]).await.unwrap();
+    socket.until("complete").await;
+
+    // Hers stays hers, nobody's becomes the admin's, and what the admin begins is the admin's.
+    for session in ["hers", "older", "new"] {
+        assert_eq!(run(admin, session, "y").await.body["data"]["response"], "y", "{session}");
+    }
+    assert_eq!(seen(ALICE).await, ["hers"]);
+    assert_eq!(run(ALICE, "hers", "z").await.status, 200);
+    for session in ["older", "new"] {
+        assert_eq!(run(ALICE, session, "z").await.status, 404, "{session}");
+    }
+    assert_eq!(by(&here, admin, Method::GET, "/sessions/nothing", Value::Null).await.status, 404);
 }

@@ -2,12 +2,26 @@
 
 use std::collections::BTreeSet;
 
+use agent_core::{
+    Agent, Runtime,
+    model::Model,
+    tool,
+    tool::{ToolError, ToolRegistry},
+};
+use agent_server::{
+    Assistant, Chat,
+    trend::{
+        agent::TrendAgent,
+        graph::{Desk, trend_graph},
+    },
+};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
     Here,
     agent::{Puppeteer, puppet},
+    upstream::{Do, Fake, Script, calls, says},
 };
 
 /// A document with every named object closed: what it does not name must not be there.
@@ -62,6 +76,17 @@ impl Held {
                 let schema = &response["content"]["application/json"]["schema"];
                 let faults = faults(&self.document, schema, &reply.body);
                 assert!(faults.is_empty(), "{faults:#?}\n{told}");
+            }
+            Some("text/event-stream") => {
+                let schema = &response["content"]["text/event-stream"]["x-item-schema"];
+                assert!(schema.is_object(), "its events are not in the document: {told}");
+                let events = reply.text.lines().filter_map(|line| line.strip_prefix("data: "));
+                for event in events.filter(|event| *event != "[DONE]") {
+                    let event = serde_json::from_str(event).unwrap();
+                    let faults = faults(&self.document, schema, &event);
+                    assert!(faults.is_empty(), "{faults:#?}\n{event}\n{told}");
+                }
+                return Value::String(reply.text);
             }
             Some(kind) => {
                 assert!(response["content"].get(kind).is_some(), "{kind} is not in the document: {told}")
@@ -292,4 +317,121 @@ async fn every_code_of_the_document_has_a_page_for_people_and_one_for_programs()
         assert!(text.text.starts_with("# "), "{path}");
     }
     assert_eq!(here.get("/docs/errors/%3Cscript%3E").await.refusal(), (404, "not_found"));
+}
+
+/// The cupboard is locked.
+#[tool]
+async fn open_cupboard() -> Result<String, ToolError> {
+    Err(ToolError::failed("the cupboard is locked"))
+}
+
+/// A server with a plain model, the agent with tools and the trend agent; what is answered is held against the document.
+async fn chats(scripts: Vec<Script>) -> Held {
+    let fake = Fake::start(scripts).await;
+    let model: Model = fake.model();
+    let tools = ToolRegistry::builder().tool(open_cupboard).build().unwrap();
+    let (agents, asked) = (model.clone(), tools.clone());
+    let assistant =
+        Assistant::new(move || Agent::builder("assistant").model(agents.clone()).tools(asked.clone()));
+    let (chat, assistant) = (Chat::new(model), assistant.unwrap());
+    let runtime = || Runtime::builder().graph(&trend_graph().unwrap()).provide(Desk::default());
+    let passing = runtime().build();
+    let here = Here::made(runtime(), |server| {
+        server.agent(TrendAgent).chat(chat).assistant(assistant).passing(passing)
+    });
+    Held::of(here.await).await
+}
+
+fn down() -> Script {
+    Script::Refuse(503, "overloaded")
+}
+
+#[tokio::test]
+async fn the_streaming_chat_says_what_the_document_says() {
+    let cut = Script::Speak(vec![Do::Say("하나"), Do::Break]);
+    let held = chats(vec![says("안녕 🌸"), cut, down(), says("둘")]).await;
+    let path = "/api/chat/stream";
+    let ask = json!({"message": "안녕?", "history": [{"role": "user", "content": "저는 지민이에요"}]});
+    let told = held.post(path, "", ask.clone()).await;
+    assert!(told.as_str().unwrap().contains("안녕 🌸"), "{told}");
+    for _ in 0..2 {
+        let told = held.post(path, "", ask.clone()).await;
+        assert!(told.as_str().unwrap().contains("\"error\""), "{told}");
+    }
+    let told = held.get(path, "", "?message=hi").await;
+    assert!(told.as_str().unwrap().contains("둘"), "{told}");
+    for body in [json!({}), json!([]), json!({"message": " "}), json!({"message": "x", "history": 5})] {
+        held.post(path, "", body).await;
+    }
+    held.get(path, "", "").await;
+    held.get(path, "", "?message=x&history=%5B").await;
+}
+
+#[tokio::test]
+async fn the_agent_with_tools_says_what_the_document_says() {
+    let script = || {
+        let first = vec![
+            Do::Say("볼게요"),
+            Do::Call("c", "open_cupboard", "{}"),
+            Do::Used(1, 1),
+            Do::End("tool_calls"),
+        ];
+        vec![says("안녕"), Script::Speak(first), says("잠겨 있어요"), down()]
+    };
+    for path in ["/api/v1/chat", "/api/v1/chat/stream"] {
+        let held = chats(script()).await;
+        let ask = json!({"content": "안녕?", "conversation_id": "c1"});
+        for wanted in ["안녕", "open_cupboard", "code"] {
+            let told = held.post(path, "", ask.clone()).await.to_string();
+            assert!(told.contains(wanted), "{wanted}: {told}");
+        }
+        for body in
+            [json!({}), json!([]), json!({"content": " "}), json!({"content": "x", "conversation_id": "a b"})]
+        {
+            held.post(path, "", body).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn completions_say_what_the_document_says() {
+    let call = || calls("look", r#"{"at":"시계"}"#);
+    let cut = Script::Speak(vec![Do::Say("하나"), Do::Break]);
+    let held =
+        chats(vec![says("안녕"), says("안녕"), call(), call(), says("예"), says("예"), down(), cut]).await;
+    let path = "/v1/chat/completions";
+    let ask = |model: &str, more: Value| {
+        let mut body =
+            json!({"model": model, "messages": [{"role": "user", "content": "Analyse Anua for buyers"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let tools = json!([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]);
+    let streams = json!({"stream": true, "stream_options": {"include_usage": true}});
+    for (model, more) in [
+        ("chat", json!({})),
+        ("chat", streams.clone()),
+        ("chat", json!({"tools": tools})),
+        ("chat", json!({"tools": tools, "stream": true})),
+        ("assistant", json!({})),
+        ("assistant", streams.clone()),
+        ("trend", json!({})),
+        ("trend", streams.clone()),
+        // The endpoint is down, then hangs up.
+        ("chat", json!({})),
+        ("chat", streams),
+        ("nobody", json!({})),
+        ("chat", json!({"n": 2})),
+        ("chat", json!({"messages": []})),
+    ] {
+        held.post(path, "", ask(model, more)).await;
+    }
+    held.get("/v1/models", "", "").await;
+    for model in ["trend", "nobody"] {
+        let pattern = "/v1/models/{model}";
+        let reply = held.here.get(&pattern.replace("{model}", model)).await;
+        let response = &held.document["paths"][pattern]["get"]["responses"][reply.status.as_str()];
+        let schema = &response["content"]["application/json"]["schema"];
+        assert_eq!(faults(&held.document, schema, &reply.body), Vec::<String>::new());
+    }
 }

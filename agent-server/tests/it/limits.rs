@@ -1,8 +1,8 @@
 //! How much one caller may have, and that it is nobody else's loss.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use agent_server::{Auth, ServerOptions, Tls};
+use agent_server::{Auth, Chat, Proxies, ServerOptions, Tls};
 use hyper::{Method, StatusCode};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
@@ -17,6 +17,8 @@ use crate::support::{
     Here, LONG, Reply,
     agent::{Puppeteer, puppet},
     socket::Client,
+    stream::Stream,
+    upstream::{Do, Fake, Script, says},
 };
 
 const ALICE: (&str, &str) = ("authorization", "Bearer alice-has-a-key-of-her-own");
@@ -196,7 +198,7 @@ fn a_certificate_that_is_none_is_told_by_its_file() {
 }
 
 /// The answer to `GET /health` over TLS, from a server that shows this certificate.
-async fn over_tls(here: &Here, certificate: &str) -> std::io::Result<String> {
+pub(crate) async fn over_tls(address: SocketAddr, certificate: &str) -> std::io::Result<String> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -205,7 +207,7 @@ async fn over_tls(here: &Here, certificate: &str) -> std::io::Result<String> {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(here.address).await?;
+    let stream = TcpStream::connect(address).await?;
     let name = "localhost".try_into().unwrap();
     let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
@@ -232,15 +234,15 @@ async fn over_tls_the_certificate_changes_while_the_server_runs_and_a_wrong_one_
         server.tls(tls.clone()).options(|options| options.head_time = Duration::from_millis(300))
     })
     .await;
-    assert!(over_tls(&here, FIRST[0]).await.unwrap().contains("healthy"));
-    assert!(over_tls(&here, SECOND[0]).await.is_err());
+    assert!(over_tls(here.address, FIRST[0]).await.unwrap().contains("healthy"));
+    assert!(over_tls(here.address, SECOND[0]).await.is_err());
     put([FIRST[0], SECOND[1]]);
     assert!(tls.reload().is_err(), "they do not fit together");
-    assert!(over_tls(&here, FIRST[0]).await.is_ok());
+    assert!(over_tls(here.address, FIRST[0]).await.is_ok());
     put(SECOND);
     tls.reload().unwrap();
-    assert!(over_tls(&here, SECOND[0]).await.unwrap().contains("healthy"));
-    assert!(over_tls(&here, FIRST[0]).await.is_err());
+    assert!(over_tls(here.address, SECOND[0]).await.unwrap().contains("healthy"));
+    assert!(over_tls(here.address, FIRST[0]).await.is_err());
     // Whoever speaks no TLS, and whoever says nothing, is hung up on.
     for said in [&b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"[..], b""] {
         let mut plain = TcpStream::connect(here.address).await.unwrap();
@@ -249,4 +251,143 @@ async fn over_tls_the_certificate_changes_while_the_server_runs_and_a_wrong_one_
         timeout(LONG, plain.read_to_end(&mut heard)).await.unwrap().ok();
         assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
     }
+}
+
+/// Waits until a request is answered well again.
+async fn until_ok<F: AsyncFn() -> StatusCode>(ask: F) {
+    let again = async {
+        while ask().await != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_kept_and_a_chats_answer_count_as_runs_of_their_caller() {
+    let waits = || Script::Speak(vec![Do::Say("하나"), Do::Wait, Do::End("stop")]);
+    let fake = Fake::start([waits(), waits(), says("x"), says("x"), says("x"), says("x")]).await;
+    let (runtime, strings) = puppet();
+    let (passing, _) = puppet();
+    let passing = passing.provide(Arc::clone(&strings)).build();
+    let auth =
+        Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
+    let chat = Chat::new(fake.model());
+    let here = Here::with(runtime, Puppeteer, |server| {
+        let server = server.auth(auth).chat(chat).passing(passing);
+        server.options(|options| {
+            options.runs_per_caller = 1;
+            // The head of a stream waits so long for the first piece.
+            options.ping = Duration::from_millis(50);
+        })
+    })
+    .await;
+    let completion = |model: &str, text: &str, stream: bool| {
+        json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": text}]}).to_string()
+    };
+    let whole = async |who, model: &str| {
+        let body = completion(model, "x", false);
+        here.send(Method::POST, "/v1/chat/completions", &[who], body).await
+    };
+    let begin = async |path: &str, body: String| {
+        let mut stream = Stream::begin(&here, Method::POST, path, &[ALICE], body).await;
+        assert_eq!(stream.status, 200);
+        stream.raw().await.unwrap();
+        stream
+    };
+    let ways = [
+        ("/v1/chat/completions", completion("chat", "x", true)),
+        ("/api/chat/stream", json!({"message": "x"}).to_string()),
+        ("/v1/chat/completions", completion("puppet", "wait", true)),
+    ];
+    for (path, body) in ways {
+        let stream = begin(path, body).await;
+        for refused in [whole(ALICE, "chat").await, whole(ALICE, "puppet").await] {
+            assert_eq!(refused.status, 429, "{path}: {refused:?}");
+            assert_eq!(refused.body["error"]["code"], "quota_exceeded");
+        }
+        let refused = here.send(Method::POST, "/api/chat/stream", &[ALICE], r#"{"message":"x"}"#).await;
+        assert_eq!(refused.refusal(), (429, "quota_exceeded"), "{path}");
+        assert_eq!(run(&here, ALICE, "/run", "s", "x").await.refusal(), (429, "quota_exceeded"), "{path}");
+        assert_eq!(whole(BOB, "puppet").await.status, 200);
+        drop(stream);
+        // The place is free soon after its caller has left.
+        until_ok(async || whole(ALICE, "puppet").await.status).await;
+    }
+}
+
+#[tokio::test]
+async fn callers_behind_a_trusted_proxy_are_counted_each_and_nobody_else_can_say_who_it_is() {
+    let here = async |proxies: &str| {
+        let proxies = Proxies::parse(proxies).unwrap();
+        Here::with(puppet().0, Puppeteer, |server| {
+            server.auth(Auth::off()).options(|options| {
+                options.requests_per_minute = 2;
+                options.proxies = proxies;
+            })
+        })
+        .await
+    };
+    let ask = async |here: &Here, said: &str| {
+        here.send(Method::GET, "/agents", &[("x-forwarded-for", said)], "").await.status.as_u16()
+    };
+    let behind = here("127.0.0.0/8, 10.0.0.0/8").await;
+    for (said, wanted) in [
+        ("192.0.2.1", 200),
+        ("8.8.8.8, 192.0.2.1, 10.0.0.7", 200),
+        ("1.1.1.1, 192.0.2.1", 429),
+        ("192.0.2.1", 429),
+        ("192.0.2.2", 200),
+    ] {
+        assert_eq!(ask(&behind, said).await, wanted, "{said}");
+    }
+    // Whoever is no proxy is counted by its own address, whatever it says.
+    let open = here("10.0.0.0/8").await;
+    for (said, wanted) in [("192.0.2.1", 200), ("192.0.2.2", 200), ("192.0.2.3", 429)] {
+        assert_eq!(ask(&open, said).await, wanted, "{said}");
+    }
+    // A proxy lets nobody in: who needs no key is on this machine, and not behind it.
+    let local = Here::with(puppet().0, Puppeteer, |server| {
+        server.options(|options| options.proxies = Proxies::parse("127.0.0.1").unwrap())
+    })
+    .await;
+    assert_eq!(ask(&local, "127.0.0.1").await, 401);
+    assert_eq!(local.get("/agents").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_for_one() {
+    let (runtime, strings) = puppet();
+    let auth = Auth::asked().key("alice", ALICE.1[7..].into()).unwrap();
+    let here = Here::with(runtime, Puppeteer, |server| {
+        server.auth(auth).options(|options| options.runs_per_caller = 1)
+    })
+    .await;
+    let post = async |path: &str, body: &str| here.send(Method::POST, path, &[ALICE], body.to_owned()).await;
+    let paused = run(&here, ALICE, "/run", "asks", "ask two").await.body;
+    assert_eq!(paused["status"], "paused");
+    until_ok(async || run(&here, ALICE, "/run-async", "stopped", "wait").await.status).await;
+    strings.waiting.notified().await;
+    assert_eq!(post("/stop/stopped", "").await.status, 200);
+    until_ok(async || run(&here, ALICE, "/run-async", "runs", "wait").await.status).await;
+    strings.waiting.notified().await;
+
+    // Stopping and resuming is no way to have two.
+    assert_eq!(post("/resume/stopped", "").await.refusal(), (429, "quota_exceeded"));
+    let mut socket = Client::connect_with(here.address, "stopped", "", &[ALICE]).await.unwrap();
+    socket.say("resume", json!({})).await;
+    let refused = socket.until("error").await;
+    assert_eq!(refused["data"]["details"]["code"], "quota_exceeded", "{refused}");
+    for (at, value) in [(0, "left"), (1, "right")] {
+        let answer = json!({"id": paused["data"]["questions"][at]["id"], "value": value});
+        assert_eq!(post("/resume/asks", &answer.to_string()).await.status, 200);
+    }
+    strings.gate.add_permits(1);
+    // Once the place is free it goes on, and has it.
+    until_ok(async || post("/resume/stopped", "").await.status).await;
+    strings.waiting.notified().await;
+    assert_eq!(run(&here, ALICE, "/run", "asks", "x").await.refusal(), (429, "quota_exceeded"));
+    strings.gate.add_permits(1);
+    socket.until("complete").await;
+    until_ok(async || run(&here, ALICE, "/run", "asks", "x").await.status).await;
 }

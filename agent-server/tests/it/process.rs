@@ -11,10 +11,14 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{
-    LONG, Reply, send,
-    socket::Client,
-    upstream::{Fake, Script, says},
+use crate::{
+    limits::over_tls,
+    support::{
+        LONG, Reply, send,
+        socket::Client,
+        upstream::{Fake, Script, says},
+    },
+    webhook::{self, Receiver},
 };
 
 const ASK: &str = "라네즈와 아누아 리뷰를 비교해 주세요";
@@ -47,7 +51,8 @@ impl Process {
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = timeout(LONG, async {
             while let Some(line) = log.next_line().await.unwrap() {
-                if let Some((_, rest)) = line.split_once("listening on http://") {
+                if let Some((_, rest)) = line.split_once("listening on http") {
+                    let rest = rest.trim_start_matches('s').trim_start_matches("://");
                     return rest.split(',').next().unwrap().parse().unwrap();
                 }
             }
@@ -259,16 +264,135 @@ async fn keys_in_the_environment_guard_the_server_and_its_log_does_not_hold_them
     let settings = [("API_KEYS", &*keys), ("RATE_LIMIT_PER_MINUTE", "3"), ("LOG_LEVEL", "trace")];
     let mut server = Process::start_with(home.path(), 0, &settings).await;
     let header = format!("Bearer {KEY}");
-    let ask = async |headers: &[(&str, &str)]| {
-        send(server.address, Method::GET, "/sessions", headers, "").await.status.as_u16()
-    };
-    assert_eq!(ask(&[]).await, 401);
+    let ask =
+        async |headers: &[(&str, &str)]| send(server.address, Method::GET, "/sessions", headers, "").await;
+    assert_eq!(ask(&[]).await.refusal(), (401, "unauthorized"));
     for _ in 0..3 {
-        assert_eq!(ask(&[("authorization", &header)]).await, 200);
+        assert_eq!(ask(&[("authorization", &header)]).await.status, 200);
     }
-    assert_eq!(ask(&[("authorization", &header)]).await, 429);
+    let refused = ask(&[("authorization", &header)]).await;
+    assert_eq!(refused.refusal(), (429, "rate_limited"));
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=21).contains(&wait), "a third of a minute: {wait}");
     server.child.start_kill().unwrap();
     while let Some(line) = timeout(LONG, server.log.next_line()).await.unwrap().unwrap() {
         assert!(!line.contains(KEY), "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_admin_of_the_settings_sees_what_was_begun_before_there_were_keys() {
+    const KEYS: &str = "alice:alice-has-a-key-of-her-own,root:the-key-of-the-operator";
+    let home = TempDir::new().unwrap();
+    let server = Process::start(home.path(), 0).await;
+    let body = json!({"message": "Analyse Anua for buyers", "session_id": "old"});
+    assert_eq!(server.post("/run", body).await.body["status"], "completed");
+    server.kill().await;
+    let settings = [("API_KEYS", KEYS), ("API_ADMINS", "key:root")];
+    let server = Process::start_with(home.path(), 0, &settings).await;
+    for (key, status) in [("alice-has-a-key-of-her-own", 404), ("the-key-of-the-operator", 200)] {
+        let header = format!("Bearer {key}");
+        let path = "/sessions/old";
+        let reply = send(server.address, Method::GET, path, &[("authorization", &header)], "").await;
+        assert_eq!(reply.status.as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_names_the_caller_behind_a_trusted_proxy_and_not_what_was_said() {
+    let home = TempDir::new().unwrap();
+    let settings = [("ACCESS_LOG", "true"), ("TRUSTED_PROXIES", "127.0.0.1"), ("AUTH", "off")];
+    let mut server = Process::start_with(home.path(), 0, &settings).await;
+    let behind = [("x-forwarded-for", "8.8.8.8, 203.0.113.7"), ("forwarded", "for=198.51.100.9")];
+    let path = "/status/private-name?private=words";
+    assert_eq!(send(server.address, Method::GET, path, &behind, "").await.status, 404);
+    let mut found = false;
+    while !found {
+        let line = timeout(LONG, server.log.next_line()).await.unwrap().unwrap().unwrap();
+        assert!(!line.contains("private") && !line.contains("8.8.8.8") && !line.contains("198.51"), "{line}");
+        found = line.contains("peer=203.0.113.7") && line.contains("status=404");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_in_the_settings_makes_it_https_and_nothing_else() {
+    const CERTIFICATE: &str = include_str!("../fixtures/tls.first.cert.pem");
+    let home = TempDir::new().unwrap();
+    std::fs::write(home.path().join("cert.pem"), CERTIFICATE).unwrap();
+    std::fs::write(home.path().join("key.pem"), include_str!("../fixtures/tls.first.key.pem")).unwrap();
+    let settings = [("TLS_CERT_FILE", "cert.pem"), ("TLS_KEY_FILE", "key.pem"), ("HEAD_SECONDS", "1")];
+    let server = Process::start_with(home.path(), 0, &settings).await;
+    let answer = over_tls(server.address, CERTIFICATE).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("healthy"), "{answer}");
+    let mut plain = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut plain, head).await.unwrap();
+    let mut heard = Vec::new();
+    // Hung up on, kindly or not.
+    timeout(LONG, tokio::io::AsyncReadExt::read_to_end(&mut plain, &mut heard)).await.unwrap().ok();
+    assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
+}
+
+/// The deliveries that the server still has.
+async fn deliveries(server: &Process) -> usize {
+    let list = send(server.address, Method::GET, "/sessions?agent=webhook", &[], "").await.body;
+    list["sessions"].as_array().unwrap().len()
+}
+
+/// Waits until the server has no delivery any more.
+async fn all_told(server: &Process) {
+    let look = async {
+        while deliveries(server).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, look).await.unwrap();
+}
+
+/// Begins a run to its end, with a webhook.
+async fn run_and_tell(server: &Process, url: &str) {
+    let body = json!({"message": "Analyse Anua for buyers", "session_id": "s", "webhook": {"url": url}});
+    assert_eq!(server.post("/run", body).await.body["status"], "completed");
+}
+
+const TELLS: [(&str, &str); 3] =
+    [("WEBHOOK_SECRET", webhook::SECRET), ("WEBHOOK_HOSTS", "127.0.0.1"), ("SWEEP_SECONDS", "0.2")];
+
+#[tokio::test]
+async fn a_webhook_that_was_sent_and_not_acknowledged_is_sent_again_by_the_next_process_under_the_same_id() {
+    let home = TempDir::new().unwrap();
+    let mut receiver = Receiver::start().await;
+    receiver.status.store(0, std::sync::atomic::Ordering::SeqCst);
+    let server = Process::start_with(home.path(), 0, &TELLS).await;
+    run_and_tell(&server, &receiver.url()).await;
+    let (first, told) = receiver.told().await;
+    assert_eq!(told["type"], "run.completed");
+    server.kill().await;
+    receiver.status.store(204, std::sync::atomic::Ordering::SeqCst);
+    let server = Process::start_with(home.path(), 0, &TELLS).await;
+    let (second, again) = receiver.told().await;
+    assert_eq!((&first, &told["data"]), (&second, &again["data"]), "the receiver knows it again by its id");
+    all_told(&server).await;
+    assert!(receiver.nothing_more());
+}
+
+#[tokio::test]
+async fn a_webhook_that_could_not_be_sent_before_the_process_died_is_sent_once_by_the_next() {
+    let home = TempDir::new().unwrap();
+    // A port where nobody listens yet.
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let server = Process::start_with(home.path(), 0, &TELLS).await;
+    run_and_tell(&server, &format!("http://{address}/told?by=agents")).await;
+    // Wherever it is between the end of the run and the end of its tries.
+    server.kill().await;
+    let mut receiver = Receiver::at(address).await;
+    let server = Process::start_with(home.path(), 0, &TELLS).await;
+    let (_, told) = receiver.told().await;
+    assert_eq!((&told["type"], &told["data"]["session_id"]), (&json!("run.completed"), &json!("s")));
+    all_told(&server).await;
+    // What was told is not told again, by the one after it either.
+    server.kill().await;
+    let server = Process::start_with(home.path(), 0, &TELLS).await;
+    assert_eq!(deliveries(&server).await, 0);
+    assert!(receiver.nothing_more());
 }

@@ -193,3 +193,68 @@ async fn a_request_with_a_key_counts_once_however_often_it_is_sent() {
         assert_eq!(reply.refusal(), (400, "invalid_request"), "{key}");
     }
 }
+
+#[tokio::test]
+async fn a_list_tells_what_a_session_is_called_and_how_much_is_asked_in_it() {
+    let (here, strings) = puppets().await;
+    let listed = async |session: &str| {
+        let list = here.get("/sessions").await.body;
+        let found = list["sessions"].as_array().unwrap().iter().find(|one| one["session_id"] == session);
+        found.cloned().unwrap()
+    };
+    run(&here, "long", &format!("  라네즈\n {}", "리뷰를 분석해 줘 ".repeat(100))).await;
+    let title = listed("long").await["title"].as_str().unwrap().to_owned();
+    assert!(title.starts_with("라네즈 리뷰를 분석해 줘 ") && title.ends_with('…'), "{title}");
+    assert_eq!(title.chars().count(), 80);
+    // The first message gives the name, later ones do not.
+    run(&here, "long", "둘째").await;
+    assert_eq!(listed("long").await["title"], title.as_str());
+    assert_eq!(here.get("/sessions/long").await.body["data"]["title"], title.as_str());
+    here.post("/sessions/long/fork", json!({"session_id": "fork"})).await;
+    assert_eq!(listed("fork").await["title"], title.as_str());
+
+    run(&here, "asks", "ask two").await;
+    let of = |one: &Value| (one["status"].clone(), one["questions"].clone());
+    assert_eq!(of(&listed("asks").await), (json!("paused"), json!(2)));
+    here.post("/sessions/asks/fork", json!({"session_id": "asks-too"})).await;
+    assert_eq!(of(&listed("asks-too").await), (json!("paused"), json!(2)));
+    let questions = here.get("/status/asks").await.body["data"]["questions"].clone();
+    for (at, left) in [(0, json!(1)), (1, json!(0))] {
+        let answer = json!({"id": questions[at]["id"], "value": 1});
+        for session in ["asks", "asks-too"] {
+            assert_eq!(
+                here.post(&format!("/resume/{session}"), answer.clone()).await.status,
+                200,
+                "{session}"
+            );
+        }
+        if at == 1 {
+            here.reaches("asks", "completed").await;
+            here.reaches("asks-too", "completed").await;
+        }
+        assert_eq!(listed("asks").await["questions"], left);
+        assert_eq!(listed("asks-too").await["questions"], left);
+    }
+    drop(strings);
+}
+
+#[tokio::test]
+async fn a_status_tells_the_tasks_that_the_run_is_at() {
+    let (here, strings) = puppets().await;
+    let at =
+        async |session: &str| here.get(&format!("/status/{session}")).await.body["data"]["running"].clone();
+    here.start("s", "wait").await;
+    strings.waiting.notified().await;
+    let running = at("s").await;
+    let task = running[0].as_str().unwrap().to_owned();
+    assert!(task.starts_with("act#") && running.as_array().unwrap().len() == 1, "{running}");
+    strings.gate.add_permits(1);
+    here.reaches("s", "completed").await;
+    assert_eq!(at("s").await, json!([]));
+    run(&here, "q", "ask two").await;
+    let questions = here.get("/status/q").await.body["data"]["questions"].clone();
+    let waits = at("q").await[0].as_str().unwrap().to_owned();
+    assert!(questions[0]["id"].as_str().unwrap().starts_with(&waits), "{waits} {questions}");
+    here.post("/stop/q", Value::Null).await;
+    assert_eq!(at("q").await, json!([]), "nothing is at work");
+}

@@ -35,19 +35,23 @@ use crate::support::{
     send,
 };
 
-const SECRET: &str = "a secret that both sides know";
+pub(crate) const SECRET: &str = "a secret that both sides know";
 
 /// Somebody who is told.
-struct Receiver {
-    address: SocketAddr,
-    /// What is answered.
-    status: Arc<AtomicU16>,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    /// What is answered; 0: nothing, ever.
+    pub(crate) status: Arc<AtomicU16>,
     posts: mpsc::Receiver<(HeaderMap, Bytes)>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) async fn start() -> Self {
+        Self::at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (told, posts) = mpsc::channel(100);
         let status = Arc::new(AtomicU16::new(204));
@@ -63,6 +67,9 @@ impl Receiver {
                             let (parts, body) = request.into_parts();
                             let body = body.collect().await.unwrap().to_bytes();
                             told.send((parts.headers, body)).await.unwrap();
+                            if status == 0 {
+                                std::future::pending::<()>().await;
+                            }
                             let reply = Response::builder().status(status).header("location", "/elsewhere");
                             Ok::<_, Infallible>(reply.body(Full::<Bytes>::default()).unwrap())
                         }
@@ -74,12 +81,12 @@ impl Receiver {
         Self { address, status, posts }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/told?by=agents", self.address)
     }
 
     /// The next post, with its signature checked.
-    async fn told(&mut self) -> (String, Value) {
+    pub(crate) async fn told(&mut self) -> (String, Value) {
         let (headers, body) = timeout(LONG, self.posts.recv()).await.expect("somebody posts").unwrap();
         let header = |name: &str| headers[name].to_str().unwrap().to_owned();
         let (id, seconds) = (header("webhook-id"), header("webhook-timestamp"));
@@ -91,7 +98,7 @@ impl Receiver {
         (id, serde_json::from_str(&text).unwrap())
     }
 
-    fn nothing_more(&mut self) -> bool {
+    pub(crate) fn nothing_more(&mut self) -> bool {
         self.posts.try_recv().is_err()
     }
 }
@@ -266,4 +273,34 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
     until(&runtime, <[_]>::is_empty).await;
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delivery_is_in_no_list_but_that_of_deliveries() {
+    let key = ("authorization", "Bearer alice-has-a-key-of-her-own");
+    let auth = Auth::asked().key("alice", key.1[7..].into()).unwrap();
+    let here = Here::with(puppet().0, Puppeteer, |server| server.webhooks(webhooks()).auth(auth)).await;
+    let receiver = Receiver::start().await;
+    for session in ["a", "b", "c"] {
+        let body = json!({"message": "ask two", "session_id": session, "webhook": {"url": receiver.url()}});
+        let reply = here.send(Method::POST, "/run", &[key], body.to_string()).await;
+        assert_eq!(reply.body["status"], "paused", "{reply:?}");
+    }
+    let list = async |query: &str| {
+        let body = here.send(Method::GET, &format!("/sessions{query}"), &[key], "").await.body;
+        let ids = body["sessions"].as_array().unwrap().iter();
+        let ids: Vec<String> = ids.map(|one| one["session_id"].as_str().unwrap().to_owned()).collect();
+        (ids, body["next"].clone())
+    };
+    assert_eq!(list("").await, (vec!["c".into(), "b".into(), "a".into()], Value::Null));
+    // Pages are as long as they say, with deliveries between the sessions.
+    let (first, next) = list("?limit=2").await;
+    assert_eq!(first, ["c", "b"]);
+    let before = next.as_str().unwrap();
+    assert_eq!(list(&format!("?limit=2&before={before}")).await, (vec!["a".into()], Value::Null));
+    assert_eq!(list("?agent=puppet&status=paused").await.0.len(), 3);
+    assert_eq!(list("?agent=nobody").await.0, Vec::<String>::new());
+    let deliveries = list("?agent=webhook").await.0;
+    assert_eq!(deliveries.len(), 3);
+    assert!(deliveries.iter().all(|id| id.starts_with("webhook-")), "{deliveries:?}");
 }

@@ -27,8 +27,8 @@ pub(super) fn entries() -> Vec<Entry> {
                     ),
                 ],
             )
-            .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel])
-            .answers(200, stream(STREAM_EXAMPLE)),
+            .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded])
+            .answers(200, stream("ChatEvent", STREAM_EXAMPLE)),
         chat(Method::GET, "/api/chat/stream", "chat_stream_get", "The same for a browser's `EventSource`")
             .text("The `done` has the id `done`; an `EventSource` that reconnects with it is told by a 204 that there is no more.")
             .parameter(
@@ -44,16 +44,18 @@ pub(super) fn entries() -> Vec<Entry> {
                 "description": "What was said before: a JSON array of `{role, content}`.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest/properties/history"}}},
             }))
-            .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel])
+            .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded])
             .refusals(&[Refusal::InvalidJson, Refusal::InvalidRequest, Refusal::TooDeep])
-            .answers(200, stream(STREAM_EXAMPLE))
+            .answers(200, stream("ChatEvent", STREAM_EXAMPLE))
+            .answers(414, json!({"description": "The address is longer than 64 KiB; use `POST`."}))
+            .answers(431, json!({"description": "The head of the request is longer than 64 KiB; use `POST`."}))
             .answers(204, json!({"description": "The client has seen the end."})),
         talk("/api/v1/chat", "talk", "Ask the agent with tools")
             .text("A question of the agent is its `content`; the next message of the conversation is the answer.")
             .gives(200, "TalkResponse", "What it says, and the tools that it called."),
         talk("/api/v1/chat/stream", "talk_stream", "The same as server-sent events")
             .text(TALK)
-            .answers(200, stream("data: {\"conversation_id\":\"c1\"}\n\ndata: {\"content\":\"안녕\"}\n\ndata: {\"done\":true,\"conversation_id\":\"c1\",\"content\":\"안녕하세요\"}\n\n")),
+            .answers(200, stream("TalkEvent", "data: {\"conversation_id\":\"c1\"}\n\ndata: {\"content\":\"안녕\"}\n\ndata: {\"done\":true,\"conversation_id\":\"c1\",\"content\":\"안녕하세요\"}\n\n")),
         chat(Method::GET, "/v1/models", "models", "The agents, as models").gives(200, "ModelList", "By name."),
         chat(Method::GET, "/v1/models/{model}", "model", "An agent, as a model")
             .parameter("path", "model", true, &json!({"type": "string"}), "Its name.")
@@ -117,10 +119,12 @@ fn failures() -> Vec<Code> {
     Code::ALL.iter().filter(of_runs).copied().chain([Code::ShuttingDown, Code::GraphNotFound]).collect()
 }
 
-fn stream(example: &str) -> Value {
+/// Each `data` is one object of a schema. OpenAPI 3.2 says so by `itemSchema`; 3.1 has no word for it.
+fn stream(schema: &str, example: &str) -> Value {
+    let item = json!({"$ref": super::entry::reference(schema)});
     json!({
-        "description": "The stream.",
-        "content": {"text/event-stream": {"example": example}},
+        "description": format!("The stream: each `data` is a `{schema}`."),
+        "content": {"text/event-stream": {"x-item-schema": item, "example": example}},
     })
 }
 
@@ -136,7 +140,7 @@ fn completion() -> Value {
         "description": "The completion.",
         "content": {
             "application/json": {"schema": {"$ref": super::entry::reference("Completion")}},
-            "text/event-stream": {},
+            "text/event-stream": {"x-item-schema": {"$ref": super::entry::reference("CompletionChunk")}},
         },
     })
 }

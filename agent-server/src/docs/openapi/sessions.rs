@@ -36,6 +36,13 @@ pub(super) fn entries() -> Vec<Entry> {
                 "explode": false,
                 "schema": {"type": "array", "items": {"enum": ["running", "paused", "completed", "failed", "stopped"]}},
             }))
+            .parameter(
+                "query",
+                "agent",
+                false,
+                &json!({"type": "string"}),
+                "Only those on which this agent ran last. Default: all but `webhook`, the deliveries of webhooks.",
+            )
             .of_store()
             .gives(200, "SessionPage", "A page."),
         of("/sessions/{session_id}", "session", "Where a session stands")

@@ -122,8 +122,37 @@ pub(in crate::docs) struct CompletionRequest {
 struct CompletionMessage {
     /// Who says it.
     role: CompletionRole,
-    /// What is said: a text, or a list of parts.
-    content: Value,
+    /// What is said. May be `null` or absent where an assistant called tools.
+    content: CompletionContent,
+    /// The call that a message of a `tool` answers; it needs one.
+    #[schema(required = false)]
+    tool_call_id: Option<String>,
+}
+
+/// A text, or a list of parts.
+#[derive(ToSchema)]
+#[serde(untagged)]
+enum CompletionContent {
+    /// The whole of it.
+    Text(String),
+    /// In parts.
+    Parts(Vec<ContentPart>),
+}
+
+/// A part of a message. Pictures (`image_url`) are handed on to the plain model.
+#[derive(ToSchema)]
+struct ContentPart {
+    /// Its kind.
+    r#type: PartKind,
+    /// What is said.
+    text: String,
+}
+
+/// The kind of a part.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum PartKind {
+    Text,
 }
 
 /// Who says something.
@@ -155,9 +184,106 @@ pub(in crate::docs) struct Completion {
     /// What was used.
     #[schema(value_type = Object)]
     usage: Map<String, Value>,
-    /// Always `null`.
-    #[schema(required = true)]
-    system_fingerprint: Option<String>,
+}
+
+/// A piece of a completion, as OpenAI's clients read it; or the `error` that ends it.
+#[derive(ToSchema)]
+pub(in crate::docs) struct CompletionChunk {
+    /// The same for all pieces.
+    #[schema(required = false, nullable = false)]
+    id: Option<String>,
+    /// Always `chat.completion.chunk`.
+    #[schema(pattern = "^chat.completion.chunk$", required = false, nullable = false)]
+    object: Option<String>,
+    /// When it was made, in seconds since 1970.
+    #[schema(required = false, nullable = false)]
+    created: Option<i64>,
+    /// The model, as it was asked for.
+    #[schema(required = false, nullable = false)]
+    model: Option<String>,
+    /// What is new of the answer; none in the piece that tells what was used.
+    #[schema(value_type = Option<Vec<Object>>, required = false, nullable = false)]
+    choices: Option<Vec<Map<String, Value>>>,
+    /// What was used: in the last piece, where `stream_options.include_usage` asks for it; `null` before.
+    #[schema(value_type = Option<Object>, required = false)]
+    usage: Option<Map<String, Value>>,
+    /// What went wrong.
+    #[schema(required = false, nullable = false)]
+    error: Option<OpenAiFault>,
+}
+
+/// An event of the streaming chat: a piece, what went wrong, or the end.
+#[derive(ToSchema)]
+pub(in crate::docs) struct ChatEvent {
+    /// A piece of the answer.
+    #[schema(required = false, nullable = false)]
+    chunk: Option<String>,
+    /// What went wrong, for people.
+    #[schema(required = false, nullable = false)]
+    error: Option<String>,
+    /// What went wrong, to branch on.
+    #[schema(required = false, nullable = false)]
+    code: Option<String>,
+    /// `true`: the last event.
+    #[schema(required = false, nullable = false)]
+    done: Option<bool>,
+}
+
+/// An event of the agent with tools.
+#[derive(ToSchema)]
+pub(in crate::docs) struct TalkEvent {
+    /// The conversation: first, and with the end.
+    #[schema(required = false, nullable = false)]
+    conversation_id: Option<String>,
+    /// A piece of the answer; with `done`, the whole of its last part.
+    #[schema(required = false, nullable = false)]
+    content: Option<String>,
+    /// A tool is called.
+    #[schema(required = false, nullable = false)]
+    tool_call: Option<ToolCallBegun>,
+    /// A tool gave its result.
+    #[schema(required = false, nullable = false)]
+    tool_result: Option<ToolCall>,
+    /// `true`: what was said since the last call is void.
+    #[schema(required = false, nullable = false)]
+    reset: Option<bool>,
+    /// The agent asks; the next message of the conversation is the answer.
+    #[schema(required = false, nullable = false)]
+    question: Option<TalkQuestion>,
+    /// What went wrong, for people.
+    #[schema(required = false, nullable = false)]
+    error: Option<String>,
+    /// What went wrong, to branch on.
+    #[schema(required = false, nullable = false)]
+    code: Option<String>,
+    /// `true`: the last event.
+    #[schema(required = false, nullable = false)]
+    done: Option<bool>,
+    /// With `done`: the tools that were called; absent when none were.
+    #[schema(required = false, nullable = false)]
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+/// A call of a tool that has begun.
+#[derive(ToSchema)]
+struct ToolCallBegun {
+    /// Its id.
+    id: String,
+    /// The tool.
+    name: String,
+    /// What it is given.
+    arguments: Value,
+}
+
+/// What an agent with tools asks.
+#[derive(ToSchema)]
+struct TalkQuestion {
+    /// Its id.
+    id: String,
+    /// The words.
+    prompt: String,
+    /// What can be answered; empty: anything.
+    options: Vec<Value>,
 }
 
 /// Models by name.

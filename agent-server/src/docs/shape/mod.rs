@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 
 pub(super) use self::{
     chats::{
-        ChatError, ChatRequest, Completion, CompletionRequest, ModelInfo, ModelList, OpenAiError, Ready,
-        TalkRequest, TalkResponse,
+        ChatError, ChatEvent, ChatRequest, Completion, CompletionChunk, CompletionRequest, ModelInfo,
+        ModelList, OpenAiError, Ready, TalkEvent, TalkRequest, TalkResponse,
     },
     sessions::{Agents, Diff, Fork, ForkRequest, GraphOutline, JournalPage, SessionPage, SessionState},
     socket::{
@@ -56,11 +56,14 @@ pub(super) fn all() -> Map<String, Value> {
     take::<Error>(&mut found);
     take::<Agents>(&mut found);
     take::<ChatRequest>(&mut found);
+    take::<ChatEvent>(&mut found);
     take::<TalkRequest>(&mut found);
+    take::<TalkEvent>(&mut found);
     take::<TalkResponse>(&mut found);
     take::<ChatError>(&mut found);
     take::<CompletionRequest>(&mut found);
     take::<Completion>(&mut found);
+    take::<CompletionChunk>(&mut found);
     take::<ModelList>(&mut found);
     take::<ModelInfo>(&mut found);
     take::<OpenAiError>(&mut found);

@@ -39,10 +39,15 @@ pub(in crate::docs) struct SessionPage {
 struct SessionSummary {
     /// Its id.
     session_id: String,
+    /// The first words of its first message; `null` where it began without one.
+    #[schema(required = true)]
+    title: Option<String>,
     /// The agent that ran last.
     agent: String,
     /// Where its latest run stands.
     status: RunStatus,
+    /// Questions that wait for a person, while it is paused.
+    questions: u32,
     /// The number of its latest run.
     run: u64,
     /// When it changed last, in milliseconds since 1970.

@@ -232,6 +232,12 @@ struct WholeStanding {
     error: Option<RunFailure>,
     /// The agent that ran.
     agent: String,
+    /// The first words of its first message; `null` where it began without one.
+    #[schema(required = true)]
+    title: Option<String>,
+    /// The tasks that the run is at, as of what is stored, each `node#number`: at work, or waiting for a person. Those inside a
+    /// subgraph are not told, the one that holds it is. None when the run is at rest.
+    running: Vec<String>,
     /// What the session used up.
     usage: Usage,
     /// The state of the graph; `null` when this process cannot read it.

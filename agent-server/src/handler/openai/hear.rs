@@ -42,8 +42,14 @@ pub(super) async fn hear(call: &Call, speaker: Speaker<'_>, asked: &Completion) 
     match speaker {
         Speaker::Plain(chat) => {
             let (model, request) = (chat.model().clone(), chat.prompted(asked.for_model()));
+            let held = inner.limits.run(call.key())?;
             let answer = stream::once(async move { model.stream(request).await }).try_flatten();
-            Ok(answer.map_err(|error| ApiError::of_model(Contract::OpenAi, &error)).boxed())
+            let told = answer.map_err(move |error| {
+                // Counted for as long as the answer is under way.
+                let _: &Option<Held> = &held;
+                ApiError::of_model(Contract::OpenAi, &error)
+            });
+            Ok(told.boxed())
         }
         Speaker::Assistant(assistant) => {
             asked.for_an_agent()?;

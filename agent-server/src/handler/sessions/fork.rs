@@ -13,7 +13,7 @@ use crate::{
         call::{Call, parse_session},
         reply::{Reply, ok},
     },
-    wire::json::{object, text},
+    wire::json::{object, text, whole},
 };
 
 pub(crate) async fn handle(mut call: Call) -> Reply {
@@ -22,7 +22,7 @@ pub(crate) async fn handle(mut call: Call) -> Reply {
     let fields = if body.iter().all(u8::is_ascii_whitespace) { object(b"{}")? } else { object(&body)? };
     let at = match fields.get("at") {
         None | Some(Value::Null) => session.head().await.map_err(refused(session.id()))?.last,
-        Some(at) => Seq(at.as_u64().ok_or_else(|| {
+        Some(at) => Seq(whole(at).ok_or_else(|| {
             ApiError::new(Refusal::InvalidRequest, "`at` must be the number of a place in the journal")
         })?),
     };

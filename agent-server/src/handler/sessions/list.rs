@@ -1,4 +1,4 @@
-//! `GET /sessions?limit=&before=&status=`: sessions, those that changed last first.
+//! `GET /sessions?limit=&before=&status=&agent=`: sessions, those that changed last first.
 
 use agent_core::{RunStatus, journal::Recent};
 use serde_json::{Value, json};
@@ -7,9 +7,10 @@ use crate::{
     error::{ApiError, Refusal},
     handler::refused_by_store,
     http::{
-        call::{Call, parse_session},
+        call::{Call, TITLE, parse_session},
         reply::{Reply, ok},
     },
+    webhook,
 };
 
 /// Sessions on a page when nothing is said, and at most.
@@ -23,6 +24,11 @@ pub(crate) async fn handle(call: Call) -> Reply {
         label: call.owner().label(),
         ..Recent::default()
     };
+    match query.get("agent").filter(|agent| !agent.is_empty()) {
+        Some(agent) => wanted.graph = Some(agent.to_owned()),
+        // Deliveries are the server's business; who wants to see them asks for them.
+        None => wanted.without = Some(webhook::GRAPH.to_owned()),
+    }
     if let Some(text) = query.get("before").filter(|text| !text.is_empty()) {
         wanted.before = Some(place(text)?);
     }
@@ -38,8 +44,10 @@ pub(crate) async fn handle(call: Call) -> Reply {
             let summary = &info.head.summary;
             json!({
                 "session_id": info.id,
+                "title": summary.labels.get(TITLE),
                 "agent": summary.graph,
                 "status": summary.status,
+                "questions": summary.questions,
                 "run": summary.run.0,
                 "at": summary.at,
                 "last_seq": info.head.last,

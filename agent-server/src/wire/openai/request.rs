@@ -5,7 +5,7 @@ use agent_core::model::{
 };
 use serde_json::{Map, Value, json};
 
-use super::super::json::object;
+use super::super::json::{object, whole};
 use crate::error::{ApiError, Refusal};
 
 /// The longest conversation, in messages; its size is bounded by that of a body.
@@ -201,7 +201,7 @@ impl<'a> Fields<'a> {
 
     fn count(&mut self, name: &'static str) -> Result<Option<u32>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let count = value.as_u64().filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok());
+        let count = whole(value).filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok());
         count.map(Some).ok_or_else(|| wrong(name, format!("`{name}` must be a whole number of at least 1")))
     }
 
