@@ -8,6 +8,7 @@ use agent_core::{
     ids::SessionId,
     interrupt::OpenQuestion,
     model::{Delta, FinishReason, Role, Usage},
+    telemetry,
 };
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
@@ -41,8 +42,8 @@ pub(super) async fn hear(call: &Call, speaker: Speaker<'_>, asked: &Completion) 
     let inner = &call.inner;
     match speaker {
         Speaker::Plain(chat) => {
-            let (model, request) = (chat.model().clone(), chat.prompted(asked.for_model()));
-            let answer = stream::once(async move { model.stream(request).await }).try_flatten();
+            let asking = telemetry::chat(chat.model(), chat.prompted(asked.for_model()), None);
+            let answer = stream::once(asking).try_flatten();
             Ok(answer.map_err(|error| ApiError::of_model(Contract::OpenAi, &error)).boxed())
         }
         Speaker::Assistant(assistant) => {
