@@ -22,7 +22,12 @@ mod sessions;
 mod svg;
 mod why;
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    process::ExitCode,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 use tracing_subscriber::{
@@ -88,15 +93,23 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     };
     log(&config, name == "serve", traces.as_ref());
     runtime.block_on(async {
-        let done = act(name, &config, args).await;
+        let ending = OnceLock::new();
+        let done = act(name, &config, args, &ending).await;
         if let Some(traces) = traces {
-            traces.close(config.grace.max(FLUSH)).await;
+            let passed = ending.get().map_or(Duration::ZERO, Instant::elapsed);
+            traces.close(config.grace.saturating_sub(passed).max(FLUSH)).await;
         }
         done
     })
 }
 
-async fn act(name: &str, config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+/// Notes when it was told to end, if it was.
+async fn act(
+    name: &str,
+    config: &Config,
+    args: &ArgMatches,
+    ending: &OnceLock<Instant>,
+) -> Result<(), Failure> {
     match name {
         "run" => run::run(config, args).await,
         "sessions" => sessions::run(config, args).await,
@@ -106,7 +119,7 @@ async fn act(name: &str, config: &Config, args: &ArgMatches) -> Result<(), Failu
         "diff" => diff::run(config, args).await,
         "graph" => graph::run(config, args),
         "why" => why::run(config, args).await,
-        _ => serve::run(config).await,
+        _ => serve::run(config, ending).await,
     }
 }
 

@@ -1,13 +1,13 @@
 //! `serve`: the server, until it is told to end.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{failure::Failure, guard, open};
 use crate::{Config, Server, Tls, trend::agent::TrendAgent};
 
-pub(super) async fn run(config: &Config) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), Failure> {
     let runtime = open::runtime(config)?;
     let address = SocketAddr::new(config.host, config.port);
     let mut server = Server::builder(runtime)
@@ -52,6 +52,7 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
                     _ = hup.recv() => reload(tls.as_ref()),
                 }
             }
+            ending.get_or_init(Instant::now);
             tracing::info!("ending");
         })
         .await;
