@@ -16,7 +16,7 @@ export class Failure extends Error {
 const TIME = 30_000;
 let unauthorized = () => {};
 
-/** Called whenever the server answers 401. */
+/** Called with its words whenever the server answers 401. */
 export function onUnauthorized(listener) {
   unauthorized = listener;
 }
@@ -43,9 +43,9 @@ async function request(method, path, body, time = TIME) {
   } catch {
     parsed = undefined;
   }
-  if (response.status === 401) unauthorized();
+  const said = typeof parsed?.message === 'string' && parsed.message;
+  if (response.status === 401) unauthorized(said || t('error.status', { status: 401 }));
   if (!response.ok) {
-    const said = typeof parsed?.message === 'string' && parsed.message;
     throw new Failure(response.status, parsed?.code ?? `http_${response.status}`, said || t('error.status', { status: response.status }), parsed);
   }
   if (parsed === undefined) throw new Failure(response.status, 'not_json', t('error.not_json'));

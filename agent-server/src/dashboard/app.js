@@ -26,14 +26,20 @@ let tab = 'chat';
 const draw = soon(drawAll);
 const chat = new ChatView(at('chat'), { answer: answerQuestion, draw });
 const calls = new CallsView(at('panel-calls'), draw);
-const timeline = new TimelineView(at('panel-timeline'), { older: () => desk.older().then(draw, failed), fork: seq => fork(seq) });
+const timeline = new TimelineView(at('panel-timeline'), { older: upto => desk.older(upto).then(drawAll, failed), fork: seq => fork(seq) });
 const todos = new TodosView(at('todos'), at('todo-sum'));
 const graph = new GraphView(at('graph'));
 const sessions = new SessionsView(
   { list: at('session-list'), more: at('session-more'), note: at('session-note'), search: at('search'), filter: at('filter') },
-  { listed: drawLink, failed });
+  { listed, failed });
 
 // ---- which session
+
+/** The list was looked at again; what is gone from it may be gone from the server. */
+function listed(fault) {
+  drawLink();
+  if (!fault && desk.id !== undefined && sessions.lost(desk.id)) desk.reconcile();
+}
 
 function go(id, where = 'chat') {
   location.hash = id === undefined ? '#/new' : `#/s/${encodeURIComponent(id)}${where === 'chat' ? '' : `/${where}`}`;
@@ -48,8 +54,7 @@ function route() {
     id = undefined;
   }
   showTab(TABS.includes(found?.[2]) ? found[2] : 'chat');
-  document.body.classList.remove('menu-open');
-  setAttr(at('menu'), 'aria-expanded', 'false');
+  showMenu(false);
   if (id !== desk.id || !desk.shown) open(id);
 }
 
@@ -85,13 +90,14 @@ function drawAll() {
   const none = id === undefined;
   document.body.classList.toggle('no-session', none);
   at('welcome').hidden = !none && !desk.fault;
+  at('chat').hidden = Boolean(desk.missing);
   drawWelcome();
   drawHead();
   const runs = chat.draw(story, desk.pending);
   if (!none && !desk.standing) {
     desk.words(runs);
     const title = story.words.get([...story.runs.keys()].at(-1))?.message;
-    if (title && sessions.known.has(id)) sessions.touch(id, { title: cut(title, 80) });
+    if (sessions.known.has(id) && story.status) sessions.touch(id, { ...(title ? { title: cut(title, 80) } : {}), questions: story.questions.size });
   }
   if (tab === 'calls') calls.draw(story);
   if (tab === 'timeline') timeline.draw(story);
@@ -116,6 +122,8 @@ function drawHead() {
   at('stop').disabled = !known || !(isLive(status) || status === 'paused') || desk.doing;
   at('resume').disabled = !known || !['stopped', 'failed', 'interrupted'].includes(status) || desk.doing;
   at('fork').disabled = at('delete').disabled = !known || desk.doing;
+  at('mermaid').disabled = !desk.graph?.mermaid;
+  at('enlarge').disabled = !desk.graph?.nodes?.length;
   at('busy').hidden = !(known && (isLive(status) || status === 'paused'));
   // A session goes on with the agent that it has, unless another is chosen.
   if (desk.offered !== story.agent && agents.some(one => one.name === story.agent)) at('agent').value = desk.offered = story.agent;
@@ -156,7 +164,7 @@ function drawUsage() {
 }
 
 function drawLink() {
-  const state = sessions.fault?.status === 401 ? 'locked' : sessions.fault?.code === 'unreachable' ? 'lost' : desk.link ?? (sessions.fault ? 'lost' : sessions.looked ? 'open' : 'connecting');
+  const state = sessions.fault?.status === 401 ? 'locked' : sessions.fault?.code === 'unreachable' ? 'lost' : desk.polled && desk.link !== 'open' ? 'polling' : desk.link ?? (sessions.fault ? 'lost' : sessions.looked ? 'open' : 'connecting');
   setAttr(at('link'), 'data-link', state);
   setText(at('link'), t(`link.${state}`));
 }
@@ -184,6 +192,7 @@ async function doing(work) {
   try {
     return await work(mine);
   } catch (error) {
+    if (error.status === 404) mine.reconcile();
     failed(error);
     return undefined;
   } finally {
@@ -251,7 +260,9 @@ async function send() {
   try {
     if (id === undefined) await mine.linked();
     const answer = await api.start(body);
-    sessions.touch(answer.session_id, { status: answer.status === 'started' ? 'running' : answer.status, at: Date.now() });
+    // What came over the socket meanwhile is newer than this answer.
+    const told = mine.story.run === answer.data?.run ? mine.story.status : undefined;
+    sessions.touch(answer.session_id, { status: told ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
     if (mine !== desk) return;
     if (mine.live) mine.live.now();
     else mine.begin();
@@ -276,16 +287,27 @@ function newSession() {
 
 let dismissed = false;
 
-/** Asks for the key. By itself only once: who closes the question does not want it. */
-function askKey(event) {
+/** Asks for the key. By itself (`said`: why) only once: who closes the question does not want it. */
+function askKey(said) {
   const dialog = at('key-dialog');
-  if (dialog.open || (!event && dismissed)) return;
+  if (dialog.open || (said !== undefined && dismissed)) return;
   at('key-value').value = '';
+  keyProblem(said !== undefined && prefs.bearer() ? t('key.refused') : '');
   at('key-forget').disabled = !prefs.bearer();
   dialog.showModal();
 }
 
+function keyProblem(words) {
+  setText(at('key-problem'), words);
+  setAttr(at('key-value'), 'aria-invalid', words ? 'true' : null);
+}
+
 function useKey(value) {
+  // Others fit into no header: nothing could be sent at all.
+  if (value !== null && !/^[\x21-\x7e]+$/.test(value)) {
+    keyProblem(t('key.odd'));
+    return;
+  }
   prefs.setBearer(value);
   at('key-dialog').close();
   dismissed = false;
@@ -308,7 +330,7 @@ const SHORTCUTS = [
   }],
   ['m', 'keys.message', () => at('message').focus()],
   ['/', 'keys.search', () => {
-    document.body.classList.add('menu-open');
+    showMenu(true);
     at('search').focus();
   }],
   ['j', 'keys.next', () => step(1)],
@@ -321,7 +343,7 @@ const SHORTCUTS = [
   }],
   ['q', 'keys.question', () => {
     go(desk.id, 'chat');
-    afterDrawing(() => document.querySelector('.question button, .question textarea, .question input, .question select')?.focus());
+    afterDrawing(() => document.querySelector('.question .option, .question textarea, .question input, .question select, .question .primary')?.focus());
   }],
   ['1–9', 'keys.option', undefined],
   ['s', 'stop', () => at('stop').disabled || stop()],
@@ -350,8 +372,16 @@ function option(number, from) {
 }
 
 function escape() {
-  document.body.classList.remove('menu-open');
-  document.activeElement?.blur?.();
+  const inside = document.body.classList.contains('menu-open') && at('sessions').contains(document.activeElement) && at('menu').offsetParent;
+  showMenu(false);
+  if (inside) at('menu').focus();
+  else document.activeElement?.blur?.();
+}
+
+/** The list of sessions, where it has no place of its own. */
+function showMenu(open) {
+  document.body.classList.toggle('menu-open', open);
+  setAttr(at('menu'), 'aria-expanded', String(open));
 }
 
 function onTabKey(event) {
@@ -448,9 +478,10 @@ at('resume').addEventListener('click', resume);
 at('fork').addEventListener('click', () => fork());
 at('delete').addEventListener('click', remove);
 at('copy-id').addEventListener('click', () => copy(desk.id));
+at('enlarge').addEventListener('click', () => graph.enlarge(at('graph-dialog'), () => desk.story));
 at('mermaid').addEventListener('click', () => desk.graph?.mermaid && copy(desk.graph.mermaid));
 at('help').addEventListener('click', () => at('help-dialog').showModal());
-at('key').addEventListener('click', askKey);
+at('key').addEventListener('click', () => askKey());
 at('key-form').addEventListener('submit', event => {
   event.preventDefault();
   if (at('key-value').value.trim()) useKey(at('key-value').value.trim());
@@ -469,9 +500,9 @@ at('lang').addEventListener('click', () => {
   setLang(LANGUAGES.find(([code]) => code !== lang())[0]);
   relabel();
 });
-at('menu').addEventListener('click', () => {
-  const opened = document.body.classList.toggle('menu-open');
-  setAttr(at('menu'), 'aria-expanded', String(opened));
+at('menu').addEventListener('click', () => showMenu(!document.body.classList.contains('menu-open')));
+document.addEventListener('pointerdown', event => {
+  if (!at('sessions').contains(event.target) && !at('menu').contains(event.target)) showMenu(false);
 });
 at('tabs').addEventListener('click', event => {
   const name = event.target.closest('[data-tab]')?.dataset.tab;
@@ -484,7 +515,7 @@ at('shortcuts').checked = prefs.remembered('shortcuts') !== 'off';
 at('shortcuts').addEventListener('change', () => prefs.remember('shortcuts', at('shortcuts').checked ? null : 'off'));
 listen(SHORTCUTS, { escape, option });
 window.addEventListener('hashchange', route);
-onUnauthorized(() => askKey());
+onUnauthorized(askKey);
 setInterval(() => {
   if (document.hidden) return;
   sessions.draw();

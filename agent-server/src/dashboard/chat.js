@@ -3,7 +3,7 @@
 import { cut, h, keyed, setAttr, setText } from './dom.js';
 import { clock, dateTime, span } from './format.js';
 import { block, brief, copyButton, whole } from './json.js';
-import { render } from './markdown.js';
+import { inline, render } from './markdown.js';
 import { questionCard, tick } from './questions.js';
 import { isLive } from './story.js';
 import { t } from './words.js';
@@ -162,7 +162,8 @@ function update(element, item) {
   else if (item.kind === 'question') {
     element.hidden = !item.answered && !item.withdrawn;
     // Each in its own direction: what turns the one around leaves the other alone.
-    setText(element.firstChild, item.prompt ?? t('question.one'));
+    const prompt = item.prompt ?? t('question.one');
+    if (element.prompt !== prompt) element.firstChild.replaceChildren(...inline(String((element.prompt = prompt))));
     setText(element.lastChild, item.answered ? decided(item.value) : t('question.withdrawn'));
     if (item.by) element.title = t('question.by', { by: item.by });
   } else {
@@ -175,7 +176,7 @@ const DECISIONS = { approve: 'approve.approve', edit: 'approve.edit', reject: 'a
 
 /** A decision about a call in words, any other answer as it is. */
 function decided(value) {
-  if (!Object.hasOwn(DECISIONS, value?.decision)) return brief(value, 200);
+  if (!Object.hasOwn(DECISIONS, value?.decision)) return brief(value, 200) || JSON.stringify(value) || '';
   const { decision, ...rest } = value;
   const more = Object.values(rest).filter(part => part !== '');
   return `${t(DECISIONS[decision])}${more.length ? `: ${brief(more[0], 160)}` : ''}`;

@@ -9,6 +9,9 @@ const WINDOW = 300;
 const PAGE = 200;
 /** Entries loaded at most to find the start of the run. */
 const FAR = 2_000;
+/** A page, and entries at once, when one goes far back. */
+const LEAP = 1_000;
+const LEAPS = 20_000;
 const REFRESH = 4_000;
 /** What the server counted but does not send must not hold the page up for longer. */
 const SETTLE = 1_500;
@@ -134,19 +137,29 @@ export class Desk {
     this.draw();
   }
 
-  /** Loads a page of what came before; gives whether there was one. */
-  async older() {
-    const { first } = this.story;
-    if (first <= 1 || this.paging) return false;
-    this.paging = true;
-    try {
-      const { entries } = await api.journal(this.id, Math.max(0, first - 1 - PAGE), PAGE);
+  /** Loads a page of what came before, or all back to a number; gives whether there was any. */
+  older(upto) {
+    // One after another: each begins where the one before it ended.
+    const turn = (this.paging ?? Promise.resolve()).then(() => this.back(upto));
+    this.paging = turn.catch(() => {});
+    return turn;
+  }
+
+  async back(upto) {
+    let { first } = this.story;
+    if (first <= Math.max(upto ?? 1, 1)) return false;
+    const size = upto === undefined ? PAGE : LEAP;
+    const pages = [];
+    for (let loaded = 0; first > 1 && loaded < LEAPS && !this.ended; loaded += size) {
+      const { entries } = await api.journal(this.id, Math.max(0, first - 1 - size), size);
       const fresh = entries.filter(entry => entry.seq < first);
-      if (!this.ended) this.story.older(fresh);
-      return fresh.length > 0;
-    } finally {
-      this.paging = false;
+      if (fresh.length === 0) break;
+      pages.unshift(fresh);
+      first = fresh[0].seq;
+      if (upto === undefined || first <= upto) break;
     }
+    if (!this.ended) this.story.older(pages.flat());
+    return pages.length > 0;
   }
 
   /** The socket's form of an entry says less than the journal's. */
@@ -204,6 +217,9 @@ export class Desk {
       this.known();
       const { story } = this;
       const { last_seq: last, ...data } = body.data ?? {};
+      this.polled = this.link !== 'open';
+      if (this.polled) await this.pull();
+      if (this.ended) return;
       if (again && last < story.last) {
         // The server has another journal under this name: begin anew.
         this.on.reopen();
@@ -212,9 +228,26 @@ export class Desk {
       if (last === story.last) story.standing({ ...body, data: again ? data : { ...data, running: undefined } });
       else Object.assign(story, { usage: data.usage, sizes: data.sizes, seconds: data.execution_time });
     } catch (error) {
+      this.polled = false;
       this.unknown(error);
     }
     this.draw();
+  }
+
+  /** Where no socket can be opened, the journal tells what a socket would have told, a little later. */
+  async pull() {
+    const { live, story } = this;
+    for (let more = live !== undefined; more && !this.ended && this.link !== 'open'; ) {
+      const { entries } = await api.journal(this.id, live.after, PAGE);
+      if (this.link === 'open') return;
+      for (const entry of entries) {
+        const before = story.status;
+        live.after = entry.seq;
+        story.apply(entry);
+        this.told(entry, before);
+      }
+      more = entries.length === PAGE;
+    }
   }
 
   refresh(wait = REFRESH) {
@@ -222,7 +255,7 @@ export class Desk {
     this.refreshing = setTimeout(async () => {
       if (this.ended) return;
       const due = wait !== REFRESH || isLive(this.story.status);
-      if (due && !document.hidden && this.link === 'open') await this.reconcile();
+      if (due && !document.hidden && (this.link === 'open' || this.polled)) await this.reconcile();
       if (!this.ended) this.refresh();
     }, wait);
   }

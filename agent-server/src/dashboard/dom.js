@@ -67,9 +67,20 @@ export function keyed(parent, items, key, create, update) {
     }
     update?.(element, item);
     if (element === at) at = at.nextElementSibling;
-    else parent.insertBefore(element, at);
+    else move(parent, element, at);
   }
   for (const gone of old.values()) gone.remove();
+}
+
+/** Puts an element before another; what has the focus, or is scrolled or open, stays so. */
+function move(parent, element, before) {
+  if (element.isConnected && parent.moveBefore) {
+    parent.moveBefore(element, before);
+    return;
+  }
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  parent.insertBefore(element, before);
+  focused?.focus({ preventScroll: true });
 }
 
 /** Runs `work` at the next frame, once, however often it is asked for. In a hidden tab: soon. */

@@ -8,6 +8,9 @@ const MARKS = { running: '●', retrying: '↻', waiting: '?', done: '✓', fail
 const PAD = 6;
 /** The smallest that a graph is drawn for its height's sake. */
 const LEAST = 0.72;
+/** The smallest that a graph is drawn for its width's sake: smaller, nobody can read it. */
+const LEGIBLE = 0.6;
+const LARGE = { least: 0.8, most: 1.4 };
 let pen;
 
 function measure(text) {
@@ -62,7 +65,8 @@ export class GraphView {
     const [width, height] = [laid.width + PAD * 2, laid.height + PAD * 2];
     // Made smaller to be seen as a whole, but never too small to read: the rest is scrolled to.
     const room = Math.max(this.element.clientWidth, 200) / width;
-    const scale = Math.max(Math.min(1, room, (window.innerHeight * 0.5) / height), Math.min(LEAST, room));
+    const tall = this.large ? this.element.clientHeight : window.innerHeight * 0.5;
+    const scale = this.large ? Math.max(Math.min(LARGE.most, room, tall / height), LARGE.least) : Math.max(Math.min(1, room, tall / height), Math.min(LEAST, room), LEGIBLE);
     this.svg = s('svg', { class: 'graph', role: 'img', viewBox: `${-PAD} ${-PAD} ${width} ${height}`, width: Math.round(width * scale), height: Math.round(height * scale) },
       s('defs', {}, ['edge', 'error'].map(kind => s('marker', { id: `arrow-${kind}`, class: `arrow ${kind}`, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { d: 'M0 0.5L7.5 4L0 7.5z' })))));
     const paths = pathsOf(graph.nodes);
@@ -103,10 +107,30 @@ export class GraphView {
     if (part === this.seen) return;
     this.seen = part;
     const box = this.element;
-    if (!part || box.scrollHeight <= box.clientHeight) return;
+    if (!part || (box.scrollHeight <= box.clientHeight && box.scrollWidth <= box.clientWidth)) return;
     const [inner, outer] = [part.getBoundingClientRect(), box.getBoundingClientRect()];
     if (inner.top < outer.top) box.scrollTop -= outer.top - inner.top + 8;
     else if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom + 8;
+    if (inner.left < outer.left) box.scrollLeft -= outer.left - inner.left + 8;
+    else if (inner.right > outer.right) box.scrollLeft += inner.right - outer.right + 8;
+  }
+
+  /** Shows the graph in a dialog, as large as the window, until that is closed. */
+  enlarge(dialog, story) {
+    const home = this.element.parentElement;
+    const again = large => {
+      this.large = large;
+      this.seen = undefined;
+      this.show(this.graph);
+      this.light(story());
+    };
+    dialog.append(this.element);
+    dialog.showModal();
+    again(true);
+    dialog.addEventListener('close', () => {
+      home.append(this.element);
+      again(false);
+    }, { once: true });
   }
 
   /** Marks the nodes as the story has them. */

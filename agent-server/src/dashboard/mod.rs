@@ -35,6 +35,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "chat.js": SCRIPT,
     "desk.js": SCRIPT,
     "dom.js": SCRIPT,
+    "fields.js": SCRIPT,
     "format.js": SCRIPT,
     "graph.js": SCRIPT,
     "json.js": SCRIPT,
@@ -49,6 +50,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "sessions.js": SCRIPT,
     "story.js": SCRIPT,
     "timeline.js": SCRIPT,
+    "titles.js": SCRIPT,
     "todos.js": SCRIPT,
     "words.js": SCRIPT,
 };

@@ -3,6 +3,7 @@
 import { api } from './api.js';
 import { h, keyed, setAttr, setText } from './dom.js';
 import { ago, dateTime } from './format.js';
+import { Titles } from './titles.js';
 import { t } from './words.js';
 
 const PAGE = 50;
@@ -18,6 +19,12 @@ export class SessionsView {
     this.chosen = undefined;
     this.next = null;
     this.wait = EVERY;
+    this.titles = new Titles(this.list.parentElement, {
+      wanted: id => this.known.has(id) && !this.known.get(id).title && this.known.get(id).last_seq !== 0,
+      titled: (id, title) => {
+        if (!this.known.get(id)?.title) this.touch(id, { title });
+      },
+    });
     this.search.addEventListener('input', () => this.draw());
     this.filter.addEventListener('change', () => this.restart());
     this.more.addEventListener('click', () => this.page());
@@ -26,6 +33,7 @@ export class SessionsView {
 
   restart() {
     this.known.clear();
+    this.titles.reset();
     this.next = null;
     this.paged = false;
     this.draw();
@@ -95,6 +103,11 @@ export class SessionsView {
     this.draw();
   }
 
+  /** Whether the last look did not find a session that the look before had found. */
+  lost(id) {
+    return !this.filter.value && Boolean(this.before?.has(id)) && !this.known.has(id);
+  }
+
   forget(id) {
     this.known.delete(id);
     this.draw();
@@ -134,6 +147,7 @@ export class SessionsView {
     const link = h('a', { href: `#/s/${encodeURIComponent(one.session_id)}`, title: one.session_id }, h('span', { class: 'line' }, parts.dot, parts.id, parts.asks), h('span', { class: 'line under' }, parts.status, parts.agent, parts.when));
     const element = h('li', {}, link);
     element.parts = parts;
+    this.titles.watch(element);
     return element;
   }
 

@@ -64,7 +64,7 @@ export function summary({ type, data, task }) {
 const family = type => type.split('_')[0];
 
 export class TimelineView {
-  /** `on.older()` gives a promise; `on.fork(seq)`. */
+  /** `on.older(upto?)` loads a page of what came before, or back to a number, and gives a promise; `on.fork(seq)`. */
   constructor(element, on) {
     this.on = on;
     this.redraw = soon(() => this.rows());
@@ -205,6 +205,10 @@ export class TimelineView {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last }[event.key];
     if (to === undefined || last < 0) return;
     event.preventDefault();
+    if (event.key === 'Home' && !this.earlier.hidden) {
+      this.on.older(1).then(() => this.pick(this.shown[0]));
+      return;
+    }
     if (to < 0 && !this.earlier.hidden) this.on.older();
     this.pick(this.shown[Math.min(Math.max(to, 0), last)]);
   }
@@ -324,20 +328,23 @@ export class TimelineView {
     const [least, most] = [from, entry.seq];
     const input = (name, value) => h('input', { type: 'number', min: '0', max: String(this.story.last), value: String(value), 'aria-label': t(`timeline.${name}`), class: 'seq-input' });
     const [a, b] = [input('from', least), input('to', most)];
-    const form = h('form', { class: 'row diff-form', on: { submit: event => {
+    const form = h('form', { class: 'row diff-form', on: { submit: async event => {
       event.preventDefault();
-      const there = this.story.entries.find(other => other.seq === Number(b.value));
       this.mark = Number(a.value);
+      const wanted = Number(b.value);
+      if (wanted > 0 && wanted < this.story.first) await this.on.older(wanted);
+      const there = this.story.entries.find(other => other.seq === wanted);
       if (there) this.pick(there);
-      else notFound(this, b.value);
+      else notFound(this, wanted);
       this.rows();
     } } }, h('span', { class: 'faint' }, t('timeline.from')), a, h('span', { class: 'faint' }, t('timeline.to')), b, h('button', { class: 'small' }, t('timeline.compare')));
     this.waiting();
     try {
       const { changes } = await api.diff(this.id, least, most);
+      const now = change => ('to' in change ? change.to : change.value);
       const rows = changes.slice(0, CHANGES).map(change => h('div', { class: `change ${change.op}` },
         h('span', { class: 'op', title: t(`diff.${change.op}`) }, { add: '+', remove: '−', replace: '~' }[change.op] ?? '?'), h('span', { class: 'sr' }, t(`diff.${change.op}`)), h('span', { class: 'path mono' }, change.path || '/'),
-        h('div', { class: 'values' }, change.op !== 'add' && change.from !== undefined && h('div', { class: 'old' }, tree(change.from, 0)), change.op !== 'remove' && (change.to !== undefined || change.value !== undefined) && h('div', { class: 'new' }, tree(change.to ?? change.value, 1)))));
+        h('div', { class: 'values' }, change.op !== 'add' && change.from !== undefined && h('div', { class: 'old' }, tree(change.from, 0)), change.op !== 'remove' && now(change) !== undefined && h('div', { class: 'new' }, tree(now(change), 1)))));
       this.settled(turn, form, h('p', { class: 'faint' }, t('diff.count', { count: changes.length })), ...rows, changes.length > CHANGES ? h('p', { class: 'faint' }, t('more', { count: changes.length - CHANGES })) : '');
     } catch (error) {
       this.settled(turn, form, h('p', { class: 'problem', role: 'alert' }, error.message));

@@ -84,7 +84,7 @@ class Session {
     this.todos.clear();
     this.state = { ...this.state, messages: [...this.state.messages, { role: 'user', content: message }] };
     this.emit('run_started', { graph: 'agent', next: ['model'] });
-    const script = message.startsWith('many') ? this.many(Number(message.split(' ')[1]) || 3000) : message.startsWith('form') ? this.form() : message.startsWith('fail') ? this.failing() : this.tools(message);
+    const script = message.startsWith('many') ? this.many(Number(message.split(' ')[1]) || 3000) : message.startsWith('form') ? this.form() : message.startsWith('kinds') ? this.kinds() : message.startsWith('fail') ? this.failing() : this.tools(message);
     const answer = await script;
     if (answer === undefined) return;
     this.state = { ...this.state, messages: [...this.state.messages, { role: 'assistant', content: answer }] };
@@ -163,6 +163,16 @@ class Session {
     return `\`\`\`json\n${JSON.stringify(said)}\n\`\`\``;
   }
 
+  async kinds() {
+    this.begin('model', 'model#1');
+    const asked = Object.entries(KINDS).map(([key, schema]) => this.ask('model#1', key, { prompt: `A question of kind ${key}`, schema }));
+    this.pause();
+    const said = await Promise.all(asked);
+    this.emit('run_resumed', {});
+    this.end('model', 'model#1', { said });
+    return JSON.stringify(said);
+  }
+
   async failing() {
     this.begin('model', 'model#1');
     await this.tokens('model#1', 'model:1', 'half of a sent');
@@ -192,6 +202,14 @@ class Session {
     return { session_id: this.id, status: this.status, message: '', data: { run: this.run, todos: [...this.todos.values()].map(({ id, ...rest }) => ({ ...rest, todo_id: id })), questions: [...this.questions.values()].map(question), execution_time: 1.2, last_seq: this.journal.length, usage, sizes: { entries: this.journal.length, bytes: JSON.stringify(this.journal).length }, agent: 'agent', state: this.state, running: [...this.running] } };
   }
 }
+
+/** A schema of each kind. */
+const KINDS = {
+  flag: { type: 'boolean' }, choice: { enum: ['red', 3, null] }, number: { type: 'number', minimum: 0.5, maximum: 9.5, description: 'How much' },
+  text: { type: 'string', title: 'Your name' }, maybe: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+  some: { type: 'array', items: { enum: ['a', 'b', 'c'] }, minItems: 1 }, rows: { type: 'array', minItems: 1, items: { type: 'object', title: 'Product', required: ['sku'], properties: { count: { type: 'integer' }, sku: { type: 'string' } } } },
+  either: { oneOf: [{ type: 'object', title: 'Card', required: ['number'], properties: { kind: { const: 'card' }, number: { type: 'string' } } }, { type: 'object', title: 'Transfer', required: ['iban'], properties: { kind: { const: 'transfer' }, iban: { type: 'string' } } }] },
+};
 
 const question = ({ id, question: { prompt, options = [], schema } }) => ({ id, prompt, options, ...(schema ? { schema } : {}) });
 
@@ -241,8 +259,8 @@ function diff(from, to, path, out) {
   }
 }
 
-/** Starts it on a free port; `key`: what a caller must know. */
-export async function mock({ key, port = 0, pace = 12 } = {}) {
+/** Starts it on a free port; `key`: what a caller must know; `sockets: false`: as behind a proxy that lets none through. */
+export async function mock({ key, port = 0, pace = 12, sockets: open = true, graph = GRAPH } = {}) {
   const sessions = new Map();
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://mock');
@@ -296,6 +314,7 @@ export async function mock({ key, port = 0, pace = 12 } = {}) {
       }
       const open = body.id ?? [...session.questions.keys()][0];
       if (!session.questions.has(open)) return refuse(409, 'already_answered', 'this question was answered by a REST client');
+      if (body.value?.name === '거절') return refuse(422, 'invalid_answer', `the answer to \`${open}\` does not fit at \`/address/city\`: nobody delivers there`);
       if (body.value === 'bad') return refuse(422, 'invalid_answer', 'the answer does not fit: "bad" is not allowed');
       session.answer(open, body.value);
       return json(200, { session_id: id, status: 'running', message: 'the run goes on' });
@@ -317,7 +336,7 @@ export async function mock({ key, port = 0, pace = 12 } = {}) {
       diff(session.states.get(number('from')), session.states.get(number('to')), '', changes);
       return json(200, { from: number('from'), to: number('to'), changes });
     }
-    if (what === 'graph') return json(200, GRAPH);
+    if (what === 'graph') return json(200, graph);
     if (what === 'fork') {
       const copy = new Session(`${id}-fork-${sessions.size}`);
       const at = body.at ?? session.journal.length;
@@ -331,6 +350,7 @@ export async function mock({ key, port = 0, pace = 12 } = {}) {
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: protocols => (protocols.has('agent.v1') ? 'agent.v1' : false) });
   server.on('upgrade', (request, stream, head) => {
     const url = new URL(request.url, 'http://mock');
+    if (!open) return stream.end('HTTP/1.1 403 Forbidden\r\n\r\n');
     if (key && !(request.headers['sec-websocket-protocol'] ?? '').split(/,\s*/).includes(`bearer.${key}`)) return stream.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
     return sockets.handleUpgrade(request, stream, head, socket => {
       const id = decodeURIComponent(url.pathname.split('/')[2]);

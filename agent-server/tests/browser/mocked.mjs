@@ -6,8 +6,8 @@ import { accessible, count, entries, picture, send, sessionOf, status, withPage 
 
 /** A page at a mock of its own. */
 async function at(options, work) {
-  const { key, pace, ...context } = options;
-  const server = await mock({ key, pace });
+  const { key, pace, sockets, graph, ...context } = options;
+  const server = await mock({ key, pace, sockets, graph });
   try {
     await withPage({ locale: 'en-US', ...context }, async (page, browser) => {
       await page.goto(server.base);
@@ -72,7 +72,8 @@ export const mocked = {
       const form = page.locator('.decision textarea');
       await form.fill('{"to": ');
       await page.locator('.decision .primary').click();
-      assert.match(await page.innerText('.question .problem'), /not JSON/);
+      assert.match(await page.innerText('.question .problem:not(:empty)'), /not JSON/);
+      assert.equal(await form.getAttribute('aria-invalid'), 'true');
       await form.fill('{"to":"다른@example.com"}');
       await page.locator('.decision .primary').click();
       await status(page, 'completed');
@@ -103,22 +104,34 @@ export const mocked = {
       const card = page.locator('.question').first();
       await card.waitFor();
       await card.getByRole('button', { name: 'Answer' }).click();
-      assert.match(await card.locator('.problem').innerText(), /Name/);
+      // Said at each field at once; the first of them has the focus.
+      const at = label => card.locator('.field', { has: page.getByLabel(label) }).locator('.problem');
+      assert.match(await at('Name').innerText(), /needed/);
+      assert.match(await at('kind').innerText(), /choose one/);
+      assert.equal(await page.evaluate(() => document.activeElement.labels[0].textContent), 'Name');
+      assert.match(await card.locator('.field', { has: page.getByLabel('count') }).innerText(), /1 – 9/);
       await card.getByLabel('Name').fill('김');
       await card.getByRole('button', { name: 'Answer' }).click();
-      assert.match(await card.locator('.problem').innerText(), /at least 2/);
-      await card.getByLabel('Name').fill('김유나');
+      assert.match(await at('Name').innerText(), /at least 2/);
+      await card.getByLabel('Name').fill('거절');
       await card.getByLabel('count').fill('3');
       await card.getByLabel('kind').selectOption('toner');
       await card.getByLabel('tags').fill('선물\n급함');
+      await card.getByLabel('Give address').check();
+      await card.getByLabel('city').fill('화성');
+      await card.getByRole('button', { name: 'Answer' }).click();
+      await card.locator('.field .problem', { hasText: 'nobody delivers there' }).waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement.labels[0].textContent), 'city');
       await accessible(page, 'form');
       await picture(page, 'form-en');
+      await card.getByLabel('Name').fill('김유나');
+      await card.getByLabel('Give address').uncheck();
       await card.getByRole('button', { name: 'Answer' }).click();
       await count(page, '.question', 1);
       const other = page.locator('.question');
       await other.getByLabel('Your answer').fill('bad');
       await other.getByRole('button', { name: 'Answer' }).click();
-      await page.locator('.question .problem', { hasText: 'the answer does not fit' }).waitFor();
+      await page.locator('.question .leaf .problem', { hasText: 'is not allowed' }).waitFor();
       await other.getByLabel('as JSON').check();
       await other.getByLabel('Your answer').fill('[null, false, 0, ""]');
       await other.getByRole('button', { name: 'Answer' }).click();
@@ -214,9 +227,13 @@ export const mocked = {
       await page.locator('#key-dialog[open]').waitFor();
       await accessible(page, 'key');
       await picture(page, 'key-en');
+      await page.fill('#key-value', '열쇠');
+      await page.press('#key-value', 'Enter');
+      await page.locator('#key-problem', { hasText: 'ASCII' }).waitFor();
       await page.fill('#key-value', 'wrong');
       await page.press('#key-value', 'Enter');
-      await page.locator('#key-dialog[open]').waitFor();
+      await page.locator('#key-problem', { hasText: 'did not accept this key' }).waitFor();
+      await picture(page, 'key-refused-en');
       await page.fill('#key-value', 'secret.key-1');
       await page.press('#key-value', 'Enter');
       await send(page, 'with a key');
@@ -245,6 +262,7 @@ export const mocked = {
       await page.fill('#search', 'bulk-03');
       await count(page, '#session-list li', 10);
       await page.fill('#search', '');
+      assert.match(await page.locator('#session-list li').first().innerText(), /^fail\n/, 'a session is called by its first message');
       await page.selectOption('#filter', 'paused');
       await count(page, '#session-list li[data-status="paused"]', 7);
       await count(page, '#session-list li', 7);
@@ -263,6 +281,173 @@ export const mocked = {
       }
       await page.click('#tab-timeline');
       await page.locator('.entry[data-type="gap"]', { hasText: `Entries ${gap.after + 1} to ${gap.upto}` }).waitFor();
+    });
+  },
+
+  async 'a question of each kind of schema is asked so that nothing is answered by chance'() {
+    await at({ pace: 1 }, async (page, server) => {
+      await send(page, 'kinds');
+      await count(page, '.question', 8);
+      const card = key => page.locator(`.question[data-question$=":${key}"]`);
+      const answers = async key => {
+        await card(key).getByRole('button', { name: 'Answer', exact: true }).click();
+        return card(key).locator('.problem:not(:empty)').first();
+      };
+      await accessible(page, 'kinds');
+      await picture(page, 'kinds-en');
+      for (const key of ['number', 'text', 'some', 'rows', 'either']) await (await answers(key)).waitFor();
+      await card('number').getByRole('spinbutton').fill('12');
+      assert.match(await (await answers('number')).innerText(), /at most 9\.5/);
+      assert.match(await card('number').innerText(), /How much · 0\.5 – 9\.5/);
+      await picture(page, 'kinds-refused-en');
+      assert.equal(server.sessions.get(await sessionOf(page)).questions.size, 8, 'nothing was sent');
+      await card('number').getByRole('spinbutton').fill('2.5');
+      await card('text').getByLabel('Your name').fill('유나');
+      await card('some').getByLabel('b').check();
+      await card('rows').getByLabel('sku').fill('LN-1');
+      await card('rows').getByRole('button', { name: 'Add an entry' }).click();
+      await card('rows').getByLabel('sku').nth(1).fill('LN-2');
+      await card('rows').getByLabel('count').nth(1).fill('3');
+      await card('either').getByLabel('Kind of answer').selectOption('Transfer');
+      await card('either').getByLabel('iban').fill('KR12');
+      for (const key of ['number', 'text', 'some', 'rows', 'either', 'maybe']) {
+        await card(key).getByRole('button', { name: 'Answer', exact: true }).click();
+        await card(key).waitFor({ state: 'detached' });
+      }
+      await card('flag').getByRole('button', { name: 'no' }).click();
+      await card('choice').getByRole('button', { name: 'null' }).click();
+      await status(page, 'completed');
+      const { state } = server.sessions.get(await sessionOf(page));
+      assert.deepEqual(state.said, [false, null, 2.5, '유나', null, ['b'], [{ sku: 'LN-1' }, { sku: 'LN-2', count: 3 }], { kind: 'transfer', iban: 'KR12' }]);
+    });
+  },
+
+  async 'where no socket gets through, the journal is asked instead'() {
+    await at({ pace: 1, sockets: false, outage: true, allowed: [/404/] }, async page => {
+      await send(page, '소켓 없이');
+      await decide(page, 1);
+      await status(page, 'completed');
+      assert.match(await answer(page).innerText(), /결정: approve/);
+      assert.match(await page.locator('#chat .call', { hasText: 'search_reviews' }).innerText(), /라네즈/);
+      await page.locator('#link[data-link="polling"]').waitFor();
+      await picture(page, 'no-socket-en');
+    });
+  },
+
+  async 'what has the focus keeps it while the list of sessions moves'() {
+    await at({ pace: 0 }, async (page, server) => {
+      const run = session_id => fetch(`${server.base}/run-async`, { method: 'POST', body: JSON.stringify({ message: 'fail', session_id }) });
+      for (let number = 0; number < 30; number += 1) await run(`row-${number}`);
+      await page.reload();
+      await count(page, '#session-list li', 30);
+      const link = page.locator('#session-list a[href="#/s/row-3"]');
+      await link.focus();
+      await run('row-3');
+      await page.waitForFunction(() => document.querySelector('#session-list li')?.dataset.key === 'row-3');
+      assert.equal(await page.evaluate(() => document.activeElement.getAttribute('href')), '#/s/row-3');
+    });
+  },
+
+  async 'the first of thousands of entries is one key away, and any two can be compared'() {
+    await at({ pace: 0 }, async page => {
+      await send(page, 'many 3000');
+      await status(page, 'completed');
+      await page.click('#tab-timeline');
+      await page.reload();
+      await page.locator('#row-3003').waitFor();
+      await page.focus('#journal');
+      await page.keyboard.press('Home');
+      await page.locator('#row-1[aria-selected="true"]').waitFor();
+      await page.reload();
+      await page.locator('#row-3003').click();
+      await page.keyboard.press('d');
+      await page.getByLabel('from', { exact: true }).fill('20');
+      await page.getByLabel('to', { exact: true }).fill('40');
+      await page.keyboard.press('Enter');
+      await page.locator('#row-40[aria-selected="true"]').waitFor();
+      await page.locator('.change .path', { hasText: '/at' }).waitFor();
+    });
+  },
+
+  async 'a graph of sixty nodes can be read, and be seen as a whole'() {
+    const lanes = [0, 1, 2, 3, 4, 5, 6, 7];
+    const name = (lane, step) => `lane ${lane} step ${step}`;
+    const steps = [0, 1, 2, 3, 4, 5, 6];
+    const graph = {
+      name: 'wide',
+      nodes: [{ id: 'start', kind: 'start' }, { id: 'model' }, ...lanes.flatMap(lane => steps.map(step => ({ id: name(lane, step) }))), { id: 'merge', kind: 'join' }, { id: 'end', kind: 'end' }],
+      edges: [{ from: 'start', to: 'model', kind: 'edge' }, ...lanes.flatMap(lane => [{ from: 'model', to: name(lane, 0), kind: 'edge' }, ...steps.slice(1).map(step => ({ from: name(lane, step - 1), to: name(lane, step), kind: 'edge' })), { from: name(lane, 6), to: 'merge', kind: 'join' }]), { from: 'merge', to: 'end', kind: 'edge' }],
+    };
+    await at({ pace: 1, graph }, async page => {
+      assert.equal(await page.isDisabled('#enlarge'), true, 'there is no graph yet');
+      await send(page, 'fail');
+      await status(page, 'failed');
+      await page.locator('.graph').waitFor();
+      const tall = () => page.evaluate(() => document.querySelector('.graph [data-node="lane 0 step 0"] rect').getBoundingClientRect().height);
+      assert.ok(await tall() >= 19, `a node is ${await tall()} pixels tall`);
+      await picture(page, 'wide-en');
+      await page.click('#enlarge');
+      await page.locator('#graph-dialog[open] .graph').waitFor();
+      const [seen, all] = await page.evaluate(() => {
+        const box = document.querySelector('#graph-dialog .graph-box');
+        return [[box.clientWidth, box.clientHeight], [box.scrollWidth, box.scrollHeight]];
+      });
+      assert.deepEqual(all, seen, 'nothing has to be scrolled to');
+      await accessible(page, 'large graph');
+      await picture(page, 'wide-large-en');
+      await page.keyboard.press('Escape');
+      await page.locator('#side .graph').waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'enlarge');
+    });
+  },
+
+  async 'on a telephone there is room to write, and the list goes when one taps beside it'() {
+    await at({ pace: 1, viewport: { width: 390, height: 844 } }, async page => {
+      await send(page, 'form');
+      await page.locator('.question').first().waitFor();
+      await page.locator('#busy:visible').waitFor();
+      const wide = await page.evaluate(() => document.getElementById('message').clientWidth);
+      assert.ok(wide > 280, `the message box is ${wide} pixels wide`);
+      await picture(page, 'phone-form-en');
+      await page.click('#menu');
+      await page.locator('#sessions:visible').waitFor();
+      await picture(page, 'phone-menu-en');
+      await page.mouse.click(370, 500);
+      await page.locator('#sessions').waitFor({ state: 'hidden' });
+      assert.equal(await page.getAttribute('#menu', 'aria-expanded'), 'false');
+      await page.click('#menu');
+      await page.focus('#search');
+      await page.keyboard.press('Escape');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'menu');
+    });
+  },
+
+  async 'the key for the question leads to its first choice'() {
+    await at({ pace: 1 }, async page => {
+      await send(page, 'mail');
+      await page.locator('.approval').waitFor();
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('q');
+      await page.locator('.approval .option:focus', { hasText: 'Approve' }).waitFor();
+      await page.keyboard.press('2');
+      await page.locator('.decision textarea:focus').waitFor();
+      assert.equal(await page.getAttribute('.approval .option:nth-child(2)', 'aria-expanded'), 'true');
+      await page.locator('.decision .primary').waitFor();
+      const shown = await page.evaluate(() => document.querySelector('.decision .primary').getBoundingClientRect().bottom <= document.getElementById('panel-chat').getBoundingClientRect().bottom);
+      assert.ok(shown, 'the button that sends it is in sight');
+    });
+  },
+
+  async 'a session that somebody else deleted is said to be gone'() {
+    await at({ pace: 1, allowed: [/404/] }, async (page, server) => {
+      await send(page, 'fail');
+      await status(page, 'failed');
+      const id = await sessionOf(page);
+      await page.waitForResponse(answer => answer.url().includes('/sessions?') && answer.ok());
+      await fetch(`${server.base}/sessions/${id}`, { method: 'DELETE' });
+      await page.locator('.welcome', { hasText: 'not on the server' }).waitFor();
+      assert.equal(await page.isDisabled('#fork'), true);
+      await count(page, `#session-list li[data-key="${id}"]`, 0);
     });
   },
 };

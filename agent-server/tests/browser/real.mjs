@@ -127,6 +127,13 @@ export const real = {
       assert.deepEqual(await page.locator('.change .path').allInnerTexts(), changes.map(change => change.path));
       await accessible(page, 'diff');
       await picture(page, 'diff-en');
+      // Back in time: what was not known yet is null, and is shown as that.
+      await page.getByLabel('from', { exact: true }).fill(String(last));
+      await page.getByLabel('to', { exact: true }).fill(String(first));
+      await page.keyboard.press('Enter');
+      await page.locator(`#row-${first}[aria-selected="true"]`).waitFor();
+      await page.locator('.change', { hasText: '/audience' }).locator('.new .v-null').waitFor();
+      await page.keyboard.press('b');
       await go(first);
       await page.click('#fork-here');
       await page.waitForFunction(old => !location.hash.includes(old) && location.hash.startsWith('#/s/'), id);
