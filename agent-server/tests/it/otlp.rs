@@ -101,6 +101,22 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    /// Waits until it has got a span of this name.
+    async fn gets(&self, name: &str) -> Span {
+        let mut count = self.count.clone();
+        timeout(LONG, async {
+            loop {
+                count.borrow_and_update();
+                match self.named(name).pop() {
+                    Some(span) => return span,
+                    None => count.changed().await.unwrap(),
+                }
+            }
+        })
+        .await
+        .unwrap()
+    }
+
     /// Waits until it has got so many batches.
     async fn reaches(&self, batches: usize) {
         let mut count = self.count.clone();
@@ -341,6 +357,21 @@ async fn a_run_that_lives_on_stays_in_the_trace_of_its_request_which_ends_before
         assert!(collector.around(node).ends_with(&outermost), "{node:?}");
     }
     assert!(!collector.holds("라네즈"), "the subject was sent");
+}
+
+#[tokio::test]
+async fn a_request_is_sent_while_its_run_still_waits_for_a_person() {
+    let (collector, home) = (Collector::start(Mood::Takes).await, TempDir::new().unwrap());
+    let server = Process::start(home.path(), &collector.url(), &[]).await;
+    let ask = json!({"message": "라네즈 리뷰를 분석해 줘", "session_id": "s"});
+    let reply = server.post("/run", &[], ask).await;
+    assert_eq!(reply.body["status"], "paused", "{reply:?}");
+    let request = collector.gets("POST /run").await;
+    assert!(collector.named("invoke_agent trend").is_empty(), "the run is not at its end");
+    assert_eq!(server.post("/resume/s", &[], json!({"value": "소비자"})).await.status, 200);
+    let run = collector.gets("invoke_agent trend").await;
+    assert_eq!((run.parent_span_id, run.trace_id), (request.span_id, request.trace_id));
+    server.end().await;
 }
 
 #[tokio::test]
