@@ -6,7 +6,7 @@
 //! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
 //! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`mod@todo`] the visible
 //! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`mod@tool`] and [`memory`], and
-//! what is built from all of it, the [`agent`].
+//! what is built from all of it, the [`agent`]; [`telemetry`] is what a tracing backend sees.
 
 // So that the paths which the derive writes work inside this crate too.
 extern crate self as agent_core;
@@ -28,6 +28,7 @@ pub mod model;
 pub mod tool;
 pub mod memory;
 pub mod agent;
+pub mod telemetry;
 mod text;
 
 #[doc(inline)]

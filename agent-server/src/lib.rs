@@ -20,7 +20,7 @@
 //!
 //! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
 //! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
-//! `metrics` what is counted, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
+//! `metrics` what is counted, `otlp` what a tracing backend is sent, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
 //! the names front ends know, `dashboard` the page and its files, `docs` the API's documents, `error` what is refused
 //! and how; [`own`] paths of your own; [`config`] the settings, [`cli`] the command line; [`trend`] the sample agent.
 
@@ -38,6 +38,7 @@ mod handler;
 mod http;
 mod limit;
 mod metrics;
+mod otlp;
 pub mod own;
 mod owner;
 pub mod server;

@@ -103,6 +103,8 @@ pub(crate) struct RunEnv {
     pub(crate) todos: Mutex<TodoTree>,
     pub(crate) control: Control,
     pub(crate) group: TaskGroup,
+    /// Whether its nodes have spans.
+    pub(crate) traced: bool,
 }
 
 /// The means to stop a run, and to see that it waits.

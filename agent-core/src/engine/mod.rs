@@ -364,6 +364,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
 }
 
 /// Takes the ways out of every task that finished, in order: chosen ones by its outcome, branches, fixed ones.
+#[inline(always)] // one caller, in every superstep: the compiler changes its mind with every line around it
 fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>) -> Result<(), RunError> {
     let handled = frame.graph.0.topology.start() + 1;
     for (node, mut ways) in chosen.drain(..) {
@@ -403,6 +404,7 @@ fn task_id<S: State>(graph: &Graph<S>, parent: Option<&Arc<TaskId>>, task: &Acti
 }
 
 /// Two tasks that replace the same field are an error, whichever would have come last.
+#[inline(always)] // one caller, in every superstep: the compiler changes its mind with every line around it
 fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskEnd<S>]) -> Result<(), RunError> {
     if ends.len() < 2 {
         return Ok(());

@@ -13,6 +13,7 @@ use crate::{
         ModelRequest, Usage,
         tokens::{CountTokens, Estimate},
     },
+    telemetry,
 };
 
 /// One call.
@@ -147,7 +148,7 @@ impl RecordedModel {
         request: ModelRequest,
         reply: &mut Assembler,
     ) -> Result<(), ModelError> {
-        let mut stream = self.model.stream(request).await?;
+        let mut stream = telemetry::chat(&self.model, request, Some(self.cx.session())).await?;
         // Which call each index is: the pieces of its arguments do not repeat that.
         let mut calls: Vec<(u32, String, String)> = Vec::new();
         while let Some(delta) = stream.next().await {

@@ -16,6 +16,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::{
     RunEnv, RunError,
@@ -82,6 +83,8 @@ struct Crew<S: State> {
     cancel: CancellationToken,
     /// The place of the subgraph that this is, in the crew above.
     outer: Option<Arc<dyn Slot>>,
+    /// The span that the crew works in, where nodes have spans.
+    span: Option<Span>,
     /// Itself, for those who start further lanes.
     me: std::sync::Weak<Self>,
 }
@@ -138,6 +141,7 @@ pub(crate) async fn run_crew<S: State>(
         all_done: Notify::new(),
         cancel: CancellationToken::new(),
         outer: outer.cloned(),
+        span: env.traced.then(Span::current),
         me: std::sync::Weak::clone(me),
     });
     // Every task can go on by itself until it ends or waits; this loop's own place goes to the first of them.
@@ -174,7 +178,7 @@ pub(crate) async fn run_crew<S: State>(
 async fn lane<S: State>(crew: Arc<Crew<S>>) {
     while let Some((job, state)) = crew.take() {
         let (place, node) = (job.place, job.activation.node);
-        let mut task = Box::pin(perform(Arc::clone(&crew), job, state));
+        let mut task = begin(&crew, job, state);
         // Polled once here; see the type.
         match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
             Poll::Ready(end) => {
@@ -189,17 +193,24 @@ async fn lane<S: State>(crew: Arc<Crew<S>>) {
     }
 }
 
+/// A task as a future. Lanes are polled anywhere, so its spans are told where they belong.
+fn begin<S: State>(crew: &Arc<Crew<S>>, job: Job, state: Arc<S>) -> Performing<S> {
+    let task: Performing<S> = Box::pin(perform(Arc::clone(crew), job, state));
+    match &crew.span {
+        Some(span) => Box::pin(task.instrument(span.clone())),
+        None => task,
+    }
+}
+
+/// A task on its way.
+type Performing<S> = Pin<Box<dyn Future<Output = TaskEnd<S>> + Send>>;
+
 /// A boxed lane, for a task that goes on as one: a future cannot contain itself.
 fn next_lane<S: State>(crew: Arc<Crew<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(lane(crew))
 }
 
-async fn see_through<S: State>(
-    crew: Arc<Crew<S>>,
-    place: usize,
-    node: NodeIx,
-    mut task: Pin<Box<dyn Future<Output = TaskEnd<S>> + Send>>,
-) {
+async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, node: NodeIx, mut task: Performing<S>) {
     let end = tokio::select! {
         biased; // a result that came in the same poll counts
         end = task.as_mut() => end,

@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tracing::Instrument;
 
 use super::{
     Context, NodeCause, RunEnv, RunError, cell::TaskCell, env::CachedOutcome, plan::Activation,
@@ -28,6 +29,7 @@ use crate::{
         image::TaskRecord,
     },
     state::State,
+    telemetry,
 };
 
 /// How long a replayed node may wait for something outside [`Context`] before asking for a new step while recorded
@@ -114,7 +116,7 @@ pub(crate) async fn run_task<S: State>(
         }
     }
     started(&cx);
-    if node.policy.is_plain() {
+    if node.policy.is_plain() && !env.traced {
         return match attempt(node, state, input, &cx).await {
             Ok(outcome) => finish(&cx, outcome, false),
             Err(error) => Box::pin(fail(node, graph, &cx, error)).await,
@@ -123,7 +125,7 @@ pub(crate) async fn run_task<S: State>(
     Box::pin(tries(graph, node, state, input, &cx)).await
 }
 
-/// The tries of a node with a policy.
+/// The tries of a node with a policy, or with spans.
 async fn tries<S: State>(
     graph: &Graph<S>,
     node: &NodeDef<S>,
@@ -147,7 +149,7 @@ async fn tries<S: State>(
         return finish(cx, outcome, true);
     }
     loop {
-        let tried = attempt(node, state, input, cx).await;
+        let tried = attempt_in_span(graph, node, state, input, cx).await;
         let error = match tried {
             Ok(outcome) => {
                 if let Some((key, ttl)) = key
@@ -368,6 +370,23 @@ async fn attempt<S: State>(
         None
     };
     Attempt { future, cx, limits, patience: None }.await
+}
+
+/// One try, in its span where nodes have spans.
+async fn attempt_in_span<S: State>(
+    graph: &Graph<S>,
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> Result<Outcome<S>, RunError> {
+    let attempt = attempt(node, state, input, cx);
+    if !cx.env.traced {
+        return attempt.await;
+    }
+    let span = telemetry::node(graph.name(), cx.node(), cx.superstep(), cx.attempt());
+    let tried = Box::pin(attempt.instrument(span.clone())).await;
+    tried.inspect_err(|error| telemetry::failed(&span, error.code().name()))
 }
 
 /// Polls a node: catches its panics, keeps its time limits, and ends it when the engine says so.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Context, Todos, Used};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     journal::entry::{Fact, ToolBegun},
     memory::{MemoryStore, Namespace, Put},
     model::Message,
+    telemetry,
     tool::{
         ApprovalRequest, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered, ToolCall,
         ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
@@ -298,12 +300,14 @@ impl RecordedTools {
         let idempotency_key = cx.idempotency_key(&key);
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
             .hosted(Arc::new(Host::new(cx.clone(), self.under.clone(), name, noted)));
-        let result = prepared.run(&context).await;
+        let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
+        let result = prepared.run(&context).instrument(span.clone()).await;
         if let Err(error) = &result {
             if error.fault() == ToolFault::Cancelled && cx.env.control.stop.is_cancelled() {
                 // Nothing is recorded of a call that a stop cut short: a resume makes it again, with the same key.
                 return std::future::pending().await;
             }
+            telemetry::failed(&span, error.fault().code());
             tracing::debug!(tool = prepared.name(), fault = error.fault().code(), cause = ?error.cause(), "tool call failed");
         }
         let mut reply = prepared.reply(&result);

@@ -41,6 +41,10 @@ impl ChatModel for Fallback {
         self.models[0].name()
     }
 
+    fn provider(&self) -> &str {
+        self.models[0].provider()
+    }
+
     /// What all of them do: the one that answers in the end is not known before.
     fn abilities(&self) -> Abilities {
         self.models.iter().map(Model::abilities).fold(Abilities::default(), |all, one| Abilities {

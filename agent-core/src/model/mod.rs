@@ -72,6 +72,12 @@ pub trait ChatModel: Send + Sync + 'static {
     /// The model's name, for events, prices and errors.
     fn name(&self) -> &str;
 
+    /// Who serves it, in the words of OpenTelemetry's `gen_ai.provider.name`: `openai` (also for endpoints that speak
+    /// its protocol), `anthropic`, `gcp.gemini`, or a name of your own. Default: `custom`.
+    fn provider(&self) -> &str {
+        "custom"
+    }
+
     /// What the endpoint does by itself. Default: all of it.
     fn abilities(&self) -> Abilities {
         Abilities::default()
@@ -91,6 +97,7 @@ pub trait ChatModel: Send + Sync + 'static {
 
 trait DynModel: Send + Sync {
     fn name(&self) -> &str;
+    fn provider(&self) -> &str;
     fn abilities(&self) -> Abilities;
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, ModelError>>;
 }
@@ -98,6 +105,9 @@ trait DynModel: Send + Sync {
 impl<T: ChatModel> DynModel for T {
     fn name(&self) -> &str {
         ChatModel::name(self)
+    }
+    fn provider(&self) -> &str {
+        ChatModel::provider(self)
     }
     fn abilities(&self) -> Abilities {
         ChatModel::abilities(self)
@@ -121,6 +131,12 @@ impl Model {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
+    }
+
+    /// Who serves it; see [`ChatModel::provider`].
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        self.0.provider()
     }
 
     /// What the endpoint does by itself.
@@ -156,6 +172,9 @@ impl Model {
 impl ChatModel for Model {
     fn name(&self) -> &str {
         self.0.name()
+    }
+    fn provider(&self) -> &str {
+        self.0.provider()
     }
     fn abilities(&self) -> Abilities {
         self.0.abilities()

@@ -143,6 +143,10 @@ impl ChatModel for Native {
         &self.settings.model
     }
 
+    fn provider(&self) -> &str {
+        if self.settings.kind == AdapterKind::Anthropic { "anthropic" } else { "gcp.gemini" }
+    }
+
     fn abilities(&self) -> Abilities {
         // Anthropic has no schema for answers in the form every model takes.
         Abilities { json_schema: self.settings.kind == AdapterKind::Gemini, ..Abilities::default() }

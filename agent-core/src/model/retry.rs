@@ -87,6 +87,10 @@ impl ChatModel for Retry {
         self.model.name()
     }
 
+    fn provider(&self) -> &str {
+        self.model.provider()
+    }
+
     fn abilities(&self) -> Abilities {
         self.model.abilities()
     }

@@ -29,6 +29,7 @@ use crate::{
     model::ModelError,
     run::RunStatus,
     state::State,
+    telemetry,
     todo::{Todo, TodoStatus},
 };
 
@@ -45,6 +46,8 @@ enum End {
 pub(crate) struct Begun {
     /// Where the session stood when the run began; becomes its resting image.
     pub(crate) image: Box<Image>,
+    /// The run's span.
+    pub(crate) span: tracing::Span,
 }
 
 /// Conducts a run. Owns it: nothing of it is left when this is done.
@@ -76,6 +79,7 @@ pub(crate) async fn conduct<S: State>(
     }
     env.control.close();
     let put_away = matches!(end, End::PutAway);
+    let span = begun.span.clone();
     let settled = match end {
         End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
         End::Drive(Ok(FrameEnd::Interrupted)) => {
@@ -92,6 +96,8 @@ pub(crate) async fn conduct<S: State>(
             live.settled.settled().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
         }
     };
+    telemetry::run_rests(&span, &settled.status, settled.supersteps, settled.error.as_deref());
+    drop(span);
     {
         let mut inner = slot.inner.lock();
         inner.live = None;

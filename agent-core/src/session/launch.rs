@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
 use serde_json::value::{RawValue, to_raw_value};
+use tracing::Instrument;
 
 use super::{
     BusyPolicy, Run, RunOptions, Session, SessionError,
     conduct::{Begun, conduct, snapshots, todo_facts},
     options::CONTENT,
+    runtime::Shared,
     settled::Teller,
-    slot::{LiveRun, Resting},
+    slot::{LiveRun, Resting, Slot},
 };
 use crate::{
     engine::{
@@ -27,6 +29,7 @@ use crate::{
     },
     run::RunStatus,
     state::{Input, State},
+    telemetry,
     todo::TodoTree,
 };
 
@@ -405,6 +408,7 @@ impl Session {
             used: Used::default(),
             todos: TodoTree::default(),
             records: Default::default(),
+            resumed: false,
         };
         Ok(self.set_off(graph, &writer, begun))
     }
@@ -493,6 +497,7 @@ impl Session {
             image,
             plan,
             state: Arc::new(state),
+            resumed: true,
         };
         let begun = self.set_off(graph, &writer, begun);
         Ok(self.spawned(begun))
@@ -522,6 +527,7 @@ impl Session {
     /// Puts a run into memory and lets it go.
     fn set_off<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, begun: Beginning<S>) -> SetOff {
         let image = begun.image;
+        let span = telemetry::run(self.id(), image.run, graph.name(), begun.resumed);
         let env = Arc::new(RunEnv {
             session: self.id().clone(),
             run: image.run,
@@ -534,6 +540,7 @@ impl Session {
             todos: parking_lot::Mutex::new(begun.todos),
             control: Control::new(begun.active_ms),
             group: TaskGroup::default(),
+            traced: telemetry::nodes(),
         });
         let live = Arc::new(LiveRun {
             env: Arc::clone(&env),
@@ -553,7 +560,7 @@ impl Session {
         self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         let run = Run::of(self.clone(), &live);
         let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
-        let conducting = Box::pin(conduct(shared, slot, live, frame, Begun { image }));
+        let conducting = conducted(shared, slot, live, frame, Begun { image, span });
         SetOff { run, conducting: Some(conducting) }
     }
 
@@ -575,7 +582,23 @@ pub(crate) enum Waits {
 /// A run that was accepted, and what conducts it: to be polled to its end, whatever becomes of the caller.
 struct SetOff {
     run: Run,
-    conducting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    conducting: Option<Conducting>,
+}
+
+/// What conducts a run.
+type Conducting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What conducts a run, in the run's span if there is one.
+fn conducted<S: State>(
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    live: Arc<LiveRun>,
+    frame: Frame<S>,
+    begun: Begun,
+) -> Conducting {
+    let span = begun.span.clone();
+    let conducting: Conducting = Box::pin(conduct(shared, slot, live, frame, begun));
+    if span.is_disabled() { conducting } else { Box::pin(conducting.instrument(span)) }
 }
 
 /// A session that is free, and the number of the run whose turn it is.
@@ -596,6 +619,8 @@ struct Beginning<S: State> {
     used: Used,
     todos: TodoTree,
     records: std::collections::HashMap<u64, crate::journal::image::TaskRecord>,
+    /// It was begun before.
+    resumed: bool,
 }
 
 /// Whether everything that is pending exists in the present graph.

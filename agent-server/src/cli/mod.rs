@@ -22,13 +22,27 @@ mod sessions;
 mod svg;
 mod why;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    process::ExitCode,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    fmt::format::FmtSpan,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use self::failure::Failure;
-use crate::config::{Config, LogFormat};
+use crate::{
+    config::{Config, LogFormat},
+    otlp::{self, Traces},
+};
 
 const ABOUT: &str = "Durable agents over REST and WebSocket, and tools to look at their journals.";
 
@@ -68,16 +82,34 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
             false => output::print(config.to_text()),
         };
     }
-    log(&config, name == "serve");
     let mut threads = match name {
         "serve" | "run" => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = threads.enable_all().build().map_err(Failure::from_io("threads cannot be made"))?;
-    runtime.block_on(act(name, &config, args))
+    let traces = match name {
+        "serve" | "run" => Traces::open(&config, runtime.handle()).map_err(Failure::usage)?,
+        _ => None,
+    };
+    log(&config, name == "serve", traces.as_ref());
+    runtime.block_on(async {
+        let ending = OnceLock::new();
+        let done = act(name, &config, args, &ending).await;
+        if let Some(traces) = traces {
+            let passed = ending.get().map_or(Duration::ZERO, Instant::elapsed);
+            traces.close(config.grace.saturating_sub(passed).max(FLUSH)).await;
+        }
+        done
+    })
 }
 
-async fn act(name: &str, config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+/// Notes when it was told to end, if it was.
+async fn act(
+    name: &str,
+    config: &Config,
+    args: &ArgMatches,
+    ending: &OnceLock<Instant>,
+) -> Result<(), Failure> {
     match name {
         "run" => run::run(config, args).await,
         "sessions" => sessions::run(config, args).await,
@@ -87,9 +119,12 @@ async fn act(name: &str, config: &Config, args: &ArgMatches) -> Result<(), Failu
         "diff" => diff::run(config, args).await,
         "graph" => graph::run(config, args),
         "why" => why::run(config, args).await,
-        _ => serve::run(config).await,
+        _ => serve::run(config, ending).await,
     }
 }
+
+/// The shortest time that the last traces have to leave.
+const FLUSH: Duration = Duration::from_millis(500);
 
 const PRINT: &str = "print-config";
 
@@ -127,7 +162,7 @@ fn command() -> Command {
 }
 
 /// A server tells what it does; a tool only what is wrong.
-fn log(config: &Config, serves: bool) {
+fn log(config: &Config, serves: bool, traces: Option<&Traces>) {
     let quiet = !serves && !config.is_said("LOG_LEVEL") && !config.debug;
     let level = if quiet { tracing::Level::ERROR } else { config.level() };
     let log = tracing_subscriber::fmt()
@@ -135,9 +170,23 @@ fn log(config: &Config, serves: bool) {
         .with_ansi(false)
         .with_span_events(FmtSpan::NONE)
         .with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+    // What is for a tracing backend costs nothing where there is none, and never stands in the log.
+    let kept_out = || filter_fn(|metadata| !otlp::is_ours(metadata));
+    match (config.log_format, traces) {
+        (LogFormat::Text, None) => log.finish().with(kept_out()).init(),
+        (LogFormat::Json, None) => log.json().finish().with(kept_out()).init(),
+        (format, Some(traces)) => {
+            let lines = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_span_events(FmtSpan::NONE)
+                .with_writer(std::io::stderr);
+            let lines = match format {
+                LogFormat::Text => lines.boxed(),
+                LogFormat::Json => lines.json().boxed(),
+            };
+            let lines = lines.with_filter(LevelFilter::from_level(level).and(kept_out()));
+            tracing_subscriber::registry().with(lines).with(traces.layer()).init();
+        }
     }
     if serves {
         for warning in &config.warnings {

@@ -1,21 +1,13 @@
 //! `serve`: the server, until it is told to end.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{failure::Failure, guard, open};
 use crate::{Config, Server, Tls, trend::agent::TrendAgent};
 
-/// Settings that this program reads but does not heed yet. To start with one of them said would promise what is not kept.
-const NOT_YET: [&str; 1] = ["OTEL_EXPORTER_OTLP_ENDPOINT"];
-
-pub(super) async fn run(config: &Config) -> Result<(), Failure> {
-    let refused: Vec<&str> = NOT_YET.into_iter().filter(|name| config.is_said(name)).collect();
-    if !refused.is_empty() {
-        let told = format!("this version does not know how to keep {}", refused.join(", "));
-        return Err(Failure::usage(told).hint("leave it out; GET /metrics has numbers"));
-    }
+pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), Failure> {
     let runtime = open::runtime(config)?;
     let address = SocketAddr::new(config.host, config.port);
     let mut server = Server::builder(runtime)
@@ -60,6 +52,7 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
                     _ = hup.recv() => reload(tls.as_ref()),
                 }
             }
+            ending.get_or_init(Instant::now);
             tracing::info!("ending");
         })
         .await;

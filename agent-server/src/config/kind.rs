@@ -7,6 +7,11 @@ use std::{
 
 use agent_core::{engine::Durability, secret::Secret, session::Retention};
 
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
+
 use crate::{Origins, Proxies, auth::Subject};
 
 /// A text as a `T`, if it is one.
@@ -231,6 +236,26 @@ pub(super) fn api_keys() -> Kind<Vec<ApiKey>> {
         Some(format!(
             "each name once, of letters, digits and `._-@`; each key of {SHORTEST_KEY} characters or more, without spaces"
         ))
+    });
+    kind.hidden()
+}
+
+/// Headers of requests, their values kept out of every output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headers(pub(crate) HeaderMap);
+
+/// `name=value` parted by commas; values may be percent-encoded.
+pub(super) fn headers() -> Kind<Headers> {
+    let kind = Kind::new("HEADERS", "`name=value` parted by commas", |text| {
+        let mut headers = HeaderMap::new();
+        for entry in listed(text) {
+            let (name, value) = entry.split_once('=')?;
+            let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8().ok()?;
+            let mut value = HeaderValue::from_str(&value).ok()?;
+            value.set_sensitive(true);
+            headers.append(HeaderName::try_from(name.trim()).ok()?, value);
+        }
+        (!headers.is_empty()).then_some(Headers(headers))
     });
     kind.hidden()
 }

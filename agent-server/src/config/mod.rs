@@ -19,7 +19,7 @@ use agent_core::engine::Limits;
 use tracing::Level;
 
 pub use fault::{ConfigError, Fault};
-pub use kind::ApiKey;
+pub use kind::{ApiKey, Headers};
 pub use model::Endpoint;
 pub use page::reference;
 pub use source::{Origin, Sources};
@@ -77,6 +77,34 @@ pub enum LogFormat {
 
 impl LogFormat {
     const WORDS: [(&str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+}
+
+/// Which traces are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceSampler {
+    /// All.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
+    /// So many of all.
+    Ratio,
+    /// As the caller decided, else all.
+    ParentOn,
+    /// As the caller decided, else none.
+    ParentOff,
+    /// As the caller decided, else so many of them.
+    ParentRatio,
+}
+
+impl TraceSampler {
+    const WORDS: [(&str, Self); 6] = [
+        ("always_on", Self::AlwaysOn),
+        ("always_off", Self::AlwaysOff),
+        ("traceidratio", Self::Ratio),
+        ("parentbased_always_on", Self::ParentOn),
+        ("parentbased_always_off", Self::ParentOff),
+        ("parentbased_traceidratio", Self::ParentRatio),
+    ];
 }
 
 impl Config {

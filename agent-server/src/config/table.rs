@@ -6,7 +6,7 @@ use agent_core::{engine::Durability, secret::Secret, session::Retention};
 use tracing::Level;
 
 use super::{
-    ApiKey, AuthMode, LogFormat,
+    ApiKey, AuthMode, Headers, LogFormat, TraceSampler,
     fault::Fault,
     kind::{self, Kind, Shape},
     source::{Layers, Origin, file_name},
@@ -314,8 +314,17 @@ settings! {
         log_format: LogFormat = LOG_FORMAT, kind::one_of(&LogFormat::WORDS), "text";
         /// Whether each request is a line in the log, without what was said.
         access_log: bool = ACCESS_LOG, kind::flag(), "false";
-        /// Where traces are sent (OTLP over HTTP). Not said: nowhere.
+        /// Where traces are sent: an OpenTelemetry collector that takes OTLP over HTTP (`/v1/traces` is added). Needs a build with
+        /// `--features otlp`. Not said: nowhere.
         otlp: Option<String> = OTEL_EXPORTER_OTLP_ENDPOINT, kind::url(), none;
+        /// Headers of the requests to the collector, its key for example: `name=value,name=value`, percent-encoded.
+        otlp_headers: Option<Headers> = OTEL_EXPORTER_OTLP_HEADERS, kind::headers(), none;
+        /// The name of this service in traces.
+        service_name: String = OTEL_SERVICE_NAME, kind::text("NAME"), "agent-server";
+        /// Which traces are kept, in OpenTelemetry's words. `parentbased_` ones follow a caller who has decided.
+        traces_sampler: TraceSampler = OTEL_TRACES_SAMPLER, kind::one_of(&TraceSampler::WORDS), "parentbased_traceidratio";
+        /// How many of the traces that begin here are kept, for samplers by ratio: 1 is all.
+        traces_ratio: f64 = OTEL_TRACES_SAMPLER_ARG, kind::number("NUMBER", "a number", 0.0..=1.0), "1";
         /// The key with which webhooks are signed.
         webhook_secret: Option<Secret> = WEBHOOK_SECRET, kind::secret(), none;
         /// Hosts that webhooks may reach though their addresses are private: names without port, or addresses, with commas between

@@ -1,6 +1,9 @@
 //! `POST` and `GET /api/chat/stream`: a model's words as they come.
 
-use agent_core::model::{Delta, FinishReason, Model, ModelError, ModelFault, ModelRequest, ModelStream};
+use agent_core::{
+    model::{Delta, FinishReason, Model, ModelError, ModelFault, ModelRequest, ModelStream},
+    telemetry,
+};
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use hyper::{Method, StatusCode};
@@ -44,7 +47,7 @@ fn answer(call: &Call, request: ChatRequest, numbered: bool) -> Reply {
     };
     let held = (call.listen()?, call.inner.limits.run(call.key())?);
     let request = chat.bounded(ModelRequest::new(request.messages));
-    let events = said(chat.model().clone(), request, numbered).map(move |event| {
+    let events = said(chat.model(), request, numbered).map(move |event| {
         // A stream and a run, for as long as it is there.
         let _: &(Held, Option<Held>) = &held;
         event
@@ -66,8 +69,8 @@ enum Saying {
 
 /// The events of an answer. Nothing is read ahead: a client that does not read holds the model back, and one that is
 /// gone drops the call.
-fn said(model: Model, request: ModelRequest, numbered: bool) -> impl Stream<Item = Bytes> + Send + 'static {
-    let asking = async move { model.stream(request).await }.boxed();
+fn said(model: &Model, request: ModelRequest, numbered: bool) -> impl Stream<Item = Bytes> + Send + use<> {
+    let asking = telemetry::chat(model, request, None).boxed();
     stream::unfold(Saying::Asking(asking), move |mut state| async move {
         loop {
             state = match state {

@@ -8,7 +8,7 @@ use hyper::{
     body::Incoming,
     header::{self, HeaderValue},
 };
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
     call::Call,
@@ -37,7 +37,19 @@ pub(crate) async fn serve(
     let shared = Arc::clone(&inner);
     let (mut response, meter) = match shared.routes.find(request.method(), request.uri().path()) {
         Ok(Found::Route(route, meter, parts)) => {
-            (answer(inner, begun, &id, (peer, from), &caller, route, parts, request).await, meter)
+            let span = match route.access {
+                Entry::Open => Span::none(),
+                _ => trace::shown(&id, request.method(), &route.path, request.headers()),
+            };
+            let answering = answer(inner, begun, &id, (peer, from), &caller, route, parts, request);
+            let response = if span.is_disabled() {
+                answering.await
+            } else {
+                let response = Box::pin(answering.instrument(span.clone())).await;
+                trace::answered(&span, response.status());
+                response
+            };
+            (response, meter)
         }
         Ok(Found::Preflight(methods)) => (preflight(&caller, methods), shared.routes.nowhere()),
         Err(error) => (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere()),

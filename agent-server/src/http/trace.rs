@@ -7,7 +7,9 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-use crate::auth::Subject;
+use tracing::field::Empty;
+
+use crate::{auth::Subject, otlp};
 
 /// The header of a request's name.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -59,4 +61,35 @@ impl Access<'_> {
 /// What is done for a request happens in this span.
 pub(crate) fn span(id: &HeaderValue, method: &Method, route: &str) -> tracing::Span {
     tracing::info_span!("http.request", request_id = id.to_str().unwrap_or_default(), %method, route)
+}
+
+/// The target of spans that are for a tracing backend: the log leaves them out.
+pub(crate) const SPANS: &str = "agent_server::span";
+
+/// A request as a tracing backend sees it: no path, no query, no caller, no body.
+pub(crate) fn shown(id: &HeaderValue, method: &Method, route: &str, headers: &HeaderMap) -> tracing::Span {
+    let span = tracing::info_span!(
+        target: SPANS,
+        "http.server",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method.as_str(),
+        http.route = route,
+        http.response.status_code = Empty,
+        agent_server.request_id = id.to_str().unwrap_or_default(),
+        error.type = Empty,
+        otel.status_code = Empty,
+    );
+    otlp::adopt(&span, headers);
+    span
+}
+
+/// The head of the answer has been made: the request's span ends, whatever goes on inside it.
+pub(crate) fn answered(span: &tracing::Span, status: StatusCode) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
+    otlp::ended(span);
 }

@@ -217,3 +217,30 @@ fn admins_proxies_and_hosts_are_lists_and_what_fits_to_nothing_is_told() {
             .is_ok()
     );
 }
+
+#[cfg(not(feature = "otlp"))]
+#[tokio::test]
+async fn an_address_for_traces_stops_a_build_that_sends_none() {
+    let home = Home::new();
+    let address = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")];
+    for command in ["serve", "run"] {
+        let said = home.with(&address, &[command]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains("OTEL_EXPORTER_OTLP_ENDPOINT is said"), "{said:?}");
+        assert!(said.err.contains("build with `--features otlp`"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_headers_for_a_collector_are_hidden_and_checked() {
+    let home = Home::new();
+    let variables = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc-123,x-team=korea")];
+    let said = home.with(&variables, &["--print-config"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("OTEL_EXPORTER_OTLP_HEADERS") && !said.out.contains("abc-123"), "{said:?}");
+    let config = read(&variables).unwrap();
+    assert!(!format!("{config:?}").contains("abc-123"));
+    let wrong = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "abc-123")]).unwrap_err().to_string();
+    assert!(wrong.contains("OTEL_EXPORTER_OTLP_HEADERS") && !wrong.contains("abc-123"), "{wrong}");
+    assert!(read(&[("OTEL_TRACES_SAMPLER_ARG", "1.5")]).is_err());
+}

@@ -10,6 +10,8 @@ mod limits;
 mod model;
 mod operations;
 mod openai;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod page;
 mod process;
 mod rest;

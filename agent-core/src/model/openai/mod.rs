@@ -197,6 +197,10 @@ impl ChatModel for OpenAi {
         &self.settings.name
     }
 
+    fn provider(&self) -> &str {
+        "openai"
+    }
+
     fn abilities(&self) -> Abilities {
         self.abilities
     }

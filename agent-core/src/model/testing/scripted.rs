@@ -253,6 +253,10 @@ impl ChatModel for Scripted {
         "scripted"
     }
 
+    fn provider(&self) -> &str {
+        "scripted"
+    }
+
     fn abilities(&self) -> Abilities {
         self.0.abilities
     }

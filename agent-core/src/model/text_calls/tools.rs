@@ -42,6 +42,10 @@ impl ChatModel for TextTools {
         self.model.name()
     }
 
+    fn provider(&self) -> &str {
+        self.model.provider()
+    }
+
     fn abilities(&self) -> Abilities {
         Abilities { tools: true, ..self.model.abilities() }
     }

@@ -8,6 +8,7 @@ use agent_core::{
     ids::SessionId,
     interrupt::OpenQuestion,
     model::{Delta, FinishReason, Role, Usage},
+    telemetry,
 };
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
@@ -41,9 +42,9 @@ pub(super) async fn hear(call: &Call, speaker: Speaker<'_>, asked: &Completion) 
     let inner = &call.inner;
     match speaker {
         Speaker::Plain(chat) => {
-            let (model, request) = (chat.model().clone(), chat.prompted(asked.for_model()));
+            let asking = telemetry::chat(chat.model(), chat.prompted(asked.for_model()), None);
             let held = inner.limits.run(call.key())?;
-            let answer = stream::once(async move { model.stream(request).await }).try_flatten();
+            let answer = stream::once(asking).try_flatten();
             let told = answer.map_err(move |error| {
                 // Counted for as long as the answer is under way.
                 let _: &Option<Held> = &held;

@@ -1,0 +1,140 @@
+//! One batch of spans as one request to a collector. A collector that is down is told of once, and costs nobody else time.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use agent_core::model::http::{HttpOptions, client_builder};
+use hyper::{HeaderMap, header};
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+use opentelemetry_proto::{
+    tonic::collector::trace::v1::ExportTraceServiceRequest,
+    transform::{
+        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
+    },
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{SpanData, SpanExporter},
+};
+use prost::Message;
+use tokio::runtime::Handle;
+
+/// How long a collector may take for one batch.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often one batch is sent, and the wait before the second time; it doubles.
+const TRIES: u32 = 3;
+const WAIT: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Exporter {
+    client: reqwest::Client,
+    url: String,
+    headers: HeaderMap,
+    /// The requests are made there: the thread that calls this has no timers and sockets.
+    threads: Handle,
+    resource: ResourceAttributesWithSchema,
+    failing: AtomicBool,
+}
+
+/// What a collector made of a batch.
+enum Sent {
+    Taken,
+    /// Worth another try.
+    Later(String),
+    Refused(String),
+}
+
+impl Exporter {
+    pub(super) fn new(endpoint: &str, mut headers: HeaderMap, threads: Handle) -> Result<Self, String> {
+        let client = client_builder(&HttpOptions::default())
+            .map_err(|error| error.to_string())?
+            .timeout(PATIENCE)
+            .build()
+            .map_err(|_| "the client for traces cannot be set up".to_owned())?;
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-protobuf"));
+        Ok(Self {
+            client,
+            url: format!("{endpoint}/v1/traces"),
+            headers,
+            threads,
+            resource: ResourceAttributesWithSchema::default(),
+            failing: AtomicBool::new(false),
+        })
+    }
+
+    async fn send(&self, body: Vec<u8>) -> Result<(), String> {
+        let request = self.client.post(&self.url).headers(self.headers.clone()).body(body);
+        // One that was away a moment ago is asked once, so that what waits behind is not kept longer.
+        let tries = if self.failing.load(Ordering::Relaxed) { 1 } else { TRIES };
+        let sending = self.threads.spawn(async move {
+            let mut wait = WAIT;
+            for tried in 1.. {
+                let Some(again) = request.try_clone() else { break };
+                match once(again).await {
+                    Sent::Taken => return Ok(()),
+                    Sent::Later(_) if tried < tries => tokio::time::sleep(wait).await,
+                    Sent::Later(why) | Sent::Refused(why) => return Err(why),
+                }
+                wait *= 2;
+            }
+            Err("the request cannot be repeated".to_owned())
+        });
+        sending.await.unwrap_or_else(|_| Err("the process ends".to_owned()))
+    }
+
+    /// Says once that it fails, and once that it does not any more.
+    fn tell(&self, result: &Result<(), String>) {
+        let failing = result.is_err();
+        if self.failing.swap(failing, Ordering::Relaxed) == failing {
+            return;
+        }
+        match result {
+            Ok(()) => tracing::info!("traces are sent again"),
+            Err(why) => tracing::warn!(why, "traces cannot be sent; they are dropped until they can"),
+        }
+    }
+}
+
+async fn once(request: reqwest::RequestBuilder) -> Sent {
+    match request.send().await {
+        Ok(answer) => match answer.status().as_u16() {
+            200..300 => Sent::Taken,
+            status @ (429 | 502..=504) => Sent::Later(format!("the collector answers {status}")),
+            status => Sent::Refused(format!("the collector answers {status}")),
+        },
+        // Without the address, which may hold a key.
+        Err(error) if error.is_timeout() => Sent::Refused("the collector does not answer in time".to_owned()),
+        Err(error) if error.is_connect() => Sent::Later("the collector cannot be reached".to_owned()),
+        Err(_) => Sent::Later("the connection to the collector broke".to_owned()),
+    }
+}
+
+impl SpanExporter for Exporter {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        for attribute in batch.iter_mut().flat_map(|span| &mut span.attributes) {
+            as_agreed(attribute);
+        }
+        let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
+        let sent = self.send(ExportTraceServiceRequest { resource_spans }.encode_to_vec()).await;
+        self.tell(&sent);
+        sent.map_err(OTelSdkError::InternalFailure)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.resource = resource.into();
+    }
+}
+
+/// `tracing` has no arrays, and the conventions want one here.
+fn as_agreed(attribute: &mut KeyValue) {
+    if attribute.key.as_str() != "gen_ai.response.finish_reasons" {
+        return;
+    }
+    if let Value::String(word) = &attribute.value {
+        let words: Vec<StringValue> = vec![word.clone()];
+        attribute.value = Value::Array(Array::String(words));
+    }
+}
