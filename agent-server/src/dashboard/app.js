@@ -3,7 +3,7 @@
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
 import { Desk } from './desk.js';
-import { cut, h, icon, setAttr, setText, soon } from './dom.js';
+import { h, icon, setAttr, setText, soon } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
 import { listen } from './keys.js';
@@ -96,8 +96,7 @@ function drawAll() {
   const runs = chat.draw(story, desk.pending);
   if (!none && !desk.standing) {
     desk.words(runs);
-    const title = story.words.get([...story.runs.keys()].at(-1))?.message;
-    if (sessions.known.has(id) && story.status) sessions.touch(id, { ...(title ? { title: cut(title, 80) } : {}), questions: story.questions.size });
+    if (sessions.known.has(id) && story.status) sessions.touch(id, { questions: story.questions.size });
   }
   if (tab === 'calls') calls.draw(story);
   if (tab === 'timeline') timeline.draw(story);

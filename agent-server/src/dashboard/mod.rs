@@ -50,7 +50,6 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "sessions.js": SCRIPT,
     "story.js": SCRIPT,
     "timeline.js": SCRIPT,
-    "titles.js": SCRIPT,
     "todos.js": SCRIPT,
     "words.js": SCRIPT,
 };

@@ -3,7 +3,6 @@
 import { api } from './api.js';
 import { h, keyed, setAttr, setText } from './dom.js';
 import { ago, dateTime } from './format.js';
-import { Titles } from './titles.js';
 import { t } from './words.js';
 
 const PAGE = 50;
@@ -19,12 +18,6 @@ export class SessionsView {
     this.chosen = undefined;
     this.next = null;
     this.wait = EVERY;
-    this.titles = new Titles(this.list.parentElement, {
-      wanted: id => this.known.has(id) && !this.known.get(id).title && this.known.get(id).last_seq !== 0,
-      titled: (id, title) => {
-        if (!this.known.get(id)?.title) this.touch(id, { title });
-      },
-    });
     this.search.addEventListener('input', () => this.draw());
     this.filter.addEventListener('change', () => this.restart());
     this.more.addEventListener('click', () => this.page());
@@ -33,7 +26,6 @@ export class SessionsView {
 
   restart() {
     this.known.clear();
-    this.titles.reset();
     this.next = null;
     this.paged = false;
     this.draw();
@@ -59,7 +51,7 @@ export class SessionsView {
         const here = new Set(sessions.map(one => one.session_id));
         for (const [id, one] of this.known) if (!here.has(id) && (one.at > oldest || sessions.length < PAGE)) this.known.delete(id);
       }
-      for (const one of sessions) this.known.set(one.session_id, this.with(one));
+      for (const one of sessions) this.known.set(one.session_id, one);
       this.wait = EVERY;
       this.looked = true;
     } catch (error) {
@@ -71,12 +63,6 @@ export class SessionsView {
     this.draw();
     this.on.listed(fault);
     if (!document.hidden) this.timer = setTimeout(() => this.look(), this.wait);
-  }
-
-  /** What the server does not say of a session and the page knows. */
-  with(one) {
-    const old = this.before.get(one.session_id);
-    return { ...one, questions: one.questions ?? (old?.status === one.status ? old.questions : undefined), title: one.title ?? old?.title };
   }
 
   async page() {
@@ -147,7 +133,6 @@ export class SessionsView {
     const link = h('a', { href: `#/s/${encodeURIComponent(one.session_id)}`, title: one.session_id }, h('span', { class: 'line' }, parts.dot, parts.id, parts.asks), h('span', { class: 'line under' }, parts.status, parts.agent, parts.when));
     const element = h('li', {}, link);
     element.parts = parts;
-    this.titles.watch(element);
     return element;
   }
 

@@ -41,7 +41,8 @@ pub(crate) async fn serve(
                 Entry::Open => Span::none(),
                 _ => trace::shown(&id, request.method(), &route.path, request.headers()),
             };
-            let answering = answer(inner, begun, &id, (peer, from), &caller, route, parts, request);
+            let asked = Asked { begun, id: &id, peer, from, caller: &caller };
+            let answering = answer(inner, asked, route, parts, request);
             let response = if span.is_disabled() {
                 answering.await
             } else {
@@ -61,17 +62,25 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
+/// What is known of a request before anybody looks into it.
+struct Asked<'a> {
+    begun: Instant,
+    id: &'a HeaderValue,
+    /// Who holds the connection.
+    peer: IpAddr,
+    /// For whom, where a trusted proxy says so.
+    from: IpAddr,
+    caller: &'a Caller,
+}
+
 async fn answer(
     inner: Arc<Inner>,
-    begun: Instant,
-    id: &HeaderValue,
-    // Who holds the connection, and for whom.
-    (peer, from): (IpAddr, IpAddr),
-    caller: &Caller,
+    asked: Asked<'_>,
     route: &Route,
     parts: Vec<(Box<str>, String)>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
+    let Asked { begun, id, peer, from, caller } = asked;
     let method = request.method().clone();
     let logs = inner.options.access_log;
     let log = |subject: Option<&Subject>, response: Response<Body>| {

@@ -296,7 +296,7 @@ export async function mock({ key, port = 0, pace = 12, sockets: open = true, gra
       const all = [...sessions.values()].filter(one => !status || one.status === status).sort((a, b) => b.at - a.at);
       const from = Number(url.searchParams.get('before') ?? 0);
       const upto = from + Number(url.searchParams.get('limit') ?? 50);
-      return json(200, { sessions: all.slice(from, upto).map(one => ({ session_id: one.id, agent: 'agent', status: one.status, run: one.run, at: one.at, last_seq: one.journal.length, questions: one.questions.size })), next: upto < all.length ? String(upto) : null });
+      return json(200, { sessions: all.slice(from, upto).map(one => ({ session_id: one.id, title: one.state.messages.find(message => message.role === 'user')?.content ?? null, agent: 'agent', status: one.status, run: one.run, at: one.at, last_seq: one.journal.length, questions: one.questions.size })), next: upto < all.length ? String(upto) : null });
     }
     if (!of()) return refuse(404, 'not_found', `there is no session \`${id}\``);
     const session = of();
