@@ -206,7 +206,7 @@ impl ApiError {
 
     /// A model that did not answer.
     pub(crate) fn of_model(contract: Contract, error: &ModelError) -> Self {
-        tracing::warn!(%error, detail = error.detail(), "a model did not answer");
+        log_model(error);
         let (status, code) = model_status(contract, error.fault());
         let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let wait = error.retry_after().filter(|_| waits);
@@ -294,6 +294,15 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
     }
+}
+
+/// Characters of what a model's endpoint said that are logged: it may repeat what a person said.
+const LOGGED: usize = 50;
+
+/// Notes a model that did not answer.
+pub(crate) fn log_model(error: &ModelError) {
+    let detail = error.detail().map(|detail| detail.chars().take(LOGGED).collect::<String>());
+    tracing::warn!(%error, detail, "a model did not answer");
 }
 
 #[cfg(test)]

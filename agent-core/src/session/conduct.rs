@@ -341,7 +341,8 @@ async fn failed<S: State>(
     begun: Begun,
     error: RunError,
 ) -> Arc<Settled> {
-    let detail = error.model().and_then(ModelError::detail);
+    // What an endpoint says may repeat what a person said: no more of it is logged than of that.
+    let detail = error.model().and_then(ModelError::detail).map(|detail| crate::text::shorten(detail, 50));
     tracing::warn!(session = %slot.id, run = %live.run(), code = %error.code(), detail, "run failed");
     let supersteps = frame.plan.superstep;
     let error = Arc::new(error);

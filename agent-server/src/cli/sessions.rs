@@ -9,7 +9,10 @@ use super::{
     open,
     output::{self, Paint, json_arg, paint, size, table, time},
 };
-use crate::Config;
+use crate::{Config, http::call::TITLE};
+
+/// Characters of a title in the table.
+const TITLE_SHOWN: usize = 40;
 
 const STATUSES: [RunStatus; 5] =
     [RunStatus::Running, RunStatus::Paused, RunStatus::Completed, RunStatus::Failed, RunStatus::Stopped];
@@ -49,15 +52,18 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
     if args.get_flag("json") {
         return output::json(&found.iter().map(as_json).collect::<Vec<_>>());
     }
-    let rows: Vec<[String; 7]> = found.iter().map(row).collect();
-    output::print(table(["SESSION", "STATUS", "RUN", "AGENT", "ENTRIES", "SIZE", "CHANGED (UTC)"], &rows))?;
+    let rows: Vec<[String; 8]> = found.iter().map(row).collect();
+    output::print(table(
+        ["SESSION", "STATUS", "RUN", "AGENT", "ENTRIES", "SIZE", "CHANGED (UTC)", "TITLE"],
+        &rows,
+    ))?;
     if let Some(last) = found.last().filter(|_| found.len() == limit) {
         output::print(paint(Paint::Faint, &format!("more: --after {}", last.id)))?;
     }
     Ok(())
 }
 
-fn row(info: &SessionInfo) -> [String; 7] {
+fn row(info: &SessionInfo) -> [String; 8] {
     let (head, summary) = (&info.head, &info.head.summary);
     [
         info.id.to_string(),
@@ -67,6 +73,7 @@ fn row(info: &SessionInfo) -> [String; 7] {
         entries(info).to_string(),
         size(head.journal_bytes + head.snapshot_bytes),
         time(summary.at),
+        summary.labels.get(TITLE).map(|title| title.chars().take(TITLE_SHOWN).collect()).unwrap_or_default(),
     ]
 }
 
@@ -78,6 +85,7 @@ fn as_json(info: &SessionInfo) -> Value {
     let (head, summary) = (&info.head, &info.head.summary);
     json!({
         "session_id": info.id,
+        "title": summary.labels.get(TITLE),
         "status": summary.status,
         "run": summary.run,
         "agent": summary.graph,

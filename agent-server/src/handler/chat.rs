@@ -9,7 +9,7 @@ use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use hyper::{Method, StatusCode};
 
 use crate::{
-    error::{ApiError, Refusal},
+    error::{ApiError, Refusal, log_model},
     http::{
         call::Call,
         reply::{Reply, alive, empty, sse},
@@ -106,6 +106,6 @@ fn said(model: &Model, request: ModelRequest, numbered: bool) -> impl Stream<Ite
 }
 
 fn told(error: &ModelError) -> Bytes {
-    tracing::warn!(%error, detail = error.detail(), "a model did not answer");
+    log_model(error);
     failed(error)
 }
