@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -11,7 +11,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{line::Line, service};
+use super::{
+    line::Line,
+    patience::{Awaited, Patience},
+    service,
+};
 use crate::{limit::Held, server::Inner, tls};
 
 /// The largest head of a request, in bytes, and the most headers in it.
@@ -75,7 +79,9 @@ async fn connection(
     no_delay(&stream);
     let patience = inner.options.write_time;
     let Some(tls) = &inner.tls else {
-        return speak(Line::new(stream, patience, place), peer, inner, closing).await;
+        let awaited = Awaited::new();
+        let heads = Patience::new(awaited.clone(), inner.options.head_time);
+        return speak(Line::new(stream, patience, heads, place), peer, awaited, inner, closing).await;
     };
     let handshake = tokio::time::timeout(inner.options.head_time, tls.acceptor().accept(stream));
     let shaken = tokio::select! {
@@ -84,7 +90,11 @@ async fn connection(
         shaken = handshake => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => speak(Line::new(stream, patience, place), peer, inner, closing).await,
+        Ok(Ok(stream)) => {
+            let awaited = Awaited::new();
+            let heads = Patience::new(awaited.clone(), inner.options.head_time);
+            speak(Line::new(stream, patience, heads, place), peer, awaited, inner, closing).await
+        }
         Ok(Err(error)) => {
             tls::refused(&error);
             Ok(())
@@ -97,23 +107,21 @@ async fn connection(
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
+    awaited: Awaited,
     inner: Arc<Inner>,
     closing: CancellationToken,
 ) -> Result<(), hyper::Error> {
-    let head_time = inner.options.head_time;
     let service = service_fn(move |request| {
-        let inner = Arc::clone(&inner);
+        let (inner, handling) = (Arc::clone(&inner), awaited.come());
         async move {
             Ok::<_, Infallible>(
-                service::serve(inner, peer, request).await.unwrap_or_else(|never| match never {}),
+                service::serve(inner, peer, handling, request).await.unwrap_or_else(|never| match never {}),
             )
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(head_time)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS);
+    // Heads are waited for by the line.
+    http.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,

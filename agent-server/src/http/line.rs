@@ -1,5 +1,5 @@
-//! The bytes of a connection: given up when the peer takes nothing for too long, and counted until they end, be it as
-//! HTTP or as a socket.
+//! The bytes of a connection: given up when the peer takes nothing, or says nothing, for too long, and counted until they
+//! end, be it as HTTP or as a socket.
 
 use std::{
     io,
@@ -14,6 +14,7 @@ use tokio::{
     time::Sleep,
 };
 
+use super::patience::Patience;
 use crate::limit::Held;
 
 /// A stream to a peer.
@@ -23,18 +24,27 @@ pub(crate) struct Line<T> {
     patience: Duration,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// How long the peer may keep silent between requests, and in the middle of a head.
+    heads: Patience,
     _place: (OwnedSemaphorePermit, Held),
 }
 
 impl<T> Line<T> {
-    pub(crate) const fn new(stream: T, patience: Duration, place: (OwnedSemaphorePermit, Held)) -> Self {
-        Self { stream, patience, stalled: None, _place: place }
+    pub(crate) const fn new(
+        stream: T,
+        patience: Duration,
+        heads: Patience,
+        place: (OwnedSemaphorePermit, Held),
+    ) -> Self {
+        Self { stream, patience, stalled: None, heads, _place: place }
     }
 
     /// What came of a write; an error when it has made no way for too long.
     fn patient<R>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if done.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.heads.moved();
+            }
             return done;
         }
         let patience = self.patience;
@@ -52,7 +62,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let done = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if done.is_pending() && self.heads.is_over(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        done
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod call;
 pub(crate) mod cors;
 pub(crate) mod line;
+pub(crate) mod patience;
 pub(crate) mod proxy;
 pub(crate) mod reply;
 pub(crate) mod routes;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, 
 use futures::FutureExt;
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
+    body::{Body as _, Incoming},
     header::{self, HeaderValue},
 };
 use tracing::{Instrument, Span};
@@ -13,6 +13,7 @@ use tracing::{Instrument, Span};
 use super::{
     call::Call,
     cors::{self, Caller},
+    patience::Handling,
     reply::{Body, Reply, empty, refuse},
     routes::{Access as Entry, Found, Route},
     trace::{self, Access},
@@ -28,6 +29,7 @@ use crate::{
 pub(crate) async fn serve(
     inner: Arc<Inner>,
     peer: IpAddr,
+    handling: Handling,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
@@ -59,6 +61,11 @@ pub(crate) async fn serve(
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response.headers_mut().insert(trace::REQUEST_ID, id);
     meter.count(response.status(), begun.elapsed());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        handling.for_good();
+    } else if response.body().size_hint().exact().is_none() {
+        response = response.map(|body| handling.with(body));
+    }
     Ok(response)
 }
 

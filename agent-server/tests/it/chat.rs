@@ -149,6 +149,27 @@ async fn a_silent_model_is_bridged_by_comments() {
 }
 
 #[tokio::test]
+async fn an_answer_may_take_longer_than_a_head() {
+    let speak = vec![Do::Wait, Do::Say("끝"), Do::End("stop")];
+    let fake = Fake::start([Script::Speak(speak)]).await;
+    let chat = Chat::new(fake.model());
+    let here = Here::made(Runtime::builder(), |server| {
+        server.chat(chat).options(|options| {
+            options.ping = Duration::from_millis(20);
+            options.head_time = Duration::from_millis(60);
+        })
+    })
+    .await;
+    let mut stream = Stream::post(&here, PATH, json!({"message": "hi"})).await;
+    // For more than three times as long as a head may take.
+    for _ in 0..10 {
+        assert_eq!(stream.raw().await.unwrap(), ": ping\n\n");
+    }
+    fake.gate.add_permits(1);
+    assert_eq!(stream.rest().await, [json!({"chunk": "끝"}), json!({"done": true})]);
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_holds_the_model_back() {
     const WHOLE: usize = 1024 * 1024 * 1024;
     let (here, fake) = chat([Script::Speak(vec![Do::Flood(WHOLE), Do::End("stop")])]).await;
