@@ -313,7 +313,7 @@ fn structured(text: &str) -> Value {
 }
 
 /// Ready when the run ends without an event: its store is away, or the process ends before the run does.
-async fn lost(run: &mut Run) -> SessionError {
+pub(crate) async fn lost(run: &mut Run) -> SessionError {
     let (status, _, error) = run.rest().await;
     match (status, error) {
         (RunStatus::Running, _) => SessionError::ShuttingDown,

@@ -242,6 +242,8 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
         return Ok(false);
     }
     env.control.hold();
+    // Some of them may have been answered meanwhile.
+    let questions = env.board.open();
     live.settled.tell(Some(Arc::new(Settled { questions, ..rest(RunStatus::Paused, None) })));
     Ok(true)
 }

@@ -16,7 +16,8 @@ use crate::{
     state::State,
 };
 
-/// A run that was accepted. Dropping it does not stop the run.
+/// A run that was accepted. Dropping it does not stop the run. Cheap to clone; all clones are of one run.
+#[derive(Clone)]
 pub struct Run {
     session: Session,
     run: RunId,

@@ -247,7 +247,9 @@ impl Session {
             let taken = self.slot.board.take(answers, &by)?;
             let facts = answered_facts(&self.slot, &taken, &by);
             let env = &live.env;
-            let waits = live.status() == RunStatus::Paused && !self.slot.board.frees(&taken);
+            // Idle: it pauses, and only the note that says so is on its way.
+            let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
+            let waits = pauses && !self.slot.board.frees(&taken);
             let status = if waits { RunStatus::Paused } else { RunStatus::Running };
             let open = if waits { self.slot.board.open().len() } else { 0 };
             let summary = conduct::summary(&self.shared, &live, status).questions(open);
@@ -410,24 +412,16 @@ impl Session {
     ///
     /// [`SessionError::NotFound`].
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
-        // Subscribers hear of an end when it is stored; who asks upon that must not find the run still ending.
-        if let Some(live) = self.slot.live().filter(|live| live.env.control.is_closed())
-            && tokio::time::timeout(ENDING, live.settled.gone()).await.is_err()
-        {
-            tracing::debug!(session = %self.id(), "the end of a run takes long to be stored");
+        if let Some(live) = self.slot.live() {
+            self.until_told(&live).await;
         }
         if let Some(live) = self.slot.live() {
             let env = &live.env;
             let settled = live.settled.settled();
-            let status = match live.status() {
-                // All of it waits for a person; only the note that says so is on its way.
-                RunStatus::Running if env.board.any_open() && env.control.is_idle() => RunStatus::Paused,
-                status => status,
-            };
             return Ok(SessionStatus {
                 session: self.id().clone(),
                 run: live.run(),
-                status,
+                status: live.status(),
                 graph: live.graph.to_string(),
                 todos: env.todos.lock().items().to_vec(),
                 questions: env.board.open(),
@@ -445,6 +439,26 @@ impl Session {
             });
         }
         Ok(self.status_of(self.peek().await?))
+    }
+
+    /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
+    async fn until_told(&self, live: &slot::LiveRun) {
+        let env = &live.env;
+        let ends = env.control.is_closed();
+        let pauses =
+            !ends && live.status() == RunStatus::Running && env.board.any_open() && env.control.is_idle();
+        if !ends && !pauses {
+            return;
+        }
+        let told = async {
+            match ends {
+                true => live.settled.gone().await,
+                false => drop(live.settled.listener().rest().await),
+            }
+        };
+        if tokio::time::timeout(ENDING, told).await.is_err() {
+            tracing::debug!(session = %self.id(), "an end or a pause takes long to be stored");
+        }
     }
 
     fn status_of(&self, image: Image) -> SessionStatus {

@@ -167,10 +167,14 @@ pub(super) fn proxies() -> Kind<Proxies> {
 /// Names of machines, or their addresses.
 pub(super) fn hosts() -> Kind<Vec<String>> {
     Kind::new("HOSTS", "names or addresses without port, parted by commas", |text| {
-        let legal = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         let named = |host: &str| {
-            let port = !host.starts_with('[') && host.contains(':');
-            (host.chars().all(legal) && !port).then(|| host.to_owned())
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            match bare.parse::<std::net::IpAddr>() {
+                // As it stands in an address of the web, but for the brackets.
+                Ok(address) => Some(address.to_string()),
+                Err(_) => host.chars().all(legal).then(|| host.to_owned()),
+            }
         };
         listed(text).map(named).collect()
     })

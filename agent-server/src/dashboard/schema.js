@@ -9,6 +9,9 @@ const DEEP = 5;
 const BUTTONS = 9;
 const FIELDS = 60;
 const VARIANTS = 20;
+/** Schemas within one another, and in all, that are joined to one: a schema may hold itself. */
+const NESTED = 8;
+const PARTS = 400;
 
 /** The values that a schema lets one choose from, where they are few: each is a whole answer. */
 export function values(schema) {
@@ -46,7 +49,9 @@ export function schemaForm(outer, root = outer, depth = 0, start = undefined, op
 }
 
 /** Follows references, joins what must hold together, and takes "or null" out. */
-function resolve(schema, root) {
+function resolve(schema, root, depth = 0, room = { left: PARTS }) {
+  if (depth > NESTED || (room.left -= 1) < 0) return { schema: {}, nullable: false };
+  const part = one => resolve(one, root, depth + 1, room).schema;
   for (let hops = 0; hops < 16 && typeof schema?.$ref === 'string'; hops += 1) {
     const { $ref, ...beside } = schema;
     if (!$ref.startsWith('#')) return { schema: {}, nullable: false };
@@ -57,7 +62,7 @@ function resolve(schema, root) {
   if (!schema || typeof schema !== 'object') return { schema: {}, nullable: false };
   if (Array.isArray(schema.allOf) && schema.allOf.length <= VARIANTS) {
     const { allOf, ...beside } = schema;
-    schema = [...allOf.map(one => resolve(one, root).schema), beside].reduce((all, one) => ({
+    schema = [...allOf.map(part), beside].reduce((all, one) => ({
       ...all, ...one, ...(all.properties || one.properties ? { properties: { ...all.properties, ...one.properties }, required: [...(all.required ?? []), ...(one.required ?? [])] } : {}),
     }), {});
   }
@@ -66,7 +71,7 @@ function resolve(schema, root) {
     const others = schema[some].filter(one => one?.type !== 'null');
     if (others.length !== 1 || others.length === schema[some].length) continue;
     const { [some]: all, ...beside } = schema;
-    return { schema: { ...resolve(others[0], root).schema, ...beside }, nullable: true };
+    return { schema: { ...part(others[0]), ...beside }, nullable: true };
   }
   return { schema, nullable: Array.isArray(schema.type) && schema.type.length > 1 && schema.type.includes('null') };
 }

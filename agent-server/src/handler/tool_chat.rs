@@ -2,7 +2,9 @@
 //! the process; two messages at once wait for each other. A caller that goes away does not stop its run: the answer
 //! belongs to the conversation.
 
-use agent_core::{AgentState, BusyPolicy, Run, RunStatus, Session, SessionError, ids::SessionId};
+use agent_core::{
+    AgentState, BusyPolicy, RunStatus, Session, SessionError, ids::SessionId, interrupt::OpenQuestion,
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
@@ -10,7 +12,7 @@ use crate::{
     auth::OWNER,
     error::{ApiError, Contract, Refusal},
     http::{
-        call::Call,
+        call::{Admission, Call},
         reply::{Reply, alive, ok, sse},
     },
     limit::Held,
@@ -91,31 +93,33 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
         SessionError::LabelDiffers { label, .. } if label == OWNER => unknown(&session),
         error => ApiError::of(Contract::ToolChat, &error).about(session.id()),
     };
-    let admission = call.admit(&session).await?;
-    let events = session.subscribe(None);
-    let run = match answered(&session, &request.content, call.owner().name()).await.map_err(refused)? {
-        Some(run) => run,
+    // Where the session stands comes first: a pause that was told of before must not be heard again.
+    let (admission, events, run) = match waiting(&session).await.map_err(refused)? {
+        Some(open) => {
+            let admission = Admission::to_go_on(inner, call.key(), &session, true).await?;
+            let (events, owner) = (session.subscribe(None), call.owner());
+            let answers = wire::as_answer(&open, &request.content);
+            let run = session.answer_as(answers, owner.name().unwrap_or(BY)).await.map_err(refused)?;
+            (admission, events, run)
+        }
         None => {
+            let admission = call.admit(&session).await?;
+            let events = session.subscribe(None);
             let options = call.run_options_of(&request.content).on_busy(BusyPolicy::Enqueue);
             let input = AgentState::user(request.content);
-            session.start(assistant.agent(), input, options).await.map_err(refused)?
+            let run = session.start(assistant.agent(), input, options).await.map_err(refused)?;
+            (admission, events, run)
         }
     };
     admission.follow(inner, &run);
     Ok(Reading::new(run, events, Contract::ToolChat, true))
 }
 
-/// The run that goes on because it waited for these words.
-async fn answered(session: &Session, words: &str, by: Option<&str>) -> Result<Option<Run>, SessionError> {
-    let status = match session.status().await {
-        Ok(status) => status,
-        Err(SessionError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    match status.questions.first() {
-        Some(open) if status.status == RunStatus::Paused => {
-            session.answer_as(wire::as_answer(open, words), by.unwrap_or(BY)).await.map(Some)
-        }
-        _ => Ok(None),
+/// What the conversation waits for, if its run waits for a person.
+async fn waiting(session: &Session) -> Result<Option<OpenQuestion>, SessionError> {
+    match session.status().await {
+        Ok(status) if status.status == RunStatus::Paused => Ok(status.questions.into_iter().next()),
+        Ok(_) | Err(SessionError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     limit::{Held, Key},
     owner::{Found, Owner, unknown},
     server::Inner,
+    talk::lost,
 };
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
@@ -124,15 +125,24 @@ impl Call {
     /// 429, and what the store says.
     pub(crate) async fn admit(&self, session: &Session) -> Result<Admission, ApiError> {
         let limits = &self.inner.limits;
-        if let Some(subject) = &self.subject
-            && limits.counts_sessions()
-            && self.owner().check(session).await? == Found::Nothing
-        {
-            limits.session(&self.inner.runtime, subject).await?;
+        if limits.counts_sessions() && self.owner().check(session).await? == Found::Nothing {
+            self.admit_session().await?;
         }
         // From before the run begins, so that its end is not missed.
         let held = limits.run(self.key())?.map(|held| (held, session.subscribe(None)));
         Ok(Admission(held))
+    }
+
+    /// Whether the caller may have one more session.
+    ///
+    /// # Errors
+    ///
+    /// 429, and what the store says.
+    pub(crate) async fn admit_session(&self) -> Result<(), ApiError> {
+        match &self.subject {
+            Some(subject) => self.inner.limits.session(&self.inner.runtime, subject).await,
+            None => Ok(()),
+        }
     }
 
     /// The request's headers.
@@ -215,13 +225,14 @@ impl Admission {
         if run.status() == RunStatus::Paused {
             return;
         }
-        let (run, leaving) = (run.id(), inner.leaving.clone());
+        let (mut handle, run, leaving) = (run.clone(), run.id(), inner.leaving.clone());
         inner.sockets.spawn(async move {
             loop {
                 let event = tokio::select! {
                     biased;
                     () = leaving.cancelled() => break,
                     event = events.next() => event,
+                    _ = lost(&mut handle) => break,
                 };
                 match event {
                     Ok(event) if event.run < run => {}

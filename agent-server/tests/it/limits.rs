@@ -64,6 +64,8 @@ async fn a_subject_has_so_many_sessions_and_no_more_until_it_removes_one() {
         assert_eq!(run(&here, ALICE, "/run", session, "x").await.status, 200, "{session}");
     }
     assert_eq!(run(&here, ALICE, "/run", "c", "x").await.refusal(), (429, "quota_exceeded"));
+    let fork = here.send(Method::POST, "/sessions/a/fork", &[ALICE], "{}").await;
+    assert_eq!(fork.refusal(), (429, "quota_exceeded"));
     assert_eq!(run(&here, BOB, "/run", "d", "x").await.status, 200);
     assert_eq!(here.send(Method::DELETE, "/sessions/a", &[ALICE], "").await.status, 204);
     assert_eq!(run(&here, ALICE, "/run", "c", "x").await.status, 200);

@@ -42,8 +42,8 @@ pub(super) async fn hear(call: &Call, speaker: Speaker<'_>, asked: &Completion) 
     let inner = &call.inner;
     match speaker {
         Speaker::Plain(chat) => {
-            let asking = telemetry::chat(chat.model(), chat.prompted(asked.for_model()), None);
             let held = inner.limits.run(call.key())?;
+            let asking = telemetry::chat(chat.model(), chat.prompted(asked.for_model()), None);
             let answer = stream::once(asking).try_flatten();
             let told = answer.map_err(move |error| {
                 // Counted for as long as the answer is under way.

@@ -30,6 +30,7 @@ pub(crate) async fn handle(mut call: Call) -> Reply {
         Some(id) => parse_session(&id)?,
         None => SessionId::random(),
     };
+    call.admit_session().await?;
     let fork = session.fork(at, target.clone()).await;
     let fork = fork.map_err(|error| {
         // The refusal is about the session that its text names.
