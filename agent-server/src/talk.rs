@@ -7,7 +7,7 @@ use agent_core::{
     Event, Run, RunStatus, Session, SessionError,
     event::{EventBody, Subscription, payload},
     interrupt::OpenQuestion,
-    model::{FinishReason, Message, ModelReply, Usage},
+    model::{FinishReason, Message, ModelReply, ToolCall, Usage},
     tool::ToolFault,
 };
 use serde::Deserialize;
@@ -82,6 +82,8 @@ pub(crate) struct Reading {
     /// What is to be told next.
     ready: std::collections::VecDeque<Piece>,
     calls: Vec<CallMade>,
+    /// Calls that were made before this reading began; those that return now are told of now.
+    earlier: Vec<ToolCall>,
     usage: Usage,
     finish: Option<FinishReason>,
     ended: bool,
@@ -99,10 +101,17 @@ impl Reading {
             turn: String::new(),
             ready: std::collections::VecDeque::new(),
             calls: Vec::new(),
+            earlier: Vec::new(),
             usage: Usage::default(),
             finish: None,
             ended: false,
         }
+    }
+
+    /// Of a run that goes on after an answer: with the calls that it had made before.
+    pub(crate) fn after(mut self, earlier: Vec<ToolCall>) -> Self {
+        self.earlier = earlier;
+        self
     }
 
     pub(crate) const fn session(&self) -> &Session {
@@ -242,7 +251,7 @@ impl Reading {
             }
             "tool" if own => {
                 let Ok(recorded) = Recorded::deserialize(value) else { return };
-                self.returned(&recorded.message, recorded.fault.is_some(), step.ms);
+                self.returned(&recorded.message, recorded.fault.is_some(), step.ms, at);
             }
             _ => {}
         }
@@ -262,24 +271,34 @@ impl Reading {
         self.spoke |= !self.turn.is_empty();
         self.turn.clear();
         for call in reply.message.tool_calls {
-            let arguments = call.parse_arguments().unwrap_or_else(|_| Value::String(call.arguments.clone()));
-            self.ready.push_back(Piece::Called(self.calls.len()));
-            self.calls.push(CallMade {
-                id: call.id,
-                name: call.name,
-                arguments,
-                result: None,
-                error: None,
-                ms: 0,
-                begun: at,
-                ended: false,
-            });
+            self.called(call, at);
         }
     }
 
+    fn called(&mut self, call: ToolCall, at: i64) {
+        let arguments = call.parse_arguments().unwrap_or_else(|_| Value::String(call.arguments.clone()));
+        self.ready.push_back(Piece::Called(self.calls.len()));
+        self.calls.push(CallMade {
+            id: call.id,
+            name: call.name,
+            arguments,
+            result: None,
+            error: None,
+            ms: 0,
+            begun: at,
+            ended: false,
+        });
+    }
+
     /// A call has its result: the first open one of that id, as models are not strict with ids.
-    fn returned(&mut self, message: &Message, failed: bool, ms: u64) {
+    fn returned(&mut self, message: &Message, failed: bool, ms: u64, at: i64) {
         let Some(id) = &message.tool_call_id else { return };
+        if !self.calls.iter().any(|call| !call.ended && call.id == *id)
+            && let Some(earlier) = self.earlier.iter().position(|call| call.id == *id)
+        {
+            let call = self.earlier.remove(earlier);
+            self.called(call, at);
+        }
         let Some(index) = self.calls.iter().position(|call| !call.ended && call.id == *id) else { return };
         let call = &mut self.calls[index];
         (call.ended, call.ms) = (true, ms);
@@ -292,14 +311,14 @@ impl Reading {
 
     /// Sub-agents and hand-offs answer their calls in an update.
     fn sub_agent(&mut self, update: &Value, at: i64) {
-        if !self.calls.iter().any(|call| !call.ended) {
+        if self.earlier.is_empty() && !self.calls.iter().any(|call| !call.ended) {
             return;
         }
         let Ok(said) = Said::deserialize(update) else { return };
         for message in said.messages.iter().filter(|message| message.tool_call_id.is_some()) {
             let begun = self.calls.iter().find(|call| Some(&call.id) == message.tool_call_id.as_ref());
             let ms = begun.map_or(0, |call| u64::try_from(at - call.begun).unwrap_or_default());
-            self.returned(message, message.text().starts_with("Error: "), ms);
+            self.returned(message, message.text().starts_with("Error: "), ms, at);
         }
     }
 }

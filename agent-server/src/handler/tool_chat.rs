@@ -4,6 +4,7 @@
 
 use agent_core::{
     AgentState, BusyPolicy, RunStatus, Session, SessionError, ids::SessionId, interrupt::OpenQuestion,
+    model::ToolCall,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -94,9 +95,14 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
         error => ApiError::of(Contract::ToolChat, &error).about(session.id()),
     };
     // Where the session stands comes first: a pause that was told of before must not be heard again.
+    let mut earlier = Vec::new();
     let (admission, events, run) = match waiting(&session).await.map_err(refused)? {
         Some(open) => {
             let admission = Admission::to_go_on(inner, call.key(), &session, true).await?;
+            // Without a store nobody can say; the answer then has only the calls that are made from here on.
+            if let Ok(state) = session.state::<AgentState>().await {
+                earlier = open_calls(&state);
+            }
             let (events, owner) = (session.subscribe(None), call.owner());
             let answers = wire::as_answer(&open, &request.content);
             let run = session.answer_as(answers, owner.name().unwrap_or(BY)).await.map_err(refused)?;
@@ -112,7 +118,18 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
         }
     };
     admission.follow(inner, &run);
-    Ok(Reading::new(run, events, Contract::ToolChat, true))
+    Ok(Reading::new(run, events, Contract::ToolChat, true).after(earlier))
+}
+
+/// Calls that have no result yet.
+fn open_calls(state: &AgentState) -> Vec<ToolCall> {
+    let messages = &state.messages;
+    let Some(at) = messages.iter().rposition(|message| !message.tool_calls.is_empty()) else {
+        return Vec::new();
+    };
+    let returned =
+        |id: &str| messages[at..].iter().any(|message| message.tool_call_id.as_deref() == Some(id));
+    messages[at].tool_calls.iter().filter(|call| !returned(&call.id)).cloned().collect()
 }
 
 /// What the conversation waits for, if its run waits for a person.

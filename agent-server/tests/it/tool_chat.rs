@@ -7,7 +7,7 @@ use agent_core::{
     journal::{InMemory, JournalStore},
     memory::conversation::Window,
     tool,
-    tool::{ToolError, ToolFault, ToolRegistry},
+    tool::{Approval, ToolError, ToolFault, ToolPolicy, ToolRegistry},
 };
 use agent_server::{
     Assistant, Auth,
@@ -352,4 +352,49 @@ async fn somebody_elses_conversation_does_not_exist() {
     assert_eq!(say(bob, PATH, "b").await.body["content"], "네, 밥");
     assert_eq!(say(alice, PATH, "a").await.body["content"], "또 앨리스");
     assert_eq!(fake.heard(2).len(), 4, "a system prompt and three messages");
+}
+
+/// Opens the box.
+#[tool(policy = ToolPolicy::read_only().approval(Approval::Always))]
+async fn open_box() -> Result<String, ToolError> {
+    Ok("a ring".to_owned())
+}
+
+#[tokio::test]
+async fn the_next_message_answers_a_question_even_where_no_other_run_may_begin() {
+    let slow = Script::Speak(vec![Do::Wait, Do::Say("끝"), Do::End("stop")]);
+    let fake = Fake::start([calls("open_box", "{}"), slow, says("반지입니다.")]).await;
+    let (model, tools) = (fake.model(), ToolRegistry::builder().tool(open_box).build().unwrap());
+    let assistant =
+        Assistant::new(move || Agent::builder("assistant").model(model.clone()).tools(tools.clone()));
+    let assistant = assistant.unwrap();
+    let here = Here::made(Runtime::builder(), |server| {
+        server.assistant(assistant).options(|options| options.runs_per_caller = 1)
+    })
+    .await;
+    let asked = here.post(PATH, json!({"content": "상자를 열어 줘", "conversation_id": "box"})).await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
+    assert!(asked.body["content"].as_str().unwrap().contains("open_box"), "{}", asked.body);
+
+    // The run that waits leaves its place, soon after it said so.
+    let busy = async {
+        loop {
+            let busy = here.post(PATH, json!({"content": "이야기해 줘", "conversation_id": "tale"})).await;
+            if busy.status != 429 {
+                return busy;
+            }
+        }
+    };
+    let others = async {
+        fake.waits().await;
+        let refused = here.post(PATH, json!({"content": "나도", "conversation_id": "third"})).await;
+        assert_eq!(refused.status, 429, "{}", refused.body);
+        let answered = here.post(PATH, json!({"content": "approve", "conversation_id": "box"})).await;
+        assert_eq!(answered.status, 200, "{}", answered.body);
+        assert_eq!(answered.body["content"], "반지입니다.");
+        assert_eq!(answered.body["tool_calls"][0]["result"], "a ring", "{}", answered.body);
+        fake.gate.add_permits(1);
+    };
+    let (busy, ()) = tokio::join!(busy, others);
+    assert_eq!(busy.body["content"], "끝", "{}", busy.body);
 }
