@@ -63,7 +63,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let done = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if done.is_pending() && self.heads.is_over(cx) {
+        let stalled = self.stalled.is_some();
+        if done.is_pending() && self.heads.is_over(stalled, cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         done

@@ -122,13 +122,14 @@ impl Patience {
         self.slow = true;
     }
 
-    /// Whether the time is over. Ask whenever there is nothing to read; the task is woken to ask again.
-    pub(crate) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Whether the time is over; not while an answer waits to be taken. Ask whenever there is nothing to read; the task is
+    /// woken to ask again.
+    pub(crate) fn is_over(&mut self, stalled: bool, cx: &mut Context<'_>) -> bool {
         if self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed()) {
             return false;
         }
         let now = Instant::now();
-        let slow = std::mem::take(&mut self.slow);
+        let slow = std::mem::take(&mut self.slow) || stalled;
         let until = match self.awaited.since() {
             Some(since) if !slow => since + self.time,
             // Set all the same: nobody looks here again when the answer is out.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use agent_server::ServerOptions;
-use hyper::Method;
+use agent_server::{ServerOptions, own::Body};
+use hyper::{Method, Response};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -126,6 +126,31 @@ async fn peers_that_dawdle_are_dropped_and_hold_up_nobody() {
     assert_eq!(others.status, 200);
     assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
     assert!(body.starts_with("HTTP/1.1 408") && body.contains("body_timed_out"), "{body}");
+}
+
+#[tokio::test]
+async fn an_answer_may_be_taken_slowly() {
+    const WHOLE: usize = 32 * 1024 * 1024;
+    let here = Here::with(puppet().0, Puppeteer, |server| {
+        server.options(|options| options.head_time = Duration::from_millis(100)).route(
+            Method::GET,
+            "/large",
+            async |_| Response::new(Body::from(vec![b'x'; WHOLE])),
+        )
+    })
+    .await;
+    let mut slow = TcpStream::connect(here.address).await.unwrap();
+    slow.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 16];
+    slow.read_exact(&mut first).await.unwrap();
+    // Meanwhile others who say nothing are sent away, one after another.
+    for _ in 0..5 {
+        let mut silent = TcpStream::connect(here.address).await.unwrap();
+        assert_eq!(timeout(LONG, silent.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    }
+    let mut rest = Vec::new();
+    timeout(LONG, slow.read_to_end(&mut rest)).await.expect("the server hangs up in the end").unwrap();
+    assert!(rest.len() > WHOLE, "{} of {WHOLE} bytes came", rest.len());
 }
 
 #[tokio::test]
