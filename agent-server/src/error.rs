@@ -301,8 +301,11 @@ const LOGGED: usize = 50;
 
 /// Notes a model that did not answer.
 pub(crate) fn log_model(error: &ModelError) {
-    let detail = error.detail().map(|detail| detail.chars().take(LOGGED).collect::<String>());
-    tracing::warn!(%error, detail, "a model did not answer");
+    tracing::warn!(%error, detail = logged(error), "a model did not answer");
+}
+
+fn logged(error: &ModelError) -> Option<String> {
+    error.detail().map(|detail| detail.chars().take(LOGGED).collect())
 }
 
 #[cfg(test)]
@@ -334,5 +337,11 @@ mod tests {
         assert_eq!(Contract::of_path("/v1x"), Contract::TaskAgent);
         assert_eq!(Contract::of_path("/api/v1/chat/x"), Contract::ToolChat);
         assert_eq!(Contract::of_path("/api/chat"), Contract::Chat);
+    }
+
+    #[test]
+    fn no_more_is_logged_of_an_endpoints_words_than_of_a_persons() {
+        let error = ModelError::new(agent_core::model::ModelFault::Cut).with_detail("가".repeat(200));
+        assert_eq!(logged(&error).map(|words| words.chars().count()), Some(50));
     }
 }

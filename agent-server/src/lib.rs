@@ -43,6 +43,7 @@ pub mod own;
 mod owner;
 pub mod server;
 mod talk;
+mod title;
 pub mod tls;
 pub mod trend;
 pub mod webhook;

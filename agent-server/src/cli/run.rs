@@ -23,7 +23,7 @@ use super::{
     progress::Progress,
     prompt::{self, Line, Prompt},
 };
-use crate::{Config, TaskAgent};
+use crate::{Config, TaskAgent, title::titled};
 
 /// The largest context, in bytes.
 const CONTEXT: usize = 1024 * 1024;
@@ -121,7 +121,8 @@ async fn start(
         _ => BusyPolicy::Reject,
     };
     let input = agent.input(message.to_owned(), context);
-    Ok(session.start_json(agent.graph(), input, RunOptions::default().on_busy(policy)).await?)
+    let options = titled(RunOptions::default().on_busy(policy), message);
+    Ok(session.start_json(agent.graph(), input, options).await?)
 }
 
 /// `--context`: an object, or `@FILE` with one.

@@ -9,7 +9,7 @@ use super::{
     open,
     output::{self, Paint, json_arg, paint, size, table, time},
 };
-use crate::{Config, http::call::TITLE};
+use crate::{Config, title::TITLE};
 
 /// Characters of a title in the table.
 const TITLE_SHOWN: usize = 40;

@@ -5,9 +5,10 @@ use serde_json::json;
 use super::{refused, standing_of, words};
 use crate::{
     http::{
-        call::{Call, TITLE},
+        call::Call,
         reply::{Reply, ok},
     },
+    title::TITLE,
     wire::task_agent::response,
 };
 

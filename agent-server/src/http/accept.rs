@@ -11,11 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    line::Line,
-    patience::{Awaited, Patience},
-    service,
-};
+use super::{line::Line, service};
 use crate::{limit::Held, server::Inner, tls};
 
 /// The largest head of a request, in bytes, and the most headers in it.
@@ -77,24 +73,18 @@ async fn connection(
     closing: CancellationToken,
 ) -> Result<(), hyper::Error> {
     no_delay(&stream);
-    let patience = inner.options.write_time;
+    let (write_time, head_time) = (inner.options.write_time, inner.options.head_time);
     let Some(tls) = &inner.tls else {
-        let awaited = Awaited::new();
-        let heads = Patience::new(awaited.clone(), inner.options.head_time);
-        return speak(Line::new(stream, patience, heads, place), peer, awaited, inner, closing).await;
+        return speak(Line::new(stream, write_time, head_time, place), peer, inner, closing).await;
     };
-    let handshake = tokio::time::timeout(inner.options.head_time, tls.acceptor().accept(stream));
+    let handshake = tokio::time::timeout(head_time, tls.acceptor().accept(stream));
     let shaken = tokio::select! {
         biased;
         () = closing.cancelled() => return Ok(()),
         shaken = handshake => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => {
-            let awaited = Awaited::new();
-            let heads = Patience::new(awaited.clone(), inner.options.head_time);
-            speak(Line::new(stream, patience, heads, place), peer, awaited, inner, closing).await
-        }
+        Ok(Ok(stream)) => speak(Line::new(stream, write_time, head_time, place), peer, inner, closing).await,
         Ok(Err(error)) => {
             tls::refused(&error);
             Ok(())
@@ -105,12 +95,12 @@ async fn connection(
 
 /// HTTP over a stream, to its end. An upgraded socket lives on in a task of its own.
 async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    line: Line<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     peer: IpAddr,
-    awaited: Awaited,
     inner: Arc<Inner>,
     closing: CancellationToken,
 ) -> Result<(), hyper::Error> {
+    let awaited = line.awaited();
     let service = service_fn(move |request| {
         let (inner, handling) = (Arc::clone(&inner), awaited.come());
         async move {
@@ -122,7 +112,7 @@ async fn speak(
     let mut http = http1::Builder::new();
     // Heads are waited for by the line.
     http.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection = pin!(http.serve_connection(TokioIo::new(line), service).with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = closing.cancelled() => {

@@ -22,15 +22,11 @@ use crate::{
     owner::{Found, Owner, unknown},
     server::Inner,
     talk::lost,
+    title::titled,
 };
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
 const THROWN_AWAY: usize = 4 * 1024 * 1024;
-
-/// The label of a session that says what it is called.
-pub(crate) const TITLE: &str = "title";
-/// The longest title, in characters; at four bytes each it fits into a label.
-const TITLE_CHARACTERS: usize = 80;
 
 /// A request on its way to a handler.
 pub(crate) struct Call {
@@ -91,12 +87,8 @@ impl Call {
 
     /// The options of a run in a conversation, which is called by its first words in lists.
     pub(crate) fn run_options_of(&self, words: &str) -> RunOptions {
-        let title = if self.inner.runtime.has_store() { title(words) } else { None };
         let options = self.run_options();
-        match title {
-            Some(title) => options.default_label(TITLE, title),
-            None => options,
-        }
+        if self.inner.runtime.has_store() { titled(options, words) } else { options }
     }
 
     /// Whose sessions the caller may use.
@@ -270,29 +262,6 @@ async fn read(body: &mut Incoming, limit: usize) -> Result<Option<Bytes>, ApiErr
     Ok(Some(if read.is_empty() { first } else { Bytes::from(read) }))
 }
 
-/// The first words of a message, on one line.
-fn title(words: &str) -> Option<String> {
-    // More than this is never shown, so more is not looked at.
-    let looked = &words[..words.floor_char_boundary(TITLE_CHARACTERS * 16)];
-    let mut line = String::new();
-    for word in looked.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    match line.char_indices().nth(TITLE_CHARACTERS) {
-        None if line.is_empty() => None,
-        None => Some(line),
-        Some(_) => {
-            let (end, _) = line.char_indices().nth(TITLE_CHARACTERS - 1).unwrap_or_default();
-            line.truncate(end);
-            line.push('…');
-            Some(line)
-        }
-    }
-}
-
 /// Reads on for a while: a sender that is cut off in the middle would see a broken connection instead of the refusal.
 async fn throw_away(body: &mut Incoming) {
     let read = async {
@@ -366,20 +335,4 @@ pub(crate) fn parse_session(text: &str) -> Result<SessionId, ApiError> {
 /// Undoes percent-encoding. What is not UTF-8 afterwards is marked by `U+FFFD`, which no id of ours has.
 pub(crate) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::title;
-
-    #[test]
-    fn a_title_is_one_line_and_ends_between_characters() {
-        assert_eq!(title("  라네즈 리뷰를\n\t분석해 줘\u{7} ").as_deref(), Some("라네즈 리뷰를 분석해 줘"));
-        assert_eq!(title(" \n\u{0}"), None);
-        let eighty = "가".repeat(80);
-        assert_eq!(title(&eighty).as_deref(), Some(&*eighty));
-        let long = title(&"가".repeat(10_000)).unwrap();
-        assert_eq!((long.chars().count(), long.chars().last()), (80, Some('…')));
-        assert!(title(&"👩‍🔬 ".repeat(2_000)).unwrap().len() <= 512);
-    }
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::patience::Patience;
+use super::patience::{Awaited, Patience};
 use crate::limit::Held;
 
 /// A stream to a peer.
@@ -30,13 +30,19 @@ pub(crate) struct Line<T> {
 }
 
 impl<T> Line<T> {
-    pub(crate) const fn new(
+    /// `patience`: how long a write may take. `head_time`: how long the head of a request may keep the server waiting.
+    pub(crate) fn new(
         stream: T,
         patience: Duration,
-        heads: Patience,
+        head_time: Duration,
         place: (OwnedSemaphorePermit, Held),
     ) -> Self {
-        Self { stream, patience, stalled: None, heads, _place: place }
+        Self { stream, patience, stalled: None, heads: Patience::new(head_time), _place: place }
+    }
+
+    /// Where the requests of the line say that their heads have come.
+    pub(crate) fn awaited(&self) -> Awaited {
+        self.heads.awaited()
     }
 
     /// What came of a write; an error when it has made no way for too long.

@@ -32,7 +32,7 @@ struct Since {
 }
 
 impl Awaited {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(Arc::new(Since { begun: Instant::now(), waits: AtomicU64::new(0) }))
     }
 
@@ -113,8 +113,13 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn new(awaited: Awaited, time: Duration) -> Self {
-        Self { awaited, time, timer: None, slow: false }
+    /// From now on.
+    pub(crate) fn new(time: Duration) -> Self {
+        Self { awaited: Awaited::new(), time, timer: None, slow: false }
+    }
+
+    pub(crate) fn awaited(&self) -> Awaited {
+        self.awaited.clone()
     }
 
     /// The peer took something after it had taken nothing for a while.

@@ -18,7 +18,7 @@ use agent_tools::mcp::{McpError, Server};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::support::{Ears, Line, call, registry, text, tool};
+use super::support::{Line, call, call_and_hear, registry, text, tool};
 
 #[tokio::test]
 async fn a_tool_keeps_its_schema_its_words_and_its_effect_and_gets_a_prefix() {
@@ -124,16 +124,8 @@ async fn progress_is_heard_while_the_call_runs_and_before_its_result() {
     });
     let (line, server) = (Line::default(), Server::new("demo", "1", registry([slow])));
     let tools = line.client(server).connect().await.unwrap().registry().await.unwrap();
-    let (ears, mut notes) = Ears::new();
-    let prepared = tools.prepare(ToolCall::new("s_slow", &json!({}))).unwrap();
-    let cx = ToolContext::detached().heard_by(ears);
-    let heard = async {
-        let note = notes.recv().await.unwrap();
-        go.notify_one();
-        note
-    };
-    let (result, note) = tokio::join!(prepared.run(&cx), heard);
-    assert_eq!(text(result), "done");
+    let (result, note) = call_and_hear(&tools, "s_slow", &go).await;
+    assert_eq!(result, "done");
     assert_eq!(note, json!({ "tool": "s_slow", "progress": 1.0, "total": 2.0, "message": "반" }));
 }
 

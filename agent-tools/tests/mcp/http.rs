@@ -4,16 +4,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use agent_core::{
     engine::TaskGroup,
-    model::ToolCall,
     secret::Secret,
-    tool::{ToolContext, ToolFault, ToolPolicy},
+    tool::{ToolFault, ToolPolicy},
 };
 use agent_tools::mcp::{Client, HttpOptions, McpError, Server};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{Ears, call, registry, text, tool};
+use super::support::{call, call_and_hear, registry, text, tool};
 
 struct Running {
     address: SocketAddr,
@@ -65,16 +64,8 @@ async fn calls_and_their_progress_go_over_http() {
     let running = Running::new(Server::new("demo", "1", registry([slow])), HttpOptions::default()).await;
     let client = Client::http("web", running.url()).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
-    let (ears, mut notes) = Ears::new();
-    let prepared = tools.prepare(ToolCall::new("web_slow", &json!({}))).unwrap();
-    let cx = ToolContext::detached().heard_by(ears);
-    let heard = async {
-        let note = notes.recv().await.unwrap();
-        go.notify_one();
-        note
-    };
-    let (result, note) = tokio::join!(prepared.run(&cx), heard);
-    assert_eq!((text(result).as_str(), &note["message"]), ("끝 🧴", &json!("첫 번째")));
+    let (result, note) = call_and_hear(&tools, "web_slow", &go).await;
+    assert_eq!((result.as_str(), &note["message"]), ("끝 🧴", &json!("첫 번째")));
     client.close().await;
     running.end().await;
 }

@@ -17,7 +17,7 @@ use agent_tools::mcp::{Client, ClientBuilder, Server};
 use serde_json::{Value, json};
 use tokio::{
     io::{DuplexStream, ReadHalf, WriteHalf},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +94,20 @@ pub(crate) async fn call(tools: &ToolRegistry, name: &str, args: Value) -> Resul
 
 pub(crate) fn text(result: Result<ToolOutput, ToolError>) -> String {
     result.unwrap().to_text()
+}
+
+/// Calls a tool that tells of its progress and then waits for `go`: its result, and the progress.
+pub(crate) async fn call_and_hear(tools: &ToolRegistry, name: &str, go: &Notify) -> (String, Value) {
+    let (ears, mut notes) = Ears::new();
+    let prepared = tools.prepare(ToolCall::new(name, &json!({}))).unwrap();
+    let cx = ToolContext::detached().heard_by(ears);
+    let heard = async {
+        let note = notes.recv().await.unwrap();
+        go.notify_one();
+        note
+    };
+    let (result, note) = tokio::join!(prepared.run(&cx), heard);
+    (text(result), note)
 }
 
 /// Keeps progress.

@@ -7,9 +7,10 @@ use crate::{
     error::{ApiError, Refusal},
     handler::refused_by_store,
     http::{
-        call::{Call, TITLE, parse_session},
+        call::{Call, parse_session},
         reply::{Reply, ok},
     },
+    title::TITLE,
     webhook,
 };
 
