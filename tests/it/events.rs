@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent_core::{
-    Context, END, Event, Graph, Runtime, START,
+    Answers, Context, END, Event, Graph, RunOptions, RunStatus, Runtime, START,
     event::{EventBody, Subscription},
     ids::Seq,
 };
@@ -155,4 +155,30 @@ fn the_schema_of_events_is_the_one_in_docs() {
     }
     let stored = std::fs::read_to_string(path).expect("run once with UPDATE=1");
     assert!(stored == schema, "events changed; run with UPDATE=1 and look at the difference");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_upon_an_event_finds_the_session_no_earlier_than_it_told() {
+    let graph = Graph::<Trail>::builder("asking")
+        .node("ask", async |_: &Trail, cx: &Context| {
+            let sum: i64 = cx.ask("n?").await?;
+            Ok(Trail::update().sum(sum))
+        })
+        .edge(START, "ask")
+        .edge("ask", END)
+        .build()
+        .unwrap();
+    let runtime = on(&journal()).build();
+    // It is a matter of two threads: of some thousand tries, a few would find it too early.
+    for n in 0..5_000 {
+        let session = runtime.session(&format!("s{n}")).unwrap();
+        let mut events = session.subscribe(None);
+        session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+        while !matches!(soon(events.next()).await.unwrap().body, EventBody::RunPaused(_)) {}
+        let status = soon(session.status()).await.unwrap();
+        assert_eq!(status.status, RunStatus::Paused);
+        session.answer(Answers::to(status.questions[0].id.clone(), 1)).await.unwrap();
+        while !soon(events.next()).await.unwrap().body.ends_run() {}
+        assert_eq!(soon(session.status()).await.unwrap().status, RunStatus::Completed);
+    }
 }

@@ -24,6 +24,7 @@ async fn sessions_are_listed_for_people_and_programs() {
     let said = home.do_(&["sessions"]).await;
     let (head, row) = said.out.split_once('\n').unwrap();
     assert_eq!(head.find("STATUS"), row.find("completed"), "{}", said.out);
+    assert_eq!(head.find("TITLE"), row.find(list[0]["title"].as_str().unwrap()), "{}", said.out);
     assert!(!said.out.contains('\u{1b}'), "no colours without a terminal");
 }
 

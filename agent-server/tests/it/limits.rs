@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use agent_core::journal::{InMemory, JournalStore};
 use agent_server::{Auth, Chat, Proxies, ServerOptions, Tls};
 use hyper::{Method, StatusCode};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
+use tests::Dying;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -392,4 +394,29 @@ async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_f
     strings.gate.add_permits(1);
     socket.until("complete").await;
     until_ok(async || run(&here, ALICE, "/run", "asks", "x").await.status).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_store_dies_gives_its_place_back() {
+    let (runtime, strings) = puppet();
+    let store = Dying::never(&Arc::new(InMemory::new()));
+    let runtime = runtime.shared_store(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let here =
+        Here::kept(runtime, |server| server.agent(Puppeteer).options(|options| options.runs_per_caller = 1))
+            .await;
+    let begin = async |session: &str| {
+        here.post("/run-async", json!({"message": "wait", "session_id": session})).await
+    };
+    assert_eq!(begin("lost").await.status, 200);
+    strings.waiting.notified().await;
+    assert_eq!(begin("other").await.refusal(), (429, "quota_exceeded"));
+    // Its end can be told to nobody.
+    store.kill();
+    strings.gate.add_permits(1);
+    let free = async {
+        while begin("other").await.status == StatusCode::TOO_MANY_REQUESTS {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, free).await.unwrap();
 }
