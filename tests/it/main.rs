@@ -13,5 +13,4 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
-mod telemetry;
 mod why;

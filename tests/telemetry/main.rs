@@ -8,7 +8,7 @@ use std::{
 };
 
 use agent_core::{
-    Agent, AgentState, Context, END, Graph, NodeError, Result, RunStatus, Runtime, START,
+    Agent, AgentState, Context, END, Graph, NodeError, Result, RunStatus, Runtime, START, State,
     graph::RetryPolicy,
     model::{
         Model, ModelError, ModelFault, ModelRequest, Usage,
@@ -18,6 +18,7 @@ use agent_core::{
     tool::{DynamicTool, ToolError, ToolRegistry},
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tests::{journal, on};
 use tracing::{
@@ -26,9 +27,17 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use tracing_core::span::Current;
+use tracing_core::{Interest, span::Current};
 
-use super::graph::{Trail, step};
+#[derive(State, Default, Debug, Serialize, Deserialize)]
+struct Trail {
+    #[state(append)]
+    steps: Vec<String>,
+}
+
+async fn step(_: &Trail, cx: &Context) -> Result<TrailUpdate> {
+    Ok(Trail::update().steps([cx.node().to_owned()]))
+}
 
 /// A span as it was told.
 #[derive(Debug, Clone)]
@@ -120,6 +129,33 @@ impl Subscriber for Recorder {
     }
 }
 
+/// Hears nothing, and wants to be asked each time.
+struct Sometimes;
+
+impl Subscriber for Sometimes {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
 impl Recorder {
     fn new(level: Level) -> Self {
         Self { told: Arc::default(), level }
@@ -127,6 +163,9 @@ impl Recorder {
 
     /// From now on, on this thread.
     fn here(&self) -> tracing::subscriber::DefaultGuard {
+        // Before any span is made: one that was made while nobody listened would be off for good.
+        static EVER: std::sync::Once = std::sync::Once::new();
+        EVER.call_once(|| tracing::subscriber::set_global_default(Sometimes).expect("nobody else sets one"));
         set_default(&Dispatch::new(self.clone()))
     }
 
