@@ -6,7 +6,7 @@ use super::LimitError;
 use crate::{
     error::{Code, code_of},
     graph::{NodeError, WayFault},
-    ids::TaskId,
+    ids::{RunId, TaskId},
     journal::StoreError,
     model::ModelError,
     state::ApplyError,
@@ -137,6 +137,12 @@ pub enum RunError {
     /// The run was stopped or taken over while a task could not be stopped; what the task says now comes too late.
     #[error("the run was ended meanwhile")]
     Closed,
+    /// The run was removed from the queue before it began.
+    #[error("{run} was cancelled while it was queued")]
+    Dequeued {
+        /// The run.
+        run: RunId,
+    },
     /// The journal cannot be written or read.
     #[error("the journal failed")]
     Store(#[source] Box<StoreError>),
@@ -182,6 +188,7 @@ impl RunError {
             Self::GraphChanged { .. } => Code::GraphChanged,
             Self::Limit(error) => error.code(),
             Self::Closed => Code::StaleWriter,
+            Self::Dequeued { .. } => Code::NothingToDo,
             Self::Store(error) => match **error {
                 StoreError::StaleWriter { .. } | StoreError::Conflict { .. } | StoreError::Leased { .. } => {
                     Code::StaleWriter

@@ -35,6 +35,15 @@ impl TaskGroup {
         self.tasks.spawn(task);
     }
 
+    /// As [`spawn_to_its_end`](TaskGroup::spawn_to_its_end), on an executor that need not be the caller's.
+    pub(crate) fn spawn_to_its_end_on(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+        executor: &tokio::runtime::Handle,
+    ) {
+        self.tasks.spawn_on(task, executor);
+    }
+
     /// Counts the caller as a task until what is returned is dropped.
     pub fn hold(&self) -> TaskTrackerToken {
         self.tasks.token()

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::superstep::{Leaves, Slot};
 use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
 use crate::{
-    graph::{AnyNode, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
+    graph::{AnyNode, CodeIdentity, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
     journal::entry::{Fact, Frame as FrameFact},
     state::State,
 };
@@ -86,6 +86,14 @@ where
 
     fn drawing(&self) -> Option<&Drawing> {
         Some(&self.graph.0.drawing)
+    }
+
+    fn identify(&self, code: &mut CodeIdentity)
+    where
+        Self: 'static,
+    {
+        code.add_graph(&self.graph.0.code);
+        code.add::<Self>(size_of::<Into>() + size_of::<Out>());
     }
 }
 

@@ -6,7 +6,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     AnyNode, BranchFn, BuildError, BuildFault, FailurePolicy, Graph, IntoNode, IntoOutcome, NodePolicy,
-    RetryPolicy, Route, node, validate,
+    RetryPolicy, Route,
+    node::{self, CodeIdentity},
+    validate,
 };
 use crate::{engine::subgraph, state::State};
 
@@ -23,6 +25,7 @@ pub struct GraphBuilder<S: State> {
     pub(super) concurrency: usize,
     pub(super) on_failure: FailurePolicy,
     pub(super) faults: Vec<BuildFault>,
+    pub(super) code: CodeIdentity,
 }
 
 pub(super) struct Added<S: State> {
@@ -51,17 +54,15 @@ impl<S: State> GraphBuilder<S> {
             concurrency: usize::MAX,
             on_failure: FailurePolicy::default(),
             faults: Vec::new(),
+            code: CodeIdentity::default(),
         }
     }
 
     /// Adds a node under a name of 1 to 128 bytes without `#`, `/` and control characters.
     pub fn node<Marker>(mut self, name: impl Into<String>, node: impl IntoNode<S, Marker>) -> Self {
-        self.nodes.push(Added {
-            name: name.into(),
-            node: node.into_node(),
-            policy: NodePolicy::default(),
-            handler: None,
-        });
+        let node = node.into_node();
+        node.0.identify(&mut self.code);
+        self.nodes.push(Added { name: name.into(), node, policy: NodePolicy::default(), handler: None });
         self
     }
 
@@ -90,8 +91,12 @@ impl<S: State> GraphBuilder<S> {
 
     /// Tries the node again when it fails: a number of tries, or a whole [`RetryPolicy`]. Default: one try.
     pub fn retry(self, policy: impl Into<RetryPolicy>) -> Self {
-        let policy = policy.into();
-        self.last("retry", |added| added.policy.retry = Some(policy))
+        let mut graph = self;
+        let policy: RetryPolicy = policy.into();
+        if policy.when.is_some() {
+            graph.code.add_unknown();
+        }
+        graph.last("retry", |added| added.policy.retry = Some(policy))
     }
 
     /// Longest time of one try, time spent waiting for a person left out. Default: none.
@@ -108,8 +113,10 @@ impl<S: State> GraphBuilder<S> {
     /// Keeps the node's outcome for `ttl` under `key(state)` and the input of a send: an equal key takes the kept
     /// outcome instead of running the node. The cache belongs to the runtime and is not stored.
     pub fn cache<K: Serialize>(self, ttl: Duration, key: impl Fn(&S) -> K + Send + Sync + 'static) -> Self {
+        let mut graph = self;
+        identify_closure(&mut graph.code, &key);
         let key = node::cache_key(key);
-        self.last("cache", |added| added.policy.cache = Some(node::CachePolicy { key, ttl }))
+        graph.last("cache", |added| added.policy.cache = Some(node::CachePolicy { key, ttl }))
     }
 
     /// How many activations of the node run at once within a run. Tasks that wait for a person do not count.
@@ -154,6 +161,7 @@ impl<S: State> GraphBuilder<S> {
         choose: impl Fn(&S) -> R + Send + Sync + 'static,
         targets: impl IntoIterator<Item = N>,
     ) -> Self {
+        identify_closure(&mut self.code, &choose);
         self.branches.push(Branching {
             from: from.into(),
             choose: Arc::new(move |state| choose(state).into()),
@@ -208,6 +216,10 @@ impl<S: State> GraphBuilder<S> {
     pub fn build(self) -> Result<Graph<S>, BuildError> {
         validate::freeze(self)
     }
+}
+
+fn identify_closure<F: 'static>(code: &mut CodeIdentity, _: &F) {
+    code.add::<F>(size_of::<F>());
 }
 
 impl<S: State> std::fmt::Debug for GraphBuilder<S> {

@@ -13,7 +13,7 @@ pub use node::{
     AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,
     RetryPolicy, RetryWhen,
 };
-pub(crate) use node::{DynNode, NodePolicy};
+pub(crate) use node::{CodeIdentity, DynNode, NodePolicy};
 pub(crate) use outcome::Ways;
 pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
 pub use outline::{EdgeKind, NodeKind, Outline, OutlineEdge, OutlineNode};
@@ -67,6 +67,7 @@ pub(crate) struct Inner<S: State> {
     pub(crate) on_failure: FailurePolicy,
     pub(crate) hash: String,
     pub(crate) drawing: draw::Drawing,
+    pub(crate) code: CodeIdentity,
 }
 
 pub(crate) struct NodeDef<S: State> {

@@ -1,6 +1,9 @@
 //! One async step of a graph: the trait, the functions that are nodes, their errors and their policies.
 
-use std::{error::Error as StdError, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    any::TypeId, error::Error as StdError, fmt, future::Future, marker::PhantomData, sync::Arc,
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
@@ -51,6 +54,48 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
     /// The inner graph of a subgraph, for drawing and hashing.
     fn drawing(&self) -> Option<&crate::graph::draw::Drawing> {
         None
+    }
+
+    /// Adds the types that its behaviour depends on; see [`CodeIdentity`].
+    fn identify(&self, code: &mut CodeIdentity)
+    where
+        Self: 'static,
+    {
+        code.add::<Self>(size_of_val(self));
+    }
+}
+
+/// The code of a graph, to tell whether two graphs of one shape behave alike.
+///
+/// Code that carries data (a closure with captured values, an agent with its tools) is equal to nothing but itself:
+/// two graphs of one type may hold different clients, users or permissions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CodeIdentity {
+    types: Vec<TypeId>,
+    carries_data: bool,
+}
+
+impl CodeIdentity {
+    /// Adds the type of a node, branch or mapping, and the size of its value.
+    pub(crate) fn add<T: ?Sized + 'static>(&mut self, size: usize) {
+        self.types.push(TypeId::of::<T>());
+        self.carries_data |= size > 0;
+    }
+
+    /// Adds the code of a subgraph.
+    pub(crate) fn add_graph(&mut self, inner: &Self) {
+        self.types.extend_from_slice(&inner.types);
+        self.carries_data |= inner.carries_data;
+    }
+
+    /// Marks code whose type is not known.
+    pub(crate) const fn add_unknown(&mut self) {
+        self.carries_data = true;
+    }
+
+    /// Whether the types say all there is to know.
+    pub(crate) const fn is_known(&self) -> bool {
+        !self.carries_data
     }
 }
 

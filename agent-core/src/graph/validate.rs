@@ -318,6 +318,7 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
         concurrency: builder.concurrency,
         on_failure: builder.on_failure,
         drawing,
+        code: builder.code,
     })))
 }
 

@@ -1,7 +1,7 @@
 //! The one writer of a session: facts get their numbers here, and are shown only once they are stored.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     mem,
     sync::Arc,
@@ -20,6 +20,7 @@ use crate::{
     engine::TaskGroup,
     event::{Event, Feed},
     ids::{RunId, Seq},
+    run::RunStatus,
 };
 
 /// Entries that one append takes at most.
@@ -48,11 +49,48 @@ struct State {
     failed: Option<StoreError>,
     /// In every summary.
     labels: Arc<BTreeMap<String, String>>,
+    /// The latest summary given, without labels.
     summary: Option<Summary>,
+    /// The head of the session in the store differs from `summary`, `labels` or `queued_runs`.
+    summary_changed: bool,
+    /// Runs that were queued and have not begun.
+    queued_runs: BTreeSet<RunId>,
     /// Bytes stored since the last snapshot.
     unfolded: u64,
     /// Size of the last snapshot in bytes; 0 until this writer keeps one.
     snapshot: u64,
+}
+
+impl State {
+    /// Notes which runs are queued.
+    fn track_queued(&mut self, entry: &Entry) {
+        let changed = match entry.fact {
+            Fact::RunQueued(_) => self.queued_runs.insert(entry.run),
+            Fact::RunDequeued(_) | Fact::RunAccepted(_) if !self.queued_runs.is_empty() => {
+                self.queued_runs.remove(&entry.run)
+            }
+            _ => false,
+        };
+        self.summary_changed |= changed;
+    }
+
+    /// The summary to store, if it differs from the stored one.
+    fn changed_summary(&mut self) -> Option<Summary> {
+        if !std::mem::take(&mut self.summary_changed) {
+            return None;
+        }
+        let mut summary = self.summary.clone()?;
+        let finished = |status: &str| {
+            ![RunStatus::Running, RunStatus::Paused].iter().any(|busy| busy.as_str() == status)
+        };
+        if !self.queued_runs.is_empty() && finished(&summary.status) {
+            RunStatus::Running.as_str().clone_into(&mut summary.status);
+        }
+        if !self.labels.is_empty() {
+            summary.labels = BTreeMap::clone(&self.labels);
+        }
+        Some(summary)
+    }
 }
 
 enum Queued {
@@ -77,6 +115,8 @@ impl Writer {
             failed: None,
             labels: Arc::default(),
             summary: None,
+            summary_changed: false,
+            queued_runs: BTreeSet::new(),
             unfolded: 0,
             snapshot: 0,
         };
@@ -114,6 +154,13 @@ impl Writer {
         }
     }
 
+    /// Sets the summary and the queued runs of a session that was read from the store.
+    pub(crate) fn restore(&self, summary: Summary, queued: impl IntoIterator<Item = RunId>) {
+        let mut state = self.state.lock();
+        state.summary = Some(summary);
+        state.queued_runs.extend(queued);
+    }
+
     pub(crate) fn last(&self) -> Seq {
         self.state.lock().last
     }
@@ -130,10 +177,22 @@ impl Writer {
         self.push_with(run, facts, None)
     }
 
-    /// As [`push`](Writer::push), with what the session is about from now on.
+    /// As [`push`](Writer::push), with the summary of the session from now on.
     pub(crate) fn push_with<I: IntoIterator<Item = Fact>>(
         &self,
         run: RunId,
+        facts: I,
+        summary: Option<Summary>,
+    ) -> Result<Seq, StoreError> {
+        self.push_each(facts.into_iter().map(|fact| (run, fact)), summary)
+    }
+
+    /// As [`push_with`](Writer::push_with), for facts of several runs.
+    ///
+    /// The summary in the store says `running` while runs are queued, whatever the status of the latest run, so that
+    /// recovery finds them.
+    pub(crate) fn push_each<I: IntoIterator<Item = (RunId, Fact)>>(
+        &self,
         facts: I,
         summary: Option<Summary>,
     ) -> Result<Seq, StoreError> {
@@ -142,7 +201,7 @@ impl Writer {
             let mut state = self.state.lock();
             let entries: Vec<Entry> = facts
                 .into_iter()
-                .map(|fact| {
+                .map(|(run, fact)| {
                     state.last = state.last.next();
                     Entry { seq: state.last, at, run, fact }
                 })
@@ -154,7 +213,7 @@ impl Writer {
         // Encoded before the lock is taken.
         let encoded: Vec<(Entry, Vec<u8>)> = facts
             .into_iter()
-            .map(|fact| {
+            .map(|(run, fact)| {
                 let entry = Entry { seq: Seq::ZERO, at, run, fact };
                 let body = entry.encode();
                 (entry, body)
@@ -168,13 +227,12 @@ impl Writer {
             state.last = state.last.next();
             entry.seq = state.last;
             state.unfolded += body.len() as u64;
+            state.track_queued(&entry);
             state.queue.push(Queued::Entry(Box::new(entry), body));
         }
-        if let Some(mut summary) = summary {
-            if !state.labels.is_empty() {
-                summary.labels = BTreeMap::clone(&state.labels);
-            }
-            state.summary = Some(summary);
+        if summary.is_some() {
+            state.summary = summary;
+            state.summary_changed = true;
         }
         Ok(state.last)
     }
@@ -306,7 +364,7 @@ async fn flush(writer: Arc<Writer>) {
             } else {
                 state.queue.drain(..APPEND).collect()
             };
-            let summary = if state.queue.is_empty() { state.summary.take() } else { None };
+            let summary = if state.queue.is_empty() { state.changed_summary() } else { None };
             (batch, state.durable, summary)
         };
         let mut shown: Vec<Queued> = Vec::with_capacity(batch.len());

@@ -272,10 +272,6 @@ pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Sum
     Summary::new(&*live.graph, status.as_str(), live.run(), shared.clock.now_ms())
 }
 
-fn at_rest(shared: &Shared, slot: &Slot, live: &LiveRun, status: RunStatus) -> Summary {
-    super::queue::summary_at_rest(slot, &live.graph, status, live.run(), shared.clock.now_ms())
-}
-
 pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
     changed.into_iter().map(|todo| Fact::TodoChanged(TodoChange { todo, by: None }))
 }
@@ -298,7 +294,7 @@ async fn completed<S: State>(
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.plan.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    let seq = match close(live, vec![fact], at_rest(shared, slot, live, RunStatus::Completed)).await {
+    let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
         Ok(seq) => seq,
         Err(error) => return failed(shared, slot, live, frame, begun, error).await,
     };
@@ -325,7 +321,7 @@ async fn stopped<S: State>(
     let changed = live.env.todos.lock().settle(TodoStatus::Cancelled, "stopped");
     let mut facts: Vec<Fact> = todo_facts(changed).collect();
     facts.push(Fact::RunStopped(Stopped { drained }));
-    match close(live, facts, at_rest(shared, slot, live, RunStatus::Stopped)).await {
+    match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
         Ok(seq) => {
             let supersteps = frame.plan.superstep;
             let state = leave(slot, live, frame, begun, RunStatus::Stopped, seq);
@@ -359,7 +355,7 @@ async fn failed<S: State>(
             node: error.node().map(str::to_owned),
             task: None,
         }));
-        close(live, facts, at_rest(shared, slot, live, RunStatus::Failed)).await.ok()
+        close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
         Some(seq) if !frame.torn => leave(slot, live, frame, begun, RunStatus::Failed, seq),
@@ -403,8 +399,8 @@ fn settle_image<S: State>(
     image.used = live.env.budget.used();
     image.open.clear();
     image.answered = live.env.board.answered();
-    let line = slot_queue(live, slot);
-    (image.runs, image.queue) = (line.runs, line.queue);
+    let queue = queued_until(live, slot, seq);
+    (image.runs, image.queue) = (queue.runs, queue.queue);
     image.root =
         FrameImage { plan: Some(image_of(&frame.plan)), version: S::VERSION, ..FrameImage::default() };
 }
@@ -481,15 +477,18 @@ pub(crate) fn snapshots<S: State>(
             active_ms: env.control.active_ms(),
             requests: live.requests.clone(),
             labels: env.writer.labels(),
-            ..slot_queue(&live, &slot)
+            ..queued_until(&live, &slot, seq)
         };
         keep_snapshot(&shared, &live, &image, state, seq);
     })
 }
 
-/// What a snapshot must know of the runs in line.
-fn slot_queue(live: &LiveRun, slot: &Slot) -> Image {
-    let queue = slot.inner.lock().queue.iter().map(|w| (w.run, w.queued.clone())).collect::<Vec<_>>();
+/// The runs that are queued as of an entry, for a snapshot there. Runs queued later are read from their entries.
+fn queued_until(live: &LiveRun, slot: &Slot, seq: Seq) -> Image {
+    let inner = slot.inner.lock();
+    let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
+    let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect::<Vec<_>>();
+    drop(inner);
     let runs = queue.iter().map(|(run, _)| *run).max().unwrap_or_default().max(live.runs);
     Image { runs, queue, ..Image::default() }
 }

@@ -1,4 +1,4 @@
-//! Where the type of the state ends: a graph by its name, JSON in and out.
+//! Type erasure of graphs: a graph by its name, with JSON in and out.
 
 use std::{any::Any, sync::Arc};
 
@@ -7,11 +7,12 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{
     Run, RunOptions, Session, SessionError,
-    launch::{self, Waits},
+    launch::{self, AckMode, ReadRun},
+    lock::{IdleSession, LockedSession},
 };
 use crate::{
     engine::{Limits, RunError, read_state},
-    graph::{Graph, Outline},
+    graph::{CodeIdentity, Graph, Outline},
     ids::RunId,
     journal::{
         entry::{Queued, Raw},
@@ -20,10 +21,10 @@ use crate::{
     state::{Input, State},
 };
 
-/// A graph whose state's type is not known to the caller.
+/// A graph whose state type is not known to the caller.
 pub(crate) trait DynGraph: Send + Sync {
-    /// Whether it is the graph with this hash.
-    fn is(&self, hash: &str) -> bool;
+    fn name(&self) -> &str;
+    fn identity(&self) -> Identity<'_>;
     fn mermaid(&self) -> String;
     fn dot(&self) -> String;
     fn outline(&self) -> Outline;
@@ -32,24 +33,18 @@ pub(crate) trait DynGraph: Send + Sync {
         session: &'a Session,
         update: Value,
         options: RunOptions,
-        waits: Waits,
+        ack: AckMode,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    fn resume<'a>(
-        &'a self,
-        session: &'a Session,
-        limits: Option<Limits>,
-    ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    /// As `resume`, with the door held.
-    fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
-    /// Begins a run that waited in line, with the door held.
+    /// Begins a queued run.
     fn start_queued<'a>(
-        &'a self,
-        session: &'a Session,
+        self: Arc<Self>,
+        session: &'a LockedSession,
         run: RunId,
         queued: Queued,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    /// Whether what is pending in `image` exists in this graph.
-    fn check(&self, image: &Image) -> Result<(), SessionError>;
+    /// Reads the unfinished run of `image`. Whatever about it can be refused is refused here, before anything is
+    /// stored.
+    fn read_run(self: Arc<Self>, image: &Image) -> Result<Box<dyn UnfinishedRun>, SessionError>;
     fn state_json(
         &self,
         image: &Image,
@@ -59,11 +54,52 @@ pub(crate) trait DynGraph: Send + Sync {
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError>;
 }
 
-pub(crate) struct Registered<S: State>(pub(crate) Graph<S>);
+/// An unfinished run that was read from the journal and can be resumed.
+pub(crate) trait UnfinishedRun: Send + Sync {
+    /// Resumes it. `idle` is the session that it was read from.
+    fn resume<'a>(
+        self: Box<Self>,
+        session: &'a LockedSession,
+        limits: Option<Limits>,
+        idle: IdleSession<'a>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>>;
+}
 
-impl<S: State> DynGraph for Registered<S> {
-    fn is(&self, hash: &str) -> bool {
-        self.0.hash() == hash
+/// What tells whether two graphs behave alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    address: usize,
+    hash: &'a str,
+    code: &'a CodeIdentity,
+}
+
+impl<'a> Identity<'a> {
+    pub(crate) fn of<S: State>(graph: &'a Graph<S>) -> Self {
+        let address = Arc::as_ptr(&graph.0).cast::<()>() as usize;
+        Self { address, hash: graph.hash(), code: &graph.0.code }
+    }
+
+    /// Whether both are one graph, or graphs of one shape whose code carries no data.
+    pub(crate) fn is(&self, other: &Identity<'_>) -> bool {
+        self.address == other.address
+            || (self.code.is_known() && self.hash == other.hash && self.code == other.code)
+    }
+
+    /// Whether every graph that was built by the same code behaves alike.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.code.is_known()
+    }
+}
+
+pub(crate) struct ErasedGraph<S: State>(pub(crate) Graph<S>);
+
+impl<S: State> DynGraph for ErasedGraph<S> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        Identity::of(&self.0)
     }
 
     fn mermaid(&self) -> String {
@@ -83,42 +119,29 @@ impl<S: State> DynGraph for Registered<S> {
         session: &'a Session,
         update: Value,
         options: RunOptions,
-        waits: Waits,
+        ack: AckMode,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let update: S::Update = serde_json::from_value(update).map_err(|error| {
                 SessionError::InvalidInput { graph: self.0.name().to_owned(), reason: error.to_string() }
             })?;
-            session.accept(&self.0, Input::Update(update), options, waits).await
+            session.accept(&self.0, Input::Update(update), options, ack).await
         })
-    }
-
-    fn resume<'a>(
-        &'a self,
-        session: &'a Session,
-        limits: Option<Limits>,
-    ) -> BoxFuture<'a, Result<Run, SessionError>> {
-        Box::pin(async move {
-            let _door = session.slot.door.lock().await;
-            session.take_up(&self.0, limits).await
-        })
-    }
-
-    fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {
-        Box::pin(session.take_up_answered(&self.0))
     }
 
     fn start_queued<'a>(
-        &'a self,
-        session: &'a Session,
+        self: Arc<Self>,
+        session: &'a LockedSession,
         run: RunId,
         queued: Queued,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
-        Box::pin(session.accept_queued(&self.0, run, queued))
+        let instance: Arc<dyn DynGraph> = Arc::clone(&self) as _;
+        Box::pin(async move { session.start_queued(&self.0, instance, run, queued).await })
     }
 
-    fn check(&self, image: &Image) -> Result<(), SessionError> {
-        launch::check_graph(&self.0, image)
+    fn read_run(self: Arc<Self>, image: &Image) -> Result<Box<dyn UnfinishedRun>, SessionError> {
+        let read = launch::read_run(&self.0, image)?;
+        Ok(Box::new(ErasedRun { graph: self, read }))
     }
 
     fn state_json(
@@ -138,5 +161,23 @@ impl<S: State> DynGraph for Registered<S> {
         let raw =
             to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
         Ok((S::VERSION, raw))
+    }
+}
+
+struct ErasedRun<S: State> {
+    graph: Arc<ErasedGraph<S>>,
+    read: ReadRun<S>,
+}
+
+impl<S: State> UnfinishedRun for ErasedRun<S> {
+    fn resume<'a>(
+        self: Box<Self>,
+        session: &'a LockedSession,
+        limits: Option<Limits>,
+        idle: IdleSession<'a>,
+    ) -> BoxFuture<'a, Result<Run, SessionError>> {
+        let Self { graph, read } = *self;
+        let instance: Arc<dyn DynGraph> = Arc::clone(&graph) as _;
+        Box::pin(async move { session.resume_read(&graph.0, instance, read, limits, idle).await })
     }
 }

@@ -55,6 +55,25 @@ pub enum SessionError {
         /// Its name.
         graph: String,
     },
+    /// The run began in another process, and a graph of its name was run in this one but not registered: it may carry
+    /// another user's data.
+    #[error(
+        "session `{session}` waits for graph `{graph}`, which was run here but is not registered; register the graph that continues it with `Runtime::register`"
+    )]
+    GraphNotRegistered {
+        /// The session.
+        session: SessionId,
+        /// The graph's name.
+        graph: String,
+    },
+    /// No run of that number is queued.
+    #[error("session `{session}` has no queued {run}: it has begun, has finished or never existed")]
+    NotQueued {
+        /// The session.
+        session: SessionId,
+        /// The run.
+        run: RunId,
+    },
     /// The input cannot be applied to the session's state.
     #[error("the input is not what graph `{graph}` takes: {reason}")]
     InvalidInput {
@@ -162,7 +181,8 @@ impl SessionError {
             Self::LabelDiffers { .. } => Code::LabelDiffers,
             Self::OtherGraph { .. } => Code::OtherGraph,
             Self::TooManyLabels { .. } => Code::InvalidInput,
-            Self::GraphNotFound { .. } => Code::GraphNotFound,
+            Self::GraphNotFound { .. } | Self::GraphNotRegistered { .. } => Code::GraphNotFound,
+            Self::NotQueued { .. } => Code::NothingToDo,
             Self::InvalidInput { .. } => Code::InvalidInput,
             Self::Answer(error) => match error {
                 AnswerError::NothingAsked | AnswerError::Unknown { .. } => Code::QuestionNotFound,

@@ -57,37 +57,40 @@ impl Shared {
 impl Session {
     /// Takes back the questions whose time is over, and takes the run up if that lets a task go on.
     async fn expire(&self) -> Result<(), SessionError> {
-        let _door = self.slot.door.lock().await;
+        let locked = self.lock().await;
         if self.slot.live().is_some() {
             // In memory, the question itself has the timer.
             return Ok(());
         }
-        let (writer, mut resting) = self.slot.open(&self.shared).await?;
+        let mut idle = locked.idle().await?;
         let now = self.shared.clock.now_ms();
-        let image = &mut resting.image;
+        let image = idle.image();
         let over = |open: &&OpenQuestion| due(open).is_some_and(|due| due <= now);
         let facts: Vec<Fact> = match image.status {
             RunStatus::Paused => image.open.iter().filter(over).map(withdrawn).collect(),
             _ => Vec::new(),
         };
         if facts.is_empty() {
-            self.slot.inner.lock().rest = Some(resting);
             return Ok(());
         }
-        let graph = self.shared.graph(&image.graph)?;
+        // Whatever can be refused is refused before anything is stored.
+        self.check_open()?;
+        let unfinished = self.graph_of(&image.graph)?.read_run(image)?;
         let (run, mut seq) = (image.run, image.last);
         let summary = Summary::new(&*image.graph, RunStatus::Running.as_str(), run, now);
-        let last = writer.push_with(run, facts.clone(), Some(summary))?;
-        if let Err(error) = writer.stored(last).await {
-            self.slot.forget();
+        let last = idle.writer().push_with(run, facts.clone(), Some(summary))?;
+        if let Err(error) = idle.writer().stored(last).await {
+            idle.invalidate();
             return Err(error.into());
         }
         for fact in facts {
             seq = seq.next();
-            image.take(Entry { seq, at: now, run, fact });
+            idle.image_mut().take(Entry { seq, at: now, run, fact });
         }
-        self.slot.inner.lock().rest = Some(resting);
-        graph.resume_held(self).await?;
+        if idle.image().status == RunStatus::Paused {
+            return Ok(());
+        }
+        unfinished.resume(&locked, None, idle).await?;
         Ok(())
     }
 }

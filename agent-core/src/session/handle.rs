@@ -34,9 +34,13 @@ impl Run {
         Self { session, run, settled }
     }
 
-    /// A run that is not in memory and waits for answers.
-    pub(super) fn waiting(session: Session, run: RunId, questions: Vec<OpenQuestion>) -> Self {
-        let status = RunStatus::Paused;
+    /// An unfinished run that is not in memory.
+    pub(super) fn waiting(
+        session: Session,
+        run: RunId,
+        status: RunStatus,
+        questions: Vec<OpenQuestion>,
+    ) -> Self {
         let settled = Settled { status, questions, state: None, supersteps: 0, error: None };
         Self { session, run, settled: Listener::resting(settled) }
     }

@@ -4,18 +4,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Session, SessionError, SessionStatus, launch::check_graph};
+use super::{
+    Session, SessionError, SessionStatus,
+    erased::DynGraph,
+    launch::{copy_state, read_contained, restore_plan},
+    lock::LockedSession,
+};
 use crate::{
-    engine::{
-        RunError,
-        plan::{Plan, PlanImage},
-        raw_plan, read_state, reroute,
-    },
+    engine::{plan::PlanImage, raw_plan, read_state, reroute},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
         Head, JournalStore, Summary,
-        entry::{Edited, Entry, Fact, Forked, Stopped},
+        entry::{Dequeued, Edited, Entry, Fact, Forked, Stopped},
         fold,
         holes::read_entries,
         image::Image,
@@ -159,43 +160,28 @@ impl Session {
     /// See [`state_at`](Session::state_at), and [`SessionError::GraphNotFound`].
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
         let image = self.image_at(seq).await?;
-        self.shared.graph(&image.graph)?.state_json(&image, None)
+        self.graph_of(&image.graph)?.state_json(&image, None)
     }
 
     /// A new session that is this one up to and with the entry `seq`. It waits where this one was: resume it, answer
-    /// it, edit it, or run it anew. What finished by then is not run again.
+    /// it, edit it, or run it anew. What finished by then is not run again; queued runs stay with this session.
     ///
     /// # Errors
     ///
     /// [`SessionError::NoSuchPlace`], [`SessionError::Exists`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the target, nothing happens. Dropped later, it completes.
     pub async fn fork(&self, seq: Seq, target: SessionId) -> Result<Session, SessionError> {
         if let Some(live) = self.slot.live() {
             live.env.writer.all_stored().await?;
         }
         let image = self.image_at(seq).await?;
-        let store = self.store()?;
-        let now = self.shared.clock.now_ms();
-        // A run in the middle does not go on by itself in two places.
-        let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
-        let open = if status == RunStatus::Paused { image.open.len() } else { 0 };
-        let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
-        summary.labels = BTreeMap::clone(&image.labels);
-        store.copy(self.id(), &target, seq, summary.clone()).await?;
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
-        let _door = fork.slot.door.lock().await;
-        fork.slot.forget();
-        let (writer, mut resting) = fork.slot.open(&self.shared).await?;
-        let mut facts = vec![Fact::SessionForked(Forked { from: self.id().clone(), seq })];
-        if image.status == RunStatus::Running {
-            facts.push(Fact::RunStopped(Stopped { drained: false }));
-        }
-        let last = writer.push_with(image.run, facts, Some(summary))?;
-        writer.stored(last).await?;
-        resting.image.status = status;
-        resting.image.last = last;
-        fork.slot.inner.lock().rest = Some(resting);
-        drop(_door);
-        Ok(fork)
+        let source = self.id().clone();
+        let copy = async move |locked: LockedSession| locked.copy_from(source, seq, image).await;
+        fork.lock().await.complete(copy).await
     }
 
     /// Applies `update` as if `node` had just returned it: a pending activation of the node is replaced by it, and
@@ -205,15 +191,70 @@ impl Session {
     ///
     /// [`SessionError::Busy`] while the run is running; [`SessionError::InvalidInput`] when the node is unknown or
     /// the update is refused. Nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
     pub async fn edit<S: State>(
         &self,
         graph: &Graph<S>,
         node: &str,
         update: S::Update,
     ) -> Result<Seq, SessionError> {
-        self.shared.register(graph);
+        let instance = self.shared.instance(graph);
         self.store()?;
-        let _door = self.slot.door.lock().await;
+        let (graph, node) = (graph.clone(), node.to_owned());
+        let edit = async move |locked: LockedSession| locked.edit(&graph, instance, &node, update).await;
+        self.lock().await.complete(edit).await
+    }
+}
+
+impl LockedSession {
+    /// Makes this session a copy of another one up to `seq`, where that one stood as `image` says.
+    async fn copy_from(&self, source: SessionId, seq: Seq, image: Image) -> Result<Session, SessionError> {
+        let now = self.shared.clock.now_ms();
+        // A run in the middle does not continue by itself in two places.
+        let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
+        let open = if status == RunStatus::Paused { image.open.len() } else { 0 };
+        let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
+        summary.labels = BTreeMap::clone(&image.labels);
+        self.store()?.copy(&source, self.id(), seq, summary.clone()).await?;
+        self.slot.forget();
+        let mut idle = self.idle().await?;
+        let mut facts = vec![(image.run, Fact::SessionForked(Forked { from: source, seq }))];
+        let message = "it stays with the session that was forked";
+        for (run, _) in &image.queue {
+            let fact = Dequeued { code: "forked".to_owned(), message: message.to_owned() };
+            facts.push((*run, Fact::RunDequeued(fact)));
+        }
+        if image.status == RunStatus::Running {
+            facts.push((image.run, Fact::RunStopped(Stopped { drained: false })));
+        }
+        let stored = match idle.writer().push_each(facts.clone(), Some(summary)) {
+            Ok(last) => idle.writer().stored(last).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            idle.invalidate();
+            return Err(error.into());
+        }
+        for (run, fact) in facts {
+            let seq = idle.image().last.next();
+            idle.image_mut().take(Entry { seq, at: now, run, fact });
+            if run != image.run {
+                self.slot.remove_queued(run);
+            }
+        }
+        Ok(Session::clone(self))
+    }
+
+    async fn edit<S: State>(
+        &self,
+        graph: &Graph<S>,
+        instance: Arc<dyn DynGraph>,
+        node: &str,
+        update: S::Update,
+    ) -> Result<Seq, SessionError> {
         if let Some(live) = self.slot.live() {
             if live.status() != RunStatus::Paused {
                 return Err(self.busy(live.run(), live.status()));
@@ -223,37 +264,23 @@ impl Session {
             self.wait_gone(&live).await;
         }
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
-        let (writer, resting) = self.slot.open(&self.shared).await?;
-        let image = resting.image;
-        // Whatever happens now, the next use reads the journal.
+        let mut idle = self.idle().await?;
+        let image = idle.image();
         if image.last == Seq::ZERO {
-            self.slot.forget();
+            idle.invalidate();
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        let prepared = (|| {
-            check_graph(graph, &image)?;
-            let mut state = match resting.state.and_then(|state| state.downcast::<S>().ok()) {
-                Some(state) => super::launch::copy_state(&*state)?,
-                None => read_state::<S>(&image.root)?,
-            };
-            let stored = image.root.plan.clone().unwrap_or_default();
-            let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
-                .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
-            let raw = to_raw_value(&update).map_err(|error| invalid(error.to_string()))?;
-            state.apply(update).map_err(|error| invalid(error.to_string()))?;
-            let ix = graph.0.index.get(node).copied();
-            let ix =
-                ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
-            let plan = reroute(graph, &state, plan, ix)?;
-            Ok::<_, SessionError>((raw, plan))
-        })();
-        let (raw, plan) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.slot.forget();
-                return Err(error);
-            }
+        let plan = restore_plan(graph, image)?;
+        let mut state = match idle.state().and_then(|state| Arc::clone(state).downcast::<S>().ok()) {
+            Some(state) => copy_state(&*state)?,
+            None => read_contained::<S>(&image.root)?,
         };
+        let raw = to_raw_value(&update).map_err(|error| invalid(error.to_string()))?;
+        state.apply(update).map_err(|error| invalid(error.to_string()))?;
+        let ix = graph.0.index.get(node).copied();
+        let ix =
+            ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
+        let plan = reroute(graph, &state, plan, ix)?;
         let fact = Fact::StateEdited(Edited {
             node: node.to_owned(),
             version: S::VERSION,
@@ -263,13 +290,16 @@ impl Session {
             hash: graph.hash().into(),
         });
         let (run, now) = (image.run, self.shared.clock.now_ms());
-        let mut after = image;
-        after.take(Entry { seq: after.last.next(), at: now, run, fact: fact.clone() });
-        let open = if after.status == RunStatus::Paused { after.open.len() } else { 0 };
-        let summary = Summary::new(graph.name(), after.status.as_str(), run, now).questions(open);
+        let image = idle.image_mut();
+        image.take(Entry { seq: image.last.next(), at: now, run, fact: fact.clone() });
+        let open = if image.status == RunStatus::Paused { image.open.len() } else { 0 };
+        let summary = Summary::new(graph.name(), image.status.as_str(), run, now).questions(open);
+        let writer = Arc::clone(idle.writer());
+        // The next command reads the journal.
+        idle.invalidate();
         let seq = writer.push_with(run, [fact], Some(summary))?;
-        self.slot.forget();
         writer.stored(seq).await?;
+        self.slot.inner.lock().graph = Some(instance);
         Ok(seq)
     }
 }

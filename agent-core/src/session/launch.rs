@@ -1,6 +1,6 @@
-//! How a run comes into being: accepted with an input, or taken up where it was left. The door must be held.
+//! Starts and resumes runs: accepts an input, or reads an unfinished run from the journal, and begins to drive it.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
+use std::{any::Any, collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
 use serde_json::value::{RawValue, to_raw_value};
 use tracing::Instrument;
@@ -8,6 +8,8 @@ use tracing::Instrument;
 use super::{
     BusyPolicy, Run, RunOptions, Session, SessionError,
     conduct::{Begun, conduct, snapshots, todo_facts},
+    erased::DynGraph,
+    lock::{IdleSession, LockedSession},
     options::CONTENT,
     runtime::Shared,
     settled::Teller,
@@ -22,7 +24,7 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Fact, Queued, Raw, Resumed},
+        entry::{Accepted, Base, Entry, Fact, Queued, Raw, Resumed, Stopped},
         image::{FrameImage, Image},
         store::is_label,
         writer::Writer,
@@ -37,113 +39,81 @@ use crate::{
 const LABELS: usize = 16;
 const LABEL_VALUE: usize = 512;
 
+/// When a start is acknowledged to its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AckMode {
+    /// When the acceptance is stored.
+    AfterAccept,
+    /// When the run has finished or paused: the acceptance is stored together with what follows it.
+    AfterRun,
+}
+
+/// A run that was accepted, and the future that drives it.
+struct StartedRun {
+    run: Run,
+    /// `None` for a queued run. To be polled to its end, whatever becomes of the caller.
+    future: Option<RunFuture>,
+}
+
+/// Drives one run to its end.
+type RunFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An `Arc<S>` whose `S` only the graph knows.
+type Erased = Arc<dyn Any + Send + Sync>;
+
+impl StartedRun {
+    /// Drives the run in a task.
+    fn spawn(self, shared: &Shared) -> Run {
+        if let Some(future) = self.future {
+            shared.runs.spawn_to_its_end(future);
+        }
+        self.run
+    }
+
+    /// Polls the run once here: a short run is finished then, without a task and without waking another thread.
+    async fn poll_once(self, shared: &Shared) -> Run {
+        if let Some(mut future) = self.future {
+            let _counted = shared.runs.hold();
+            let first = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
+            if first.await.is_pending() {
+                shared.runs.spawn_to_its_end(future);
+            }
+        }
+        self.run
+    }
+}
+
 impl Session {
-    /// Accepts a run and lets it go. `Waits::No`: this is done when the acceptance is stored.
+    /// Accepts a run and begins it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is
+    /// accepted and begun, or refused, without the caller.
     pub(super) async fn accept<S: State>(
         &self,
         graph: &Graph<S>,
         input: Input<S>,
         options: RunOptions,
-        waits: Waits,
+        ack: AckMode,
     ) -> Result<Run, SessionError> {
-        self.shared.register(graph);
-        let begun = {
-            let _door = self.slot.door.lock().await;
-            self.accept_held(graph, input, options, waits == Waits::No).await?
+        let instance = self.shared.instance(graph);
+        let graph = graph.clone();
+        let start = async move |locked: LockedSession| {
+            let started = locked.start(&graph, instance, input, options, ack).await?;
+            let shared = Arc::clone(&locked.shared);
+            // The run may end within this poll, and begin a queued one.
+            drop(locked);
+            Ok(match ack {
+                AckMode::AfterAccept => started.spawn(&shared),
+                AckMode::AfterRun => started.poll_once(&shared).await,
+            })
         };
-        match (begun.conducting, waits) {
-            (Some(mut conducting), Waits::Yes) => {
-                // A short run is done after one poll: no task, no wake-up of another thread.
-                let _counted = self.shared.runs.hold();
-                let first = std::future::poll_fn(|cx| Poll::Ready(conducting.as_mut().poll(cx)));
-                if first.await.is_pending() {
-                    self.shared.runs.spawn_to_its_end(conducting);
-                }
-            }
-            (Some(conducting), Waits::No) => self.shared.runs.spawn_to_its_end(conducting),
-            (None, _) => {}
-        }
-        Ok(begun.run)
+        self.lock().await.complete(start).await
     }
 
-    async fn accept_held<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: Input<S>,
-        mut options: RunOptions,
-        durably: bool,
-    ) -> Result<SetOff, SessionError> {
-        self.check_open()?;
-        let mut undone = None;
-        if let Some(live) = self.slot.live() {
-            let labels = live.env.writer.labels();
-            options.settle_labels(&labels);
-            self.check_labels(&options, &labels)?;
-            self.check_request(&options, &live.requests)?;
-            match options.on_busy {
-                BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
-                // Boxed, here and below: what is rare would make every run's future large.
-                BusyPolicy::Enqueue => {
-                    let run = self.slot.next_run(live.runs);
-                    let run = Box::pin(self.enqueue(graph, input, options, &live.env.writer, run)).await?;
-                    return Ok(SetOff { run, conducting: None });
-                }
-                BusyPolicy::Interrupt => {
-                    Box::pin(self.stop_held()).await?;
-                }
-                BusyPolicy::Rollback => {
-                    undone = Some(live.accepted);
-                    Box::pin(self.stop_held()).await?;
-                }
-            }
-        }
-        let (writer, resting) = self.slot.open(&self.shared).await?;
-        options.settle_labels(&resting.image.labels);
-        if options.on_busy == BusyPolicy::Enqueue
-            && (resting.image.status.is_busy() || !self.slot.inner.lock().queue.is_empty())
-        {
-            let checked = self
-                .check_labels(&options, &resting.image.labels)
-                .and_then(|()| self.check_request(&options, &resting.image.requests));
-            let (run, free) = (self.slot.next_run(resting.image.runs), !resting.image.status.is_busy());
-            // The journal knows more than this image from here on.
-            self.slot.forget();
-            checked?;
-            let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
-            if free {
-                self.shared.run_ended(&self.slot);
-            }
-            return Ok(SetOff { run, conducting: None });
-        }
-        let before = match self.clear_the_way(&writer, resting, &options, undone).await {
-            Ok(before) => before,
-            Err((error, resting)) => {
-                self.slot.inner.lock().rest = resting;
-                return Err(error);
-            }
-        };
-        let run = self.slot.next_run(before.image.runs);
-        self.begin_run(graph, input, options, durably, Turn { writer, before, run }).await
-    }
-
-    /// Begins the run that is first in line. The door must be held, and the session be free.
-    pub(super) async fn accept_queued<S: State>(
-        &self,
-        graph: &Graph<S>,
-        run: RunId,
-        queued: Queued,
-    ) -> Result<Run, SessionError> {
-        let input = super::queue::queued_input::<S>(&queued)?;
-        // It was checked for a second of its name when it was put in line.
-        let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
-        let options = RunOptions { limits, durability, labels, ..RunOptions::default() };
-        let (writer, before) = self.slot.open(&self.shared).await?;
-        let begun = self.begin_run(graph, input, options, true, Turn { writer, before, run }).await?;
-        Ok(self.spawned(begun))
-    }
-
-    /// What is wrong when a graph cannot read the state that another one left.
-    fn of_other_graph(&self, image: &Image, wanted: &str) -> Option<SessionError> {
+    /// The error when a graph cannot read the state that another one left.
+    fn check_graph_name(&self, image: &Image, wanted: &str) -> Option<SessionError> {
         (!image.graph.is_empty() && *image.graph != *wanted).then(|| SessionError::OtherGraph {
             session: self.id().clone(),
             graph: image.graph.to_string(),
@@ -154,13 +124,13 @@ impl Session {
     /// A named request that was accepted before starts no second run.
     fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
         let Some(request) = &options.request else { return Ok(()) };
-        let queued = self.slot.inner.lock();
-        let in_line =
-            queued.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
+        let inner = self.slot.inner.lock();
+        let queued =
+            inner.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
         let known = known.iter().map(|(known, run)| (known, *run));
         let name = |text: &'_ str| text.split(CONTENT).next().map(str::to_owned);
         let wanted = name(request);
-        match known.chain(in_line).find(|(known, _)| name(known) == wanted) {
+        match known.chain(queued).find(|(known, _)| name(known) == wanted) {
             Some((known, run)) if known == request => {
                 Err(SessionError::SameRequest { session: self.id().clone(), run })
             }
@@ -169,7 +139,7 @@ impl Session {
         }
     }
 
-    /// Marks that a session has cannot be given another value, and are bounded.
+    /// Labels that a session has cannot be given another value, and are bounded.
     fn check_labels(
         &self,
         options: &RunOptions,
@@ -205,157 +175,211 @@ impl Session {
         }
         Ok(())
     }
+}
 
-    /// Deals with what the journal says of an earlier run that is not in memory.
-    async fn clear_the_way(
-        &self,
-        writer: &Arc<Writer>,
-        mut resting: Resting,
-        options: &RunOptions,
-        undone: Option<Seq>,
-    ) -> Result<Resting, (SessionError, Option<Resting>)> {
-        let image = &resting.image;
-        let checked = self.check_labels(options, &image.labels);
-        if let Err(error) = checked.and_then(|()| self.check_request(options, &image.requests)) {
-            return Err((error, Some(resting)));
+/// The input of a run, encoded for the journal before anything is changed.
+pub(super) struct EncodedInput<S: State> {
+    input: Input<S>,
+    state: Option<Raw>,
+    update: Option<Raw>,
+}
+
+impl<S: State> EncodedInput<S> {
+    fn new(graph: &Graph<S>, input: Input<S>, stored: bool) -> Result<Self, SessionError> {
+        let (mut state, mut update) = (None, None);
+        if stored {
+            let encoded = match &input {
+                Input::State(given) => to_raw_value(given).map(|raw| state = Some(raw)),
+                Input::Update(given) => to_raw_value(given).map(|raw| update = Some(raw)),
+            };
+            encoded.map_err(|error| invalid_input(graph, error.to_string()))?;
         }
-        let mut undo = undone;
-        if image.status.is_busy() {
-            match options.on_busy {
-                BusyPolicy::Reject | BusyPolicy::Enqueue => {
-                    let busy = self.busy(image.run, image.status);
-                    return Err((busy, Some(resting)));
-                }
-                BusyPolicy::Interrupt => {
-                    let fact = Fact::RunStopped(crate::journal::entry::Stopped { drained: false });
-                    match writer.push(image.run, [fact.clone()]) {
-                        Ok(seq) => {
-                            let (at, run) = (self.shared.clock.now_ms(), image.run);
-                            resting.image.take(crate::journal::entry::Entry { seq, at, run, fact });
-                        }
-                        Err(error) => return Err((error.into(), None)),
-                    }
-                }
-                BusyPolicy::Rollback => undo = Some(image.accepted),
-            }
-        }
-        if let Some(accepted) = undo {
-            resting =
-                Box::pin(self.roll_back(writer, resting, accepted)).await.map_err(|error| (error, None))?;
-        }
-        Ok(resting)
+        Ok(Self { input, state, update })
     }
 
-    /// Takes the session back to before the entry `accepted`.
-    async fn roll_back(
+    /// The input as it is journalled: a state or an update.
+    pub(super) fn into_raw(self, graph: &Graph<S>) -> Result<(Option<Raw>, Option<Raw>), SessionError> {
+        let encoded = match (&self.state, &self.update) {
+            (None, None) => Self::new(graph, self.input, true)?,
+            _ => self,
+        };
+        Ok((encoded.state, encoded.update))
+    }
+}
+
+fn invalid_input<S: State>(graph: &Graph<S>, reason: String) -> SessionError {
+    SessionError::InvalidInput { graph: graph.name().to_owned(), reason }
+}
+
+/// A graph, erased and not.
+struct RunGraph<'a, S: State> {
+    graph: &'a Graph<S>,
+    instance: Arc<dyn DynGraph>,
+}
+
+/// Where a session was before a run that is undone, as the journal will say.
+struct Rollback {
+    version: u32,
+    state: Raw,
+    plan: crate::engine::plan::PlanImage,
+}
+
+impl LockedSession {
+    async fn start<S: State>(
         &self,
-        writer: &Arc<Writer>,
-        resting: Resting,
-        accepted: Seq,
-    ) -> Result<Resting, SessionError> {
+        graph: &Graph<S>,
+        instance: Arc<dyn DynGraph>,
+        input: Input<S>,
+        mut options: RunOptions,
+        ack: AckMode,
+    ) -> Result<StartedRun, SessionError> {
+        self.check_open()?;
+        let input = EncodedInput::new(graph, input, self.shared.store.is_some())?;
+        let graph = RunGraph { graph, instance };
+        let mut rollback = None;
+        if let Some(live) = self.slot.live() {
+            let labels = live.env.writer.labels();
+            options.settle_labels(&labels);
+            self.check_labels(&options, &labels)?;
+            self.check_request(&options, &live.requests)?;
+            match options.on_busy {
+                BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
+                // Boxed, here and below: what is rare would make the future of every run large.
+                BusyPolicy::Enqueue => {
+                    let run = self.slot.next_run(live.runs);
+                    let run =
+                        Box::pin(self.enqueue(graph.graph, input, options, &live.env.writer, run)).await?;
+                    return Ok(StartedRun { run, future: None });
+                }
+                BusyPolicy::Interrupt => {
+                    Box::pin(self.stop_live(&live)).await;
+                }
+                BusyPolicy::Rollback => {
+                    rollback = Some(Box::pin(self.rollback_to(&live.graph, live.accepted)).await?);
+                    Box::pin(self.stop_live(&live)).await;
+                }
+            }
+        }
+        let idle = self.idle().await?;
+        options.settle_labels(&idle.image().labels);
+        self.check_labels(&options, &idle.image().labels)?;
+        self.check_request(&options, &idle.image().requests)?;
+        let queue_is_empty = self.slot.inner.lock().queue.is_empty();
+        if options.on_busy == BusyPolicy::Enqueue && (idle.image().status.is_busy() || !queue_is_empty) {
+            let run = self.slot.next_run(idle.image().runs);
+            let writer = Arc::clone(idle.writer());
+            // The journal has more than this image from here on.
+            idle.invalidate();
+            let run = Box::pin(self.enqueue(graph.graph, input, options, &writer, run)).await?;
+            return Ok(StartedRun { run, future: None });
+        }
+        let (idle, before) = self.resolve_previous_run(idle, &options, rollback).await?;
+        let run = self.slot.next_run(idle.image().runs);
+        self.begin_run(graph, input, options, ack, StartPoint { idle, before, run }).await
+    }
+
+    /// Begins a queued run. The session must have no unfinished run.
+    pub(super) async fn start_queued<S: State>(
+        &self,
+        graph: &Graph<S>,
+        instance: Arc<dyn DynGraph>,
+        run: RunId,
+        queued: Queued,
+    ) -> Result<Run, SessionError> {
+        let input =
+            EncodedInput::new(graph, super::queue::queued_input::<S>(&queued)?, self.shared.store.is_some())?;
+        // Its request name was checked when it was queued.
+        let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
+        let options = RunOptions { limits, durability, labels, ..RunOptions::default() };
+        let start = StartPoint { idle: self.idle().await?, before: Vec::new(), run };
+        let graph = RunGraph { graph, instance };
+        let started = self.begin_run(graph, input, options, AckMode::AfterAccept, start).await?;
+        Ok(started.spawn(&self.shared))
+    }
+
+    /// Ends an unfinished run that is not in memory, as the policy says. The facts that end it are stored with the
+    /// acceptance of the new run, in one append.
+    async fn resolve_previous_run<'a>(
+        &self,
+        idle: IdleSession<'a>,
+        options: &RunOptions,
+        mut rollback: Option<Rollback>,
+    ) -> Result<(IdleSession<'a>, Vec<(RunId, Fact)>), SessionError> {
+        let mut before = Vec::new();
+        let (run, status) = (idle.image().run, idle.image().status);
+        if status.is_busy() {
+            match options.on_busy {
+                BusyPolicy::Reject | BusyPolicy::Enqueue => return Err(self.busy(run, status)),
+                BusyPolicy::Interrupt => before.push((run, Fact::RunStopped(Stopped { drained: false }))),
+                BusyPolicy::Rollback => {
+                    let (graph, accepted) = (Arc::clone(&idle.image().graph), idle.image().accepted);
+                    rollback = Some(Box::pin(self.rollback_to(&graph, accepted)).await?);
+                }
+            }
+        }
+        if let Some(Rollback { version, state, mut plan }) = rollback {
+            // Task numbers are never used twice, those of the run that is undone included.
+            plan.next = plan.next.max(idle.image().root.plan.as_ref().map_or(0, |plan| plan.next));
+            let plan = to_raw_value(&plan).expect("a plan is numbers, names and JSON");
+            before.push((run, Fact::RunRolledBack(Base { version, state, plan })));
+        }
+        Ok((idle, before))
+    }
+
+    /// Where the session was before the entry `accepted`.
+    async fn rollback_to(&self, graph: &str, accepted: Seq) -> Result<Rollback, SessionError> {
         let Some(store) = &self.shared.store else {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         };
         let before = Seq(accepted.0.saturating_sub(1));
-        let graph = self.shared.graph(&resting.image.graph)?;
+        let graph = self.graph_of(graph)?;
         let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
         let mut plan = earlier.root.plan.clone().unwrap_or_default();
-        // Numbers of tasks are never used twice, those of the run that is undone included.
-        plan.next = plan.next.max(resting.image.root.plan.as_ref().map_or(0, |plan| plan.next));
         plan.due.clear();
         plan.held.clear();
         plan.joins.clear();
-        let raw = to_raw_value(&plan).expect("a plan is numbers, names and JSON");
-        let fact = Fact::RunRolledBack(Base { version, state, plan: raw });
-        let seq = writer.push(resting.image.run, [fact.clone()])?;
-        writer.stored(seq).await?;
-        let mut image = resting.image;
-        image.take(crate::journal::entry::Entry {
-            seq,
-            at: self.shared.clock.now_ms(),
-            run: image.run,
-            fact,
-        });
-        Ok(Resting { image, state: None })
+        Ok(Rollback { version, state, plan })
     }
 
     async fn begin_run<S: State>(
         &self,
-        graph: &Graph<S>,
-        input: Input<S>,
+        graph: RunGraph<'_, S>,
+        input: EncodedInput<S>,
         options: RunOptions,
-        durably: bool,
-        turn: Turn,
-    ) -> Result<SetOff, SessionError> {
-        let Turn { writer, before: Resting { mut image, state }, run } = turn;
-        let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
-        let mut state = match (&input, state) {
-            (Input::State(_), _) => None,
-            (Input::Update(_), Some(state)) => match own_state::<S>(state) {
-                Ok(state) => Some(state),
-                Err((error, state)) => {
-                    let other = self.of_other_graph(&image, graph.name());
-                    self.slot.inner.lock().rest = Some(Resting { image, state: Some(state) });
-                    return Err(other.unwrap_or_else(|| invalid(error.report())));
-                }
-            },
-            (Input::Update(_), None) => Some(match read_state::<S>(&image.root) {
-                Ok(state) => state,
-                Err(error) => {
-                    self.slot.inner.lock().rest = None;
-                    return Err(self.of_other_graph(&image, graph.name()).unwrap_or_else(|| error.into()));
-                }
-            }),
-        };
-        // Without a journal, an update that is refused half-way is undone from this.
-        let undo = match &state {
-            Some(state) if self.shared.store.is_none() => serde_json::to_string(state).ok(),
-            _ => None,
-        };
-        let (mut raw_state, mut raw_update) = (None, None);
-        let keeps = writer.keeps();
-        let applied: Result<(S, Plan), SessionError> = (|| {
-            let state = match input {
-                Input::State(given) => {
-                    if keeps {
-                        raw_state = Some(to_raw_value(&given).map_err(|error| invalid(error.to_string()))?);
-                    }
-                    given
-                }
-                Input::Update(update) => {
-                    if keeps {
-                        raw_update = Some(to_raw_value(&update).map_err(|error| invalid(error.to_string()))?);
-                    }
-                    let mut state = state.take().unwrap_or_default();
-                    let applied =
-                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
-                    match applied {
-                        Ok(Ok(())) => state,
-                        Ok(Err(error)) => return Err(invalid(error.to_string())),
-                        Err(panic) => return Err(invalid(crate::text::panic_message(&*panic))),
-                    }
-                }
-            };
-            let first = image.root.plan.as_ref().map_or(1, |plan| plan.next.max(1));
-            let plan = begin(graph, &state, first)?;
-            Ok((state, plan))
-        })();
-        let (state, plan) = match applied {
-            Ok(begun) => begun,
-            // The state in memory may have been changed in part: the journal has the right one.
-            Err(error) => {
-                if self.shared.store.is_some() {
+        ack: AckMode,
+        start: StartPoint<'_>,
+    ) -> Result<StartedRun, SessionError> {
+        let RunGraph { graph, instance } = graph;
+        let EncodedInput { input, state: raw_state, update: raw_update } = input;
+        let StartPoint { idle, before, run } = start;
+        let (writer, mut resting) = idle.into_parts();
+        let now = self.shared.clock.now_ms();
+        let mut undoes = false;
+        for (run, fact) in &before {
+            let seq = resting.image.last.next();
+            undoes |= matches!(fact, Fact::RunRolledBack(_));
+            resting.image.take(Entry { seq, at: now, run: *run, fact: fact.clone() });
+        }
+        if undoes {
+            resting.state = None;
+        }
+        let (state, plan) = match self.apply_input(graph, input, &mut resting) {
+            Ok(applied) => applied,
+            Err((error, kept)) => {
+                // An image with facts that are not stored, or without its state, is no longer that of the journal.
+                if before.is_empty() && kept {
+                    self.slot.inner.lock().rest = Some(resting);
+                } else {
                     self.slot.forget();
-                } else if let Some(state) = undo.and_then(|text| serde_json::from_str::<S>(&text).ok()) {
-                    self.slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::new(state)) });
                 }
                 return Err(error);
             }
         };
+        let Resting { mut image, .. } = resting;
         let limits = options.limits.unwrap_or(self.shared.options.limits);
         let durability = self.shared.durability(&options);
-        // What the image notes of it: neither state nor plan, which the run has from here on.
+        // What the image keeps of it: neither state nor plan, which the run has from here on.
         let noted = Accepted {
             graph: graph.name().into(),
             hash: graph.hash().into(),
@@ -368,14 +392,18 @@ impl Session {
             request: options.request,
             labels: options.labels,
         };
-        // Without a store or a watcher nobody ever reads the plan.
+        // Without a store or a watcher nothing reads the plan.
         let raw = if writer.matters() { raw_plan(&plan) } else { noted.plan.clone() };
         let fact = Accepted { state: raw_state, update: raw_update, plan: raw, ..noted.clone() };
-        let now = self.shared.clock.now_ms();
         writer.mark(&noted.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
-        let accepted = match writer.push_with(run, [Fact::RunAccepted(fact)], Some(summary)) {
+        if !before.is_empty() {
+            // One append: nothing else may be in the writer's batch that could split it.
+            self.stored(&writer, writer.last()).await?;
+        }
+        let facts = before.into_iter().chain([(run, Fact::RunAccepted(fact))]);
+        let accepted = match writer.push_each(facts, Some(summary)) {
             Ok(seq) => seq,
             Err(error) => {
                 self.slot.forget();
@@ -384,21 +412,20 @@ impl Session {
         };
         let wait = match durability {
             Durability::Sync => true,
-            Durability::Async => durably,
+            Durability::Async => ack == AckMode::AfterAccept,
             Durability::Exit => false,
         };
-        if wait && let Err(error) = writer.stored(accepted).await {
-            self.slot.forget();
-            return Err(error.into());
+        if wait {
+            self.stored(&writer, accepted).await?;
         }
         if durability == Durability::Async {
             writer.kick();
         }
         let fact = Fact::RunAccepted(noted);
-        image.take(crate::journal::entry::Entry { seq: accepted, at: now, run, fact });
+        image.take(Entry { seq: accepted, at: now, run, fact });
         image.root = FrameImage::default();
         self.slot.board.clear();
-        let begun = Beginning {
+        let init = RunInit {
             image,
             plan,
             state: Arc::new(state),
@@ -410,84 +437,133 @@ impl Session {
             records: Default::default(),
             resumed: false,
         };
-        Ok(self.set_off(graph, &writer, begun))
+        Ok(self.spawn_run(graph, instance, &writer, init))
     }
 
-    /// Takes up a run whose answers were just stored, if that lets a task go on.
-    pub(super) async fn take_up_answered<S: State>(&self, graph: &Graph<S>) -> Result<Run, SessionError> {
-        let waits = {
-            let inner = self.slot.inner.lock();
-            let waiting = inner.rest.as_ref().filter(|rest| rest.image.status == RunStatus::Paused);
-            waiting.map(|rest| (rest.image.run, rest.image.open.clone()))
-        };
-        match waits {
-            // Its task has other questions still.
-            Some((run, questions)) => Ok(Run::waiting(self.clone(), run, questions)),
-            None => self.take_up(graph, None).await,
-        }
+    /// Waits until `seq` is stored. On failure the next command reads the store.
+    pub(super) async fn stored(&self, writer: &Arc<Writer>, seq: Seq) -> Result<(), SessionError> {
+        writer.stored(seq).await.map_err(|error| {
+            self.slot.forget();
+            error.into()
+        })
     }
 
-    /// Takes up a run that is not in memory and not at its end.
-    pub(super) async fn take_up<S: State>(
+    /// Applies the input to the session's state and computes the first tasks. With an error comes whether `resting`
+    /// is unchanged.
+    fn apply_input<S: State>(
         &self,
         graph: &Graph<S>,
-        limits: Option<Limits>,
-    ) -> Result<Run, SessionError> {
+        input: Input<S>,
+        resting: &mut Resting,
+    ) -> Result<(S, Plan), (SessionError, bool)> {
+        let image = &resting.image;
+        let first = image.root.plan.as_ref().map_or(1, |plan| plan.next.max(1));
+        let begin = |state: S| match begin(graph, &state, first) {
+            Ok(plan) => Ok((state, plan)),
+            Err(error) => Err(SessionError::from(error)),
+        };
+        let update = match input {
+            Input::State(given) => return begin(given).map_err(|error| (error, true)),
+            Input::Update(update) => update,
+        };
+        let mut state = match resting.state.take() {
+            Some(state) => match own_state::<S>(state) {
+                Ok(state) => state,
+                Err((error, state)) => {
+                    let other = self.check_graph_name(image, graph.name());
+                    resting.state = Some(state);
+                    return Err((other.unwrap_or_else(|| invalid_input(graph, error.report())), true));
+                }
+            },
+            None => match read_contained::<S>(&image.root) {
+                Ok(state) => state,
+                Err(error) => {
+                    let other = self.check_graph_name(image, graph.name());
+                    return Err((other.unwrap_or_else(|| error.into()), false));
+                }
+            },
+        };
+        // Without a journal, an update that is refused half-way is undone from this.
+        let undo = self.shared.store.is_none().then(|| serde_json::to_string(&state));
+        let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
+        let applied = match applied {
+            Ok(Ok(())) => begin(state),
+            Ok(Err(error)) => Err(invalid_input(graph, error.to_string())),
+            Err(panic) => Err(invalid_input(graph, crate::text::panic_message(&*panic))),
+        };
+        applied.map_err(|error| {
+            let undone = undo.and_then(Result::ok).and_then(|text| serde_json::from_str::<S>(&text).ok());
+            let kept = undone.is_some();
+            resting.state = undone.map(|state| Arc::new(state) as _);
+            (error, kept)
+        })
+    }
+
+    /// Resumes a run that has no task in memory and is not completed.
+    pub(super) async fn resume(&self, limits: Option<Limits>) -> Result<Run, SessionError> {
         self.check_open()?;
-        let nothing =
-            |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
         if let Some(live) = self.slot.live() {
-            return Err(nothing(live.status()));
+            return Err(self.nothing_to_resume(live.status()));
         }
-        let (writer, resting) = self.slot.open(&self.shared).await?;
-        let result = self.prepare(graph, &writer, &resting.image);
-        if let Err(error) = result {
-            let found = resting.image.last > Seq::ZERO;
-            self.slot.inner.lock().rest = Some(resting);
-            return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
+        let idle = self.idle().await?;
+        if idle.image().last == Seq::ZERO {
+            return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        let Resting { mut image, state } = resting;
+        match idle.image().status {
+            // Only an answer continues a paused run.
+            status @ (RunStatus::Idle | RunStatus::Completed | RunStatus::Paused) => {
+                return Err(self.nothing_to_resume(status));
+            }
+            RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {}
+        }
+        if !idle.writer().keeps() {
+            return Err(SessionError::CannotResume { session: self.id().clone() });
+        }
+        let run = self.graph_of(&idle.image().graph)?.read_run(idle.image())?;
+        run.resume(self, limits, idle).await
+    }
+
+    fn nothing_to_resume(&self, status: RunStatus) -> SessionError {
+        SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" }
+    }
+
+    /// Resumes a run whose state and schedule were read.
+    pub(super) async fn resume_read<S: State>(
+        &self,
+        graph: &Graph<S>,
+        instance: Arc<dyn DynGraph>,
+        read: ReadRun<S>,
+        limits: Option<Limits>,
+        idle: IdleSession<'_>,
+    ) -> Result<Run, SessionError> {
+        let ReadRun { state, plan } = read;
+        let (writer, Resting { mut image, .. }) = idle.into_parts();
         let mut frame_image = std::mem::take(&mut image.root);
         if image.status == RunStatus::Failed {
             // As the fold of the resumption will say.
             frame_image.forgive();
         }
-        let state = match state {
-            Some(state) => own_state::<S>(state).map_err(|(error, _)| error)?,
-            None => match read_state::<S>(&frame_image) {
-                Ok(state) => state,
-                Err(error) => {
-                    self.slot.forget();
-                    return Err(error.into());
-                }
-            },
-        };
-        let stored = frame_image.plan.clone().unwrap_or_default();
-        let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
-            .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
         let mut todos = std::mem::take(&mut image.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
         facts.push(Fact::RunResumed(Resumed { limits }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
-        let stored = match writer.push_with(run, facts, Some(summary)) {
-            Ok(seq) => writer.stored(seq).await.map(|()| seq),
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(seq) => image.last = seq,
+        let seq = match writer.push_with(run, facts, Some(summary)) {
+            Ok(seq) => seq,
             Err(error) => {
                 self.slot.forget();
                 return Err(error.into());
             }
-        }
+        };
+        self.stored(&writer, seq).await?;
+        image.last = seq;
         image.resume_limits(limits);
         let open = std::mem::take(&mut image.open);
         self.slot.board.restore(open, &image.answered);
         image.graph = graph.name().into();
         image.hash = graph.hash().into();
-        let begun = Beginning {
+        let init = RunInit {
             limits: image.limits.unwrap_or(self.shared.options.limits),
             durability: image.durability.unwrap_or(self.shared.options.durability),
             active_ms: image.active_ms,
@@ -499,35 +575,19 @@ impl Session {
             state: Arc::new(state),
             resumed: true,
         };
-        let begun = self.set_off(graph, &writer, begun);
-        Ok(self.spawned(begun))
+        Ok(self.spawn_run(graph, instance, &writer, init).spawn(&self.shared))
     }
 
-    /// Whether the run of `image` can be taken up with `graph`. Changes nothing.
-    fn prepare<S: State>(
+    /// Puts a run into memory.
+    fn spawn_run<S: State>(
         &self,
         graph: &Graph<S>,
+        instance: Arc<dyn DynGraph>,
         writer: &Arc<Writer>,
-        image: &Image,
-    ) -> Result<(), SessionError> {
-        let nothing =
-            |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
-        match image.status {
-            RunStatus::Idle | RunStatus::Completed => return Err(nothing(image.status)),
-            // Only an answer makes it go on.
-            RunStatus::Paused => return Err(nothing(image.status)),
-            RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {}
-        }
-        if !writer.keeps() {
-            return Err(SessionError::CannotResume { session: self.id().clone() });
-        }
-        check_graph(graph, image)
-    }
-
-    /// Puts a run into memory and lets it go.
-    fn set_off<S: State>(&self, graph: &Graph<S>, writer: &Arc<Writer>, begun: Beginning<S>) -> SetOff {
-        let image = begun.image;
-        let span = telemetry::run(self.id(), image.run, graph.name(), begun.resumed);
+        init: RunInit<S>,
+    ) -> StartedRun {
+        let image = init.image;
+        let span = telemetry::run(self.id(), image.run, graph.name(), init.resumed);
         let env = Arc::new(RunEnv {
             session: self.id().clone(),
             run: image.run,
@@ -535,10 +595,10 @@ impl Session {
             board: Arc::clone(&self.slot.board),
             deps: Arc::clone(&self.shared.deps),
             clock: Arc::clone(&self.shared.clock),
-            durability: begun.durability,
-            budget: Budget::new(begun.limits, begun.used, &image.granted),
-            todos: parking_lot::Mutex::new(begun.todos),
-            control: Control::new(begun.active_ms),
+            durability: init.durability,
+            budget: Budget::new(init.limits, init.used, &image.granted),
+            todos: parking_lot::Mutex::new(init.todos),
+            control: Control::new(init.active_ms),
             group: TaskGroup::default(),
             traced: telemetry::nodes(),
         });
@@ -549,67 +609,48 @@ impl Session {
             accepted_at: image.accepted_at,
             requests: image.requests.clone(),
             runs: image.runs,
-            settled: self.slot.in_line(image.run).unwrap_or_else(Teller::new),
+            settled: self.slot.remove_queued(image.run).unwrap_or_else(Teller::new),
         });
-        let mut frame = Frame::new(graph.clone(), begun.state, begun.plan, env, None, begun.records);
+        let mut frame = Frame::new(graph.clone(), init.state, init.plan, env, None, init.records);
         if writer.keeps() {
             frame = frame.on_commit(snapshots(&self.shared, &self.slot, &live, graph));
         }
         self.slot.feed.runs(&live.graph);
-        self.slot.inner.lock().live = Some(Arc::clone(&live));
-        self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-        let run = Run::of(self.clone(), &live);
-        let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
-        let conducting = conducted(shared, slot, live, frame, Begun { image, span });
-        SetOff { run, conducting: Some(conducting) }
-    }
-
-    fn spawned(&self, begun: SetOff) -> Run {
-        if let Some(conducting) = begun.conducting {
-            self.shared.runs.spawn_to_its_end(conducting);
+        {
+            let mut inner = self.slot.inner.lock();
+            inner.live = Some(Arc::clone(&live));
+            inner.graph = Some(instance);
         }
-        begun.run
+        self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        let run = Run::of(Session::clone(self), &live);
+        let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
+        let future = run_future(shared, slot, live, frame, Begun { image, span });
+        StartedRun { run, future: Some(future) }
     }
 }
 
-/// Whether the caller waits for the run's rest before it says anything to anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
-    Yes,
-    No,
-}
-
-/// A run that was accepted, and what conducts it: to be polled to its end, whatever becomes of the caller.
-struct SetOff {
-    run: Run,
-    conducting: Option<Conducting>,
-}
-
-/// What conducts a run.
-type Conducting = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What conducts a run, in the run's span if there is one.
-fn conducted<S: State>(
+/// The future that drives a run, in the run's span if there is one.
+fn run_future<S: State>(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
     live: Arc<LiveRun>,
     frame: Frame<S>,
     begun: Begun,
-) -> Conducting {
+) -> RunFuture {
     let span = begun.span.clone();
-    let conducting: Conducting = Box::pin(conduct(shared, slot, live, frame, begun));
-    if span.is_disabled() { conducting } else { Box::pin(conducting.instrument(span)) }
+    let future: RunFuture = Box::pin(conduct(shared, slot, live, frame, begun));
+    if span.is_disabled() { future } else { Box::pin(future.instrument(span)) }
 }
 
-/// A session that is free, and the number of the run whose turn it is.
-struct Turn {
-    writer: Arc<Writer>,
-    before: Resting,
+/// A session without an unfinished run, what is to be stored before the acceptance, and the number of the new run.
+struct StartPoint<'a> {
+    idle: IdleSession<'a>,
+    before: Vec<(RunId, Fact)>,
     run: RunId,
 }
 
-/// All that a run is set off with.
-struct Beginning<S: State> {
+/// What a run is driven with.
+struct RunInit<S: State> {
     image: Box<Image>,
     plan: Plan,
     state: Arc<S>,
@@ -623,15 +664,34 @@ struct Beginning<S: State> {
     resumed: bool,
 }
 
-/// Whether everything that is pending exists in the present graph.
-pub(super) fn check_graph<S: State>(graph: &Graph<S>, image: &Image) -> Result<(), SessionError> {
-    let plan = image.root.plan.clone().unwrap_or_default();
-    Plan::restore(Arc::clone(&graph.0.topology), &plan)
-        .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
-    Ok(())
+/// An unfinished run as the journal has it, readable by the present program.
+pub(super) struct ReadRun<S: State> {
+    state: S,
+    plan: Plan,
 }
 
-/// The state for a run of its own. One that somebody still holds is copied.
+/// Reads an unfinished run with `graph`. Everything about it that can be refused is refused here.
+pub(super) fn read_run<S: State>(graph: &Graph<S>, image: &Image) -> Result<ReadRun<S>, SessionError> {
+    let plan = restore_plan(graph, image)?;
+    Ok(ReadRun { state: read_contained(&image.root)?, plan })
+}
+
+/// The tasks that are pending in `image`, in the present graph.
+pub(super) fn restore_plan<S: State>(graph: &Graph<S>, image: &Image) -> Result<Plan, SessionError> {
+    let stored = image.root.plan.clone().unwrap_or_default();
+    let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
+        .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
+    Ok(plan)
+}
+
+/// Reads a stored state. A panic of the author's code (a migration, say) is an error.
+pub(super) fn read_contained<S: State>(image: &FrameImage) -> Result<S, RunError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_state(image))).unwrap_or_else(|panic| {
+        Err(RunError::Panicked { node: "(state)".to_owned(), message: crate::text::panic_message(&*panic) })
+    })
+}
+
+/// The state for a new run. One that is still referenced is copied.
 fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
     let state = state.downcast::<S>().map_err(|state| {
         let reason = format!("the session's state is no `{}`", std::any::type_name::<S>());
@@ -642,9 +702,6 @@ fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
         Err(shared) => copy_state(&*shared).map_err(|error| (error, shared as _)),
     }
 }
-
-/// An `Arc<S>` whose `S` only the graph knows.
-type Erased = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {

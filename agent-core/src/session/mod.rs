@@ -1,5 +1,7 @@
 //! One conversation, one writer: starting, watching, answering, stopping and resuming its runs.
 
+mod answer;
+mod command;
 mod conduct;
 mod erased;
 mod error;
@@ -7,6 +9,7 @@ mod expire;
 mod handle;
 mod history;
 mod launch;
+mod lock;
 mod options;
 mod queue;
 mod runtime;
@@ -25,18 +28,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering, time::D
 
 use serde_json::Value;
 
-use self::launch::Waits;
+use self::{erased::DynGraph, launch::AckMode, lock::LockedSession};
 use crate::{
     engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId, TaskId},
-    interrupt::{AnswerError, Answers, OpenQuestion},
-    journal::{
-        Summary,
-        entry::{Answered, Fact, Failure},
-        fold,
-        image::Image,
-    },
+    interrupt::{Answers, OpenQuestion},
+    journal::{entry::Failure, fold, image::Image},
     run::{RunOutcome, RunStatus},
     state::{Input, State},
     todo::Todo,
@@ -84,6 +82,19 @@ pub struct SessionStatus {
     pub last: Seq,
     /// Marks that the application gave the session.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// Where the latest run is, as far as this process can tell.
+    pub location: RunLocation,
+}
+
+/// Where a run is, as far as this process can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunLocation {
+    /// Tasks of this process drive it, or wait in memory for an answer.
+    InMemory,
+    /// No task of this process drives it. A `running` one is driven by another process, or waits for
+    /// [`Runtime::recover`]; a `paused` one waits for an answer.
+    Journal,
 }
 
 /// Why a run failed, as it is journalled.
@@ -139,7 +150,7 @@ impl Session {
         input: impl Into<Input<S>>,
         options: RunOptions,
     ) -> Result<RunOutcome<S>, SessionError> {
-        self.accept(graph, input.into(), options, Waits::Yes).await?.outcome().await
+        self.accept(graph, input.into(), options, AckMode::AfterRun).await?.outcome().await
     }
 
     /// Starts a run and returns its events, from its acceptance to its end or pause.
@@ -154,7 +165,7 @@ impl Session {
         options: RunOptions,
     ) -> Result<EventStream, SessionError> {
         let events = self.subscribe(None);
-        let run = self.accept(graph, input.into(), options, Waits::No).await?;
+        let run = self.accept(graph, input.into(), options, AckMode::AfterAccept).await?;
         Ok(EventStream::new(run, events))
     }
 
@@ -171,7 +182,7 @@ impl Session {
         input: impl Into<Input<S>>,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.accept(graph, input.into(), options, Waits::No).await
+        self.accept(graph, input.into(), options, AckMode::AfterAccept).await
     }
 
     /// As [`start`](Session::start), for a graph known by name and an update as JSON.
@@ -185,7 +196,7 @@ impl Session {
         update: Value,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.shared.graph(graph)?.start(self, update, options, Waits::No).await
+        self.shared.graph(graph)?.start(self, update, options, AckMode::AfterAccept).await
     }
 
     /// As [`start_json`](Session::start_json), for a caller that says nothing to anybody before the run is at rest: a
@@ -201,184 +212,117 @@ impl Session {
         update: Value,
         options: RunOptions,
     ) -> Result<Run, SessionError> {
-        self.shared.graph(graph)?.start(self, update, options, Waits::Yes).await
+        self.shared.graph(graph)?.start(self, update, options, AckMode::AfterRun).await
     }
 
-    /// Goes on with a run that was stopped, failed, or lost its process: from its last commit, executing only what
-    /// is unfinished.
+    /// Resumes a run that was stopped, failed, or lost its process: from its last commit, executing only what is
+    /// unfinished.
     ///
     /// # Errors
     ///
     /// [`SessionError::NothingToDo`] when it is running, waits for answers or is completed;
-    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing.
+    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing. Nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
     pub async fn resume(&self) -> Result<Run, SessionError> {
-        let image = self.peek().await?;
-        self.shared.graph(&image.graph)?.resume(self, None).await
+        self.resume_as(None).await
     }
 
-    /// As [`resume`](Session::resume), with what the run may use from now on (a limit it came to, raised).
+    /// As [`resume`](Session::resume), with new limits (a limit that the run reached, raised).
     ///
     /// # Errors
     ///
     /// See [`resume`](Session::resume).
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`resume`](Session::resume).
     pub async fn resume_with(&self, limits: Limits) -> Result<Run, SessionError> {
-        let image = self.peek().await?;
-        self.shared.graph(&image.graph)?.resume(self, Some(limits)).await
+        self.resume_as(Some(limits)).await
     }
 
-    /// Answers open questions. Accepted answers are stored before this returns, and the run goes on.
+    async fn resume_as(&self, limits: Option<Limits>) -> Result<Run, SessionError> {
+        if self.slot.live().is_none() {
+            // A session that does not exist must not get a lease.
+            self.peek().await?;
+        }
+        self.lock().await.complete(async move |locked: LockedSession| locked.resume(limits).await).await
+    }
+
+    /// Answers open questions. Accepted answers are stored before this returns, and the run continues.
     ///
     /// # Errors
     ///
-    /// [`AnswerError`]; nothing has changed then.
+    /// [`AnswerError`]; [`SessionError::Run`] when the run cannot be resumed with the present graph. Nothing has changed
+    /// then, and the questions are open.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes: the
+    /// answers are stored and delivered, or refused.
     pub async fn answer(&self, answers: Answers) -> Result<Run, SessionError> {
         self.answer_as(answers, "somebody").await
     }
 
-    /// As [`answer`](Session::answer), with who answers (at most 200 characters are kept).
+    /// As [`answer`](Session::answer), with the name of the person who answers (at most 200 characters are kept).
     ///
     /// # Errors
     ///
     /// See [`answer`](Session::answer).
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`answer`](Session::answer).
     pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
         let by = crate::text::shorten(by, 200);
-        let _door = self.slot.door.lock().await;
-        if let Some(live) = self.slot.live() {
-            let taken = self.slot.board.take(answers, &by)?;
-            let facts = answered_facts(&self.slot, &taken, &by);
-            let env = &live.env;
-            // Idle: it pauses, and only the note that says so is on its way.
-            let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
-            let waits = pauses && !self.slot.board.frees(&taken);
-            let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-            let open = if waits { self.slot.board.open().len() } else { 0 };
-            let summary = conduct::summary(&self.shared, &live, status).questions(open);
-            let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
-                Ok(seq) => env.writer.stored(seq).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = stored {
-                self.slot.board.put_back(&taken);
-                return Err(error.into());
-            }
-            // Under the slot's lock, as is the notice of a pause: one of the two sees the other.
-            let _inner = self.slot.inner.lock();
-            self.slot.board.deliver(taken, &by);
-            if live.status() == RunStatus::Paused {
-                if env.control.is_idle() {
-                    let questions = self.slot.board.open();
-                    let paused = settled::Settled {
-                        status: RunStatus::Paused,
-                        questions,
-                        state: None,
-                        supersteps: 0,
-                        error: None,
-                    };
-                    live.settled.tell(Some(Arc::new(paused)));
-                } else {
-                    env.control.go_on();
-                    live.settled.tell(None);
-                }
-            }
-            return Ok(Run::of(self.clone(), &live));
-        }
-        self.answer_at_rest(answers, &by).await
+        let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
+        self.lock().await.complete(answer).await
     }
 
-    /// Answers a run that is not in memory, and takes it up.
-    async fn answer_at_rest(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        if self.shared.store.is_none() {
-            return Err(match self.slot.inner.lock().rest {
-                Some(_) => AnswerError::NothingAsked.into(),
-                None => SessionError::NotFound { session: self.id().clone() },
-            });
-        }
-        let (writer, mut resting) = self.slot.open(&self.shared).await?;
-        let result = self.answer_resting(&writer, &mut resting, answers, by).await;
-        match result {
-            Ok(graph) => {
-                self.slot.inner.lock().rest = Some(resting);
-                graph.resume_held(self).await
-            }
-            Err(error) => {
-                self.slot.inner.lock().rest = Some(resting);
-                Err(error)
-            }
-        }
-    }
-
-    async fn answer_resting(
-        &self,
-        writer: &Arc<crate::journal::writer::Writer>,
-        resting: &mut slot::Resting,
-        answers: Answers,
-        by: &str,
-    ) -> Result<Arc<dyn erased::DynGraph>, SessionError> {
-        let image = &mut resting.image;
-        if image.last == Seq::ZERO {
-            return Err(SessionError::NotFound { session: self.id().clone() });
-        }
-        if !image.status.is_busy() && !image.open.is_empty() {
-            return Err(AnswerError::NotWaiting { status: image.status.to_string() }.into());
-        }
-        let open = if image.status.is_busy() { image.open.clone() } else { Vec::new() };
-        self.slot.board.restore(open, &image.answered);
-        let taken = self.slot.board.take(answers, by)?;
-        // Before anything is stored: an answer must not vanish into a run that nobody can take up.
-        let graph = self.shared.graph(&image.graph)?;
-        graph.check(image)?;
-        let facts: Vec<Fact> = answered_facts(&self.slot, &taken, by);
-        let now = self.shared.clock.now_ms();
-        let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
-        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let open = if waits { self.slot.board.open().len() } else { 0 };
-        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
-        let seq = writer.push_with(image.run, facts.clone(), Some(summary))?;
-        if let Err(error) = writer.stored(seq).await {
-            self.slot.forget();
-            return Err(error.into());
-        }
-        let first = seq.0 + 1 - facts.len() as u64;
-        for (at, fact) in facts.into_iter().enumerate() {
-            let seq = Seq(first + at as u64);
-            image.take(crate::journal::entry::Entry { seq, at: now, run: image.run, fact });
-        }
-        self.slot.board.deliver(taken, by);
-        Ok(graph)
-    }
-
-    /// Stops the run: its tasks are given a grace time if they listen, else dropped; todos in progress become
-    /// cancelled. Ready when nothing of it is left in memory. A paused run that is not in memory is marked as stopped.
+    /// Stops the run: tasks that listen for cancellation are given a grace time, others are dropped; todos in progress
+    /// become cancelled. Ready when nothing of the run is left in memory. A paused run that is not in memory is marked as
+    /// stopped.
     ///
     /// # Errors
     ///
     /// [`SessionError::NothingToDo`] when no run is running or paused.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run stops all
+    /// the same.
     pub async fn stop(&self) -> Result<RunStatus, SessionError> {
-        let _door = self.slot.door.lock().await;
-        self.stop_held().await
-    }
-
-    pub(crate) async fn stop_held(&self) -> Result<RunStatus, SessionError> {
+        let locked = self.lock().await;
         if let Some(live) = self.slot.live() {
             live.env.control.stop.cancel();
+            // Other commands need not wait for its end.
+            drop(locked);
             return Ok(self.wait_gone(&live).await);
         }
-        self.mark_stopped().await
+        locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
 
-    /// Ends the run at its next superstep's boundary, to be resumed later. Ready when nothing of it is left.
+    /// Ends the run at the end of its present superstep, to be resumed later. Ready when nothing of it is left in memory.
+    /// A [`stop`](Session::stop) need not wait for it.
     ///
     /// # Errors
     ///
     /// As [`stop`](Session::stop).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`stop`](Session::stop): the run ends at the end of its superstep all the same.
     pub async fn drain(&self) -> Result<RunStatus, SessionError> {
-        let _door = self.slot.door.lock().await;
+        let locked = self.lock().await;
         if let Some(live) = self.slot.live() {
             live.env.control.drain.store(true, Ordering::Release);
             live.env.control.idle.notify_one();
+            drop(locked);
             return Ok(self.wait_gone(&live).await);
         }
-        self.mark_stopped().await
+        locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
 
     async fn wait_gone(&self, live: &slot::LiveRun) -> RunStatus {
@@ -386,24 +330,84 @@ impl Session {
         live.status()
     }
 
-    /// A run that is not in memory is stopped by saying so.
-    async fn mark_stopped(&self) -> Result<RunStatus, SessionError> {
-        let nothing = |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "stop" };
-        let status = self.peek().await?.status;
-        if !status.is_busy() {
-            return Err(nothing(status));
+    /// A handle to the unfinished run of the session, whichever caller started it; `None` when its latest run has
+    /// finished.
+    ///
+    /// The run is running or paused. Where no task of this process drives it (see [`SessionStatus::location`]), the
+    /// handle shows what the journal says, and waiting for it returns at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`]; [`SessionError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("ask")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// let session = Runtime::builder().build().session("s")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// let run = session.current_run().await?.expect("it waits for an answer");
+    /// assert_eq!(run.status(), RunStatus::Paused);
+    /// session.answer(Answers::only("Ana")).await?;
+    /// assert_eq!(session.wait().await?, RunStatus::Completed);
+    /// assert!(session.current_run().await?.is_none());
+    /// # Ok(()) }
+    /// ```
+    pub async fn current_run(&self) -> Result<Option<Run>, SessionError> {
+        if let Some(live) = self.slot.live() {
+            self.until_told(&live).await;
         }
-        let (writer, mut resting) = self.slot.open(&self.shared).await?;
-        let image = &mut resting.image;
-        let changed = image.todos.settle(crate::todo::TodoStatus::Cancelled, "stopped");
-        let mut facts: Vec<Fact> = conduct::todo_facts(changed).collect();
-        facts.push(Fact::RunStopped(crate::journal::entry::Stopped { drained: false }));
-        let summary = self.summary_at_rest(&image.graph, RunStatus::Stopped, image.run);
-        let seq = writer.push_with(image.run, facts, Some(summary))?;
-        self.slot.forget();
-        writer.stored(seq).await?;
-        self.shared.run_ended(&self.slot);
-        Ok(RunStatus::Stopped)
+        if let Some(live) = self.slot.live() {
+            return Ok(Some(Run::of(self.clone(), &live)));
+        }
+        let image = self.peek().await?;
+        if !image.status.is_busy() {
+            return Ok(None);
+        }
+        let open = if image.status == RunStatus::Paused { image.open } else { Vec::new() };
+        Ok(Some(Run::waiting(self.clone(), image.run, image.status, open)))
+    }
+
+    /// Waits until the current run of the session finishes or pauses, and returns its status. Without a run in this
+    /// process it returns the status in the journal at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`]; [`SessionError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// See [`current_run`](Session::current_run).
+    pub async fn wait(&self) -> Result<RunStatus, SessionError> {
+        if let Some(live) = self.slot.live() {
+            let settled = live.settled.listener().rest().await;
+            return Ok(settled.map_or(RunStatus::Running, |settled| settled.status));
+        }
+        Ok(self.peek().await?.status)
+    }
+
+    /// The graph that continues an unfinished run: the one it began with in this process, else the registered one.
+    pub(crate) fn graph_of(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
+        let own = self.slot.inner.lock().graph.clone().filter(|graph| graph.name() == name);
+        own.map_or_else(|| self.shared.graph_to_resume(name, self.id()), Ok)
     }
 
     /// Where the session stands.
@@ -436,6 +440,7 @@ impl Session {
                 }),
                 last: env.writer.last(),
                 labels: env.writer.labels(),
+                location: RunLocation::InMemory,
             });
         }
         Ok(self.status_of(self.peek().await?))
@@ -477,6 +482,7 @@ impl Session {
             failure: image.failure.map(Into::into),
             last: image.last,
             labels: image.labels,
+            location: RunLocation::Journal,
         }
     }
 
@@ -501,7 +507,7 @@ impl Session {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         let tasks = image.root.unfinished();
-        Ok((self.shared.graph(&image.graph)?.state_json(&image, state)?, tasks))
+        Ok((self.graph_of(&image.graph)?.state_json(&image, state)?, tasks))
     }
 
     /// The state as of the last committed superstep: a copy.
@@ -529,20 +535,12 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::Busy`] while a run is in memory; [`SessionError::NotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
     pub async fn delete(&self) -> Result<(), SessionError> {
-        let _door = self.slot.door.lock().await;
-        if let Some(live) = self.slot.live() {
-            return Err(self.busy(live.run(), live.status()));
-        }
-        let known = self.slot.inner.lock().rest.is_some();
-        self.slot.forget();
-        self.slot.board.clear();
-        self.slot.inner.lock().queue.clear();
-        let deleted = match &self.shared.store {
-            Some(store) => store.delete(self.id()).await?,
-            None => known,
-        };
-        if deleted { Ok(()) } else { Err(SessionError::NotFound { session: self.id().clone() }) }
+        self.lock().await.complete(async move |locked: LockedSession| locked.delete_locked().await).await
     }
 
     pub(crate) fn busy(&self, run: RunId, status: RunStatus) -> SessionError {
@@ -592,21 +590,6 @@ impl Session {
         let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.ok_or_else(not_found)?;
         Ok((image, None))
     }
-}
-
-fn answered_facts(slot: &Slot, taken: &[(crate::ids::QuestionId, Value)], by: &str) -> Vec<Fact> {
-    taken
-        .iter()
-        .filter_map(|(id, value)| {
-            let task = slot.board.task_of(id)?;
-            Some(Fact::QuestionAnswered(Answered {
-                id: id.clone(),
-                task,
-                value: value.clone(),
-                by: by.to_owned(),
-            }))
-        })
-        .collect()
 }
 
 impl fmt::Debug for Session {

@@ -1,20 +1,20 @@
-//! Runs that wait for their turn on a busy session: accepted for good, begun one after another.
+//! Queued runs: accepted on a busy session, begun one after another when it is free.
 
-use std::{future::Future, pin::Pin, sync::Arc};
-
-use serde_json::value::to_raw_value;
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Run, RunOptions, Session, SessionError,
+    launch::EncodedInput,
+    lock::LockedSession,
+    runtime::Shared,
     settled::{Settled, Teller},
-    slot::Waiting,
+    slot::Slot,
 };
 use crate::{
     engine::{RunError, read_update},
     graph::Graph,
     ids::RunId,
     journal::{
-        Summary,
         entry::{Dequeued, Fact, Queued},
         writer::Writer,
     },
@@ -22,31 +22,29 @@ use crate::{
     state::{Input, State},
 };
 
-/// How many runs wait on one session at most.
-const WAITING: usize = 64;
+/// Runs that one session queues at most.
+const QUEUE_LIMIT: usize = 64;
 
-impl Session {
-    /// Puts a run in line. Ready when that is stored. The door must be held.
+/// Wait before a queued run that could not begin for a passing reason is tried again: first and longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+impl LockedSession {
+    /// Queues a run. Ready when that is stored.
+    ///
+    /// The journal's number and the place in the queue are given out together, so that a snapshot has either both or
+    /// none, and the end of the run before it finds the queued one or is found by this call.
     pub(super) async fn enqueue<S: State>(
         &self,
         graph: &Graph<S>,
-        input: Input<S>,
+        input: EncodedInput<S>,
         options: RunOptions,
         writer: &Arc<Writer>,
         run: RunId,
     ) -> Result<Run, SessionError> {
-        if self.slot.inner.lock().queue.len() >= WAITING {
-            return Err(SessionError::TooManyRuns { limit: WAITING });
+        if self.slot.inner.lock().queue.len() >= QUEUE_LIMIT {
+            return Err(SessionError::TooManyRuns { limit: QUEUE_LIMIT });
         }
-        let invalid = |error: serde_json::Error| SessionError::InvalidInput {
-            graph: graph.name().to_owned(),
-            reason: error.to_string(),
-        };
-        let (mut state, mut update) = (None, None);
-        match &input {
-            Input::State(given) => state = Some(to_raw_value(given).map_err(invalid)?),
-            Input::Update(given) => update = Some(to_raw_value(given).map_err(invalid)?),
-        }
+        let (state, update) = input.into_raw(graph)?;
         writer.mark(&options.labels);
         let queued = Queued {
             graph: graph.name().into(),
@@ -58,102 +56,192 @@ impl Session {
             request: options.request,
             labels: options.labels,
         };
-        let seq = writer.push(run, [Fact::RunQueued(queued.clone())])?;
-        writer.stored(seq).await?;
-        let waiting = Waiting { run, queued, settled: Teller::new() };
-        let handle = Run::queued(self.clone(), run, waiting.settled.listener());
-        self.slot.inner.lock().queue.push_back(waiting);
+        let settled = Teller::new();
+        let handle = Run::queued(Session::clone(self), run, settled.listener());
+        let seq = self.slot.enqueue(writer, run, queued, settled)?;
+        if let Err(error) = writer.stored(seq).await {
+            self.slot.remove_queued(run);
+            if self.slot.live().is_none() {
+                self.slot.forget();
+            }
+            return Err(error.into());
+        }
+        if self.slot.live().is_none() {
+            self.shared.run_ended(&self.slot);
+        }
         Ok(handle)
     }
 
-    /// Begins the first run in line, if the session is free. Boxed, because the end of a run begins the next one.
+    /// Begins the first queued run, if the session has no unfinished run. The error is a passing one.
+    async fn begin_queued(&self) -> Result<(), SessionError> {
+        while let Some((run, queued)) = self.next_queued().await? {
+            let begun = match self.graph_of(&queued.graph) {
+                Ok(graph) => graph.start_queued(self, run, queued).await,
+                Err(error) => Err(error),
+            };
+            match begun {
+                Ok(_) => return Ok(()),
+                // The journal keeps it queued.
+                Err(
+                    error @ (SessionError::ShuttingDown
+                    | SessionError::TooManyRuns { .. }
+                    | SessionError::Store(_)
+                    | SessionError::GraphNotFound { .. }
+                    | SessionError::GraphNotRegistered { .. }),
+                ) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(session = %self.id(), %run, %error, "a queued run could not begin");
+                    let message = crate::text::shorten(&error.to_string(), 2_000);
+                    let fact = Dequeued { code: error.code().name().to_owned(), message: message.clone() };
+                    let error = Arc::new(RunError::StoredState { reason: message });
+                    self.dequeue(run, fact, RunStatus::Failed, error).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_queued(&self) -> Result<Option<(RunId, Queued)>, SessionError> {
+        if self.slot.live().is_some() || self.shared.is_closing() {
+            return Ok(None);
+        }
+        let idle = self.idle().await?;
+        if idle.image().status.is_busy() {
+            return Ok(None);
+        }
+        let front = self.slot.inner.lock().queue.front().map(|queued| (queued.run, queued.queued.clone()));
+        if front.is_some() {
+            self.check_open()?;
+        }
+        Ok(front)
+    }
+
+    /// Removes a queued run for good.
+    async fn dequeue(
+        &self,
+        run: RunId,
+        fact: Dequeued,
+        status: RunStatus,
+        error: Arc<RunError>,
+    ) -> Result<(), SessionError> {
+        let fact = Fact::RunDequeued(fact);
+        if let Some(live) = self.slot.live() {
+            let seq = live.env.writer.push(run, [fact])?;
+            live.env.writer.stored(seq).await?;
+        } else {
+            let mut idle = self.idle().await?;
+            let seq = idle.writer().push(run, [fact])?;
+            if let Err(error) = idle.writer().stored(seq).await {
+                idle.invalidate();
+                return Err(error.into());
+            }
+            idle.image_mut().last = seq;
+            idle.image_mut().queue.retain(|(queued, _)| *queued != run);
+        }
+        if let Some(settled) = self.slot.remove_queued(run) {
+            settled.tell(Some(Arc::new(Settled {
+                status,
+                questions: Vec::new(),
+                state: None,
+                supersteps: 0,
+                error: Some(error),
+            })));
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Removes a queued run before it begins. Its handles see it as stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotQueued`] when no run of that number is queued: it has begun, has finished or never existed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{BusyPolicy, Context, END, Graph, Question, RunOptions, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Empty {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Empty>::builder("ask")
+    /// #     .node("ask", async |_: &Empty, cx: &Context| {
+    /// #         let _: bool = cx.ask(Question::new("Go on?")).await?;
+    /// #         Ok(Empty::update())
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// let session = Runtime::builder().build().session("s")?;
+    /// session.run(&graph, Empty::update()).await?; // waits for an answer
+    /// let enqueue = RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    /// let mut queued = session.start(&graph, Empty::update(), enqueue).await?;
+    /// session.cancel_queued(queued.id()).await?;
+    /// assert_eq!(queued.settled().await, RunStatus::Stopped);
+    /// # Ok(()) }
+    /// ```
+    pub async fn cancel_queued(&self, run: RunId) -> Result<(), SessionError> {
+        let cancel = async move |locked: LockedSession| {
+            if locked.slot.live().is_none() {
+                if locked.shared.store.is_some() {
+                    locked.peek().await?;
+                }
+                // Reads the queue of a session that is not in memory.
+                drop(locked.idle().await?);
+            }
+            if !locked.slot.inner.lock().queue.iter().any(|queued| queued.run == run) {
+                return Err(SessionError::NotQueued { session: locked.id().clone(), run });
+            }
+            let message = "it was cancelled before it began".to_owned();
+            let fact = Dequeued { code: "cancelled".to_owned(), message };
+            locked.dequeue(run, fact, RunStatus::Stopped, Arc::new(RunError::Dequeued { run })).await
+        };
+        self.lock().await.complete(cancel).await
+    }
+
+    /// Begins the first queued run, if the session is free. A passing failure is tried again with growing waits.
+    ///
+    /// Boxed, because the end of a run begins the next one.
     pub(super) fn begin_next(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            let _door = self.slot.door.lock().await;
-            while let Some((run, queued)) = self.next_in_line().await {
-                let begun = match self.shared.graph(&queued.graph) {
-                    Ok(graph) => graph.start_queued(self, run, queued).await,
-                    Err(error) => Err(error),
-                };
-                match begun {
-                    Ok(_) => return,
-                    // The runtime ends, or the store is away: the journal keeps it in line.
-                    Err(
-                        SessionError::ShuttingDown
-                        | SessionError::TooManyRuns { .. }
-                        | SessionError::Store(_)
-                        | SessionError::GraphNotFound { .. },
-                    ) => {
-                        return;
+            let begun = self.lock().await.begin_queued().await;
+            if let Err(error) = begun {
+                match error {
+                    SessionError::TooManyRuns { .. } | SessionError::Store(_) => {
+                        tracing::debug!(session = %self.id(), %error, "a queued run is tried again later");
+                        self.shared.retry_queue(&self.slot);
                     }
-                    Err(error) => self.give_up(run, &error).await,
+                    error => tracing::warn!(session = %self.id(), %error, "queued runs cannot begin"),
                 }
             }
         })
     }
-
-    async fn next_in_line(&self) -> Option<(RunId, Queued)> {
-        if self.slot.live().is_some() || self.check_open().is_err() {
-            return None;
-        }
-        let (_, resting) = self.slot.open(&self.shared).await.ok()?;
-        let busy = resting.image.status.is_busy();
-        let mut inner = self.slot.inner.lock();
-        inner.rest = Some(resting);
-        let front = inner.queue.front().map(|waiting| (waiting.run, waiting.queued.clone()));
-        if busy { None } else { front }
-    }
-
-    /// A run in line that can never begin: says so to whoever waits, and goes on with the next.
-    async fn give_up(&self, run: RunId, error: &SessionError) {
-        tracing::warn!(session = %self.id(), %run, %error, "a queued run could not begin");
-        let error_text = crate::text::shorten(&error.to_string(), 2_000);
-        if let Ok((writer, mut resting)) = self.slot.open(&self.shared).await {
-            let code = error.code().name().to_owned();
-            let fact = Fact::RunDequeued(Dequeued { code, message: error_text.clone() });
-            if let Ok(seq) = writer.push(run, [fact])
-                && writer.stored(seq).await.is_ok()
-            {
-                resting.image.last = seq;
-                resting.image.queue.retain(|(waiting, _)| *waiting != run);
-            }
-            self.slot.inner.lock().rest = Some(resting);
-        }
-        let waiting = {
-            let mut inner = self.slot.inner.lock();
-            let at = inner.queue.iter().position(|waiting| waiting.run == run);
-            at.and_then(|at| inner.queue.remove(at))
-        };
-        if let Some(waiting) = waiting {
-            let error = Some(Arc::new(RunError::StoredState { reason: error_text }));
-            let settled = Settled {
-                status: RunStatus::Failed,
-                questions: Vec::new(),
-                state: None,
-                supersteps: 0,
-                error,
-            };
-            waiting.settled.tell(Some(Arc::new(settled)));
-        }
-    }
-
-    /// The summary of a session whose run has ended: still running while others wait in line, so that the next
-    /// process takes it up.
-    pub(super) fn summary_at_rest(&self, graph: &str, status: RunStatus, run: RunId) -> Summary {
-        summary_at_rest(&self.slot, graph, status, run, self.shared.clock.now_ms())
-    }
 }
 
-pub(super) fn summary_at_rest(
-    slot: &super::slot::Slot,
-    graph: &str,
-    status: RunStatus,
-    run: RunId,
-    at: i64,
-) -> Summary {
-    let status =
-        if slot.inner.lock().queue.is_empty() || status.is_busy() { status } else { RunStatus::Running };
-    Summary::new(graph, status.as_str(), run, at)
+impl Shared {
+    /// Begins the queued runs of a session after a wait. At most one such wait a session is pending.
+    fn retry_queue(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let attempt = {
+            let mut inner = slot.inner.lock();
+            if std::mem::replace(&mut inner.queue_retry.pending, true) {
+                return;
+            }
+            inner.queue_retry.attempts += 1;
+            inner.queue_retry.attempts
+        };
+        let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(attempt.min(16) - 1)).min(RETRY.1);
+        let session = Session { shared: Arc::clone(self), slot: Arc::clone(slot) };
+        self.group.spawn(async move {
+            tokio::time::sleep(wait).await;
+            session.slot.inner.lock().queue_retry.pending = false;
+            session.begin_next().await;
+        });
+    }
 }
 
 /// The input of a queued run.

@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     RunOptions, RuntimeOptions, Session, SessionError,
-    erased::{DynGraph, Registered},
+    erased::{DynGraph, ErasedGraph, Identity},
     slot::{LiveRun, Slot},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskGroup,
     /// Runs in memory.
     pub(crate) live: AtomicUsize,
-    pub(crate) graphs: RwLock<HashMap<String, Arc<dyn DynGraph>>>,
+    graphs: RwLock<HashMap<String, KnownGraph>>,
     pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
     /// So many slots are a reason to look for those that can leave.
     crowded: AtomicUsize,
@@ -58,6 +58,21 @@ pub(crate) struct Shared {
     pub(crate) observed: Arc<Observed>,
     /// Runs that wait for a person in memory.
     pub(crate) parked: AtomicUsize,
+}
+
+/// A graph that a runtime knows by name.
+struct KnownGraph {
+    graph: Arc<dyn DynGraph>,
+    origin: Origin,
+}
+
+/// How a graph became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The program registered it: it continues runs of its name that began in another process.
+    Registered,
+    /// It was run.
+    Run,
 }
 
 /// Runs graphs on durable sessions. Cheap to clone; all clones are one runtime.
@@ -96,7 +111,7 @@ pub struct RuntimeBuilder {
     clock: Option<Arc<dyn Clock>>,
     deps: Deps,
     options: RuntimeOptions,
-    graphs: HashMap<String, Arc<dyn DynGraph>>,
+    graphs: HashMap<String, KnownGraph>,
 }
 
 impl RuntimeBuilder {
@@ -112,10 +127,10 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Makes a graph known by its name, so that its sessions can be resumed and answered after a restart. A graph
-    /// that is run is made known too.
+    /// Registers a graph by its name, so that its sessions can be resumed and answered after a restart. See
+    /// [`Runtime::register`].
     pub fn graph<S: State>(mut self, graph: &Graph<S>) -> Self {
-        self.graphs.insert(graph.name().to_owned(), Arc::new(Registered(graph.clone())));
+        self.graphs.insert(graph.name().to_owned(), KnownGraph::registered(graph));
         self
     }
 
@@ -276,9 +291,14 @@ impl Runtime {
         self.0.observed.0.set(observer).is_ok()
     }
 
-    /// Makes a graph known by its name.
+    /// Registers a graph by its name. It replaces the graph that was registered under the name before.
+    ///
+    /// The registered graph continues runs that this process did not begin, and runs that are started by name. A run
+    /// that began in this process continues with the graph it began with, also after another one was registered. A graph
+    /// that was only run, and whose code carries data (captured values, tools), continues no other session's run: it
+    /// may belong to another user. Such a run is refused with [`SessionError::GraphNotRegistered`].
     pub fn register<S: State>(&self, graph: &Graph<S>) {
-        self.0.register(graph);
+        self.0.graphs.write().insert(graph.name().to_owned(), KnownGraph::registered(graph));
     }
 
     /// The names of the known graphs, sorted.
@@ -292,19 +312,19 @@ impl Runtime {
     /// A known graph as a Mermaid flow chart.
     #[must_use]
     pub fn mermaid(&self, graph: &str) -> Option<String> {
-        self.0.graphs.read().get(graph).map(|graph| graph.mermaid())
+        self.0.graphs.read().get(graph).map(|known| known.graph.mermaid())
     }
 
     /// A known graph in Graphviz' DOT language.
     #[must_use]
     pub fn dot(&self, graph: &str) -> Option<String> {
-        self.0.graphs.read().get(graph).map(|graph| graph.dot())
+        self.0.graphs.read().get(graph).map(|known| known.graph.dot())
     }
 
     /// A known graph as plain data.
     #[must_use]
     pub fn outline(&self, graph: &str) -> Option<Outline> {
-        self.0.graphs.read().get(graph).map(|graph| graph.outline())
+        self.0.graphs.read().get(graph).map(|known| known.graph.outline())
     }
 
     /// Takes up what a process that ended left behind: accepted runs go on, paused ones wait as before.
@@ -428,19 +448,43 @@ impl fmt::Debug for Runtime {
 }
 
 impl Shared {
-    pub(crate) fn register<S: State>(&self, graph: &Graph<S>) {
-        if self.graphs.read().get(graph.name()).is_some_and(|known| known.is(graph.hash())) {
-            return;
+    /// The erased form of a graph that is run, and makes it known if no graph of its name is.
+    pub(crate) fn instance<S: State>(&self, graph: &Graph<S>) -> Arc<dyn DynGraph> {
+        if let Some(known) = self.graphs.read().get(graph.name()) {
+            return match known.graph.identity().is(&Identity::of(graph)) {
+                true => Arc::clone(&known.graph),
+                false => Arc::new(ErasedGraph(graph.clone())),
+            };
         }
-        self.graphs.write().insert(graph.name().to_owned(), Arc::new(Registered(graph.clone())));
+        let instance: Arc<dyn DynGraph> = Arc::new(ErasedGraph(graph.clone()));
+        let known = KnownGraph { graph: Arc::clone(&instance), origin: Origin::Run };
+        self.graphs.write().entry(graph.name().to_owned()).or_insert(known);
+        instance
     }
 
+    /// A graph to start a run with, by name.
     pub(crate) fn graph(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
-        self.graphs
-            .read()
-            .get(name)
-            .cloned()
-            .ok_or_else(|| SessionError::GraphNotFound { graph: crate::text::shorten(name, 128) })
+        let graphs = self.graphs.read();
+        let known = graphs.get(name).map(|known| Arc::clone(&known.graph));
+        known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::text::shorten(name, 128) })
+    }
+
+    /// The graph that continues a run which this process did not begin.
+    pub(crate) fn graph_to_resume(
+        &self,
+        name: &str,
+        session: &SessionId,
+    ) -> Result<Arc<dyn DynGraph>, SessionError> {
+        let graph = self.graph(name)?;
+        let registered = self.graphs.read().get(name).is_some_and(|known| known.origin == Origin::Registered);
+        if registered || graph.identity().is_known() {
+            return Ok(graph);
+        }
+        Err(SessionError::GraphNotRegistered { session: session.clone(), graph: name.to_owned() })
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     pub(crate) fn durability(&self, options: &RunOptions) -> Durability {
@@ -511,6 +555,12 @@ impl Shared {
                 tracing::debug!(session = %id, %error, "a lease was not given back");
             }
         }
+    }
+}
+
+impl KnownGraph {
+    fn registered<S: State>(graph: &Graph<S>) -> Self {
+        Self { graph: Arc::new(ErasedGraph(graph.clone())), origin: Origin::Registered }
     }
 }
 

@@ -4,13 +4,19 @@ use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{SessionError, runtime::Shared, settled::Teller};
+use super::{SessionError, erased::DynGraph, runtime::Shared, settled::Teller};
 use crate::{
     engine::RunEnv,
     event::{Feed, Observed},
     ids::{RunId, Seq, SessionId},
     interrupt::Board,
-    journal::{JournalStore, Lease, entry::Queued, fold, image::Image, writer::Writer},
+    journal::{
+        JournalStore, Lease, StoreError, Summary,
+        entry::{Fact, Queued},
+        fold,
+        image::Image,
+        writer::Writer,
+    },
     run::RunStatus,
 };
 
@@ -19,7 +25,7 @@ pub(crate) struct Slot {
     pub(crate) feed: Arc<Feed>,
     pub(crate) board: Arc<Board>,
     /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
-    pub(crate) door: tokio::sync::Mutex<()>,
+    pub(crate) door: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -29,16 +35,29 @@ pub(crate) struct Inner {
     pub(crate) live: Option<Arc<LiveRun>>,
     /// Where the session stands while no run is in memory, and the state if it was kept.
     pub(crate) rest: Option<Resting>,
-    /// Runs in line, accepted for good.
-    pub(crate) queue: VecDeque<Waiting>,
+    /// Queued runs, in the order in which they begin.
+    pub(crate) queue: VecDeque<QueuedRun>,
+    pub(crate) queue_retry: QueueRetry,
+    /// The graph of the latest run that was in memory: an unfinished run continues with it.
+    pub(crate) graph: Option<Arc<dyn DynGraph>>,
 }
 
-/// A run that waits for its turn.
-pub(crate) struct Waiting {
+/// A run that is accepted and has not begun.
+pub(crate) struct QueuedRun {
     pub(crate) run: RunId,
+    /// Its entry; 0 when it was read from the store.
+    pub(crate) seq: Seq,
     pub(crate) queued: Queued,
     /// Becomes that of the run.
     pub(crate) settled: Teller,
+}
+
+/// A wait before queued runs are tried again.
+#[derive(Default)]
+pub(crate) struct QueueRetry {
+    pub(crate) pending: bool,
+    /// Since a queued run began.
+    pub(crate) attempts: u32,
 }
 
 /// A session at rest, kept so that the next run need not read the journal.
@@ -88,7 +107,7 @@ impl Slot {
             feed: Arc::new(Feed::new(id.clone(), observed)),
             id,
             board: Arc::default(),
-            door: tokio::sync::Mutex::new(()),
+            door: Arc::default(),
             inner: Mutex::default(),
         }
     }
@@ -97,17 +116,38 @@ impl Slot {
         self.inner.lock().live.clone()
     }
 
-    /// The number of the next run, when `runs` is the highest one the journal knew.
+    /// The number of the next run, when `runs` is the highest one in the journal.
     pub(crate) fn next_run(&self, runs: RunId) -> RunId {
-        let in_line = self.inner.lock().queue.iter().map(|waiting| waiting.run).max();
-        RunId(runs.max(in_line.unwrap_or_default()).0 + 1)
+        let queued = self.inner.lock().queue.iter().map(|queued| queued.run).max();
+        RunId(runs.max(queued.unwrap_or_default()).0 + 1)
     }
 
-    /// Takes a run out of the line, with what tells how it ends.
-    pub(crate) fn in_line(&self, run: RunId) -> Option<Teller> {
+    /// Journals a queued run and adds it to the queue, both in one order.
+    pub(crate) fn enqueue(
+        &self,
+        writer: &Writer,
+        run: RunId,
+        queued: Queued,
+        settled: Teller,
+    ) -> Result<Seq, StoreError> {
+        let fact = Fact::RunQueued(queued.clone());
+        // Without a store, observers are called here, and no snapshot is kept: not under the lock.
+        let first = if writer.keeps() { None } else { Some(writer.push(run, [fact.clone()])?) };
         let mut inner = self.inner.lock();
-        let at = inner.queue.iter().position(|waiting| waiting.run == run)?;
-        inner.queue.remove(at).map(|waiting| waiting.settled)
+        let seq = match first {
+            Some(seq) => seq,
+            None => writer.push(run, [fact])?,
+        };
+        inner.queue.push_back(QueuedRun { run, seq, queued, settled });
+        Ok(seq)
+    }
+
+    /// Takes a run out of the queue, with the sender of its result.
+    pub(crate) fn remove_queued(&self, run: RunId) -> Option<Teller> {
+        let mut inner = self.inner.lock();
+        let at = inner.queue.iter().position(|queued| queued.run == run)?;
+        inner.queue_retry.attempts = 0;
+        inner.queue.remove(at).map(|queued| queued.settled)
     }
 
     /// Whether the slot can leave memory: what it knows is in the store, or is nothing.
@@ -144,13 +184,16 @@ impl Slot {
         let image = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
         let writer = self.writer(shared, Some(&lease), image.last);
         writer.mark(&image.labels);
+        if image.last > Seq::ZERO {
+            writer.restore(summary_of(&image), image.queue.iter().map(|(run, _)| *run));
+        }
         self.feed.passed(image.last);
         let mut inner = self.inner.lock();
         inner.writer = Some((Arc::clone(&writer), Some(lease)));
         for (run, queued) in &image.queue {
             if !inner.queue.iter().any(|waiting| waiting.run == *run) {
                 let (run, queued) = (*run, queued.clone());
-                inner.queue.push_back(Waiting { run, queued, settled: Teller::new() });
+                inner.queue.push_back(QueuedRun { run, seq: Seq::ZERO, queued, settled: Teller::new() });
             }
         }
         drop(inner);
@@ -170,4 +213,10 @@ impl Slot {
         inner.writer = None;
         inner.rest = None;
     }
+}
+
+/// The summary of a session as its journal says.
+fn summary_of(image: &Image) -> Summary {
+    let open = if image.status == RunStatus::Paused { image.open.len() } else { 0 };
+    Summary::new(&*image.graph, image.status.as_str(), image.run, image.last_at).questions(open)
 }

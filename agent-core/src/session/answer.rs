@@ -1,0 +1,192 @@
+//! Answers and marks of stop: commands on a run that waits for a person.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    Run, Session, SessionError,
+    conduct::{summary, todo_facts},
+    lock::LockedSession,
+    settled::Settled,
+    slot::{LiveRun, Slot},
+};
+use crate::{
+    ids::{QuestionId, Seq},
+    interrupt::{AnswerError, Answers},
+    journal::{
+        Summary,
+        entry::{Answered, Entry, Fact, Stopped},
+    },
+    run::RunStatus,
+    todo::TodoStatus,
+};
+
+impl LockedSession {
+    /// Stores answers and continues the tasks that have all of theirs.
+    pub(super) async fn answer(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
+        match self.slot.live() {
+            Some(live) => self.answer_live(&live, answers, by).await,
+            None => Box::pin(self.answer_idle(answers, by)).await,
+        }
+    }
+
+    /// Answers a run that is in memory.
+    async fn answer_live(
+        &self,
+        live: &Arc<LiveRun>,
+        answers: Answers,
+        by: &str,
+    ) -> Result<Run, SessionError> {
+        let env = &live.env;
+        let taken = self.slot.board.take(answers, by)?;
+        let facts = answered_facts(&self.slot, &taken, by);
+        // Idle: it pauses, and the entry that says so is being stored.
+        let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
+        let waits = pauses && !self.slot.board.frees(&taken);
+        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+        let open = if waits { self.slot.board.open().len() } else { 0 };
+        let summary = summary(&self.shared, live, status).questions(open);
+        let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
+            Ok(seq) => env.writer.stored(seq).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            self.slot.board.put_back(&taken);
+            return Err(error.into());
+        }
+        // Under the slot's lock, as the pause of the run is: one of the two sees the other.
+        let _inner = self.slot.inner.lock();
+        self.slot.board.deliver(taken, by);
+        if live.status() == RunStatus::Paused {
+            if env.control.is_idle() {
+                let questions = self.slot.board.open();
+                let paused =
+                    Settled { status: RunStatus::Paused, questions, state: None, supersteps: 0, error: None };
+                live.settled.tell(Some(Arc::new(paused)));
+            } else {
+                env.control.go_on();
+                live.settled.tell(None);
+            }
+        }
+        Ok(Run::of(Session::clone(self), live))
+    }
+
+    /// Answers a run that is not in memory, and resumes it when a task has all its answers.
+    ///
+    /// Whatever can be refused (the graph, a migration of the state, the number of runs) is refused before an answer is
+    /// stored.
+    async fn answer_idle(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
+        if self.shared.store.is_none() {
+            return Err(match self.slot.inner.lock().rest {
+                Some(_) => AnswerError::NothingAsked.into(),
+                None => SessionError::NotFound { session: self.id().clone() },
+            });
+        }
+        let mut idle = self.idle().await?;
+        let image = idle.image();
+        if image.last == Seq::ZERO {
+            return Err(SessionError::NotFound { session: self.id().clone() });
+        }
+        if !image.status.is_busy() && !image.open.is_empty() {
+            return Err(AnswerError::NotWaiting { status: image.status.to_string() }.into());
+        }
+        let open = if image.status.is_busy() { image.open.clone() } else { Vec::new() };
+        self.slot.board.restore(open, &image.answered);
+        // An answer that is refused is refused as such, whatever else is wrong.
+        let taken = self.slot.board.take(answers, by)?;
+        let unfinished = self.check_open().and_then(|()| self.graph_of(&image.graph)?.read_run(image));
+        let unfinished = match unfinished {
+            Ok(unfinished) => unfinished,
+            Err(error) => {
+                self.slot.board.put_back(&taken);
+                return Err(error);
+            }
+        };
+        let facts: Vec<Fact> = answered_facts(&self.slot, &taken, by);
+        let (run, now) = (image.run, self.shared.clock.now_ms());
+        let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
+        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
+        let open = if waits { self.slot.board.open().len() } else { 0 };
+        let summary = Summary::new(&*image.graph, status.as_str(), run, now).questions(open);
+        let stored = match idle.writer().push_with(run, facts.clone(), Some(summary)) {
+            Ok(seq) => idle.writer().stored(seq).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            idle.invalidate();
+            return Err(error.into());
+        }
+        let mut seq = idle.image().last;
+        for fact in facts {
+            seq = seq.next();
+            idle.image_mut().take(Entry { seq, at: now, run, fact });
+        }
+        self.slot.board.deliver(taken, by);
+        if idle.image().status == RunStatus::Paused {
+            let questions = idle.image().open.clone();
+            return Ok(Run::waiting(Session::clone(self), run, RunStatus::Paused, questions));
+        }
+        unfinished.resume(self, None, idle).await
+    }
+
+    /// Stops the unfinished run, wherever it is. Ready when nothing of it is left in memory.
+    pub(super) async fn stop_live(&self, live: &LiveRun) -> RunStatus {
+        live.env.control.stop.cancel();
+        self.wait_gone(live).await
+    }
+
+    /// Stops a run that is not in memory by journalling it.
+    pub(super) async fn mark_stopped(&self) -> Result<RunStatus, SessionError> {
+        if let Some(live) = self.slot.live() {
+            return Ok(self.stop_live(&live).await);
+        }
+        // Without a lease first: a session that does not exist must not get one.
+        let status = self.peek().await?.status;
+        if !status.is_busy() {
+            return Err(SessionError::NothingToDo { session: self.id().clone(), status, verb: "stop" });
+        }
+        let mut idle = self.idle().await?;
+        let changed = idle.image_mut().todos.settle(TodoStatus::Cancelled, "stopped");
+        let mut facts: Vec<Fact> = todo_facts(changed).collect();
+        facts.push(Fact::RunStopped(Stopped { drained: false }));
+        let (run, now) = (idle.image().run, self.shared.clock.now_ms());
+        let summary = Summary::new(&*idle.image().graph, RunStatus::Stopped.as_str(), run, now);
+        let writer = Arc::clone(idle.writer());
+        idle.invalidate();
+        let seq = writer.push_with(run, facts, Some(summary))?;
+        writer.stored(seq).await?;
+        self.shared.run_ended(&self.slot);
+        Ok(RunStatus::Stopped)
+    }
+
+    pub(super) async fn delete_locked(&self) -> Result<(), SessionError> {
+        if let Some(live) = self.slot.live() {
+            return Err(self.busy(live.run(), live.status()));
+        }
+        let known = self.slot.inner.lock().rest.is_some();
+        self.slot.forget();
+        self.slot.board.clear();
+        self.slot.inner.lock().queue.clear();
+        let deleted = match &self.shared.store {
+            Some(store) => store.delete(self.id()).await?,
+            None => known,
+        };
+        if deleted { Ok(()) } else { Err(SessionError::NotFound { session: self.id().clone() }) }
+    }
+}
+
+fn answered_facts(slot: &Slot, taken: &[(QuestionId, Value)], by: &str) -> Vec<Fact> {
+    taken
+        .iter()
+        .filter_map(|(id, value)| {
+            let task = slot.board.task_of(id)?;
+            Some(Fact::QuestionAnswered(Answered {
+                id: id.clone(),
+                task,
+                value: value.clone(),
+                by: by.to_owned(),
+            }))
+        })
+        .collect()
+}
