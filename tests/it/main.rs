@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
+mod cancel_safety;
 mod events;
 mod failures;
 mod graph;
+mod graph_identity;
 mod interrupts;
 mod questions;
 mod queue;

@@ -84,3 +84,105 @@ async fn runs_in_line_survive_the_process() {
     }
     assert_eq!(session.state::<Trail>().await.unwrap().steps, ["run 1", "run 2"]);
 }
+
+/// Lets a run end while the next one is being queued: at each of the points where the call waits.
+#[tokio::test]
+async fn a_run_queued_while_the_one_before_it_ends_is_begun() {
+    for polls in 0..12 {
+        let store: Arc<dyn JournalStore> = Arc::new(tests::Yielding(tests::journal()));
+        let gate = Arc::new(Gate::default());
+        let runtime = runtime(&store, &gate);
+        let session = runtime.session("s").unwrap();
+        let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+        let first = session.start(&gated(), held(true), queue()).await.unwrap();
+        let graph = gated();
+        let mut start = std::pin::pin!(session.start(&graph, held(false), queue()));
+        let mut second = None;
+        for _ in 0..polls {
+            if let std::task::Poll::Ready(run) = futures::poll!(start.as_mut()) {
+                second = Some(run.unwrap());
+                break;
+            }
+        }
+        gate.0.notify_one();
+        // The first run ends while the second one is half queued.
+        first.outcome::<Trail>().await.unwrap();
+        let second = match second {
+            Some(run) => run,
+            None => start.await.unwrap(),
+        };
+        let outcome =
+            tokio::time::timeout(std::time::Duration::from_secs(5), second.outcome::<Trail>()).await;
+        let outcome = outcome.unwrap_or_else(|_| panic!("never begun after {polls} polls")).unwrap();
+        assert_eq!(outcome.state().unwrap().steps, ["run 1", "run 2"]);
+    }
+}
+
+/// A process that dies right after the acknowledgement, with the run before the queued one at its end.
+#[tokio::test]
+async fn a_queued_run_behind_a_finished_one_is_found_by_recovery() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let gate = Arc::new(Gate::default());
+    let before = runtime(&store, &gate);
+    let session = before.session("s").unwrap();
+    let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    session.start(&gated(), held(true), queue()).await.unwrap();
+    session.start(&gated(), held(false), queue()).await.unwrap();
+    let listed = before.sessions(None, &[RunStatus::Running], 10).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    // What a process leaves that dies between the end of the first run and the start of the second.
+    let mut events = session.subscribe(Some(agent_core::ids::Seq::ZERO));
+    gate.0.notify_one();
+    let end = loop {
+        let event = events.next().await.unwrap();
+        if matches!(event.body, agent_core::event::EventBody::RunCompleted(_)) {
+            break event.seq.unwrap();
+        }
+    };
+    before.shutdown(std::time::Duration::from_secs(1)).await;
+    let status = store.head(session.id()).await.unwrap().unwrap().summary.status;
+    assert!(["running", "completed"].contains(&status.as_str()));
+    assert!(end.0 > 0);
+}
+
+#[tokio::test]
+async fn a_fork_does_not_run_what_is_queued_in_its_source() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let gate = Arc::new(Gate::default());
+    let runtime = runtime(&store, &gate);
+    let session = runtime.session("s").unwrap();
+    let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    let first = session.start(&gated(), held(true), queue()).await.unwrap();
+    let second = session.start(&gated(), held(false), queue()).await.unwrap();
+    let last = session.head().await.unwrap().last;
+    let fork = session.fork(last, "fork".parse().unwrap()).await.unwrap();
+    gate.0.notify_waiters();
+    gate.0.notify_one();
+    first.outcome::<Trail>().await.unwrap();
+    second.outcome::<Trail>().await.unwrap();
+    gate.0.notify_one();
+    fork.resume().await.unwrap().outcome::<Trail>().await.unwrap();
+    assert_eq!(fork.wait().await.unwrap(), RunStatus::Completed);
+    assert_eq!(fork.state::<Trail>().await.unwrap().steps, ["run 1"]);
+    assert_eq!(session.state::<Trail>().await.unwrap().steps, ["run 1", "run 2"]);
+}
+
+#[tokio::test]
+async fn a_cancelled_queued_run_never_begins_and_the_others_do() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let gate = Arc::new(Gate::default());
+    let runtime = runtime(&store, &gate);
+    let session = runtime.session("s").unwrap();
+    let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    let first = session.start(&gated(), held(true), queue()).await.unwrap();
+    let mut second = session.start(&gated(), held(false), queue()).await.unwrap();
+    let third = session.start(&gated(), held(false), queue()).await.unwrap();
+    session.cancel_queued(second.id()).await.unwrap();
+    assert_eq!(second.settled().await, RunStatus::Stopped);
+    let again = session.cancel_queued(second.id()).await.unwrap_err();
+    assert!(matches!(again, agent_core::SessionError::NotQueued { .. }), "{again}");
+    gate.0.notify_one();
+    first.outcome::<Trail>().await.unwrap();
+    let outcome = third.outcome::<Trail>().await.unwrap();
+    assert_eq!(outcome.state().unwrap().steps, ["run 1", "run 3"]);
+}

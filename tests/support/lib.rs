@@ -1,5 +1,9 @@
 //! Test support: a store that dies at a chosen append, and ways to read what a session's journal says.
 
+mod yielding;
+
+pub use yielding::Yielding;
+
 use std::{
     collections::BTreeMap,
     sync::{
