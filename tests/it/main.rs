@@ -4,8 +4,11 @@
 
 mod events;
 mod failures;
+mod forks;
 mod graph;
 mod interrupts;
+mod panics;
+mod partial;
 mod questions;
 mod queue;
 mod random;
@@ -13,4 +16,5 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod stopping;
 mod why;
