@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan,
-        raw_plan, read_state,
+        Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, contain,
+        plan::Plan, raw_plan, read_state,
     },
     graph::Graph,
     ids::{RunId, Seq},
@@ -310,12 +310,14 @@ impl Session {
         };
         // Without a journal, an update that is refused half-way is undone from this.
         let undo = match &state {
-            Some(state) if self.shared.store.is_none() => serde_json::to_string(state).ok(),
+            Some(state) if self.shared.store.is_none() => {
+                contain("(state)", || serde_json::to_string(state).ok()).ok().flatten()
+            }
             _ => None,
         };
         let (mut raw_state, mut raw_update) = (None, None);
         let keeps = writer.keeps();
-        let applied: Result<(S, Plan), SessionError> = (|| {
+        let applied: Result<(S, Plan), SessionError> = contain("(input)", || {
             let state = match input {
                 Input::State(given) => {
                     if keeps {
@@ -340,7 +342,8 @@ impl Session {
             let first = image.root.plan.as_ref().map_or(1, |plan| plan.next.max(1));
             let plan = begin(graph, &state, first)?;
             Ok((state, plan))
-        })();
+        })
+        .unwrap_or_else(|panicked| Err(invalid(panicked.to_string())));
         let (state, plan) = match applied {
             Ok(begun) => begun,
             // The state in memory may have been changed in part: the journal has the right one.
@@ -648,7 +651,6 @@ type Erased = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
-    serde_json::to_string(state)
-        .and_then(|text| serde_json::from_str(&text))
+    contain("(state)", || serde_json::to_string(state).and_then(|text| serde_json::from_str(&text)))?
         .map_err(|error| RunError::StoredState { reason: error.to_string() })
 }
