@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_core::{
-    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START,
+    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START, SessionError,
     journal::{InMemory, JournalStore},
 };
 use tokio::sync::Notify;
@@ -83,4 +83,24 @@ async fn runs_in_line_survive_the_process() {
         completed += u32::from(matches!(event.body, agent_core::event::EventBody::RunCompleted(_)));
     }
     assert_eq!(session.state::<Trail>().await.unwrap().steps, ["run 1", "run 2"]);
+}
+
+#[tokio::test]
+async fn a_session_remembers_its_latest_1024_named_requests_across_a_restart() {
+    let (store, gate): (Arc<dyn JournalStore>, _) = (Arc::new(InMemory::new()), Arc::new(Gate::default()));
+    let named = |n: u64| RunOptions::default().request(format!("r-{n}"));
+    let session = runtime(&store, &gate).session("s").unwrap();
+    for n in 1..=1_030 {
+        session.start(&gated(), held(false), named(n)).await.unwrap().outcome::<Trail>().await.unwrap();
+    }
+    for session in [session, runtime(&store, &gate).session("s").unwrap()] {
+        for n in [7, 500, 1_030] {
+            let again = session.start(&gated(), held(false), named(n)).await.unwrap_err();
+            let SessionError::SameRequest { run, .. } = again else { panic!("{n}: {again}") };
+            assert_eq!(run.0, n);
+        }
+    }
+    let session = runtime(&store, &gate).session("s").unwrap();
+    let forgotten = session.start(&gated(), held(false), named(6)).await.unwrap();
+    assert_eq!(forgotten.id().0, 1_031, "an older name starts a run again, as its documentation says");
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Session, SessionError, SessionStatus, launch::check_graph};
+use super::{Session, SessionError, SessionStatus, conduct::todo_facts, launch::check_graph};
 use crate::{
     engine::{
         RunError,
@@ -22,6 +22,7 @@ use crate::{
     },
     run::RunStatus,
     state::State,
+    todo::TodoStatus,
 };
 
 /// Entries read at once.
@@ -162,6 +163,31 @@ impl Session {
         self.shared.graph(&image.graph)?.state_json(&image, None)
     }
 
+    /// The state and where the session stood as of a place, of one reading of the journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`state_json_at`](Session::state_json_at).
+    ///
+    /// # Cancel safety
+    ///
+    /// Only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Session, SessionError, ids::Seq};
+    /// # async fn example(session: &Session) -> Result<(), SessionError> {
+    /// let (state, status) = session.state_and_status_at(Seq(12)).await?;
+    /// println!("{} after {} ms: {state}", status.status, status.active_ms);
+    /// # Ok(()) }
+    /// ```
+    pub async fn state_and_status_at(&self, seq: Seq) -> Result<(Value, SessionStatus), SessionError> {
+        let image = self.image_at(seq).await?;
+        let state = self.shared.graph(&image.graph)?.state_json(&image, None)?;
+        Ok((state, self.status_of(image)))
+    }
+
     /// A new session that is this one up to and with the entry `seq`. It waits where this one was: resume it, answer
     /// it, edit it, or run it anew. What finished by then is not run again.
     ///
@@ -187,6 +213,8 @@ impl Session {
         let (writer, mut resting) = fork.slot.open(&self.shared).await?;
         let mut facts = vec![Fact::SessionForked(Forked { from: self.id().clone(), seq })];
         if image.status == RunStatus::Running {
+            let changed = resting.image.todos.settle(TodoStatus::Cancelled, "stopped");
+            facts.extend(todo_facts(changed));
             facts.push(Fact::RunStopped(Stopped { drained: false }));
         }
         let last = writer.push_with(image.run, facts, Some(summary))?;
