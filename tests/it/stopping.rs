@@ -234,7 +234,7 @@ async fn a_task_between_two_tries_does_not_hold_up_a_stop() {
     let begun = Instant::now();
     stage.release.notify_one();
     assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
