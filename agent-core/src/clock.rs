@@ -2,7 +2,11 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicI64, Ordering},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,6 +29,35 @@ impl Clock for WallClock {
         let now = SystemTime::now();
         // A machine whose clock stands before 1970 gets 0: leases then never expire early.
         now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The clock of an application with its panics contained: where it panics, the clock of the machine is read.
+#[derive(Debug)]
+pub(crate) struct ContainedClock {
+    clock: Arc<dyn Clock>,
+    /// It panicked, which was logged.
+    panicked: AtomicBool,
+}
+
+impl ContainedClock {
+    pub(crate) const fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, panicked: AtomicBool::new(false) }
+    }
+}
+
+impl Clock for ContainedClock {
+    fn now_ms(&self) -> i64 {
+        catch_unwind(AssertUnwindSafe(|| self.clock.now_ms())).unwrap_or_else(|panic| {
+            if !self.panicked.swap(true, Ordering::Relaxed) {
+                let message = crate::text::panic_message(&*panic);
+                tracing::error!(
+                    message,
+                    "the clock panicked, and the machine's was read; further panics are not logged"
+                );
+            }
+            WallClock.now_ms()
+        })
     }
 }
 

@@ -33,6 +33,7 @@ pub mod config;
 mod dashboard;
 mod docs;
 mod error;
+mod fanout;
 mod follow;
 mod handler;
 mod http;

@@ -28,6 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Assistant, Auth, Chat, Origins, Proxies, TaskAgent, Tls, Webhooks,
     error::{ApiError, Contract, Refusal},
+    fanout::Fanouts,
     follow::{self, End, Follower},
     handler::routes,
     http::{
@@ -133,6 +134,8 @@ pub(crate) struct Inner {
     pub(crate) routes: Routes,
     /// Sockets: they outlive their HTTP connection.
     pub(crate) sockets: TaskTracker,
+    /// What the subscribers of a session share.
+    pub(crate) fanouts: Arc<Fanouts>,
     /// Counts, for `/metrics`.
     pub(crate) metrics: Arc<Metrics>,
     /// Places for connections that are free.
@@ -344,6 +347,7 @@ impl ServerBuilder {
             options: self.options,
             routes,
             sockets: TaskTracker::new(),
+            fanouts: Arc::default(),
             leaving: CancellationToken::new(),
         });
         if here.set(Arc::downgrade(&inner)).is_err() {

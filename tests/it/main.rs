@@ -5,9 +5,12 @@
 mod cancel_safety;
 mod events;
 mod failures;
+mod forks;
 mod graph;
 mod graph_identity;
 mod interrupts;
+mod panics;
+mod partial;
 mod questions;
 mod queue;
 mod random;
@@ -15,4 +18,5 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod stopping;
 mod why;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_core::{
-    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START,
+    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START, SessionError,
     journal::{InMemory, JournalStore},
 };
 use tokio::sync::Notify;
@@ -118,31 +118,53 @@ async fn a_run_queued_while_the_one_before_it_ends_is_begun() {
     }
 }
 
-/// A process that dies right after the acknowledgement, with the run before the queued one at its end.
+/// A process that dies at each of its appends, with a run at its end and one queued behind it.
 #[tokio::test]
-async fn a_queued_run_behind_a_finished_one_is_found_by_recovery() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
-    let gate = Arc::new(Gate::default());
-    let before = runtime(&store, &gate);
-    let session = before.session("s").unwrap();
-    let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    session.start(&gated(), held(true), queue()).await.unwrap();
-    session.start(&gated(), held(false), queue()).await.unwrap();
-    let listed = before.sessions(None, &[RunStatus::Running], 10).await.unwrap();
-    assert_eq!(listed.len(), 1);
-    // What a process leaves that dies between the end of the first run and the start of the second.
-    let mut events = session.subscribe(Some(agent_core::ids::Seq::ZERO));
-    gate.0.notify_one();
-    let end = loop {
-        let event = events.next().await.unwrap();
-        if matches!(event.body, agent_core::event::EventBody::RunCompleted(_)) {
-            break event.seq.unwrap();
+async fn an_acknowledged_queued_run_is_begun_whenever_the_process_dies() {
+    for appends in 1..40 {
+        let journal = tests::journal();
+        let gate = Arc::new(Gate::default());
+        let dying = tests::Dying::at(&journal, appends, true);
+        let store: Arc<dyn JournalStore> = Arc::clone(&dying) as _;
+        let before = runtime(&store, &gate);
+        let session = before.session("s").unwrap();
+        let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+        let mut acknowledged = 0;
+        for wait in [true, false] {
+            acknowledged += usize::from(session.start(&gated(), held(wait), queue()).await.is_ok());
         }
-    };
-    before.shutdown(std::time::Duration::from_secs(1)).await;
-    let status = store.head(session.id()).await.unwrap().unwrap().summary.status;
-    assert!(["running", "completed"].contains(&status.as_str()));
-    assert!(end.0 > 0);
+        gate.0.notify_one();
+        if acknowledged > 0 {
+            let _ = session.wait().await;
+        }
+        let completed = !dying.is_dead();
+        dying.kill();
+
+        let store: Arc<dyn JournalStore> = tests::Dying::never(&journal);
+        let after = runtime(&store, &gate);
+        gate.0.notify_one();
+        after.recover().await.unwrap();
+        let session = after.session("s").unwrap();
+        if acknowledged == 0 {
+            continue;
+        }
+        let steps = tokio::time::timeout(std::time::Duration::from_secs(5), async {
+            loop {
+                session.wait().await.unwrap();
+                let steps = session.state::<Trail>().await.unwrap().steps;
+                if steps.len() >= acknowledged {
+                    return steps;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let steps = steps.await.unwrap_or_else(|_| panic!("a run is lost, dead after {appends} appends"));
+        assert_eq!(steps, ["run 1", "run 2"][..acknowledged], "dead after {appends} appends");
+        if completed {
+            return;
+        }
+    }
+    panic!("the process dies each time");
 }
 
 #[tokio::test]
@@ -185,4 +207,24 @@ async fn a_cancelled_queued_run_never_begins_and_the_others_do() {
     first.outcome::<Trail>().await.unwrap();
     let outcome = third.outcome::<Trail>().await.unwrap();
     assert_eq!(outcome.state().unwrap().steps, ["run 1", "run 3"]);
+}
+
+#[tokio::test]
+async fn a_session_remembers_its_latest_1024_named_requests_across_a_restart() {
+    let (store, gate): (Arc<dyn JournalStore>, _) = (Arc::new(InMemory::new()), Arc::new(Gate::default()));
+    let named = |n: u64| RunOptions::default().request(format!("r-{n}"));
+    let session = runtime(&store, &gate).session("s").unwrap();
+    for n in 1..=1_030 {
+        session.start(&gated(), held(false), named(n)).await.unwrap().outcome::<Trail>().await.unwrap();
+    }
+    for session in [session, runtime(&store, &gate).session("s").unwrap()] {
+        for n in [7, 500, 1_030] {
+            let again = session.start(&gated(), held(false), named(n)).await.unwrap_err();
+            let SessionError::SameRequest { run, .. } = again else { panic!("{n}: {again}") };
+            assert_eq!(run.0, n);
+        }
+    }
+    let session = runtime(&store, &gate).session("s").unwrap();
+    let forgotten = session.start(&gated(), held(false), named(6)).await.unwrap();
+    assert_eq!(forgotten.id().0, 1_031, "an older name starts a run again, as its documentation says");
 }

@@ -54,6 +54,39 @@ fn every_kind_of_fault_is_found_at_build() {
     assert!(unset.faults.iter().any(|fault| matches!(fault, Fault::NoStart)), "{unset}");
 }
 
+#[test]
+fn a_graph_without_a_start_is_told_its_other_faults_too() {
+    let error = Graph::<Trail>::builder("g")
+        .node("a", step)
+        .node("b", step)
+        .node("sink", step)
+        .node("x", step)
+        .node("y", step)
+        .node("z", step)
+        .node("joined", step)
+        .edge("a", "b")
+        .edge("b", END)
+        .edge("b", "x")
+        .edge("a", "sink")
+        .edge("x", "y")
+        .edge("y", "x")
+        .join(["a", "z"], "joined")
+        .edge("joined", "z")
+        .edge("z", END)
+        .build()
+        .unwrap_err();
+    let is = |wanted: &dyn Fn(&Fault) -> bool| error.faults.iter().any(wanted);
+    assert!(is(&|fault| matches!(fault, Fault::NoStart)), "{error}");
+    assert!(is(&|fault| matches!(fault, Fault::NoWayOut { name } if name == "sink")), "{error}");
+    for lost in ["x", "y"] {
+        assert!(is(&|fault| matches!(fault, Fault::NoWayToEnd { name } if name == lost)), "{error}");
+    }
+    assert!(is(&|fault| matches!(fault, Fault::JoinCannotFill { missing, .. } if missing == "z")), "{error}");
+    assert!(!is(&|fault| matches!(fault, Fault::Unreachable { .. })), "the missing start says that: {error}");
+    let typo = Graph::<Trail>::builder("g").node("a", step).edge(START, "b").build().unwrap_err();
+    assert!(typo.faults.iter().any(|fault| matches!(fault, Fault::NoWayOut { .. })), "{typo}");
+}
+
 fn drawn(name: &str, order: bool) -> Graph<Trail> {
     let inner =
         Graph::<Trail>::builder("inner").node("안", step).edge(START, "안").edge("안", END).build().unwrap();

@@ -183,11 +183,13 @@ impl<T> Drop for Ask<T> {
     fn drop(&mut self) {
         let Stage::Asked(scope) = self.stage else { return };
         self.cell.wait_given_up(scope);
-        // A run that is put away keeps its questions; a node that lost interest takes them back.
-        if self.cell.env.control.keeps_questions() {
+        // A run that is put away keeps its questions, and so does a task that a stop drops; a node that lost interest
+        // takes them back.
+        let control = &self.cell.env.control;
+        let ended = self.cell.ended.load(std::sync::atomic::Ordering::Acquire);
+        if control.keeps_questions() || (ended && control.stop.is_cancelled()) {
             return;
         }
-        let ended = self.cell.ended.load(std::sync::atomic::Ordering::Acquire);
         self.withdraw((!ended).then_some(GivenUp::Dropped));
     }
 }

@@ -60,6 +60,8 @@ struct Inner {
     blocked: bool,
     sign: Option<Instant>,
     listens: bool,
+    /// Tasks of a subgraph run inside this one.
+    hosts: bool,
     failed: u32,
     /// Tries that failed before the run was given up and resumed: they do not count against the policy.
     forgiven: u32,
@@ -142,6 +144,7 @@ impl TaskCell {
             blocked: false,
             sign: None,
             listens: false,
+            hosts: false,
             failed: record.failed,
             forgiven: record.forgiven,
         };
@@ -160,6 +163,7 @@ impl TaskCell {
         self.ended.store(false, std::sync::atomic::Ordering::Release);
         inner.asked = 0;
         inner.models = 0;
+        inner.hosts = false;
         inner.calls.clear();
         inner.scopes.truncate(1);
         inner.scopes[0] = Scope::default();
@@ -426,6 +430,18 @@ impl TaskCell {
     /// Notes that the task wants to be told of a stop; `true` the first time.
     pub(crate) fn listen(&self) -> bool {
         !std::mem::replace(&mut self.inner.lock().listens, true)
+    }
+
+    /// Notes whether tasks of a subgraph run inside this one: a stop then drops each of those that does not listen,
+    /// instead of the subgraph as a whole.
+    pub(crate) fn hosts_tasks(&self, hosts: bool) {
+        self.inner.lock().hosts = hosts;
+    }
+
+    /// Whether a stop of the run leaves the task the grace time.
+    pub(crate) fn has_grace(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.listens || inner.hosts
     }
 
     /// Whether something with this fingerprint was shown before a restart; counts it off.

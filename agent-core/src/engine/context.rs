@@ -290,6 +290,8 @@ impl Context {
                 usage: used,
             });
             seq = self.env.record(fact).await?;
+        } else if kind == "model" {
+            self.env.writer.end_partial(&cell.task, Some(&running.key));
         }
         running.end(StepRecord { result: kept, seq });
         result

@@ -122,6 +122,8 @@ pub(crate) struct Control {
     pub(crate) listeners: AtomicI64,
     /// The run has been closed: what a task that could not be stopped still says comes too late.
     closed: AtomicBool,
+    /// The fact that ends the run was given to the writer.
+    ended: AtomicBool,
     /// How long nobody was busy, and since when nobody is.
     idle_time: Mutex<(Duration, Option<Instant>)>,
     /// The process ends: the run is not stopped, it goes on elsewhere.
@@ -172,6 +174,7 @@ impl Control {
             awake: Notify::new(),
             listeners: AtomicI64::new(0),
             closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             idle_time: Mutex::default(),
             handover: AtomicBool::new(false),
             putting_away: AtomicBool::new(false),
@@ -212,6 +215,16 @@ impl Control {
     /// Whether the run writes its last facts.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that the fact that ends the run was given to the writer.
+    pub(crate) fn end_noted(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the fact that ends the run was given to the writer.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     fn check_open(&self) -> Result<(), RunError> {
@@ -313,7 +326,7 @@ impl RunEnv {
 
     /// Shows an event without a number.
     pub(crate) fn show(&self, task: Option<Arc<TaskId>>, body: EventBody) {
-        if !self.writer.is_watched() {
+        if !self.writer.shows(&body) {
             return;
         }
         self.writer.show(Event {

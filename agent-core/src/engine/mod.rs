@@ -51,7 +51,7 @@ use crate::{
 };
 use plan::{Activation, Plan, Step};
 use superstep::Slot;
-use task::{NodeFailure as Failure, Place, TaskEnd, finished_fact, run_task};
+use task::{NodeFailure as Failure, Place, TaskEnd, finished_fact, run_task, unless_stopped};
 
 /// A chain of ready nodes looks at the clock after so many supersteps …
 const LOOK_EVERY: u64 = 64;
@@ -86,7 +86,7 @@ pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan, Seq) + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameEnd {
     Completed,
-    /// Asked to stop or drain at a superstep's end.
+    /// Ended before its end: drained at a superstep's boundary, or stopped.
     Interrupted,
 }
 
@@ -160,7 +160,7 @@ fn newer<S: State>(version: u32) -> Result<(), RunError> {
 }
 
 /// Runs the author's code and turns a panic in it into an error.
-fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, RunError> {
+pub(crate) fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, RunError> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| RunError::Panicked {
         node: place.to_owned(),
         message: crate::text::panic_message(&*panic),
@@ -222,9 +222,14 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         if env.budget.is_timed() {
             let (slot, task) = (frame.slot.clone(), frame.parent.clone());
             let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(&env), slot, task }) as _;
-            budget::check_active(&env, waits).await?;
+            match unless_stopped(&env, budget::check_active(&env, waits)).await {
+                Some(checked) => checked?,
+                None => return Ok(FrameEnd::Interrupted),
+            }
         }
-        run_due(frame, &env).await?;
+        if run_due(frame, &env).await? == FrameEnd::Interrupted {
+            return Ok(FrameEnd::Interrupted);
+        }
         let step = apply(frame, &env).await?;
         if let Step::Stuck { joins } = step {
             return Err(RunError::JoinNeverFilled { joins });
@@ -262,19 +267,19 @@ impl budget::Gated for BetweenSupersteps {
     }
 }
 
-/// Runs everything that is due: one task here, several side by side.
-async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<(), RunError> {
+/// Runs everything that is due: one task here, several side by side. Interrupted: a stop dropped some of them, and what
+/// the others came to is not applied.
+async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<FrameEnd, RunError> {
     let superstep = frame.plan.superstep;
     if let [only] = frame.plan.due.as_slice() {
         let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
         let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
         return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {
             TaskEnd::Failed(error) => Err(error),
-            // Cancelled without a failure: the run is being put away, and this future is about to be dropped.
-            TaskEnd::Cancelled => std::future::pending().await,
+            TaskEnd::Cancelled => Ok(FrameEnd::Interrupted),
             end => {
                 frame.ends.push(end);
-                Ok(())
+                Ok(FrameEnd::Completed)
             }
         };
     }
@@ -295,9 +300,8 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<()
     }
     match failed {
         Some(error) => Err(error),
-        // Cancelled without a failure: the run is being put away, and this future is about to be dropped.
-        None if cancelled => std::future::pending().await,
-        None => Ok(()),
+        None if cancelled => Ok(FrameEnd::Interrupted),
+        None => Ok(FrameEnd::Completed),
     }
 }
 

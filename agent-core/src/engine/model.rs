@@ -159,11 +159,11 @@ impl RecordedModel {
                     message: message.to_owned(),
                     text: text.clone(),
                 })),
-                Delta::ToolCallStarted { index, id, name } if self.cx.env.writer.is_watched() => {
+                Delta::ToolCallStarted { index, id, name } => {
                     calls.push((*index, id.clone(), name.clone()));
                     self.show_call(message, &calls, *index, "");
                 }
-                Delta::ToolCallArguments { index, text } if self.cx.env.writer.is_watched() => {
+                Delta::ToolCallArguments { index, text } => {
                     self.show_call(message, &calls, *index, text);
                 }
                 Delta::Restarted { reason, .. } => {

@@ -67,11 +67,16 @@ where
             // In a crew with caps, what waits inside is this task's waiting.
             let slot = cx.slot.clone().map(|slot| Arc::new(Leaves::new(slot, cx.task())) as Arc<dyn Slot>);
             frame = frame.under(slot);
+            cx.cell().hosts_tasks(true);
             match drive(&mut frame).await? {
                 FrameEnd::Completed => {}
-                // The run is being ended: this task does no more, and stays unfinished.
+                // The run is being ended: this task does no more, and stays unfinished. At a stop it is dropped as soon
+                // as it waits.
                 FrameEnd::Interrupted => {
-                    cx.env.control.busy(-1);
+                    cx.cell().hosts_tasks(false);
+                    if !cx.env.control.stop.is_cancelled() {
+                        cx.env.control.busy(-1);
+                    }
                     std::future::pending().await
                 }
             }

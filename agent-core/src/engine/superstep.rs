@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -211,13 +211,26 @@ fn next_lane<S: State>(crew: Arc<Crew<S>>) -> Pin<Box<dyn Future<Output = ()> + 
 }
 
 async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, node: NodeIx, mut task: Performing<S>) {
-    let end = tokio::select! {
+    let mut end = tokio::select! {
         biased; // a result that came in the same poll counts
-        end = task.as_mut() => end,
-        () = crew.cancel.cancelled() => TaskEnd::Cancelled,
+        end = task.as_mut() => Some(end),
+        () = crew.cancel.cancelled() => Some(TaskEnd::Cancelled),
+        () = crew.env.control.stop.cancelled() => None,
     };
-    drop(task);
-    crew.finish(place, node, end);
+    if end.is_none() {
+        // The next poll ends a task that does not listen for a stop; one that listens has the grace time.
+        end = tokio::select! {
+            biased;
+            end = task.as_mut() => Some(end),
+            () = crew.cancel.cancelled() => None,
+        };
+    }
+    // A panic in the author's `Drop` must not leave the task's place open.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
+        let (node, message) = (&crew.graph.node(node).name, crate::text::panic_message(&*panic));
+        tracing::error!(session = %crew.env.session, %node, message, "a cancelled node panicked while it was dropped");
+    }
+    crew.finish(place, node, end.unwrap_or(TaskEnd::Cancelled));
     // What the caps held back may go now.
     if crew.capped {
         next_lane(crew).await;
@@ -258,7 +271,7 @@ impl<S: State> Crew<S> {
     /// The next task that the caps allow.
     fn take(&self) -> Option<(Job, Arc<S>)> {
         let mut queue = self.queue.lock();
-        if self.cancel.is_cancelled() {
+        if self.cancel.is_cancelled() || self.env.control.stop.is_cancelled() {
             let left = std::mem::take(&mut queue.jobs);
             drop(queue);
             for job in left {

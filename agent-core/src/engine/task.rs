@@ -60,7 +60,7 @@ pub(crate) enum TaskEnd<S: State> {
     Handled(NodeFailure),
     /// It failed for good.
     Failed(RunError),
-    /// It was given up because of something else.
+    /// It was dropped before its end: a sibling failed, or the run is being stopped.
     Cancelled,
 }
 
@@ -112,14 +112,18 @@ pub(crate) async fn run_task<S: State>(
         cx.restore(record);
         if waits {
             // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
-            Box::pin(wait_for_answers(cx.cell())).await;
+            let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.cell())));
+            if answered.await.is_none() {
+                return TaskEnd::Cancelled;
+            }
         }
     }
     started(&cx);
     if node.policy.is_plain() && !env.traced {
         return match attempt(node, state, input, &cx).await {
-            Ok(outcome) => finish(&cx, outcome, false),
-            Err(error) => Box::pin(fail(node, graph, &cx, error)).await,
+            Some(Ok(outcome)) => finish(&cx, outcome, false),
+            Some(Err(error)) => Box::pin(fail(node, graph, &cx, error)).await,
+            None => TaskEnd::Cancelled,
         };
     }
     Box::pin(tries(graph, node, state, input, &cx)).await
@@ -151,7 +155,7 @@ async fn tries<S: State>(
     loop {
         let tried = attempt_in_span(graph, node, state, input, cx).await;
         let error = match tried {
-            Ok(outcome) => {
+            Some(Ok(outcome)) => {
                 if let Some((key, ttl)) = key
                     && let Some(parts) = to_parts(&outcome)
                 {
@@ -159,7 +163,8 @@ async fn tries<S: State>(
                 }
                 return finish(cx, outcome, false);
             }
-            Err(error) => error,
+            Some(Err(error)) => error,
+            None => return TaskEnd::Cancelled,
         };
         let failed = cx.attempt() - cx.cell().forgiven();
         let again = match (&node.policy.retry, &error) {
@@ -180,7 +185,9 @@ async fn tries<S: State>(
         {
             return TaskEnd::Failed(error);
         }
-        sleep(wait).await;
+        if unless_stopped(&cx.env, sleep(wait)).await.is_none() {
+            return TaskEnd::Cancelled;
+        }
         started(cx);
     }
 }
@@ -205,6 +212,17 @@ fn started(cx: &Context) {
     cx.env.show(Some(cx.task_for_show()), body);
 }
 
+/// Waits for a future until the run is being stopped; `None` then. A stop wakes everything that polls a task.
+pub(super) async fn unless_stopped<F: Future>(env: &RunEnv, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if env.control.stop.is_cancelled() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
 async fn wait_for_answers(cell: &Arc<TaskCell>) {
     let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
     std::future::poll_fn(|cx| {
@@ -224,6 +242,9 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
                 recorded: left,
                 asked: Vec::new(),
             });
+        }
+        if !cx.env.writer.matters() {
+            cx.env.writer.end_partial(&cell.task, None);
         }
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
@@ -334,6 +355,8 @@ async fn note_failure(
     };
     if cx.env.writer.matters() {
         cx.env.commit([Fact::TaskFailed(failure.clone())]).await?;
+    } else {
+        cx.env.writer.end_partial(&failure.task, None);
     }
     Ok(failure)
 }
@@ -353,13 +376,13 @@ async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error
     }
 }
 
-/// One try.
+/// One try; `None` when a stop of the run dropped it.
 async fn attempt<S: State>(
     node: &NodeDef<S>,
     state: &S,
     input: Option<&RawValue>,
     cx: &Context,
-) -> Result<Outcome<S>, RunError> {
+) -> Option<Result<Outcome<S>, RunError>> {
     // The call itself is inside the future, so that a panic in it is caught too.
     let future = async { node.run.call(state, input, cx).await };
     let future = std::pin::pin!(future);
@@ -379,17 +402,20 @@ async fn attempt_in_span<S: State>(
     state: &S,
     input: Option<&RawValue>,
     cx: &Context,
-) -> Result<Outcome<S>, RunError> {
+) -> Option<Result<Outcome<S>, RunError>> {
     let attempt = attempt(node, state, input, cx);
     if !cx.env.traced {
         return attempt.await;
     }
     let span = telemetry::node(graph.name(), cx.node(), cx.superstep(), cx.attempt());
     let tried = Box::pin(attempt.instrument(span.clone())).await;
-    tried.inspect_err(|error| telemetry::failed(&span, error.code().name()))
+    if let Some(Err(error)) = &tried {
+        telemetry::failed(&span, error.code().name());
+    }
+    tried
 }
 
-/// Polls a node: catches its panics, keeps its time limits, and ends it when the engine says so.
+/// Polls a node: catches its panics, keeps its time limits, and drops it at a stop unless it listens for one.
 struct Attempt<'a, F> {
     future: Pin<&'a mut F>,
     cx: &'a Context,
@@ -402,29 +428,36 @@ where
     S: State,
     F: Future<Output = Result<Outcome<S>, NodeError>>,
 {
-    type Output = Result<Outcome<S>, RunError>;
+    type Output = Option<Result<Outcome<S>, RunError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         match catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx))) {
             Err(panic) => {
                 let message = crate::text::panic_message(&*panic);
-                return Poll::Ready(Err(RunError::Panicked { node: this.cx.node().to_owned(), message }));
+                return Poll::Ready(Some(Err(RunError::Panicked {
+                    node: this.cx.node().to_owned(),
+                    message,
+                })));
             }
-            Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Ok(outcome)),
+            Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Some(Ok(outcome))),
             Ok(Poll::Ready(Err(error))) => {
-                return Poll::Ready(Err(this.cx.failed(error)));
+                return Poll::Ready(Some(Err(this.cx.failed(error))));
             }
             Ok(Poll::Pending) => {}
         }
-        let Some(cell) = this.cx.cell_if_made() else {
+        let cell = this.cx.cell_if_made();
+        if this.cx.env.control.stop.is_cancelled() && !cell.is_some_and(|cell| cell.has_grace()) {
+            return Poll::Ready(None);
+        }
+        let Some(cell) = cell else {
             return this.late(cx, false);
         };
         if let Some((recorded, asked)) = cell.mismatch() {
             let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
             if patience.as_mut().poll(cx).is_ready() {
                 let task = Box::new(TaskId::clone(&cell.task));
-                return Poll::Ready(Err(RunError::ReplayMismatch { task, recorded, asked }));
+                return Poll::Ready(Some(Err(RunError::ReplayMismatch { task, recorded, asked })));
             }
         } else {
             this.patience = None;
@@ -444,12 +477,17 @@ impl<F> Drop for Attempt<'_, F> {
 }
 
 impl<F> Attempt<'_, F> {
-    fn late<T>(&mut self, cx: &mut std::task::Context<'_>, blocked: bool) -> Poll<Result<T, RunError>> {
+    fn late<T>(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        blocked: bool,
+    ) -> Poll<Option<Result<T, RunError>>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
         match limits.poll(cx, blocked, sign, self.cx) {
             Some((which, limit)) => {
-                Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
+                let node = self.cx.node().to_owned();
+                Poll::Ready(Some(Err(RunError::TimedOut { node, which, limit })))
             }
             None => Poll::Pending,
         }

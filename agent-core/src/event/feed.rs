@@ -3,20 +3,21 @@
 use std::{
     collections::{HashSet, VecDeque},
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
 
 use futures::{Stream, future::BoxFuture};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::{Event, EventBody, Loss, Note, Observer, payload};
+use super::{Event, EventBody, Loss, Note, Observed, partial::PartialMessages, payload};
 use crate::{
-    ids::{RunId, Seq, SessionId},
+    ids::{Seq, SessionId, TaskId},
     journal::{JournalStore, StoreError, entry::Entry, holes::read_entries},
 };
 
@@ -31,13 +32,11 @@ const BATCH: usize = 256;
 pub(crate) struct Feed {
     session: SessionId,
     subscribers: AtomicUsize,
+    /// Whether there are partial messages.
+    has_partial: AtomicBool,
     observed: Arc<Observed>,
     live: Mutex<Live>,
 }
-
-/// Who is told of every entry of a runtime, if anybody is.
-#[derive(Default)]
-pub(crate) struct Observed(pub(crate) OnceLock<Arc<dyn Observer>>);
 
 /// The ring and who waits for it.
 #[derive(Default)]
@@ -45,16 +44,29 @@ struct Live {
     ring: VecDeque<Arc<Event>>,
     /// Position of the ring's first event, counted from the feed's beginning.
     first: u64,
+    /// Unnumbered events that were in the ring so far.
+    unnumbered: u64,
+    /// How many of those left the ring.
+    unnumbered_left: u64,
     /// The last number published.
     last: Seq,
     /// The graph of the run in memory, or of the last one that was.
     graph: Option<Arc<str>>,
+    partial: PartialMessages,
     waiting: Vec<Waker>,
+    /// How often those who waited were woken.
+    woken: u64,
 }
 
 impl Feed {
     pub(crate) fn new(session: SessionId, observed: Arc<Observed>) -> Self {
-        Self { session, subscribers: AtomicUsize::new(0), observed, live: Mutex::default() }
+        Self {
+            session,
+            subscribers: AtomicUsize::new(0),
+            has_partial: AtomicBool::new(false),
+            observed,
+            live: Mutex::default(),
+        }
     }
 
     /// Whether anybody watches.
@@ -64,21 +76,28 @@ impl Feed {
 
     /// Shows what was stored. Only numbers are noted when nobody watches.
     pub(crate) fn publish<'a>(&self, entries: impl Iterator<Item = &'a Entry> + Clone) {
-        if let Some(observer) = self.observed.0.get() {
+        if self.observed.is_set() {
             let graph = self.live.lock().graph.clone();
             for entry in entries.clone() {
-                observer.stored(&Note::of(&self.session, graph.as_deref(), entry));
+                self.observed.notify(&Note::of(&self.session, graph.as_deref(), entry));
             }
         }
         let mut live = self.live.lock();
         let watched = self.watched();
+        let has_partial = self.has_partial.load(Ordering::Relaxed);
         for entry in entries {
             live.last = entry.seq;
+            if has_partial {
+                live.partial.take_entry(entry);
+            }
             if watched {
                 live.push(Arc::new(Event::of(&self.session, entry)));
             }
         }
-        live.wake();
+        if has_partial {
+            self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
+        }
+        wake(live);
     }
 
     /// Notes that entries up to `seq` were written by somebody who does not publish.
@@ -87,25 +106,61 @@ impl Feed {
         live.last = live.last.max(seq);
     }
 
-    /// Shows an event without a number.
+    /// Shows an event without a number. A piece of a message is kept for subscribers to come while the message is being
+    /// streamed.
     pub(crate) fn show(&self, event: Event) {
-        if self.watched() {
-            let mut live = self.live.lock();
-            live.push(Arc::new(event));
-            live.wake();
+        let partial = event.body.is_partial();
+        if !partial && !self.watched() {
+            return;
         }
+        let mut live = self.live.lock();
+        if partial {
+            live.partial.take(&event);
+            self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
+        }
+        if self.watched() {
+            live.push(Arc::new(event));
+            wake(live);
+        }
+    }
+
+    /// Tells subscribers that unnumbered events were dropped before they could be shown.
+    pub(crate) fn show_dropped(&self, unnumbered: u64) {
+        let last = self.live.lock().last;
+        self.show(super::gap(
+            &self.session,
+            payload::Gap { after: last, upto: last, unnumbered, ahead: None },
+        ));
     }
 
     /// Notes what runs from here on.
     pub(crate) fn runs(&self, graph: &Arc<str>) {
-        self.live.lock().graph = Some(Arc::clone(graph));
+        let mut live = self.live.lock();
+        live.graph = Some(Arc::clone(graph));
+        // A run that was taken up streams its messages anew.
+        live.partial.clear();
+        self.has_partial.store(false, Ordering::Relaxed);
+    }
+
+    /// Forgets a partial message of a task, or all of them, where no entry does.
+    pub(crate) fn end_partial(&self, task: &Arc<TaskId>, message: Option<&str>) {
+        if !self.has_partial.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut live = self.live.lock();
+        match message {
+            Some(message) => live.partial.end_message(Some(task), message),
+            None => live.partial.end_task(task),
+        }
+        self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
     }
 
     pub(crate) fn session(&self) -> &SessionId {
         &self.session
     }
 
-    /// A cursor. `after`: everything behind this number first, from the journal; `None`: from now on.
+    /// A cursor. `after`: everything behind this number first, from the journal; `None`: from now on. In both cases the
+    /// partial messages of this moment come before what is live.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         store: Option<Arc<dyn JournalStore>>,
@@ -113,39 +168,89 @@ impl Feed {
     ) -> Subscription {
         self.subscribers.fetch_add(1, Ordering::AcqRel);
         let live = self.live.lock();
-        let at = live.first + live.ring.len() as u64;
-        let last = after.unwrap_or(live.last);
+        // No journal has larger numbers; stores may count with a sign.
+        let after = after.map(|after| after.min(Seq(u64::MAX >> 1)));
         let mode = match (after, &store) {
             (Some(after), None) if after < live.last => Mode::Lost { upto: live.last },
+            (Some(after), None) if after > live.last => Mode::Ahead { end: live.last },
             (Some(_), Some(_)) => Mode::Behind,
             _ => Mode::Live,
         };
-        drop(live);
-        Subscription {
+        let mut subscription = Subscription {
             feed: Arc::clone(self),
             store,
-            at,
-            last,
+            at: live.end(),
+            last: after.unwrap_or(live.last),
+            unnumbered_seen: live.unnumbered,
             unnumbered: 0,
+            checked: after.is_none(),
+            partial: live.partial.events(&self.session, live.last),
             mode,
             ready: VecDeque::new(),
+            waits: None,
             keep: None,
+        };
+        drop(live);
+        if matches!(subscription.mode, Mode::Live) {
+            subscription.show_partial();
         }
+        subscription
     }
 }
 
 impl Live {
     fn push(&mut self, event: Arc<Event>) {
-        if self.ring.len() >= RING {
-            self.ring.pop_front();
+        if self.ring.len() >= RING
+            && let Some(oldest) = self.ring.pop_front()
+        {
             self.first += 1;
+            self.unnumbered_left += u64::from(oldest.seq.is_none());
         }
+        self.unnumbered += u64::from(event.seq.is_none());
         self.ring.push_back(event);
     }
 
-    fn wake(&mut self) {
-        for waker in self.waiting.drain(..) {
-            waker.wake();
+    /// The position behind the ring's last event.
+    fn end(&self) -> u64 {
+        self.first + self.ring.len() as u64
+    }
+
+    /// The events from a position on; none when it left the ring.
+    fn events_from(&self, at: u64) -> impl Iterator<Item = &Arc<Event>> {
+        let skipped = at.checked_sub(self.first).and_then(|skipped| usize::try_from(skipped).ok());
+        self.ring.range(skipped.unwrap_or(usize::MAX).min(self.ring.len())..)
+    }
+
+    /// Keeps the waker of a subscriber that waits; `place` is where it was kept last.
+    fn wait(&mut self, place: &mut Option<(u64, usize)>, waker: &Waker) {
+        match *place {
+            Some((woken, at)) if woken == self.woken => {
+                if !self.waiting[at].will_wake(waker) {
+                    self.waiting[at] = waker.clone();
+                }
+            }
+            _ => {
+                *place = Some((self.woken, self.waiting.len()));
+                self.waiting.push(waker.clone());
+            }
+        }
+    }
+}
+
+/// Wakes those who wait, without the lock: each of them takes it next.
+fn wake(mut live: MutexGuard<'_, Live>) {
+    if live.waiting.is_empty() {
+        return;
+    }
+    live.woken += 1;
+    let waiting = mem::take(&mut live.waiting);
+    drop(live);
+    for waker in waiting {
+        // The waker is of the subscriber's executor: a panic in it is not the writer's.
+        if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+            tracing::error!(
+                "the waker of a subscriber panicked; the subscriber may miss events until it is polled"
+            );
         }
     }
 }
@@ -153,7 +258,10 @@ impl Live {
 /// One subscriber's view of a session: a stream of events in the order of their numbers, each once.
 ///
 /// It never ends by itself: a session can always run again. Dropping it is free. A subscriber that is slow
-/// holds nobody up; what it may lose is said by [`EventBody::loss`].
+/// holds nobody up; what it may lose is said by [`EventBody::loss`], and a [gap](payload::Gap) counts what it lost.
+///
+/// Before what is live it gets the text of messages that are being streamed, each message as one piece (at most 256 KiB a
+/// session; a gap counts the pieces beyond that). A number that is ahead of the journal is named by a gap as well.
 #[must_use = "a subscription does nothing unless it is read"]
 pub struct Subscription {
     feed: Arc<Feed>,
@@ -162,10 +270,18 @@ pub struct Subscription {
     at: u64,
     /// The last number seen.
     last: Seq,
+    /// Unnumbered events of the ring before `at`.
+    unnumbered_seen: u64,
     /// Events without a number that fell out of the ring unseen.
     unnumbered: u64,
+    /// The number that the subscriber named is one of this journal.
+    checked: bool,
+    /// The partial messages as of `at`, until they are shown.
+    partial: Vec<Arc<Event>>,
     mode: Mode,
     ready: VecDeque<Arc<Event>>,
+    /// Where its waker is kept.
+    waits: Option<(u64, usize)>,
     /// Keeps the session's place among the live ones for as long as somebody watches.
     keep: Option<Arc<dyn Send + Sync>>,
 }
@@ -173,11 +289,22 @@ pub struct Subscription {
 enum Mode {
     Live,
     Behind,
-    Reading(BoxFuture<'static, Result<Vec<Entry>, StoreError>>),
+    Reading(BoxFuture<'static, Result<Page, StoreError>>),
     /// There is no journal to read what is missing from.
     Lost {
         upto: Seq,
     },
+    /// The number that the subscriber named is larger than any of this journal.
+    Ahead {
+        end: Seq,
+    },
+}
+
+/// What was read of the journal.
+struct Page {
+    entries: Vec<Entry>,
+    /// The journal's last number, where it was asked for.
+    end: Option<Seq>,
 }
 
 /// The journal could not be read. The subscription tries again when it is polled again.
@@ -229,26 +356,44 @@ impl Subscription {
                 }
                 Mode::Lost { upto } => {
                     let upto = *upto;
-                    self.gap(self.last, upto);
+                    self.gap(self.last, upto, None);
                     self.last = self.last.max(upto);
                     self.mode = Mode::Live;
+                    self.show_partial();
+                }
+                Mode::Ahead { end } => {
+                    let end = *end;
+                    self.gap(end, end, Some(self.last));
+                    self.last = end;
+                    self.mode = if self.store.is_some() { Mode::Behind } else { Mode::Live };
+                    if self.store.is_none() {
+                        self.show_partial();
+                    }
                 }
                 Mode::Behind => {
                     let Some(store) = self.store.clone() else {
                         self.mode = Mode::Live;
                         continue;
                     };
-                    let (session, after) = (self.feed.session.clone(), self.last);
-                    self.mode =
-                        Mode::Reading(Box::pin(
-                            async move { read_entries(&*store, &session, after, PAGE).await },
-                        ));
+                    let (session, after, checked) = (self.feed.session.clone(), self.last, self.checked);
+                    self.mode = Mode::Reading(Box::pin(async move {
+                        let entries = read_entries(&*store, &session, after, PAGE).await?;
+                        let end = match entries.is_empty() && !checked {
+                            true => Some(store.head(&session).await?.map_or(Seq::ZERO, |head| head.last)),
+                            false => None,
+                        };
+                        Ok(Page { entries, end })
+                    }));
                 }
                 Mode::Reading(read) => {
                     let Poll::Ready(read) = read.as_mut().poll(cx) else { return Poll::Pending };
                     self.mode = Mode::Behind;
-                    let entries = read.map_err(|source| SubscriptionError { after: self.last, source })?;
-                    self.take_entries(&entries);
+                    let page = read.map_err(|source| SubscriptionError { after: self.last, source })?;
+                    self.checked = true;
+                    match page.end {
+                        Some(end) if end < self.last => self.mode = Mode::Ahead { end },
+                        _ => self.take_entries(&page.entries),
+                    }
                 }
             }
         }
@@ -261,7 +406,8 @@ impl Subscription {
         if self.at < live.first {
             // Fell out of the ring: numbered events are read from the journal, the others are gone.
             self.at = live.first;
-            self.unnumbered += 1;
+            self.unnumbered += live.unnumbered_left - self.unnumbered_seen;
+            self.unnumbered_seen = live.unnumbered_left;
             self.mode = if self.store.is_some() {
                 Mode::Behind
             } else {
@@ -270,16 +416,14 @@ impl Subscription {
             };
             return true;
         }
-        let from = usize::try_from(self.at - live.first).unwrap_or(usize::MAX);
-        let batch: Vec<Arc<Event>> = live.ring.iter().skip(from).take(BATCH).map(Arc::clone).collect();
+        let batch: Vec<Arc<Event>> = live.events_from(self.at).take(BATCH).map(Arc::clone).collect();
         if batch.is_empty() {
-            if !live.waiting.iter().any(|known| known.will_wake(cx.waker())) {
-                live.waiting.push(cx.waker().clone());
-            }
+            live.wait(&mut self.waits, cx.waker());
             return false;
         }
         drop(live);
         self.at += batch.len() as u64;
+        self.unnumbered_seen += batch.iter().filter(|event| event.seq.is_none()).count() as u64;
         let last = self.last;
         let fresh = batch.into_iter().filter(|event| event.seq.is_none_or(|seq| seq > last));
         self.ready.extend(coalesce(fresh.collect()));
@@ -291,30 +435,37 @@ impl Subscription {
         if let Some(first) = entries.first()
             && first.seq > after.next()
         {
-            self.gap(after, Seq(first.seq.0 - 1));
-        } else if mem::take(&mut self.unnumbered) > 0 {
-            self.gap(after, after);
+            self.gap(after, Seq(first.seq.0 - 1), None);
+        } else if self.unnumbered > 0 {
+            self.gap(after, after, None);
         }
-        for entry in entries {
+        // From here on the ring has all entries, and what was shown between them.
+        let in_ring = {
+            let live = self.feed.live.lock();
+            live.events_from(self.at).find_map(|event| event.seq)
+        };
+        let behind = entries.iter().take_while(|entry| in_ring.is_none_or(|seq| entry.seq < seq));
+        let mut taken = 0;
+        for entry in behind {
+            taken += 1;
             self.ready.push_back(Arc::new(Event::of(&self.feed.session, entry)));
         }
-        if entries.len() < PAGE {
+        if taken < PAGE {
             // All that was stored when the page was read. Later entries are in the ring.
             self.mode = Mode::Live;
+            self.show_partial();
         }
     }
 
-    fn gap(&mut self, after: Seq, upto: Seq) {
+    /// Shows the partial messages as of the place in the ring, once.
+    fn show_partial(&mut self) {
+        self.ready.extend(mem::take(&mut self.partial));
+    }
+
+    fn gap(&mut self, after: Seq, upto: Seq, ahead: Option<Seq>) {
         let unnumbered = mem::take(&mut self.unnumbered);
-        let body = EventBody::Gap(payload::Gap { after, upto, unnumbered });
-        self.ready.push_back(Arc::new(Event {
-            seq: None,
-            at: 0,
-            session: self.feed.session.clone(),
-            run: RunId(0),
-            task: None,
-            body,
-        }));
+        let gap = payload::Gap { after, upto, unnumbered, ahead };
+        self.ready.push_back(Arc::new(super::gap(&self.feed.session, gap)));
     }
 }
 
@@ -332,7 +483,8 @@ impl Drop for Subscription {
             // Nobody is left to read the ring.
             let mut live = self.feed.live.lock();
             if !self.feed.watched() {
-                live.first += live.ring.len() as u64;
+                live.first = live.end();
+                live.unnumbered_left = live.unnumbered;
                 live.ring = VecDeque::new();
                 live.waiting = Vec::new();
             }

@@ -2,10 +2,12 @@
 
 mod feed;
 mod observe;
+mod partial;
 pub mod payload;
 
-pub(crate) use feed::{Feed, Observed};
+pub(crate) use feed::Feed;
 pub use feed::{Subscription, SubscriptionError};
+pub(crate) use observe::Observed;
 pub use observe::{Note, Observer, Stored};
 
 use std::sync::Arc;
@@ -151,6 +153,11 @@ impl Event {
     pub fn schema() -> Value {
         schemars::schema_for!(Self).to_value()
     }
+}
+
+/// The event of a gap.
+fn gap(session: &SessionId, gap: payload::Gap) -> Event {
+    Event { seq: None, at: 0, session: session.clone(), run: RunId(0), task: None, body: EventBody::Gap(gap) }
 }
 
 fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {

@@ -1,5 +1,13 @@
 //! Told of every entry that is stored: for those who count, or who act when a run ends, whatever session it is on.
 
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
 use crate::{
     engine::Used,
     ids::{RunId, Seq, SessionId},
@@ -13,7 +21,46 @@ pub trait Observer: Send + Sync + 'static {
     /// the last ones.
     ///
     /// Without a store, entries are told only while somebody watches the session.
+    ///
+    /// # Panics
+    ///
+    /// A panic ends this notification and nothing else: the run goes on, and later entries are notified as well. The
+    /// first panic of an observer is logged with its message.
     fn stored(&self, note: &Note<'_>);
+}
+
+/// The observer of a runtime, if there is one.
+#[derive(Default)]
+pub(crate) struct Observed {
+    observer: OnceLock<Arc<dyn Observer>>,
+    /// The observer panicked, which was logged.
+    panicked: AtomicBool,
+}
+
+impl Observed {
+    /// Sets the observer. `false`: there is one already.
+    pub(crate) fn set(&self, observer: Arc<dyn Observer>) -> bool {
+        self.observer.set(observer).is_ok()
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.observer.get().is_some()
+    }
+
+    /// Calls the observer and contains its panics: the caller is the session's writer.
+    pub(crate) fn notify(&self, note: &Note<'_>) {
+        let Some(observer) = self.observer.get() else { return };
+        let notified = catch_unwind(AssertUnwindSafe(|| observer.stored(note)));
+        if let Err(panic) = notified
+            && !self.panicked.swap(true, Ordering::Relaxed)
+        {
+            let message = crate::text::panic_message(&*panic);
+            tracing::error!(
+                session = %note.session, seq = %note.seq, message,
+                "an observer panicked; it is still called, and further panics are not logged"
+            );
+        }
+    }
 }
 
 /// An entry, as an [`Observer`] is told of it.

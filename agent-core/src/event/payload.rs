@@ -246,5 +246,10 @@ payloads! {
         upto: Seq,
         /// How many unnumbered events (tokens, progress) are missing.
         unnumbered: u64,
+        /// The number that the subscriber named, when the journal ends before it: it is a number of another journal
+        /// (the session was deleted and begun again, or restored from a copy). `after` and `upto` are the journal's end,
+        /// and the events behind it follow; subscribe after 0 to read them all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ahead: Option<Seq>,
     }
 }

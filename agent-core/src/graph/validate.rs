@@ -7,6 +7,7 @@ use std::{
 };
 
 use petgraph::{
+    Direction,
     graph::{DiGraph, NodeIndex},
     visit::{Dfs, Reversed},
 };
@@ -462,21 +463,27 @@ impl Ways {
     }
 
     fn check(&self, names: &Names, start: NodeIx, joins: &[JoinDef], faults: &mut Vec<BuildFault>) {
-        if self.graph.edges(NodeIndex::new(start as usize)).next().is_none() {
+        let has_start = self.graph.edges(NodeIndex::new(start as usize)).next().is_some();
+        let entries = if has_start {
+            vec![start]
+        } else {
             faults.push(BuildFault::NoStart);
-            return;
-        }
+            self.roots(names)
+        };
         let mut reached = NodeSet::with_capacity(self.graph.node_count());
-        let mut dfs = Dfs::new(&self.graph, NodeIndex::new(start as usize));
-        while let Some(found) = dfs.next(&self.graph) {
-            reached.insert(found.index() as NodeIx);
+        for &entry in &entries {
+            let mut dfs = Dfs::new(&self.graph, NodeIndex::new(entry as usize));
+            while let Some(found) = dfs.next(&self.graph) {
+                reached.insert(found.index() as NodeIx);
+            }
         }
         let ending = self.upstream(self.end);
         for (at, name) in names.list.iter().enumerate() {
             let node = at as NodeIx;
             let name = name.to_string();
             let mut out = self.graph.edges(NodeIndex::new(at)).filter(|edge| *edge.weight()).peekable();
-            if !reached.contains(node) {
+            // Without a start no node can be reached: one fault says that.
+            if has_start && !reached.contains(node) {
                 faults.push(BuildFault::Unreachable { name: name.clone() });
             }
             if out.peek().is_none() {
@@ -485,11 +492,29 @@ impl Ways {
                 faults.push(BuildFault::NoWayToEnd { name });
             }
         }
-        self.check_joins(names, start, joins, faults);
+        let sources_reached = |join: &&JoinDef| join.sources.iter().all(|&source| reached.contains(source));
+        // A source that cannot be reached at all is a fault already, or is reached once there is a start.
+        let joins: Vec<&JoinDef> = joins.iter().filter(|join| has_start || sources_reached(join)).collect();
+        self.check_joins(names, &entries, &joins, faults);
     }
 
-    /// Which nodes can run at all when a join needs every source once: the least fixed point from the start.
-    fn check_joins(&self, names: &Names, start: NodeIx, joins: &[JoinDef], faults: &mut Vec<BuildFault>) {
+    /// The nodes that nothing leads to: where a graph without a start would begin.
+    fn roots(&self, names: &Names) -> Vec<NodeIx> {
+        let entered = |node: NodeIx| {
+            let node = NodeIndex::new(node as usize);
+            self.graph.neighbors_directed(node, Direction::Incoming).any(|from| from != node)
+        };
+        (0..names.list.len() as NodeIx).filter(|&node| !entered(node)).collect()
+    }
+
+    /// Which nodes can run at all when a join needs every source once: the least fixed point from the entries.
+    fn check_joins(
+        &self,
+        names: &Names,
+        entries: &[NodeIx],
+        joins: &[&JoinDef],
+        faults: &mut Vec<BuildFault>,
+    ) {
         if joins.is_empty() {
             return;
         }
@@ -509,8 +534,10 @@ impl Ways {
             }
         }
         let mut can = NodeSet::with_capacity(self.graph.node_count());
-        let mut todo = vec![start];
-        can.insert(start);
+        let mut todo = entries.to_vec();
+        for &entry in entries {
+            can.insert(entry);
+        }
         loop {
             while let Some(node) = todo.pop() {
                 for &to in &single[node as usize] {

@@ -19,8 +19,8 @@ use crate::{
 /// Format of stored entries and snapshots. Rises when an older program could not read what this one writes.
 pub(crate) const FORMAT: u32 = 1;
 
-/// How many request names are remembered.
-const REQUESTS: usize = 64;
+/// How many named requests a session remembers; see [`RunOptions::request`](crate::RunOptions::request).
+const REQUESTS: usize = 1_024;
 
 /// Where a session stands.
 #[derive(Debug, Default)]
@@ -47,7 +47,8 @@ pub(crate) struct Image {
     /// When the last entry was written.
     pub(crate) last_at: i64,
     pub(crate) failure: Option<Failure>,
-    pub(crate) requests: Vec<(String, RunId)>,
+    /// The latest named requests, the oldest first.
+    pub(crate) requests: Arc<Vec<(String, RunId)>>,
     /// Marks that the application gave the session.
     pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// The highest number given to a run, those in line included.
@@ -112,8 +113,10 @@ impl Image {
     pub(crate) fn take(&mut self, entry: Entry) {
         self.last = entry.seq;
         self.runs = self.runs.max(entry.run);
-        // Time counts between entries of a run that is running; not while it waits, nor while no process had it.
-        if self.status == RunStatus::Running && !matches!(entry.fact, Fact::RunResumed(_)) {
+        // Time counts between entries of a run that is running; not while it waits, nor while no process had it, nor
+        // between the place of a fork and the fork.
+        let idle = matches!(entry.fact, Fact::RunResumed(_) | Fact::SessionForked(_));
+        if self.status == RunStatus::Running && !idle {
             self.active_ms += u64::try_from(entry.at - self.last_at).unwrap_or(0);
         }
         self.last_at = entry.at;
@@ -337,11 +340,12 @@ impl Image {
     }
 
     fn remember_request(&mut self, request: String, run: RunId) {
-        self.requests.retain(|(known, _)| *known != request);
-        if self.requests.len() >= REQUESTS {
-            self.requests.remove(0);
+        let requests = Arc::make_mut(&mut self.requests);
+        requests.retain(|(known, _)| *known != request);
+        if requests.len() >= REQUESTS {
+            requests.remove(0);
         }
-        self.requests.push((request, run));
+        requests.push((request, run));
     }
 
     /// Everything but the state and what tasks recorded.
@@ -369,7 +373,7 @@ impl Image {
             active_ms: self.active_ms,
             last_at: self.last_at,
             failure: self.failure.clone(),
-            requests: self.requests.clone(),
+            requests: Arc::clone(&self.requests),
             labels: Arc::clone(&self.labels),
             runs: self.runs,
             queue: self.queue.clone(),
@@ -470,6 +474,10 @@ pub(crate) fn shown(name: &str, value: &impl Serialize) -> u64 {
     hash
 }
 
+fn no_requests(requests: &[(String, RunId)]) -> bool {
+    requests.is_empty()
+}
+
 fn no_labels(labels: &BTreeMap<String, String>) -> bool {
     labels.is_empty()
 }
@@ -499,8 +507,8 @@ pub(crate) struct Snapshot {
     pub(crate) accepted_at: i64,
     pub(crate) active_ms: u64,
     pub(crate) last_at: i64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) requests: Vec<(String, RunId)>,
+    #[serde(default, skip_serializing_if = "no_requests")]
+    pub(crate) requests: Arc<Vec<(String, RunId)>>,
     #[serde(default, skip_serializing_if = "no_labels")]
     pub(crate) labels: Arc<BTreeMap<String, String>>,
     pub(crate) runs: RunId,

@@ -445,6 +445,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// A call of the store panicked: nothing is known of it.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        Self::Unavailable { reason: format!("it panicked: {}", crate::text::panic_message(panic)) }
+    }
+}
+
 /// What every store looks at before it touches anything: the numbers follow `expected` without a gap.
 pub(crate) fn check_records(append: &Append) -> Result<(), StoreError> {
     let mut last = append.expected.0;

@@ -4,10 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     mem,
+    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -18,8 +20,8 @@ use super::{
 use crate::{
     clock::Clock,
     engine::TaskGroup,
-    event::{Event, Feed},
-    ids::{RunId, Seq},
+    event::{Event, EventBody, Feed},
+    ids::{RunId, Seq, TaskId},
     run::RunStatus,
 };
 
@@ -59,6 +61,8 @@ struct State {
     unfolded: u64,
     /// Size of the last snapshot in bytes; 0 until this writer keeps one.
     snapshot: u64,
+    /// Events without a number that found the queue full, since subscribers were last told.
+    not_shown: u64,
 }
 
 impl State {
@@ -119,6 +123,7 @@ impl Writer {
             queued_runs: BTreeSet::new(),
             unfolded: 0,
             snapshot: 0,
+            not_shown: 0,
         };
         Self { store, epoch, feed, clock, group, state: Mutex::new(state), moved: Notify::new() }
     }
@@ -239,7 +244,7 @@ impl Writer {
 
     /// Shows something without a number, behind everything that is in line.
     pub(crate) fn show(&self, event: Event) {
-        if !self.feed.watched() {
+        if !self.shows(&event.body) {
             return;
         }
         let mut state = self.state.lock();
@@ -247,7 +252,19 @@ impl Writer {
             self.feed.show(event);
         } else if state.queue.len() < QUEUE {
             state.queue.push(Queued::Show(Box::new(event)));
+        } else {
+            state.not_shown += 1;
         }
+    }
+
+    /// Whether an event without a number is of use: to a subscriber, or, as a piece of a message, to one to come.
+    pub(crate) fn shows(&self, body: &EventBody) -> bool {
+        self.feed.watched() || body.is_partial()
+    }
+
+    /// Notes that a message of a task, or (`None`) the task itself, ended: called where no entry tells subscribers.
+    pub(crate) fn end_partial(&self, task: &Arc<TaskId>, message: Option<&str>) {
+        self.feed.end_partial(task, message);
     }
 
     /// How much waits for the store.
@@ -383,7 +400,10 @@ async fn flush(writer: Arc<Writer>) {
         let result = if records.is_empty() && summary.is_none() {
             Ok(())
         } else {
-            store.append(Append::new(session, writer.epoch, expected, records).with_summary(summary)).await
+            let append = Append::new(session, writer.epoch, expected, records).with_summary(summary);
+            // The store may be anybody's: a panic in it must not end the flush without a word to those who wait.
+            let appended = AssertUnwindSafe(async { store.append(append).await }).catch_unwind().await;
+            appended.unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)))
         };
         match result {
             Ok(()) => {
@@ -393,7 +413,14 @@ async fn flush(writer: Arc<Writer>) {
                         Queued::Show(event) => writer.feed.show(*event),
                     }
                 }
-                writer.state.lock().durable = durable;
+                let not_shown = {
+                    let mut state = writer.state.lock();
+                    state.durable = durable;
+                    mem::take(&mut state.not_shown)
+                };
+                if not_shown > 0 {
+                    writer.feed.show_dropped(not_shown);
+                }
                 writer.moved.notify_waiters();
             }
             Err(error) => {

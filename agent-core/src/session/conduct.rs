@@ -80,21 +80,29 @@ pub(crate) async fn conduct<S: State>(
     env.control.close();
     let put_away = matches!(end, End::PutAway);
     let span = begun.span.clone();
-    let settled = match end {
-        End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
-        End::Drive(Ok(FrameEnd::Interrupted)) => {
-            let drained = !env.control.stop.is_cancelled();
-            stopped(&shared, &slot, &live, frame, begun, drained).await
-        }
-        End::Stopped => stopped(&shared, &slot, &live, frame, begun, false).await,
-        End::Drive(Err(error)) => failed(&shared, &slot, &live, frame, begun, error).await,
-        End::PutAway => {
-            if let Err(error) = env.writer.all_stored().await {
-                tracing::error!(session = %slot.id, %error, "a paused run could not be stored");
+    let ending = async {
+        match end {
+            End::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
+            End::Drive(Ok(FrameEnd::Interrupted)) => {
+                let drained = !env.control.stop.is_cancelled();
+                stopped(&shared, &slot, &live, frame, begun, drained).await
             }
-            slot.forget();
-            live.settled.settled().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
+            End::Stopped => stopped(&shared, &slot, &live, frame, begun, false).await,
+            End::Drive(Err(error)) => failed(&shared, &slot, &live, frame, begun, error).await,
+            End::PutAway => {
+                if let Err(error) = env.writer.all_stored().await {
+                    tracing::error!(session = %slot.id, %error, "a paused run could not be stored");
+                }
+                slot.forget();
+                live.settled.settled().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
+            }
         }
+    };
+    // The author's code runs here too: an error's `Display`, the `Drop` of a state. What waits for the run's end must be
+    // notified whatever it does.
+    let settled = match AssertUnwindSafe(ending).catch_unwind().await {
+        Ok(settled) => settled,
+        Err(panic) => panicked_at_end(&shared, &slot, &live, crate::text::panic_message(&*panic)).await,
     };
     telemetry::run_rests(&span, &settled.status, settled.supersteps, settled.error.as_deref());
     drop(span);
@@ -108,6 +116,32 @@ pub(crate) async fn conduct<S: State>(
     shared.live.fetch_sub(1, Ordering::AcqRel);
     live.settled.tell_gone();
     shared.run_ended(&slot);
+}
+
+/// A panic while the last facts of a run were written: the run fails, unless its end is stored already.
+async fn panicked_at_end(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    live: &Arc<LiveRun>,
+    message: String,
+) -> Arc<Settled> {
+    tracing::error!(session = %slot.id, run = %live.run(), message, "a run panicked while it ended");
+    let error = RunError::Panicked { node: "(end of the run)".to_owned(), message };
+    if !live.env.control.has_ended() {
+        let changed = live.env.todos.lock().settle(TodoStatus::Failed, "the run failed");
+        let mut facts: Vec<Fact> = todo_facts(changed).collect();
+        facts.push(Fact::RunFailed(Failure {
+            code: error.code().name().to_owned(),
+            message: crate::text::shorten(&error.to_string(), 2_000),
+            node: error.node().map(str::to_owned),
+            task: None,
+        }));
+        if let Err(error) = close(live, facts, summary(shared, live, RunStatus::Failed)).await {
+            tracing::error!(session = %slot.id, %error, "the failure of a run was not stored");
+        }
+    }
+    slot.forget();
+    Arc::new(rest(RunStatus::Failed, Some(Arc::new(error))))
 }
 
 fn rest(status: RunStatus, error: Option<Arc<RunError>>) -> Settled {
@@ -140,6 +174,8 @@ async fn follow<S: State>(
             biased; // an end that came in the same poll wins over a stop
             end = driving.as_mut() => return End::Drive(end),
             () = stop.as_mut() => {
+                // Tasks that do not listen are dropped by the next poll (see `engine::task`); once the others have
+                // ended, so has the driving.
                 if env.control.listeners.load(Ordering::Acquire) > 0 {
                     tokio::select! {
                         biased;
@@ -280,6 +316,7 @@ pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
 async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
     let env = &live.env;
     let seq = env.writer.push_with(env.run, facts, Some(summary))?;
+    env.control.end_noted();
     env.writer.stored(seq).await?;
     Ok(seq)
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{
     Session, SessionError, SessionStatus,
+    conduct::todo_facts,
     erased::DynGraph,
     launch::{copy_state, read_contained, restore_plan},
     lock::LockedSession,
@@ -23,6 +24,7 @@ use crate::{
     },
     run::RunStatus,
     state::State,
+    todo::TodoStatus,
 };
 
 /// Entries read at once.
@@ -163,6 +165,31 @@ impl Session {
         self.graph_of(&image.graph)?.state_json(&image, None)
     }
 
+    /// The state and where the session stood as of a place, of one reading of the journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`state_json_at`](Session::state_json_at).
+    ///
+    /// # Cancel safety
+    ///
+    /// Only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Session, SessionError, ids::Seq};
+    /// # async fn example(session: &Session) -> Result<(), SessionError> {
+    /// let (state, status) = session.state_and_status_at(Seq(12)).await?;
+    /// println!("{} after {} ms: {state}", status.status, status.active_ms);
+    /// # Ok(()) }
+    /// ```
+    pub async fn state_and_status_at(&self, seq: Seq) -> Result<(Value, SessionStatus), SessionError> {
+        let image = self.image_at(seq).await?;
+        let state = self.graph_of(&image.graph)?.state_json(&image, None)?;
+        Ok((state, self.status_of(image)))
+    }
+
     /// A new session that is this one up to and with the entry `seq`. It waits where this one was: resume it, answer
     /// it, edit it, or run it anew. What finished by then is not run again; queued runs stay with this session.
     ///
@@ -228,6 +255,8 @@ impl LockedSession {
             facts.push((*run, Fact::RunDequeued(fact)));
         }
         if image.status == RunStatus::Running {
+            let changed = image.todos.clone().settle(TodoStatus::Cancelled, "stopped");
+            facts.extend(todo_facts(changed).map(|fact| (image.run, fact)));
             facts.push((image.run, Fact::RunStopped(Stopped { drained: false })));
         }
         let stored = match idle.writer().push_each(facts.clone(), Some(summary)) {

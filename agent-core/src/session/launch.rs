@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, plan::Plan,
-        raw_plan, read_state,
+        Budget, Control, Durability, Frame, Limits, RunEnv, RunError, TaskGroup, Used, begin, contain,
+        plan::Plan, raw_plan, read_state,
     },
     graph::Graph,
     ids::{RunId, Seq},
@@ -32,7 +32,7 @@ use crate::{
     run::RunStatus,
     state::{Input, State},
     telemetry,
-    todo::TodoTree,
+    todo::{TodoStatus, TodoTree},
 };
 
 /// Bounds of labels: how many, and the bytes of values.
@@ -188,11 +188,13 @@ impl<S: State> EncodedInput<S> {
     fn new(graph: &Graph<S>, input: Input<S>, stored: bool) -> Result<Self, SessionError> {
         let (mut state, mut update) = (None, None);
         if stored {
-            let encoded = match &input {
+            let encoded = contain("(input)", || match &input {
                 Input::State(given) => to_raw_value(given).map(|raw| state = Some(raw)),
                 Input::Update(given) => to_raw_value(given).map(|raw| update = Some(raw)),
-            };
-            encoded.map_err(|error| invalid_input(graph, error.to_string()))?;
+            });
+            encoded
+                .map_err(|error| invalid_input(graph, error.to_string()))?
+                .map_err(|error| invalid_input(graph, error.to_string()))?;
         }
         Ok(Self { input, state, update })
     }
@@ -310,7 +312,11 @@ impl LockedSession {
         if status.is_busy() {
             match options.on_busy {
                 BusyPolicy::Reject | BusyPolicy::Enqueue => return Err(self.busy(run, status)),
-                BusyPolicy::Interrupt => before.push((run, Fact::RunStopped(Stopped { drained: false }))),
+                BusyPolicy::Interrupt => {
+                    let changed = idle.image().todos.clone().settle(TodoStatus::Cancelled, "stopped");
+                    before.extend(todo_facts(changed).map(|fact| (run, fact)));
+                    before.push((run, Fact::RunStopped(Stopped { drained: false })));
+                }
                 BusyPolicy::Rollback => {
                     let (graph, accepted) = (Arc::clone(&idle.image().graph), idle.image().accepted);
                     rollback = Some(Box::pin(self.rollback_to(&graph, accepted)).await?);
@@ -458,9 +464,10 @@ impl LockedSession {
     ) -> Result<(S, Plan), (SessionError, bool)> {
         let image = &resting.image;
         let first = image.root.plan.as_ref().map_or(1, |plan| plan.next.max(1));
-        let begin = |state: S| match begin(graph, &state, first) {
-            Ok(plan) => Ok((state, plan)),
-            Err(error) => Err(SessionError::from(error)),
+        let begin = |state: S| match contain("(input)", || begin(graph, &state, first)) {
+            Ok(Ok(plan)) => Ok((state, plan)),
+            Ok(Err(error)) => Err(SessionError::from(error)),
+            Err(panicked) => Err(invalid_input(graph, panicked.to_string())),
         };
         let update = match input {
             Input::State(given) => return begin(given).map_err(|error| (error, true)),
@@ -484,15 +491,15 @@ impl LockedSession {
             },
         };
         // Without a journal, an update that is refused half-way is undone from this.
-        let undo = self.shared.store.is_none().then(|| serde_json::to_string(&state));
-        let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.apply(update)));
-        let applied = match applied {
+        let undo = self.shared.store.is_none().then(|| contain("(state)", || serde_json::to_string(&state)));
+        let applied = match contain("(input)", || state.apply(update)) {
             Ok(Ok(())) => begin(state),
             Ok(Err(error)) => Err(invalid_input(graph, error.to_string())),
-            Err(panic) => Err(invalid_input(graph, crate::text::panic_message(&*panic))),
+            Err(panicked) => Err(invalid_input(graph, panicked.to_string())),
         };
         applied.map_err(|error| {
-            let undone = undo.and_then(Result::ok).and_then(|text| serde_json::from_str::<S>(&text).ok());
+            let undone = undo.and_then(Result::ok).and_then(Result::ok);
+            let undone = undone.and_then(|text| serde_json::from_str::<S>(&text).ok());
             let kept = undone.is_some();
             resting.state = undone.map(|state| Arc::new(state) as _);
             (error, kept)
@@ -686,9 +693,7 @@ pub(super) fn restore_plan<S: State>(graph: &Graph<S>, image: &Image) -> Result<
 
 /// Reads a stored state. A panic of the author's code (a migration, say) is an error.
 pub(super) fn read_contained<S: State>(image: &FrameImage) -> Result<S, RunError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_state(image))).unwrap_or_else(|panic| {
-        Err(RunError::Panicked { node: "(state)".to_owned(), message: crate::text::panic_message(&*panic) })
-    })
+    contain("(state)", || read_state(image))?
 }
 
 /// The state for a new run. One that is still referenced is copied.
@@ -705,7 +710,6 @@ fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
-    serde_json::to_string(state)
-        .and_then(|text| serde_json::from_str(&text))
+    contain("(state)", || serde_json::to_string(state).and_then(|text| serde_json::from_str(&text)))?
         .map_err(|error| RunError::StoredState { reason: error.to_string() })
 }

@@ -28,7 +28,7 @@ pub struct RunOptions {
     pub durability: Option<Durability>,
     /// What the run may use. Default: the runtime's, then the graph's.
     pub limits: Option<Limits>,
-    /// Names the request: the same name again on the session starts no second run.
+    /// Names the request: the same name again on the session starts no second run. A session remembers its latest 1,024.
     pub request: Option<String>,
     /// Marks of the session: who owns it, say. One that was given once stays; a run that gives it another value is
     /// refused. At most 16, with names of 1 to 64 of `a-z 0-9 _ . -`, and values of at most 512
@@ -63,7 +63,11 @@ impl RunOptions {
         self
     }
 
-    /// Names the request.
+    /// Names the request: the same name again on the session starts no second run, and is refused with the number of the
+    /// first one ([`SessionError::SameRequest`](super::SessionError::SameRequest)).
+    ///
+    /// A session remembers the names of its latest 1,024 named requests, across restarts and retention. A name older
+    /// than those starts a run again.
     #[must_use]
     pub fn request(mut self, name: impl Into<String>) -> Self {
         self.request = Some(name.into());

@@ -19,7 +19,7 @@ use super::{
     slot::{LiveRun, Slot},
 };
 use crate::{
-    clock::{Clock, WallClock},
+    clock::{Clock, ContainedClock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
     event::{Observed, Observer},
     graph::{Graph, Outline},
@@ -183,7 +183,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The clock. Default: the machine's.
+    /// The clock. Default: the machine's, which is also read where this one panics.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
@@ -196,7 +196,10 @@ impl RuntimeBuilder {
         Runtime(Arc::new(Shared {
             store: self.store,
             owner: OwnerId::random(),
-            clock: self.clock.unwrap_or_else(|| Arc::new(WallClock)),
+            clock: match self.clock {
+                Some(clock) => Arc::new(ContainedClock::new(clock)),
+                None => Arc::new(WallClock),
+            },
             deps: Arc::new(self.deps),
             options: self.options,
             group: TaskGroup::default(),
@@ -288,7 +291,7 @@ impl Runtime {
     /// Has somebody told of every entry of every session that this runtime writes, from now on. One can be; `false`:
     /// there is one already.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
-        self.0.observed.0.set(observer).is_ok()
+        self.0.observed.set(observer)
     }
 
     /// Registers a graph by its name. It replaces the graph that was registered under the name before.

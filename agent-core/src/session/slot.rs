@@ -75,7 +75,7 @@ pub(crate) struct LiveRun {
     pub(crate) accepted: Seq,
     pub(crate) accepted_at: i64,
     /// Named requests that were accepted up to this run.
-    pub(crate) requests: Vec<(String, RunId)>,
+    pub(crate) requests: Arc<Vec<(String, RunId)>>,
     /// The highest number of a run when this one began.
     pub(crate) runs: RunId,
     pub(crate) settled: Teller,

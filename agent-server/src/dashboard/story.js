@@ -187,10 +187,10 @@ export class Story {
     }
   }
 
-  /** Nothing runs any more. */
+  /** Nothing runs any more. What waited for an answer was halted as well; it waits again after a resume. */
   halt() {
     for (const node of this.nodes.values()) {
-      for (const task of node.running) if (!node.waiting.has(task)) node.halted = true;
+      if (node.running.size > 0 || node.waiting.size > 0) node.halted = true;
       node.running.clear();
     }
   }
@@ -457,7 +457,7 @@ export class Story {
     if (!node) return { state: 'idle', done: 0, running: 0 };
     const running = node.running.size;
     const live = isLive(this.status);
-    const state = node.waiting.size > 0 ? 'waiting'
+    const state = node.waiting.size > 0 && (live || this.status === 'paused') ? 'waiting'
       : running > 0 && (live || this.status === 'paused') ? (node.retrying ? 'retrying' : 'running')
       : node.failed > 0 && this.status === 'failed' ? 'failed'
       : node.halted ? 'halted'

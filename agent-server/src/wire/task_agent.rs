@@ -2,7 +2,7 @@
 
 use agent_core::{
     BusyPolicy, Event,
-    event::EventBody,
+    event::{EventBody, payload::Gap},
     ids::{Seq, SessionId},
     interrupt::{Answers, OpenQuestion},
     session::SessionStatus,
@@ -205,7 +205,7 @@ impl Command {
 }
 
 /// How much a subscriber wants to see beyond the contract.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Extent {
     /// The message types of the contract.
     #[default]
@@ -245,21 +245,12 @@ pub(crate) fn refused(error: &ApiError, now_ms: i64) -> String {
     message("error", &json!({"error": error.message, "details": details}), now_ms, None)
 }
 
-/// What an event becomes.
-pub(crate) enum Shown {
-    /// Nothing for this subscriber.
-    Nothing,
-    /// This message.
-    Message(String),
-    /// The result of a run, which must be read first: its active time.
-    Result { active_ms: u64 },
-}
-
-/// The message for an event.
-pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
-    let send = |kind: &str, data: &Value| Shown::Message(message(kind, data, event.at, event.seq));
+/// The message for an event; `None`: a subscriber of this extent gets none, or (a completed run) the message needs the
+/// run's result.
+pub(crate) fn show(event: &Event, extent: Extent) -> Option<String> {
+    let send = |kind: &str, data: &Value| Some(message(kind, data, event.at, event.seq));
     let status = |status: &str| match extent {
-        Extent::Contract => Shown::Nothing,
+        Extent::Contract => None,
         _ => send("status", &json!({"status": status, "run": event.run.0})),
     };
     match &event.body {
@@ -268,7 +259,7 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
         }
         EventBody::TodoUpdated(moved) => send("todo_update", &whole_todo(&moved.todo)),
         EventBody::QuestionAsked(asked) => send("hitl_request", &question(&asked.open)),
-        EventBody::RunCompleted(completed) => Shown::Result { active_ms: completed.active_ms },
+        EventBody::RunCompleted(_) => None,
         EventBody::RunFailed(failed) => {
             let details = json!({"code": failed.code, "node": failed.node});
             send("error", &json!({"error": failed.message, "details": details}))
@@ -281,16 +272,23 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
         EventBody::RunResumed(_) => status("running"),
         EventBody::RunPaused(_) => status("paused"),
         EventBody::RunStopped(_) => status("stopped"),
+        EventBody::Gap(Gap { upto, ahead: Some(ahead), .. }) => {
+            let text = format!(
+                "message {ahead} is not in this session, which ends at {upto}; connect with `after=0` to read it from its start"
+            );
+            let details = json!({"code": "seq_ahead", "after": ahead, "last": upto});
+            send("error", &json!({"error": text, "details": details}))
+        }
         EventBody::Gap(gap) if gap.upto > gap.after => {
             let told = format!("messages {} to {} are no longer kept", gap.after.next(), gap.upto);
             let details = json!({"code": "gap", "after": gap.after, "upto": gap.upto});
             send("error", &json!({"error": told, "details": details}))
         }
-        _ if extent == Extent::All => match serde_json::to_value(event) {
-            Ok(data) => send("event", &data),
-            Err(_) => Shown::Nothing,
-        },
-        _ => Shown::Nothing,
+        _ if extent == Extent::All => {
+            let data = serde_json::to_value(event).ok()?;
+            send("event", &data)
+        }
+        _ => None,
     }
 }
 

@@ -1,26 +1,27 @@
 //! One socket: events down, commands up, one loop, no queue. A slow client holds up nobody but itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Event, RunStatus, Session, SessionError,
     clock::{Clock, WallClock},
-    event::{Subscription, SubscriptionError},
+    event::{EventBody, Subscription, SubscriptionError},
     ids::Seq,
 };
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
-use hyper_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
+use hyper_tungstenite::tungstenite::{self, Message, Utf8Bytes, protocol::frame::coding::CloseCode};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     error::{ApiError, Contract, Refusal},
+    fanout::{Fanout, Form},
     http::call::Admission,
     limit::Key,
     owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
-    wire::task_agent::{Command, Extent, Shown, message, refused, result, show},
+    wire::task_agent::{Command, Extent, message, refused, result, show},
     ws::{Stream, fault, part},
 };
 
@@ -35,7 +36,7 @@ const STORE_BREATHER: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
 
 /// What a subscription gives.
-type Told = Result<std::sync::Arc<Event>, SubscriptionError>;
+type Told = Result<Arc<Event>, SubscriptionError>;
 
 /// What ends a socket.
 enum End {
@@ -57,7 +58,8 @@ pub(super) async fn serve(
     extent: Extent,
 ) {
     let events = session.subscribe(Some(after));
-    let mut subscriber = Subscriber { inner, session, socket, watch, key, extent, refused: 0 };
+    let fanout = inner.fanouts.of(session.id());
+    let mut subscriber = Subscriber { inner, session, socket, watch, key, extent, fanout, refused: 0 };
     match subscriber.run(events).await {
         End::Gone => {}
         End::Left => part(&mut subscriber.socket, None).await,
@@ -73,6 +75,7 @@ struct Subscriber<'a> {
     /// Who is counted for what goes on by its commands.
     key: Key,
     extent: Extent,
+    fanout: Arc<Fanout>,
     /// Refused frames so far.
     refused: u32,
 }
@@ -123,10 +126,20 @@ impl<'a> Subscriber<'a> {
         let mut heard = Instant::now();
         let mut doing: Option<Doing<'a>> = None;
         let mut pace = Pace::new(options.frames_per_second);
+        // Events are gathered until then.
+        let mut gathers: Option<Instant> = None;
         loop {
             let done = tokio::select! {
                 () = self.inner.leaving.cancelled() => return End::Close(CloseCode::Away, "the server is ending"),
-                event = events.next() => self.events(event, &mut events).await,
+                event = events.next(), if gathers.is_none() => {
+                    let time = self.fanout.gather_time();
+                    gathers = (!time.is_zero()).then(|| Instant::now() + time);
+                    self.events(event, &mut events).await
+                }
+                () = tokio::time::sleep_until(gathers.unwrap_or(heard)), if gathers.is_some() => {
+                    gathers = None;
+                    Ok(())
+                }
                 result = async { doing.as_mut().expect("the guard says so").await }, if doing.is_some() => {
                     doing = None;
                     match result {
@@ -180,16 +193,21 @@ impl<'a> Subscriber<'a> {
         self.flush().await
     }
 
-    async fn event(&mut self, event: &Event) -> Result<(), End> {
+    async fn event(&mut self, event: &Arc<Event>) -> Result<(), End> {
         if !self.watch.shows(event).await {
             return Err(End::Close(CloseCode::Policy, "the session is not yours"));
         }
-        let text = match show(event, self.extent) {
-            Shown::Nothing => return Ok(()),
-            Shown::Message(text) => text,
-            Shown::Result { active_ms } => complete(self.inner, self.session, event, active_ms).await,
+        let text = if let EventBody::RunCompleted(completed) = &event.body {
+            let computed = complete(self.inner, self.session, event, completed.active_ms);
+            Some(self.fanout.completion(event, computed).await.unwrap_or_else(|error| error))
+        } else {
+            let form = Form::Socket(self.extent);
+            self.fanout.message(event, form, || show(event, self.extent).map(Utf8Bytes::from))
         };
-        self.feed(Message::Text(text.into())).await
+        match text {
+            Some(text) => self.feed(Message::Text(text)).await,
+            None => Ok(()),
+        }
     }
 
     async fn frame(&mut self, frame: Message, doing: &mut Option<Doing<'a>>) -> Result<(), End> {
@@ -269,27 +287,29 @@ async fn in_time(
     }
 }
 
-/// The result of the run that the event ended: as of that place, so that it is the same whenever it is read.
-async fn complete(inner: &Inner, session: &Session, event: &Event, active_ms: u64) -> String {
+/// The result of the run that the event ended: as of that place, so that it is the same whenever it is read. An error is
+/// a message too.
+async fn complete(
+    inner: &Inner,
+    session: &Session,
+    event: &Event,
+    active_ms: u64,
+) -> Result<Utf8Bytes, Utf8Bytes> {
     let seq = event.seq.unwrap_or_default();
-    let (state, status) = match (session.state_json_at(seq).await, session.status_at(seq).await) {
-        (Ok(state), Ok(status)) => (state, status),
+    let (state, status) = match session.state_and_status_at(seq).await {
+        Ok(found) => found,
         // The journal does not reach back so far: what is there now is all there is.
-        _ => match (session.state_json().await, session.status().await) {
+        Err(_) => match (session.state_json().await, session.status().await) {
             (Ok(state), Ok(status)) => (state, status),
             (Err(error), _) | (_, Err(error)) => {
                 let error = ApiError::of(Contract::TaskAgent, &error);
-                return message(
-                    "error",
-                    &json!({"error": error.message, "details": {"code": error.code}}),
-                    event.at,
-                    event.seq,
-                );
+                let data = json!({"error": error.message, "details": {"code": error.code}});
+                return Err(message("error", &data, event.at, event.seq).into());
             }
         },
     };
     let response = inner.response(&status.graph, &state);
-    message("complete", &result(&response, &status.todos, active_ms), event.at, event.seq)
+    Ok(message("complete", &result(&response, &status.todos, active_ms), event.at, event.seq).into())
 }
 
 /// Does what the client said. What it leads to comes back as events.

@@ -139,6 +139,29 @@ async fn the_graph_is_told_as_nodes_and_edges() {
 }
 
 #[tokio::test]
+async fn a_stopped_session_and_a_fork_wait_for_nothing_and_work_on_nothing() {
+    let (here, _) = puppets().await;
+    let paused = run(&here, "s", "ask two").await;
+    assert_eq!(paused["data"]["todos"][0]["status"], "in_progress");
+    // Between the start of the todo and the pause, the run was running.
+    let journal = here.get("/sessions/s/journal").await.body;
+    let entries = journal["entries"].as_array().unwrap();
+    let at = entries.iter().find(|entry| entry["type"] == "todo_updated").unwrap()["seq"].clone();
+    let fork = here.post("/sessions/s/fork", json!({"at": at, "session_id": "fork"})).await;
+    assert_eq!(fork.status, 200, "{fork:?}");
+    here.post("/stop/s", json!({})).await;
+    for session in ["s", "fork"] {
+        let status = here.get(&format!("/status/{session}")).await.body;
+        assert_eq!(status["status"], "stopped", "{status}");
+        let data = &status["data"];
+        assert_eq!(data["todos"][0]["status"], "cancelled", "{status}");
+        assert_eq!((&data["questions"], &data["running"]), (&json!([]), &json!([])), "{status}");
+        let state = here.get(&format!("/sessions/{session}/state")).await.body;
+        assert_eq!((&state["questions"], &state["todos"]), (&json!([]), &data["todos"]), "{state}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_stream_that_reconnects_gets_what_it_missed_once_and_in_order() {
     let (here, _) = puppets().await;
     run(&here, "s", "hi").await;

@@ -15,6 +15,7 @@ use crate::support::{
     Here, LONG,
     agent::{Puppeteer, Strings, puppet},
     socket::Client,
+    stream::Stream,
 };
 
 const ASK: &str = "라네즈 리뷰를 분석해 주세요";
@@ -95,6 +96,25 @@ async fn only_those_who_ask_get_more_than_the_contract_has() {
         let refused = Client::connect(here.address, "s", query).await.err();
         assert_eq!(refused, Some(StatusCode::BAD_REQUEST), "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_number_that_the_session_does_not_have_is_an_error_and_what_happens_then_follows() {
+    let (here, _) = puppets(|_| {}).await;
+    here.post("/run", json!({"message": "first", "session_id": "s"})).await;
+    let last = here.get("/status/s").await.body["data"]["last_seq"].as_u64().unwrap();
+    let mut ahead = here.socket("s", "?after=4000").await;
+    let told = ahead.next().await;
+    assert_eq!(told["type"], "error");
+    assert_eq!(told["data"]["details"], json!({"code": "seq_ahead", "after": 4000, "last": last}));
+    here.post("/run", json!({"message": "second", "session_id": "s"})).await;
+    assert_eq!(ahead.until("complete").await["data"]["response"], "second");
+    // A stream of events names it too, and goes on behind the end.
+    let headers = [("last-event-id", "4000")];
+    let mut stream = Stream::open(&here, "/sessions/s/events", &headers).await;
+    let gap = stream.next().await;
+    let (last, gap) = (here.get("/status/s").await.body["data"]["last_seq"].clone(), &gap["data"]);
+    assert_eq!((&gap["ahead"], &gap["after"], &gap["upto"]), (&json!(4000), &last, &last));
 }
 
 #[tokio::test]

@@ -251,7 +251,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let _turn = self.gate.turn.lock();
         let last = self.gate.leave(self.place);
-        if !last || self.env.control.keeps_questions() || !self.env.board.withdraw(self.id) {
+        let control = &self.env.control;
+        let keeps = control.keeps_questions() || control.stop.is_cancelled();
+        if !last || keeps || !self.env.board.withdraw(self.id) {
             return;
         }
         let fact = Withdrawn { id: self.id.clone(), task: Arc::clone(self.task), own: None };

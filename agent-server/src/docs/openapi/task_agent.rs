@@ -104,7 +104,7 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
             "Idempotency-Key",
             false,
             &json!({"type": "string", "pattern": "^[!-~]{1,128}$"}),
-            "The request counts once, however often it is sent with the same key and body.",
+            "The request counts once, however often it is sent with the same key and body. A session remembers its latest 1,024 keys; an older one starts a run again.",
         )
         .codes(&[Code::InvalidSessionId, Code::InvalidInput, Code::GraphNotFound])
         .codes(&waits())

@@ -143,6 +143,7 @@ struct FailureData {
 #[derive(ToSchema)]
 struct FailureDetails {
     /// The code; each has a page under `/docs/errors`. `gap`: messages after `after`, up to `upto`, are no longer kept.
+    /// `seq_ahead`: the number that the client named, `after`, is not in the session, which ends at `last`.
     code: String,
     /// The node at fault.
     #[schema(required = false)]
@@ -150,12 +151,15 @@ struct FailureDetails {
     /// The session it is about.
     #[schema(required = false, nullable = false)]
     session_id: Option<String>,
-    /// With `gap`: the last number before.
+    /// With `gap`: the last number before. With `seq_ahead`: the number that was named.
     #[schema(required = false, nullable = false)]
     after: Option<u64>,
     /// With `gap`: the last number that is missing.
     #[schema(required = false, nullable = false)]
     upto: Option<u64>,
+    /// With `seq_ahead`: the last number of the session.
+    #[schema(required = false, nullable = false)]
+    last: Option<u64>,
 }
 
 /// Where a run stands.

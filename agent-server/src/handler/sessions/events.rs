@@ -8,12 +8,14 @@ use agent_core::{
     event::{Subscription, SubscriptionError},
     ids::Seq,
 };
-use bytes::Bytes;
-use futures::{Stream, stream};
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, Stream, stream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{ApiError, Refusal},
+    fanout::{Fanout, Form},
     http::{
         call::Call,
         reply::{Reply, sse},
@@ -23,6 +25,8 @@ use crate::{
     ws::beginning,
 };
 
+/// Events that one piece of the stream takes at most.
+const BATCH: usize = 64;
 /// The wait before a journal that could not be read is read again.
 const STORE_BREATHER: Duration = Duration::from_secs(1);
 
@@ -39,25 +43,80 @@ pub(crate) async fn handle(call: Call) -> Reply {
         (Some(after), _) | (None, Some(after)) => Seq(after.min(u64::MAX >> 1)),
         (None, None) => beginning(&session).await?,
     };
-    let events = session.subscribe(Some(after));
-    Ok(sse(told((events, watch, held), call.inner.leaving.clone(), call.inner.options.ping)))
+    let reader = Reader {
+        events: session.subscribe(Some(after)),
+        watch,
+        fanout: call.inner.fanouts.of(session.id()),
+        gathers: None,
+        refused: false,
+        _held: held,
+    };
+    Ok(sse(told(reader, call.inner.leaving.clone(), call.inner.options.ping)))
+}
+
+/// One reader of the stream.
+struct Reader {
+    events: Subscription,
+    watch: Watch,
+    fanout: Arc<Fanout>,
+    /// Events are gathered until then.
+    gathers: Option<Instant>,
+    /// The session is not the reader's.
+    refused: bool,
+    _held: Held,
+}
+
+impl Reader {
+    /// An event and those that are there already, as one piece of the stream.
+    async fn written(&mut self, first: Arc<Event>) -> Bytes {
+        let mut piece = BytesMut::new();
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(event) = next else { break };
+            if !self.watch.shows(&event).await {
+                self.refused = true;
+                return piece.freeze();
+            }
+            let message = self.fanout.message(&event, Form::Stream, || Some(written(&event).into()));
+            piece.extend_from_slice(message.unwrap_or_default().as_ref());
+            // A journal that cannot be read is noticed by the next look.
+            next = self.events.next().now_or_never().and_then(Result::ok);
+        }
+        if let Some(event) = next {
+            if self.watch.shows(&event).await {
+                piece.extend_from_slice(written(&event).as_bytes());
+            } else {
+                self.refused = true;
+            }
+        }
+        let time = self.fanout.gather_time();
+        self.gathers = (!time.is_zero()).then(|| Instant::now() + time);
+        piece.freeze()
+    }
 }
 
 /// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends.
 fn told(
-    listener: (Subscription, Watch, Held),
+    reader: Reader,
     leaving: CancellationToken,
     beat: Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((listener, leaving), move |(mut listener, leaving)| async move {
-        let (events, watch, _) = &mut listener;
+    stream::unfold((reader, leaving), move |(mut reader, leaving)| async move {
         loop {
+            if reader.refused {
+                return None;
+            }
+            if let Some(until) = reader.gathers.take() {
+                tokio::select! {
+                    () = leaving.cancelled() => return None,
+                    () = tokio::time::sleep_until(until) => {}
+                }
+            }
             let bytes = tokio::select! {
                 biased;
                 () = leaving.cancelled() => return None,
-                event = events.next() => match event {
-                    Ok(event) if watch.shows(&event).await => written(&event),
-                    Ok(_) => return None,
+                event = reader.events.next() => match event {
+                    Ok(event) => reader.written(event).await,
                     Err(error) => {
                         unread(&error).await;
                         continue;
@@ -65,7 +124,9 @@ fn told(
                 },
                 () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
             };
-            return Some((bytes, (listener, leaving)));
+            if !bytes.is_empty() {
+                return Some((bytes, (reader, leaving)));
+            }
         }
     })
 }
@@ -75,10 +136,10 @@ async fn unread(error: &SubscriptionError) {
     tokio::time::sleep(STORE_BREATHER).await;
 }
 
-fn written(event: &Arc<Event>) -> Bytes {
-    let json = serde_json::to_string(&**event).expect("an event is JSON");
+fn written(event: &Event) -> String {
+    let json = serde_json::to_string(event).expect("an event is JSON");
     match event.seq {
-        Some(seq) => format!("id: {seq}\ndata: {json}\n\n").into(),
-        None => format!("data: {json}\n\n").into(),
+        Some(seq) => format!("id: {seq}\ndata: {json}\n\n"),
+        None => format!("data: {json}\n\n"),
     }
 }
