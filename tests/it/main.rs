@@ -13,4 +13,6 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod store_faults;
+mod takeovers;
 mod why;

@@ -1,5 +1,9 @@
 //! Test support: a store that dies at a chosen append, and ways to read what a session's journal says.
 
+mod faulty;
+
+pub use faulty::{Fault, Faulty};
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -58,7 +62,8 @@ impl Dying {
 
     fn check(&self) -> Result<(), StoreError> {
         if self.is_dead() {
-            Err(StoreError::Unavailable { reason: "the process is dead".into() })
+            // Not `Unavailable`: a dead process tries nothing again.
+            Err(StoreError::Damaged { reason: "the process is dead".into() })
         } else {
             Ok(())
         }
@@ -104,7 +109,10 @@ impl JournalStore for Dying {
         owner: &OwnerId,
         _ttl: Duration,
     ) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        self.inner.acquire(session, owner, Duration::ZERO)
+        match self.check() {
+            Ok(()) => self.inner.acquire(session, owner, Duration::ZERO),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
     }
 
     fn renew(&self, _owner: &OwnerId, _ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -81,9 +81,15 @@ impl Feed {
         live.wake();
     }
 
-    /// Notes that entries up to `seq` were written by somebody who does not publish.
+    /// Notes that entries up to `seq` are stored that were not published here: another process wrote them, or an append
+    /// that was reported as failed. Subscribers read them from the journal.
     pub(crate) fn passed(&self, seq: Seq) {
         let mut live = self.live.lock();
+        if live.last > Seq::ZERO && seq > live.last && self.watched() {
+            live.first += live.ring.len() as u64 + 1;
+            live.ring.clear();
+            live.wake();
+        }
         live.last = live.last.max(seq);
     }
 

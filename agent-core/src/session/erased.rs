@@ -8,6 +8,7 @@ use serde_json::{Value, value::to_raw_value};
 use super::{
     Run, RunOptions, Session, SessionError,
     launch::{self, Waits},
+    takeover::Resumption,
 };
 use crate::{
     engine::{Limits, RunError, read_state},
@@ -41,6 +42,8 @@ pub(crate) trait DynGraph: Send + Sync {
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// As `resume`, with the door held.
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
+    /// As `resume_held`, for a run that another process may have left.
+    fn take_over_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>>;
     /// Begins a run that waited in line, with the door held.
     fn start_queued<'a>(
         &'a self,
@@ -100,8 +103,12 @@ impl<S: State> DynGraph for Registered<S> {
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
             let _door = session.slot.door.lock().await;
-            session.take_up(&self.0, limits).await
+            session.take_up(&self.0, limits, Resumption::Asked).await
         })
+    }
+
+    fn take_over_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {
+        Box::pin(session.take_up(&self.0, None, Resumption::Asked))
     }
 
     fn resume_held<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Run, SessionError>> {

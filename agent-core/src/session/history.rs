@@ -177,8 +177,8 @@ impl Session {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not go on by itself in two places.
         let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
-        let open = if status == RunStatus::Paused { image.open.len() } else { 0 };
-        let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
+        let mut summary =
+            Summary::new(&*image.graph, status.as_str(), image.run, now).with_questions(&image.open);
         summary.labels = BTreeMap::clone(&image.labels);
         store.copy(self.id(), &target, seq, summary.clone()).await?;
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
@@ -265,8 +265,7 @@ impl Session {
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let mut after = image;
         after.take(Entry { seq: after.last.next(), at: now, run, fact: fact.clone() });
-        let open = if after.status == RunStatus::Paused { after.open.len() } else { 0 };
-        let summary = Summary::new(graph.name(), after.status.as_str(), run, now).questions(open);
+        let summary = Summary::new(graph.name(), after.status.as_str(), run, now).with_questions(&after.open);
         let seq = writer.push_with(run, [fact], Some(summary))?;
         self.slot.forget();
         writer.stored(seq).await?;

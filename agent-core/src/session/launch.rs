@@ -12,6 +12,7 @@ use super::{
     runtime::Shared,
     settled::Teller,
     slot::{LiveRun, Resting, Slot},
+    takeover::Resumption,
 };
 use crate::{
     engine::{
@@ -75,7 +76,7 @@ impl Session {
     ) -> Result<SetOff, SessionError> {
         self.check_open()?;
         let mut undone = None;
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.live_run().await {
             let labels = live.env.writer.labels();
             options.settle_labels(&labels);
             self.check_labels(&options, &labels)?;
@@ -423,7 +424,7 @@ impl Session {
         match waits {
             // Its task has other questions still.
             Some((run, questions)) => Ok(Run::waiting(self.clone(), run, questions)),
-            None => self.take_up(graph, None).await,
+            None => self.take_up(graph, None, Resumption::InProcess).await,
         }
     }
 
@@ -432,11 +433,12 @@ impl Session {
         &self,
         graph: &Graph<S>,
         limits: Option<Limits>,
+        why: Resumption,
     ) -> Result<Run, SessionError> {
         self.check_open()?;
         let nothing =
             |status| SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" };
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.live_run().await {
             return Err(nothing(live.status()));
         }
         let (writer, resting) = self.slot.open(&self.shared).await?;
@@ -445,6 +447,10 @@ impl Session {
             let found = resting.image.last > Seq::ZERO;
             self.slot.inner.lock().rest = Some(resting);
             return Err(if found { error } else { SessionError::NotFound { session: self.id().clone() } });
+        }
+        let takeover = self.is_takeover(why, &resting.image).await?;
+        if takeover && resting.image.takeovers >= self.shared.options.max_takeovers {
+            return Err(Box::pin(self.fail_crash_loop(&writer, resting)).await);
         }
         let Resting { mut image, state } = resting;
         let mut frame_image = std::mem::take(&mut image.root);
@@ -467,7 +473,7 @@ impl Session {
             .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
         let mut todos = std::mem::take(&mut image.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
-        facts.push(Fact::RunResumed(Resumed { limits }));
+        facts.push(Fact::RunResumed(Resumed { limits, takeover }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
@@ -556,7 +562,11 @@ impl Session {
             frame = frame.on_commit(snapshots(&self.shared, &self.slot, &live, graph));
         }
         self.slot.feed.runs(&live.graph);
-        self.slot.inner.lock().live = Some(Arc::clone(&live));
+        {
+            let mut inner = self.slot.inner.lock();
+            inner.live = Some(Arc::clone(&live));
+            inner.lost = None;
+        }
         self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         let run = Run::of(self.clone(), &live);
         let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));

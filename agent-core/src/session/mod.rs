@@ -9,15 +9,18 @@ mod history;
 mod launch;
 mod options;
 mod queue;
+mod reopen;
 mod runtime;
 mod settled;
 mod slot;
+mod takeover;
 mod why;
 
 pub use error::SessionError;
 pub use handle::{EventStream, Run};
 pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
+pub use reopen::Reopening;
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
 pub use why::{Cause, CauseKind};
 
@@ -32,7 +35,7 @@ use crate::{
     ids::{RunId, Seq, SessionId, TaskId},
     interrupt::{AnswerError, Answers, OpenQuestion},
     journal::{
-        Summary,
+        JournalStore, Summary,
         entry::{Answered, Fact, Failure},
         fold,
         image::Image,
@@ -84,6 +87,8 @@ pub struct SessionStatus {
     pub last: Seq,
     /// Marks that the application gave the session.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// The store failed for longer than its retries, and this process opens the session again in the background.
+    pub reopening: Option<Reopening>,
 }
 
 /// Why a run failed, as it is journalled.
@@ -243,7 +248,7 @@ impl Session {
     pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
         let by = crate::text::shorten(by, 200);
         let _door = self.slot.door.lock().await;
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.live_run().await {
             let taken = self.slot.board.take(answers, &by)?;
             let facts = answered_facts(&self.slot, &taken, &by);
             let env = &live.env;
@@ -251,8 +256,8 @@ impl Session {
             let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
             let waits = pauses && !self.slot.board.frees(&taken);
             let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-            let open = if waits { self.slot.board.open().len() } else { 0 };
-            let summary = conduct::summary(&self.shared, &live, status).questions(open);
+            let summary =
+                conduct::summary(&self.shared, &live, status).with_questions(&self.slot.board.open());
             let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
                 Ok(seq) => env.writer.stored(seq).await,
                 Err(error) => Err(error),
@@ -331,8 +336,8 @@ impl Session {
         let now = self.shared.clock.now_ms();
         let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let open = if waits { self.slot.board.open().len() } else { 0 };
-        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
+        let open = self.slot.board.open();
+        let summary = Summary::new(&*image.graph, status.as_str(), image.run, now).with_questions(&open);
         let seq = writer.push_with(image.run, facts.clone(), Some(summary))?;
         if let Err(error) = writer.stored(seq).await {
             self.slot.forget();
@@ -436,9 +441,10 @@ impl Session {
                 }),
                 last: env.writer.last(),
                 labels: env.writer.labels(),
+                reopening: None,
             });
         }
-        Ok(self.status_of(self.peek().await?))
+        self.status_at_rest().await
     }
 
     /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
@@ -477,6 +483,7 @@ impl Session {
             failure: image.failure.map(Into::into),
             last: image.last,
             labels: image.labels,
+            reopening: None,
         }
     }
 
@@ -528,7 +535,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Busy`] while a run is in memory; [`SessionError::NotFound`].
+    /// [`SessionError::Busy`] while a run is in memory; [`StoreError::Leased`](crate::journal::StoreError::Leased) while
+    /// another process holds the session; [`SessionError::NotFound`].
     pub async fn delete(&self) -> Result<(), SessionError> {
         let _door = self.slot.door.lock().await;
         if let Some(live) = self.slot.live() {
@@ -536,13 +544,24 @@ impl Session {
         }
         let known = self.slot.inner.lock().rest.is_some();
         self.slot.forget();
-        self.slot.board.clear();
-        self.slot.inner.lock().queue.clear();
         let deleted = match &self.shared.store {
-            Some(store) => store.delete(self.id()).await?,
+            Some(store) => self.delete_stored(&**store).await?,
             None => known,
         };
+        self.slot.board.clear();
+        self.slot.inner.lock().queue.clear();
         if deleted { Ok(()) } else { Err(SessionError::NotFound { session: self.id().clone() }) }
+    }
+
+    /// Removes the session from the store, as its writer: a run that another process executes is not removed under it.
+    async fn delete_stored(&self, store: &dyn JournalStore) -> Result<bool, SessionError> {
+        if store.head(self.id()).await?.is_none() {
+            return Ok(false);
+        }
+        let lease = store.acquire(self.id(), &self.shared.owner, self.shared.options.lease).await?;
+        let deleted = store.delete_held(self.id(), &lease).await?;
+        self.slot.inner.lock().lost = None;
+        Ok(deleted)
     }
 
     pub(crate) fn busy(&self, run: RunId, status: RunStatus) -> SessionError {

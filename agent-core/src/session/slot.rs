@@ -4,7 +4,7 @@ use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{SessionError, runtime::Shared, settled::Teller};
+use super::{Reopening, SessionError, reopen::LostRun, runtime::Shared, settled::Teller};
 use crate::{
     engine::RunEnv,
     event::{Feed, Observed},
@@ -31,6 +31,10 @@ pub(crate) struct Inner {
     pub(crate) rest: Option<Resting>,
     /// Runs in line, accepted for good.
     pub(crate) queue: VecDeque<Waiting>,
+    /// The run that ended because its store failed, until it continues.
+    pub(crate) lost: Option<Box<LostRun>>,
+    /// The task that opens the session again, while there is one.
+    pub(crate) reopening: Option<Reopening>,
 }
 
 /// A run that waits for its turn.
@@ -113,7 +117,11 @@ impl Slot {
     /// Whether the slot can leave memory: what it knows is in the store, or is nothing.
     pub(crate) fn is_spare(&self) -> bool {
         let inner = self.inner.lock();
-        inner.live.is_none() && inner.queue.is_empty() && !self.feed.watched()
+        inner.live.is_none()
+            && inner.queue.is_empty()
+            && inner.lost.is_none()
+            && inner.reopening.is_none()
+            && !self.feed.watched()
     }
 
     /// The session's writer and where it stands, from memory or from the store. The door must be held.
@@ -121,7 +129,9 @@ impl Slot {
         let known = {
             let mut inner = self.inner.lock();
             let rest = inner.rest.take();
-            inner.writer.as_ref().map(|(writer, _)| Arc::clone(writer)).zip(rest)
+            // One that has ended knows less than the journal.
+            let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
+            writer.map(|(writer, _)| Arc::clone(writer)).zip(rest)
         };
         if let Some(known) = known {
             return Ok(known);
@@ -160,8 +170,9 @@ impl Slot {
     fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<Writer> {
         let store = if lease.is_some() { shared.store.clone() } else { None };
         let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
-        let feed = Arc::clone(&self.feed);
-        Arc::new(Writer::new(store, epoch, last, feed, Arc::clone(&shared.clock), shared.group.clone()))
+        let on_failure = store.is_some().then(|| shared.on_failure(&self.id));
+        let (feed, clock, group) = (Arc::clone(&self.feed), Arc::clone(&shared.clock), shared.group.clone());
+        Arc::new(Writer::new(store, epoch, last, feed, clock, group, shared.options.store_retry, on_failure))
     }
 
     /// Forgets what is in memory, so that the next use reads the store.
