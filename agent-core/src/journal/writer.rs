@@ -116,8 +116,6 @@ impl Writer {
         feed: Arc<Feed>,
         clock: Arc<dyn Clock>,
         group: TaskGroup,
-        retry: StoreRetry,
-        on_failure: Option<OnFailure>,
     ) -> Self {
         let state = State {
             last,
@@ -131,7 +129,15 @@ impl Writer {
             snapshot: 0,
         };
         let (state, moved) = (Mutex::new(state), Notify::new());
+        let (retry, on_failure) = (StoreRetry::none(), None);
         Self { store, epoch, feed, clock, group, state, moved, retry, on_failure }
+    }
+
+    /// The same with further tries of appends, and with what is called when it has ended.
+    pub(crate) fn with_retry(mut self, retry: StoreRetry, on_failure: OnFailure) -> Self {
+        self.retry = retry;
+        self.on_failure = Some(on_failure);
+        self
     }
 
     /// Whether facts go anywhere: to a store, or to somebody who watches.

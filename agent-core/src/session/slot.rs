@@ -170,9 +170,13 @@ impl Slot {
     fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<Writer> {
         let store = if lease.is_some() { shared.store.clone() } else { None };
         let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
-        let on_failure = store.is_some().then(|| shared.on_failure(&self.id));
+        let stored = store.is_some();
         let (feed, clock, group) = (Arc::clone(&self.feed), Arc::clone(&shared.clock), shared.group.clone());
-        Arc::new(Writer::new(store, epoch, last, feed, clock, group, shared.options.store_retry, on_failure))
+        let writer = Writer::new(store, epoch, last, feed, clock, group);
+        Arc::new(match stored {
+            true => writer.with_retry(shared.options.store_retry, shared.on_failure(&self.id)),
+            false => writer,
+        })
     }
 
     /// Forgets what is in memory, so that the next use reads the store.
