@@ -102,6 +102,8 @@ codes! {
     ReplayMismatch = "replay_mismatch", Run, false;
     /// Stored data cannot be read as the present types.
     StoredState = "stored_state", Run, false;
+    /// One process after another died while it executed the run.
+    CrashLoop = "crash_loop", Run, false;
     /// Too many supersteps.
     SuperstepLimit = "superstep_limit", Limit, false;
     /// A budget is used up.

@@ -127,6 +127,81 @@ async fn two_stores_of_one_process_see_each_others_owners() {
 }
 
 #[tokio::test]
+async fn a_session_that_one_store_holds_is_not_deleted_through_another_on_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.db");
+    let (one, two) = (Sqlite::open(&path).unwrap(), Sqlite::open(&path).unwrap());
+    let old = two.acquire(&id("a"), &OwnerId::random(), HOUR).await.unwrap();
+    two.release(&id("a"), &old).await.unwrap();
+    let held = one.acquire(&id("a"), &OwnerId::random(), HOUR).await.unwrap();
+    append(&one, &id("a"), &held, 0, 3).await;
+    let leased = two.acquire(&id("a"), &OwnerId::random(), HOUR).await;
+    assert!(matches!(leased, Err(StoreError::Leased { .. })), "{leased:?}");
+    let refused = two.delete_held(&id("a"), &old).await;
+    assert!(matches!(refused, Err(StoreError::StaleWriter { .. })), "{refused:?}");
+    append(&one, &id("a"), &held, 3, 1).await;
+    assert!(one.delete_held(&id("a"), &held).await.unwrap());
+    assert_eq!(two.head(&id("a")).await.unwrap(), None);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_of_a_new_store_are_readable_by_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.db");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let store = Sqlite::open(&path).unwrap();
+    store.acquire(&id("a"), &OwnerId::random(), HOUR).await.unwrap();
+    let mut files = 0;
+    for entry in fs::read_dir(folder.path()).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            assert_eq!(mode(&entry.path()), 0o700, "{:?}", entry.path());
+            for lock in fs::read_dir(entry.path()).unwrap().flatten() {
+                assert_eq!(mode(&lock.path()), 0o600, "{:?}", lock.path());
+                files += 1;
+            }
+        } else {
+            assert_eq!(mode(&entry.path()), 0o600, "{:?}", entry.path());
+            files += 1;
+        }
+    }
+    assert_eq!(files, 4, "the database, its log, the log's index, one lock");
+    drop(store);
+    // A file that is there keeps the mode that somebody chose for it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    drop(Sqlite::open(&path).unwrap());
+    assert_eq!(mode(&path), 0o640);
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_program_gets_the_index_of_deadlines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.db");
+    let store = Sqlite::open(&path).unwrap();
+    let summary = || Summary::new("g", "paused", RunId(1), 1);
+    let paused = |name: &str| Append::new(id(name), Epoch(0), Seq(0), Vec::new());
+    store.append(paused("old").with_summary(Some(summary()))).await.unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("DROP INDEX session_due; ALTER TABLE session DROP COLUMN due").unwrap();
+    drop(db);
+
+    let store = Sqlite::open(&path).unwrap();
+    let mut due = summary();
+    due.due = Some(7);
+    store.append(paused("new").with_summary(Some(due))).await.unwrap();
+    let found = store.due(None, 7, 10).await.unwrap();
+    assert_eq!(found.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["new"]);
+    assert_eq!(store.head(&id("old")).await.unwrap().unwrap().summary.due, None);
+    // An earlier program changes the summary and not the index.
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("UPDATE session SET summary = (SELECT summary FROM session WHERE name = 'old')", []).unwrap();
+    let found = store.due(None, 7, 10).await.unwrap();
+    assert_eq!(found.iter().map(|(_, head)| head.summary.due).collect::<Vec<_>>(), [Some(7)]);
+}
+
+#[tokio::test]
 async fn journal_and_memory_share_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.db");

@@ -436,7 +436,8 @@ async fn sweep(inner: &Inner) {
     let mut first = true;
     loop {
         ticks.tick().await;
-        match runtime.recover().await {
+        let found = if first { runtime.recover().await } else { runtime.sweep().await };
+        match found {
             Ok(found) => {
                 if first || !found.resumed.is_empty() {
                     tracing::info!(
@@ -450,13 +451,16 @@ async fn sweep(inner: &Inner) {
                 {
                     tracing::error!(%error, "deliveries could not be looked for");
                 }
+                for (session, error) in &found.failed {
+                    tracing::error!(%session, %error, "a run has failed: it ended one process after another");
+                }
                 for (session, error) in found.left.iter().filter(|_| first) {
                     tracing::warn!(%session, %error, "a session was left as it is");
                 }
+                first = false;
             }
             Err(error) => tracing::error!(%error, "sessions could not be taken up"),
         }
-        first = false;
     }
 }
 

@@ -19,4 +19,6 @@ mod second_go;
 mod sessions;
 mod shape;
 mod stopping;
+mod store_faults;
+mod takeovers;
 mod why;

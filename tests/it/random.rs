@@ -10,12 +10,12 @@ use agent_core::{
     SessionError, State,
     engine::{Durability, NodeFailure},
     graph::{Dispatch, Outcome, RetryPolicy, Route},
-    journal::InMemory,
+    journal::{InMemory, StoreRetry},
     run::RunStatus,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tests::{Dying, World, facts, journal, on};
+use tests::{Dying, Fault, Faulty, World, facts, journal, on};
 
 #[derive(State, Default, Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Model {
@@ -501,6 +501,8 @@ fn closure(spec: &Spec, mut alive: BTreeSet<usize>) -> BTreeSet<usize> {
 struct Fate {
     /// Appends that succeed before each process dies.
     crashes: Vec<u64>,
+    /// Appends of each process that fail and are tried again: at which, how often in a row, and how.
+    faults: Vec<(u64, u64, Fault)>,
     slow: bool,
     durability: Durability,
     /// A restart at every pause.
@@ -524,9 +526,17 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let mut crashes = fate.crashes.clone().into_iter();
     let mut paid_twice = Vec::new();
     let mut known: BTreeMap<String, u32> = BTreeMap::new();
+    // More tries than there can be refusals in a row.
+    let mut retry = StoreRetry::attempts(16);
+    retry.base = std::time::Duration::from_millis(1);
+    let faults =
+        fate.faults.iter().flat_map(|&(at, times, fault)| (at..at + times).map(move |at| (at, fault)));
+    let faults: Vec<(u64, Fault)> = faults.collect();
     let make = |crash: Option<u64>| {
+        let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
         Runtime::builder()
-            .shared_store(Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow))
+            .shared_store(Faulty::on(dying).planned(faults.iter().copied()))
+            .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
             .durability(fate.durability)
@@ -648,13 +658,15 @@ fn spec() -> impl Strategy<Value = Spec> {
 fn fate() -> impl Strategy<Value = Fate> {
     (
         prop::collection::vec(0u64..25, 0..4),
+        faults(0..3),
         any::<bool>(),
         prop_oneof![Just(Durability::Sync), Just(Durability::Async)],
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(crashes, slow, durability, restart, all)| Fate {
+        .prop_map(|(crashes, faults, slow, durability, restart, all)| Fate {
             crashes,
+            faults,
             slow,
             durability,
             restart,
@@ -662,8 +674,19 @@ fn fate() -> impl Strategy<Value = Fate> {
         })
 }
 
-const CALM: Fate =
-    Fate { crashes: Vec::new(), slow: false, durability: Durability::Async, restart: false, all: false };
+fn faults(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(u64, u64, Fault)>> {
+    let kind = prop_oneof![Just(Fault::Refused), Just(Fault::StoredButReported), Just(Fault::Slow)];
+    prop::collection::vec((0u64..25, 1u64..4, kind), count)
+}
+
+const CALM: Fate = Fate {
+    crashes: Vec::new(),
+    faults: Vec::new(),
+    slow: false,
+    durability: Durability::Async,
+    restart: false,
+    all: false,
+};
 
 fn config(cases: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
@@ -697,6 +720,26 @@ proptest! {
                 prop_assert!(times as usize <= 1 + fate.crashes.len(), "{} happened {} times", what, times);
                 prop_assert!(!fate.crashes.is_empty() || times == 1, "{} happened {} times", what, times);
             }
+        }
+    }
+
+    #[test]
+    fn a_store_that_fails_and_works_again_changes_nothing_of_a_run(
+        spec in spec(), faults in faults(1..5), all in any::<bool>()
+    ) {
+        let calm = block_on(false, play(&spec, &Fate { all, ..CALM }));
+        let disturbed = block_on(false, play(&spec, &Fate { all, faults, ..CALM }));
+        prop_assert_eq!(&calm.result, &disturbed.result);
+        // How far the siblings of a failed task came depends on the time that each append takes.
+        if calm.result.is_ok() {
+            let facts = |played: &Played| {
+                let told = played.journal.iter().filter(|fact| fact["type"] != "run_resumed" && fact["type"] != "run_paused");
+                let mut told: Vec<String> = told.map(ToString::to_string).collect();
+                told.sort();
+                told
+            };
+            prop_assert_eq!(facts(&calm), facts(&disturbed));
+            prop_assert_eq!(calm.world.all(), disturbed.world.all());
         }
     }
 

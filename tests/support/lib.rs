@@ -3,6 +3,9 @@
 mod yielding;
 
 pub use yielding::Yielding;
+mod faulty;
+
+pub use faulty::{Fault, Faulty};
 
 use std::{
     collections::BTreeMap,
@@ -62,7 +65,8 @@ impl Dying {
 
     fn check(&self) -> Result<(), StoreError> {
         if self.is_dead() {
-            Err(StoreError::Unavailable { reason: "the process is dead".into() })
+            // Not `Unavailable`: a dead process tries nothing again.
+            Err(StoreError::Damaged { reason: "the process is dead".into() })
         } else {
             Ok(())
         }
@@ -108,7 +112,10 @@ impl JournalStore for Dying {
         owner: &OwnerId,
         _ttl: Duration,
     ) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        self.inner.acquire(session, owner, Duration::ZERO)
+        match self.check() {
+            Ok(()) => self.inner.acquire(session, owner, Duration::ZERO),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
     }
 
     fn renew(&self, _owner: &OwnerId, _ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {

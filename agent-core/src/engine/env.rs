@@ -128,6 +128,8 @@ pub(crate) struct Control {
     idle_time: Mutex<(Duration, Option<Instant>)>,
     /// The process ends: the run is not stopped, it goes on elsewhere.
     handover: AtomicBool,
+    /// Nothing more of the run can be journalled.
+    store_failed: AtomicBool,
     /// The tasks are being put away (a stop, a park, a shutdown): dropped questions stay asked.
     putting_away: AtomicBool,
     /// Time running before this process took over, and since when it runs now.
@@ -177,6 +179,7 @@ impl Control {
             ended: AtomicBool::new(false),
             idle_time: Mutex::default(),
             handover: AtomicBool::new(false),
+            store_failed: AtomicBool::new(false),
             putting_away: AtomicBool::new(false),
             active_before: AtomicU64::new(active_ms),
             active_since: Mutex::new(Some(Instant::now())),
@@ -247,6 +250,16 @@ impl Control {
 
     pub(crate) fn is_handed_over(&self) -> bool {
         self.handover.load(Ordering::Acquire)
+    }
+
+    /// Ends the run where it is: its journal cannot be written.
+    pub(crate) fn fail_store(&self) {
+        self.store_failed.store(true, Ordering::Release);
+        self.idle.notify_one();
+    }
+
+    pub(crate) fn has_store_failed(&self) -> bool {
+        self.store_failed.load(Ordering::Acquire)
     }
 
     pub(crate) fn put_away(&self) {

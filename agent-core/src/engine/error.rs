@@ -131,6 +131,29 @@ pub enum RunError {
         /// What is pending and gone.
         missing: Vec<String>,
     },
+    /// A node failed for good in a process that ended before the run did.
+    #[error("{message}")]
+    FailedBefore {
+        /// The node.
+        node: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What went wrong.
+        code: Code,
+        /// The same for people, as it was journalled.
+        message: String,
+    },
+    /// One process after another died while it executed the run, without any progress in between.
+    #[error(
+        "the run was taken over {takeovers} times from a process that died, each time at the same place (at work: {}); find what ends the process, then resume the run",
+        tasks.join(", ")
+    )]
+    CrashLoop {
+        /// How often it was taken over.
+        takeovers: u32,
+        /// The tasks that were at work.
+        tasks: Vec<String>,
+    },
     /// A limit was reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -186,6 +209,8 @@ impl RunError {
             Self::ReplayMismatch { .. } => Code::ReplayMismatch,
             Self::StoredState { .. } => Code::StoredState,
             Self::GraphChanged { .. } => Code::GraphChanged,
+            Self::FailedBefore { code, .. } => *code,
+            Self::CrashLoop { .. } => Code::CrashLoop,
             Self::Limit(error) => error.code(),
             Self::Closed => Code::StaleWriter,
             Self::Dequeued { .. } => Code::NothingToDo,
@@ -206,6 +231,7 @@ impl RunError {
             Self::Node { node, .. }
             | Self::Panicked { node, .. }
             | Self::TimedOut { node, .. }
+            | Self::FailedBefore { node, .. }
             | Self::Update { node, .. } => Some(node),
             Self::UndeclaredTarget { from, .. } | Self::NoWayTaken { from, .. } | Self::Send { from, .. } => {
                 Some(from)

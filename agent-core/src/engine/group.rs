@@ -54,6 +54,11 @@ impl TaskGroup {
         self.stop.cancel();
     }
 
+    /// Ready when the group was asked to stop. Cancel safe.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Ready when no task is left. New ones may still be started. Cancel safe.
     pub async fn quiet(&self) {
         self.tasks.close();

@@ -108,6 +108,15 @@ pub(crate) async fn run_task<S: State>(
         if let Some(failure) = record.handled.take() {
             return TaskEnd::Handled(told(&failure));
         }
+        if let Some(failure) = record.exhausted.take() {
+            // Its tries were used up before the process ended.
+            return TaskEnd::Failed(RunError::FailedBefore {
+                node: failure.task.node().to_string(),
+                attempts: failure.attempt,
+                code: crate::Code::named(&failure.code).unwrap_or(crate::Code::NodeFailed),
+                message: failure.message,
+            });
+        }
         let waits = record.asked.values().any(Option::is_none);
         cx.restore(record);
         if waits {

@@ -100,10 +100,18 @@ impl Feed {
         wake(live);
     }
 
-    /// Notes that entries up to `seq` were written by somebody who does not publish.
+    /// Notes that entries up to `seq` are stored that were not published here: another process wrote them, or an append
+    /// that was reported as failed. Subscribers read them from the journal.
     pub(crate) fn passed(&self, seq: Seq) {
         let mut live = self.live.lock();
+        let skips = live.last > Seq::ZERO && seq > live.last && self.watched();
         live.last = live.last.max(seq);
+        if skips {
+            live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
+            live.first += live.ring.len() as u64 + 1;
+            live.ring.clear();
+            wake(live);
+        }
     }
 
     /// Shows an event without a number. A piece of a message is kept for subscribers to come while the message is being

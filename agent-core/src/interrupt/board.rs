@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Poll, Waker},
 };
 
@@ -43,7 +43,9 @@ struct Asked {
 
 #[derive(Default)]
 struct TaskWait {
-    waiter: Option<Arc<dyn Waiting>>,
+    /// Not owned: a waiting task holds its run, which holds this board and the store. An executor that ends drops the
+    /// tasks and must find no cycle.
+    waiter: Option<Weak<dyn Waiting>>,
     wakers: Vec<Waker>,
 }
 
@@ -66,7 +68,7 @@ impl Inner {
             asked.free = asked.answer.is_some();
         }
         if let Some(wait) = self.tasks.get_mut(task) {
-            if let Some(waiter) = &wait.waiter {
+            if let Some(waiter) = wait.waiter.as_ref().and_then(Weak::upgrade) {
                 waiter.answered();
             }
             for waker in wait.wakers.drain(..) {
@@ -84,7 +86,7 @@ impl Board {
     pub(crate) fn ask(&self, open: OpenQuestion, waiter: &Arc<dyn Waiting>, begins: impl FnOnce()) -> bool {
         let mut inner = self.0.lock();
         begins();
-        inner.tasks.entry(Arc::clone(&open.task)).or_default().waiter = Some(Arc::clone(waiter));
+        inner.tasks.entry(Arc::clone(&open.task)).or_default().waiter = Some(Arc::downgrade(waiter));
         let id = open.id.clone();
         if inner.asked.contains_key(&id) {
             // It may have got its answer before the task asked again.
@@ -139,7 +141,7 @@ impl Board {
 
     fn register(inner: &mut Inner, task: &Arc<TaskId>, waiter: &Arc<dyn Waiting>, waker: &Waker) {
         let wait = inner.tasks.entry(Arc::clone(task)).or_default();
-        wait.waiter = Some(Arc::clone(waiter));
+        wait.waiter = Some(Arc::downgrade(waiter));
         if !wait.wakers.iter().any(|known| known.will_wake(waker)) {
             wait.wakers.push(waker.clone());
         }

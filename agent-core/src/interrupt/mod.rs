@@ -128,6 +128,13 @@ pub struct OpenQuestion {
     pub asked_at: i64,
 }
 
+impl OpenQuestion {
+    /// When it runs out of time, in milliseconds since 1970. `None`: never.
+    pub(crate) fn due(&self) -> Option<i64> {
+        Some(self.asked_at.saturating_add(crate::clock::millis(self.question.deadline?)))
+    }
+}
+
 /// Why a question got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -60,6 +60,8 @@ pub async fn all<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn JournalStore>>(make: F) {
     the_latest_come_first(&make).await;
     a_deleted_session_is_gone(&make).await;
     a_writer_of_a_deleted_session_stays_out(&make).await;
+    only_the_holder_of_the_lease_deletes(&make).await;
+    deadlines_are_listed_in_their_order(&make).await;
     a_thousand_sessions_are_kept_apart(&make).await;
 }
 
@@ -742,6 +744,80 @@ pub async fn a_writer_of_a_deleted_session_stays_out<F: AsyncFn(Arc<dyn Clock>) 
     bench.holds(new.epoch > old.epoch, "the epoch of a session made again is higher");
     bench.holds(matches!(write().await, Err(StoreError::StaleWriter { .. })), "when it was made again");
     bench.append_as(&session, &new, 0, 1).await;
+}
+
+/// `delete_held` removes a session only for the lease in force, so nobody removes a run that another process executes.
+///
+/// # Panics
+///
+/// When the store does not keep it.
+pub async fn only_the_holder_of_the_lease_deletes<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn JournalStore>>(
+    make: &F,
+) {
+    let bench = Bench::new("only the holder of the lease deletes", make).await;
+    let session = id("a");
+    let old = bench.acquire(&session, "one").await;
+    bench.append_as(&session, &old, 0, 2).await;
+    bench.clock.advance(TTL);
+    let new = bench.acquire(&session, "two").await;
+    let refused = bench.store.delete_held(&session, &old).await;
+    bench.holds(matches!(refused, Err(StoreError::StaleWriter { .. })), "an old lease is refused");
+    bench.same(&bench.read(&session, 0, END.0, 10).await, &records(&session, 0, 2), "what is left");
+    let deleted = bench.done(bench.store.delete_held(&session, &new).await);
+    bench.holds(deleted, "the lease in force deletes");
+    bench.same(&bench.head(&session).await, &None, "its head");
+    let again = bench.done(bench.store.delete_held(&session, &new).await);
+    bench.holds(!again, "a session that is not there any more");
+    let later = bench.acquire(&session, "three").await;
+    bench.holds(later.epoch > new.epoch, "the epoch of a session made again is higher");
+}
+
+/// `due` lists sessions by deadline, in pages, and follows every change of a summary.
+///
+/// # Panics
+///
+/// When the store does not keep it.
+pub async fn deadlines_are_listed_in_their_order<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn JournalStore>>(
+    make: &F,
+) {
+    let bench = Bench::new("deadlines are listed in their order", make).await;
+    let set = async |name: &str, due: Option<i64>| {
+        let status = if due.is_some() { "paused" } else { "running" };
+        let append = Append::new(id(name), Epoch(0), Seq(0), Vec::new());
+        let summary = Summary { due, ..summary(status) };
+        bench.done(bench.store.append(append.with_summary(Some(summary))).await);
+    };
+    let listed = async |until: i64, limit: usize| {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = bench.done(bench.store.due(after.clone(), until, limit).await);
+            bench.holds(page.len() <= limit, "a page is not longer than its limit");
+            let short = page.len() < limit;
+            for (id, head) in page {
+                after = head.summary.due.map(|due| (due, id.clone()));
+                all.push(id.to_string());
+            }
+            if short {
+                return all.join(" ");
+            }
+        }
+    };
+    for (name, due) in [("d", 30), ("a", 20), ("c", 10), ("b", 20), ("never", i64::MAX)] {
+        set(name, Some(due)).await;
+    }
+    set("running", None).await;
+    for limit in [1, 2, 100] {
+        bench.same(&listed(i64::MAX - 1, limit).await, &"c a b d".to_owned(), "all that are due some time");
+        bench.same(&listed(20, limit).await, &"c a b".to_owned(), "those that are due until 20");
+    }
+    bench.same(&listed(9, 100).await, &String::new(), "nothing is due until 9");
+    set("a", Some(40)).await;
+    set("c", None).await;
+    bench.done(bench.store.delete(&id("b")).await);
+    let copied = Summary { due: Some(5), ..summary("paused") };
+    bench.append(&id("d"), 0, 1).await;
+    bench.done(bench.store.copy(&id("d"), &id("e"), Seq(1), copied).await);
+    bench.same(&listed(i64::MAX - 1, 100).await, &"e d a".to_owned(), "after each of them changed");
 }
 
 /// A thousand sessions each find their own entries.

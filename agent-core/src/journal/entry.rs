@@ -72,6 +72,9 @@ pub(crate) struct Resumed {
     /// What the run may use from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::engine::Limits>,
+    /// The process that executed the run had died.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) takeover: bool,
 }
 
 /// A new run, and all that is needed to begin it again.

@@ -55,6 +55,9 @@ pub(crate) struct Image {
     pub(crate) runs: RunId,
     /// Runs in line.
     pub(crate) queue: Vec<(RunId, Queued)>,
+    /// How often in a row the run was taken over from a process that had died, without any progress since. Not in a
+    /// snapshot: one is kept at a commit only, which is progress.
+    pub(crate) takeovers: u32,
 }
 
 /// A graph in the middle of its run: the outermost one, or a subgraph inside a task.
@@ -83,6 +86,8 @@ pub(crate) struct TaskRecord {
     pub(crate) forgiven: u32,
     /// The last failure, when a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
+    /// The last failure, when no try follows it and no handler takes it: the run fails with it.
+    pub(crate) exhausted: Option<crate::journal::entry::TaskFailure>,
     /// Asked in this task: the answer, or `None` while open or withdrawn.
     pub(crate) asked: HashMap<QuestionId, Option<serde_json::Value>>,
     /// Questions that the node itself took back, in order.
@@ -120,6 +125,9 @@ impl Image {
             self.active_ms += u64::try_from(entry.at - self.last_at).unwrap_or(0);
         }
         self.last_at = entry.at;
+        if is_progress(&entry.fact) {
+            self.takeovers = 0;
+        }
         match entry.fact {
             Fact::RunQueued(queued) => {
                 if let Some(request) = &queued.request {
@@ -169,6 +177,7 @@ impl Image {
                 self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
+                self.takeovers = if resumed.takeover { self.takeovers.saturating_add(1) } else { 0 };
             }
             Fact::RunPaused(_) => self.status = RunStatus::Paused,
             Fact::RunStopped(_) => self.status = RunStatus::Stopped,
@@ -223,6 +232,11 @@ impl Image {
                 task.given_up.clear();
                 if failure.handler.is_some() {
                     task.handled = Some(failure);
+                } else if failure.retry_in_ms.is_none() {
+                    task.exhausted = Some(failure);
+                } else if let Some(inner) = &mut task.inner {
+                    // The new try takes up the subgraph where it was, failed tasks included.
+                    inner.reopen();
                 }
             }
             Fact::StepRecorded(recorded) => {
@@ -377,8 +391,22 @@ impl Image {
             labels: Arc::clone(&self.labels),
             runs: self.runs,
             queue: self.queue.clone(),
+            takeovers: self.takeovers,
         }
     }
+}
+
+/// Whether the fact shows that a process did not die at the task at which it was begun or taken over.
+const fn is_progress(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::RunAccepted(_)
+            | Fact::SuperstepCommitted(_)
+            | Fact::TaskFinished(_)
+            | Fact::TaskFailed(_)
+            | Fact::StepRecorded(_)
+            | Fact::QuestionAnswered(_)
+    )
 }
 
 impl FrameImage {
@@ -433,10 +461,45 @@ impl FrameImage {
     pub(crate) fn forgive(&mut self) {
         for task in self.tasks.values_mut() {
             task.forgiven = task.failed;
+            task.exhausted = None;
             if let Some(inner) = &mut task.inner {
                 inner.forgive();
             }
         }
+    }
+
+    /// Tasks that failed for good may be tried again.
+    fn reopen(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.exhausted = None;
+            if let Some(inner) = &mut task.inner {
+                inner.reopen();
+            }
+        }
+    }
+
+    /// The tasks of this frame (inside `parent`) and of the subgraphs in it that are due and have neither finished nor
+    /// failed for good.
+    pub(crate) fn at_work(&self, parent: Option<&Arc<TaskId>>) -> Vec<TaskId> {
+        let mut tasks = Vec::new();
+        for task in self.plan.iter().flat_map(|plan| &plan.due) {
+            let (name, number) = (task.1.as_str().into(), task.0);
+            let id = match parent {
+                Some(parent) => parent.child(name, number),
+                None => TaskId::root(name, number),
+            };
+            match self.tasks.get(&number) {
+                Some(record)
+                    if record.finished.is_some()
+                        || record.handled.is_some()
+                        || record.exhausted.is_some() => {}
+                Some(TaskRecord { inner: Some(inner), .. }) => {
+                    tasks.extend(inner.at_work(Some(&Arc::new(id))))
+                }
+                _ => tasks.push(id),
+            }
+        }
+        tasks
     }
 
     /// The tasks that are due and have not finished.
@@ -550,6 +613,7 @@ impl Snapshot {
             labels: self.labels,
             runs: self.runs,
             queue: self.queue,
+            takeovers: 0,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Keeps journals in the memory of this process; what it knows dies with it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     hash::{BuildHasher, RandomState},
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,7 @@ use super::store::{
 use crate::{
     clock::{Clock, WallClock, millis},
     ids::{Seq, SessionId},
+    run::RunStatus,
 };
 
 /// A power of two, so that a hash is cut to a shard by a mask.
@@ -37,6 +38,10 @@ pub struct InMemory {
     /// The highest epoch of any deleted session. A session that is made again starts above it, so that a
     /// writer of the deleted one stays refused.
     floor: AtomicU64,
+    /// Sessions of each shard whose status is `running`, so that a list of these passes over the other shards.
+    running: [AtomicUsize; SHARDS],
+    /// Sessions by [`Summary::due`]. Locked last, and only when that changes.
+    dues: Mutex<BTreeSet<(i64, SessionId)>>,
 }
 
 /// Sessions by id. An append holds the shard shared and its session alone, so only making and deleting a
@@ -57,6 +62,13 @@ struct Session {
     summary: Summary,
 }
 
+/// What the indexes know of a session.
+#[derive(Clone, Copy, Default)]
+struct Indexed {
+    running: bool,
+    due: Option<i64>,
+}
+
 struct Holder {
     owner: OwnerId,
     expires: i64,
@@ -72,13 +84,18 @@ impl InMemory {
     /// An empty store whose leases run by `clock`.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { shards: Default::default(), hasher: RandomState::new(), clock, floor: AtomicU64::new(0) }
+        let (shards, running, hasher) = (Default::default(), Default::default(), RandomState::new());
+        Self { shards, hasher, clock, floor: AtomicU64::new(0), running, dues: Mutex::default() }
+    }
+
+    fn place(&self, session: &SessionId) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
+        let hash = self.hasher.hash_one(session) as usize;
+        hash & (SHARDS - 1)
     }
 
     fn shard(&self, session: &SessionId) -> &Shard {
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
-        let hash = self.hasher.hash_one(session) as usize;
-        &self.shards[hash & (SHARDS - 1)]
+        &self.shards[self.place(session)]
     }
 
     /// Works on a session that exists.
@@ -91,7 +108,11 @@ impl InMemory {
         let Append { session, epoch, expected, records, summary } = append;
         let shard = self.shard(&session).read();
         if let Some(found) = shard.get(&session) {
-            return found.lock().append(&session, epoch, expected, records, summary);
+            let mut found = found.lock();
+            let before = found.indexed();
+            found.append(&session, epoch, expected, records, summary)?;
+            self.index(&session, before, found.indexed());
+            return Ok(());
         }
         drop(shard);
         if epoch != Epoch::default() {
@@ -101,9 +122,16 @@ impl InMemory {
         let mut shard = self.shard(&session).write();
         let mut fresh = Session::default();
         match shard.get_mut(&session) {
-            Some(found) => found.get_mut().append(&session, epoch, expected, records, summary),
+            Some(found) => {
+                let found = found.get_mut();
+                let before = found.indexed();
+                found.append(&session, epoch, expected, records, summary)?;
+                self.index(&session, before, found.indexed());
+                Ok(())
+            }
             None => {
                 fresh.append(&session, epoch, expected, records, summary)?;
+                self.index(&session, Indexed::default(), fresh.indexed());
                 shard.insert(session, Mutex::new(fresh));
                 Ok(())
             }
@@ -139,7 +167,9 @@ impl InMemory {
         if shard.contains_key(target) {
             return Err(StoreError::Exists { session: target.clone() });
         }
-        shard.insert(target.clone(), Mutex::new(Session { summary, ..copied }));
+        let copied = Session { summary, ..copied };
+        self.index(target, Indexed::default(), copied.indexed());
+        shard.insert(target.clone(), Mutex::new(copied));
         Ok(())
     }
 
@@ -151,7 +181,11 @@ impl InMemory {
     ) -> Vec<(SessionId, Head)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = Vec::new();
-        for shard in &self.shards {
+        let only_running = matches!(statuses, [status] if status == RunStatus::Running.as_str());
+        for (shard, running) in self.shards.iter().zip(&self.running) {
+            if only_running && running.load(Ordering::SeqCst) == 0 {
+                continue;
+            }
             let shard = shard.read();
             let matching =
                 shard.range::<SessionId, _>((start, Bound::Unbounded)).filter_map(|(id, session)| {
@@ -183,15 +217,64 @@ impl InMemory {
         page
     }
 
-    fn delete_now(&self, session: &SessionId) -> bool {
+    /// Removes a session. `held`: only if this is the epoch in force.
+    fn delete_now(&self, session: &SessionId, held: Option<Epoch>) -> Result<bool, StoreError> {
         let mut shard = self.shard(session).write();
-        let Some(gone) = shard.remove(session) else { return false };
-        self.floor.fetch_max(gone.into_inner().epoch.0, Ordering::SeqCst);
-        true
+        let Some(found) = shard.get_mut(session) else { return Ok(false) };
+        let (current, before) = (found.get_mut().epoch, found.get_mut().indexed());
+        if let Some(epoch) = held
+            && epoch != current
+        {
+            return Err(StoreError::StaleWriter { session: session.clone(), epoch, current });
+        }
+        shard.remove(session);
+        self.index(session, before, Indexed::default());
+        self.floor.fetch_max(current.0, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// Keeps the indexes. The session's lock must be held.
+    fn index(&self, session: &SessionId, before: Indexed, after: Indexed) {
+        if before.running != after.running {
+            let running = &self.running[self.place(session)];
+            if after.running {
+                running.fetch_add(1, Ordering::SeqCst);
+            } else {
+                running.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        if before.due != after.due {
+            let mut dues = self.dues.lock();
+            if let Some(due) = before.due {
+                dues.remove(&(due, session.clone()));
+            }
+            if let Some(due) = after.due {
+                dues.insert((due, session.clone()));
+            }
+        }
+    }
+
+    fn due_now(&self, after: Option<(i64, SessionId)>, until: i64, limit: usize) -> Vec<(SessionId, Head)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let found: Vec<(i64, SessionId)> = {
+            let dues = self.dues.lock();
+            let range = dues.range((start, Bound::Unbounded));
+            range.take_while(|(due, _)| *due <= until).take(limit).cloned().collect()
+        };
+        // A session that changed in between is left out.
+        let head = |(due, id): (i64, SessionId)| {
+            let head = self.with(&id, |session| session.head())?;
+            (head.summary.due == Some(due)).then_some((id, head))
+        };
+        found.into_iter().filter_map(head).collect()
     }
 }
 
 impl Session {
+    fn indexed(&self) -> Indexed {
+        Indexed { running: self.summary.status == RunStatus::Running.as_str(), due: self.summary.due }
+    }
+
     fn first(&self) -> Seq {
         Seq(self.trimmed + 1)
     }
@@ -435,7 +518,21 @@ impl JournalStore for InMemory {
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
         let session = session.clone();
-        Box::pin(future::lazy(move |_| Ok(self.delete_now(&session))))
+        Box::pin(future::lazy(move |_| self.delete_now(&session, None)))
+    }
+
+    fn delete_held(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let (session, epoch) = (session.clone(), lease.epoch);
+        Box::pin(future::lazy(move |_| self.delete_now(&session, Some(epoch))))
+    }
+
+    fn due(
+        &self,
+        after: Option<(i64, SessionId)>,
+        until: i64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        Box::pin(future::lazy(move |_| Ok(self.due_now(after, until, limit))))
     }
 
     fn durable(&self) -> bool {

@@ -19,3 +19,4 @@ pub use sqlite::Sqlite;
 pub use store::{
     Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
 };
+pub use writer::StoreRetry;

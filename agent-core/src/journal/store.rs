@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{RunId, Seq, SessionId};
+use crate::{
+    ids::{RunId, Seq, SessionId},
+    interrupt::OpenQuestion,
+    run::RunStatus,
+};
 
 /// Keeps the journals of many sessions. Bytes in, bytes out: a store never looks into an entry.
 ///
@@ -124,8 +128,60 @@ pub trait JournalStore: Send + Sync + 'static {
     /// far as they fit. One that changes between two pages may be seen twice or not at all.
     fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
 
-    /// Removes a session with all it has. `false`: there was none.
+    /// Paused sessions one of whose questions runs out of time, by [`Summary::due`] and then by id, both rising: those
+    /// behind `after` that are due until `until`, at most `limit`.
+    ///
+    /// Default: reads every paused session. A store of many sessions keeps an index instead.
+    fn due(
+        &self,
+        after: Option<(i64, SessionId)>,
+        until: i64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        Box::pin(async move {
+            let paused = [RunStatus::Paused.as_str().to_owned()];
+            let mut found: Vec<(i64, SessionId, Head)> = Vec::new();
+            let mut last: Option<SessionId> = None;
+            loop {
+                let page = self.list(last.as_ref(), &paused, 1_000).await?;
+                let Some((id, _)) = page.last() else { break };
+                last = Some(id.clone());
+                found.extend(page.into_iter().filter_map(|(id, head)| {
+                    let due = head.summary.due.filter(|due| *due <= until)?;
+                    let behind = after.as_ref().is_none_or(|after| (due, &id) > (after.0, &after.1));
+                    behind.then_some((due, id, head))
+                }));
+            }
+            found.sort_unstable_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
+            found.truncate(limit);
+            Ok(found.into_iter().map(|(_, id, head)| (id, head)).collect())
+        })
+    }
+
+    /// Removes a session with all it has, whoever holds it. `false`: there was none.
+    ///
+    /// For tools on a store that nothing else uses. The runtime calls [`delete_held`](JournalStore::delete_held).
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Removes a session with all it has on behalf of the holder of `lease`. `false`: there was none.
+    ///
+    /// Default: compares the epochs, then deletes, in two steps. A store should do both in one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::StaleWriter`] when the epoch of the lease is not the one in force; nothing was removed.
+    fn delete_held(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let (session, epoch) = (session.clone(), lease.epoch);
+        Box::pin(async move {
+            match self.head(&session).await? {
+                None => Ok(false),
+                Some(head) if head.epoch != epoch => {
+                    Err(StoreError::StaleWriter { session, epoch, current: head.epoch })
+                }
+                Some(_) => self.delete(&session).await,
+            }
+        })
+    }
 
     /// Whether another process that opens the same store finds what this one wrote. Default: `true`.
     fn durable(&self) -> bool {
@@ -197,6 +253,13 @@ pub struct Summary {
     /// Questions that wait for a person while it is `paused`; 0 otherwise.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub questions: u32,
+    /// When the first of those questions runs out of time, in milliseconds since 1970; [`i64::MAX`]: none does. `None`:
+    /// the session is not `paused`, or the summary was written by a program that did not know of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<i64>,
+    /// The process that executed the run has shut down and left it to the next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub handed_over: bool,
     /// Free marks of the application (owner, title …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -206,13 +269,32 @@ impl Summary {
     /// A summary without marks.
     #[must_use]
     pub fn new(graph: impl Into<String>, status: impl Into<String>, run: RunId, at: i64) -> Self {
-        Self { graph: graph.into(), status: status.into(), run, at, questions: 0, labels: BTreeMap::new() }
+        Self {
+            graph: graph.into(),
+            status: status.into(),
+            run,
+            at,
+            questions: 0,
+            due: None,
+            handed_over: false,
+            labels: BTreeMap::new(),
+        }
     }
 
     /// The same with so many open questions.
     #[must_use]
     pub fn questions(mut self, open: usize) -> Self {
         self.questions = u32::try_from(open).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// The same with these open questions: how many, and when the first runs out of time.
+    #[must_use]
+    pub(crate) fn with_questions(mut self, open: &[OpenQuestion]) -> Self {
+        if self.status == RunStatus::Paused.as_str() {
+            self = self.questions(open.len());
+            self.due = Some(open.iter().filter_map(OpenQuestion::due).min().unwrap_or(i64::MAX));
+        }
         self
     }
 }
@@ -449,6 +531,12 @@ impl StoreError {
     /// A call of the store panicked: nothing is known of it.
     pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
         Self::Unavailable { reason: format!("it panicked: {}", crate::text::panic_message(panic)) }
+    }
+
+    /// Whether the same call may work later, without anything else being done.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
     }
 }
 

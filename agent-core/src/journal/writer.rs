@@ -7,6 +7,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use futures::FutureExt;
@@ -21,7 +22,7 @@ use crate::{
     clock::Clock,
     engine::TaskGroup,
     event::{Event, EventBody, Feed},
-    ids::{RunId, Seq, TaskId},
+    ids::{RunId, Seq, SessionId, TaskId},
     run::RunStatus,
 };
 
@@ -31,6 +32,11 @@ const APPEND: usize = 1_024;
 pub(crate) const QUEUE: usize = 65_536;
 
 /// Writes one session's journal, in order, with the epoch of one lease.
+///
+/// An append that a store refuses for now ([`StoreError::is_transient`]) is tried again; the queue keeps its order and
+/// numbers meanwhile. Any other error, or the last try, ends the writer: what is queued is dropped, those who wait get
+/// the error, and the session is opened again with a new epoch. That epoch decides about an append whose outcome is not
+/// known: it is in the journal by then, or never comes.
 pub(crate) struct Writer {
     store: Option<Arc<dyn JournalStore>>,
     epoch: Epoch,
@@ -39,6 +45,48 @@ pub(crate) struct Writer {
     group: TaskGroup,
     state: Mutex<State>,
     moved: Notify,
+    retry: StoreRetry,
+    on_failure: Option<OnFailure>,
+}
+
+/// Called once, when a writer has ended.
+pub(crate) type OnFailure = Box<dyn Fn(&Writer, &StoreError) + Send + Sync>;
+
+/// How often an append is tried, and with which waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreRetry {
+    /// Tries of one append, the first included; at least 1. Default: 8.
+    pub attempts: u32,
+    /// Wait before the second try; doubled before each further one. Default: 50 ms.
+    pub base: Duration,
+    /// Longest wait between two tries. Default: 2 s.
+    pub max: Duration,
+}
+
+impl Default for StoreRetry {
+    fn default() -> Self {
+        Self { attempts: 8, base: Duration::from_millis(50), max: Duration::from_secs(2) }
+    }
+}
+
+impl StoreRetry {
+    /// One try: the first error is reported.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { attempts: 1, base: Duration::ZERO, max: Duration::ZERO }
+    }
+
+    /// Up to `attempts` tries, with the waits of the default.
+    #[must_use]
+    pub fn attempts(attempts: u32) -> Self {
+        Self { attempts, ..Self::default() }
+    }
+
+    /// The wait behind the try number `failed`, counted from 1.
+    pub(crate) fn wait(&self, failed: u32) -> Duration {
+        self.base.saturating_mul(1 << failed.saturating_sub(1).min(20)).min(self.max)
+    }
 }
 
 struct State {
@@ -125,7 +173,16 @@ impl Writer {
             snapshot: 0,
             not_shown: 0,
         };
-        Self { store, epoch, feed, clock, group, state: Mutex::new(state), moved: Notify::new() }
+        let (state, moved) = (Mutex::new(state), Notify::new());
+        let (retry, on_failure) = (StoreRetry::none(), None);
+        Self { store, epoch, feed, clock, group, state, moved, retry, on_failure }
+    }
+
+    /// The same with further tries of appends, and with what is called when it has ended.
+    pub(crate) fn with_retry(mut self, retry: StoreRetry, on_failure: OnFailure) -> Self {
+        self.retry = retry;
+        self.on_failure = Some(on_failure);
+        self
     }
 
     /// Whether facts go anywhere: to a store, or to somebody who watches.
@@ -164,6 +221,16 @@ impl Writer {
         let mut state = self.state.lock();
         state.summary = Some(summary);
         state.queued_runs.extend(queued);
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.state.lock().failed.clone()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.lock().failed.is_some()
     }
 
     pub(crate) fn last(&self) -> Seq {
@@ -339,6 +406,15 @@ impl Writer {
         self.stored(last).await
     }
 
+    /// Stores a summary behind everything that is queued. Nothing may be queued meanwhile.
+    pub(crate) async fn summarise(self: &Arc<Self>, mut summary: Summary) -> Result<(), StoreError> {
+        self.all_stored().await?;
+        let Some(store) = &self.store else { return Ok(()) };
+        summary.labels = BTreeMap::clone(&self.labels());
+        let (session, last) = (self.feed.session().clone(), self.last());
+        store.append(Append::new(session, self.epoch, last, Vec::new()).with_summary(Some(summary))).await
+    }
+
     /// Keeps a snapshot, in the background: a fold is shorter with it, and right without it.
     pub(crate) fn snapshot(self: &Arc<Self>, seq: Seq, body: Vec<u8>, trim: Option<Seq>) {
         let Some(store) = self.store.clone() else { return };
@@ -366,14 +442,39 @@ impl Writer {
     }
 }
 
+/// Ends the writer of a flush that is dropped half way (its executor has ended): what was on its way is not known.
+struct Flushing<'a> {
+    writer: &'a Writer,
+    armed: bool,
+}
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let dropped = {
+            let mut state = self.writer.state.lock();
+            let reason = "the executor ended while an append was on its way".to_owned();
+            state.failed = Some(StoreError::Unavailable { reason });
+            state.flushing = false;
+            mem::take(&mut state.queue)
+        };
+        drop(dropped);
+        self.writer.moved.notify_waiters();
+    }
+}
+
 /// Stores what is in line until nothing is. One at a time: `flushing` is set.
 async fn flush(writer: Arc<Writer>) {
     let Some(store) = writer.store.clone() else { return };
+    let mut flushing = Flushing { writer: &writer, armed: true };
     loop {
         let (batch, expected, summary) = {
             let mut state = writer.state.lock();
             if state.queue.is_empty() {
                 state.flushing = false;
+                flushing.armed = false;
                 return;
             }
             let batch: Vec<Queued> = if state.queue.len() <= APPEND {
@@ -400,10 +501,15 @@ async fn flush(writer: Arc<Writer>) {
         let result = if records.is_empty() && summary.is_none() {
             Ok(())
         } else {
+            // The store takes the records; another try encodes them again, the summary is kept.
+            let kept = summary.clone();
             let append = Append::new(session, writer.epoch, expected, records).with_summary(summary);
-            // The store may be anybody's: a panic in it must not end the flush without a word to those who wait.
-            let appended = AssertUnwindSafe(async { store.append(append).await }).catch_unwind().await;
-            appended.unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)))
+            match append_contained(&*store, append).await {
+                Err(error) if error.is_transient() => {
+                    Box::pin(try_again(&writer, &*store, expected, &shown, kept, error)).await
+                }
+                result => result,
+            }
         };
         match result {
             Ok(()) => {
@@ -424,14 +530,86 @@ async fn flush(writer: Arc<Writer>) {
                 writer.moved.notify_waiters();
             }
             Err(error) => {
-                let mut state = writer.state.lock();
-                state.failed = Some(error);
-                state.queue.clear();
-                state.flushing = false;
-                drop(state);
+                let dropped = {
+                    let mut state = writer.state.lock();
+                    state.failed = Some(error.clone());
+                    state.flushing = false;
+                    flushing.armed = false;
+                    mem::take(&mut state.queue)
+                };
+                drop(dropped);
                 writer.moved.notify_waiters();
+                if let Some(call) = &writer.on_failure {
+                    call(&writer, &error);
+                }
                 return;
             }
         }
     }
+}
+
+/// Appends, and turns a panic of the store into an error: it must not end the flush without notifying those who wait.
+async fn append_contained(store: &dyn JournalStore, append: Append) -> Result<(), StoreError> {
+    let appended = AssertUnwindSafe(async { store.append(append).await }).catch_unwind().await;
+    appended.unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)))
+}
+
+/// Tries an append again that the store refused for now, until it is stored, refused for good, or the tries are used up.
+///
+/// The refused try may have been stored all the same. The epoch is still this writer's when the store answers
+/// [`StoreError::Conflict`], so what stands in the journal at the expected numbers is compared with what was to be there.
+async fn try_again(
+    writer: &Writer,
+    store: &dyn JournalStore,
+    expected: Seq,
+    batch: &[Queued],
+    summary: Option<Summary>,
+    mut error: StoreError,
+) -> Result<(), StoreError> {
+    let session = writer.feed.session();
+    let records = || -> Vec<Record> {
+        let entries = batch.iter().filter_map(|queued| match queued {
+            Queued::Entry(entry, _) => Some(Record::new(entry.seq, entry.encode())),
+            Queued::Show(_) => None,
+        });
+        entries.collect()
+    };
+    for failed in 1..writer.retry.attempts {
+        let wait = writer.retry.wait(failed);
+        tracing::warn!(session = %session, %error, ?wait, "an append was refused and is tried again");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // The runtime ends and waits for this: what is left of the tries comes at once.
+            () = writer.group.stopped() => {}
+        }
+        let records = records();
+        let append = Append::new(session.clone(), writer.epoch, expected, records.clone());
+        error = match append_contained(store, append.with_summary(summary.clone())).await {
+            Err(conflict @ StoreError::Conflict { .. }) => {
+                match is_stored(store, session, expected, &records).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => return Err(conflict),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+            Ok(()) => return Ok(()),
+        };
+        if !error.is_transient() {
+            break;
+        }
+    }
+    Err(error)
+}
+
+/// Whether the journal behind `expected` begins with these records.
+async fn is_stored(
+    store: &dyn JournalStore,
+    session: &SessionId,
+    expected: Seq,
+    records: &[Record],
+) -> Result<bool, StoreError> {
+    let Some(last) = records.last() else { return Ok(false) };
+    let stored = store.read(session, expected, last.seq, records.len()).await?;
+    Ok(stored == records)
 }

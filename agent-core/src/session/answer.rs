@@ -15,8 +15,8 @@ use crate::{
     ids::{QuestionId, Seq},
     interrupt::{AnswerError, Answers},
     journal::{
-        Summary,
-        entry::{Answered, Entry, Fact, Stopped},
+        JournalStore, Summary,
+        entry::{Answered, Entry, Fact, Resumed, Stopped},
     },
     run::RunStatus,
     todo::TodoStatus,
@@ -25,7 +25,7 @@ use crate::{
 impl LockedSession {
     /// Stores answers and continues the tasks that have all of theirs.
     pub(super) async fn answer(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        match self.slot.live() {
+        match self.live_run().await {
             Some(live) => self.answer_live(&live, answers, by).await,
             None => Box::pin(self.answer_idle(answers, by)).await,
         }
@@ -45,8 +45,7 @@ impl LockedSession {
         let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
         let waits = pauses && !self.slot.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let open = if waits { self.slot.board.open().len() } else { 0 };
-        let summary = summary(&self.shared, live, status).questions(open);
+        let summary = summary(&self.shared, live, status).with_questions(&self.slot.board.open());
         let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
             Ok(seq) => env.writer.stored(seq).await,
             Err(error) => Err(error),
@@ -107,8 +106,8 @@ impl LockedSession {
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let open = if waits { self.slot.board.open().len() } else { 0 };
-        let summary = Summary::new(&*image.graph, status.as_str(), run, now).questions(open);
+        let open = self.slot.board.open();
+        let summary = Summary::new(&*image.graph, status.as_str(), run, now).with_questions(&open);
         let stored = match idle.writer().push_with(run, facts.clone(), Some(summary)) {
             Ok(seq) => idle.writer().stored(seq).await,
             Err(error) => Err(error),
@@ -127,7 +126,7 @@ impl LockedSession {
             let questions = idle.image().open.clone();
             return Ok(Run::waiting(Session::clone(self), run, RunStatus::Paused, questions));
         }
-        unfinished.resume(self, None, idle).await
+        unfinished.resume(self, Resumed::default(), idle).await
     }
 
     /// Stops the unfinished run, wherever it is. Ready when nothing of it is left in memory.
@@ -166,13 +165,24 @@ impl LockedSession {
         }
         let known = self.slot.inner.lock().rest.is_some();
         self.slot.forget();
-        self.slot.board.clear();
-        self.slot.inner.lock().queue.clear();
         let deleted = match &self.shared.store {
-            Some(store) => store.delete(self.id()).await?,
+            Some(store) => self.delete_stored(&**store).await?,
             None => known,
         };
+        self.slot.board.clear();
+        self.slot.inner.lock().queue.clear();
         if deleted { Ok(()) } else { Err(SessionError::NotFound { session: self.id().clone() }) }
+    }
+
+    /// Removes the session from the store, as its writer: a run that another process executes is not removed under it.
+    async fn delete_stored(&self, store: &dyn JournalStore) -> Result<bool, SessionError> {
+        if store.head(self.id()).await?.is_none() {
+            return Ok(false);
+        }
+        let lease = store.acquire(self.id(), &self.shared.owner, self.shared.options.lease).await?;
+        let deleted = store.delete_held(self.id(), &lease).await?;
+        self.slot.inner.lock().lost = None;
+        Ok(deleted)
     }
 }
 

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
+    reopen::LostRun,
     runtime::Shared,
     settled::Settled,
     slot::{LiveRun, Resting, Slot},
@@ -90,7 +91,14 @@ pub(crate) async fn conduct<S: State>(
             End::Stopped => stopped(&shared, &slot, &live, frame, begun, false).await,
             End::Drive(Err(error)) => failed(&shared, &slot, &live, frame, begun, error).await,
             End::PutAway => {
-                if let Err(error) = env.writer.all_stored().await {
+                let left = match live.status() {
+                    RunStatus::Running if env.control.is_handed_over() => {
+                        let left = summary(&shared, &live, RunStatus::Running);
+                        Box::pin(env.writer.summarise(Summary { handed_over: true, ..left })).await
+                    }
+                    _ => env.writer.all_stored().await,
+                };
+                if let Err(error) = left {
                     tracing::error!(session = %slot.id, %error, "a paused run could not be stored");
                 }
                 slot.forget();
@@ -106,9 +114,17 @@ pub(crate) async fn conduct<S: State>(
     };
     telemetry::run_rests(&span, &settled.status, settled.supersteps, settled.error.as_deref());
     drop(span);
+    let lost = match settled.status {
+        RunStatus::Failed | RunStatus::Paused => LostRun::of(&slot, &live, &settled),
+        _ => None,
+    };
+    if let Some(lost) = &lost {
+        lost.show(&live);
+    }
     {
         let mut inner = slot.inner.lock();
         inner.live = None;
+        inner.lost = lost;
         if !put_away {
             live.settled.tell(Some(settled));
         }
@@ -191,6 +207,9 @@ async fn follow<S: State>(
                 }
             }
             () = env.control.idle.notified() => {
+                if env.control.has_store_failed() {
+                    return store_failed(live);
+                }
                 if !env.control.is_idle() {
                     continue;
                 }
@@ -218,6 +237,14 @@ async fn follow<S: State>(
                 place.leave();
             }
         }
+    }
+}
+
+/// Ends a run whose journal cannot be written. One that waits for answers has lost nothing.
+fn store_failed(live: &LiveRun) -> End {
+    match live.env.writer.failure() {
+        Some(error) if live.status() != RunStatus::Paused => End::Drive(Err(error.into())),
+        _ => End::PutAway,
     }
 }
 
@@ -267,7 +294,7 @@ async fn pause(shared: &Arc<Shared>, slot: &Arc<Slot>, live: &Arc<LiveRun>) -> R
     let questions = env.board.open();
     if env.writer.matters() {
         let ids = questions.iter().map(|open| open.id.clone()).collect();
-        let summary = summary(shared, live, RunStatus::Paused).questions(questions.len());
+        let summary = summary(shared, live, RunStatus::Paused).with_questions(&questions);
         let seq =
             env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
         env.writer.stored(seq).await?;

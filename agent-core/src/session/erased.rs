@@ -11,11 +11,11 @@ use super::{
     lock::{IdleSession, LockedSession},
 };
 use crate::{
-    engine::{Limits, RunError, read_state},
+    engine::{RunError, read_state},
     graph::{CodeIdentity, Graph, Outline},
     ids::RunId,
     journal::{
-        entry::{Queued, Raw},
+        entry::{Queued, Raw, Resumed},
         image::Image,
     },
     state::{Input, State},
@@ -60,7 +60,7 @@ pub(crate) trait UnfinishedRun: Send + Sync {
     fn resume<'a>(
         self: Box<Self>,
         session: &'a LockedSession,
-        limits: Option<Limits>,
+        resumed: Resumed,
         idle: IdleSession<'a>,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
 }
@@ -173,11 +173,11 @@ impl<S: State> UnfinishedRun for ErasedRun<S> {
     fn resume<'a>(
         self: Box<Self>,
         session: &'a LockedSession,
-        limits: Option<Limits>,
+        resumed: Resumed,
         idle: IdleSession<'a>,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         let Self { graph, read } = *self;
         let instance: Arc<dyn DynGraph> = Arc::clone(&graph) as _;
-        Box::pin(async move { session.resume_read(&graph.0, instance, read, limits, idle).await })
+        Box::pin(async move { session.resume_read(&graph.0, instance, read, resumed, idle).await })
     }
 }

@@ -242,8 +242,8 @@ impl LockedSession {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not continue by itself in two places.
         let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
-        let open = if status == RunStatus::Paused { image.open.len() } else { 0 };
-        let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
+        let mut summary =
+            Summary::new(&*image.graph, status.as_str(), image.run, now).with_questions(&image.open);
         summary.labels = BTreeMap::clone(&image.labels);
         self.store()?.copy(&source, self.id(), seq, summary.clone()).await?;
         self.slot.forget();
@@ -321,8 +321,7 @@ impl LockedSession {
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let image = idle.image_mut();
         image.take(Entry { seq: image.last.next(), at: now, run, fact: fact.clone() });
-        let open = if image.status == RunStatus::Paused { image.open.len() } else { 0 };
-        let summary = Summary::new(graph.name(), image.status.as_str(), run, now).questions(open);
+        let summary = Summary::new(graph.name(), image.status.as_str(), run, now).with_questions(&image.open);
         let writer = Arc::clone(idle.writer());
         // The next command reads the journal.
         idle.invalidate();

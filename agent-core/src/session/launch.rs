@@ -14,6 +14,7 @@ use super::{
     runtime::Shared,
     settled::Teller,
     slot::{LiveRun, Resting, Slot},
+    takeover::Resumption,
 };
 use crate::{
     engine::{
@@ -239,7 +240,7 @@ impl LockedSession {
         let input = EncodedInput::new(graph, input, self.shared.store.is_some())?;
         let graph = RunGraph { graph, instance };
         let mut rollback = None;
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.live_run().await {
             let labels = live.env.writer.labels();
             options.settle_labels(&labels);
             self.check_labels(&options, &labels)?;
@@ -507,9 +508,9 @@ impl LockedSession {
     }
 
     /// Resumes a run that has no task in memory and is not completed.
-    pub(super) async fn resume(&self, limits: Option<Limits>) -> Result<Run, SessionError> {
+    pub(super) async fn resume(&self, limits: Option<Limits>, why: Resumption) -> Result<Run, SessionError> {
         self.check_open()?;
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.live_run().await {
             return Err(self.nothing_to_resume(live.status()));
         }
         let idle = self.idle().await?;
@@ -527,7 +528,11 @@ impl LockedSession {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         }
         let run = self.graph_of(&idle.image().graph)?.read_run(idle.image())?;
-        run.resume(self, limits, idle).await
+        let takeover = self.is_takeover(why, idle.image()).await?;
+        if takeover && idle.image().takeovers >= self.shared.options.max_takeovers {
+            return Err(Box::pin(self.fail_crash_loop(idle)).await);
+        }
+        run.resume(self, Resumed { limits, takeover }, idle).await
     }
 
     fn nothing_to_resume(&self, status: RunStatus) -> SessionError {
@@ -540,7 +545,7 @@ impl LockedSession {
         graph: &Graph<S>,
         instance: Arc<dyn DynGraph>,
         read: ReadRun<S>,
-        limits: Option<Limits>,
+        resumed: Resumed,
         idle: IdleSession<'_>,
     ) -> Result<Run, SessionError> {
         let ReadRun { state, plan } = read;
@@ -552,7 +557,7 @@ impl LockedSession {
         }
         let mut todos = std::mem::take(&mut image.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
-        facts.push(Fact::RunResumed(Resumed { limits }));
+        facts.push(Fact::RunResumed(resumed));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
@@ -565,7 +570,7 @@ impl LockedSession {
         };
         self.stored(&writer, seq).await?;
         image.last = seq;
-        image.resume_limits(limits);
+        image.resume_limits(resumed.limits);
         let open = std::mem::take(&mut image.open);
         self.slot.board.restore(open, &image.answered);
         image.graph = graph.name().into();
@@ -627,6 +632,7 @@ impl LockedSession {
             let mut inner = self.slot.inner.lock();
             inner.live = Some(Arc::clone(&live));
             inner.graph = Some(instance);
+            inner.lost = None;
         }
         self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         let run = Run::of(Session::clone(self), &live);

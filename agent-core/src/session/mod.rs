@@ -12,15 +12,18 @@ mod launch;
 mod lock;
 mod options;
 mod queue;
+mod reopen;
 mod runtime;
 mod settled;
 mod slot;
+mod takeover;
 mod why;
 
 pub use error::SessionError;
 pub use handle::{EventStream, Run};
 pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
+pub use reopen::Reopening;
 pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
 pub use why::{Cause, CauseKind};
 
@@ -28,7 +31,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering, time::D
 
 use serde_json::Value;
 
-use self::{erased::DynGraph, launch::AckMode, lock::LockedSession};
+use self::{erased::DynGraph, launch::AckMode, lock::LockedSession, takeover::Resumption};
 use crate::{
     engine::{Limits, Used},
     graph::Graph,
@@ -84,6 +87,8 @@ pub struct SessionStatus {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Where the latest run is, as far as this process can tell.
     pub location: RunLocation,
+    /// The store failed for longer than its retries, and this process opens the session again in the background.
+    pub reopening: Option<Reopening>,
 }
 
 /// Where a run is, as far as this process can tell.
@@ -248,7 +253,10 @@ impl Session {
             // A session that does not exist must not get a lease.
             self.peek().await?;
         }
-        self.lock().await.complete(async move |locked: LockedSession| locked.resume(limits).await).await
+        self.lock()
+            .await
+            .complete(async move |locked: LockedSession| locked.resume(limits, Resumption::Asked).await)
+            .await
     }
 
     /// Answers open questions. Accepted answers are stored before this returns, and the run continues.
@@ -441,9 +449,10 @@ impl Session {
                 last: env.writer.last(),
                 labels: env.writer.labels(),
                 location: RunLocation::InMemory,
+                reopening: None,
             });
         }
-        Ok(self.status_of(self.peek().await?))
+        self.status_at_rest().await
     }
 
     /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
@@ -483,6 +492,7 @@ impl Session {
             last: image.last,
             labels: image.labels,
             location: RunLocation::Journal,
+            reopening: None,
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::engine::{Durability, Limits};
+use crate::{
+    engine::{Durability, Limits},
+    journal::StoreRetry,
+};
 
 /// What becomes of a new run on a session whose run is not at its end (running, or waiting for a person).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,6 +165,15 @@ pub struct RuntimeOptions {
     /// A snapshot is kept when this many bytes (or twice the size of the last snapshot, if that is more) were journalled
     /// since the last one. Default: 64 KiB.
     pub snapshot_bytes: u64,
+    /// How often an append is tried that the store refuses for now, and with which waits. Default: 8 tries within 5 s.
+    pub store_retry: StoreRetry,
+    /// How often a session is opened again whose store failed for longer than that: a run that ended with the store
+    /// continues then. The waits double from 1 s to 30 s. 0: only [`recover`](super::Runtime::recover) and a resume do
+    /// that. Default: 120, about an hour.
+    pub store_reopen: u32,
+    /// How often in a row a run is taken over from a process that died, without any progress in between (a finished task,
+    /// a recorded step, an answer). The next time it fails as `crash_loop`. Default: 3.
+    pub max_takeovers: u32,
 }
 
 impl Default for RuntimeOptions {
@@ -177,6 +189,9 @@ impl Default for RuntimeOptions {
             lease: Duration::from_secs(15),
             retention: Retention::default(),
             snapshot_bytes: 64 * 1024,
+            store_retry: StoreRetry::default(),
+            store_reopen: 120,
+            max_takeovers: 3,
         }
     }
 }

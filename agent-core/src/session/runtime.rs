@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +16,9 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     RunOptions, RuntimeOptions, Session, SessionError,
     erased::{DynGraph, ErasedGraph, Identity},
+    expire::Deadlines,
     slot::{LiveRun, Slot},
+    takeover::Takeover,
 };
 use crate::{
     clock::{Clock, ContainedClock, WallClock},
@@ -52,8 +54,9 @@ pub(crate) struct Shared {
     crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
-    /// Sessions whose deadlines are watched.
-    pub(super) deadlines: Mutex<HashSet<SessionId>>,
+    pub(super) deadlines: Arc<Deadlines>,
+    /// Itself.
+    pub(super) me: Weak<Self>,
     /// Who is told of every entry.
     pub(crate) observed: Arc<Observed>,
     /// Runs that wait for a person in memory.
@@ -193,7 +196,7 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn build(self) -> Runtime {
         let crowded = self.options.resting * 2;
-        Runtime(Arc::new(Shared {
+        Runtime(Arc::new_cyclic(|me| Shared {
             store: self.store,
             owner: OwnerId::random(),
             clock: match self.clock {
@@ -210,7 +213,8 @@ impl RuntimeBuilder {
             crowded: AtomicUsize::new(crowded),
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
-            deadlines: Mutex::default(),
+            deadlines: Arc::default(),
+            me: Weak::clone(me),
             observed: Arc::default(),
             parked: AtomicUsize::new(0),
         }))
@@ -243,6 +247,9 @@ pub struct Recovered {
     pub waiting: Vec<SessionId>,
     /// Sessions that could not be taken up, and why. They stay as they are.
     pub left: Vec<(SessionId, SessionError)>,
+    /// Sessions whose run ended one process after another and has failed now; see
+    /// [`RuntimeOptions::max_takeovers`].
+    pub failed: Vec<(SessionId, SessionError)>,
 }
 
 impl Runtime {
@@ -330,51 +337,98 @@ impl Runtime {
         self.0.graphs.read().get(graph).map(|known| known.graph.outline())
     }
 
-    /// Takes up what a process that ended left behind: accepted runs go on, paused ones wait as before.
-    /// Sessions of other living processes are left alone.
+    /// Takes over what a process that ended left behind: accepted runs continue, paused ones wait as before.
+    /// Sessions of other living processes stay as they are. Call it at the start of a process, and
+    /// [`sweep`](Runtime::sweep) from time to time.
+    ///
+    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without any progress
+    /// fails with the code `crash_loop`.
     ///
     /// # Errors
     ///
     /// [`SessionError::Store`] when the list of sessions cannot be read.
     pub async fn recover(&self) -> Result<Recovered, SessionError> {
+        let mut recovered = self.sweep().await?;
+        let Some(store) = &self.0.store else { return Ok(recovered) };
+        let paused = [RunStatus::Paused.as_str().to_owned()];
+        let known: HashSet<SessionId> = recovered.waiting.iter().cloned().collect();
+        let (mut after, mut unindexed) = (None, Vec::new());
+        loop {
+            let page = store.list(after.as_ref(), &paused, 256).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let slots = self.0.slots.lock();
+            for (id, head) in page {
+                if slots.get(&id).is_some_and(|slot| slot.live().is_some()) {
+                    continue;
+                }
+                if head.summary.due.is_none() {
+                    unindexed.push(id.clone());
+                }
+                if !known.contains(&id) {
+                    recovered.waiting.push(id);
+                }
+            }
+        }
+        if !unindexed.is_empty() {
+            self.0.watch_unindexed(unindexed);
+        }
+        Ok(recovered)
+    }
+
+    /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
+    /// memory. Does not list sessions that wait for a person, so [`Recovered::waiting`] is incomplete.
+    ///
+    /// The cost grows with the runs at work and the deadlines that are over, not with the sessions in the store. Call it
+    /// from time to time: leases of other processes run out late.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] when the list of sessions cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::SessionError> {
+    /// let runtime = Runtime::builder().store(InMemory::new()).build();
+    /// let found = runtime.sweep().await?;
+    /// assert!(found.resumed.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn sweep(&self) -> Result<Recovered, SessionError> {
         let mut recovered = Recovered::default();
-        let Some(store) = self.0.store.clone() else { return Ok(recovered) };
-        let unfinished = [RunStatus::Running.as_str().to_owned(), RunStatus::Paused.as_str().to_owned()];
+        let Some(store) = &self.0.store else { return Ok(recovered) };
+        let running = [RunStatus::Running.as_str().to_owned()];
         let mut after = None;
         loop {
-            let page = store.list(after.as_ref(), &unfinished, 256).await?;
-            for (id, head) in &page {
+            let page = store.list(after.as_ref(), &running, 256).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (id, _) in page {
                 let session = self.session_of(id.clone());
                 if session.slot.live().is_some() {
                     continue;
                 }
-                if head.summary.status == RunStatus::Paused.as_str() {
-                    recovered.waiting.push(id.clone());
-                    continue;
-                }
-                match session.resume().await {
-                    Ok(_) => recovered.resumed.push(id.clone()),
+                match session.take_over().await {
+                    Ok(Takeover::Executing) => {}
+                    Ok(Takeover::Resumed) => recovered.resumed.push(id),
+                    Ok(Takeover::Waiting) => recovered.waiting.push(id),
                     // Its run had ended; others wait in line.
-                    Err(SessionError::NothingToDo { status, .. }) if !status.is_busy() => {
+                    Ok(Takeover::Free) => {
                         session.begin_next().await;
-                        recovered.resumed.push(id.clone());
+                        recovered.resumed.push(id);
                     }
-                    Err(SessionError::NothingToDo { status: RunStatus::Paused, .. }) => {
-                        recovered.waiting.push(id.clone());
+                    Err(error) if error.code() == crate::Code::CrashLoop => {
+                        recovered.failed.push((id, error))
                     }
-                    Err(error) => recovered.left.push((id.clone(), error)),
-                }
-            }
-            match page.last() {
-                Some((id, _)) => after = Some(id.clone()),
-                None => {
-                    if !recovered.waiting.is_empty() {
-                        self.0.watch_deadlines(recovered.waiting.clone());
-                    }
-                    return Ok(recovered);
+                    Err(error) => recovered.left.push((id, error)),
                 }
             }
         }
+        self.0.watch_deadlines();
+        Ok(recovered)
     }
 
     /// Sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
@@ -447,6 +501,13 @@ impl Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    /// Nobody can use the runtime any more: its background tasks end.
+    fn drop(&mut self) {
+        self.group.stop();
     }
 }
 

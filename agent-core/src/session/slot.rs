@@ -4,7 +4,7 @@ use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{SessionError, erased::DynGraph, runtime::Shared, settled::Teller};
+use super::{Reopening, SessionError, erased::DynGraph, reopen::LostRun, runtime::Shared, settled::Teller};
 use crate::{
     engine::RunEnv,
     event::{Feed, Observed},
@@ -40,6 +40,10 @@ pub(crate) struct Inner {
     pub(crate) queue_retry: QueueRetry,
     /// The graph of the latest run that was in memory: an unfinished run continues with it.
     pub(crate) graph: Option<Arc<dyn DynGraph>>,
+    /// The run that ended because its store failed, until it continues.
+    pub(crate) lost: Option<Box<LostRun>>,
+    /// The task that opens the session again, while there is one.
+    pub(crate) reopening: Option<Reopening>,
 }
 
 /// A run that is accepted and has not begun.
@@ -153,7 +157,11 @@ impl Slot {
     /// Whether the slot can leave memory: what it knows is in the store, or is nothing.
     pub(crate) fn is_spare(&self) -> bool {
         let inner = self.inner.lock();
-        inner.live.is_none() && inner.queue.is_empty() && !self.feed.watched()
+        inner.live.is_none()
+            && inner.queue.is_empty()
+            && inner.lost.is_none()
+            && inner.reopening.is_none()
+            && !self.feed.watched()
     }
 
     /// The session's writer and where it stands, from memory or from the store. The door must be held.
@@ -161,7 +169,9 @@ impl Slot {
         let known = {
             let mut inner = self.inner.lock();
             let rest = inner.rest.take();
-            inner.writer.as_ref().map(|(writer, _)| Arc::clone(writer)).zip(rest)
+            // One that has ended knows less than the journal.
+            let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
+            writer.map(|(writer, _)| Arc::clone(writer)).zip(rest)
         };
         if let Some(known) = known {
             return Ok(known);
@@ -203,8 +213,13 @@ impl Slot {
     fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<Writer> {
         let store = if lease.is_some() { shared.store.clone() } else { None };
         let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
-        let feed = Arc::clone(&self.feed);
-        Arc::new(Writer::new(store, epoch, last, feed, Arc::clone(&shared.clock), shared.group.clone()))
+        let stored = store.is_some();
+        let (feed, clock, group) = (Arc::clone(&self.feed), Arc::clone(&shared.clock), shared.group.clone());
+        let writer = Writer::new(store, epoch, last, feed, clock, group);
+        Arc::new(match stored {
+            true => writer.with_retry(shared.options.store_retry, shared.on_failure(&self.id)),
+            false => writer,
+        })
     }
 
     /// Forgets what is in memory, so that the next use reads the store.
@@ -217,6 +232,5 @@ impl Slot {
 
 /// The summary of a session as its journal says.
 fn summary_of(image: &Image) -> Summary {
-    let open = if image.status == RunStatus::Paused { image.open.len() } else { 0 };
-    Summary::new(&*image.graph, image.status.as_str(), image.run, image.last_at).questions(open)
+    Summary::new(&*image.graph, image.status.as_str(), image.run, image.last_at).with_questions(&image.open)
 }

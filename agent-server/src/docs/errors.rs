@@ -41,6 +41,7 @@ pages! {
     "join_never_filled"
     "replay_mismatch"
     "stored_state"
+    "crash_loop"
     "superstep_limit"
     "budget_exceeded"
     "too_many_runs"

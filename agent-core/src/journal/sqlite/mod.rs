@@ -41,6 +41,9 @@ use crate::{
 
 /// A store in an SQLite file. Cheap to clone; all clones are one store.
 ///
+/// The files of a new store (database, log, locks) are readable by their user alone (mode 0600); a file that exists keeps
+/// its mode.
+///
 /// Several processes may open the same file. Each names itself when it takes a lease and holds a lock on a
 /// file in the folder `<database>.owners`; when it dies, however it dies, the lock goes with it and its leases
 /// are void at once on the same machine. The file must be on a local disk (SQLite's log needs shared memory).
@@ -366,7 +369,21 @@ impl JournalStore for Sqlite {
 
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
         let session = session.clone();
-        Box::pin(self.write(FREES, move |db| write::delete(db, &session)))
+        Box::pin(self.write(FREES, move |db| write::delete(db, &session, None)))
+    }
+
+    fn delete_held(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let (session, epoch) = (session.clone(), lease.epoch);
+        Box::pin(self.write(FREES, move |db| write::delete(db, &session, Some(epoch))))
+    }
+
+    fn due(
+        &self,
+        after: Option<(i64, SessionId)>,
+        until: i64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        Box::pin(self.read(move |db| read::due(db, after.as_ref(), until, limit)))
     }
 
     fn durable(&self) -> bool {

@@ -118,9 +118,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let failed = |error: io::Error| unavailable(&format!("the owner's lock file cannot be used: {error}"));
     for _ in 0..TRIES {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+            make_folder(folder).map_err(failed)?;
         }
-        let file = match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
+        let file = match lock_file().open(path) {
             Ok(file) => file,
             // The folder went away in between, with its last owner.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -135,6 +135,24 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         }
     }
     Err(unavailable("another process uses the same owner name"))
+}
+
+/// Options that create a lock file readable by its user alone.
+fn lock_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Creates the folder of lock files, open to its user alone.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn alive(path: &Path) -> bool {

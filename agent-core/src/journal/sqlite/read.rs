@@ -99,6 +99,32 @@ pub(super) fn list(
     rows.map(|row| Ok(row?.parse()?)).collect()
 }
 
+pub(super) fn due(
+    db: &Connection,
+    after: Option<&(i64, SessionId)>,
+    until: i64,
+    limit: usize,
+) -> Result<Vec<(SessionId, Head)>, Fault> {
+    // Every id is above the empty text.
+    let (due, name) = after.map_or((i64::MIN, ""), |(due, session)| (*due, session.as_str()));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {HEAD}, due FROM session
+         WHERE due IS NOT NULL AND (due, name) > (?1, ?2) AND due <= ?3
+         ORDER BY due, name LIMIT ?4"
+    ))?;
+    let row = |row: &Row<'_>| Ok((stored_head(row)?, row.get(7)?));
+    let rows = statement.query_map(params![due, name, until, limit], row)?;
+    rows.map(|row| {
+        let (head, due) = row?;
+        let (session, mut head) = head.parse()?;
+        // An earlier program changes the summary and not the index: pages go by the index all the same.
+        head.summary.due = Some(due);
+        Ok((session, head))
+    })
+    .collect()
+}
+
 pub(super) fn recent(db: &Connection, wanted: &Recent) -> Result<Vec<(SessionId, Head)>, Fault> {
     if wanted.statuses.len() > STATUSES {
         let reason = format!("a list asks for at most {STATUSES} statuses");

@@ -35,7 +35,8 @@ const TABLES: &str = "
         expires INTEGER NOT NULL DEFAULT 0,
         owner TEXT,
         status TEXT NOT NULL DEFAULT '',
-        summary TEXT
+        summary TEXT,
+        due INTEGER
     );
     CREATE INDEX session_status ON session (status, name);
     CREATE INDEX session_owner ON session (owner) WHERE owner IS NOT NULL;
@@ -57,16 +58,21 @@ const TABLES: &str = "
     CREATE INDEX memory_expires ON memory (expires) WHERE expires IS NOT NULL;
 ";
 
-/// Lists by time, and by owner and time. Made at each start: files of earlier programs lack them.
+/// Lists by time, by owner and time, and by deadline. Made at each start: files of earlier programs lack them.
 const LISTS: &str = "
     CREATE INDEX IF NOT EXISTS session_recent ON session (summary ->> '$.at', name) WHERE summary IS NOT NULL;
     CREATE INDEX IF NOT EXISTS session_owned
         ON session (summary ->> '$.labels.\"owner\"', summary ->> '$.at', name)
         WHERE summary ->> '$.labels.\"owner\"' IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS session_due ON session (due, name) WHERE due IS NOT NULL;
 ";
+
+/// A column that files of earlier programs lack. Those programs ignore it, so the format stays.
+const DUE: &str = "ALTER TABLE session ADD COLUMN due INTEGER";
 
 /// The connection that writes; makes or checks the tables.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, Fault> {
+    make_private(path);
     let mut db = Connection::open_with_flags(path, flags())?;
     db.busy_timeout(options.busy_timeout)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -83,6 +89,19 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     create(&mut db)?;
     Ok(db)
 }
+
+/// Creates a missing database file readable by its user alone; SQLite gives the log and its index the same mode. A file
+/// that exists keeps its mode. A failure is left to SQLite, which reports it.
+#[cfg(unix)]
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    if path != Path::new(":memory:") {
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).ok();
+    }
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) {}
 
 /// A connection that only reads.
 pub(super) fn open_reader(path: &Path, options: &SqliteOptions) -> Result<Connection, Fault> {
@@ -145,6 +164,9 @@ fn create(db: &mut Connection) -> Result<(), Fault> {
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    if !transaction.column_exists(None, "session", "due")? {
+        transaction.execute_batch(DUE)?;
     }
     transaction.execute_batch(LISTS)?;
     transaction.commit()?;

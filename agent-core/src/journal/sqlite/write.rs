@@ -20,12 +20,19 @@ struct Found {
     last: i64,
     epoch: i64,
     status: String,
+    due: Option<i64>,
 }
 
 fn find(db: &Connection, session: &SessionId) -> Result<Option<Found>, rusqlite::Error> {
-    db.prepare_cached("SELECT id, last, epoch, status FROM session WHERE name = ?1")?
+    db.prepare_cached("SELECT id, last, epoch, status, due FROM session WHERE name = ?1")?
         .query_row([session.as_str()], |row| {
-            Ok(Found { id: row.get(0)?, last: row.get(1)?, epoch: row.get(2)?, status: row.get(3)? })
+            Ok(Found {
+                id: row.get(0)?,
+                last: row.get(1)?,
+                epoch: row.get(2)?,
+                status: row.get(3)?,
+                due: row.get(4)?,
+            })
         })
         .optional()
 }
@@ -64,7 +71,7 @@ pub(super) fn append(db: &Connection, append: &Append) -> Result<(), Fault> {
             let (expected, last) = (append.expected, Seq::ZERO);
             return Err(StoreError::Conflict { session: session.clone(), expected, last }.into());
         }
-        None => Found { id: create(db, session)?, last: 0, epoch: 0, status: String::new() },
+        None => Found { id: create(db, session)?, last: 0, epoch: 0, status: String::new(), due: None },
     };
     let current = Epoch(found.epoch.unsigned_abs());
     if append.epoch != current {
@@ -106,6 +113,10 @@ pub(super) fn append(db: &Connection, append: &Append) -> Result<(), Fault> {
             if summary.status != found.status {
                 db.prepare_cached("UPDATE session SET status = ?2 WHERE id = ?1")?
                     .execute(params![found.id, summary.status])?;
+            }
+            if summary.due != found.due {
+                db.prepare_cached("UPDATE session SET due = ?2 WHERE id = ?1")?
+                    .execute(params![found.id, summary.due])?;
             }
         }
     }
@@ -252,7 +263,7 @@ pub(super) fn copy(
         .execute([key(from, 0), key(from, upto), key(to, 0) - key(from, 0)])?;
     }
     db.prepare_cached(
-        "UPDATE session SET last = :last, trimmed = :trimmed, status = :status, summary = :summary,
+        "UPDATE session SET last = :last, trimmed = :trimmed, status = :status, summary = :summary, due = :due,
              journal_bytes =
                  (SELECT coalesce(sum(length(body)), 0) FROM entry WHERE key BETWEEN :start AND :end),
              snapshot_bytes =
@@ -265,14 +276,22 @@ pub(super) fn copy(
         ":trimmed": trimmed.min(upto),
         ":status": summary.status,
         ":summary": summary_text,
+        ":due": summary.due,
         ":start": key(to, 0),
         ":end": key(to, MOST),
     })?;
     Ok(())
 }
 
-pub(super) fn delete(db: &Connection, session: &SessionId) -> Result<bool, Fault> {
+/// Removes a session. `held`: only if this is the epoch in force.
+pub(super) fn delete(db: &Connection, session: &SessionId, held: Option<Epoch>) -> Result<bool, Fault> {
     let Some(found) = find(db, session)? else { return Ok(false) };
+    let current = Epoch(found.epoch.unsigned_abs());
+    if let Some(epoch) = held
+        && epoch != current
+    {
+        return Err(StoreError::StaleWriter { session: session.clone(), epoch, current }.into());
+    }
     let range = [key(found.id, 0), key(found.id, MOST)];
     db.prepare_cached("DELETE FROM entry WHERE key BETWEEN ?1 AND ?2")?.execute(range)?;
     db.prepare_cached("DELETE FROM snapshot WHERE key BETWEEN ?1 AND ?2")?.execute(range)?;

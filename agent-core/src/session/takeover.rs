@@ -1,0 +1,116 @@
+//! Runs taken over from processes that died, and the end of those that kill one process after another.
+
+use std::sync::Arc;
+
+use super::{
+    Session, SessionError,
+    conduct::todo_facts,
+    lock::{IdleSession, LockedSession},
+};
+use crate::{
+    engine::RunError,
+    ids::TaskId,
+    journal::{
+        Summary,
+        entry::{Fact, Failure},
+        image::Image,
+    },
+    run::RunStatus,
+    todo::TodoStatus,
+};
+
+/// Why a run that is not in memory continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumption {
+    /// A caller or [`recover`](super::Runtime::recover) asks for it.
+    Asked,
+    /// This process continues it: after an answer, a deadline, or a failure of the store.
+    InProcess,
+}
+
+/// What [`Session::take_over`] found.
+pub(super) enum Takeover {
+    /// A run in memory.
+    Executing,
+    /// A run that continues from here on.
+    Resumed,
+    /// A run that waits for answers.
+    Waiting,
+    /// No unfinished run; queued ones may wait.
+    Free,
+}
+
+impl Session {
+    /// Continues the run that the journal calls running.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
+    pub(super) async fn take_over(&self) -> Result<Takeover, SessionError> {
+        let take_over = async move |locked: LockedSession| {
+            if locked.live_run().await.is_some() {
+                return Ok(Takeover::Executing);
+            }
+            let status = locked.idle().await?.image().status;
+            match status {
+                RunStatus::Running => {
+                    locked.resume(None, Resumption::Asked).await?;
+                    Ok(Takeover::Resumed)
+                }
+                RunStatus::Paused => Ok(Takeover::Waiting),
+                _ => Ok(Takeover::Free),
+            }
+        };
+        self.lock().await.complete(take_over).await
+    }
+
+    /// Whether the run of `image` was left by a process that died, rather than by one that shut down or by this one.
+    pub(super) async fn is_takeover(&self, why: Resumption, image: &Image) -> Result<bool, SessionError> {
+        if why == Resumption::InProcess
+            || image.status != RunStatus::Running
+            || self.slot.inner.lock().lost.is_some()
+        {
+            return Ok(false);
+        }
+        let Some(store) = &self.shared.store else { return Ok(false) };
+        Ok(store.head(self.id()).await?.is_none_or(|head| !head.summary.handed_over))
+    }
+}
+
+impl LockedSession {
+    /// Fails a run that was taken over too often without any progress.
+    pub(super) async fn fail_crash_loop(&self, mut idle: IdleSession<'_>) -> SessionError {
+        let writer = Arc::clone(idle.writer());
+        let image = idle.image_mut();
+        let waits = |task: &TaskId| image.open.iter().any(|open| *open.task == *task);
+        let tasks: Vec<TaskId> = image.root.at_work(None).into_iter().filter(|task| !waits(task)).collect();
+        let error = RunError::CrashLoop {
+            takeovers: image.takeovers,
+            tasks: tasks.iter().map(ToString::to_string).collect(),
+        };
+        tracing::error!(session = %self.id(), run = %image.run, %error, "a run is not taken over again");
+        let changed = image.todos.settle(TodoStatus::Failed, "the run failed");
+        let mut facts: Vec<Fact> = todo_facts(changed).collect();
+        facts.push(Fact::RunFailed(Failure {
+            code: error.code().name().to_owned(),
+            message: crate::text::shorten(&error.report(), 2_000),
+            node: tasks.first().map(|task| task.node().to_string()),
+            task: tasks.into_iter().next(),
+        }));
+        let (run, now) = (image.run, self.shared.clock.now_ms());
+        let summary = Summary::new(&*image.graph, RunStatus::Failed.as_str(), run, now);
+        // The next command reads the journal.
+        idle.invalidate();
+        let stored = match writer.push_with(run, facts, Some(summary)) {
+            Ok(seq) => writer.stored(seq).await,
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(()) => {
+                self.shared.run_ended(&self.slot);
+                error.into()
+            }
+            Err(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Runs whose processes die: how often they are taken over, and which tries count.
+
+use std::{sync::Arc, time::Duration};
+
+use agent_core::{
+    Context, END, Graph, NodeError, RunOptions, Runtime, START, State, graph::RetryPolicy, ids::Seq,
+    journal::InMemory, run::RunStatus,
+};
+use serde::{Deserialize, Serialize};
+use tests::{Dying, World, journal, kinds, on};
+use tokio::sync::Notify;
+
+#[derive(State, Default, Debug, PartialEq, Serialize, Deserialize)]
+struct Count {
+    #[state(add)]
+    n: u64,
+}
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(3_600), future).await.expect("it hangs")
+}
+
+/// What a node can reach: its process's store, to kill the process, and what outlives processes.
+struct Process {
+    store: Arc<Dying>,
+    world: Arc<World>,
+}
+
+/// Kills its process each time it runs. `steps`: it records one more before that, and completes after so many.
+fn deadly(steps: Option<u32>) -> Graph<Count> {
+    let inner = Graph::<Count>::builder("inner")
+        .node("bomb", async move |_: &Count, cx: &Context| {
+            let process = cx.get::<Process>()?;
+            process.world.happens("bomb");
+            for at in 0..steps.unwrap_or(0) {
+                let mut done = false;
+                cx.step(format!("s{at}"), async {
+                    done = true;
+                    Ok::<_, NodeError>(at)
+                })
+                .await?;
+                if done {
+                    process.store.kill();
+                    return Err(NodeError::msg("dead"));
+                }
+            }
+            if steps.is_none() {
+                process.store.kill();
+            }
+            Ok(Count::update().n(1u64))
+        })
+        .edge(START, "bomb")
+        .edge("bomb", END)
+        .build()
+        .unwrap();
+    Graph::<Count>::builder("deadly")
+        .node("before", async |_: &Count, _: &Context| Ok(Count::update().n(10u64)))
+        .subgraph("nested", &inner, |_: &Count| Count::default(), |inner: Count| Count::update().n(inner.n))
+        .edge(START, "before")
+        .edge("before", "nested")
+        .edge("nested", END)
+        .build()
+        .unwrap()
+}
+
+fn process(journal: &Arc<InMemory>, world: &Arc<World>, graph: &Graph<Count>) -> Runtime {
+    let store = Dying::never(journal);
+    let process = Process { store: store.clone(), world: Arc::clone(world) };
+    let builder = Runtime::builder().shared_store(store).graph(graph).provide(process);
+    builder.durability(agent_core::Durability::Sync).build()
+}
+
+/// Begins a run, and lets its process die of it.
+async fn begin(journal: &Arc<InMemory>, world: &Arc<World>, graph: &Graph<Count>) {
+    let runtime = process(journal, world, graph);
+    soon(runtime.session("s").unwrap().run(graph, Count::update())).await.unwrap_err();
+}
+
+/// A next process takes the run over and dies of it.
+async fn take_over(journal: &Arc<InMemory>, world: &Arc<World>, graph: &Graph<Count>) {
+    let before = world.times("bomb");
+    let runtime = process(journal, world, graph);
+    let recovered = soon(runtime.recover()).await.unwrap();
+    assert_eq!(recovered.resumed.len(), 1, "{recovered:?}");
+    while world.times("bomb") == before || runtime.live_runs() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_one_process_after_another_fails_and_names_its_task() {
+    let (journal, world, graph) = (journal(), Arc::new(World::default()), deadly(None));
+    begin(&journal, &world, &graph).await;
+    for _ in 0..3 {
+        take_over(&journal, &world, &graph).await;
+    }
+    let runtime = process(&journal, &world, &graph);
+    let recovered = runtime.recover().await.unwrap();
+    assert_eq!((recovered.resumed.len(), recovered.failed.len()), (0, 1), "{recovered:?}");
+    assert_eq!(recovered.failed[0].1.code().name(), "crash_loop");
+    assert_eq!(world.times("bomb"), 4, "it is not begun again");
+    let session = runtime.session("s").unwrap();
+    let status = session.status().await.unwrap();
+    let failure = status.failure.unwrap();
+    assert_eq!((status.status, failure.code.as_str()), (RunStatus::Failed, "crash_loop"));
+    assert_eq!(failure.node.as_deref(), Some("bomb"));
+    assert!(
+        failure.message.contains("nested:2/bomb") || failure.message.contains("/bomb"),
+        "{}",
+        failure.message
+    );
+    assert!(runtime.recover().await.unwrap().failed.is_empty(), "it is at its end");
+    // A person may let it go on; the count begins anew.
+    let error = soon(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
+    assert_eq!(error.code().name(), "store_unavailable");
+    drop(runtime);
+    for _ in 0..3 {
+        take_over(&journal, &world, &graph).await;
+    }
+    assert_eq!(world.times("bomb"), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn takeovers_with_progress_in_between_do_not_add_up() {
+    let (journal, world, graph) = (journal(), Arc::new(World::default()), deadly(Some(8)));
+    begin(&journal, &world, &graph).await;
+    for _ in 0..7 {
+        take_over(&journal, &world, &graph).await;
+    }
+    let runtime = process(&journal, &world, &graph);
+    let session = runtime.session("s").unwrap();
+    let outcome = soon(session.resume().await.unwrap().outcome::<Count>()).await.unwrap();
+    assert_eq!(outcome.state().unwrap().n, 11);
+}
+
+#[tokio::test]
+async fn processes_that_shut_down_are_not_counted_as_dead() {
+    let (journal, gate) = (journal(), Arc::new(Notify::new()));
+    let graph = Graph::<Count>::builder("long")
+        .node("long", async |_: &Count, cx: &Context| {
+            cx.get::<Arc<Notify>>()?.notified().await;
+            Ok(Count::update().n(1u64))
+        })
+        .edge(START, "long")
+        .edge("long", END)
+        .build()
+        .unwrap();
+    let make = || on(&journal).graph(&graph).provide(Arc::clone(&gate)).build();
+    let mut runtime = make();
+    runtime.session("s").unwrap().start(&graph, Count::update(), RunOptions::default()).await.unwrap();
+    for _ in 0..6 {
+        runtime.shutdown(Duration::ZERO).await;
+        runtime = make();
+        let recovered = runtime.recover().await.unwrap();
+        assert_eq!((recovered.resumed.len(), recovered.failed.len()), (1, 0), "{recovered:?}");
+    }
+    let mut events = runtime.session("s").unwrap().subscribe(Some(Seq::ZERO));
+    gate.notify_one();
+    soon(async {
+        while !matches!(events.next().await.unwrap().body, agent_core::event::EventBody::RunCompleted(_)) {}
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process() {
+    let graph = Graph::<Count>::builder("failing")
+        .node("failing", async |_: &Count, cx: &Context| -> agent_core::Result<()> {
+            cx.get::<Arc<World>>()?.happens("try");
+            Err(NodeError::msg("out of luck"))
+        })
+        .retry(RetryPolicy::attempts(2).base(Duration::ZERO))
+        .edge(START, "failing")
+        .edge("failing", END)
+        .build()
+        .unwrap();
+    let mut found = 0;
+    for appends in 1..10 {
+        let (journal, world) = (journal(), Arc::new(World::default()));
+        let dying = Runtime::builder()
+            .shared_store(Dying::at(&journal, appends, false))
+            .durability(agent_core::Durability::Sync)
+            .provide(Arc::clone(&world))
+            .build();
+        soon(dying.session("s").unwrap().run(&graph, Count::update())).await.unwrap_err();
+        let next = on(&journal).graph(&graph).provide(Arc::clone(&world)).build();
+        let session = next.session("s").unwrap();
+        let kinds = kinds(&session).await;
+        if kinds.iter().filter(|kind| *kind == "node_failed").count() < 2
+            || kinds.contains(&"run_failed".to_owned())
+        {
+            continue;
+        }
+        found += 1;
+        next.recover().await.unwrap();
+        soon(async {
+            while session.status().await.unwrap().status == RunStatus::Running {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let failure = session.status().await.unwrap().failure.unwrap();
+        assert_eq!((failure.code.as_str(), failure.node.as_deref()), ("node_failed", Some("failing")));
+        assert!(failure.message.contains("out of luck"), "{}", failure.message);
+        assert_eq!(world.times("try"), 2, "one try more than the policy allows");
+        // A person who resumes it asks for new tries.
+        soon(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
+        assert_eq!(world.times("try"), 4);
+    }
+    assert!(found > 0, "no death fell between the last failed try and the run's end");
+}
