@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
+mod deletion;
 mod events;
 mod failures;
 mod graph;

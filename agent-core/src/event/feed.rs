@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -33,6 +33,8 @@ pub(crate) struct Feed {
     subscribers: AtomicUsize,
     observed: Arc<Observed>,
     live: Mutex<Live>,
+    /// The session was deleted: no event follows. Set under the lock of `live`.
+    closed: AtomicBool,
 }
 
 /// Who is told of every entry of a runtime, if anybody is.
@@ -54,7 +56,26 @@ struct Live {
 
 impl Feed {
     pub(crate) fn new(session: SessionId, observed: Arc<Observed>) -> Self {
-        Self { session, subscribers: AtomicUsize::new(0), observed, live: Mutex::default() }
+        Self {
+            session,
+            subscribers: AtomicUsize::new(0),
+            observed,
+            live: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends every subscription, present and future: the session was deleted. Subscribers still get the events in
+    /// the ring.
+    pub(crate) fn close(&self) {
+        let mut live = self.live.lock();
+        self.closed.store(true, Ordering::Release);
+        live.wake();
+    }
+
+    /// Whether the session was deleted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether anybody watches.
@@ -129,6 +150,7 @@ impl Feed {
             unnumbered: 0,
             mode,
             ready: VecDeque::new(),
+            ended: false,
             keep: None,
         }
     }
@@ -152,8 +174,9 @@ impl Live {
 
 /// One subscriber's view of a session: a stream of events in the order of their numbers, each once.
 ///
-/// It never ends by itself: a session can always run again. Dropping it is free. A subscriber that is slow
-/// holds nobody up; what it may lose is said by [`EventBody::loss`].
+/// It ends when the session is deleted ([`SubscriptionError::Deleted`]); a session that is made under the same id
+/// later has other subscriptions. Until then it never ends: a session can always run again. Dropping it is free. A
+/// slow subscriber delays no other; [`EventBody::loss`] tells what it may miss.
 #[must_use = "a subscription does nothing unless it is read"]
 pub struct Subscription {
     feed: Arc<Feed>,
@@ -166,6 +189,8 @@ pub struct Subscription {
     unnumbered: u64,
     mode: Mode,
     ready: VecDeque<Arc<Event>>,
+    /// The stream has given its last item.
+    ended: bool,
     /// Keeps the session's place among the live ones for as long as somebody watches.
     keep: Option<Arc<dyn Send + Sync>>,
 }
@@ -180,15 +205,45 @@ enum Mode {
     },
 }
 
-/// The journal could not be read. The subscription tries again when it is polled again.
+/// Why a subscription has no next event.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("events after {after} cannot be read now")]
-pub struct SubscriptionError {
-    /// The last number that was seen.
-    pub after: Seq,
-    /// Why.
-    #[source]
-    pub source: StoreError,
+#[non_exhaustive]
+pub enum SubscriptionError {
+    /// The journal could not be read. The subscription tries again when it is polled again.
+    #[error("events after {after} cannot be read now")]
+    Unreadable {
+        /// The last number that was seen.
+        after: Seq,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The session was deleted. The subscription has ended: every later call gives the same error.
+    #[error("session `{session}` was deleted; its last event was {after}")]
+    Deleted {
+        /// The session.
+        session: SessionId,
+        /// The last number that was seen.
+        after: Seq,
+    },
+}
+
+impl SubscriptionError {
+    /// Whether the subscription has ended, so that asking again is useless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::SubscriptionError;
+    ///
+    /// let error = SubscriptionError::Deleted { session: "s".parse()?, after: agent_core::ids::Seq(7) };
+    /// assert!(error.is_final());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Deleted { .. })
+    }
 }
 
 impl Subscription {
@@ -196,7 +251,8 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// [`SubscriptionError`] when the journal cannot be read; call again to try again.
+    /// [`SubscriptionError::Unreadable`] when the journal cannot be read; call again to try again.
+    /// [`SubscriptionError::Deleted`] after the last event of a session that was deleted.
     pub async fn next(&mut self) -> Result<Arc<Event>, SubscriptionError> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -224,7 +280,7 @@ impl Subscription {
             match &mut self.mode {
                 Mode::Live => {
                     if !self.take_live(cx) {
-                        return Poll::Pending;
+                        return if self.feed.is_closed() { self.deleted() } else { Poll::Pending };
                     }
                 }
                 Mode::Lost { upto } => {
@@ -233,6 +289,8 @@ impl Subscription {
                     self.last = self.last.max(upto);
                     self.mode = Mode::Live;
                 }
+                // By its name alone, the journal of a deleted session cannot be told from that of its successor.
+                Mode::Behind | Mode::Reading(_) if self.feed.is_closed() => return self.deleted(),
                 Mode::Behind => {
                     let Some(store) = self.store.clone() else {
                         self.mode = Mode::Live;
@@ -247,11 +305,20 @@ impl Subscription {
                 Mode::Reading(read) => {
                     let Poll::Ready(read) = read.as_mut().poll(cx) else { return Poll::Pending };
                     self.mode = Mode::Behind;
-                    let entries = read.map_err(|source| SubscriptionError { after: self.last, source })?;
+                    if self.feed.is_closed() {
+                        return self.deleted();
+                    }
+                    let after = self.last;
+                    let entries = read.map_err(|source| SubscriptionError::Unreadable { after, source })?;
                     self.take_entries(&entries);
                 }
             }
         }
+    }
+
+    fn deleted(&self) -> Poll<Result<Arc<Event>, SubscriptionError>> {
+        let session = self.feed.session.clone();
+        Poll::Ready(Err(SubscriptionError::Deleted { session, after: self.last }))
     }
 
     /// Takes what the ring has. `false`: nothing; the waker is kept.
@@ -273,7 +340,7 @@ impl Subscription {
         let from = usize::try_from(self.at - live.first).unwrap_or(usize::MAX);
         let batch: Vec<Arc<Event>> = live.ring.iter().skip(from).take(BATCH).map(Arc::clone).collect();
         if batch.is_empty() {
-            if !live.waiting.iter().any(|known| known.will_wake(cx.waker())) {
+            if !self.feed.is_closed() && !live.waiting.iter().any(|known| known.will_wake(cx.waker())) {
                 live.waiting.push(cx.waker().clone());
             }
             return false;
@@ -322,7 +389,13 @@ impl Stream for Subscription {
     type Item = Result<Arc<Event>, SubscriptionError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_event(cx).map(Some)
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let next = this.poll_event(cx);
+        this.ended = matches!(&next, Poll::Ready(Err(error)) if error.is_final());
+        next.map(Some)
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{Session, SessionError, SessionStatus, launch::check_graph};
 use crate::{
+    compute::compute,
     engine::{
         RunError,
         plan::{Plan, PlanImage},
@@ -47,6 +48,7 @@ pub struct Checkpoint {
 
 impl Session {
     pub(super) fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
+        self.slot.check_exists()?;
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
     }
 
@@ -57,6 +59,8 @@ impl Session {
     /// [`SessionError::NotFound`]; [`SessionError::CannotResume`] without a store.
     pub async fn head(&self) -> Result<Head, SessionError> {
         let head = self.store()?.head(self.id()).await?;
+        // Here and below: what was read after a deletion may be that of a session made under the same id.
+        self.slot.check_exists()?;
         head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })
     }
 
@@ -74,6 +78,7 @@ impl Session {
         let mut found = Vec::new();
         loop {
             let records = store.read(self.id(), after, Seq(u64::MAX >> 1), PAGE).await?;
+            self.slot.check_exists()?;
             for record in &records {
                 let entry = Entry::decode(self.id(), record)?;
                 let plan = match &entry.fact {
@@ -110,13 +115,13 @@ impl Session {
     /// As [`history`](Session::history).
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
         let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
+        self.slot.check_exists()?;
         Ok(entries.iter().map(|entry| crate::Event::of(self.id(), entry)).collect())
     }
 
     async fn image_at(&self, seq: Seq) -> Result<Image, SessionError> {
         let store = self.store()?;
-        let head = store.head(self.id()).await?;
-        let head = head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })?;
+        let head = self.head().await?;
         let nowhere = || SessionError::NoSuchPlace {
             session: self.id().clone(),
             seq,
@@ -126,7 +131,9 @@ impl Session {
         if seq > head.last || seq == Seq::ZERO {
             return Err(nowhere());
         }
-        match fold(&**store, self.id(), seq).await {
+        let image = fold(&**store, self.id(), seq).await;
+        self.slot.check_exists()?;
+        match image {
             Ok(Some(image)) if image.last == seq => Ok(image),
             // Retention removed what the fold would need.
             Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
@@ -149,7 +156,8 @@ impl Session {
     ///
     /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
     pub async fn state_at<S: State>(&self, seq: Seq) -> Result<S, SessionError> {
-        Ok(read_state::<S>(&self.image_at(seq).await?.root)?)
+        let image = self.image_at(seq).await?;
+        Ok(compute(image.root.state_bytes(), move || read_state::<S>(&image.root)).await?)
     }
 
     /// As [`state_at`](Session::state_at), as JSON.
@@ -159,7 +167,8 @@ impl Session {
     /// See [`state_at`](Session::state_at), and [`SessionError::GraphNotFound`].
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
         let image = self.image_at(seq).await?;
-        self.shared.graph(&image.graph)?.state_json(&image, None)
+        let graph = self.shared.graph(&image.graph)?;
+        compute(image.root.state_bytes(), move || graph.state_json(&image, None)).await
     }
 
     /// A new session that is this one up to and with the entry `seq`. It waits where this one was: resume it, answer
@@ -181,6 +190,11 @@ impl Session {
         let mut summary = Summary::new(&*image.graph, status.as_str(), image.run, now).questions(open);
         summary.labels = BTreeMap::clone(&image.labels);
         store.copy(self.id(), &target, seq, summary.clone()).await?;
+        if let Err(gone) = self.slot.check_exists() {
+            // The copy may be one of a session that was made under the same id meanwhile.
+            store.delete(&target).await?;
+            return Err(gone);
+        }
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
         let _door = fork.slot.door.lock().await;
         fork.slot.forget();
