@@ -266,7 +266,12 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
         EventBody::TodoUpdated(moved) if extent == Extent::Contract => {
             send("todo_update", &todo_update(&moved.todo))
         }
-        EventBody::TodoUpdated(moved) => send("todo_update", &whole_todo(&moved.todo)),
+        EventBody::TodoUpdated(moved) => {
+            // Each run has a list of its own: without it, the items of a run that was rolled back would seem to stay.
+            let mut todo = whole_todo(&moved.todo);
+            todo["run"] = json!(event.run.0);
+            send("todo_update", &todo)
+        }
         EventBody::QuestionAsked(asked) => send("hitl_request", &question(&asked.open)),
         EventBody::RunCompleted(completed) => Shown::Result { active_ms: completed.active_ms },
         EventBody::RunFailed(failed) => {
@@ -281,6 +286,7 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Shown {
         EventBody::RunResumed(_) => status("running"),
         EventBody::RunPaused(_) => status("paused"),
         EventBody::RunStopped(_) => status("stopped"),
+        EventBody::RunRolledBack(_) => status("rolled_back"),
         EventBody::Gap(gap) if gap.upto > gap.after => {
             let told = format!("messages {} to {} are no longer kept", gap.after.next(), gap.upto);
             let details = json!({"code": "gap", "after": gap.after, "upto": gap.upto});

@@ -13,13 +13,13 @@ use futures::{Stream, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::{ApiError, Refusal},
+    error::{ApiError, Contract, Refusal},
     http::{
         call::Call,
         reply::{Reply, sse},
     },
     limit::Held,
-    owner::Watch,
+    owner::{Watch, unknown},
     ws::beginning,
 };
 
@@ -43,13 +43,15 @@ pub(crate) async fn handle(call: Call) -> Reply {
     Ok(sse(told((events, watch, held), call.inner.leaving.clone(), call.inner.options.ping)))
 }
 
-/// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends.
+/// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends, and with an event
+/// `end` when the session is deleted.
 fn told(
     listener: (Subscription, Watch, Held),
     leaving: CancellationToken,
     beat: Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((listener, leaving), move |(mut listener, leaving)| async move {
+    stream::unfold(Some((listener, leaving)), move |listening| async move {
+        let (mut listener, leaving) = listening?;
         let (events, watch, _) = &mut listener;
         loop {
             let bytes = tokio::select! {
@@ -58,6 +60,7 @@ fn told(
                 event = events.next() => match event {
                     Ok(event) if watch.shows(&event).await => written(&event),
                     Ok(_) => return None,
+                    Err(error) if error.is_final() => return Some((end(watch), None)),
                     Err(error) => {
                         unread(&error).await;
                         continue;
@@ -65,9 +68,16 @@ fn told(
                 },
                 () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
             };
-            return Some((bytes, (listener, leaving)));
+            return Some((bytes, Some((listener, leaving))));
         }
     })
+}
+
+/// The last event of a stream whose session was deleted. It has a name of its own, so that an `EventSource` gives it to
+/// those who listen for it.
+fn end(watch: &Watch) -> Bytes {
+    let gone = unknown(watch.session());
+    format!("event: end\ndata: {}\n\n", gone.body(Contract::TaskAgent)).into()
 }
 
 async fn unread(error: &SubscriptionError) {
