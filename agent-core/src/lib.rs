@@ -29,7 +29,9 @@ pub mod tool;
 pub mod memory;
 pub mod agent;
 pub mod telemetry;
+mod compute;
 mod text;
+mod validation;
 
 #[doc(inline)]
 pub use self::{

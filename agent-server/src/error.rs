@@ -107,6 +107,8 @@ refusals! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// The frame is larger than allowed.
     FrameTooLarge = "frame_too_large", PAYLOAD_TOO_LARGE;
+    /// The memory for callers' input is used up.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// The body did not arrive in time.
     BodyTimedOut = "body_timed_out", REQUEST_TIMEOUT;
     /// No agent of this name.

@@ -31,6 +31,7 @@ mod chat;
 pub mod cli;
 pub mod config;
 mod dashboard;
+mod derived;
 mod docs;
 mod error;
 mod fanout;
@@ -60,6 +61,7 @@ pub use self::{
     config::Config,
     http::{
         cors::Origins,
+        host::Hosts,
         proxy::{Proxies, ProxyHeader},
     },
     server::{Server, ServerBuilder, ServerOptions},

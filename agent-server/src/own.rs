@@ -4,18 +4,16 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{SinkExt, Stream, StreamExt};
+use futures::{SinkExt, Stream as Pieces, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::{Request, Response, body::Frame, upgrade::Upgraded};
+use hyper::{Request, Response, body::Frame};
 use hyper_tungstenite::{
-    WebSocketStream, is_upgrade_request,
+    is_upgrade_request,
     tungstenite::{
         Message, Utf8Bytes,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
-    upgrade as handshake,
 };
-use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,7 +24,7 @@ use crate::{
         routes::{Handler, handler},
     },
     server::Inner,
-    ws::{fault, part},
+    ws::{Stream, fault, next_message, open, part},
 };
 
 /// The body of an answer: bytes at once, or a stream of them.
@@ -34,7 +32,7 @@ pub struct Body(pub(crate) reply::Body);
 
 impl Body {
     /// A body that comes piece by piece; each is written at once. The stream is dropped when the client goes away.
-    pub fn stream(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+    pub fn stream(pieces: impl Pieces<Item = Bytes> + Send + 'static) -> Self {
         Self(StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))).boxed_unsync())
     }
 }
@@ -86,7 +84,7 @@ pub struct Gone;
 
 /// An open WebSocket.
 pub struct Socket {
-    stream: WebSocketStream<TokioIo<Upgraded>>,
+    stream: Stream,
     leaving: CancellationToken,
     write_time: Duration,
 }
@@ -102,7 +100,7 @@ impl Socket {
             let frame = tokio::select! {
                 biased;
                 () = self.leaving.cancelled() => return None,
-                frame = self.stream.next() => frame?,
+                frame = next_message(&mut self.stream) => frame?,
             };
             match frame {
                 Ok(Message::Text(text)) => return Some(Said::Text(text.to_string())),
@@ -234,8 +232,8 @@ where
                 return Err(ApiError::new(Refusal::UpgradeRequired, "this path is a WebSocket"));
             }
             let held = call.listen()?;
-            let (response, socket) = handshake(&mut call.request, Some(bounds(&call.inner)))
-                .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
+            let config = bounds(&call.inner);
+            let (response, socket) = open(&mut call, config)?;
             let (mut parts, _) = call.request.into_parts();
             parts.extensions.insert(PathParts(call.parts));
             let (leaving, write_time) = (call.inner.leaving.clone(), call.inner.options.write_time);
@@ -249,7 +247,7 @@ where
                 }
                 drop(held);
             });
-            Ok(response.map(|_| full("")))
+            Ok(response)
         }
     })
 }

@@ -110,6 +110,11 @@ impl Watch {
         Self { owner, session, looked: false }
     }
 
+    /// What it is about.
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Whether the subscriber may see the event.
     pub(crate) async fn shows(&mut self, event: &Event) -> bool {
         let begins = matches!(event.body, EventBody::RunStarted(_) | EventBody::RunQueued(_));

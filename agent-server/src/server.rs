@@ -6,6 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use agent_core::{
     Runtime,
     clock::{Clock, WallClock},
     event::Observer,
+    secret::Secret,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -26,13 +28,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Assistant, Auth, Chat, Origins, Proxies, TaskAgent, Tls, Webhooks,
+    Assistant, Auth, Chat, Hosts, Origins, Proxies, TaskAgent, Tls, Webhooks,
+    derived::Derived,
     error::{ApiError, Contract, Refusal},
     fanout::Fanouts,
     follow::{self, End, Follower},
-    handler::routes,
+    handler::{ready::Readiness, routes},
     http::{
         accept,
+        budget::Budget,
         routes::{Access, Handler, Route, Routes},
     },
     limit::Limits,
@@ -47,6 +51,8 @@ use crate::{
 pub struct ServerOptions {
     /// Which web pages may speak to it. Default: its own and this machine's.
     pub origins: Origins,
+    /// Which hosts it answers for where callers show no key. Default: this machine's.
+    pub hosts: Hosts,
     /// Which proxies are believed when they say whom they pass a request on for. Default: none.
     pub proxies: Proxies,
     /// Connections at once, sockets included. Default: 10,000.
@@ -70,6 +76,9 @@ pub struct ServerOptions {
     pub frames_per_second: u32,
     /// The largest body, in bytes. Default: 1 MiB.
     pub body_bytes: usize,
+    /// Memory that all callers' input may take up at once, in bytes: bodies that are read and parsed (a body of small values
+    /// takes up a hundred times its size), unfinished messages of sockets. Beyond it requests get 503. Default: 256 MiB.
+    pub input_bytes: usize,
     /// Time for a body to arrive. Default: 30 s.
     pub body_time: Duration,
     /// The largest frame of a socket, in bytes. Default: 64 KiB.
@@ -91,6 +100,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             origins: Origins::Local,
+            hosts: Hosts::Local,
             proxies: Proxies::default(),
             connections: 10_000,
             connections_per_address: 1_000,
@@ -101,6 +111,7 @@ impl Default for ServerOptions {
             frames_per_second: 100,
             head_time: Duration::from_secs(30),
             body_bytes: 1024 * 1024,
+            input_bytes: 256 * 1024 * 1024,
             body_time: Duration::from_secs(30),
             frame_bytes: 64 * 1024,
             ping: Duration::from_secs(20),
@@ -138,6 +149,14 @@ pub(crate) struct Inner {
     pub(crate) fanouts: Arc<Fanouts>,
     /// Counts, for `/metrics`.
     pub(crate) metrics: Arc<Metrics>,
+    /// Places for what takes much memory and time: one a processor.
+    pub(crate) heavy: Semaphore,
+    /// Memory for callers' input.
+    pub(crate) input: Budget,
+    /// Whether the store can be written, as of a moment ago.
+    pub(crate) readiness: Readiness,
+    /// Ids that are derived from what callers say.
+    pub(crate) derived: Derived,
     /// Places for connections that are free.
     pub(crate) places: Arc<Semaphore>,
     /// The server takes no more connections.
@@ -188,6 +207,7 @@ pub struct ServerBuilder {
     tls: Option<Tls>,
     webhooks: Option<Webhooks>,
     options: ServerOptions,
+    secret: Option<Secret>,
     extra: Vec<Route>,
     only_own: bool,
 }
@@ -270,6 +290,22 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets the secret from which ids of sessions are derived where a caller names none: those of requests with an
+    /// `Idempotency-Key`, and of webhooks. It must be the same for all processes on one store, and after a restart. Default:
+    /// where callers show keys, one that this process makes up (a key then counts for its lifetime); else a fixed one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.secret("thirty-two random bytes in any writing")
+    /// # }
+    /// ```
+    pub fn secret(mut self, secret: impl Into<Secret>) -> Self {
+        self.secret = Some(secret.into());
+        self
+    }
+
     /// Speaks HTTPS, and nothing else.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
@@ -317,7 +353,13 @@ impl ServerBuilder {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::default());
-        let watcher = Arc::new(Watcher::default());
+        let derived = match &self.secret {
+            Some(secret) => Derived::new(secret),
+            None if self.auth.knows_subjects() => Derived::random(),
+            // Callers are not told apart: there is nobody to protect them from.
+            None => Derived::new(&Secret::new("agent-server")),
+        };
+        let watcher = Arc::new(Watcher::new(derived.clone()));
         let (follower, ends) = Follower::new(Arc::clone(&metrics), Arc::clone(&watcher));
         let here = Here::default();
         if self.webhooks.is_some() {
@@ -339,6 +381,10 @@ impl ServerBuilder {
             auth: self.auth,
             limits: Limits::new(&self.options),
             metrics,
+            heavy: Semaphore::new(available_parallelism().map_or(2, usize::from)),
+            input: Budget::new(self.options.input_bytes),
+            readiness: Readiness::default(),
+            derived,
             places: Arc::new(Semaphore::new(self.options.connections)),
             ending: CancellationToken::new(),
             tls: self.tls,
@@ -384,6 +430,7 @@ impl Server {
             tls: None,
             webhooks: None,
             options: ServerOptions::default(),
+            secret: None,
             extra: Vec::new(),
             only_own: false,
         }

@@ -161,6 +161,10 @@ impl Reading {
             match event {
                 Ok(event) if event.run == self.run.id() => self.hear(&event).await,
                 Ok(_) => {}
+                Err(error) if error.is_final() => {
+                    let gone = crate::owner::unknown(self.run.session());
+                    return Some(self.end(Piece::Failed(gone)));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the journal cannot be read for a caller");
                     let error = ApiError::new(Refusal::Internal, "the store cannot do this now");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
 mod cancel_safety;
+mod deletion;
 mod events;
 mod failures;
 mod forks;

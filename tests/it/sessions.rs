@@ -402,8 +402,10 @@ async fn a_deleted_session_is_gone() {
     session.stop().await.unwrap();
     session.delete().await.unwrap();
     assert!(matches!(session.status().await, Err(SessionError::NotFound { .. })));
+    let again = session.run(&asking(), Trail::update()).await;
+    assert!(matches!(again, Err(SessionError::NotFound { .. })), "the handle is one of the deleted session");
     let outcome: agent_core::RunOutcome<Trail> =
-        session.run(&asking(), TrailUpdate::default()).await.unwrap();
+        runtime.session("s").unwrap().run(&asking(), TrailUpdate::default()).await.unwrap();
     assert!(outcome.is_paused());
 }
 

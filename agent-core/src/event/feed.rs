@@ -36,6 +36,8 @@ pub(crate) struct Feed {
     has_partial: AtomicBool,
     observed: Arc<Observed>,
     live: Mutex<Live>,
+    /// The session was deleted: no event follows. Set under the lock of `live`.
+    closed: AtomicBool,
 }
 
 /// The ring and who waits for it.
@@ -66,7 +68,21 @@ impl Feed {
             has_partial: AtomicBool::new(false),
             observed,
             live: Mutex::default(),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Ends every subscription, present and future: the session was deleted. Subscribers still get the events in
+    /// the ring.
+    pub(crate) fn close(&self) {
+        let live = self.live.lock();
+        self.closed.store(true, Ordering::Release);
+        wake(live);
+    }
+
+    /// Whether the session was deleted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether anybody watches.
@@ -196,6 +212,7 @@ impl Feed {
             mode,
             ready: VecDeque::new(),
             waits: None,
+            ended: false,
             keep: None,
         };
         drop(live);
@@ -265,8 +282,9 @@ fn wake(mut live: MutexGuard<'_, Live>) {
 
 /// One subscriber's view of a session: a stream of events in the order of their numbers, each once.
 ///
-/// It never ends by itself: a session can always run again. Dropping it is free. A subscriber that is slow
-/// holds nobody up; what it may lose is said by [`EventBody::loss`], and a [gap](payload::Gap) counts what it lost.
+/// It ends when the session is deleted ([`SubscriptionError::Deleted`]); a session that is made under the same id
+/// later has other subscriptions. Until then it never ends: a session can always run again. Dropping it is free. A slow
+/// subscriber delays no other; [`EventBody::loss`] names what it may miss, and a [gap](payload::Gap) counts what it lost.
 ///
 /// Before what is live it gets the text of messages that are being streamed, each message as one piece (at most 256 KiB a
 /// session; a gap counts the pieces beyond that). A number that is ahead of the journal is named by a gap as well.
@@ -290,6 +308,8 @@ pub struct Subscription {
     ready: VecDeque<Arc<Event>>,
     /// Where its waker is kept.
     waits: Option<(u64, usize)>,
+    /// The stream has given its last item.
+    ended: bool,
     /// Keeps the session's place among the live ones for as long as somebody watches.
     keep: Option<Arc<dyn Send + Sync>>,
 }
@@ -315,15 +335,45 @@ struct Page {
     end: Option<Seq>,
 }
 
-/// The journal could not be read. The subscription tries again when it is polled again.
+/// Why a subscription has no next event.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("events after {after} cannot be read now")]
-pub struct SubscriptionError {
-    /// The last number that was seen.
-    pub after: Seq,
-    /// Why.
-    #[source]
-    pub source: StoreError,
+#[non_exhaustive]
+pub enum SubscriptionError {
+    /// The journal could not be read. The subscription tries again when it is polled again.
+    #[error("events after {after} cannot be read now")]
+    Unreadable {
+        /// The last number that was seen.
+        after: Seq,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The session was deleted. The subscription has ended: every later call gives the same error.
+    #[error("session `{session}` was deleted; its last event was {after}")]
+    Deleted {
+        /// The session.
+        session: SessionId,
+        /// The last number that was seen.
+        after: Seq,
+    },
+}
+
+impl SubscriptionError {
+    /// Whether the subscription has ended, so that asking again is useless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::SubscriptionError;
+    ///
+    /// let error = SubscriptionError::Deleted { session: "s".parse()?, after: agent_core::ids::Seq(7) };
+    /// assert!(error.is_final());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Deleted { .. })
+    }
 }
 
 impl Subscription {
@@ -331,7 +381,8 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// [`SubscriptionError`] when the journal cannot be read; call again to try again.
+    /// [`SubscriptionError::Unreadable`] when the journal cannot be read; call again to try again.
+    /// [`SubscriptionError::Deleted`] after the last event of a session that was deleted.
     pub async fn next(&mut self) -> Result<Arc<Event>, SubscriptionError> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -359,7 +410,7 @@ impl Subscription {
             match &mut self.mode {
                 Mode::Live => {
                     if !self.take_live(cx) {
-                        return Poll::Pending;
+                        return if self.feed.is_closed() { self.deleted() } else { Poll::Pending };
                     }
                 }
                 Mode::Lost { upto } => {
@@ -378,6 +429,8 @@ impl Subscription {
                         self.show_partial();
                     }
                 }
+                // By its name alone, the journal of a deleted session cannot be told from that of its successor.
+                Mode::Behind | Mode::Reading(_) if self.feed.is_closed() => return self.deleted(),
                 Mode::Behind => {
                     let Some(store) = self.store.clone() else {
                         self.mode = Mode::Live;
@@ -396,7 +449,11 @@ impl Subscription {
                 Mode::Reading(read) => {
                     let Poll::Ready(read) = read.as_mut().poll(cx) else { return Poll::Pending };
                     self.mode = Mode::Behind;
-                    let page = read.map_err(|source| SubscriptionError { after: self.last, source })?;
+                    if self.feed.is_closed() {
+                        return self.deleted();
+                    }
+                    let after = self.last;
+                    let page = read.map_err(|source| SubscriptionError::Unreadable { after, source })?;
                     self.checked = true;
                     match page.end {
                         Some(end) if end < self.last => self.mode = Mode::Ahead { end },
@@ -405,6 +462,11 @@ impl Subscription {
                 }
             }
         }
+    }
+
+    fn deleted(&self) -> Poll<Result<Arc<Event>, SubscriptionError>> {
+        let session = self.feed.session.clone();
+        Poll::Ready(Err(SubscriptionError::Deleted { session, after: self.last }))
     }
 
     /// Takes what the ring has. `false`: nothing; the waker is kept.
@@ -426,7 +488,9 @@ impl Subscription {
         }
         let batch: Vec<Arc<Event>> = live.events_from(self.at).take(BATCH).map(Arc::clone).collect();
         if batch.is_empty() {
-            live.wait(&mut self.waits, cx.waker());
+            if !self.feed.is_closed() {
+                live.wait(&mut self.waits, cx.waker());
+            }
             return false;
         }
         drop(live);
@@ -481,7 +545,13 @@ impl Stream for Subscription {
     type Item = Result<Arc<Event>, SubscriptionError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_event(cx).map(Some)
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let next = this.poll_event(cx);
+        this.ended = matches!(&next, Poll::Ready(Err(error)) if error.is_final());
+        next.map(Some)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::Value;
 
 use super::{OpenQuestion, Question};
-use crate::ids::QuestionId;
+use crate::{ids::QuestionId, validation::validator};
 
 /// What a person says: to one question, to several, or to the only one that is open.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,8 +95,7 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
         return Err("its prompt is longer than 64 KiB".into());
     }
     if let Some(schema) = &question.schema {
-        jsonschema::validator_for(schema)
-            .map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
+        validator(schema).map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
     }
     Ok(())
 }
@@ -114,7 +113,7 @@ pub(crate) fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerErr
         return Err(invalid("".into(), format!("one of {}", crate::text::shorten(&options, 400))));
     }
     if let Some(schema) = &question.schema {
-        let validator = jsonschema::validator_for(schema)
+        let validator = validator(schema)
             .map_err(|error| invalid("".into(), format!("the question's schema is broken: {error}")))?;
         if let Err(error) = validator.validate(value) {
             let text = crate::text::shorten(&error.to_string(), 400);

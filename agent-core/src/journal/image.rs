@@ -46,6 +46,8 @@ pub(crate) struct Image {
     pub(crate) active_ms: u64,
     /// When the last entry was written.
     pub(crate) last_at: i64,
+    /// Bytes of the snapshot and the entries that it was read from; 0 for one that was not.
+    pub(crate) bytes: u64,
     pub(crate) failure: Option<Failure>,
     /// The latest named requests, the oldest first.
     pub(crate) requests: Arc<Vec<(String, RunId)>>,
@@ -386,6 +388,7 @@ impl Image {
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
             last_at: self.last_at,
+            bytes: self.bytes,
             failure: self.failure.clone(),
             requests: Arc::clone(&self.requests),
             labels: Arc::clone(&self.labels),
@@ -410,6 +413,12 @@ const fn is_progress(fact: &Fact) -> bool {
 }
 
 impl FrameImage {
+    /// Bytes of the state as it is stored, and of the updates to it.
+    pub(crate) fn state_bytes(&self) -> usize {
+        let raw = |(_, raw): &(u32, Raw)| raw.get().len();
+        self.base.iter().chain(&self.updates).map(raw).sum()
+    }
+
     /// Takes out the frame inside `task`, if it was opened.
     pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameImage>> {
         let mut path = vec![task.number()];
@@ -608,6 +617,7 @@ impl Snapshot {
             accepted_at: self.accepted_at,
             active_ms: self.active_ms,
             last_at: self.last_at,
+            bytes: 0,
             failure: None,
             requests: self.requests,
             labels: self.labels,

@@ -111,6 +111,10 @@ struct State {
     snapshot: u64,
     /// Events without a number that found the queue full, since subscribers were last told.
     not_shown: u64,
+    /// Bytes that the session was read from when this writer began.
+    read: u64,
+    /// Bytes journalled that were not asked for yet; see [`Writer::grown`].
+    grown: u64,
 }
 
 impl State {
@@ -172,6 +176,8 @@ impl Writer {
             unfolded: 0,
             snapshot: 0,
             not_shown: 0,
+            read: 0,
+            grown: 0,
         };
         let (state, moved) = (Mutex::new(state), Notify::new());
         let (retry, on_failure) = (StoreRetry::none(), None);
@@ -244,6 +250,23 @@ impl Writer {
         state.unfolded >= at_least.max(state.snapshot.saturating_mul(2))
     }
 
+    /// Notes how many bytes the session was read from.
+    pub(crate) fn begin_with(&self, bytes: u64) {
+        self.state.lock().read = bytes;
+    }
+
+    /// The size of the session's state, estimated in bytes from what was read and journalled.
+    pub(crate) fn footprint(&self) -> u64 {
+        let state = self.state.lock();
+        let kept = if state.snapshot > 0 { state.snapshot } else { state.read };
+        kept.saturating_add(state.unfolded)
+    }
+
+    /// Bytes journalled since the last call.
+    pub(crate) fn grown(&self) -> u64 {
+        mem::take(&mut self.state.lock().grown)
+    }
+
     /// Gives facts their numbers and puts them in line. The last number is returned.
     pub(crate) fn push<I: IntoIterator<Item = Fact>>(&self, run: RunId, facts: I) -> Result<Seq, StoreError> {
         self.push_with(run, facts, None)
@@ -300,6 +323,7 @@ impl Writer {
             entry.seq = state.last;
             state.unfolded += body.len() as u64;
             state.track_queued(&entry);
+            state.grown += body.len() as u64;
             state.queue.push(Queued::Entry(Box::new(entry), body));
         }
         if summary.is_some() {

@@ -66,7 +66,7 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
         let own = schema_of::<T>();
         let wrapped = own.get("type") != Some(&json!("object"));
         let schema = if wrapped { wrap(own) } else { own };
-        let validator = jsonschema::validator_for(&schema).map_err(|error| {
+        let validator = crate::validation::validator(&schema).map_err(|error| {
             ModelError::new(ModelFault::Unsupported).with_detail(format!("the type's schema: {error}"))
         })?;
         if abilities.json_schema {

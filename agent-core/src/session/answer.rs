@@ -76,6 +76,7 @@ impl LockedSession {
     /// Whatever can be refused (the graph, a migration of the state, the number of runs) is refused before an answer is
     /// stored.
     async fn answer_idle(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
+        self.slot.check_exists()?;
         if self.shared.store.is_none() {
             return Err(match self.slot.inner.lock().rest {
                 Some(_) => AnswerError::NothingAsked.into(),
@@ -160,6 +161,7 @@ impl LockedSession {
     }
 
     pub(super) async fn delete_locked(&self) -> Result<(), SessionError> {
+        self.slot.check_exists()?;
         if let Some(live) = self.slot.live() {
             return Err(self.busy(live.run(), live.status()));
         }
@@ -171,7 +173,11 @@ impl LockedSession {
         };
         self.slot.board.clear();
         self.slot.inner.lock().queue.clear();
-        if deleted { Ok(()) } else { Err(SessionError::NotFound { session: self.id().clone() }) }
+        if !deleted {
+            return Err(SessionError::NotFound { session: self.id().clone() });
+        }
+        self.shared.retire(&self.slot);
+        Ok(())
     }
 
     /// Removes the session from the store, as its writer: a run that another process executes is not removed under it.

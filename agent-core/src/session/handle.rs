@@ -138,7 +138,7 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// [`SubscriptionError`] when the journal cannot be read.
+    /// [`SubscriptionError`] when the journal cannot be read, or the session was deleted.
     pub async fn next(&mut self) -> Option<Result<Arc<Event>, SubscriptionError>> {
         if self.ended {
             return None;
@@ -153,6 +153,9 @@ impl EventStream {
                     return None;
                 }
             };
+            if event.as_ref().is_err_and(SubscriptionError::is_final) {
+                self.ended = true;
+            }
             if let Ok(event) = &event {
                 // The end of a run that this one replaced belongs to that one; a gap belongs to everybody.
                 if event.run < self.run.run && !matches!(event.body, EventBody::Gap(_)) {

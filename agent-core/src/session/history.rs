@@ -12,6 +12,7 @@ use super::{
     lock::LockedSession,
 };
 use crate::{
+    compute::compute,
     engine::{plan::PlanImage, raw_plan, read_state, reroute},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
@@ -50,6 +51,7 @@ pub struct Checkpoint {
 
 impl Session {
     pub(super) fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
+        self.slot.check_exists()?;
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
     }
 
@@ -60,6 +62,8 @@ impl Session {
     /// [`SessionError::NotFound`]; [`SessionError::CannotResume`] without a store.
     pub async fn head(&self) -> Result<Head, SessionError> {
         let head = self.store()?.head(self.id()).await?;
+        // Here and below: what was read after a deletion may be that of a session made under the same id.
+        self.slot.check_exists()?;
         head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })
     }
 
@@ -77,6 +81,7 @@ impl Session {
         let mut found = Vec::new();
         loop {
             let records = store.read(self.id(), after, Seq(u64::MAX >> 1), PAGE).await?;
+            self.slot.check_exists()?;
             for record in &records {
                 let entry = Entry::decode(self.id(), record)?;
                 let plan = match &entry.fact {
@@ -113,13 +118,13 @@ impl Session {
     /// As [`history`](Session::history).
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
         let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
+        self.slot.check_exists()?;
         Ok(entries.iter().map(|entry| crate::Event::of(self.id(), entry)).collect())
     }
 
     async fn image_at(&self, seq: Seq) -> Result<Image, SessionError> {
         let store = self.store()?;
-        let head = store.head(self.id()).await?;
-        let head = head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })?;
+        let head = self.head().await?;
         let nowhere = || SessionError::NoSuchPlace {
             session: self.id().clone(),
             seq,
@@ -129,7 +134,9 @@ impl Session {
         if seq > head.last || seq == Seq::ZERO {
             return Err(nowhere());
         }
-        match fold(&**store, self.id(), seq).await {
+        let image = fold(&**store, self.id(), seq).await;
+        self.slot.check_exists()?;
+        match image {
             Ok(Some(image)) if image.last == seq => Ok(image),
             // Retention removed what the fold would need.
             Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
@@ -152,7 +159,8 @@ impl Session {
     ///
     /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
     pub async fn state_at<S: State>(&self, seq: Seq) -> Result<S, SessionError> {
-        Ok(read_state::<S>(&self.image_at(seq).await?.root)?)
+        let image = self.image_at(seq).await?;
+        Ok(compute(image.root.state_bytes(), move || read_state::<S>(&image.root)).await?)
     }
 
     /// As [`state_at`](Session::state_at), as JSON.
@@ -162,7 +170,8 @@ impl Session {
     /// See [`state_at`](Session::state_at), and [`SessionError::GraphNotFound`].
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
         let image = self.image_at(seq).await?;
-        self.graph_of(&image.graph)?.state_json(&image, None)
+        let graph = self.graph_of(&image.graph)?;
+        compute(image.root.state_bytes(), move || graph.state_json(&image, None)).await
     }
 
     /// The state and where the session stood as of a place, of one reading of the journal.
@@ -186,7 +195,11 @@ impl Session {
     /// ```
     pub async fn state_and_status_at(&self, seq: Seq) -> Result<(Value, SessionStatus), SessionError> {
         let image = self.image_at(seq).await?;
-        let state = self.graph_of(&image.graph)?.state_json(&image, None)?;
+        let graph = self.graph_of(&image.graph)?;
+        let (state, image) = compute(image.root.state_bytes(), move || {
+            graph.state_json(&image, None).map(|state| (state, image))
+        })
+        .await?;
         Ok((state, self.status_of(image)))
     }
 
@@ -206,7 +219,7 @@ impl Session {
         }
         let image = self.image_at(seq).await?;
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
-        let source = self.id().clone();
+        let source = self.clone();
         let copy = async move |locked: LockedSession| locked.copy_from(source, seq, image).await;
         fork.lock().await.complete(copy).await
     }
@@ -238,17 +251,23 @@ impl Session {
 
 impl LockedSession {
     /// Makes this session a copy of another one up to `seq`, where that one stood as `image` says.
-    async fn copy_from(&self, source: SessionId, seq: Seq, image: Image) -> Result<Session, SessionError> {
+    async fn copy_from(&self, source: Session, seq: Seq, image: Image) -> Result<Session, SessionError> {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not continue by itself in two places.
         let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
         let mut summary =
             Summary::new(&*image.graph, status.as_str(), image.run, now).with_questions(&image.open);
         summary.labels = BTreeMap::clone(&image.labels);
-        self.store()?.copy(&source, self.id(), seq, summary.clone()).await?;
+        let store = self.store()?;
+        store.copy(source.id(), self.id(), seq, summary.clone()).await?;
+        if let Err(deleted) = source.slot.check_exists() {
+            // The copy may be one of a session that was made under the same id since.
+            store.delete(self.id()).await?;
+            return Err(deleted);
+        }
         self.slot.forget();
         let mut idle = self.idle().await?;
-        let mut facts = vec![(image.run, Fact::SessionForked(Forked { from: source, seq }))];
+        let mut facts = vec![(image.run, Fact::SessionForked(Forked { from: source.id().clone(), seq }))];
         let message = "it stays with the session that was forked";
         for (run, _) in &image.queue {
             let fact = Dequeued { code: "forked".to_owned(), message: message.to_owned() };

@@ -33,6 +33,7 @@ use serde_json::Value;
 
 use self::{erased::DynGraph, launch::AckMode, lock::LockedSession, takeover::Resumption};
 use crate::{
+    compute::compute,
     engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId, TaskId},
@@ -517,7 +518,9 @@ impl Session {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         let tasks = image.root.unfinished();
-        Ok((self.graph_of(&image.graph)?.state_json(&image, state)?, tasks))
+        let graph = self.graph_of(&image.graph)?;
+        let bytes = image.root.state_bytes().max(state.as_ref().map_or(0, |_| self.slot.footprint()));
+        Ok((compute(bytes, move || graph.state_json(&image, state)).await?, tasks))
     }
 
     /// The state as of the last committed superstep: a copy.
@@ -530,7 +533,10 @@ impl Session {
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => launch::copy_state(&*state).map_err(Into::into),
-            None => Ok(crate::engine::read_state::<S>(&image.root)?),
+            None => {
+                let bytes = image.root.state_bytes();
+                Ok(compute(bytes, move || crate::engine::read_state::<S>(&image.root)).await?)
+            }
         }
     }
 
@@ -540,7 +546,8 @@ impl Session {
         self.slot.feed.subscribe(self.shared.store.clone(), after).keeping(keep)
     }
 
-    /// Removes the session with everything it has.
+    /// Removes the session with everything it has, and ends its subscriptions. Handles of it stay handles of the
+    /// deleted session: they answer [`SessionError::NotFound`], also when the id is used again.
     ///
     /// # Errors
     ///
@@ -574,6 +581,7 @@ impl Session {
         &self,
     ) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
         let not_found = || SessionError::NotFound { session: self.id().clone() };
+        self.slot.check_exists()?;
         {
             let inner = self.slot.inner.lock();
             if let Some(rest) = &inner.rest
@@ -597,8 +605,10 @@ impl Session {
         if let Some(live) = self.slot.live() {
             live.env.writer.all_stored().await?;
         }
-        let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.ok_or_else(not_found)?;
-        Ok((image, None))
+        let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
+        // Deleted meanwhile: what was read may be that of a session made under the same id.
+        self.slot.check_exists()?;
+        Ok((image?.ok_or_else(not_found)?, None))
     }
 }
 

@@ -158,6 +158,9 @@ pub struct RuntimeOptions {
     pub runs: usize,
     /// How many sessions at rest stay in memory. Default: 256.
     pub resting: usize,
+    /// Bytes that sessions at rest take up in memory, estimated from their journals; beyond it the largest leave. A state
+    /// takes up several times as much in memory as in the journal. Only with a store. Default: 64 MiB.
+    pub resting_bytes: u64,
     /// How long a lease holds without a sign of life from this process. Default: 15 s.
     pub lease: Duration,
     /// How much of each journal is kept.
@@ -186,6 +189,7 @@ impl Default for RuntimeOptions {
             parked: 1_000,
             runs: 100_000,
             resting: 256,
+            resting_bytes: 64 * 1024 * 1024,
             lease: Duration::from_secs(15),
             retention: Retention::default(),
             snapshot_bytes: 64 * 1024,

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,8 +25,8 @@ use crate::{
     engine::{Deps, Durability, Limits, TaskGroup},
     event::{Observed, Observer},
     graph::{Graph, Outline},
-    ids::SessionId,
-    journal::{Head, JournalStore, Lease, OwnerId, Recent},
+    ids::{Seq, SessionId},
+    journal::{Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record},
     memory::MemoryStore,
     model::{Model, PriceTable},
     run::RunStatus,
@@ -34,6 +34,8 @@ use crate::{
     tool::ToolRegistry,
 };
 
+/// Bytes that a check of the store writes.
+const CHECK_BYTES: usize = 16 * 1024;
 /// How often a runtime that ends looks for runs that came late.
 const LATECOMERS: Duration = Duration::from_millis(50);
 
@@ -61,6 +63,31 @@ pub(crate) struct Shared {
     pub(crate) observed: Arc<Observed>,
     /// Runs that wait for a person in memory.
     pub(crate) parked: AtomicUsize,
+    /// Memory of sessions at rest.
+    pub(crate) rests: Rests,
+}
+
+/// When memory of sessions at rest is measured: a measurement looks at each of them, so it follows a certain growth.
+#[derive(Debug, Default)]
+pub(crate) struct Rests {
+    /// Bytes read and journalled since the last measurement.
+    grown: AtomicU64,
+}
+
+impl Rests {
+    /// Notes bytes that were read or journalled.
+    pub(crate) fn grow(&self, bytes: u64) {
+        self.grown.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether it is time to measure, with so many bytes allowed.
+    fn is_due(&self, most: u64) -> bool {
+        let due = self.grown.load(Ordering::Relaxed) > most / 8;
+        if due {
+            self.grown.store(0, Ordering::Relaxed);
+        }
+        due
+    }
 }
 
 /// A graph that a runtime knows by name.
@@ -217,6 +244,7 @@ impl RuntimeBuilder {
             me: Weak::clone(me),
             observed: Arc::default(),
             parked: AtomicUsize::new(0),
+            rests: Rests::default(),
         }))
     }
 }
@@ -460,6 +488,53 @@ impl Runtime {
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 
+    /// Bytes that sessions at rest take up in memory, estimated from their journals. Bounded by
+    /// [`RuntimeOptions::resting_bytes`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = agent_core::Runtime::builder().build();
+    /// assert_eq!(runtime.resting_bytes(), 0);
+    /// ```
+    #[must_use]
+    pub fn resting_bytes(&self) -> u64 {
+        self.0.slots.lock().values().map(|slot| slot.footprint() as u64).sum()
+    }
+
+    /// Checks that the store can be written: appends a small entry to a session of a random name and removes it again.
+    /// Without a store it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may leave the session behind, which is in no list by time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, journal::InMemory};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::SessionError> {
+    /// Runtime::builder().store(InMemory::new()).build().check_store().await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn check_store(&self) -> Result<(), SessionError> {
+        let Some(store) = &self.0.store else { return Ok(()) };
+        let id: SessionId =
+            format!("store-check-{:032x}", fastrand::u128(..)).parse().expect("these are legal characters");
+        // As large as some pages: a full disk may have room left for a few bytes.
+        let body = format!("\"{}\"", "-".repeat(CHECK_BYTES)).into_bytes();
+        let records = vec![Record::new(Seq(1), body)];
+        store.append(Append::new(id.clone(), Epoch(0), Seq::ZERO, records)).await?;
+        store.delete(&id).await?;
+        Ok(())
+    }
+
     /// How many runs are in memory, those that wait for a person included.
     #[must_use]
     pub fn live_runs(&self) -> usize {
@@ -572,6 +647,16 @@ impl Shared {
         });
     }
 
+    /// Parts a deleted session from its id: its subscriptions end, its handles answer that it does not exist, and
+    /// the next session of the id has a slot of its own. The door of the slot must be held.
+    pub(crate) fn retire(&self, slot: &Arc<Slot>) {
+        slot.feed.close();
+        let mut slots = self.slots.lock();
+        if slots.get(&slot.id).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+            slots.remove(&slot.id);
+        }
+    }
+
     /// A run is gone from memory. Sessions at rest beyond the bound leave too.
     pub(crate) fn run_ended(self: &Arc<Self>, slot: &Arc<Slot>) {
         if !slot.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
@@ -579,7 +664,37 @@ impl Shared {
             self.runs.spawn_to_its_end(async move { session.begin_next().await });
             return;
         }
+        if let Some(writer) = slot.inner.lock().writer.as_ref().filter(|(writer, _)| writer.keeps()) {
+            self.rests.grow(writer.0.grown());
+        }
         self.tidy();
+        self.shed_rests();
+    }
+
+    /// Takes the largest sessions at rest out of memory while all of them take up more than `resting_bytes`. Their slots
+    /// stay, for those who hold or watch them.
+    fn shed_rests(&self) {
+        let most = self.options.resting_bytes;
+        if self.store.is_none() || !self.rests.is_due(most) {
+            return;
+        }
+        let mut rests: Vec<(u64, Arc<Slot>)> = self
+            .slots
+            .lock()
+            .values()
+            .map(|slot| (slot.footprint() as u64, Arc::clone(slot)))
+            .filter(|(bytes, _)| *bytes > 0)
+            .collect();
+        let mut all: u64 = rests.iter().map(|(bytes, _)| bytes).sum();
+        rests.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, slot) in rests {
+            if all <= most {
+                return;
+            }
+            if slot.shed().is_some() {
+                all -= bytes;
+            }
+        }
     }
 
     /// Sessions at rest beyond the bound leave memory.

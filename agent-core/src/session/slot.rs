@@ -116,6 +116,20 @@ impl Slot {
         }
     }
 
+    /// Whether the session was deleted. Another one of the same id has another slot.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.feed.is_closed()
+    }
+
+    /// Refuses what is asked of a session that was deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`].
+    pub(crate) fn check_exists(&self) -> Result<(), SessionError> {
+        if self.is_deleted() { Err(SessionError::NotFound { session: self.id.clone() }) } else { Ok(()) }
+    }
+
     pub(crate) fn live(&self) -> Option<Arc<LiveRun>> {
         self.inner.lock().live.clone()
     }
@@ -154,6 +168,25 @@ impl Slot {
         inner.queue.remove(at).map(|queued| queued.settled)
     }
 
+    /// What a session at rest takes up in memory, estimated in bytes from its journal; 0 where nothing is kept or there
+    /// is no store.
+    pub(crate) fn footprint(&self) -> usize {
+        let inner = self.inner.lock();
+        let writer = inner.rest.as_ref().and(inner.writer.as_ref());
+        writer.map_or(0, |(writer, _)| usize::try_from(writer.footprint()).unwrap_or(usize::MAX))
+    }
+
+    /// Takes what is kept of a session at rest out of memory: the next use reads the store. `None` while somebody uses
+    /// the session.
+    pub(crate) fn shed(&self) -> Option<Resting> {
+        let _door = self.door.try_lock().ok()?;
+        let mut inner = self.inner.lock();
+        if inner.live.is_some() || !inner.writer.as_ref().is_some_and(|(writer, _)| writer.keeps()) {
+            return None;
+        }
+        inner.rest.take()
+    }
+
     /// Whether the slot can leave memory: what it knows is in the store, or is nothing.
     pub(crate) fn is_spare(&self) -> bool {
         let inner = self.inner.lock();
@@ -166,6 +199,7 @@ impl Slot {
 
     /// The session's writer and where it stands, from memory or from the store. The door must be held.
     pub(crate) async fn open(&self, shared: &Shared) -> Result<(Arc<Writer>, Resting), SessionError> {
+        self.check_exists()?;
         let known = {
             let mut inner = self.inner.lock();
             let rest = inner.rest.take();
@@ -197,6 +231,8 @@ impl Slot {
         if image.last > Seq::ZERO {
             writer.restore(summary_of(&image), image.queue.iter().map(|(run, _)| *run));
         }
+        writer.begin_with(image.bytes);
+        shared.rests.grow(image.bytes);
         self.feed.passed(image.last);
         let mut inner = self.inner.lock();
         inner.writer = Some((Arc::clone(&writer), Some(lease)));

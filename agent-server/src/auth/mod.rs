@@ -8,7 +8,7 @@ use std::{collections::HashSet, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use agent_core::secret::Secret;
 use hyper::{
-    HeaderMap,
+    HeaderMap, Version,
     header::{self, HeaderName},
 };
 
@@ -70,15 +70,17 @@ enum Asked {
 pub struct AuthError(pub(crate) String);
 
 impl Auth {
-    /// Callers on this machine need show nothing; others are refused. A request that a proxy on this machine passed on
-    /// (it says so by `Forwarded` or `X-Forwarded-For`) is somebody else's, and so is one whose `Host` is a name of the
-    /// public web (a page may point such a name at this machine). The default.
+    /// Callers on this machine need show nothing; others are refused. A request with a trace of a proxy is not from this
+    /// machine: a header that proxies add (`Forwarded`, `Via`, `X-Forwarded-*`, `X-Real-IP`, `CF-*` and others), or HTTP/1.0.
+    /// A proxy that leaves no trace opens the server to everybody behind it: configure keys before you put one in front. A
+    /// request whose `Host` is a name of the public web is refused ([`Hosts`](crate::Hosts)). The default.
     #[must_use]
     pub fn local() -> Self {
         Self::of(Asked::Strangers)
     }
 
-    /// Nobody shows anything: whoever reaches the server can read and run everything.
+    /// Nobody shows anything: every caller that reaches the server can read and run everything. Requests whose `Host` is a
+    /// name of the public web are refused unless [`Hosts`](crate::Hosts) lists it.
     #[must_use]
     pub fn off() -> Self {
         Self::of(Asked::Nobody)
@@ -135,18 +137,19 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// 401 without credentials where some are asked, and with wrong ones; 403 for a host name that is none of ours.
-    pub(crate) fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Subject>, ApiError> {
+    /// 401 without credentials where some are asked, and with wrong ones.
+    pub(crate) fn check(
+        &self,
+        peer: IpAddr,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<Option<Subject>, ApiError> {
         match self.asked {
             Asked::Nobody => Ok(None),
-            Asked::Strangers if !peer.to_canonical().is_loopback() || is_passed_on(headers) => {
+            Asked::Strangers if !peer.to_canonical().is_loopback() || is_passed_on(version, headers) => {
                 let told =
                     "only callers on the server's own machine are served; its operator can set API_KEYS";
                 Err(ApiError::new(Refusal::Unauthorized, told))
-            }
-            Asked::Strangers if !is_own_host(headers) => {
-                let told = "this server is not known by this name";
-                Err(ApiError::new(Refusal::OriginNotAllowed, told))
             }
             Asked::Strangers => Ok(None),
             Asked::Everybody => {
@@ -273,24 +276,46 @@ pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
 }
 
-fn is_passed_on(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::FORWARDED)
-        || headers.contains_key(HeaderName::from_static("x-forwarded-for"))
-        || headers.contains_key(HeaderName::from_static("x-real-ip"))
-}
+/// Headers that proxies and the networks of their providers add.
+const PROXY_HEADERS: [&str; 14] = [
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "proxy-client-ip",
+    "true-client-ip",
+    "via",
+    "wl-proxy-client-ip",
+    "x-client-ip",
+    "x-cloud-trace-context",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-scheme",
+];
+/// What the names of such headers begin with.
+const PROXY_PREFIXES: [&str; 11] = [
+    "cdn-",
+    "cf-",
+    "fly-",
+    "x-amz",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-envoy-",
+    "x-forwarded",
+    "x-original-",
+    "x-vercel-",
+];
 
-/// Whether the `Host` is an address, `localhost` or a name without a dot: none that a stranger's page can point at
-/// this machine.
-fn is_own_host(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("not.text")) else {
-        return true;
+/// Whether a request has a trace of a proxy: a header of its making, or HTTP/1.0, in which nginx passes requests on when
+/// it is told nothing but where to.
+fn is_passed_on(version: Version, headers: &HeaderMap) -> bool {
+    let of_proxy = |name: &HeaderName| {
+        PROXY_HEADERS.contains(&name.as_str())
+            || PROXY_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
     };
-    if host.starts_with('[') {
-        return true;
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.');
-    let last = name.rsplit('.').next().unwrap_or(name);
-    !name.contains('.') || last.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    version < Version::HTTP_11 || headers.keys().any(of_proxy)
 }
 
 #[cfg(test)]
@@ -306,7 +331,7 @@ mod tests {
         let local: IpAddr = [127, 0, 0, 1].into();
         let auth = Auth::default();
         let status = |peer: IpAddr, of: &[(&'static str, &str)]| {
-            auth.check(peer, &headers(of)).err().map(|error| error.status.as_u16())
+            auth.check(peer, Version::HTTP_11, &headers(of)).err().map(|error| error.status.as_u16())
         };
         for host in ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "agent:80", "dev.localhost"] {
             assert_eq!(status(local, &[("host", host)]), None, "{host}");
@@ -318,18 +343,13 @@ mod tests {
             Some(401),
             "a proxy's caller is elsewhere"
         );
-        assert_eq!(
-            status(local, &[("host", "rebound.example:8000")]),
-            Some(403),
-            "a name that anybody can point here"
-        );
     }
 
     #[test]
     fn a_browser_shows_its_token_beside_the_protocol_and_nowhere_else() {
         let auth = Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
         let peer: IpAddr = [1, 1, 1, 1].into();
-        let who = |of: &[(&'static str, &str)]| match auth.check(peer, &headers(of)) {
+        let who = |of: &[(&'static str, &str)]| match auth.check(peer, Version::HTTP_11, &headers(of)) {
             Ok(subject) => Ok(subject.unwrap().name().to_owned()),
             Err(error) => Err(error.code),
         };

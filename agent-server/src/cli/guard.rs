@@ -1,14 +1,21 @@
 //! What guards a server, as the settings say: keys, tokens, TLS, webhooks.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
+use agent_core::secret::Secret;
 use agent_tools::http::Reach;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::failure::Failure;
 use crate::{
     Auth, Config, Tls, Webhooks,
     auth::{AuthError, Jwt},
-    config::Guard,
+    config::{Database, Guard},
 };
 
 /// Who may come in.
@@ -51,6 +58,49 @@ pub(super) fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
     tls.map(Some).map_err(|error| Failure::usage(format!("TLS_CERT_FILE, TLS_KEY_FILE: {error}")))
 }
 
+/// The secret of the server: the one that is configured, else one that is made once and kept beside the database, for all
+/// processes on it. `None`: nothing outlives the process.
+pub(super) fn secret(config: &Config) -> Result<Option<Secret>, Failure> {
+    if let Some(secret) = &config.server_secret {
+        return Ok(Some(secret.clone()));
+    }
+    let Database::File(database) = config.store() else { return Ok(None) };
+    let mut name = database.into_os_string();
+    name.push(".secret");
+    let path = PathBuf::from(name);
+    kept_secret(&path).map(Some).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display()))
+            .hint("SERVER_SECRET sets the secret, and no file is needed")
+    })
+}
+
+/// The secret in a file, which is made when it is not there.
+fn kept_secret(path: &Path) -> io::Result<Secret> {
+    if !path.exists() {
+        let mut key = [0; 32];
+        SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random numbers can be had"))?;
+        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".{}", std::process::id()));
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // Unlike a rename, a link does not replace the file of a process that was faster.
+        let linked = fs::hard_link(&draft, path);
+        fs::remove_file(&draft)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    let text = fs::read_to_string(path)?;
+    match text.trim() {
+        short if short.len() < 32 => Err(io::Error::other("the secret in it is shorter than 32 bytes")),
+        text => Ok(Secret::new(text)),
+    }
+}
+
 /// Webhooks, if there is a secret to sign them with.
 pub(super) fn webhooks(config: &Config) -> Result<Option<Webhooks>, Failure> {
     let Some(secret) = &config.webhook_secret else { return Ok(None) };
@@ -66,4 +116,26 @@ fn wrong(name: &'static str) -> impl Fn(AuthError) -> Failure {
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::usage(format!("{name}: `{}`: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_only_its_owner_can_read_it() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("agent.db.secret");
+        let first = kept_secret(&path).unwrap();
+        assert_eq!(kept_secret(&path).unwrap().expose(), first.expose());
+        assert_eq!(
+            (first.expose().len(), fs::metadata(&path).unwrap().permissions().mode() & 0o777),
+            (64, 0o600)
+        );
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left");
+        fs::write(&path, "short").unwrap();
+        assert!(kept_secret(&path).is_err());
+    }
 }

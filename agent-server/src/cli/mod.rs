@@ -11,6 +11,7 @@ mod fork;
 mod graph;
 mod guard;
 mod history;
+mod log;
 mod open;
 mod output;
 mod progress;
@@ -30,19 +31,9 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
-use tracing_subscriber::{
-    Layer,
-    filter::{FilterExt, LevelFilter, filter_fn},
-    fmt::format::FmtSpan,
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
 
 use self::failure::Failure;
-use crate::{
-    config::{Config, LogFormat},
-    otlp::{self, Traces},
-};
+use crate::{config::Config, otlp::Traces};
 
 const ABOUT: &str = "Durable agents over REST and WebSocket, and tools to look at their journals.";
 
@@ -91,7 +82,7 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
         "serve" | "run" => Traces::open(&config, runtime.handle()).map_err(Failure::usage)?,
         _ => None,
     };
-    log(&config, name == "serve", traces.as_ref());
+    log::begin(&config, name == "serve", traces.as_ref());
     runtime.block_on(async {
         let ending = OnceLock::new();
         let done = act(name, &config, args, &ending).await;
@@ -159,40 +150,6 @@ fn command() -> Command {
         .subcommands(tools.map(|tool| tool.args(flags::args(false))))
         .disable_help_subcommand(true)
         .max_term_width(110)
-}
-
-/// A server tells what it does; a tool only what is wrong.
-fn log(config: &Config, serves: bool, traces: Option<&Traces>) {
-    let quiet = !serves && !config.is_said("LOG_LEVEL") && !config.debug;
-    let level = if quiet { tracing::Level::ERROR } else { config.level() };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_span_events(FmtSpan::NONE)
-        .with_writer(std::io::stderr);
-    // What is for a tracing backend costs nothing where there is none, and never stands in the log.
-    let kept_out = || filter_fn(|metadata| !otlp::is_ours(metadata));
-    match (config.log_format, traces) {
-        (LogFormat::Text, None) => log.finish().with(kept_out()).init(),
-        (LogFormat::Json, None) => log.json().finish().with(kept_out()).init(),
-        (format, Some(traces)) => {
-            let lines = tracing_subscriber::fmt::layer()
-                .with_ansi(false)
-                .with_span_events(FmtSpan::NONE)
-                .with_writer(std::io::stderr);
-            let lines = match format {
-                LogFormat::Text => lines.boxed(),
-                LogFormat::Json => lines.json().boxed(),
-            };
-            let lines = lines.with_filter(LevelFilter::from_level(level).and(kept_out()));
-            tracing_subscriber::registry().with(lines).with(traces.layer()).init();
-        }
-    }
-    if serves {
-        for warning in &config.warnings {
-            tracing::warn!("{warning}");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         .passing(open::passing(config)?)
         .auth(guard::auth(config)?)
         .options(|options| config.apply(options));
+    if let Some(secret) = guard::secret(config)? {
+        server = server.secret(secret);
+    }
     let tls = guard::tls(config)?;
     if let Some(tls) = &tls {
         server = server.tls(tls.clone());

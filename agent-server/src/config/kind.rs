@@ -12,7 +12,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-use crate::{Origins, Proxies, auth::Subject};
+use crate::{Hosts, Origins, Proxies, auth::Subject};
 
 /// A text as a `T`, if it is one.
 type Read<T> = Box<dyn Fn(&str) -> Option<T>>;
@@ -154,6 +154,12 @@ pub(super) fn url() -> Kind<String> {
 pub(super) fn origins() -> Kind<Origins> {
     let mut kind = Kind::new("ORIGINS", "origins parted by commas, or `*`", |text| Origins::parse(text).ok());
     kind.hint = Some(|text| Origins::parse(text).err());
+    kind
+}
+
+pub(super) fn allowed_hosts() -> Kind<Hosts> {
+    let mut kind = Kind::new("HOSTS", "host names parted by commas, or `*`", |text| Hosts::parse(text).ok());
+    kind.hint = Some(|text| Hosts::parse(text).err());
     kind
 }
 

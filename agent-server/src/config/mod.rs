@@ -206,6 +206,7 @@ impl Config {
     /// Sets the bounds of a server.
     pub fn apply(&self, options: &mut ServerOptions) {
         options.origins = self.origins.clone();
+        options.hosts = self.hosts.clone().unwrap_or_default();
         options.proxies = self.proxies.clone().unwrap_or_default().says(self.proxy_header);
         options.connections = self.connections;
         options.connections_per_address = self.connections_per_address;
@@ -218,6 +219,7 @@ impl Config {
         options.head_time = self.head_time;
         options.body_bytes = self.body_bytes;
         options.body_time = self.body_time;
+        options.input_bytes = self.input_bytes;
         options.frame_bytes = self.frame_bytes;
         options.ping = self.ping;
         options.write_time = self.write_time;
@@ -270,20 +272,27 @@ impl Config {
         self.warnings.extend(told);
     }
 
-    /// What the operator should know of who can reach the server, as [`guard`](Self::guard) says.
+    /// What is open, and to whom, where callers show no key; and that keys travel in clear text, where they do.
     #[must_use]
     pub fn guard_warning(&self) -> Option<String> {
         let (host, loopback) = (self.host, self.host.to_canonical().is_loopback());
         match self.guard() {
-            _ if loopback => None,
+            Guard::Open if loopback => Some(format!(
+                "AUTH is off and the server listens on {host}: every process on this machine, and everybody behind a proxy \
+                 on this machine, can read and run everything without a key"
+            )),
             Guard::Open => Some(format!(
-                "AUTH is off and the server listens on {host}: whoever reaches it can read and run everything"
+                "AUTH is off and the server listens on {host}: everybody who reaches it can read and run everything \
+                 without a key"
             )),
             Guard::OthersRefused => Some(
-                "no keys are configured: only callers on this machine are served; set API_KEYS (or JWT_SECRET_KEY) to \
-                 serve others, or AUTH=off to serve everybody"
+                "no keys are configured: every process on this machine can read and run everything without a key; callers \
+                 elsewhere are refused. A proxy on this machine that adds no header (X-Forwarded-For, Forwarded, Via) opens \
+                 the server to everybody behind it: set API_KEYS (or JWT_SECRET_KEY) before you put one in front, or to \
+                 serve others"
                     .to_owned(),
             ),
+            _ if loopback => None,
             Guard::Everybody if self.tls_cert.is_none() => Some(
                 "keys and tokens travel in clear text; set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front"
                     .to_owned(),

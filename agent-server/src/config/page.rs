@@ -26,8 +26,48 @@ with its name, where it was said and what it must be. An empty text counts as no
 (`OPENAI_API_KEY_FILE=/run/secrets/openai`, `--openai-api-key-file …`). They are never printed or logged.
 
 **Who may use the server.** `API_HOST` is `0.0.0.0` by contract and the server starts with no configuration at all. So that a fresh start does not open it to a network,
-`AUTH=auto` serves callers on this machine only until keys are configured, says so in the log, and refuses others (a proxy on this machine counts as another
-caller when it says whom it forwards). `API_KEYS` or a JWT key opens it to those who show one; `AUTH=off` opens it to everybody.
+`AUTH=auto` serves callers on this machine only until keys are configured, says so in the log, and refuses others. `API_KEYS` or a JWT key opens it to those who show one;
+`AUTH=off` opens it to everybody.
+
+**Behind a proxy.** A proxy on the same machine reaches the server from `127.0.0.1`. With `AUTH=auto` and no keys a request with a trace of a proxy is refused: a header that
+proxies add (`Forwarded`, `Via`, `X-Forwarded-*`, `X-Real-IP`, `True-Client-IP`, `CF-*` and others), or HTTP/1.0. A proxy that leaves no trace cannot be told from a
+program on this machine, and opens the server to everybody behind it: configure keys before you put a proxy in front. With `API_HOST=127.0.0.1`, `API_KEYS` and
+`TRUSTED_PROXIES=127.0.0.1`, and one of these in front (HTTPS, streams without delay, WebSockets, and the caller's address):
+
+```nginx
+location / {
+    proxy_pass http://127.0.0.1:8000;
+    proxy_http_version 1.1;
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;  # map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+    proxy_buffering off;
+    proxy_read_timeout 1h;
+}
+```
+
+```text
+# Caddyfile: it adds X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host by itself.
+agents.example {
+    reverse_proxy 127.0.0.1:8000 {
+        flush_interval -1
+    }
+}
+```
+
+```yaml
+# Traefik, dynamic configuration: it adds X-Forwarded-* and X-Real-Ip by itself.
+http:
+  routers:
+    agents: { rule: Host(`agents.example`), service: agents, tls: {} }
+  services:
+    agents: { loadBalancer: { servers: [{ url: \"http://127.0.0.1:8000\" }], responseForwarding: { flushInterval: 1ms } } }
+```
+
+**Names.** Where callers show no key (`AUTH=off`, or `auto` without keys) the server answers only requests whose `Host` is an IP address, `localhost`, a name without a dot,
+or in `ALLOWED_HOSTS`: a page of the web can point a name of its own at this machine (DNS rebinding) and would be of one origin with the server.
 ";
 
 /// `docs/configuration.md`.

@@ -11,7 +11,7 @@ use super::{
     kind::{self, Kind, Shape},
     source::{Layers, Origin, file_name},
 };
-use crate::{Origins, Proxies, ProxyHeader, auth::Subject};
+use crate::{Hosts, Origins, Proxies, ProxyHeader, auth::Subject};
 
 /// A setting as people are told of it.
 #[derive(Debug, Clone)]
@@ -194,6 +194,9 @@ settings! {
         port: u16 = API_PORT, kind::number("PORT", "a port", 0..=u16::MAX), "8000";
         /// Which web pages may use the server, besides its own and this machine's; `*` is every page.
         origins: Origins = ALLOWED_ORIGINS, kind::origins(), "http://localhost:5173,http://127.0.0.1:5173";
+        /// Hosts that the server answers for where callers show no key, besides IP addresses, `localhost` and names without a dot:
+        /// names without port, with commas between them; `*` is every host. Not said: none.
+        hosts: Option<Hosts> = ALLOWED_HOSTS, kind::allowed_hosts(), none;
         /// Proxies that are believed when they say whom they pass a request on for: addresses and networks, with commas between
         /// them. The nearest hop that is none of them is the caller, for limits and for the access log. Not said: none.
         proxies: Option<Proxies> = TRUSTED_PROXIES, kind::proxies(), none;
@@ -227,6 +230,9 @@ settings! {
         head_time: Duration = HEAD_SECONDS, kind::seconds(0.1..=3600.0), "30";
         /// The largest body of a request.
         body_bytes: usize = BODY_BYTES, kind::bytes(1024..=256 * 1024 * 1024), "1MiB";
+        /// Memory that the input of all callers may take up at once: bodies that are read and parsed, unfinished messages of
+        /// WebSockets. Beyond it requests get 503.
+        input_bytes: usize = INPUT_BYTES, kind::bytes(16 * 1024 * 1024..=64 * 1024 * 1024 * 1024), "256MiB";
         /// Time for a body to arrive.
         body_time: Duration = BODY_SECONDS, kind::seconds(0.1..=3600.0), "30";
         /// The largest frame of a WebSocket.
@@ -294,6 +300,9 @@ settings! {
         /// Who may see and act on the sessions of all, those that are nobody's included (begun before there were keys, or from the
         /// command line): `key:NAME` for a key, `token:SUB` for tokens, with commas between them. Not said: nobody.
         admins: Option<Vec<Subject>> = API_ADMINS, kind::subjects(), none;
+        /// The secret from which ids of sessions are derived where a caller names none (requests with an `Idempotency-Key`, webhooks).
+        /// The same for all processes on one database. Not said: one is made once, and kept in a file beside the database.
+        server_secret: Option<Secret> = SERVER_SECRET, kind::secret(), none;
         /// The key with which HS256 tokens are signed.
         jwt_secret: Option<Secret> = JWT_SECRET_KEY, kind::secret(), none;
         /// A PEM file with the public key of RS256 tokens.

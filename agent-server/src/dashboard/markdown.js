@@ -3,9 +3,10 @@
 import { add, h } from './dom.js';
 
 const LINES = 4_000;
-/** Longer lines are left as they are: looking for pairs in them could take for ever. */
+/** Longer lines are left as they are: nobody reads emphasis in them. */
 const INLINE_MOST = 4_000;
-const INLINE = /(`+)(.+?)\1|\*\*(.+?)\*\*|__(.+?)__|\*([^*\s](?:[^*]*[^*\s])?)\*|\[([^\]]*)\]\(([^()\s]+)\)/g;
+/** Longer lines are not looked at for what they begin or divide. */
+const BLOCK_MOST = 4_000;
 
 /** Nodes for a text. */
 export function markdown(text) {
@@ -19,8 +20,8 @@ export function markdown(text) {
   };
   while (at < lines.length) {
     const line = lines[at];
-    const fence = /^\s*(```|~~~)(.*)$/.exec(line);
-    const heading = /^(#{1,6})\s+(.*?)\s*#*\s*$/.exec(line);
+    const fence = /^\s*(```|~~~)/.exec(line);
+    const heading = headingOf(line);
     if (line.trim() === '') at += 1;
     else if (fence) {
       at += 1;
@@ -29,13 +30,13 @@ export function markdown(text) {
       out.push(h('pre', { tabindex: 0 }, h('code', {}, code.join('\n'))));
     } else if (heading) {
       at += 1;
-      out.push(h(`h${Math.min(heading[1].length + 2, 6)}`, {}, inline(heading[2])));
-    } else if (/^\s*([-*_])(\s*\1){2,}\s*$/.test(line)) {
+      out.push(h(`h${Math.min(heading.level + 2, 6)}`, {}, inline(heading.text)));
+    } else if (isRule(line)) {
       at += 1;
       out.push(h('hr'));
     } else if (/^\s*>/.test(line)) {
       out.push(h('blockquote', {}, paragraph(take(next => /^\s*>/.test(next)).map(next => next.replace(/^\s*>\s?/, '')))));
-    } else if (line.includes('|') && /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/.test(lines[at + 1] ?? '')) {
+    } else if (line.includes('|') && isDivider(lines[at + 1] ?? '')) {
       const rows = take(next => next.includes('|'));
       out.push(table(rows));
     } else if (ITEM.test(line)) {
@@ -45,6 +46,30 @@ export function markdown(text) {
     }
   }
   return out;
+}
+
+/** `## Text ##`; `null` for any other line. */
+function headingOf(line) {
+  const level = /^#{0,6}/.exec(line)[0].length;
+  if (level === 0 || !/\s/.test(line[level] ?? '')) return null;
+  let text = line.slice(level).trim();
+  let end = text.length;
+  while (end > 0 && text[end - 1] === '#') end -= 1;
+  return { level, text: text.slice(0, end).trimEnd() };
+}
+
+/** `---`, `* * *`: at least three of one kind and nothing else. */
+function isRule(line) {
+  if (line.length > BLOCK_MOST) return false;
+  const marks = line.replace(/\s+/g, '');
+  return marks.length >= 3 && '-*_'.includes(marks[0]) && [...marks].every(mark => mark === marks[0]);
+}
+
+/** `| --- | :-: |`: what stands between the head of a table and its rows. */
+function isDivider(line) {
+  if (line.length > BLOCK_MOST) return false;
+  const cells = line.trim().replace(/^\|/, '').replace(/\|$/, '').split('|');
+  return cells.every(cell => /^:?-+:?$/.test(cell.trim()));
 }
 
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
@@ -91,19 +116,108 @@ function paragraph(lines) {
 export function inline(text) {
   if (text.length > INLINE_MOST) return [text];
   const out = [];
+  const scan = new Scanner(text);
   let from = 0;
-  for (const found of text.matchAll(INLINE)) {
-    if (found.index > from) out.push(text.slice(from, found.index));
-    const [all, , code, strong, strong2, weak, words, address] = found;
-    if (code !== undefined) out.push(h('code', {}, code));
-    else if (strong ?? strong2) out.push(h('strong', {}, inline(strong ?? strong2)));
-    else if (weak !== undefined) out.push(h('em', {}, weak));
-    else if (/^https?:\/\//i.test(address)) out.push(h('a', { href: address, rel: 'noopener noreferrer', target: '_blank' }, words || address));
-    else out.push(all);
-    from = found.index + all.length;
+  for (let at = 0; at < text.length;) {
+    const found = scan.at(at);
+    if (!found) {
+      at += scan.skip(at);
+      continue;
+    }
+    if (at > from) out.push(text.slice(from, at));
+    out.push(found.node ?? text.slice(at, found.end));
+    at = from = found.end;
   }
   if (from < text.length) out.push(text.slice(from));
   return out;
+}
+
+/**
+ * Finds what begins at a place of a line. Each place is looked at a bounded number of times: where the next mark of a
+ * kind stands is remembered, and that there is none.
+ */
+class Scanner {
+  constructor(text) {
+    this.text = text;
+    this.marks = new Map();
+    this.runs = null;
+    this.noLink = -1;
+  }
+
+  /** The next `mark` at or behind a place; -1 when there is none. Asked for places that only rise. */
+  next(mark, from) {
+    const known = this.marks.get(mark);
+    if (known !== undefined && (known === -1 || known >= from)) return known;
+    const found = this.text.indexOf(mark, from);
+    this.marks.set(mark, found);
+    return found;
+  }
+
+  /** Where runs of back-ticks begin, by their length. */
+  ticks(length) {
+    if (!this.runs) {
+      this.runs = new Map();
+      for (const run of this.text.matchAll(/`+/g)) {
+        const known = this.runs.get(run[0].length);
+        if (known) known.places.push(run.index);
+        else this.runs.set(run[0].length, { places: [run.index], at: 0 });
+      }
+    }
+    return this.runs.get(length);
+  }
+
+  /** How far to go where nothing begins: a run of back-ticks is passed as a whole. */
+  skip(at) {
+    let end = at;
+    while (this.text[end] === '`') end += 1;
+    return Math.max(end - at, 1);
+  }
+
+  /** `{ end, node }`; without a node the text stands for itself. */
+  at(at) {
+    switch (this.text[at]) {
+      case '`': return this.code(at);
+      case '*': return this.strong('**', at) ?? this.weak(at);
+      case '_': return this.strong('__', at);
+      case '[': return this.link(at);
+      default: return null;
+    }
+  }
+
+  code(at) {
+    const length = this.skip(at);
+    const runs = this.ticks(length);
+    while (runs && runs.at < runs.places.length && runs.places[runs.at] < at + length) runs.at += 1;
+    const close = runs?.places[runs.at];
+    return close === undefined ? null : { end: close + length, node: h('code', {}, this.text.slice(at + length, close)) };
+  }
+
+  strong(mark, at) {
+    if (!this.text.startsWith(mark, at)) return null;
+    const close = this.next(mark, at + 3);
+    return close === -1 ? null : { end: close + 2, node: h('strong', {}, inline(this.text.slice(at + 2, close))) };
+  }
+
+  weak(at) {
+    const close = this.next('*', at + 1);
+    if (close <= at + 1) return null;
+    const words = this.text.slice(at + 1, close);
+    return /^\s|\s$/.test(words) ? null : { end: close + 1, node: h('em', {}, words) };
+  }
+
+  link(at) {
+    const close = this.next(']', at + 1);
+    if (close === -1 || close === this.noLink || this.text[close + 1] !== '(') return null;
+    const end = this.next(')', close + 2);
+    const address = this.text.slice(close + 2, Math.max(end, close + 2));
+    if (address === '' || /[(\s]/.test(address)) {
+      // Whatever begins before it: not looked at again.
+      this.noLink = close;
+      return null;
+    }
+    if (!/^https?:\/\//i.test(address)) return { end: end + 1 };
+    return { end: end + 1, node: h('a', { href: address, rel: 'noopener noreferrer', target: '_blank' }, this.text.slice(at + 1, close) || address) };
+  }
 }
 
 /** Fills an element. */

@@ -25,7 +25,7 @@ export function eventOf(message) {
     case 'complete':
       return make('run_completed', { active_ms: Math.round((data.execution_time ?? 0) * 1000), response: data.response });
     case 'status':
-      return make({ queued: 'run_queued', started: 'run_started', running: 'run_resumed', paused: 'run_paused', stopped: 'run_stopped' }[data.status] ?? data.status, {}, data.run);
+      return make({ queued: 'run_queued', started: 'run_started', running: 'run_resumed', paused: 'run_paused', stopped: 'run_stopped', rolled_back: 'run_rolled_back' }[data.status] ?? data.status, {}, data.run);
     case 'error': {
       const { code, after, upto, node } = data.details ?? {};
       if (code === 'gap') return make('gap', { after, upto, unnumbered: 0 });

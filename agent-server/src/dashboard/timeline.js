@@ -340,12 +340,12 @@ export class TimelineView {
     } } }, h('span', { class: 'faint' }, t('timeline.from')), a, h('span', { class: 'faint' }, t('timeline.to')), b, h('button', { class: 'small' }, t('timeline.compare')));
     this.waiting();
     try {
-      const { changes } = await api.diff(this.id, least, most);
+      const { changes, cut } = await api.diff(this.id, least, most);
       const now = change => ('to' in change ? change.to : change.value);
       const rows = changes.slice(0, CHANGES).map(change => h('div', { class: `change ${change.op}` },
         h('span', { class: 'op', title: t(`diff.${change.op}`) }, { add: '+', remove: '−', replace: '~' }[change.op] ?? '?'), h('span', { class: 'sr' }, t(`diff.${change.op}`)), h('span', { class: 'path mono' }, change.path || '/'),
         h('div', { class: 'values' }, change.op !== 'add' && change.from !== undefined && h('div', { class: 'old' }, tree(change.from, 0)), change.op !== 'remove' && now(change) !== undefined && h('div', { class: 'new' }, tree(now(change), 1)))));
-      this.settled(turn, form, h('p', { class: 'faint' }, t('diff.count', { count: changes.length })), ...rows, changes.length > CHANGES ? h('p', { class: 'faint' }, t('more', { count: changes.length - CHANGES })) : '');
+      this.settled(turn, form, h('p', { class: 'faint' }, t('diff.count', { count: changes.length })), ...rows, changes.length > CHANGES ? h('p', { class: 'faint' }, t('more', { count: changes.length - CHANGES })) : '', cut ? h('p', { class: 'faint' }, t('diff.cut')) : '');
     } catch (error) {
       this.settled(turn, form, h('p', { class: 'problem', role: 'alert' }, error.message));
     }

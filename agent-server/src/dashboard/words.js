@@ -230,6 +230,7 @@ const WORDS = {
   'diff.remove': ['removed', '삭제'],
   'diff.replace': ['replaced', '변경'],
   'diff.count': ['{count} change(s)', '변경 {count}건'],
+  'diff.cut': ['There are more changes than the server shows.', '서버가 보여 주는 것보다 변경이 더 있습니다.'],
 
   'event.run_queued': ['run queued', '실행 대기'],
   'event.run_dequeued': ['run refused', '실행 거부'],

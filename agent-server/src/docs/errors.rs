@@ -58,6 +58,7 @@ pages! {
     "too_deep"
     "body_too_large"
     "frame_too_large"
+    "overloaded"
     "body_timed_out"
     "unknown_agent"
     "not_found"

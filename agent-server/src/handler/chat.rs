@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(crate) async fn post(mut call: Call) -> Reply {
-    let request = ChatRequest::parse(&call.body().await?)?;
+    let request = ChatRequest::parse(&call.json().await?)?;
     answer(&call, request, false)
 }
 

@@ -1,16 +1,19 @@
 //! `/openapi.json`, `/asyncapi.json`, `/docs` and what is under it, `/redoc`: the documents, written once and kept.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use hyper::{
     HeaderMap, Response, StatusCode,
     header::{self, HeaderValue},
 };
-use sha2::{Digest, Sha256};
+use parking_lot::Mutex;
 
 use crate::{
-    docs::{assets, asyncapi, errors, openapi, page::page},
+    docs::{assets, assets::tag, asyncapi, errors, openapi, page::page},
     error::{ApiError, Refusal},
     http::{
         call::Call,
@@ -72,35 +75,38 @@ async fn error(call: Call) -> Reply {
     let mut response = if accept.contains("markdown") && !accept.contains("html") {
         answer(call.headers(), MARKDOWN, &tag(text.as_bytes()), || text.into())
     } else {
-        let html = page("Error codes", text);
-        answer(call.headers(), HTML, &tag(html.as_bytes()), || html.into())
+        let (html, tag) = error_page(text);
+        answer(call.headers(), HTML, &tag, || html)
     };
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
+}
+
+/// The page of a code, which is written when it is asked for first.
+fn error_page(text: &'static str) -> (Bytes, String) {
+    static WRITTEN: Mutex<BTreeMap<&'static str, (Bytes, String)>> = Mutex::new(BTreeMap::new());
+    let mut written = WRITTEN.lock();
+    let page = written.entry(text).or_insert_with(|| {
+        let html = Bytes::from(page("Error codes", text));
+        let tag = tag(&html);
+        (html, tag)
+    });
+    page.clone()
 }
 
 async fn asset(call: Call) -> Reply {
     let Some(file) = assets::file(call.part("file")) else {
         return Err(ApiError::new(Refusal::NotFound, "there is nothing at this path"));
     };
-    let headers = call.headers();
+    let packed = file.packed && takes_gzip(call.headers());
+    let form = file.form(packed).map_err(|error| {
+        tracing::error!(%error, "an embedded file cannot be unpacked");
+        ApiError::new(Refusal::Internal, "the server made a mistake")
+    })?;
+    let mut response = answer(call.headers(), file.content_type, &form.tag, || form.bytes.clone());
     if !file.packed {
-        return Ok(answer(headers, file.content_type, &tag(file.bytes), || file.bytes.into()));
+        return Ok(response);
     }
-    let packed = takes_gzip(headers);
-    // Two forms of one file are two things to a cache.
-    let tag = match packed {
-        true => tag(file.bytes),
-        false => tag(&[file.bytes, b"unpacked"].concat()),
-    };
-    let bytes = match packed {
-        true => Bytes::from_static(file.bytes),
-        false => Bytes::from(file.unpacked().map_err(|error| {
-            tracing::error!(%error, "an embedded file cannot be unpacked");
-            ApiError::new(Refusal::Internal, "the server made a mistake")
-        })?),
-    };
-    let mut response = answer(headers, file.content_type, &tag, || bytes);
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     if packed && response.status() == StatusCode::OK {
@@ -124,12 +130,6 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
         }
     }
     any.unwrap_or(false)
-}
-
-/// Changes with the bytes; in quotes, as the header wants it.
-fn tag(bytes: &[u8]) -> String {
-    let hash: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hash}\"")
 }
 
 /// The document, or that the client has it.

@@ -19,6 +19,7 @@ pub(crate) async fn handle(call: Call) -> Reply {
         ),
         ("agent_sockets", "Open WebSockets.", inner.sockets.len()),
         ("agent_connections", "Open connections, sockets included.", inner.connections()),
+        ("agent_input_bytes", "Memory reserved for callers' input.", inner.input.used()),
     ];
     for (name, help, value) in now {
         page.family(name, "gauge", help);

@@ -6,7 +6,7 @@ mod health;
 mod openai;
 mod metrics;
 mod page;
-mod ready;
+pub(crate) mod ready;
 mod resume;
 mod run;
 mod sessions;

@@ -18,7 +18,7 @@ const BY: &str = "a REST client";
 
 pub(crate) async fn handle(mut call: Call) -> Reply {
     let session = call.session().await?;
-    let answers = parse_answer(&call.body().await?)?;
+    let answers = parse_answer(&call.json().await?)?;
     let admission = Admission::to_go_on(&call.inner, call.key(), &session, answers.is_some()).await?;
     let run = match answers {
         Some(answers) => session.answer_as(answers, call.owner().name().unwrap_or(BY)).await,

@@ -9,7 +9,6 @@ use agent_core::{
 };
 use hyper::HeaderMap;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::{Answer, refused, told, told_at};
 use crate::{
@@ -111,6 +110,7 @@ async fn end_of_earlier(inner: &Inner, session: &Session, run: RunId) -> Answer 
             match events.next().await {
                 Ok(event) if event.run == run && (event.body.ends_run() || is_pause(&event.body)) => break,
                 Ok(_) => {}
+                Err(error) if error.is_final() => return Err(unknown(session)),
                 Err(error) => {
                     tracing::warn!(%error, "the journal cannot be read for a caller");
                     return Err(ApiError::new(Refusal::Internal, "the store cannot do this now"));
@@ -155,13 +155,13 @@ async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionErro
 /// `waits`: nothing is said to anybody before the run is at rest.
 async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
     let key = key(call.headers())?;
-    let body = call.body().await?;
+    let body = call.json().await?;
     let request = RunRequest::parse(&body)?;
     let (inner, owner) = (&call.inner, call.owner());
     let id = match (request.session, &key) {
         (Some(id), _) => id,
         // The same key must find the same session.
-        (None, Some(key)) => named_by(&owner, key),
+        (None, Some(key)) => named_by(inner, &owner, key),
         (None, None) => SessionId::random(),
     };
     let session = call.session_of(id).await?;
@@ -180,6 +180,8 @@ async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
         true => session.run_json(agent.graph(), input, options).await,
         false => session.start_json(agent.graph(), input, options).await,
     };
+    // What the body took up is the run's now, however long it is waited for.
+    call.memory.clear();
     match begun {
         Ok(run) => {
             admission.follow(inner, &run);
@@ -243,12 +245,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 /// The session of a request that names none: the same for the same key of the same caller.
-fn named_by(owner: &Owner, key: &str) -> SessionId {
-    let whose = owner.name().map(|name| format!("{name}\n{key}"));
-    let hash: String = Sha256::digest(whose.as_deref().unwrap_or(key))
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("key-{hash}").parse().expect("these are legal characters")
+fn named_by(inner: &Inner, owner: &Owner, key: &str) -> SessionId {
+    let id = inner.derived.id("key", &[owner.name().unwrap_or_default(), key]);
+    format!("key-{id}").parse().expect("these are legal characters")
 }

@@ -84,7 +84,7 @@ fn shown(reading: &Reading, piece: Piece) -> Vec<Bytes> {
 }
 
 async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
-    let request = TalkRequest::parse(&call.body().await?)?;
+    let request = TalkRequest::parse(&call.json().await?)?;
     let inner = &call.inner;
     let Some(assistant) = &inner.assistant else {
         return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
@@ -118,6 +118,7 @@ async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
         }
     };
     admission.follow(inner, &run);
+    call.memory.clear();
     Ok(Reading::new(run, events, Contract::ToolChat, true).after(earlier))
 }
 

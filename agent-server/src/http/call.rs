@@ -18,15 +18,20 @@ use hyper::{
 use crate::{
     auth::Subject,
     error::{ApiError, Refusal},
+    http::budget::Share,
     limit::{Held, Key},
     owner::{Found, Owner, unknown},
     server::Inner,
     talk::lost,
     title::titled,
+    wire::json::weight,
 };
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
 const THROWN_AWAY: usize = 4 * 1024 * 1024;
+
+/// How many times the largest body its values may take up in memory.
+const BLOW_UP: usize = 40;
 
 /// A request on its way to a handler.
 pub(crate) struct Call {
@@ -38,6 +43,8 @@ pub(crate) struct Call {
     pub(crate) peer: IpAddr,
     /// Who calls, where that is asked.
     pub(crate) subject: Option<Subject>,
+    /// Memory that is reserved for the body.
+    pub(crate) memory: Share,
 }
 
 impl Call {
@@ -147,11 +154,27 @@ impl Call {
         Query::parse(self.request.uri().query().unwrap_or_default())
     }
 
+    /// The whole body as JSON text: within the limits of size and time, and of the memory that it takes up once it is
+    /// parsed, which is reserved until `memory` is cleared or the call is dropped.
+    ///
+    /// # Errors
+    ///
+    /// 413, 408, 503, and 400 for a body that breaks off.
+    pub(crate) async fn json(&mut self) -> Result<Bytes, ApiError> {
+        let body = self.body().await?;
+        let (needed, most) = (weight(&body), self.inner.options.body_bytes.saturating_mul(BLOW_UP));
+        if needed > most {
+            let told = format!("the values of the body take up {needed} bytes of memory, more than {most}");
+            return Err(ApiError::new(Refusal::BodyTooLarge, told));
+        }
+        if self.memory.grow(needed) { Ok(body) } else { Err(overloaded()) }
+    }
+
     /// The whole body, within the limits of size and time.
     ///
     /// # Errors
     ///
-    /// 413, 408, and 400 for a body that breaks off.
+    /// 413, 408, 503, and 400 for a body that breaks off.
     pub(crate) async fn body(&mut self) -> Result<Bytes, ApiError> {
         let (limit, time) = (self.inner.options.body_bytes, self.inner.options.body_time);
         let body = self.request.body_mut();
@@ -164,7 +187,7 @@ impl Call {
             return Ok(Bytes::new());
         }
         let read = {
-            let mut reading = pin!(read(body, limit));
+            let mut reading = pin!(read(body, limit, &mut self.memory));
             // A small body came with its head: no timer for it.
             match poll_immediate(reading.as_mut()).await {
                 Some(read) => Ok(read),
@@ -240,14 +263,26 @@ impl Admission {
     }
 }
 
-/// Reads a body of at most `limit` bytes; `None`: it has more. One that comes in one piece is not copied.
-async fn read(body: &mut Incoming, limit: usize) -> Result<Option<Bytes>, ApiError> {
+/// What is said while the memory for callers' input is used up.
+fn overloaded() -> ApiError {
+    let mut error =
+        ApiError::new(Refusal::Overloaded, "the server has no memory for this body now; try again");
+    error.retry_after = Some(1);
+    error
+}
+
+/// Reads a body of at most `limit` bytes, which are reserved as they come; `None`: it has more. One that comes in one
+/// piece is not copied.
+async fn read(body: &mut Incoming, limit: usize, memory: &mut Share) -> Result<Option<Bytes>, ApiError> {
     let (mut first, mut read) = (Bytes::new(), Vec::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::new(Refusal::InvalidRequest, "the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(read.len()) + data.len() > limit {
             return Ok(None);
+        }
+        if !memory.grow(data.len()) {
+            return Err(overloaded());
         }
         match (first.is_empty(), read.is_empty()) {
             (true, true) => first = data,

@@ -25,6 +25,13 @@ pub(crate) fn ok(body: &Value) -> Response<Body> {
     json(StatusCode::OK, body)
 }
 
+/// `200 OK` with JSON that is written already.
+pub(crate) fn written(json: String) -> Response<Body> {
+    let mut response = of("application/json", json);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// JSON with a status; not to be kept by anybody on the way.
 pub(crate) fn json(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = of("application/json", body.to_string());

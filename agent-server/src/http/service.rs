@@ -7,12 +7,14 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body as _, Incoming},
     header::{self, HeaderValue},
+    http::uri::Authority,
 };
 use tracing::{Instrument, Span};
 
 use super::{
     call::Call,
     cors::{self, Caller},
+    host,
     patience::Handling,
     reply::{Body, Reply, empty, refuse},
     routes::{Access as Entry, Found, Route},
@@ -33,17 +35,19 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
+    let host = host::of(&request);
     let from = inner.options.proxies.caller(peer, request.headers());
     let id = trace::request_id(request.headers());
     let caller = cors::caller(&inner.options.origins, request.headers());
     let shared = Arc::clone(&inner);
-    let (mut response, meter) = match shared.routes.find(request.method(), request.uri().path()) {
-        Ok(Found::Route(route, meter, parts)) => {
+    let found = shared.routes.find(request.method(), request.uri().path());
+    let (mut response, meter) = match host.and_then(|host| Ok((host, found?))) {
+        Ok((host, Found::Route(route, meter, parts))) => {
             let span = match route.access {
                 Entry::Open => Span::none(),
                 _ => trace::shown(&id, request.method(), &route.path, request.headers()),
             };
-            let asked = Asked { begun, id: &id, peer, from, caller: &caller };
+            let asked = Asked { begun, id: &id, host: host.as_ref(), peer, from, caller: &caller };
             let answering = answer(inner, asked, route, parts, request);
             let response = if span.is_disabled() {
                 answering.await
@@ -54,7 +58,7 @@ pub(crate) async fn serve(
             };
             (response, meter)
         }
-        Ok(Found::Preflight(methods)) => (preflight(&caller, methods), shared.routes.nowhere()),
+        Ok((_, Found::Preflight(methods))) => (preflight(&caller, methods), shared.routes.nowhere()),
         Err(error) => (refuse(Contract::of_path(request.uri().path()), &error), shared.routes.nowhere()),
     };
     cors::stamp(&caller, response.headers_mut());
@@ -73,6 +77,8 @@ pub(crate) async fn serve(
 struct Asked<'a> {
     begun: Instant,
     id: &'a HeaderValue,
+    /// The host that it is for.
+    host: Option<&'a Authority>,
     /// Who holds the connection.
     peer: IpAddr,
     /// For whom, where a trusted proxy says so.
@@ -87,7 +93,7 @@ async fn answer(
     parts: Vec<(Box<str>, String)>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let Asked { begun, id, peer, from, caller } = asked;
+    let Asked { begun, id, host, peer, from, caller } = asked;
     let method = request.method().clone();
     let logs = inner.options.access_log;
     let log = |subject: Option<&Subject>, response: Response<Body>| {
@@ -107,7 +113,11 @@ async fn answer(
         Entry::Open => None,
         Entry::Known | Entry::Socket => {
             // Nobody is let in for what a proxy says.
-            let checked = inner.auth.check(peer, request.headers());
+            let version = request.version();
+            let checked = inner.auth.check(peer, version, request.headers());
+            // With a key or a token it does not matter by which name a server was found.
+            let named = inner.auth.knows_subjects() || inner.options.hosts.allow(host);
+            let checked = checked.and_then(|subject| if named { Ok(subject) } else { Err(unnamed()) });
             // Who guesses is counted too.
             let key = Key::of(from, checked.as_ref().ok().and_then(Option::as_ref));
             match inner.limits.request(key).and(checked) {
@@ -122,7 +132,8 @@ async fn answer(
     if let Some(subject) = &subject {
         request.extensions_mut().insert(subject.clone());
     }
-    let call = Call { inner, request, parts, peer: from, subject: subject.clone() };
+    let memory = inner.input.share();
+    let call = Call { inner, request, parts, peer: from, subject: subject.clone(), memory };
     let handled = AssertUnwindSafe(async { (route.handler)(call).await }).catch_unwind();
     let handled = async {
         match route.access {
@@ -140,6 +151,12 @@ async fn answer(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     log(subject.as_ref(), response)
+}
+
+/// What a request is told that is for a host which is none of the server's.
+fn unnamed() -> ApiError {
+    let told = "this server does not answer for this host; its operator can set ALLOWED_HOSTS, or API_KEYS";
+    ApiError::new(Refusal::OriginNotAllowed, told)
 }
 
 fn preflight(caller: &Caller, methods: &str) -> Response<Body> {

@@ -9,7 +9,7 @@ use agent_core::{
     Context, END, Graph, NodeError, Question, Result, RunStatus, START, State,
     clock::{Clock, WallClock},
     graph::{BuildError, RetryPolicy},
-    ids::RunId,
+    ids::{RunId, SessionId},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -43,7 +43,9 @@ pub(crate) fn graph(here: Here) -> Result<Graph<Delivery>, BuildError> {
     retry.max = Duration::from_secs(3_600);
     Graph::<Delivery>::builder(GRAPH)
         .node("wait", wait)
-        .node("tell", async move |delivery: &Delivery, _: &Context| tell(&here, delivery).await)
+        .node("tell", async move |delivery: &Delivery, cx: &Context| {
+            tell(&here, delivery, cx.session()).await
+        })
         .retry(retry)
         .edge(START, "wait")
         .edge("wait", "tell")
@@ -57,17 +59,16 @@ async fn wait(_: &Delivery, cx: &Context) -> Result<DeliveryUpdate> {
     Ok(Delivery::update())
 }
 
-async fn tell(here: &Here, delivery: &Delivery) -> Result<DeliveryUpdate> {
+async fn tell(here: &Here, delivery: &Delivery, own: &SessionId) -> Result<DeliveryUpdate> {
     let ending = || NodeError::transient("the server is ending");
     let inner = here.get().and_then(Weak::upgrade).ok_or_else(ending)?;
     let Some(webhooks) = &inner.webhooks else {
         return Err(NodeError::permanent("this server has no webhooks"));
     };
     let run = RunId(delivery.run);
-    let id = super::session_of(&delivery.session, run);
     let now = WallClock.now_ms();
     let body = told(&inner, delivery, run, now).await.to_string();
-    let taken = webhooks.post.send(&delivery.url, &id, now / 1_000, body).await;
+    let taken = webhooks.post.send(&delivery.url, own.as_str(), now / 1_000, body).await;
     inner.metrics.webhook(matches!(taken, Taken::Yes(_)));
     match taken {
         Taken::Yes(status) => Ok(Delivery::update().taken(status)),

@@ -12,12 +12,18 @@ mod watch;
 
 use std::fmt;
 
-use agent_core::{ids::RunId, secret::Secret, session::SessionStatus};
+use agent_core::{
+    ids::{RunId, SessionId},
+    secret::Secret,
+    session::SessionStatus,
+};
 use agent_tools::http::{NoClient, Reach};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::error::{ApiError, Refusal};
+use crate::{
+    derived::Derived,
+    error::{ApiError, Refusal},
+};
 pub(crate) use deliver::{Delivery, Here, graph};
 use post::Post;
 pub(crate) use watch::{Prepared, Watcher};
@@ -89,9 +95,9 @@ pub(crate) fn address(field: Option<&Value>) -> Result<Option<String>, ApiError>
 }
 
 /// The session of a run's delivery.
-pub(crate) fn session_of(session: &str, run: RunId) -> String {
-    let hash: String = Sha256::digest(session).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("webhook-{hash}-{}", run.0)
+fn session_of(derived: &Derived, session: &SessionId, run: RunId) -> SessionId {
+    let id = derived.id("webhook", &[session.as_str(), &run.0.to_string()]);
+    format!("webhook-{id}-{}", run.0).parse().expect("these are legal characters")
 }
 
 /// Whether a run, as far as the status of its session tells, is over; `None`: it was never accepted.

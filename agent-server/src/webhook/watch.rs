@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{Delivery, GRAPH, is_over, session_of};
+use crate::derived::Derived;
 
 /// The label of deliveries.
 const KIND: (&str, &str) = ("kind", GRAPH);
@@ -21,9 +22,9 @@ const PAGE: usize = 500;
 const YOUNG_MS: i64 = 60_000;
 
 /// Deliveries that wait in this process.
-#[derive(Default)]
 pub(crate) struct Watcher {
     waiting: Mutex<HashMap<(SessionId, RunId), Session>>,
+    derived: Derived,
 }
 
 /// A delivery that waits for a run which is not accepted yet.
@@ -38,6 +39,10 @@ pub(crate) struct Prepared {
 }
 
 impl Watcher {
+    pub(crate) fn new(derived: Derived) -> Self {
+        Self { waiting: Mutex::default(), derived }
+    }
+
     /// Whether a delivery waits for the run.
     pub(crate) fn waits_for(&self, session: &SessionId, run: RunId) -> bool {
         let waiting = self.waiting.lock();
@@ -81,8 +86,7 @@ impl Watcher {
         url: &str,
         options: RunOptions,
     ) -> Result<(Session, bool), SessionError> {
-        let id = session_of(target.as_str(), run).parse().expect("these are legal characters");
-        let delivery = runtime.session_of(id);
+        let delivery = runtime.session_of(session_of(&self.derived, target, run));
         let input = json!({"url": url, "session": target, "run": run.0, "taken": null});
         let own =
             match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {

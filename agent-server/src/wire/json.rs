@@ -34,6 +34,33 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
     })
 }
 
+/// Bytes of memory that JSON takes up as a [`Value`], estimated without parsing it: in a text of small values these are
+/// up to a hundred times its size. Reads each byte once; need not be JSON.
+pub(crate) fn weight(bytes: &[u8]) -> usize {
+    /// A value in a list that grows by doubling.
+    const VALUE: usize = 2 * size_of::<Value>();
+    /// The first node of an object, which has room for eleven fields.
+    const OBJECT: usize = 640;
+    /// A field: its name, and its part of the further nodes.
+    const FIELD: usize = 24 + OBJECT / 6;
+    /// What an allocation of a text takes beside the text.
+    const TEXT: usize = 16;
+    let (mut sum, mut quoted, mut escaped) = (bytes.len() + VALUE, false, false);
+    for byte in bytes {
+        match (quoted, *byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => (quoted, sum) = (false, sum + TEXT),
+            (false, b'"') => quoted = true,
+            (false, b'{') => sum += VALUE + OBJECT,
+            (false, b'[' | b',') => sum += VALUE,
+            (false, b':') => sum += FIELD,
+            _ => {}
+        }
+    }
+    sum
+}
+
 /// Whether brackets outside strings nest deeper than `limit`. Reads each byte once; need not be JSON.
 fn is_deeper(bytes: &[u8], limit: usize) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
@@ -88,6 +115,20 @@ mod tests {
         for none in ["3.5", "-1", "-1.0", "1e300", "\"3\"", "null", "true"] {
             assert_eq!(read(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn the_weight_of_small_values_is_many_times_their_text_and_that_of_a_long_text_is_not() {
+        let small = format!("[{}0]", r#"{"a":1},"#.repeat(1_000));
+        assert!(
+            (80..120).contains(&(weight(small.as_bytes()) / small.len())),
+            "{}",
+            weight(small.as_bytes())
+        );
+        let numbers = format!("[{}0]", "1,".repeat(1_000));
+        assert!((16..=40).contains(&(weight(numbers.as_bytes()) / numbers.len())));
+        let text = format!("\"{}\\\"[[{{\"", "가".repeat(1_000));
+        assert!(weight(text.as_bytes()) < text.len() + 200);
     }
 
     #[test]

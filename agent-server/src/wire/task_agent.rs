@@ -257,7 +257,12 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Option<String> {
         EventBody::TodoUpdated(moved) if extent == Extent::Contract => {
             send("todo_update", &todo_update(&moved.todo))
         }
-        EventBody::TodoUpdated(moved) => send("todo_update", &whole_todo(&moved.todo)),
+        EventBody::TodoUpdated(moved) => {
+            // Each run has a list of its own: without it, the items of a run that was rolled back would seem to stay.
+            let mut todo = whole_todo(&moved.todo);
+            todo["run"] = json!(event.run.0);
+            send("todo_update", &todo)
+        }
         EventBody::QuestionAsked(asked) => send("hitl_request", &question(&asked.open)),
         EventBody::RunCompleted(_) => None,
         EventBody::RunFailed(failed) => {
@@ -279,6 +284,7 @@ pub(crate) fn show(event: &Event, extent: Extent) -> Option<String> {
             let details = json!({"code": "seq_ahead", "after": ahead, "last": upto});
             send("error", &json!({"error": text, "details": details}))
         }
+        EventBody::RunRolledBack(_) => status("rolled_back"),
         EventBody::Gap(gap) if gap.upto > gap.after => {
             let told = format!("messages {} to {} are no longer kept", gap.after.next(), gap.upto);
             let details = json!({"code": "gap", "after": gap.after, "upto": gap.upto});

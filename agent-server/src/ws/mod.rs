@@ -5,16 +5,19 @@ mod socket;
 use std::time::Duration;
 
 use agent_core::{Session, SessionError, ids::Seq};
-use futures::SinkExt;
-use hyper::upgrade::Upgraded;
+use futures::{SinkExt, StreamExt};
+use hyper::{
+    Response, StatusCode,
+    header::{self, HeaderValue},
+};
 use hyper_tungstenite::{
     WebSocketStream, is_upgrade_request,
     tungstenite::{
-        Error,
+        Error, Message,
         error::ProtocolError,
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
-    upgrade as handshake,
 };
 use hyper_util::rt::TokioIo;
 
@@ -23,14 +26,15 @@ use crate::{
     handler::refused,
     http::{
         call::{Call, Query},
-        reply::{Body, Reply, full},
+        inbound::{Inbound, OutOfBudget},
+        reply::{Body, Reply, empty},
     },
     owner::Watch,
     wire::task_agent::Extent,
 };
 
-/// The largest frame that is read at all: what lies between this and the limit gets an `error`, more ends the socket.
-const READ_BYTES: usize = 1024 * 1024;
+/// How many times the limit a frame may have and still be read, to be refused with an `error`. More ends the socket.
+const READ: usize = 2;
 
 /// Upgrades a request to the socket of a session, which need not exist yet.
 ///
@@ -49,9 +53,9 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         Some(after) => after,
         None => beginning(&session).await?,
     };
-    let config = buffers().max_message_size(Some(READ_BYTES)).max_frame_size(Some(READ_BYTES));
-    let (response, socket) = handshake(&mut call.request, Some(config))
-        .map_err(|_| ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"))?;
+    let most = call.inner.options.frame_bytes.saturating_mul(READ);
+    let (response, socket) =
+        open(&mut call, buffers().max_message_size(Some(most)).max_frame_size(Some(most)))?;
     let (watch, key) = (Watch::new(call.owner(), session.clone()), call.key());
     let inner = call.inner;
     let sockets = inner.sockets.clone();
@@ -62,7 +66,7 @@ pub(crate) async fn upgrade(mut call: Call) -> Reply {
         }
         drop(held);
     });
-    Ok(response.map(full_of))
+    Ok(response)
 }
 
 /// Buffers of a socket: small, because most sockets are idle most of the time.
@@ -74,7 +78,51 @@ pub(crate) fn buffers() -> WebSocketConfig {
 }
 
 /// An open socket.
-pub(crate) type Stream = WebSocketStream<TokioIo<Upgraded>>;
+pub(crate) type Stream = WebSocketStream<Inbound>;
+
+/// Answers a handshake. The socket is there once the answer has left.
+///
+/// # Errors
+///
+/// 400 when the handshake is wrong.
+pub(crate) fn open(
+    call: &mut Call,
+    config: WebSocketConfig,
+) -> Result<(Response<Body>, impl Future<Output = Result<Stream, hyper::Error>> + Send + use<>), ApiError> {
+    let headers = call.request.headers();
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| version) else {
+        return Err(ApiError::new(Refusal::InvalidRequest, "the WebSocket handshake is wrong"));
+    };
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a legal header");
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    let (upgrade, budget) = (hyper::upgrade::on(&mut call.request), call.inner.input.clone());
+    let socket = async move {
+        let inbound = Inbound::new(TokioIo::new(upgrade.await?), &budget);
+        Ok(WebSocketStream::from_raw_socket(inbound, Role::Server, Some(config)).await)
+    };
+    Ok((response, socket))
+}
+
+/// The next message of a socket. What it took up while it was unfinished is given back.
+///
+/// # Cancel safety
+///
+/// Nothing is lost when it is dropped.
+pub(crate) async fn next_message(stream: &mut Stream) -> Option<Result<Message, Error>> {
+    let next = stream.next().await;
+    match &next {
+        Some(Ok(Message::Text(_) | Message::Binary(_))) => stream.get_ref().took_message(),
+        Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+            stream.get_ref().took_control(payload.len());
+        }
+        _ => {}
+    }
+    next
+}
 
 /// What a client that broke the protocol is told; `None` when it is gone.
 pub(crate) fn fault(error: &Error) -> Option<(CloseCode, &'static str)> {
@@ -82,6 +130,9 @@ pub(crate) fn fault(error: &Error) -> Option<(CloseCode, &'static str)> {
         Error::Capacity(_) => Some((CloseCode::Size, "the frame is too large")),
         Error::Utf8(_) => Some((CloseCode::Invalid, "the frame is not UTF-8")),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Io(error) if error.get_ref().is_some_and(|error| error.is::<OutOfBudget>()) => {
+            Some((CloseCode::Again, "the server has no memory for this message now"))
+        }
         Error::Protocol(_) => Some((CloseCode::Protocol, "the frame breaks the WebSocket protocol")),
         _ => None,
     }
@@ -98,10 +149,6 @@ pub(crate) async fn part(stream: &mut Stream, goodbye: Option<(CloseCode, &'stat
     if tokio::time::timeout(Duration::from_secs(1), said).await.is_err() {
         tracing::debug!("a socket did not take its goodbye");
     }
-}
-
-fn full_of(_: impl Sized) -> Body {
-    full("")
 }
 
 /// A subscriber that names no number sees the latest run from its start, so that whoever comes late sees it all.

@@ -9,7 +9,7 @@ use agent_core::{
     ids::Seq,
 };
 use bytes::Bytes;
-use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, SinkExt, future::BoxFuture};
 use hyper_tungstenite::tungstenite::{self, Message, Utf8Bytes, protocol::frame::coding::CloseCode};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -22,7 +22,7 @@ use crate::{
     owner::{Found, Owner, Watch, unknown},
     server::{Inner, ServerOptions},
     wire::task_agent::{Command, Extent, message, refused, result, show},
-    ws::{Stream, fault, part},
+    ws::{Stream, fault, next_message, part},
 };
 
 /// Who answers, as the journal notes it, where callers have no names.
@@ -31,6 +31,9 @@ const BY: &str = "a WebSocket client";
 const REFUSED: u32 = 1_000;
 /// The wait before a journal that could not be read is read again.
 const STORE_BREATHER: Duration = Duration::from_secs(1);
+
+/// The code of the close frame when the session was deleted.
+const DELETED: CloseCode = CloseCode::Library(4404);
 
 /// Events that one write takes at most.
 const BATCH: usize = 64;
@@ -148,7 +151,7 @@ impl<'a> Subscriber<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(pace.free), if doing.is_none() && !pace.is_free() => Ok(()),
-                frame = self.socket.next(), if doing.is_none() && pace.is_free() => {
+                frame = next_message(&mut self.socket), if doing.is_none() && pace.is_free() => {
                     pace.count();
                     heard = Instant::now();
                     match frame {
@@ -178,6 +181,7 @@ impl<'a> Subscriber<'a> {
             let Some(event) = next else { break };
             match event {
                 Ok(event) => self.event(&event).await?,
+                Err(error) if error.is_final() => return self.deleted().await,
                 Err(error) => {
                     tracing::warn!(%error, "the journal cannot be read for a subscriber");
                     self.flush().await?;
@@ -187,10 +191,18 @@ impl<'a> Subscriber<'a> {
             next = events.next().now_or_never();
         }
         // What was taken last in a full batch is sent as well.
-        if let Some(Ok(event)) = next {
-            self.event(&event).await?;
+        match next {
+            Some(Ok(event)) => self.event(&event).await?,
+            Some(Err(error)) if error.is_final() => return self.deleted().await,
+            _ => {}
         }
         self.flush().await
+    }
+
+    /// The session was deleted: the client is told, and the socket ends.
+    async fn deleted(&mut self) -> Result<(), End> {
+        self.text(refused(&unknown(self.session), WallClock.now_ms())).await?;
+        Err(End::Close(DELETED, "the session was deleted"))
     }
 
     async fn event(&mut self, event: &Arc<Event>) -> Result<(), End> {
@@ -241,6 +253,7 @@ impl<'a> Subscriber<'a> {
         let Some((code, reason)) = fault(&error) else { return Err(End::Gone) };
         let refusal = match code {
             CloseCode::Size => Refusal::FrameTooLarge,
+            CloseCode::Again => Refusal::Overloaded,
             CloseCode::Invalid => Refusal::InvalidJson,
             _ => Refusal::InvalidRequest,
         };

@@ -178,8 +178,12 @@ fn who_must_show_a_key_follows_from_auth_and_what_can_be_shown() {
     assert!(guard(&[("AUTH", "on")]).is_err());
     let open = read(&[("AUTH", "off")]).unwrap();
     assert!(open.guard_warning().unwrap().contains("AUTH is off"));
-    let here = read(&[("AUTH", "off"), ("API_HOST", "localhost")]).unwrap();
-    assert_eq!(here.guard_warning(), None);
+    // What is open without a key is told also where only this machine reaches it: a proxy may stand before it.
+    for said in [&[("AUTH", "off"), ("API_HOST", "localhost")][..], &[("API_HOST", "localhost")], &[]] {
+        let warning = read(said).unwrap().guard_warning().unwrap();
+        assert!(warning.contains("without a key") && warning.contains("proxy on this machine"), "{warning}");
+    }
+    assert_eq!(read(&[key, ("API_HOST", "localhost")]).unwrap().guard_warning(), None);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What an operator sees and relies on: readiness, numbers, names of requests, and an end that loses nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use agent_core::journal::{InMemory, JournalStore};
 use hyper::Method;
 use serde_json::json;
+use tests::Dying;
+use tokio::time::timeout;
 
 use crate::support::{
     Here,
@@ -33,6 +36,29 @@ async fn it_is_ready_while_its_store_answers() {
     let here = Here::of(puppet().0, Puppeteer, |_| {}).await;
     let ready = here.get("/ready").await;
     assert_eq!((ready.status.as_u16(), &ready.body["status"]), (200, &json!("ready")));
+}
+
+#[tokio::test]
+async fn it_is_not_ready_while_its_store_can_be_read_and_not_written() {
+    let inner = Arc::new(InMemory::new());
+    let store = Dying::never(&inner);
+    let runtime = puppet().0.shared_store(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let here = Here::kept(runtime, |server| server.agent(Puppeteer)).await;
+    assert_eq!(here.get("/ready").await.status, 200);
+    store.kill();
+    let refused = async {
+        loop {
+            let reply = here.get("/ready").await;
+            if reply.status != 200 {
+                return reply;
+            }
+            // The answer is kept for a second.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let refused = timeout(Duration::from_secs(5), refused).await.expect("it is not ready any more");
+    assert_eq!((refused.status.as_u16(), &refused.body["status"]), (503, &json!("not_ready")));
+    assert!(here.runtime.sessions(None, &[], 10).await.unwrap().is_empty(), "a check leaves nothing behind");
 }
 
 #[tokio::test]

@@ -24,19 +24,19 @@ use crate::{
 const ASK: &str = "라네즈와 아누아 리뷰를 비교해 주세요";
 
 /// The binary with a journal of its own.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Kept open, so that it can go on logging.
     log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Process {
-    async fn start(home: &Path, pace_ms: u32) -> Self {
+    pub(crate) async fn start(home: &Path, pace_ms: u32) -> Self {
         Self::start_with(home, pace_ms, &[]).await
     }
 
-    async fn start_with(home: &Path, pace_ms: u32, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with(home: &Path, pace_ms: u32, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agent-server"))
             .current_dir(home)
             .env_clear()
@@ -62,16 +62,39 @@ impl Process {
         Self { child, address, log }
     }
 
-    async fn post(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
         send(self.address, Method::POST, path, &[], body.to_string()).await
     }
 
-    async fn socket(&self, query: &str) -> Client {
+    pub(crate) async fn socket(&self, query: &str) -> Client {
         Client::connect(self.address, "s", query).await.unwrap()
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Closes the reading end of its log.
+    pub(crate) fn without_log(self) -> Quiet {
+        Quiet { child: self.child, address: self.address }
     }
 
     async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+}
+
+/// A process whose log has no reader.
+pub(crate) struct Quiet {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Quiet {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
+        assert!(self.child.id().is_some(), "it lives");
+        send(self.address, Method::POST, path, &[], body.to_string()).await
     }
 }
 

@@ -301,3 +301,49 @@ fn upgrade(path: &str) -> Vec<u8> {
     )
     .into_bytes()
 }
+
+#[tokio::test]
+async fn the_todos_that_a_subscriber_has_are_those_of_the_journal_also_after_a_run_was_rolled_back() {
+    let (here, strings) = puppets(|_| {}).await;
+    here.start("s", "wait").await;
+    strings.waiting.notified().await;
+    let mut socket = here.socket("s", "?events=status").await;
+    socket.until("todo_update").await;
+    let body = json!({"message": "hi", "session_id": "s", "on_busy": "rollback"});
+    assert_eq!(here.post("/run", body).await.body["status"], "completed");
+    socket.until("complete").await;
+    // Back at every place: what is seen from there on, upon what was seen before, is the list of the journal.
+    for after in 0..=socket.last {
+        let mut todos: Vec<(u64, String, Value)> = Vec::new();
+        let mut seen: Vec<Value> =
+            socket.numbered().into_iter().filter(|message| message["seq"].as_u64() <= Some(after)).collect();
+        let mut again = here.socket("s", &format!("?events=status&after={after}")).await;
+        while again.last.max(after) < socket.last {
+            again.next().await;
+        }
+        seen.extend(again.numbered());
+        for message in &seen {
+            let (data, run) = (&message["data"], message["data"]["run"].as_u64());
+            match message["type"].as_str().unwrap() {
+                "status" if data["status"] == "rolled_back" => todos.clear(),
+                "todo_update" => {
+                    todos.retain(|(of, id, _)| Some(*of) == run && data["todo_id"] != id.as_str());
+                    let id = data["todo_id"].as_str().unwrap().to_owned();
+                    todos.push((run.unwrap(), id, data["status"].clone()));
+                }
+                _ => {}
+            }
+        }
+        let todos: Vec<Value> =
+            todos.into_iter().map(|(_, id, status)| json!({"todo_id": id, "status": status})).collect();
+        let state = here.get(&format!("/sessions/s/state?at={}", socket.last)).await.body;
+        let journal: Vec<Value> = state["todos"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|todo| json!({"todo_id": todo["todo_id"], "status": todo["status"]}))
+            .collect();
+        assert_eq!(todos, journal, "after {after}");
+    }
+    assert!(socket.got.iter().any(|message| message["data"]["status"] == "rolled_back"), "it is told");
+}

@@ -4,7 +4,10 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::{MAX_DEPTH, accepts_null, depth, for_each_child, required, resolve};
-use crate::tool::{ToolCall, ToolError};
+use crate::{
+    tool::{ToolCall, ToolError},
+    validation::validator,
+};
 
 /// Longest arguments, in bytes. A model that writes more has lost its way.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -28,7 +31,7 @@ impl Checker {
         }
         let mut closed = schema.clone();
         close(&mut closed);
-        let validator = jsonschema::validator_for(&closed).map_err(|error| shorten(&error.to_string()))?;
+        let validator = validator(&closed).map_err(|error| shorten(&error.to_string()))?;
         Ok(Self { schema: schema.clone(), validator })
     }
 

@@ -115,7 +115,11 @@ impl Entry {
         let content = json!({"schema": {"$ref": reference(schema)}, "examples": told});
         self.body = Some(json!({"required": needed, "content": {"application/json": content}}));
         let (parse, size) = ([Refusal::InvalidJson, Refusal::InvalidRequest], [Refusal::TooDeep]);
-        self.refusals(&parse).refusals(&size).refusals(&[Refusal::BodyTooLarge, Refusal::BodyTimedOut])
+        self.refusals(&parse).refusals(&size).refusals(&[
+            Refusal::BodyTooLarge,
+            Refusal::BodyTimedOut,
+            Refusal::Overloaded,
+        ])
     }
 
     /// A JSON answer.

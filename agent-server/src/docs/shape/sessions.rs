@@ -97,8 +97,11 @@ pub(in crate::docs) struct Diff {
     from: u64,
     /// The place after.
     to: u64,
-    /// Like JSON Patch (RFC 6902), each with what was there before.
+    /// Like JSON Patch (RFC 6902), each with what was there before. At most 10,000, with 4 MiB of values.
     changes: Vec<Change>,
+    /// There are more changes than these.
+    #[schema(required = false, nullable = false)]
+    cut: Option<bool>,
 }
 
 /// One change. Told of the state as the changes before it have left it.

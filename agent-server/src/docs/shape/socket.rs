@@ -117,6 +117,9 @@ struct TodoUpdate {
     /// The todo that it is a part of. Only with `?events=status` or `all`.
     #[schema(required = false, nullable = false)]
     parent: Option<String>,
+    /// The run whose list it is in: each run begins with an empty one. Only with `?events=status` or `all`.
+    #[schema(required = false, nullable = false)]
+    run: Option<u64>,
 }
 
 /// What a run came to.
@@ -165,7 +168,7 @@ struct FailureDetails {
 /// Where a run stands.
 #[derive(ToSchema)]
 struct StatusData {
-    /// `queued`, `started`, `running`, `paused` or `stopped`.
+    /// `queued`, `started`, `running`, `paused`, `stopped` or `rolled_back`.
     status: SocketRunStatus,
     /// Which run.
     run: u64,
@@ -180,6 +183,8 @@ enum SocketRunStatus {
     Running,
     Paused,
     Stopped,
+    /// The run was undone, its list of todos included.
+    RolledBack,
 }
 
 /// An empty object.

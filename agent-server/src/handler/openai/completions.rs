@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) async fn create(mut call: Call) -> Reply {
-    let asked = Completion::parse(&call.body().await?)?;
+    let asked = Completion::parse(&call.json().await?)?;
     let inner = &call.inner;
     let held = asked.stream.then(|| call.listen()).transpose()?;
     let deltas = hear(&call, inner.speaker(&asked.model)?, &asked).await?;

@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::{ApiError, Refusal},
+    error::{ApiError, Contract, Refusal},
     fanout::{Fanout, Form},
     http::{
         call::Call,
         reply::{Reply, sse},
     },
     limit::Held,
-    owner::Watch,
+    owner::{Watch, unknown},
     ws::beginning,
 };
 
@@ -95,13 +95,15 @@ impl Reader {
     }
 }
 
-/// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends.
+/// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends, and with an event
+/// `end` when the session is deleted.
 fn told(
     reader: Reader,
     leaving: CancellationToken,
     beat: Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((reader, leaving), move |(mut reader, leaving)| async move {
+    stream::unfold(Some((reader, leaving)), move |reading| async move {
+        let (mut reader, leaving) = reading?;
         loop {
             if reader.refused {
                 return None;
@@ -117,6 +119,7 @@ fn told(
                 () = leaving.cancelled() => return None,
                 event = reader.events.next() => match event {
                     Ok(event) => reader.written(event).await,
+                    Err(error) if error.is_final() => return Some((end(&reader.watch), None)),
                     Err(error) => {
                         unread(&error).await;
                         continue;
@@ -125,10 +128,17 @@ fn told(
                 () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
             };
             if !bytes.is_empty() {
-                return Some((bytes, (reader, leaving)));
+                return Some((bytes, Some((reader, leaving))));
             }
         }
     })
+}
+
+/// The last event of a stream whose session was deleted. It has a name of its own, so that an `EventSource` gives it to
+/// those who listen for it.
+fn end(watch: &Watch) -> Bytes {
+    let gone = unknown(watch.session());
+    format!("event: end\ndata: {}\n\n", gone.body(Contract::TaskAgent)).into()
 }
 
 async fn unread(error: &SubscriptionError) {

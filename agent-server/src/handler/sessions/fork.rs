@@ -18,24 +18,32 @@ use crate::{
 
 pub(crate) async fn handle(mut call: Call) -> Reply {
     let session = call.session().await?;
-    let body = call.body().await?;
+    let body = call.json().await?;
     let fields = if body.iter().all(u8::is_ascii_whitespace) { object(b"{}")? } else { object(&body)? };
+    let target = match text(&fields, "session_id")? {
+        Some(id) => {
+            let id = parse_session(&id)?;
+            // First of all, and as for a run: of somebody else's session nothing is told, not even by what else is wrong.
+            call.session_of(id.clone()).await?;
+            id
+        }
+        None => SessionId::random(),
+    };
     let at = match fields.get("at") {
         None | Some(Value::Null) => session.head().await.map_err(refused(session.id()))?.last,
         Some(at) => Seq(whole(at).ok_or_else(|| {
             ApiError::new(Refusal::InvalidRequest, "`at` must be the number of a place in the journal")
         })?),
     };
-    let target = match text(&fields, "session_id")? {
-        Some(id) => parse_session(&id)?,
-        None => SessionId::random(),
-    };
     call.admit_session().await?;
-    let fork = session.fork(at, target.clone()).await;
-    let fork = fork.map_err(|error| {
-        // The refusal is about the session that its text names.
-        let about = if error.code() == Code::SessionExists { &target } else { session.id() };
-        refused(about)(error)
-    })?;
+    let fork = match session.fork(at, target.clone()).await {
+        Ok(fork) => fork,
+        Err(error) if error.code() == Code::SessionExists => {
+            // Somebody else may have begun it meanwhile.
+            call.session_of(target.clone()).await?;
+            return Err(refused(&target)(error));
+        }
+        Err(error) => return Err(refused(session.id())(error)),
+    };
     Ok(ok(&json!({"session_id": fork.id(), "forked_from": session.id(), "at": at})))
 }

@@ -1,0 +1,96 @@
+//! Budget of bytes that callers' input may take up in memory: bodies that are read and parsed, unfinished messages of
+//! sockets. All callers share one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// A number of bytes that are shared out.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    most: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of `most` bytes.
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Account { most, used: AtomicUsize::new(0) }))
+    }
+
+    /// Bytes that are reserved now.
+    pub(crate) fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// An empty share.
+    pub(crate) fn share(&self) -> Share {
+        Share { budget: self.clone(), bytes: 0 }
+    }
+}
+
+/// Bytes reserved for one caller. They are given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Share {
+    /// Reserves `bytes` more; `false`, and nothing is reserved, when the budget does not have them.
+    #[must_use]
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let account = &self.budget.0;
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= account.most);
+        let grown = account.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if grown {
+            self.bytes += bytes;
+        }
+        grown
+    }
+
+    /// Reserves so many bytes in all: more or fewer than before. `false`, and nothing changes, when the budget does not
+    /// have them.
+    #[must_use]
+    pub(crate) fn set(&mut self, bytes: usize) -> bool {
+        if bytes > self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.budget.0.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+        true
+    }
+
+    /// Gives all of it back.
+    pub(crate) fn clear(&mut self) {
+        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_together_never_exceed_the_budget_and_come_back() {
+        let budget = Budget::new(100);
+        let (mut a, mut b) = (budget.share(), budget.share());
+        assert!(a.grow(60) && !b.grow(41) && b.grow(40));
+        assert!(a.set(10) && b.set(90) && !a.set(11) && !b.grow(usize::MAX));
+        assert_eq!(budget.used(), 100);
+        drop(a);
+        b.clear();
+        assert_eq!(budget.used(), 0);
+    }
+}
