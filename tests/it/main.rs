@@ -13,4 +13,5 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod values;
 mod why;

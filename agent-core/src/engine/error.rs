@@ -8,6 +8,7 @@ use crate::{
     graph::{NodeError, WayFault},
     ids::TaskId,
     journal::StoreError,
+    json::ValueError,
     model::ModelError,
     state::ApplyError,
 };
@@ -131,6 +132,15 @@ pub enum RunError {
         /// What is pending and gone.
         missing: Vec<String>,
     },
+    /// A value that a node made cannot be stored.
+    #[error("node `{node}` made a value that cannot be stored")]
+    Value {
+        /// The node.
+        node: String,
+        /// The place and the reason.
+        #[source]
+        source: ValueError,
+    },
     /// A limit was reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -180,6 +190,7 @@ impl RunError {
             Self::ReplayMismatch { .. } => Code::ReplayMismatch,
             Self::StoredState { .. } => Code::StoredState,
             Self::GraphChanged { .. } => Code::GraphChanged,
+            Self::Value { source, .. } => source.code().unwrap_or(Code::NodeFailed),
             Self::Limit(error) => error.code(),
             Self::Closed => Code::StaleWriter,
             Self::Store(error) => match **error {
@@ -199,7 +210,8 @@ impl RunError {
             Self::Node { node, .. }
             | Self::Panicked { node, .. }
             | Self::TimedOut { node, .. }
-            | Self::Update { node, .. } => Some(node),
+            | Self::Update { node, .. }
+            | Self::Value { node, .. } => Some(node),
             Self::UndeclaredTarget { from, .. } | Self::NoWayTaken { from, .. } | Self::Send { from, .. } => {
                 Some(from)
             }

@@ -20,7 +20,7 @@ pub(crate) async fn fold(
     let mut image = match &snapshot {
         Some(stored) => {
             let snapshot: Snapshot =
-                serde_json::from_slice(&stored.body).map_err(|error| StoreError::Corrupt {
+                crate::json::read_slice(&stored.body).map_err(|error| StoreError::Corrupt {
                     session: session.clone(),
                     seq: stored.seq,
                     reason: format!("snapshot: {error}"),

@@ -3,7 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use futures::future::BoxFuture;
-use serde_json::{Value, value::to_raw_value};
+use serde_json::Value;
 
 use super::{
     Run, RunOptions, Session, SessionError,
@@ -13,10 +13,8 @@ use crate::{
     engine::{Limits, RunError, read_state},
     graph::{Graph, Outline},
     ids::RunId,
-    journal::{
-        entry::{Queued, Raw},
-        image::Image,
-    },
+    journal::{entry::Queued, image::Image},
+    json::{self, Stored},
     state::{Input, State},
 };
 
@@ -56,7 +54,7 @@ pub(crate) trait DynGraph: Send + Sync {
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError>;
     /// The folded state as it is stored, with its version.
-    fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError>;
+    fn stored_state(&self, image: &Image) -> Result<(u32, Stored), SessionError>;
 }
 
 pub(crate) struct Registered<S: State>(pub(crate) Graph<S>);
@@ -86,6 +84,11 @@ impl<S: State> DynGraph for Registered<S> {
         waits: Waits,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
+            if let Err(error) = json::check(&update) {
+                // Dropped like this, because it may be deep.
+                json::dismantle(update);
+                return Err(error.of("the input").into());
+            }
             let update: S::Update = serde_json::from_value(update).map_err(|error| {
                 SessionError::InvalidInput { graph: self.0.name().to_owned(), reason: error.to_string() }
             })?;
@@ -127,16 +130,15 @@ impl<S: State> DynGraph for Registered<S> {
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError> {
         let json = match state.and_then(|state| state.downcast::<S>().ok()) {
-            Some(state) => serde_json::to_value(&*state),
-            None => serde_json::to_value(read_state::<S>(&image.root)?),
+            Some(state) => json::shown(&*state),
+            None => json::shown(&read_state::<S>(&image.root)?),
         };
         json.map_err(|error| RunError::StoredState { reason: error.to_string() }.into())
     }
 
-    fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError> {
+    fn stored_state(&self, image: &Image) -> Result<(u32, Stored), SessionError> {
         let state = read_state::<S>(&image.root)?;
-        let raw =
-            to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
-        Ok((S::VERSION, raw))
+        let stored = Stored::new(&state, json::AGAIN).map_err(|error| error.of("the state"))?;
+        Ok((S::VERSION, stored))
     }
 }

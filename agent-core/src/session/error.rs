@@ -8,6 +8,7 @@ use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::AnswerError,
     journal::StoreError,
+    json::ValueError,
     run::RunStatus,
 };
 
@@ -63,6 +64,9 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
+    /// A value cannot be stored. Nothing has changed.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// The answer was refused.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -164,11 +168,13 @@ impl SessionError {
             Self::TooManyLabels { .. } => Code::InvalidInput,
             Self::GraphNotFound { .. } => Code::GraphNotFound,
             Self::InvalidInput { .. } => Code::InvalidInput,
+            Self::Value(error) => error.code().unwrap_or(Code::InvalidInput),
             Self::Answer(error) => match error {
                 AnswerError::NothingAsked | AnswerError::Unknown { .. } => Code::QuestionNotFound,
                 AnswerError::AlreadyAnswered { .. } => Code::AlreadyAnswered,
                 AnswerError::Ambiguous { .. } => Code::AmbiguousAnswer,
                 AnswerError::Invalid { .. } => Code::InvalidAnswer,
+                AnswerError::Value(error) => error.code().unwrap_or(Code::InvalidAnswer),
                 AnswerError::NotWaiting { .. } => Code::NothingToDo,
             },
             Self::NoSuchPlace { .. } => Code::CheckpointNotFound,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Value, value::to_raw_value};
+use serde_json::Value;
 
 use super::{Session, SessionError, SessionStatus, launch::check_graph};
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         holes::read_entries,
         image::Image,
     },
+    json::{self, Stored},
     run::RunStatus,
     state::State,
 };
@@ -83,7 +84,7 @@ impl Session {
                     Fact::RunRolledBack(base) => &base.plan,
                     _ => continue,
                 };
-                let plan: PlanImage = serde_json::from_str(plan.get()).unwrap_or_default();
+                let plan: PlanImage = json::read(plan.get()).unwrap_or_default();
                 found.push(Checkpoint {
                     session: self.id().clone(),
                     seq: record.seq,
@@ -239,15 +240,15 @@ impl Session {
             let stored = image.root.plan.clone().unwrap_or_default();
             let plan = Plan::restore(Arc::clone(&graph.0.topology), &stored)
                 .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
-            let raw = to_raw_value(&update).map_err(|error| invalid(error.to_string()))?;
+            let stored = Stored::update(&update, json::NEW).map_err(|error| error.of("the update"))?;
             state.apply(update).map_err(|error| invalid(error.to_string()))?;
             let ix = graph.0.index.get(node).copied();
             let ix =
                 ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
             let plan = reroute(graph, &state, plan, ix)?;
-            Ok::<_, SessionError>((raw, plan))
+            Ok::<_, SessionError>((stored, plan))
         })();
-        let (raw, plan) = match prepared {
+        let (stored, plan) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.slot.forget();
@@ -257,7 +258,8 @@ impl Session {
         let fact = Fact::StateEdited(Edited {
             node: node.to_owned(),
             version: S::VERSION,
-            update: raw,
+            update: stored.json,
+            form: stored.form,
             plan: raw_plan(&plan),
             graph: graph.name().into(),
             hash: graph.hash().into(),

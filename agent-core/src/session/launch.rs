@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tracing::Instrument;
 
 use super::{
     BusyPolicy, Run, RunOptions, Session, SessionError,
     conduct::{Begun, conduct, snapshots, todo_facts},
-    options::CONTENT,
+    options::name_of,
     runtime::Shared,
     settled::Teller,
     slot::{LiveRun, Resting, Slot},
@@ -27,6 +27,7 @@ use crate::{
         store::is_label,
         writer::Writer,
     },
+    json::{self, Form, Stored, ValueError},
     run::RunStatus,
     state::{Input, State},
     telemetry,
@@ -158,9 +159,7 @@ impl Session {
         let in_line =
             queued.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
         let known = known.iter().map(|(known, run)| (known, *run));
-        let name = |text: &'_ str| text.split(CONTENT).next().map(str::to_owned);
-        let wanted = name(request);
-        match known.chain(in_line).find(|(known, _)| name(known) == wanted) {
+        match known.chain(in_line).find(|(known, _)| name_of(known) == name_of(request)) {
             Some((known, run)) if known == request => {
                 Err(SessionError::SameRequest { session: self.id().clone(), run })
             }
@@ -266,8 +265,8 @@ impl Session {
         plan.due.clear();
         plan.held.clear();
         plan.joins.clear();
-        let raw = to_raw_value(&plan).expect("a plan is numbers, names and JSON");
-        let fact = Fact::RunRolledBack(Base { version, state, plan: raw });
+        let raw = serde_json::value::to_raw_value(&plan).expect("a plan is numbers, names and JSON");
+        let fact = Fact::RunRolledBack(Base { version, state: state.json, form: state.form, plan: raw });
         let seq = writer.push(resting.image.run, [fact.clone()])?;
         writer.stored(seq).await?;
         let mut image = resting.image;
@@ -310,22 +309,27 @@ impl Session {
         };
         // Without a journal, an update that is refused half-way is undone from this.
         let undo = match &state {
-            Some(state) if self.shared.store.is_none() => serde_json::to_string(state).ok(),
+            Some(state) if self.shared.store.is_none() => Stored::new(state, json::AGAIN).ok(),
             _ => None,
         };
-        let (mut raw_state, mut raw_update) = (None, None);
+        let (mut raw_state, mut raw_update, mut form) = (None, None, Form::default());
+        let mut stored = |stored: Result<Stored, ValueError>| {
+            let stored = stored.map_err(|error| error.of("the input"))?;
+            form = stored.form;
+            Ok::<_, SessionError>(Some(stored.json))
+        };
         let keeps = writer.keeps();
         let applied: Result<(S, Plan), SessionError> = (|| {
             let state = match input {
                 Input::State(given) => {
                     if keeps {
-                        raw_state = Some(to_raw_value(&given).map_err(|error| invalid(error.to_string()))?);
+                        raw_state = stored(Stored::new(&given, json::NEW))?;
                     }
                     given
                 }
                 Input::Update(update) => {
                     if keeps {
-                        raw_update = Some(to_raw_value(&update).map_err(|error| invalid(error.to_string()))?);
+                        raw_update = stored(Stored::update(&update, json::NEW))?;
                     }
                     let mut state = state.take().unwrap_or_default();
                     let applied =
@@ -347,7 +351,7 @@ impl Session {
             Err(error) => {
                 if self.shared.store.is_some() {
                     self.slot.forget();
-                } else if let Some(state) = undo.and_then(|text| serde_json::from_str::<S>(&text).ok()) {
+                } else if let Some(state) = undo.and_then(|stored| stored.read::<S>().ok()) {
                     self.slot.inner.lock().rest = Some(Resting { image, state: Some(Arc::new(state)) });
                 }
                 return Err(error);
@@ -362,6 +366,7 @@ impl Session {
             version: S::VERSION,
             state: None,
             update: None,
+            form: Form::default(),
             plan: Raw::from(RawValue::NULL.to_owned()),
             limits: options.limits,
             durability: options.durability,
@@ -370,7 +375,7 @@ impl Session {
         };
         // Without a store or a watcher nobody ever reads the plan.
         let raw = if writer.matters() { raw_plan(&plan) } else { noted.plan.clone() };
-        let fact = Accepted { state: raw_state, update: raw_update, plan: raw, ..noted.clone() };
+        let fact = Accepted { state: raw_state, update: raw_update, form, plan: raw, ..noted.clone() };
         let now = self.shared.clock.now_ms();
         writer.mark(&noted.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
@@ -648,7 +653,8 @@ type Erased = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
-    serde_json::to_string(state)
-        .and_then(|text| serde_json::from_str(&text))
-        .map_err(|error| RunError::StoredState { reason: error.to_string() })
+    let unreadable = |reason: String| RunError::StoredState { reason };
+    let stored =
+        Stored::new(state, json::AGAIN).map_err(|error| unreadable(error.of("the state").to_string()))?;
+    stored.read().map_err(|error| unreadable(error.to_string()))
 }

@@ -242,6 +242,7 @@ impl Session {
     /// See [`answer`](Session::answer).
     pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
         let by = crate::text::shorten(by, 200);
+        let answers = answers.checked()?;
         let _door = self.slot.door.lock().await;
         if let Some(live) = self.slot.live() {
             let taken = self.slot.board.take(answers, &by)?;
@@ -513,7 +514,14 @@ impl Session {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
-            Some(state) => launch::copy_state(&*state).map_err(Into::into),
+            // A state that JSON cannot express (NaN of a custom reducer) is folded from the journal.
+            Some(state) => match (launch::copy_state(&*state), &self.shared.store) {
+                (Err(_), Some(store)) => {
+                    let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?;
+                    Ok(crate::engine::read_state::<S>(&image.unwrap_or_default().root)?)
+                }
+                (copy, _) => copy.map_err(Into::into),
+            },
             None => Ok(crate::engine::read_state::<S>(&image.root)?),
         }
     }

@@ -2,8 +2,6 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use serde_json::value::to_raw_value;
-
 use super::{
     Run, RunOptions, Session, SessionError,
     settled::{Settled, Teller},
@@ -18,6 +16,7 @@ use crate::{
         entry::{Dequeued, Fact, Queued},
         writer::Writer,
     },
+    json::{self, Stored},
     run::RunStatus,
     state::{Input, State},
 };
@@ -38,21 +37,22 @@ impl Session {
         if self.slot.inner.lock().queue.len() >= WAITING {
             return Err(SessionError::TooManyRuns { limit: WAITING });
         }
-        let invalid = |error: serde_json::Error| SessionError::InvalidInput {
-            graph: graph.name().to_owned(),
-            reason: error.to_string(),
+        let stored = match &input {
+            Input::State(given) => Stored::new(given, json::NEW),
+            Input::Update(given) => Stored::update(given, json::NEW),
         };
-        let (mut state, mut update) = (None, None);
-        match &input {
-            Input::State(given) => state = Some(to_raw_value(given).map_err(invalid)?),
-            Input::Update(given) => update = Some(to_raw_value(given).map_err(invalid)?),
-        }
+        let Stored { json, form } = stored.map_err(|error| error.of("the input"))?;
+        let (state, update) = match &input {
+            Input::State(_) => (Some(json), None),
+            Input::Update(_) => (None, Some(json)),
+        };
         writer.mark(&options.labels);
         let queued = Queued {
             graph: graph.name().into(),
             version: S::VERSION,
             state,
             update,
+            form,
             limits: options.limits,
             durability: options.durability,
             request: options.request,
@@ -160,13 +160,13 @@ pub(super) fn summary_at_rest(
 pub(super) fn queued_input<S: State>(queued: &Queued) -> Result<Input<S>, RunError> {
     match (&queued.state, &queued.update) {
         (Some(state), _) if queued.version == S::VERSION => {
-            let state = serde_json::from_str(state.get());
+            let state = json::read_stored(state.get(), &queued.form);
             state.map(Input::State).map_err(|error| RunError::StoredState { reason: error.to_string() })
         }
         (Some(_), _) => Err(RunError::StoredState {
             reason: format!("a queued state has version {}, this program has {}", queued.version, S::VERSION),
         }),
-        (None, Some(update)) => read_update::<S>(queued.version, update).map(Input::Update),
+        (None, Some(update)) => read_update::<S>(queued.version, update, &queued.form).map(Input::Update),
         (None, None) => Ok(Input::default()),
     }
 }
