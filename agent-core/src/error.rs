@@ -50,6 +50,14 @@ codes! {
     InvalidSessionId = "invalid_session_id", Input, false;
     /// An input that is not what the graph takes.
     InvalidInput = "invalid_input", Input, false;
+    /// A value nests deeper than what is stored can be read.
+    ValueTooDeep = "value_too_deep", Input, false;
+    /// A value is larger than what is stored.
+    ValueTooLarge = "value_too_large", Input, false;
+    /// A value has a key that the JSON library reserves.
+    ValueReservedKey = "value_reserved_key", Input, false;
+    /// A number is NaN or infinite, which JSON cannot express.
+    ValueNotFinite = "value_not_finite", Run, false;
     /// An answer that does not fit its question.
     InvalidAnswer = "invalid_answer", Input, false;
     /// A bare answer while several questions are open.
@@ -179,7 +187,8 @@ pub(crate) fn worth_trying_again(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
         return error.code().is_retryable();
     }
-    if error.is::<crate::interrupt::AskError>()
+    if error.is::<crate::json::ValueError>()
+        || error.is::<crate::interrupt::AskError>()
         || error.is::<crate::todo::TodoError>()
         || error.is::<crate::engine::ToolFailed>()
     {
@@ -201,6 +210,9 @@ pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
     }
     if error.is::<crate::engine::ToolFailed>() {
         return Code::ToolFailed;
+    }
+    if let Some(error) = error.downcast_ref::<crate::json::ValueError>() {
+        return error.code().unwrap_or(Code::NodeFailed);
     }
     Code::NodeFailed
 }

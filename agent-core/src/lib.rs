@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
 //! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`mod@todo`] the visible
-//! plan, [`event`] what others see, [`run`] how it ends; then [`model`], [`mod@tool`] and [`memory`], and
+//! plan, [`event`] what others see, [`run`] how it ends, [`json`] what a stored value may be; then [`model`], [`mod@tool`] and [`memory`], and
 //! what is built from all of it, the [`agent`]; [`telemetry`] is what a tracing backend sees.
 
 // So that the paths which the derive writes work inside this crate too.
@@ -15,6 +15,7 @@ pub mod ids;
 pub mod error;
 pub mod clock;
 pub mod secret;
+pub mod json;
 pub mod state;
 pub mod graph;
 pub mod engine;

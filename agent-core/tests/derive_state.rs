@@ -185,7 +185,7 @@ fn an_overwrite_goes_past_the_reducer_and_keeps_what_is_added_after_it() {
         Report::update().findings(["lost"]).overwrite_findings(["new".to_owned()]).findings(["more"]);
     assert_eq!(
         serde_json::to_value(&update).unwrap(),
-        json!({ "findings": { "$overwrite": ["new", "more"] } })
+        json!({ "findings": ["new", "more"], "$overwrite": ["findings"] })
     );
     let state =
         applied([Report::update().findings(["old"]).tokens(5), through_json(&update).overwrite_tokens(1)]);
@@ -195,6 +195,66 @@ fn an_overwrite_goes_past_the_reducer_and_keeps_what_is_added_after_it() {
             .findings
             .is_empty()
     );
+}
+
+#[test]
+fn no_value_of_a_field_is_read_as_an_overwrite() {
+    let key = |name: &str| BTreeMap::from([(name.to_owned(), 1)]);
+    for name in ["$overwrite", "$some", "$reduce"] {
+        let update = through_json(&Report::update().scores(key(name)));
+        assert_eq!(update.scores, Some(Write::Reduce(key(name))));
+        let update = through_json(&Report::update().overwrite_scores(key(name)));
+        assert_eq!(update.scores, Some(Write::Overwrite(key(name))));
+    }
+    for wrong in [json!({ "$overwrite": ["scores"] }), json!({ "brand": "b", "$overwrite": ["brand"] })] {
+        let error = serde_json::from_value::<ReportUpdate>(wrong).unwrap_err().to_string();
+        assert!(error.starts_with("`$overwrite` names `"), "{error}");
+    }
+    // An update type written by hand has no place beside the value.
+    for write in [
+        Write::Reduce(key("a")),
+        Write::Reduce(key("$overwrite")),
+        Write::Reduce(key("$reduce")),
+        Write::Overwrite(key("$overwrite")),
+    ] {
+        assert_eq!(through_json(&write), write);
+    }
+    for nested in [json!({ "$overwrite": { "$reduce": 1 } }), json!({ "$overwrite": { "a": 1 } })] {
+        for write in [Write::Reduce(nested.clone()), Write::Overwrite(nested)] {
+            assert_eq!(through_json(&write), write);
+        }
+    }
+}
+
+/// Options inside options, with names of their own in JSON.
+#[derive(State, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Nested {
+    two_levels: Option<Option<u8>>,
+    #[serde(rename = "drei")]
+    three: Option<Option<Option<String>>>,
+    #[serde(rename(serialize = "out", deserialize = "in"), alias = "out")]
+    #[state(append)]
+    both_ways: Vec<u8>,
+}
+
+#[test]
+fn nested_options_of_an_update_read_back_equal() {
+    for two in [None, Some(None), Some(Some(None)), Some(Some(Some(1)))] {
+        for three in [None, Some(None), Some(Some(None)), Some(Some(Some(None)))] {
+            let mut update = Nested::update().both_ways([1]);
+            (update.two_levels, update.three) = (two, three.clone());
+            let copy = through_json(&update);
+            assert_eq!((copy.two_levels, copy.three), (two, three.clone()));
+        }
+    }
+    let mut update = Nested::update().overwrite_both_ways([1]);
+    (update.two_levels, update.three) = (Some(Some(None)), Some(None));
+    assert_eq!(
+        serde_json::to_value(&update).unwrap(),
+        json!({ "twoLevels": null, "drei": null, "out": [1], "$overwrite": ["out"], "$some": { "twoLevels": 1 } })
+    );
+    assert_eq!(through_json(&update).both_ways, Some(Write::Overwrite(vec![1])));
 }
 
 #[test]

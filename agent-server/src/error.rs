@@ -192,8 +192,13 @@ impl ApiError {
             }
             other => (other.to_string(), None, false),
         };
+        // What is wrong with an input is the caller's in a request, and the graph's in a run.
+        let status = match (run_failed, code.family()) {
+            (true, Family::Input) => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => status(contract, code),
+        };
         Self {
-            status: status(contract, code),
+            status,
             code: code.name(),
             message,
             session: None,

@@ -602,7 +602,7 @@ async fn tasks_that_wait_for_a_person_do_not_count_against_a_cap() {
 async fn an_overwrite_bypasses_the_reducer() {
     let graph = one(async |_: &Trail, _: &Context| -> Result<TrailUpdate> {
         Ok(serde_json::from_value(
-            serde_json::json!({ "sum": { "$overwrite": 3 }, "steps": { "$overwrite": ["x"] } }),
+            serde_json::json!({ "sum": 3, "steps": ["x"], "$overwrite": ["sum", "steps"] }),
         )?)
     });
     let session = on(&journal()).build().session("s").unwrap();

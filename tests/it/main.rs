@@ -22,4 +22,5 @@ mod shape;
 mod stopping;
 mod store_faults;
 mod takeovers;
+mod values;
 mod why;

@@ -282,7 +282,7 @@ impl TaskCell {
     pub(crate) fn dig(&self, whole: &RawValue) -> Option<(Raw, Vec<Hole>)> {
         let inner = self.inner.lock();
         let steps = inner.steps.values().filter(|step| step.seq > Seq::ZERO);
-        holes::dig(whole, steps.filter_map(|step| Some((step.seq, step.result.as_deref().ok()?))))
+        holes::dig(whole, steps.filter_map(|step| Some((step.seq, &*step.result.as_ref().ok()?.json))))
     }
 
     fn let_go(inner: &mut Inner) {

@@ -10,7 +10,6 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::{
@@ -32,6 +31,7 @@ use crate::{
         image::{StepFailure, StepRecord, TaskRecord, shown},
         writer::QUEUE,
     },
+    json::{self, Stored, ValueError},
     memory::MemoryStore,
     model::{Model, ModelError},
     tool::ToolRegistry,
@@ -191,7 +191,7 @@ impl Context {
     /// # Errors
     ///
     /// The future's own error; a permanent error when the same key is already on its way in this activation, when
-    /// the result is no JSON, or when what is recorded cannot be read as `T`.
+    /// the result cannot be stored ([`ValueError`]), or when what is recorded cannot be read as `T`.
     ///
     /// # Cancel safety
     ///
@@ -259,31 +259,36 @@ impl Context {
         if let Some(reserved) = running.reserved.take() {
             self.env.budget.settle(&reserved, &used.unwrap_or_default());
         }
-        let (result, kept) = match result {
-            Ok(value) => {
-                let raw = to_raw_value(&value).map_err(|error| {
-                    NodeError::permanent(format!("the result of step `{}` is no JSON: {error}", running.key))
-                })?;
-                (Ok(value), Ok(raw))
+        // A result that cannot be stored is a failure of the step, recorded as any other.
+        let result = result.and_then(|value| match Stored::new(&value, json::NEW) {
+            Ok(stored) => Ok((value, stored)),
+            Err(error) => {
+                Err(NodeError::permanent(error.of(format!("the result of step `{}`", running.key))))
             }
+        });
+        let (result, kept) = match result {
+            Ok((value, stored)) => (Ok(value), Ok(stored)),
             Err(error) => {
                 let text = crate::text::shorten(&error.to_string(), 2_000);
                 let model = error.downcast_ref::<ModelError>().cloned();
-                let cause = Cause { permanent: !error.is_retryable(), model };
+                let value = error.downcast_ref::<ValueError>().cloned();
+                let cause = Cause { permanent: !error.is_retryable(), model, value };
                 (Err(error), Err(StepFailure { text, cause: Some(cause) }))
             }
         };
         let mut seq = Seq::ZERO;
         if self.env.writer.matters() {
-            let (value, error, cause) = match &kept {
-                Ok(raw) => (Some(raw.clone()), None, None),
+            let (stored, error, cause) = match &kept {
+                Ok(stored) => (Some(stored.clone()), None, None),
                 Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
             };
+            let (value, form) = stored.map(|stored| (stored.json, stored.form)).unzip();
             let fact = Fact::StepRecorded(Recorded {
                 task: Arc::clone(&cell.task),
                 key: running.key.clone(),
                 kind: kind.to_owned(),
                 value,
+                form: form.unwrap_or_default(),
                 error,
                 cause,
                 ms,
@@ -338,11 +343,12 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// A permanent error when the value is no JSON or larger than 256 KiB, or when 65,536 events wait for the
+    /// A permanent error when the value cannot be stored ([`ValueError`]) or is larger than 256 KiB, or when 65,536 events wait for the
     /// store (use [`progress`](Context::progress) for what need not be kept).
     pub fn emit(&self, name: impl Into<String>, value: impl Serialize) -> Result<()> {
         let name = name.into();
-        let value = serde_json::to_value(value).map_err(NodeError::permanent)?;
+        let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
+        let value = json::to_value(&value).map_err(named)?;
         let cell = self.cell();
         cell.sign_of_life();
         if !self.env.writer.matters() {
@@ -367,10 +373,12 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// A permanent error when the value is no JSON.
+    /// A permanent error when the value is no JSON: see [`ValueError`].
     pub fn progress(&self, name: impl Into<String>, value: impl Serialize) -> Result<()> {
-        let value = serde_json::to_value(value).map_err(NodeError::permanent)?;
-        self.show(EventBody::Progress(payload::Progress { name: name.into(), value }));
+        let name = name.into();
+        let named = |error: ValueError| NodeError::permanent(error.of(format!("progress `{name}`")));
+        let value = json::to_value(&value).map_err(named)?;
+        self.show(EventBody::Progress(payload::Progress { name, value }));
         Ok(())
     }
 
@@ -478,13 +486,14 @@ impl fmt::Debug for Context {
     }
 }
 
-fn recorded<T: DeserializeOwned>(key: &str, step: StepRecord) -> Result<T> {
-    let raw: Box<RawValue> = step.result.map_err(|failure| match failure.cause {
+fn recorded<T: Serialize + DeserializeOwned>(key: &str, step: StepRecord) -> Result<T> {
+    let stored = step.result.map_err(|failure| match failure.cause {
         Some(Cause { model: Some(error), .. }) => error.into(),
+        Some(Cause { value: Some(error), .. }) => NodeError::permanent(error),
         Some(Cause { permanent: true, .. }) => NodeError::permanent(failure.text),
         _ => NodeError::msg(failure.text),
     })?;
-    serde_json::from_str(raw.get()).map_err(|error| {
+    stored.read().map_err(|error| {
         NodeError::permanent(format!("the recorded result of step `{key}` is not of this type: {error}"))
     })
 }

@@ -24,6 +24,7 @@ use crate::{
         entry::{Fact, Raw},
         writer::{QUEUE, Writer},
     },
+    json::Stored,
     memory::MemoryStore,
     model::{Model, PriceTable},
     todo::TodoTree,
@@ -64,7 +65,7 @@ pub(crate) struct NodeCache(Mutex<HashMap<String, (Instant, Arc<CachedOutcome>)>
 /// An outcome as it was journalled.
 #[derive(Debug, Clone)]
 pub(crate) struct CachedOutcome {
-    pub(crate) update: Option<Raw>,
+    pub(crate) update: Option<Stored>,
     pub(crate) goto: Vec<String>,
     pub(crate) sends: Vec<(String, Raw)>,
 }

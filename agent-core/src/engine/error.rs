@@ -8,6 +8,7 @@ use crate::{
     graph::{NodeError, WayFault},
     ids::{RunId, TaskId},
     journal::StoreError,
+    json::ValueError,
     model::ModelError,
     state::ApplyError,
 };
@@ -154,6 +155,15 @@ pub enum RunError {
         /// The tasks that were at work.
         tasks: Vec<String>,
     },
+    /// A value that a node made cannot be stored.
+    #[error("node `{node}` made a value that cannot be stored")]
+    Value {
+        /// The node.
+        node: String,
+        /// The place and the reason.
+        #[source]
+        source: ValueError,
+    },
     /// A limit was reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -211,6 +221,7 @@ impl RunError {
             Self::GraphChanged { .. } => Code::GraphChanged,
             Self::FailedBefore { code, .. } => *code,
             Self::CrashLoop { .. } => Code::CrashLoop,
+            Self::Value { source, .. } => source.code().unwrap_or(Code::NodeFailed),
             Self::Limit(error) => error.code(),
             Self::Closed => Code::StaleWriter,
             Self::Dequeued { .. } => Code::NothingToDo,
@@ -232,7 +243,8 @@ impl RunError {
             | Self::Panicked { node, .. }
             | Self::TimedOut { node, .. }
             | Self::FailedBefore { node, .. }
-            | Self::Update { node, .. } => Some(node),
+            | Self::Update { node, .. }
+            | Self::Value { node, .. } => Some(node),
             Self::UndeclaredTarget { from, .. } | Self::NoWayTaken { from, .. } | Self::Send { from, .. } => {
                 Some(from)
             }

@@ -32,13 +32,13 @@ pub use todos::{TodoHandle, Todos};
 pub use tools::{RecordedTools, ToolFailed};
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use serde_json::value::to_raw_value;
+use serde_json::{Value, value::to_raw_value};
 
 use crate::{
     graph::{Chosen, Graph, Target, WayFault, topology::NodeIx},
@@ -47,6 +47,7 @@ use crate::{
         entry::{Committed, Fact, Raw},
         image::{FrameImage, TaskRecord},
     },
+    json::{self, Form},
     state::State,
 };
 use plan::{Activation, Plan, Step};
@@ -119,35 +120,78 @@ pub(crate) fn read_state<S: State>(image: &FrameImage) -> Result<S, RunError> {
     let unreadable = |reason: String| RunError::StoredState { reason };
     let mut state = match &image.base {
         None => S::default(),
-        Some((version, raw)) if *version == S::VERSION => {
-            serde_json::from_str(raw.get()).map_err(|error| unreadable(format!("the state: {error}")))?
+        Some((version, stored)) if *version == S::VERSION => {
+            stored.read().map_err(|error| unreadable(format!("the state: {error}")))?
         }
-        Some((version, raw)) => {
+        Some((version, stored)) => {
             newer::<S>(*version)?;
-            let value = serde_json::from_str(raw.get()).map_err(|error| unreadable(error.to_string()))?;
-            let value = S::migrate(*version, value).map_err(|error| unreadable(error.to_string()))?;
-            serde_json::from_value(value)
+            let value = json::read(stored.json.get()).map_err(|error| unreadable(error.to_string()))?;
+            let value: Value = S::migrate(*version, value).map_err(|error| unreadable(error.to_string()))?;
+            json::read_stored(&value.to_string(), &stored.form)
                 .map_err(|error| unreadable(format!("the migrated state: {error}")))?
         }
     };
-    for (version, raw) in &image.updates {
-        let update = read_update::<S>(*version, raw)?;
+    for (version, stored) in &image.updates {
+        let update = read_update::<S>(*version, &stored.json, &stored.form)?;
         contain("(reducer)", || state.apply(update))?
             .map_err(|source| RunError::Update { node: "(journal)".into(), source })?;
     }
     Ok(state)
 }
 
-pub(crate) fn read_update<S: State>(version: u32, raw: &Raw) -> Result<S::Update, RunError> {
+/// An update as it was stored, by any version of this crate.
+pub(crate) fn read_update<S: State>(version: u32, raw: &Raw, form: &Form) -> Result<S::Update, RunError> {
     let unreadable =
         |error: &dyn std::fmt::Display| RunError::StoredState { reason: format!("an update: {error}") };
+    if form.is_lost() {
+        return Err(unreadable(&"a step whose result it contains is not in the journal"));
+    }
+    let read = |text: &str| {
+        // Before updates named their overwritten fields, `{"$overwrite": value}` stood inside the field.
+        let old = S::MARKS_OVERWRITES && !form.has_plain_fields() && json::has_overwrite(text);
+        let marked = if old { mark_overwrites::<S>(text) } else { None };
+        json::read_stored(marked.as_deref().unwrap_or(text), form).map_err(|error| unreadable(&error))
+    };
     if version == S::VERSION {
-        return serde_json::from_str(raw.get()).map_err(|error| unreadable(&error));
+        return read(raw.get());
     }
     newer::<S>(version)?;
-    let value = serde_json::from_str(raw.get()).map_err(|error| unreadable(&error))?;
-    let value = S::migrate_update(version, value).map_err(|error| unreadable(&error))?;
-    serde_json::from_value(value).map_err(|error| unreadable(&error))
+    let value = json::read(raw.get()).map_err(|error| unreadable(&error))?;
+    let value: Value = S::migrate_update(version, value).map_err(|error| unreadable(&error))?;
+    read(&value.to_string())
+}
+
+/// Names the overwritten fields of an update beside its fields, where an older version wrote `{"$overwrite": value}`
+/// in a field that can be overwritten with that value; `None` where it wrote none. Such an object with any other
+/// content was data and stays.
+fn mark_overwrites<S: State>(text: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Overwrite {
+        #[serde(rename = "$overwrite")]
+        value: Raw,
+    }
+    let object = |fields: &BTreeMap<String, Raw>, names: &[String]| {
+        let mut object: BTreeMap<&str, Raw> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        object.insert("$overwrite", to_raw_value(names).ok()?);
+        serde_json::to_string(&object).ok()
+    };
+    let mut fields: BTreeMap<String, Raw> = serde_json::from_str(text).ok()?;
+    if fields.contains_key("$overwrite") {
+        return None;
+    }
+    let mut names = Vec::new();
+    for (name, value) in &mut fields {
+        let Ok(overwrite) = serde_json::from_str::<Overwrite>(value.get()) else { continue };
+        let alone = BTreeMap::from([(name.clone(), overwrite.value.clone())]);
+        let alone = object(&alone, std::slice::from_ref(name))?;
+        if json::read::<S::Update>(&alone).is_ok() {
+            *value = overwrite.value;
+            names.push(name.clone());
+        }
+    }
+    if names.is_empty() { None } else { object(&fields, &names) }
 }
 
 fn newer<S: State>(version: u32) -> Result<(), RunError> {

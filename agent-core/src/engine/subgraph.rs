@@ -4,13 +4,14 @@ use std::{marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::superstep::{Leaves, Slot};
 use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
 use crate::{
     graph::{AnyNode, CodeIdentity, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
     journal::entry::{Fact, Frame as FrameFact},
+    json::{self, Stored},
     state::State,
 };
 
@@ -58,7 +59,7 @@ where
                 Some(image) => self.restore(*image, cx)?,
                 None => {
                     let input = input.map_or("null", RawValue::get);
-                    let input = serde_json::from_str(input).map_err(|error| {
+                    let input = json::read(input).map_err(|error| {
                         NodeError::permanent(format!("the input of subgraph `{}`: {error}", cx.node()))
                     })?;
                     self.open((self.into)(state, input), cx).await?
@@ -107,12 +108,15 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
         let plan = begin(&self.graph, &state, 1)?;
         let task = cx.task();
         if cx.env.writer.matters() {
-            let stored = to_raw_value(&state)
-                .map_err(|error| RunError::StoredState { reason: format!("a subgraph's state: {error}") })?;
+            let stored = Stored::new(&state, json::NEW).map_err(|error| RunError::Value {
+                node: cx.node().to_owned(),
+                source: error.of("the state of the subgraph"),
+            })?;
             let fact = FrameFact {
                 task: Arc::clone(&task),
                 version: T::VERSION,
-                state: stored,
+                state: stored.json,
+                form: stored.form,
                 plan: raw_plan(&plan),
             };
             cx.env.commit([Fact::FrameOpened(fact)]).await?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::Instrument;
 
@@ -28,6 +28,7 @@ use crate::{
         holes::Hole,
         image::TaskRecord,
     },
+    json::{self, Form, Stored},
     state::State,
     telemetry,
 };
@@ -66,7 +67,7 @@ pub(crate) enum TaskEnd<S: State> {
 
 /// An update as JSON.
 pub(crate) struct Written {
-    whole: Raw,
+    whole: Stored,
     /// Without what is in the journal already.
     kept: Option<(Raw, Vec<Hole>)>,
 }
@@ -257,15 +258,14 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
         }
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
-        (Some(update), true) => match super::contain(cx.node(), || to_raw_value(update)) {
+        (Some(update), true) => match super::contain(cx.node(), || Stored::update(update, json::NEW)) {
             Err(panicked) => return TaskEnd::Failed(panicked),
             Ok(Ok(whole)) => {
                 let cell = cx.cell_if_made().filter(|_| cx.env.writer.keeps());
-                Some(Written { kept: cell.and_then(|cell| cell.dig(&whole)), whole })
+                Some(Written { kept: cell.and_then(|cell| cell.dig(&whole.json)), whole })
             }
             Ok(Err(error)) => {
-                let text = format!("the update is no JSON: {error}");
-                return TaskEnd::Failed(cx.failed(NodeError::permanent(text)));
+                return TaskEnd::Failed(cx.failed(NodeError::permanent(error.of("the update"))));
             }
         },
         _ => None,
@@ -280,14 +280,17 @@ pub(crate) fn finished_fact<S: State>(
     raw: Option<Written>,
     cached: bool,
 ) -> Fact {
-    let (update, holes, whole) = match raw {
-        Some(Written { whole, kept: Some((kept, holes)) }) => (Some(kept), holes, Some(whole)),
-        Some(Written { whole, kept: None }) => (Some(whole), Vec::new(), None),
-        None => (None, Vec::new(), None),
+    let (update, holes, whole, form) = match raw {
+        Some(Written { whole, kept: Some((kept, holes)) }) => {
+            (Some(kept), holes, Some(whole.json), whole.form)
+        }
+        Some(Written { whole, kept: None }) => (Some(whole.json), Vec::new(), None, whole.form),
+        None => (None, Vec::new(), None, Form::default()),
     };
     Fact::TaskFinished(Finished {
         task,
         update,
+        form,
         holes,
         whole,
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
@@ -304,7 +307,7 @@ fn sends_of<S: State>(outcome: &Outcome<S>) -> Vec<(String, Raw)> {
 
 fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
     let update = match &outcome.update {
-        Some(update) => Some(to_raw_value(update).ok()?),
+        Some(update) => Some(Stored::update(update, json::NEW).ok()?),
         None => None,
     };
     let goto = outcome.goto.iter().map(ToString::to_string).collect();
@@ -312,12 +315,12 @@ fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
 }
 
 fn from_parts<S: State>(
-    update: Option<&Raw>,
+    update: Option<&Stored>,
     goto: &[String],
     sends: &[(String, Raw)],
 ) -> serde_json::Result<Outcome<S>> {
     Ok(Outcome {
-        update: update.map(|raw| serde_json::from_str(raw.get())).transpose()?,
+        update: update.map(Stored::read).transpose()?,
         goto: goto.iter().map(|node| node.clone().into()).collect(),
         sends: sends
             .iter()
@@ -328,7 +331,8 @@ fn from_parts<S: State>(
 
 /// A task that had finished before a restart.
 fn restored<S: State>(finished: Finished) -> TaskEnd<S> {
-    let update = finished.update().map(|raw| super::read_update::<S>(finished.version, raw));
+    let read = |raw| super::read_update::<S>(finished.version, raw, &finished.form);
+    let update = finished.update().map(read);
     let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
         (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
         (Err(error), _) => return TaskEnd::Failed(error),

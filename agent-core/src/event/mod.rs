@@ -292,7 +292,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
 }
 
 fn parsed(raw: Option<&Raw>) -> Value {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null)
+    raw.and_then(|raw| crate::json::read(raw.get()).ok()).unwrap_or(Value::Null)
 }
 
 /// The due nodes of a stored plan.
@@ -308,5 +308,5 @@ fn committed_plan(plan: &Raw) -> (u64, Vec<String>) {
 }
 
 fn stored(plan: &Raw) -> PlanImage {
-    serde_json::from_str(plan.get()).unwrap_or_default()
+    crate::json::read(plan.get()).unwrap_or_default()
 }

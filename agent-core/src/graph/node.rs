@@ -127,7 +127,7 @@ impl<S: State> IntoNode<S, AnyNode<S>> for AnyNode<S> {
 
 fn decode<I: DeserializeOwned>(input: Option<&RawValue>, cx: &Context) -> Result<I> {
     let text = input.map_or("null", RawValue::get);
-    serde_json::from_str(text).map_err(|source| {
+    crate::json::read(text).map_err(|source| {
         NodeError::permanent(InputMismatch { node: cx.node().to_string(), reason: source.to_string() })
     })
 }

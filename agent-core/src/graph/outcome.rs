@@ -94,11 +94,13 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Activates `node` with `input`. An input that is no JSON (a map with keys that are not strings, say)
-    /// fails the node that sends it, with the reason.
+    /// Activates `node` with `input`. An input that cannot be stored ([`ValueError`](crate::json::ValueError): NaN, or
+    /// a map with keys that are not strings, say) fails the node that sends it, with the reason. Nested options arrive
+    /// as JSON has them: `Some(None)` as `None`.
     #[must_use]
     pub fn new<I: Serialize + ?Sized>(node: impl Into<Cow<'static, str>>, input: &I) -> Self {
-        Self { node: node.into(), input: serde_json::value::to_raw_value(input).map_err(|e| e.to_string()) }
+        let input = crate::json::to_raw(input).map_err(|error| error.of("the input").to_string());
+        Self { node: node.into(), input }
     }
 }
 

@@ -5,7 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::Value;
 
 use super::{OpenQuestion, Question};
-use crate::{ids::QuestionId, validation::validator};
+use crate::{
+    ids::QuestionId,
+    json::{self, ValueError},
+    validation::validator,
+};
 
 /// What a person says: to one question, to several, or to the only one that is open.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,24 @@ pub enum Answers {
 }
 
 impl Answers {
+    /// Refuses answers that could not be read back. Those that are refused are dropped without recursion.
+    pub(crate) fn checked(self) -> Result<Self, AnswerError> {
+        let values = match &self {
+            Self::Only(value) => vec![(None, value)],
+            Self::Each(values) => values.iter().map(|(id, value)| (Some(id), value)).collect(),
+        };
+        let fault = values.into_iter().find_map(|(id, value)| {
+            let error = json::check(value).err()?;
+            Some(error.of(id.map_or_else(|| "the answer".to_owned(), |id| format!("the answer to `{id}`"))))
+        });
+        let Some(fault) = fault else { return Ok(self) };
+        match self {
+            Self::Only(value) => json::dismantle(value),
+            Self::Each(values) => values.into_values().for_each(json::dismantle),
+        }
+        Err(fault.into())
+    }
+
     /// An answer to the only open question.
     #[must_use]
     pub fn only(value: impl Into<Value>) -> Self {
@@ -76,6 +98,9 @@ pub enum AnswerError {
         /// What is expected there.
         expected: String,
     },
+    /// The answer cannot be stored. The question stays open.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// The run was stopped; resume it first.
     #[error("the run is {status}; resume it before answering")]
     NotWaiting {
@@ -89,10 +114,19 @@ fn at(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!(" at `{path}`") }
 }
 
+/// Levels that a question may put around a legal value (the arguments of a call that is to be approved, say).
+const AROUND: usize = 4;
+
 /// Checks the question itself, once, before it is asked.
 pub(crate) fn check_question(question: &Question) -> Result<(), String> {
     if question.prompt.len() > 65_536 {
         return Err("its prompt is longer than 64 KiB".into());
+    }
+    let parts = [("its details", question.details.as_ref()), ("its schema", question.schema.as_ref())];
+    let options = question.options.iter().map(|option| ("an option", Some(option)));
+    for (what, value) in parts.into_iter().chain(options) {
+        let checked = value.map_or(Ok(()), |value| json::check_within(value, json::MAX_DEPTH + AROUND));
+        checked.map_err(|error| error.of(what).to_string())?;
     }
     if let Some(schema) = &question.schema {
         validator(schema).map_err(|error| format!("its schema is no JSON Schema: {error}"))?;

@@ -9,6 +9,7 @@ use super::holes::{self, Hole};
 use crate::{
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
+    json::{self, Form},
     todo::Todo,
 };
 
@@ -88,6 +89,9 @@ pub(crate) struct Accepted {
     pub(crate) state: Option<Raw>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(crate) update: Option<Raw>,
+    /// Of the state or the update.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     /// [`PlanImage`](crate::engine::plan::PlanImage) after the start's edges were taken.
     pub(crate) plan: Raw,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,6 +113,9 @@ pub(crate) struct Queued {
     pub(crate) state: Option<Raw>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(crate) update: Option<Raw>,
+    /// Of the state or the update.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::engine::Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +165,9 @@ pub(crate) struct Completed {
 pub(crate) struct Base {
     pub(crate) version: u32,
     pub(crate) state: Raw,
+    /// Of the state.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     pub(crate) plan: Raw,
 }
 
@@ -177,6 +187,9 @@ pub(crate) struct Finished {
     /// As it is stored: with holes.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(crate) update: Option<Raw>,
+    /// Of the update without holes.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     /// What was left out of the update, because it is the result of a step of this task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) holes: Vec<Hole>,
@@ -248,6 +261,9 @@ pub(crate) struct Recorded {
     pub(crate) kind: String,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<Raw>,
+    /// Of the value.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     /// What a replay must know of the error beside its text.
@@ -266,6 +282,9 @@ pub(crate) struct Cause {
     pub(crate) permanent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<crate::model::ModelError>,
+    /// The result could not be stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<json::ValueError>,
 }
 
 /// A tool call on its way, with the arguments it is made with.
@@ -334,6 +353,9 @@ pub(crate) struct Frame {
     pub(crate) task: Arc<TaskId>,
     pub(crate) version: u32,
     pub(crate) state: Raw,
+    /// Of the state.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     pub(crate) plan: Raw,
 }
 
@@ -342,6 +364,9 @@ pub(crate) struct Edited {
     pub(crate) node: String,
     pub(crate) version: u32,
     pub(crate) update: Raw,
+    /// Of the update.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     pub(crate) plan: Raw,
     /// Hash of the graph that made the edit.
     pub(crate) graph: Arc<str>,
@@ -365,12 +390,11 @@ impl Entry {
         session: &crate::ids::SessionId,
         record: &super::Record,
     ) -> Result<Self, super::StoreError> {
-        let mut entry: Self =
-            serde_json::from_slice(&record.body).map_err(|error| super::StoreError::Corrupt {
-                session: session.clone(),
-                seq: record.seq,
-                reason: error.to_string(),
-            })?;
+        let mut entry: Self = json::read_slice(&record.body).map_err(|error| super::StoreError::Corrupt {
+            session: session.clone(),
+            seq: record.seq,
+            reason: error.to_string(),
+        })?;
         entry.seq = record.seq;
         Ok(entry)
     }

@@ -47,7 +47,7 @@ pub(crate) async fn fold(
 }
 
 fn read_snapshot(session: &SessionId, stored: &StoredSnapshot) -> Result<Image, StoreError> {
-    let snapshot: Snapshot = serde_json::from_slice(&stored.body).map_err(|error| StoreError::Corrupt {
+    let snapshot: Snapshot = crate::json::read_slice(&stored.body).map_err(|error| StoreError::Corrupt {
         session: session.clone(),
         seq: stored.seq,
         reason: format!("snapshot: {error}"),

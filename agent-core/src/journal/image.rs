@@ -12,6 +12,7 @@ use crate::{
     engine::{Durability, Granted, Limits, Used, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
+    json::{Form, Stored},
     run::RunStatus,
     todo::{Todo, TodoTree},
 };
@@ -66,9 +67,9 @@ pub(crate) struct Image {
 #[derive(Debug, Default)]
 pub(crate) struct FrameImage {
     /// The state to begin with, and its version.
-    pub(crate) base: Option<(u32, Raw)>,
+    pub(crate) base: Option<(u32, Stored)>,
     /// Updates to apply to it, in order.
-    pub(crate) updates: Vec<(u32, Raw)>,
+    pub(crate) updates: Vec<(u32, Stored)>,
     pub(crate) version: u32,
     pub(crate) plan: Option<PlanImage>,
     /// What the tasks that are due have recorded, by number.
@@ -103,7 +104,7 @@ pub(crate) struct TaskRecord {
 #[derive(Debug, Clone)]
 pub(crate) struct StepRecord {
     /// `Err`: a failure that the node went past.
-    pub(crate) result: Result<Raw, StepFailure>,
+    pub(crate) result: Result<Stored, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
 }
@@ -148,12 +149,13 @@ impl Image {
                 self.graph = accepted.graph;
                 self.hash = accepted.hash;
                 self.root.version = accepted.version;
-                if let Some(state) = accepted.state {
-                    self.root.base = Some((accepted.version, state));
+                if let Some(json) = accepted.state {
+                    let form = accepted.form.clone();
+                    self.root.base = Some((accepted.version, Stored { json, form }));
                     self.root.updates.clear();
                 }
-                if let Some(update) = accepted.update {
-                    self.root.updates.push((accepted.version, update));
+                if let Some(json) = accepted.update {
+                    self.root.updates.push((accepted.version, Stored { json, form: accepted.form }));
                 }
                 self.root.plan = plan(&accepted.plan);
                 self.root.tasks.clear();
@@ -195,7 +197,7 @@ impl Image {
             }
             Fact::RunRolledBack(base) => {
                 self.root = FrameImage {
-                    base: Some((base.version, base.state)),
+                    base: Some((base.version, Stored { json: base.state, form: base.form })),
                     version: base.version,
                     plan: plan(&base.plan),
                     ..FrameImage::default()
@@ -217,11 +219,11 @@ impl Image {
                 let steps = &record.steps;
                 let of = |seq| {
                     let step = steps.values().find(|step| step.seq == seq);
-                    step.and_then(|step| step.result.as_deref().ok())
+                    step.and_then(|step| Some(&*step.result.as_ref().ok()?.json))
                 };
                 if !finished.fill(of) {
-                    // The journal is not what it was. No update reads this, so nobody goes on with half of one.
-                    finished.whole = serde_json::value::to_raw_value("its step is not in the journal").ok();
+                    // The journal is not what it was: half of an update must not be applied.
+                    finished.form = Form::lost();
                 }
                 record.finished = Some(finished);
             }
@@ -247,7 +249,7 @@ impl Image {
                 }
                 let result = match recorded.error {
                     Some(text) => Err(StepFailure { text, cause: recorded.cause }),
-                    None => Ok(recorded.value.unwrap_or_else(null)),
+                    None => Ok(Stored { json: recorded.value.unwrap_or_else(null), form: recorded.form }),
                 };
                 let task = self.task(&recorded.task);
                 task.begun.remove(&recorded.key);
@@ -308,14 +310,14 @@ impl Image {
             Fact::FrameOpened(frame) => {
                 let task = self.task(&frame.task);
                 task.inner = Some(Box::new(FrameImage {
-                    base: Some((frame.version, frame.state)),
+                    base: Some((frame.version, Stored { json: frame.state, form: frame.form })),
                     version: frame.version,
                     plan: plan(&frame.plan),
                     ..FrameImage::default()
                 }));
             }
             Fact::StateEdited(edited) => {
-                self.root.updates.push((edited.version, edited.update));
+                self.root.updates.push((edited.version, Stored { json: edited.update, form: edited.form }));
                 self.root.version = edited.version;
                 self.graph = edited.graph;
                 self.hash = edited.hash;
@@ -415,7 +417,7 @@ const fn is_progress(fact: &Fact) -> bool {
 impl FrameImage {
     /// Bytes of the state as it is stored, and of the updates to it.
     pub(crate) fn state_bytes(&self) -> usize {
-        let raw = |(_, raw): &(u32, Raw)| raw.get().len();
+        let raw = |(_, stored): &(u32, Stored)| stored.json.get().len();
         self.base.iter().chain(&self.updates).map(raw).sum()
     }
 
@@ -456,9 +458,9 @@ impl FrameImage {
             for task in &plan.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
                 if let Some(finished) = finished
-                    && let Some(update) = finished.whole.or(finished.update)
+                    && let Some(json) = finished.whole.or(finished.update)
                 {
-                    self.updates.push((finished.version, update));
+                    self.updates.push((finished.version, Stored { json, form: finished.form }));
                 }
             }
         }
@@ -528,7 +530,7 @@ impl FrameImage {
 }
 
 fn plan(raw: &Raw) -> Option<PlanImage> {
-    serde_json::from_str(raw.get()).ok()
+    crate::json::read(raw.get()).ok()
 }
 
 fn null() -> Raw {
@@ -564,6 +566,9 @@ pub(crate) struct Snapshot {
     pub(crate) hash: Arc<str>,
     pub(crate) version: u32,
     pub(crate) state: Raw,
+    /// Of the state.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
     pub(crate) plan: Option<PlanImage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) answered: Vec<(QuestionId, String)>,
@@ -601,7 +606,7 @@ impl Snapshot {
             graph: self.graph,
             hash: self.hash,
             root: FrameImage {
-                base: Some((self.version, self.state)),
+                base: Some((self.version, Stored { json: self.state, form: self.form })),
                 version: self.version,
                 plan: self.plan,
                 ..FrameImage::default()

@@ -69,7 +69,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
 
 impl Stored {
     fn item(self) -> Result<Item, MemoryError> {
-        let value = serde_json::from_str(&self.value).map_err(|error| StoreError::Damaged {
+        let value = crate::json::read(&self.value).map_err(|error| StoreError::Damaged {
             reason: format!("the value of an item cannot be read: {error}"),
         })?;
         Ok(Item {

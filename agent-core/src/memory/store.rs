@@ -7,7 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
 use super::filter::Filter;
-use crate::journal::StoreError;
+use crate::{
+    journal::StoreError,
+    json::{self, ValueError},
+};
 
 /// Longest key in bytes.
 pub const KEY_BYTES: usize = 512;
@@ -42,7 +45,7 @@ pub trait MemoryStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`MemoryError::TooLarge`] and [`MemoryError::Illegal`] for what breaks a bound; nothing is changed then.
+    /// [`MemoryError::TooLarge`], [`MemoryError::Value`] and [`MemoryError::Illegal`] for what breaks a bound; nothing is changed then.
     fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>>;
 
     /// The item under a name.
@@ -186,6 +189,7 @@ impl Put {
     pub(super) fn checked(&self) -> Result<String, MemoryError> {
         check_name(&self.namespace, &self.key)?;
         bound("the text of an item", self.text.as_ref().map_or(0, String::len), VALUE_BYTES)?;
+        json::check(&self.value).map_err(|error| error.of("the value of an item"))?;
         let json = self.value.to_string();
         bound("a value", json.len(), VALUE_BYTES)?;
         Ok(json)
@@ -312,6 +316,9 @@ pub enum MemoryError {
         /// The bound.
         limit: usize,
     },
+    /// A value cannot be stored: it nests too deep, say.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// The request breaks a rule.
     #[error("the memory refuses the request: {reason}")]
     Illegal {

@@ -188,7 +188,7 @@ impl ToolCall {
         if self.arguments.trim().is_empty() {
             return Ok(Value::Object(serde_json::Map::new()));
         }
-        serde_json::from_str(&self.arguments)
+        crate::json::parse(self.arguments.as_bytes())
     }
 }
 

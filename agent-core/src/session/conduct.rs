@@ -27,6 +27,7 @@ use crate::{
         entry::{Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
         image::{FORMAT, FrameImage, Image, Snapshot},
     },
+    json::{self, Stored},
     model::ModelError,
     run::RunStatus,
     state::State,
@@ -470,15 +471,22 @@ fn settle_image<S: State>(
 }
 
 fn image_of(plan: &Plan) -> crate::engine::plan::PlanImage {
-    plan.image_when_done()
-        .unwrap_or_else(|| serde_json::from_str(raw_plan(plan).get()).expect("a plan reads back"))
+    plan.image_when_done().unwrap_or_else(|| json::read(raw_plan(plan).get()).expect("a plan reads back"))
 }
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.
 fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state: &S, seq: Seq) {
-    let Ok(Ok(state)) = catch_unwind(AssertUnwindSafe(|| serde_json::value::to_raw_value(state))) else {
-        tracing::warn!(session = %live.env.session, "the state is no JSON; no snapshot was kept");
-        return;
+    // The journal has the updates; a state that JSON cannot express (NaN of a custom reducer) is folded from them.
+    let state = match catch_unwind(AssertUnwindSafe(|| Stored::new(state, json::AGAIN))) {
+        Ok(Ok(state)) => state,
+        Ok(Err(error)) => {
+            tracing::warn!(session = %live.env.session, error = %error.of("the state"), "no snapshot was kept");
+            return;
+        }
+        Err(_) => {
+            tracing::warn!(session = %live.env.session, "the state's serializer panicked; no snapshot was kept");
+            return;
+        }
     };
     let snapshot = Snapshot {
         format: FORMAT,
@@ -487,7 +495,8 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Image, state
         graph: Arc::clone(&image.graph),
         hash: Arc::clone(&image.hash),
         version: S::VERSION,
-        state,
+        state: state.json,
+        form: state.form,
         plan: image.root.plan.clone(),
         answered: image.answered.clone(),
         todos: image.todos.items().to_vec(),

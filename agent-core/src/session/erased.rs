@@ -3,7 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use futures::future::BoxFuture;
-use serde_json::{Value, value::to_raw_value};
+use serde_json::Value;
 
 use super::{
     Run, RunOptions, Session, SessionError,
@@ -15,9 +15,10 @@ use crate::{
     graph::{CodeIdentity, Graph, Outline},
     ids::RunId,
     journal::{
-        entry::{Queued, Raw, Resumed},
+        entry::{Queued, Resumed},
         image::Image,
     },
+    json::{self, Stored},
     state::{Input, State},
 };
 
@@ -51,7 +52,7 @@ pub(crate) trait DynGraph: Send + Sync {
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError>;
     /// The folded state as it is stored, with its version.
-    fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError>;
+    fn stored_state(&self, image: &Image) -> Result<(u32, Stored), SessionError>;
 }
 
 /// An unfinished run that was read from the journal and can be resumed.
@@ -122,6 +123,11 @@ impl<S: State> DynGraph for ErasedGraph<S> {
         ack: AckMode,
     ) -> BoxFuture<'a, Result<Run, SessionError>> {
         Box::pin(async move {
+            if let Err(error) = json::check(&update) {
+                // Dropped like this, because it may be deep.
+                json::dismantle(update);
+                return Err(error.of("the input").into());
+            }
             let update: S::Update = serde_json::from_value(update).map_err(|error| {
                 SessionError::InvalidInput { graph: self.0.name().to_owned(), reason: error.to_string() }
             })?;
@@ -150,17 +156,16 @@ impl<S: State> DynGraph for ErasedGraph<S> {
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError> {
         let json = match state.and_then(|state| state.downcast::<S>().ok()) {
-            Some(state) => serde_json::to_value(&*state),
-            None => serde_json::to_value(read_state::<S>(&image.root)?),
+            Some(state) => json::shown(&*state),
+            None => json::shown(&read_state::<S>(&image.root)?),
         };
         json.map_err(|error| RunError::StoredState { reason: error.to_string() }.into())
     }
 
-    fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError> {
+    fn stored_state(&self, image: &Image) -> Result<(u32, Stored), SessionError> {
         let state = read_state::<S>(&image.root)?;
-        let raw =
-            to_raw_value(&state).map_err(|error| RunError::StoredState { reason: error.to_string() })?;
-        Ok((S::VERSION, raw))
+        let stored = Stored::new(&state, json::AGAIN).map_err(|error| error.of("the state"))?;
+        Ok((S::VERSION, stored))
     }
 }
 

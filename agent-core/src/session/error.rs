@@ -8,6 +8,7 @@ use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::AnswerError,
     journal::StoreError,
+    json::ValueError,
     run::RunStatus,
 };
 
@@ -82,6 +83,9 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
+    /// A value cannot be stored. Nothing has changed.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// The answer was refused.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -184,11 +188,13 @@ impl SessionError {
             Self::GraphNotFound { .. } | Self::GraphNotRegistered { .. } => Code::GraphNotFound,
             Self::NotQueued { .. } => Code::NothingToDo,
             Self::InvalidInput { .. } => Code::InvalidInput,
+            Self::Value(error) => error.code().unwrap_or(Code::InvalidInput),
             Self::Answer(error) => match error {
                 AnswerError::NothingAsked | AnswerError::Unknown { .. } => Code::QuestionNotFound,
                 AnswerError::AlreadyAnswered { .. } => Code::AlreadyAnswered,
                 AnswerError::Ambiguous { .. } => Code::AmbiguousAnswer,
                 AnswerError::Invalid { .. } => Code::InvalidAnswer,
+                AnswerError::Value(error) => error.code().unwrap_or(Code::InvalidAnswer),
                 AnswerError::NotWaiting { .. } => Code::NothingToDo,
             },
             Self::NoSuchPlace { .. } => Code::CheckpointNotFound,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Value, value::to_raw_value};
+use serde_json::Value;
 
 use super::{
     Session, SessionError, SessionStatus,
@@ -23,6 +23,7 @@ use crate::{
         holes::read_entries,
         image::Image,
     },
+    json::{self, Stored},
     run::RunStatus,
     state::State,
     todo::TodoStatus,
@@ -91,7 +92,7 @@ impl Session {
                     Fact::RunRolledBack(base) => &base.plan,
                     _ => continue,
                 };
-                let plan: PlanImage = serde_json::from_str(plan.get()).unwrap_or_default();
+                let plan: PlanImage = json::read(plan.get()).unwrap_or_default();
                 found.push(Checkpoint {
                     session: self.id().clone(),
                     seq: record.seq,
@@ -323,7 +324,7 @@ impl LockedSession {
             Some(state) => copy_state(&*state)?,
             None => read_contained::<S>(&image.root)?,
         };
-        let raw = to_raw_value(&update).map_err(|error| invalid(error.to_string()))?;
+        let stored = Stored::update(&update, json::NEW).map_err(|error| error.of("the update"))?;
         state.apply(update).map_err(|error| invalid(error.to_string()))?;
         let ix = graph.0.index.get(node).copied();
         let ix =
@@ -332,7 +333,8 @@ impl LockedSession {
         let fact = Fact::StateEdited(Edited {
             node: node.to_owned(),
             version: S::VERSION,
-            update: raw,
+            update: stored.json,
+            form: stored.form,
             plan: raw_plan(&plan),
             graph: graph.name().into(),
             hash: graph.hash().into(),

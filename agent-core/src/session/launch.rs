@@ -10,7 +10,7 @@ use super::{
     conduct::{Begun, conduct, snapshots, todo_facts},
     erased::DynGraph,
     lock::{IdleSession, LockedSession},
-    options::CONTENT,
+    options::name_of,
     runtime::Shared,
     settled::Teller,
     slot::{LiveRun, Resting, Slot},
@@ -30,6 +30,7 @@ use crate::{
         store::is_label,
         writer::Writer,
     },
+    json::{self, Form, Stored},
     run::RunStatus,
     state::{Input, State},
     telemetry,
@@ -129,9 +130,7 @@ impl Session {
         let queued =
             inner.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
         let known = known.iter().map(|(known, run)| (known, *run));
-        let name = |text: &'_ str| text.split(CONTENT).next().map(str::to_owned);
-        let wanted = name(request);
-        match known.chain(queued).find(|(known, _)| name(known) == wanted) {
+        match known.chain(queued).find(|(known, _)| name_of(known) == name_of(request)) {
             Some((known, run)) if known == request => {
                 Err(SessionError::SameRequest { session: self.id().clone(), run })
             }
@@ -181,33 +180,51 @@ impl Session {
 /// The input of a run, encoded for the journal before anything is changed.
 pub(super) struct EncodedInput<S: State> {
     input: Input<S>,
-    state: Option<Raw>,
-    update: Option<Raw>,
+    /// `None` without a journal.
+    stored: Option<Stored>,
+}
+
+/// An input as it is journalled: a state or an update.
+pub(super) struct RawInput {
+    pub(super) state: Option<Raw>,
+    pub(super) update: Option<Raw>,
+    pub(super) form: Form,
 }
 
 impl<S: State> EncodedInput<S> {
-    fn new(graph: &Graph<S>, input: Input<S>, stored: bool) -> Result<Self, SessionError> {
-        let (mut state, mut update) = (None, None);
-        if stored {
-            let encoded = contain("(input)", || match &input {
-                Input::State(given) => to_raw_value(given).map(|raw| state = Some(raw)),
-                Input::Update(given) => to_raw_value(given).map(|raw| update = Some(raw)),
-            });
-            encoded
-                .map_err(|error| invalid_input(graph, error.to_string()))?
-                .map_err(|error| invalid_input(graph, error.to_string()))?;
-        }
-        Ok(Self { input, state, update })
+    fn new(graph: &Graph<S>, input: Input<S>, journalled: bool) -> Result<Self, SessionError> {
+        let stored = if journalled { Some(encode(graph, &input)?) } else { None };
+        Ok(Self { input, stored })
     }
 
-    /// The input as it is journalled: a state or an update.
-    pub(super) fn into_raw(self, graph: &Graph<S>) -> Result<(Option<Raw>, Option<Raw>), SessionError> {
-        let encoded = match (&self.state, &self.update) {
-            (None, None) => Self::new(graph, self.input, true)?,
-            _ => self,
+    /// The input itself, and as it is journalled.
+    fn into_parts(self) -> (Input<S>, RawInput) {
+        let Some(Stored { json, form }) = self.stored else {
+            return (self.input, RawInput { state: None, update: None, form: Form::default() });
         };
-        Ok((encoded.state, encoded.update))
+        let raw = match &self.input {
+            Input::State(_) => RawInput { state: Some(json), update: None, form },
+            Input::Update(_) => RawInput { state: None, update: Some(json), form },
+        };
+        (self.input, raw)
     }
+
+    /// The input as it is journalled. Encodes it if that was not done.
+    pub(super) fn into_raw(mut self, graph: &Graph<S>) -> Result<RawInput, SessionError> {
+        if self.stored.is_none() {
+            self.stored = Some(encode(graph, &self.input)?);
+        }
+        Ok(self.into_parts().1)
+    }
+}
+
+fn encode<S: State>(graph: &Graph<S>, input: &Input<S>) -> Result<Stored, SessionError> {
+    let stored = contain("(input)", || match input {
+        Input::State(given) => Stored::new(given, json::NEW),
+        Input::Update(given) => Stored::update(given, json::NEW),
+    });
+    let stored = stored.map_err(|panicked| invalid_input(graph, panicked.to_string()))?;
+    Ok(stored.map_err(|error| error.of("the input"))?)
 }
 
 fn invalid_input<S: State>(graph: &Graph<S>, reason: String) -> SessionError {
@@ -223,7 +240,7 @@ struct RunGraph<'a, S: State> {
 /// Where a session was before a run that is undone, as the journal will say.
 struct Rollback {
     version: u32,
-    state: Raw,
+    state: Stored,
     plan: crate::engine::plan::PlanImage,
 }
 
@@ -328,7 +345,8 @@ impl LockedSession {
             // Task numbers are never used twice, those of the run that is undone included.
             plan.next = plan.next.max(idle.image().root.plan.as_ref().map_or(0, |plan| plan.next));
             let plan = to_raw_value(&plan).expect("a plan is numbers, names and JSON");
-            before.push((run, Fact::RunRolledBack(Base { version, state, plan })));
+            let Stored { json, form } = state;
+            before.push((run, Fact::RunRolledBack(Base { version, state: json, form, plan })));
         }
         Ok((idle, before))
     }
@@ -358,7 +376,7 @@ impl LockedSession {
         start: StartPoint<'_>,
     ) -> Result<StartedRun, SessionError> {
         let RunGraph { graph, instance } = graph;
-        let EncodedInput { input, state: raw_state, update: raw_update } = input;
+        let (input, RawInput { state: raw_state, update: raw_update, form }) = input.into_parts();
         let StartPoint { idle, before, run } = start;
         let (writer, mut resting) = idle.into_parts();
         let now = self.shared.clock.now_ms();
@@ -393,6 +411,7 @@ impl LockedSession {
             version: S::VERSION,
             state: None,
             update: None,
+            form: Form::default(),
             plan: Raw::from(RawValue::NULL.to_owned()),
             limits: options.limits,
             durability: options.durability,
@@ -401,7 +420,7 @@ impl LockedSession {
         };
         // Without a store or a watcher nothing reads the plan.
         let raw = if writer.matters() { raw_plan(&plan) } else { noted.plan.clone() };
-        let fact = Accepted { state: raw_state, update: raw_update, plan: raw, ..noted.clone() };
+        let fact = Accepted { state: raw_state, update: raw_update, form, plan: raw, ..noted.clone() };
         writer.mark(&noted.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
@@ -492,7 +511,8 @@ impl LockedSession {
             },
         };
         // Without a journal, an update that is refused half-way is undone from this.
-        let undo = self.shared.store.is_none().then(|| contain("(state)", || serde_json::to_string(&state)));
+        let undo =
+            self.shared.store.is_none().then(|| contain("(state)", || Stored::new(&state, json::AGAIN)));
         let applied = match contain("(input)", || state.apply(update)) {
             Ok(Ok(())) => begin(state),
             Ok(Err(error)) => Err(invalid_input(graph, error.to_string())),
@@ -500,7 +520,7 @@ impl LockedSession {
         };
         applied.map_err(|error| {
             let undone = undo.and_then(Result::ok).and_then(Result::ok);
-            let undone = undone.and_then(|text| serde_json::from_str::<S>(&text).ok());
+            let undone = undone.and_then(|stored| stored.read::<S>().ok());
             let kept = undone.is_some();
             resting.state = undone.map(|state| Arc::new(state) as _);
             (error, kept)
@@ -716,6 +736,8 @@ fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
 
 /// A copy by way of JSON: states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
-    contain("(state)", || serde_json::to_string(state).and_then(|text| serde_json::from_str(&text)))?
-        .map_err(|error| RunError::StoredState { reason: error.to_string() })
+    let unreadable = |reason: String| RunError::StoredState { reason };
+    let stored = contain("(state)", || Stored::new(state, json::AGAIN))?
+        .map_err(|error| unreadable(error.of("the state").to_string()))?;
+    stored.read().map_err(|error| unreadable(error.to_string()))
 }

@@ -286,6 +286,7 @@ impl Session {
     /// See [`answer`](Session::answer).
     pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
         let by = crate::text::shorten(by, 200);
+        let answers = answers.checked()?;
         let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
         self.lock().await.complete(answer).await
     }
@@ -532,7 +533,14 @@ impl Session {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
-            Some(state) => launch::copy_state(&*state).map_err(Into::into),
+            // A state that JSON cannot express (NaN of a custom reducer) is folded from the journal.
+            Some(state) => match (launch::copy_state(&*state), &self.shared.store) {
+                (Err(_), Some(store)) => {
+                    let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+                    Ok(crate::engine::read_state::<S>(&image.root)?)
+                }
+                (copy, _) => copy.map_err(Into::into),
+            },
             None => {
                 let bytes = image.root.state_bytes();
                 Ok(compute(bytes, move || crate::engine::read_state::<S>(&image.root)).await?)

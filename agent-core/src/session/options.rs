@@ -41,8 +41,14 @@ pub struct RunOptions {
     pub default_labels: BTreeMap<String, String>,
 }
 
-/// Stands between the name of a request and the hash of its content.
-pub(crate) const CONTENT: char = '\n';
+/// Stands between the name of a request and the hash of its content. A name that contains it ends with one, so that
+/// no part of a name is read as a hash.
+const CONTENT: char = '\n';
+
+/// The name in a stored request: what stands before the last separator.
+pub(super) fn name_of(request: &str) -> &str {
+    request.rsplit_once(CONTENT).map_or(request, |(name, _)| name)
+}
 
 impl RunOptions {
     /// What to do when the session is busy.
@@ -73,7 +79,11 @@ impl RunOptions {
     /// than those starts a run again.
     #[must_use]
     pub fn request(mut self, name: impl Into<String>) -> Self {
-        self.request = Some(name.into());
+        let mut name = name.into();
+        if name.contains(CONTENT) {
+            name.push(CONTENT);
+        }
+        self.request = Some(name);
         self
     }
 
@@ -197,5 +207,23 @@ impl Default for RuntimeOptions {
             store_reopen: 120,
             max_takeovers: 3,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_name_is_read_as_a_hash() {
+        let plain = |name: &str| RunOptions::default().request(name).request.unwrap();
+        let hashed =
+            |name: &str, content: &[u8]| RunOptions::default().request_of(name, content).request.unwrap();
+        for name in ["a", "a\nb", "\n", "", "a\n"] {
+            assert_eq!((name_of(&plain(name)), name_of(&hashed(name, b"x"))), (name, name));
+            assert_ne!(plain(name), hashed(name, b"x"));
+        }
+        let forged = hashed("a", b"x");
+        assert_ne!(plain(&forged), forged);
     }
 }

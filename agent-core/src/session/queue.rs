@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Run, RunOptions, Session, SessionError,
-    launch::EncodedInput,
+    launch::{EncodedInput, RawInput},
     lock::LockedSession,
     runtime::Shared,
     settled::{Settled, Teller},
@@ -18,6 +18,7 @@ use crate::{
         entry::{Dequeued, Fact, Queued},
         writer::Writer,
     },
+    json,
     run::RunStatus,
     state::{Input, State},
 };
@@ -44,13 +45,14 @@ impl LockedSession {
         if self.slot.inner.lock().queue.len() >= QUEUE_LIMIT {
             return Err(SessionError::TooManyRuns { limit: QUEUE_LIMIT });
         }
-        let (state, update) = input.into_raw(graph)?;
+        let RawInput { state, update, form } = input.into_raw(graph)?;
         writer.mark(&options.labels);
         let queued = Queued {
             graph: graph.name().into(),
             version: S::VERSION,
             state,
             update,
+            form,
             limits: options.limits,
             durability: options.durability,
             request: options.request,
@@ -248,13 +250,13 @@ impl Shared {
 pub(super) fn queued_input<S: State>(queued: &Queued) -> Result<Input<S>, RunError> {
     match (&queued.state, &queued.update) {
         (Some(state), _) if queued.version == S::VERSION => {
-            let state = serde_json::from_str(state.get());
+            let state = json::read_stored(state.get(), &queued.form);
             state.map(Input::State).map_err(|error| RunError::StoredState { reason: error.to_string() })
         }
         (Some(_), _) => Err(RunError::StoredState {
             reason: format!("a queued state has version {}, this program has {}", queued.version, S::VERSION),
         }),
-        (None, Some(update)) => read_update::<S>(queued.version, update).map(Input::Update),
+        (None, Some(update)) => read_update::<S>(queued.version, update, &queued.form).map(Input::Update),
         (None, None) => Ok(Input::default()),
     }
 }

@@ -161,5 +161,5 @@ fn field(object: &RawValue, key: &str) -> Option<Value> {
 }
 
 fn parsed(raw: &RawValue) -> Value {
-    serde_json::from_str(raw.get()).unwrap_or_default()
+    crate::json::read(raw.get()).unwrap_or_default()
 }

@@ -1,6 +1,8 @@
 //! What the code written by `#[derive(State)]` calls: one field of an update, set, combined and applied.
 
-use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 
 use super::{ApplyError, Write};
 
@@ -103,4 +105,86 @@ pub fn write<T>(
             Ok(())
         }
     }
+}
+
+/// The names in an update's `$overwrite`.
+#[doc(hidden)]
+pub type Names = Vec<String>;
+
+/// The counts in an update's `$some`.
+#[doc(hidden)]
+pub type Counts = BTreeMap<String, usize>;
+
+/// What stands beside the fields of an update in JSON.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// Fields that bypass their reducer.
+    pub overwrite: Vec<&'static str>,
+    /// Fields whose nested option is `None` inside so many `Some`s.
+    pub some: Vec<(&'static str, usize)>,
+}
+
+impl Marks {
+    /// How many keys they take.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(!self.overwrite.is_empty()) + usize::from(!self.some.is_empty())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes them behind the fields.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn write<S: SerializeStruct>(self, mut fields: S) -> Result<S::Ok, S::Error> {
+        if !self.overwrite.is_empty() {
+            fields.serialize_field("$overwrite", &self.overwrite)?;
+        }
+        if !self.some.is_empty() {
+            fields.serialize_field("$some", &Somes(&self.some))?;
+        }
+        fields.end()
+    }
+}
+
+struct Somes<'a>(&'a [(&'static str, usize)]);
+
+impl Serialize for Somes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// The value of a field of an update, however it is applied.
+#[doc(hidden)]
+pub const fn value<T>(write: &Write<T>) -> &T {
+    match write {
+        Write::Reduce(value) | Write::Overwrite(value) => value,
+    }
+}
+
+/// Makes what a field is given an overwrite. `false`: it is given nothing.
+#[doc(hidden)]
+pub fn overwrite<T>(slot: &mut Option<Write<T>>) -> bool {
+    match slot.take() {
+        Some(Write::Reduce(value) | Write::Overwrite(value)) => {
+            *slot = Some(Write::Overwrite(value));
+            true
+        }
+        None => false,
+    }
+}
+
+/// An update whose marks name a field that it does not set.
+#[doc(hidden)]
+pub fn unset<E: de::Error>(key: &str, name: &str) -> E {
+    let name = crate::text::shorten(name, 64);
+    E::custom(format_args!("`{key}` names `{name}`, which is no field of this kind that the update sets"))
 }

@@ -46,6 +46,10 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// [`migrate`](State::migrate). Default: 1.
     const VERSION: u32 = 1;
 
+    /// Whether the JSON of an update names its overwritten fields beside them. Written by the derive.
+    #[doc(hidden)]
+    const MARKS_OVERWRITES: bool = false;
+
     /// Merges one update. Called in task order, once for each finished task, at the end of a superstep.
     ///
     /// # Errors

@@ -6,10 +6,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::json;
 
 /// One field of an update whose reducer is not "replace".
 ///
-/// In JSON a reduced value stands as itself and an overwrite as `{"$overwrite": value}`.
+/// `#[derive(State)]` writes the value of a field as it is, and the names of the overwritten fields beside the
+/// fields, so no value is read as an overwrite. In an update type written by hand, a reduced value stands as itself
+/// and an overwrite as `{"$overwrite": value}`; a reduced value that is itself such an object, or
+/// `{"$reduce": value}`, is written as `{"$reduce": value}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write<T> {
     /// Combine with what is there.
@@ -18,17 +24,53 @@ pub enum Write<T> {
     Overwrite(T),
 }
 
+/// The one key of an object.
+enum Sole {
+    Overwrite,
+    Reduce,
+}
+
+impl Sole {
+    /// The mark that a text looks like.
+    fn of(text: &str) -> Option<(Self, &RawValue)> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        enum Object<'a> {
+            #[serde(rename = "$overwrite", borrow)]
+            Overwrite(&'a RawValue),
+            #[serde(rename = "$reduce", borrow)]
+            Reduce(&'a RawValue),
+        }
+        if !text.starts_with('{') || !(text.contains("\"$overwrite\"") || text.contains("\"$reduce\"")) {
+            return None;
+        }
+        match serde_json::from_str(text).ok()? {
+            Object::Overwrite(value) => Some((Self::Overwrite, value)),
+            Object::Reduce(value) => Some((Self::Reduce, value)),
+        }
+    }
+}
+
 #[derive(Serialize)]
-struct OverwriteRef<'a, T> {
+enum Marked<'a, T> {
     #[serde(rename = "$overwrite")]
-    value: &'a T,
+    Overwrite(&'a T),
+    #[serde(rename = "$reduce")]
+    Reduce(&'a T),
 }
 
 impl<T: Serialize> Serialize for Write<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error;
         match self {
-            Self::Reduce(value) => value.serialize(serializer),
-            Self::Overwrite(value) => OverwriteRef { value }.serialize(serializer),
+            Self::Overwrite(value) => Marked::Overwrite(value).serialize(serializer),
+            Self::Reduce(value) => {
+                let text = serde_json::to_string(value).map_err(S::Error::custom)?;
+                match Sole::of(&text) {
+                    Some(_) => Marked::Reduce(value).serialize(serializer),
+                    None => value.serialize(serializer),
+                }
+            }
         }
     }
 }
@@ -36,21 +78,18 @@ impl<T: Serialize> Serialize for Write<T> {
 impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Write<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let raw = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
         let text = raw.get();
-        // An object whose only key is `$overwrite`. A map field could hold that key too: it is reserved.
-        if text.starts_with('{') && text.contains("\"$overwrite\"") {
-            #[derive(Deserialize)]
-            #[serde(deny_unknown_fields)]
-            struct Over<T> {
-                #[serde(rename = "$overwrite")]
-                value: T,
-            }
-            if let Ok(over) = serde_json::from_str::<Over<T>>(text) {
-                return Ok(Self::Overwrite(over.value));
-            }
+        // An object with another value under such a key is data of a version that did not mark its own.
+        let marked = match Sole::of(text) {
+            Some((Sole::Overwrite, value)) => json::read(value.get()).ok().map(Self::Overwrite),
+            Some((Sole::Reduce, value)) => json::read(value.get()).ok().map(Self::Reduce),
+            None => None,
+        };
+        match marked {
+            Some(write) => Ok(write),
+            None => json::read(text).map(Self::Reduce).map_err(D::Error::custom),
         }
-        serde_json::from_str(text).map(Self::Reduce).map_err(D::Error::custom)
     }
 }
 
@@ -113,7 +152,8 @@ pub mod reduce {
     ///
     /// # Errors
     ///
-    /// An integer that would overflow is refused; floats follow IEEE 754.
+    /// A sum that does not fit is refused: an integer that overflows, a float that is NaN or infinite (which JSON
+    /// cannot express, so the state could not be stored).
     pub fn add<T: Sum>(field: &str, value: &mut T, more: T) -> Result<(), ApplyError> {
         *value = value.sum(&more).ok_or_else(|| ApplyError::new(field, "the sum does not fit its type"))?;
         Ok(())
@@ -185,7 +225,7 @@ pub mod reduce {
 
     macro_rules! sum_floats {
         ($($float:ty),*) => { $(impl Sum for $float {
-            fn sum(&self, more: &Self) -> Option<Self> { Some(self + more) }
+            fn sum(&self, more: &Self) -> Option<Self> { Some(self + more).filter(|sum| sum.is_finite()) }
         })* };
     }
     sum_floats!(f32, f64);

@@ -112,7 +112,7 @@ impl ToolContext {
         if self.host.is_none() && self.listener.is_none() {
             return;
         }
-        let Ok(value) = serde_json::to_value(value) else { return };
+        let Ok(value) = crate::json::to_value(&value) else { return };
         match (&self.host, &self.listener) {
             (Some(host), _) => host.progress(format!("tool:{}", self.call_id), value),
             (None, Some(listener)) => listener.progress(value),

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ToolCall, ToolError, ToolFault};
-use crate::model::Message;
+use crate::{
+    json::{self, ValueError},
+    model::Message,
+};
 
 /// The whole result of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,16 +34,28 @@ impl ToolOutput {
         if let Some(own) = (&mut slot as &mut dyn Any).downcast_mut::<Option<Self>>()
             && let Some(own) = own.take()
         {
-            return Ok(own);
+            return own.checked();
         }
-        match serde_json::to_value(&slot) {
+        match json::to_value(&slot) {
             Ok(Value::String(text)) => Ok(Self::Text(text)),
             Ok(Value::Null) => Ok(Self::Text("done".to_owned())),
             Ok(value) => Ok(Self::Json(value)),
-            Err(error) => {
-                Err(ToolError::failed("the tool's result cannot be written as JSON").with_cause(error))
-            }
+            Err(error) => Err(refused(&error)),
         }
+    }
+
+    /// Refuses JSON that nests too deep to be written as text.
+    fn checked(self) -> Result<Self, ToolError> {
+        if let Self::Json(value) = &self
+            && let Err(error) = json::check(value)
+        {
+            let error = refused(&error);
+            if let Self::Json(value) = self {
+                json::dismantle(value);
+            }
+            return Err(error);
+        }
+        Ok(self)
     }
 
     /// As the model reads it, uncut.
@@ -51,6 +66,11 @@ impl ToolOutput {
             Self::Json(value) => value.to_string(),
         }
     }
+}
+
+fn refused(error: &ValueError) -> ToolError {
+    let error = error.clone().of("the tool's result");
+    ToolError::failed(format!("the tool's result cannot be written as JSON: {error}")).with_cause(error)
 }
 
 impl From<&str> for ToolOutput {

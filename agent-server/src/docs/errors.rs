@@ -15,6 +15,10 @@ macro_rules! pages {
 pages! {
     "invalid_session_id"
     "invalid_input"
+    "value_too_deep"
+    "value_too_large"
+    "value_reserved_key"
+    "value_not_finite"
     "invalid_answer"
     "ambiguous_answer"
     "session_not_found"

@@ -28,10 +28,15 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
     if is_deeper(bytes, DEPTH) {
         return Err(ApiError::new(Refusal::TooDeep, format!("JSON may nest {DEPTH} levels deep")));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
+    let value = agent_core::json::parse(bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         ApiError::new(Refusal::InvalidJson, format!("this is no JSON (at {place})"))
-    })
+    })?;
+    // Keys that the JSON library reserves could be stored and not read.
+    match agent_core::json::check(&value) {
+        Ok(()) => Ok(value),
+        Err(error) => Err(ApiError::new(Refusal::InvalidRequest, error.to_string())),
+    }
 }
 
 /// Bytes of memory that JSON takes up as a [`Value`], estimated without parsing it: in a text of small values these are
@@ -139,5 +144,14 @@ mod tests {
         let at = |levels| object(format!(r#"{{"a":{}}}"#, deep(levels)).as_bytes());
         assert!(at(DEPTH - 1).is_ok());
         assert_eq!(at(DEPTH).unwrap_err().code, "too_deep");
+    }
+
+    #[test]
+    fn json_inside_a_text_does_not_get_around_the_depth() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        for key in ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue"] {
+            let text = format!(r#"{{"answer":{{"{key}":"{deep}"}}}}"#);
+            assert_eq!(object(text.as_bytes()).unwrap_err().code, "invalid_request");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! What the author wrote: fields, reducers and serde names, or an error on the very token that is wrong.
 
 use syn::{
-    Attribute, Data, DeriveInput, Error, Field, Fields, GenericArgument, GenericParam, Ident, LitInt, Path,
-    PathArguments, Result, Type, ext::IdentExt, meta::ParseNestedMeta, spanned::Spanned,
+    Attribute, Data, DeriveInput, Error, Field, Fields, GenericArgument, GenericParam, Ident, LitInt, LitStr,
+    Path, PathArguments, Result, Token, Type, ext::IdentExt, meta::ParseNestedMeta, parse::ParseStream,
+    spanned::Spanned,
 };
 
 pub(crate) struct Model<'a> {
@@ -10,10 +11,14 @@ pub(crate) struct Model<'a> {
     pub(crate) version: u32,
     pub(crate) migrate: Option<Path>,
     pub(crate) migrate_update: Option<Path>,
-    /// Serde attributes of the struct that the update takes over.
-    pub(crate) serde: Vec<ParsedSerde>,
     pub(crate) fields: Vec<Slot<'a>>,
 }
+
+/// Keys of an update that are not fields.
+pub(crate) const RESERVED: [&str; 2] = ["$overwrite", "$some"];
+
+/// A name for writing and one for reading.
+type Names = (Option<String>, Option<String>);
 
 /// One field.
 pub(crate) struct Slot<'a> {
@@ -22,11 +27,11 @@ pub(crate) struct Slot<'a> {
     pub(crate) name: String,
     pub(crate) field: &'a Field,
     pub(crate) reducer: Reducer,
-    pub(crate) serde: Vec<ParsedSerde>,
+    /// Its key in JSON, as written, and as read.
+    pub(crate) written: String,
+    pub(crate) read: String,
+    pub(crate) aliases: Vec<String>,
 }
-
-/// The inside of one `#[serde(..)]` entry that is copied as it stands.
-pub(crate) type ParsedSerde = proc_macro2::TokenStream;
 
 pub(crate) enum Reducer {
     Replace,
@@ -83,14 +88,14 @@ pub(crate) fn parse(input: &DeriveInput) -> Result<Model<'_>> {
         version: 1,
         migrate: None,
         migrate_update: None,
-        serde: Vec::new(),
         fields: Vec::with_capacity(fields.len()),
     };
-    if let Err(error) = container(input, &mut model) {
+    let rules = container(input, &mut model).unwrap_or_else(|error| {
         blame(error);
-    }
+        (None, None)
+    });
     for field in fields {
-        match slot(field) {
+        match slot(field, &rules) {
             Ok(slot) => model.fields.push(slot),
             Err(error) => blame(error),
         }
@@ -120,7 +125,9 @@ pub(crate) fn parse(input: &DeriveInput) -> Result<Model<'_>> {
     }
 }
 
-fn container(input: &DeriveInput, model: &mut Model<'_>) -> Result<()> {
+/// Reads the attributes of the struct. Returns the rules for the names of fields.
+fn container(input: &DeriveInput, model: &mut Model<'_>) -> Result<Names> {
+    let mut rules = (None, None);
     let mut migrate_at = None;
     let mut version_at = None;
     for attribute in of(&input.attrs, "state") {
@@ -155,8 +162,7 @@ fn container(input: &DeriveInput, model: &mut Model<'_>) -> Result<()> {
         attribute.parse_nested_meta(|meta| {
             let entry = rest(&meta)?;
             if meta.path.is_ident("rename_all") {
-                let path = &meta.path;
-                model.serde.push(quote::quote!(#path #entry));
+                rules = renames(entry)?;
             } else if ["transparent", "tag", "untagged", "from", "try_from", "into"]
                 .iter()
                 .any(|name| meta.path.is_ident(name))
@@ -166,10 +172,10 @@ fn container(input: &DeriveInput, model: &mut Model<'_>) -> Result<()> {
             Ok(())
         })?;
     }
-    Ok(())
+    Ok(rules)
 }
 
-fn slot(field: &Field) -> Result<Slot<'_>> {
+fn slot<'a>(field: &'a Field, rules: &Names) -> Result<Slot<'a>> {
     let ident = field.ident.as_ref().ok_or_else(|| Error::new(field.span(), "a state has named fields"))?;
     let mut reducer = None;
     for attribute in of(&field.attrs, "state") {
@@ -211,7 +217,7 @@ fn slot(field: &Field) -> Result<Slot<'_>> {
     }
 
     let mut skipped = false;
-    let mut serde = Vec::new();
+    let (mut own, mut aliases) = ((None, None), Vec::new());
     for attribute in of(&field.attrs, "serde") {
         attribute.parse_nested_meta(|meta| {
             let entry = rest(&meta)?;
@@ -236,8 +242,11 @@ fn slot(field: &Field) -> Result<Slot<'_>> {
                     "the update stores this field too and does not know this function; put the value into a type \
                      of its own that implements `Serialize` and `Deserialize`",
                 ));
-            } else if is(&["rename", "alias"]) {
-                serde.push(quote::quote!(#path #entry));
+            } else if is(&["rename"]) {
+                let (written, read) = renames(entry)?;
+                own = (written.or(own.0.take()), read.or(own.1.take()));
+            } else if is(&["alias"]) {
+                aliases.extend(renames(entry)?.1);
             }
             Ok(())
         })?;
@@ -248,7 +257,80 @@ fn slot(field: &Field) -> Result<Slot<'_>> {
             "an untracked field is never stored: write `#[serde(skip)]` on it as well",
         ));
     }
-    Ok(Slot { ident, name: ident.unraw().to_string(), field, reducer, serde })
+    let name = ident.unraw().to_string();
+    let by_rule =
+        |rule: &Option<String>| rule.as_ref().map_or_else(|| name.clone(), |rule| renamed(&name, rule));
+    let written = own.0.unwrap_or_else(|| by_rule(&rules.0));
+    let read = own.1.unwrap_or_else(|| by_rule(&rules.1));
+    if RESERVED.iter().any(|key| written == *key || read == *key || aliases.iter().any(|alias| alias == key))
+    {
+        return Err(Error::new(
+            ident.span(),
+            format!(
+                "`{}` and `{}` are keys of the update itself; rename the field",
+                RESERVED[0], RESERVED[1]
+            ),
+        ));
+    }
+    Ok(Slot { ident, name, field, reducer, written, read, aliases })
+}
+
+/// The names in `= "name"` or `(serialize = "name", deserialize = "name")`.
+fn renames(entry: proc_macro2::TokenStream) -> Result<Names> {
+    let parser = |input: ParseStream<'_>| {
+        if input.peek(Token![=]) {
+            input.parse::<Token![=]>()?;
+            let name = input.parse::<LitStr>()?.value();
+            return Ok((Some(name.clone()), Some(name)));
+        }
+        let mut names = (None, None);
+        let inside;
+        syn::parenthesized!(inside in input);
+        while !inside.is_empty() {
+            let side: Ident = inside.parse()?;
+            inside.parse::<Token![=]>()?;
+            let name = inside.parse::<LitStr>()?.value();
+            if side == "serialize" {
+                names.0 = Some(name);
+            } else {
+                names.1 = Some(name);
+            }
+            if !inside.is_empty() {
+                inside.parse::<Token![,]>()?;
+            }
+        }
+        Ok(names)
+    };
+    syn::parse::Parser::parse2(parser, entry)
+}
+
+/// The name of a field under a rule of `rename_all`, as serde makes it. An unknown rule is serde's to report.
+fn renamed(name: &str, rule: &str) -> String {
+    let pascal = || {
+        let words = name.split('_').filter(|word| !word.is_empty());
+        let capital = |word: &str| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| first.to_ascii_uppercase())
+                .into_iter()
+                .chain(letters)
+                .collect::<String>()
+        };
+        words.map(capital).collect::<String>()
+    };
+    match rule {
+        "UPPERCASE" | "SCREAMING_SNAKE_CASE" => name.to_ascii_uppercase(),
+        "PascalCase" => pascal(),
+        "camelCase" => {
+            let pascal = pascal();
+            let mut letters = pascal.chars();
+            letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
+        }
+        "kebab-case" => name.replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => name.to_ascii_uppercase().replace('_', "-"),
+        _ => name.to_owned(),
+    }
 }
 
 fn of<'a>(attributes: &'a [Attribute], name: &'a str) -> impl Iterator<Item = &'a Attribute> {

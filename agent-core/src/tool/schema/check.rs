@@ -1,10 +1,11 @@
 //! Arguments as the model wrote them, held against the schema, with faults in words it can act on.
 
 use jsonschema::Validator;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{MAX_DEPTH, accepts_null, depth, for_each_child, required, resolve};
 use crate::{
+    json,
     tool::{ToolCall, ToolError},
     validation::validator,
 };
@@ -42,15 +43,22 @@ impl Checker {
                 &[format!("they are longer than {MAX_BYTES} bytes")],
             ));
         }
+        let deep = |text: &str| json::depth(text.as_bytes()) > json::MAX_DEPTH;
+        if deep(&call.arguments) {
+            return Err(too_deep(&call.name));
+        }
         let no_json = |error: serde_json::Error| {
             ToolError::bad_arguments(&call.name, &[format!("they are not valid JSON: {error}")])
         };
         let args = match call.parse_arguments().map_err(no_json)? {
             // No arguments, as some models say it.
-            Value::Null => json!({}),
+            Value::Null => serde_json::json!({}),
             // An object that was encoded twice.
             Value::String(inner) if inner.trim_start().starts_with('{') => {
-                serde_json::from_str(&inner).map_err(no_json)?
+                if deep(&inner) {
+                    return Err(too_deep(&call.name));
+                }
+                json::parse(inner.as_bytes()).map_err(no_json)?
             }
             args => args,
         };
@@ -59,6 +67,11 @@ impl Checker {
 
     /// The arguments as the tool takes them, or every fault (up to a number).
     pub(in crate::tool) fn check(&self, tool: &str, mut args: Value) -> Result<Value, ToolError> {
+        // A call is stored before it is made.
+        if let Err(error) = json::check(&args) {
+            json::dismantle(args);
+            return Err(ToolError::bad_arguments(tool, &[shorten(&error.to_string())]));
+        }
         if self.validator.is_valid(&args) {
             return Ok(args);
         }
@@ -76,6 +89,10 @@ impl Checker {
             .collect();
         if faults.is_empty() { Ok(args) } else { Err(ToolError::bad_arguments(tool, &faults)) }
     }
+}
+
+fn too_deep(tool: &str) -> ToolError {
+    ToolError::bad_arguments(tool, &[format!("they are nested deeper than {} levels", json::MAX_DEPTH)])
 }
 
 fn shorten(text: &str) -> String {
