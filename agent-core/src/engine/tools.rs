@@ -25,8 +25,8 @@ use crate::{
     model::Message,
     telemetry,
     tool::{
-        ApprovalRequest, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered, ToolCall,
-        ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
+        ApprovalRequest, Away, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered,
+        ToolCall, ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
     },
 };
 
@@ -475,7 +475,11 @@ impl ToolHost for Host {
         self.cx.env.deps.memory.clone()
     }
 
-    fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>> {
+    fn ask(
+        self: Arc<Self>,
+        question: Question,
+        away: Option<Away>,
+    ) -> BoxFuture<'static, Result<Value, ToolError>> {
         let key = self.key(&question);
         let asking = self.cx.ask::<Value>(question.key(key));
         let host = Arc::clone(&self);
@@ -484,6 +488,9 @@ impl ToolHost for Host {
             ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
         };
         Box::pin(async move {
+            if let Some(away) = away {
+                away.end().await;
+            }
             if let Some(begun) = &host.noted {
                 host.cx.cell().waits(&begun.key);
             }
