@@ -291,23 +291,26 @@ impl RunEnv {
         Ok(self.writer.push(self.run, facts)?)
     }
 
-    /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
-    pub(crate) async fn record(&self, fact: Fact) -> Result<Seq, RunError> {
-        self.control.check_open()?;
-        let seq = self.writer.push(self.run, [fact])?;
-        if self.durability != Durability::Exit {
+    /// Ready when what stands for something paid for is stored, unless all waits for the exit. Cancel safe.
+    pub(crate) async fn recorded(&self, seq: Seq) -> Result<(), RunError> {
+        if seq > Seq::ZERO && self.durability != Durability::Exit {
             self.writer.stored(seq).await?;
         }
-        Ok(seq)
+        Ok(())
+    }
+
+    /// Begins to store what was pushed, unless all waits for the exit.
+    pub(crate) fn begin_storing(&self) {
+        if self.durability != Durability::Exit {
+            self.writer.kick();
+        }
     }
 
     /// Notes facts without waiting.
     pub(crate) fn note(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
         self.control.check_open()?;
         self.writer.push(self.run, facts)?;
-        if self.durability != Durability::Exit {
-            self.writer.kick();
-        }
+        self.begin_storing();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    task::Poll,
+    task::{Poll, Waker, ready},
 };
 
 use futures::FutureExt;
@@ -30,9 +30,13 @@ use crate::{
     state::State,
 };
 
-/// Told when a task begins or ends to wait for a person, so that it does not count against a cap meanwhile.
+/// The places of tasks under caps. A task that waits for a person has none.
 pub(crate) trait Slot: Send + Sync {
+    /// A task begins or ends to wait for a person.
     fn blocked(&self, blocked: bool, task: &TaskId);
+
+    /// Ready when a task that stopped waiting has a place again. Keeps the waker otherwise.
+    fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
 
     /// So many more tasks can go on. Only a subgraph counts: it is one task to the crew above.
     fn leaves(&self, _more: i64) {}
@@ -55,6 +59,10 @@ impl Leaves {
 impl Slot for Leaves {
     fn blocked(&self, blocked: bool, _task: &TaskId) {
         self.leaves(if blocked { -1 } else { 1 });
+    }
+
+    fn poll_place(&self, _task: &TaskId, waker: &Waker) -> Poll<()> {
+        self.slot.poll_place(&self.task, waker)
     }
 
     fn leaves(&self, more: i64) {
@@ -94,6 +102,15 @@ struct Queue<S: State> {
     jobs: VecDeque<Job>,
     running: usize,
     by_node: HashMap<NodeIx, usize>,
+    /// Tasks that stopped waiting and have no place yet, first come first served.
+    returning: Vec<Returning>,
+}
+
+/// A task that waits for a place to continue.
+struct Returning {
+    number: u64,
+    node: NodeIx,
+    wakers: Vec<Waker>,
 }
 
 struct Job {
@@ -136,6 +153,7 @@ pub(crate) async fn run_crew<S: State>(
             jobs,
             running: 0,
             by_node: HashMap::new(),
+            returning: Vec::new(),
         }),
         done: Mutex::new(Done { ends: (0..count).map(|_| None).collect(), missing: count }),
         all_done: Notify::new(),
@@ -177,17 +195,17 @@ pub(crate) async fn run_crew<S: State>(
 /// Takes tasks from the queue until it is empty or the caps are reached.
 async fn lane<S: State>(crew: Arc<Crew<S>>) {
     while let Some((job, state)) = crew.take() {
-        let (place, node) = (job.place, job.activation.node);
+        let (place, of) = (job.place, Of::new(&job.activation));
         let mut task = begin(&crew, job, state);
         // Polled once here; see the type.
         match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
             Poll::Ready(end) => {
                 drop(task);
-                crew.finish(place, node, end);
+                crew.finish(place, of, end);
             }
             Poll::Pending => {
                 let env = Arc::clone(&crew.env);
-                env.group.spawn(see_through(Arc::clone(&crew), place, node, task));
+                env.group.spawn(see_through(Arc::clone(&crew), place, of, task));
             }
         }
     }
@@ -210,14 +228,14 @@ fn next_lane<S: State>(crew: Arc<Crew<S>>) -> Pin<Box<dyn Future<Output = ()> + 
     Box::pin(lane(crew))
 }
 
-async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, node: NodeIx, mut task: Performing<S>) {
+async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, of: Of, mut task: Performing<S>) {
     let end = tokio::select! {
         biased; // a result that came in the same poll counts
         end = task.as_mut() => end,
         () = crew.cancel.cancelled() => TaskEnd::Cancelled,
     };
     drop(task);
-    crew.finish(place, node, end);
+    crew.finish(place, of, end);
     // What the caps held back may go now.
     if crew.capped {
         next_lane(crew).await;
@@ -258,6 +276,19 @@ impl<S: State> Crew<S> {
     /// The next task that the caps allow.
     fn take(&self) -> Option<(Job, Arc<S>)> {
         let mut queue = self.queue.lock();
+/// A task, as the caps know it.
+#[derive(Clone, Copy)]
+struct Of {
+    number: u64,
+    node: NodeIx,
+}
+
+impl Of {
+    const fn new(activation: &Activation) -> Self {
+        Self { number: activation.number, node: activation.node }
+    }
+}
+
         if self.cancel.is_cancelled() {
             let left = std::mem::take(&mut queue.jobs);
             drop(queue);
@@ -270,37 +301,47 @@ impl<S: State> Crew<S> {
         if !self.capped {
             return queue.jobs.pop_front().map(|job| (job, state));
         }
-        if queue.running >= self.graph.0.concurrency {
-            return None;
-        }
-        let allowed = |queue: &Queue<S>, node: NodeIx| {
-            let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
-            queue.by_node.get(&node).copied().unwrap_or(0) < cap
-        };
-        let at = queue.jobs.iter().position(|job| allowed(&queue, job.activation.node))?;
+        let at = queue.jobs.iter().position(|job| self.has_room(&queue, job.activation.node))?;
         let job = queue.jobs.remove(at)?;
-        queue.running += 1;
-        *queue.by_node.entry(job.activation.node).or_default() += 1;
+        queue.enter(job.activation.node);
         Some((job, state))
     }
 
-    fn finish(&self, place: usize, node: NodeIx, end: TaskEnd<S>) {
+    /// Whether the caps allow one more task of this node.
+    fn has_room(&self, queue: &Queue<S>, node: NodeIx) -> bool {
+        let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
+        queue.running < self.graph.0.concurrency && queue.by_node.get(&node).copied().unwrap_or(0) < cap
+    }
+
+    fn finish(&self, place: usize, of: Of, end: TaskEnd<S>) {
         if self.capped {
-            self.give_back(node);
+            self.give_back(of);
         }
         self.end(place, end);
     }
 
-    fn give_back(&self, node: NodeIx) {
+    /// Gives a task's place back, if it has one, to the first of those that return.
+    fn give_back(&self, of: Of) {
         let mut queue = self.queue.lock();
         queue.running = queue.running.saturating_sub(1);
-        if let Some(running) = queue.by_node.get_mut(&node) {
+        if let Some(running) = queue.by_node.get_mut(&of.node) {
             *running = running.saturating_sub(1);
+        }
+        if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
+            // It waits for a place still.
+            queue.returning.remove(at);
+            return;
         }
     }
 
     fn end(&self, place: usize, end: TaskEnd<S>) {
         let fatal = match &end {
+        let next = queue.returning.iter().position(|returning| self.has_room(&queue, returning.node));
+        if let Some(at) = next {
+            let returning = queue.returning.remove(at);
+            queue.enter(returning.node);
+            returning.wakers.into_iter().for_each(Waker::wake);
+        }
             TaskEnd::Failed(RunError::Store(_)) => true,
             TaskEnd::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
             _ => false,
@@ -335,17 +376,45 @@ impl<S: State> Slot for Crew<S> {
     fn blocked(&self, blocked: bool, task: &TaskId) {
         let Some(&node) = self.graph.0.index.get(task.node()) else { return };
         if blocked {
-            self.give_back(node);
+impl<S: State> Queue<S> {
+    fn enter(&mut self, node: NodeIx) {
+        self.running += 1;
+        *self.by_node.entry(node).or_default() += 1;
+    }
+}
+
+            self.give_back(of);
             if let Some(crew) = self.me.upgrade() {
                 self.env.group.spawn(next_lane(crew));
+        let of = Of { number: task.number(), node };
             }
         } else {
             let mut queue = self.queue.lock();
-            queue.running += 1;
-            *queue.by_node.entry(node).or_default() += 1;
+            if self.has_room(&queue, node) {
+                queue.enter(node);
+            } else {
+                queue.returning.push(Returning { number: of.number, node, wakers: Vec::new() });
+            }
         }
         if let Some(outer) = &self.outer {
             outer.blocked(blocked, task);
         }
     }
 }
+
+    fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
+        {
+            let mut queue = self.queue.lock();
+            let mut returning = queue.returning.iter_mut();
+            if let Some(returning) = returning.find(|returning| returning.number == task.number()) {
+                if !returning.wakers.iter().any(|known| known.will_wake(waker)) {
+                    returning.wakers.push(waker.clone());
+                }
+                return Poll::Pending;
+            }
+        }
+        if let Some(outer) = &self.outer {
+            ready!(outer.poll_place(task, waker));
+        }
+        Poll::Ready(())
+    }

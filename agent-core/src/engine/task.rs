@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -108,7 +108,7 @@ pub(crate) async fn run_task<S: State>(
         if let Some(failure) = record.handled.take() {
             return TaskEnd::Handled(told(&failure));
         }
-        let waits = record.asked.values().any(Option::is_none);
+        let waits = record.asked.values().any(|asked| asked.answer.is_none());
         cx.restore(record);
         if waits {
             // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
@@ -208,9 +208,8 @@ fn started(cx: &Context) {
 async fn wait_for_answers(cell: &Arc<TaskCell>) {
     let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
     std::future::poll_fn(|cx| {
-        cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || {
-            cell.wait_begins();
-        })
+        ready!(cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || cell.waits_before_try()));
+        cell.poll_place(cx.waker())
     })
     .await;
 }
@@ -429,7 +428,7 @@ where
         } else {
             this.patience = None;
         }
-        let blocked = cell.is_blocked();
+        let blocked = this.limits.is_some() && cell.waits();
         this.late(cx, blocked)
     }
 }
@@ -438,7 +437,7 @@ impl<F> Drop for Attempt<'_, F> {
     fn drop(&mut self) {
         // The node's own future is dropped after this; when it is done already, nothing is left in it.
         if let Some(cell) = self.cx.cell_if_made() {
-            cell.ended.store(true, std::sync::atomic::Ordering::Release);
+            cell.end_try();
         }
     }
 }

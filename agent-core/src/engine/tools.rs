@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Context, Todos, Used};
+use super::{Ask, Context, Todos, Used};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -159,7 +159,7 @@ impl RecordedTools {
     ///
     /// As [`Context::step`] and [`Context::ask`].
     pub async fn call(&self, call: ToolCall) -> Result<Message> {
-        let name = self.cx.cell().next_call_name(&call.id);
+        let name = self.cx.task_try().next_call_name(&call.id);
         self.carry_out(name, call).await
     }
 
@@ -171,7 +171,7 @@ impl RecordedTools {
     /// others did is recorded.
     pub async fn call_all(&self, calls: impl IntoIterator<Item = ToolCall>) -> Result<Vec<Message>> {
         let named: Vec<(String, ToolCall)> =
-            calls.into_iter().map(|call| (self.cx.cell().next_call_name(&call.id), call)).collect();
+            calls.into_iter().map(|call| (self.cx.task_try().next_call_name(&call.id), call)).collect();
         if named.len() == 1 {
             let mut messages = Vec::with_capacity(1);
             for (name, call) in named {
@@ -237,10 +237,9 @@ impl RecordedTools {
             let details = json!({
                 "call_id": prepared.id(), "tool": prepared.name(), "arguments": prepared.args(), "times": time,
             });
-            let question = Question::choose(prompt, ["repeat", "leave"])
-                .key(format!("repeat:{name}/{time}"))
-                .details(details);
-            if self.cx.ask::<String>(question).await? != "repeat" {
+            let question = Question::choose(prompt, ["repeat", "leave"]).details(details);
+            let key = format!("repeat:{name}/{time}");
+            if Ask::<String>::engine(self.cx.task_try(), key, question).await? != "repeat" {
                 return Ok(Settled::CutShort(prepared));
             }
         }
@@ -256,7 +255,8 @@ impl RecordedTools {
         let mut refused = None;
         for round in 1_u32.. {
             let key = if round == 1 { format!("approve:{name}") } else { format!("approve:{name}/{round}") };
-            let answer: Value = self.cx.ask(question(&shown, key, refused.as_deref())?).await?;
+            let question = question(&shown, refused.as_deref())?;
+            let answer: Value = Ask::engine(self.cx.task_try(), key, question).await?;
             let decision = read(answer)?;
             let given = matches!(decision, Decision::Approve {});
             match prepared.clone().decide(&shown, decision) {
@@ -286,8 +286,8 @@ impl RecordedTools {
         });
         if let Some(begun) = &noted {
             cx.cell().begins(&key);
-            if let Err(error) = cx.env.record(Fact::ToolBegun(begun.clone())).await {
-                return (Err(error.into()), None);
+            if let Err(error) = cx.task_try().record(Fact::ToolBegun(begun.clone())).await {
+                return (Err(error), None);
             }
         } else if cx.env.writer.matters() {
             cx.show(EventBody::ToolCalled(payload::ToolCalled {
@@ -348,7 +348,7 @@ enum Settled {
     Answer(Result<ToolOutput, ToolError>, usize),
 }
 
-fn question(shown: &ApprovalRequest, key: String, refused: Option<&str>) -> Result<Question> {
+fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> {
     let mut prompt = format!("May `{}` run?", shown.tool);
     if let Some(reason) = refused {
         prompt = format!("{prompt} The edited arguments cannot be used: {reason}");
@@ -356,11 +356,7 @@ fn question(shown: &ApprovalRequest, key: String, refused: Option<&str>) -> Resu
     let decision = schemars::schema_for!(Decision).to_value();
     let schema = json!({ "anyOf": [{ "enum": ["approve", "reject", true, false] }, decision] });
     let details = serde_json::to_value(shown).map_err(NodeError::permanent)?;
-    Ok(Question::choose(prompt, ["approve", "reject"])
-        .or_anything()
-        .key(key)
-        .schema(hoisted(schema))
-        .details(details))
+    Ok(Question::choose(prompt, ["approve", "reject"]).or_anything().schema(hoisted(schema)).details(details))
 }
 
 /// Definitions stand outermost, where references look for them.
@@ -481,25 +477,25 @@ impl ToolHost for Host {
         away: Option<Away>,
     ) -> BoxFuture<'static, Result<Value, ToolError>> {
         let key = self.key(&question);
-        let asking = self.cx.ask::<Value>(question.key(key));
+        let asking = Ask::<Value>::tool(self.cx.task_try(), key, question);
         let host = Arc::clone(&self);
         let open = Open::new(self);
         let failed = |error: NodeError| {
             ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
         };
         Box::pin(async move {
+            if let Some(begun) = &host.noted {
+                host.cx.cell().call_waits(&begun.key);
+            }
+            let answer = asking.await;
             if let Some(away) = away {
                 away.end().await;
             }
-            if let Some(begun) = &host.noted {
-                host.cx.cell().waits(&begun.key);
-            }
-            let answer = asking.await;
             drop(open);
             if let Some(begun) = &host.noted {
                 host.cx.cell().begins(&begun.key);
                 let fact = Fact::ToolBegun(begun.clone());
-                host.cx.env.record(fact).await.map_err(|error| failed(error.into()))?;
+                host.cx.task_try().record(fact).await.map_err(failed)?;
             }
             answer.map_err(failed)
         })

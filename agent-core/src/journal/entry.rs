@@ -254,6 +254,9 @@ pub(crate) struct Recorded {
     /// What it used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<crate::engine::Used>,
+    /// Key of the step inside which it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step: Option<Arc<str>>,
 }
 
 /// The kind of a step's error.

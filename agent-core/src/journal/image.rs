@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
-    engine::{Durability, Granted, Limits, Used, plan::PlanImage},
+    engine::{Durability, Granted, Limits, Used, keys, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
-    interrupt::OpenQuestion,
+    interrupt::{OpenQuestion, key_of},
     run::RunStatus,
     todo::{Todo, TodoTree},
 };
@@ -82,13 +82,24 @@ pub(crate) struct TaskRecord {
     pub(crate) forgiven: u32,
     /// The last failure, when a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
-    /// Asked in this task: the answer, or `None` while open or withdrawn.
-    pub(crate) asked: HashMap<QuestionId, Option<serde_json::Value>>,
+    /// Asked in this task and not withdrawn.
+    pub(crate) asked: HashMap<QuestionId, AskedRecord>,
     /// Questions that the node itself took back, in order.
     pub(crate) given_up: HashMap<QuestionId, std::collections::VecDeque<super::entry::GivenUp>>,
     /// Events and todo changes by fingerprint, with how often.
     pub(crate) shown: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameImage>>,
+}
+
+/// A question of a task.
+#[derive(Debug, Default)]
+pub(crate) struct AskedRecord {
+    /// As it was asked; none: its entry is not in the journal.
+    pub(crate) open: Option<Box<OpenQuestion>>,
+    /// None while it is open.
+    pub(crate) answer: Option<serde_json::Value>,
+    /// The try that asked it failed.
+    pub(crate) earlier_try: bool,
 }
 
 /// A step's result.
@@ -98,6 +109,8 @@ pub(crate) struct StepRecord {
     pub(crate) result: Result<Raw, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
+    /// Key of the step inside which it was made.
+    pub(crate) inside: Option<Arc<str>>,
 }
 
 /// A failure of a step.
@@ -218,6 +231,7 @@ impl Image {
                 task.steps.retain(|_, step| step.result.is_ok());
                 task.shown.clear();
                 task.given_up.clear();
+                task.asked.values_mut().for_each(|asked| asked.earlier_try = true);
                 if failure.handler.is_some() {
                     task.handled = Some(failure);
                 }
@@ -232,7 +246,8 @@ impl Image {
                 };
                 let task = self.task(&recorded.task);
                 task.begun.remove(&recorded.key);
-                task.steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+                let key = keys::stored_step(&recorded.kind, recorded.key);
+                task.steps.insert(key, StepRecord { result, seq: entry.seq, inside: recorded.step });
             }
             Fact::ToolBegun(begun) => {
                 *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
@@ -243,7 +258,8 @@ impl Image {
                 if let Some(call) = asking_call(&open) {
                     self.task(&Arc::clone(&open.task)).begun.remove(&format!("tool:{call}"));
                 }
-                self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
+                let asked = AskedRecord { open: Some(Box::new(open.clone())), ..AskedRecord::default() };
+                self.task(&open.task).asked.insert(open.id.clone(), asked);
                 self.open.push(open);
             }
             Fact::QuestionAnswered(answered) => {
@@ -257,7 +273,8 @@ impl Image {
                     // A task has all its answers: it goes on, even if nobody lived to see it.
                     self.status = RunStatus::Running;
                 }
-                self.task(&answered.task).asked.insert(answered.id.clone(), Some(answered.value));
+                let asked = self.task(&answered.task).asked.entry(answered.id.clone()).or_default();
+                asked.answer = Some(answered.value);
                 if self.answered.len() >= 256 {
                     self.answered.remove(0);
                 }
@@ -548,6 +565,5 @@ impl Snapshot {
 
 /// The call that asks, by its name in its task; see `engine::tools`.
 fn asking_call(open: &OpenQuestion) -> Option<&str> {
-    let (call, _) = open.question.key.as_deref()?.strip_prefix("ask:")?.rsplit_once('/')?;
-    Some(call)
+    keys::asking_call(key_of(&open.id, &open.task)?)
 }
