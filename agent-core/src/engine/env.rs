@@ -118,6 +118,8 @@ pub(crate) struct Control {
     pub(crate) idle: Notify,
     /// Somebody can go on again.
     pub(crate) awake: Notify,
+    /// The same, for the deadline.
+    pub(crate) resumed: Notify,
     /// Tasks that asked to be told of a stop.
     pub(crate) listeners: AtomicI64,
     /// The run has been closed: what a task that could not be stopped still says comes too late.
@@ -170,6 +172,7 @@ impl Control {
             busy: AtomicI64::new(1),
             idle: Notify::new(),
             awake: Notify::new(),
+            resumed: Notify::new(),
             listeners: AtomicI64::new(0),
             closed: AtomicBool::new(false),
             idle_time: Mutex::default(),
@@ -191,6 +194,7 @@ impl Control {
             self.idle.notify_one();
         } else if before == 0 {
             self.awake.notify_one();
+            self.resumed.notify_waiters();
             let mut idle = self.idle_time.lock();
             if let Some(since) = idle.1.take() {
                 idle.0 += since.elapsed();

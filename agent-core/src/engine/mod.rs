@@ -7,13 +7,14 @@ mod ask;
 mod budget;
 mod cell;
 mod context;
+mod deadline;
 mod env;
 mod error;
 mod group;
 mod model;
-pub(crate) mod plan;
 pub(crate) mod keys;
 mod scope;
+pub(crate) mod plan;
 pub(crate) mod subgraph;
 mod superstep;
 mod task;
@@ -23,8 +24,9 @@ mod tools;
 pub use ask::Ask;
 pub(crate) use budget::{Budget, Granted};
 pub use budget::{LimitError, Limits, Overrun, Used};
-pub use context::Context;
 pub use cell::NodeEnded;
+pub use context::Context;
+pub(crate) use deadline::drive_within_limits;
 pub use env::Durability;
 pub(crate) use env::{Control, Deps, RunEnv};
 pub use error::{NodeCause, RunError};
@@ -223,11 +225,13 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         }
         check_supersteps(frame, &env)?;
         if env.budget.is_timed() {
-            let (slot, task) = (frame.slot.clone(), frame.parent.clone());
-            let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(&env), slot, task }) as _;
-            budget::check_active(&env, waits).await?;
+            check_time(frame, &env).await?;
         }
         run_due(frame, &env).await?;
+        // A late result is not applied, even where the thread was blocked and no timer could fire.
+        if env.budget.is_timed() {
+            check_time(frame, &env).await?;
+        }
         let step = apply(frame, &env).await?;
         if let Step::Stuck { joins } = step {
             return Err(RunError::JoinNeverFilled { joins });
@@ -238,6 +242,12 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         }
     }
     Ok(FrameEnd::Completed)
+}
+
+async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunEnv>) -> Result<(), RunError> {
+    let (slot, task) = (frame.slot.clone(), frame.parent.clone());
+    let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(env), slot, task }) as _;
+    budget::check_active(env, waits).await
 }
 
 fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitError> {
@@ -268,7 +278,9 @@ impl budget::Gated for BetweenSupersteps {
 /// Runs everything that is due: one task here, several side by side.
 async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<(), RunError> {
     let superstep = frame.plan.superstep;
-    if let [only] = frame.plan.due.as_slice() {
+    // A task under a deadline is spawned; see `deadline`.
+    let inline = frame.parent.is_some() || !env.budget.is_timed();
+    if let ([only], true) = (frame.plan.due.as_slice(), inline) {
         let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
         let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
         return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {

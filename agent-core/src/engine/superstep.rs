@@ -169,7 +169,9 @@ pub(crate) async fn run_crew<S: State>(
     }
     let guard = crew.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
-    for _ in 1..threads.min(count) {
+    // Under a deadline, no task may keep this thread; see `deadline`.
+    let apart = parent.is_none() && env.budget.is_timed();
+    for _ in usize::from(!apart)..threads.min(count) {
         env.group.spawn(lane(Arc::clone(&crew)));
     }
     if threads > 1 {
@@ -177,7 +179,9 @@ pub(crate) async fn run_crew<S: State>(
         // this thread would hold up that lane too, so something else is put there.
         env.group.spawn(std::future::ready(()));
     }
-    lane(Arc::clone(&crew)).await;
+    if !apart {
+        lane(Arc::clone(&crew)).await;
+    }
     loop {
         let all_done = crew.all_done.notified();
         if crew.done.lock().missing == 0 {
@@ -272,10 +276,6 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
     }
 }
 
-impl<S: State> Crew<S> {
-    /// The next task that the caps allow.
-    fn take(&self) -> Option<(Job, Arc<S>)> {
-        let mut queue = self.queue.lock();
 /// A task, as the caps know it.
 #[derive(Clone, Copy)]
 struct Of {
@@ -289,6 +289,10 @@ impl Of {
     }
 }
 
+impl<S: State> Crew<S> {
+    /// The next task that the caps allow.
+    fn take(&self) -> Option<(Job, Arc<S>)> {
+        let mut queue = self.queue.lock();
         if self.cancel.is_cancelled() {
             let left = std::mem::take(&mut queue.jobs);
             drop(queue);
@@ -323,25 +327,25 @@ impl Of {
     /// Gives a task's place back, if it has one, to the first of those that return.
     fn give_back(&self, of: Of) {
         let mut queue = self.queue.lock();
-        queue.running = queue.running.saturating_sub(1);
-        if let Some(running) = queue.by_node.get_mut(&of.node) {
-            *running = running.saturating_sub(1);
-        }
         if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
             // It waits for a place still.
             queue.returning.remove(at);
             return;
         }
-    }
-
-    fn end(&self, place: usize, end: TaskEnd<S>) {
-        let fatal = match &end {
+        queue.running = queue.running.saturating_sub(1);
+        if let Some(running) = queue.by_node.get_mut(&of.node) {
+            *running = running.saturating_sub(1);
+        }
         let next = queue.returning.iter().position(|returning| self.has_room(&queue, returning.node));
         if let Some(at) = next {
             let returning = queue.returning.remove(at);
             queue.enter(returning.node);
             returning.wakers.into_iter().for_each(Waker::wake);
         }
+    }
+
+    fn end(&self, place: usize, end: TaskEnd<S>) {
+        let fatal = match &end {
             TaskEnd::Failed(RunError::Store(_)) => true,
             TaskEnd::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
             _ => false,
@@ -372,10 +376,6 @@ impl Of {
     }
 }
 
-impl<S: State> Slot for Crew<S> {
-    fn blocked(&self, blocked: bool, task: &TaskId) {
-        let Some(&node) = self.graph.0.index.get(task.node()) else { return };
-        if blocked {
 impl<S: State> Queue<S> {
     fn enter(&mut self, node: NodeIx) {
         self.running += 1;
@@ -383,10 +383,14 @@ impl<S: State> Queue<S> {
     }
 }
 
+impl<S: State> Slot for Crew<S> {
+    fn blocked(&self, blocked: bool, task: &TaskId) {
+        let Some(&node) = self.graph.0.index.get(task.node()) else { return };
+        let of = Of { number: task.number(), node };
+        if blocked {
             self.give_back(of);
             if let Some(crew) = self.me.upgrade() {
                 self.env.group.spawn(next_lane(crew));
-        let of = Of { number: task.number(), node };
             }
         } else {
             let mut queue = self.queue.lock();
@@ -400,7 +404,6 @@ impl<S: State> Queue<S> {
             outer.blocked(blocked, task);
         }
     }
-}
 
     fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
         {
@@ -418,3 +421,4 @@ impl<S: State> Queue<S> {
         }
         Poll::Ready(())
     }
+}

@@ -405,12 +405,16 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        this.count_wait();
         match catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx))) {
             Err(panic) => {
                 let message = crate::text::panic_message(&*panic);
                 return Poll::Ready(Err(RunError::Panicked { node: this.cx.node().to_owned(), message }));
             }
-            Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Ok(outcome)),
+            Ok(Poll::Ready(Ok(outcome))) => {
+                // A node that kept its thread for too long is late, although nothing could stop it.
+                return Poll::Ready(this.overdue().map_or(Ok(outcome), Err));
+            }
             Ok(Poll::Ready(Err(error))) => {
                 return Poll::Ready(Err(this.cx.failed(error)));
             }
@@ -447,11 +451,31 @@ impl<F> Attempt<'_, F> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
         match limits.poll(cx, blocked, sign, self.cx) {
-            Some((which, limit)) => {
-                Poll::Ready(Err(RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }))
-            }
+            Some(passed) => Poll::Ready(Err(self.timed_out(passed))),
             None => Poll::Pending,
         }
+    }
+
+    /// Takes the time of a wait that ended before this poll out of the limits.
+    fn count_wait(&mut self) {
+        if let (Some(limits), Some(cell)) = (&mut self.limits, self.cx.cell_if_made())
+            && limits.blocked_since.is_some()
+            && !cell.waits()
+        {
+            limits.end_wait(Instant::now());
+        }
+    }
+
+    /// The limit that was passed before the node came back, if any.
+    fn overdue(&mut self) -> Option<RunError> {
+        let limits = self.limits.as_mut()?;
+        let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
+        let passed = limits.passed(sign, self.cx)?;
+        Some(self.timed_out(passed))
+    }
+
+    fn timed_out(&self, (which, limit): (&'static str, Duration)) -> RunError {
+        RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }
     }
 }
 
@@ -480,6 +504,41 @@ impl TimeLimits {
         Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
+    /// Notes the last sign of life, and for how long the run of a subgraph waited.
+    fn note(&mut self, sign: Option<Instant>, context: &Context) {
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
+        if let Some(sign) = sign {
+            self.last_sign = self.last_sign.max(sign);
+        }
+    }
+
+    fn end_wait(&mut self, now: Instant) {
+        if let Some(since) = self.blocked_since.take() {
+            self.run_until += now - since;
+            self.last_sign = now;
+        }
+    }
+
+    /// The limit that is passed, not only reached.
+    fn passed(&mut self, sign: Option<Instant>, context: &Context) -> Option<(&'static str, Duration)> {
+        if self.blocked_since.is_some() {
+            return None;
+        }
+        self.note(sign, context);
+        let now = Instant::now();
+        match (self.run, self.idle) {
+            (Some(run), _) if now > self.run_until => Some(("run", run)),
+            (_, Some(idle)) if now > self.last_sign + idle => Some(("idle", idle)),
+            _ => None,
+        }
+    }
+
     fn poll(
         &mut self,
         cx: &mut std::task::Context<'_>,
@@ -488,24 +547,12 @@ impl TimeLimits {
         context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
-        if self.subgraph {
-            let idle_time = context.env.control.idle_time();
-            let waited = idle_time.saturating_sub(self.idle_time);
-            self.idle_time = idle_time;
-            self.run_until += waited;
-            self.last_sign += waited;
-        }
+        self.note(sign, context);
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;
         }
-        if let Some(since) = self.blocked_since.take() {
-            self.run_until += now - since;
-            self.last_sign = now;
-        }
-        if let Some(sign) = sign {
-            self.last_sign = self.last_sign.max(sign);
-        }
+        self.end_wait(now);
         loop {
             let idle_until = self.idle.map(|idle| self.last_sign + idle);
             let until = idle_until.map_or(self.run_until, |idle| idle.min(self.run_until));

@@ -18,7 +18,7 @@ use super::{
     slot::{LiveRun, Resting, Slot},
 };
 use crate::{
-    engine::{Frame, FrameEnd, RunEnv, RunError, drive, plan::Plan, raw_plan},
+    engine::{Frame, FrameEnd, RunEnv, RunError, drive_within_limits, plan::Plan, raw_plan},
     graph::Graph,
     ids::Seq,
     journal::{
@@ -122,7 +122,7 @@ async fn follow<S: State>(
     frame: &mut Frame<S>,
 ) -> End {
     let env = &live.env;
-    let mut driving = pin!(drive(frame));
+    let mut driving = pin!(drive_within_limits(frame));
     // Dropped before the driving is: from then on, questions whose tasks go away stay asked.
     let _put_away = PutAway(env);
     let mut stop = pin!(env.control.stop.cancelled());
