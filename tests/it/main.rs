@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
+mod caps;
+mod deadlines;
+mod detached;
 mod events;
 mod failures;
 mod graph;
@@ -13,4 +16,5 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod steps;
 mod why;

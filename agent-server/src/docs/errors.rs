@@ -40,6 +40,8 @@ pages! {
     "send_refused"
     "join_never_filled"
     "replay_mismatch"
+    "question_changed"
+    "node_ended"
     "stored_state"
     "superstep_limit"
     "budget_exceeded"
