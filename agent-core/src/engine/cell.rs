@@ -1,6 +1,7 @@
 //! What one activation has recorded, asked and shown, and whether it can go on by itself.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     task::Waker,
@@ -50,7 +51,6 @@ struct Inner {
     /// How often each tool call id was used, because some servers repeat them.
     calls: HashMap<String, u32>,
     scopes: Vec<Scope>,
-    current: usize,
     /// Questions waited for, in all scopes.
     waiting: u32,
     /// Calls that wait for more of the budget, in all scopes.
@@ -96,6 +96,31 @@ impl Scope {
     }
 }
 
+thread_local! {
+    /// The steps that this thread polls, the innermost last: the address of the task's cell, and the scope.
+    static POLLED: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Leaves the scope of a step when dropped.
+pub(crate) struct PolledScope(());
+
+impl Drop for PolledScope {
+    fn drop(&mut self) {
+        POLLED.with_borrow_mut(Vec::pop);
+    }
+}
+
+/// Work that is counted; see [`TaskCell::hold`].
+pub(crate) struct Held<'a>(&'a TaskCell);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner.lock();
+        inner.working = inner.working.saturating_sub(1);
+        self.0.weigh(&mut inner);
+    }
+}
+
 /// What a step finds when it begins.
 pub(crate) enum Begun {
     Recorded(StepRecord),
@@ -135,7 +160,6 @@ impl TaskCell {
             models: 0,
             calls: HashMap::new(),
             scopes: vec![Scope::default()],
-            current: 0,
             waiting: 0,
             gated: 0,
             working: 0,
@@ -163,7 +187,6 @@ impl TaskCell {
         inner.calls.clear();
         inner.scopes.truncate(1);
         inner.scopes[0] = Scope::default();
-        inner.current = 0;
         inner.waiting = 0;
         inner.gated = 0;
         inner.working = 0;
@@ -208,10 +231,21 @@ impl TaskCell {
         }
         inner.running.insert(key.to_owned());
         inner.working += 1;
-        let parent = inner.current;
+        let parent = self.polled_scope();
         inner.scopes.push(Scope { parent, ..Scope::default() });
         inner.sign = Some(Instant::now());
+        // A sibling on another thread may wait for a person already.
+        self.weigh(&mut inner);
         Begun::Run(inner.scopes.len() - 1)
+    }
+
+    /// Counts as work until the guard is dropped: what is begun meanwhile may already wait for a person on another
+    /// thread, and the task is not blocked before all of it is begun.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        let mut inner = self.inner.lock();
+        inner.working += 1;
+        self.weigh(&mut inner);
+        Held(self)
     }
 
     /// A tool call that asked people had begun before the restart: it is made again, which is nothing new, and what it
@@ -235,11 +269,33 @@ impl TaskCell {
     /// A tool call begins that must not be made twice.
     pub(crate) fn begins(&self, key: &str) {
         *self.inner.lock().begun.entry(key.to_owned()).or_default() += 1;
+        self.note_unfinished(|record| *record.begun.entry(key.to_owned()).or_default() += 1);
     }
 
     /// The tool call waits for a person: should it be cut short now, it may be made again.
     pub(crate) fn waits(&self, key: &str) {
         self.inner.lock().begun.remove(key);
+        self.note_unfinished(|record| {
+            record.begun.remove(key);
+        });
+    }
+
+    /// Keeps what a stop must know of this task where no journal does; see [`RunEnv::ledger`].
+    fn note_unfinished(&self, change: impl FnOnce(&mut TaskRecord)) {
+        if let Some(ledger) = &self.env.ledger
+            && self.task.parent().is_none()
+        {
+            change(ledger.lock().entry(self.task.number()).or_default());
+        }
+    }
+
+    /// The task has finished: a stop need not know of it any more.
+    pub(crate) fn finished(&self) {
+        if let Some(ledger) = &self.env.ledger
+            && self.task.parent().is_none()
+        {
+            ledger.lock().remove(&self.task.number());
+        }
     }
 
     pub(crate) fn end_step(&self, key: &str, scope: usize, result: Option<StepRecord>) {
@@ -247,6 +303,10 @@ impl TaskCell {
         inner.running.remove(key);
         inner.sign = Some(Instant::now());
         if let Some(result) = result {
+            self.note_unfinished(|record| {
+                record.begun.remove(key);
+                record.steps.insert(key.to_owned(), result.clone());
+            });
             inner.begun.remove(key);
             inner.steps.insert(key.to_owned(), result);
         }
@@ -257,10 +317,19 @@ impl TaskCell {
         self.weigh(&mut inner);
     }
 
-    /// Enters the scope of a step while it is polled; returns the one to go back to.
-    pub(crate) fn enter(&self, scope: usize) -> usize {
-        let mut inner = self.inner.lock();
-        std::mem::replace(&mut inner.current, scope)
+    /// Enters the scope of a step on this thread, until the guard is dropped. Tool calls of one turn are polled on
+    /// several threads at once, so the scope belongs to the thread and not to the task.
+    pub(crate) fn enter(&self, scope: usize) -> PolledScope {
+        POLLED.with_borrow_mut(|polled| polled.push((std::ptr::from_ref(self).addr(), scope)));
+        PolledScope(())
+    }
+
+    /// The scope of this task that this thread polls. 0: outside of every step.
+    pub(crate) fn polled_scope(&self) -> usize {
+        let own = std::ptr::from_ref(self).addr();
+        POLLED.with_borrow(|polled| {
+            polled.iter().rfind(|(cell, _)| *cell == own).map_or(0, |(_, scope)| *scope)
+        })
     }
 
     /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
@@ -311,11 +380,7 @@ impl TaskCell {
 
     /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
     pub(crate) fn next_call_name(&self, id: &str) -> String {
-        let mut inner = self.inner.lock();
-        let id = crate::text::shorten(id, 100);
-        let used = inner.calls.entry(id.clone()).or_default();
-        *used += 1;
-        if *used == 1 { id } else { format!("{id}~{used}") }
+        super::unfinished::call_name(&mut self.inner.lock().calls, id)
     }
 
     // --- questions --------------------------------------------------------------------------------------------
@@ -345,8 +410,8 @@ impl TaskCell {
 
     /// A question begins to wait, in the scope that is being polled.
     pub(crate) fn wait_begins(&self) -> usize {
+        let scope = self.polled_scope();
         let mut inner = self.inner.lock();
-        let scope = inner.current;
         let mut at = scope;
         while at != 0 {
             if inner.scopes[at].works() {

@@ -515,19 +515,17 @@ impl Drop for Running {
 }
 
 /// Polls a step inside its scope, so that a question asked there counts for it.
-struct InScope<F> {
-    future: Pin<Box<F>>,
-    cell: Arc<TaskCell>,
-    scope: usize,
+pub(super) struct InScope<F> {
+    pub(super) future: Pin<Box<F>>,
+    pub(super) cell: Arc<TaskCell>,
+    pub(super) scope: usize,
 }
 
 impl<F: Future> Future for InScope<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<F::Output> {
-        let before = self.cell.enter(self.scope);
-        let polled = self.future.as_mut().poll(cx);
-        self.cell.enter(before);
-        polled
+        let _polled = self.cell.enter(self.scope);
+        self.future.as_mut().poll(cx)
     }
 }
