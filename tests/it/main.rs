@@ -17,4 +17,5 @@ mod second_go;
 mod sessions;
 mod shape;
 mod steps;
+mod turn_calls;
 mod why;

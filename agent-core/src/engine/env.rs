@@ -22,6 +22,7 @@ use crate::{
     interrupt::Board,
     journal::{
         entry::{Fact, Raw},
+        image::TaskRecord,
         writer::{QUEUE, Writer},
     },
     memory::MemoryStore,
@@ -105,6 +106,9 @@ pub(crate) struct RunEnv {
     pub(crate) group: TaskGroup,
     /// Whether its nodes have spans.
     pub(crate) traced: bool,
+    /// What tasks of the outermost graph recorded and did not finish, by number. Only for a graph that asks for it
+    /// at a stop, in a run without a store; with one, the journal has it.
+    pub(crate) ledger: Option<Mutex<HashMap<u64, TaskRecord>>>,
 }
 
 /// The means to stop a run, and to see that it waits.

@@ -4,7 +4,7 @@
 //! anything that begins with `=`. An author's key of one of these forms is stored with a `=` before it; every other
 //! one is stored as it is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 /// Before an author's key that looks like one of the engine's, and before the engine's keys inside a step.
 const MARK: char = '=';
@@ -39,8 +39,17 @@ pub(crate) fn unnamed_model(step: Option<&str>, n: u32) -> String {
     within(step, &format!("model-{n}"))
 }
 
+/// A name for a tool call that is used once in a try of a task, or in a step of it: its id, with a number when the id
+/// was used before. `used` counts the ids.
+pub(crate) fn next_call(used: &mut HashMap<String, u32>, step: Option<&str>, id: &str) -> String {
+    let id = crate::text::shorten(id, 100);
+    let times = used.entry(id.clone()).or_default();
+    *times += 1;
+    tool_call(step, &id, *times)
+}
+
 /// The name of the `n`th tool call with this id.
-pub(crate) fn tool_call(step: Option<&str>, id: &str, n: u32) -> String {
+fn tool_call(step: Option<&str>, id: &str, n: u32) -> String {
     let name = if n == 1 { id.to_owned() } else { format!("{id}~{n}") };
     match step {
         None if id.starts_with(MARK) => format!("{MARK}{name}"),

@@ -20,6 +20,7 @@ mod superstep;
 mod task;
 mod todos;
 mod tools;
+mod unfinished;
 
 pub use ask::Ask;
 pub(crate) use budget::{Budget, Granted};
@@ -35,6 +36,8 @@ pub use model::{Completion, RecordedModel};
 pub use task::NodeFailure;
 pub use todos::{TodoHandle, Todos};
 pub use tools::{RecordedTools, ToolFailed};
+pub(crate) use unfinished::closing_update;
+pub use unfinished::{CallOutcome, UnfinishedTask};
 
 use std::{
     collections::HashMap,

@@ -68,6 +68,14 @@ pub(super) struct InScope<F> {
     pub(super) scope: usize,
 }
 
+impl<F> InScope<F> {
+    /// Puts a future that is polled elsewhere inside the scope that is polled on this thread now.
+    pub(super) fn inherit(of: TaskTry, future: F) -> Self {
+        let scope = of.current_scope();
+        Self { future: Box::pin(future), of, scope }
+    }
+}
+
 impl<F: Future> Future for InScope<F> {
     type Output = F::Output;
 

@@ -224,6 +224,7 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
                 asked: Vec::new(),
             });
         }
+        cell.finished();
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
         (Some(update), true) => match super::contain(cx.node(), || to_raw_value(update)) {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw};
+use super::entry::{Cause, Closing, Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
     engine::{Durability, Granted, Limits, Used, keys, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
@@ -181,8 +181,12 @@ impl Image {
                 self.failure = None;
             }
             Fact::RunPaused(_) => self.status = RunStatus::Paused,
-            Fact::RunStopped(_) => self.status = RunStatus::Stopped,
-            Fact::RunFailed(failure) => {
+            Fact::RunStopped(stopped) => {
+                self.root.close(stopped.closing);
+                self.status = RunStatus::Stopped;
+            }
+            Fact::RunFailed(mut failure) => {
+                self.root.close(failure.closing.take());
                 self.status = RunStatus::Failed;
                 self.failure = Some(failure);
             }
@@ -440,6 +444,13 @@ impl FrameImage {
         }
         self.tasks.clear();
         self.plan = next;
+    }
+
+    /// What the graph itself made of the state when the run was stopped or failed.
+    pub(crate) fn close(&mut self, closing: Option<Closing>) {
+        if let Some(Closing { version, update }) = closing {
+            self.updates.push((version, update));
+        }
     }
 
     /// A person asked for another go: the tries of before do not count against the policy.

@@ -10,11 +10,11 @@ use super::{
     launch::{self, Waits},
 };
 use crate::{
-    engine::{Limits, RunError, read_state},
+    engine::{Limits, RunError, closing_update, read_state},
     graph::{Graph, Outline},
     ids::RunId,
     journal::{
-        entry::{Queued, Raw},
+        entry::{Closing, Queued, Raw},
         image::Image,
     },
     state::{Input, State},
@@ -55,6 +55,8 @@ pub(crate) trait DynGraph: Send + Sync {
         image: &Image,
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError>;
+    /// The update that closes a run that is stopped while it is not in memory.
+    fn closing(&self, image: &Image) -> Option<Closing>;
     /// The folded state as it is stored, with its version.
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError>;
 }
@@ -131,6 +133,13 @@ impl<S: State> DynGraph for Registered<S> {
             None => serde_json::to_value(read_state::<S>(&image.root)?),
         };
         json.map_err(|error| RunError::StoredState { reason: error.to_string() }.into())
+    }
+
+    fn closing(&self, image: &Image) -> Option<Closing> {
+        self.0.0.on_stop.as_ref()?;
+        let state = read_state::<S>(&image.root).ok()?;
+        let (closing, _) = closing_update(&self.0, &state, image.root.plan.as_ref()?, &image.root.tasks)?;
+        Some(closing)
     }
 
     fn stored_state(&self, image: &Image) -> Result<(u32, Raw), SessionError> {

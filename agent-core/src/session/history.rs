@@ -187,7 +187,9 @@ impl Session {
         let (writer, mut resting) = fork.slot.open(&self.shared).await?;
         let mut facts = vec![Fact::SessionForked(Forked { from: self.id().clone(), seq })];
         if image.status == RunStatus::Running {
-            facts.push(Fact::RunStopped(Stopped { drained: false }));
+            let closing = self.closing(&image);
+            resting.image.root.close(closing.clone());
+            facts.push(Fact::RunStopped(Stopped { drained: false, closing }));
         }
         let last = writer.push_with(image.run, facts, Some(summary))?;
         writer.stored(last).await?;

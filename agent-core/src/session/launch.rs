@@ -22,7 +22,7 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Fact, Queued, Raw, Resumed},
+        entry::{Accepted, Base, Closing, Fact, Queued, Raw, Resumed, Stopped},
         image::{FrameImage, Image},
         store::is_label,
         writer::Writer,
@@ -227,11 +227,17 @@ impl Session {
                     return Err((busy, Some(resting)));
                 }
                 BusyPolicy::Interrupt => {
-                    let fact = Fact::RunStopped(crate::journal::entry::Stopped { drained: false });
+                    let closing = self.closing(image);
+                    if closing.is_some() {
+                        // The state of the journal is the one that is closed.
+                        resting.state = None;
+                    }
+                    let image = &mut resting.image;
+                    let fact = Fact::RunStopped(Stopped { drained: false, closing });
                     match writer.push(image.run, [fact.clone()]) {
                         Ok(seq) => {
                             let (at, run) = (self.shared.clock.now_ms(), image.run);
-                            resting.image.take(crate::journal::entry::Entry { seq, at, run, fact });
+                            image.take(crate::journal::entry::Entry { seq, at, run, fact });
                         }
                         Err(error) => return Err((error.into(), None)),
                     }
@@ -244,6 +250,12 @@ impl Session {
                 Box::pin(self.roll_back(writer, resting, accepted)).await.map_err(|error| (error, None))?;
         }
         Ok(resting)
+    }
+
+    /// The update that closes a run that is not in memory and is being stopped; see
+    /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
+    pub(super) fn closing(&self, image: &Image) -> Option<Closing> {
+        self.shared.graph(&image.graph).ok()?.closing(image)
     }
 
     /// Takes the session back to before the entry `accepted`.
@@ -541,6 +553,7 @@ impl Session {
             control: Control::new(begun.active_ms),
             group: TaskGroup::default(),
             traced: telemetry::nodes(),
+            ledger: (graph.0.on_stop.is_some() && !writer.keeps()).then(Default::default),
         });
         let live = Arc::new(LiveRun {
             env: Arc::clone(&env),

@@ -397,7 +397,8 @@ impl Session {
         let image = &mut resting.image;
         let changed = image.todos.settle(crate::todo::TodoStatus::Cancelled, "stopped");
         let mut facts: Vec<Fact> = conduct::todo_facts(changed).collect();
-        facts.push(Fact::RunStopped(crate::journal::entry::Stopped { drained: false }));
+        let closing = self.closing(image);
+        facts.push(Fact::RunStopped(crate::journal::entry::Stopped { drained: false, closing }));
         let summary = self.summary_at_rest(&image.graph, RunStatus::Stopped, image.run);
         let seq = writer.push_with(image.run, facts, Some(summary))?;
         self.slot.forget();

@@ -280,6 +280,8 @@ impl TaskCell {
         let parent = self.scope(number, &inner);
         inner.scopes.push(Scope::of(parent, Arc::clone(key)));
         inner.sign = Some(Instant::now());
+        // A sibling on another thread may wait for a person already.
+        self.weigh(&mut inner);
         Begun::Run(inner.scopes.len() - 1)
     }
 
@@ -296,14 +298,22 @@ impl TaskCell {
         if inner.steps.contains_key(key) { 0 } else { inner.begun.get(key).copied().unwrap_or(0) }
     }
 
-    /// A tool call begins that must not be made twice.
-    pub(crate) fn begins(&self, key: &str) {
-        *self.inner.lock().begun.entry(key.to_owned()).or_default() += 1;
+    /// Keeps what a stop must know of this task where no journal does; see [`RunEnv::ledger`].
+    fn note_unfinished(&self, change: impl FnOnce(&mut TaskRecord)) {
+        if let Some(ledger) = &self.env.ledger
+            && self.task.parent().is_none()
+        {
+            change(ledger.lock().entry(self.task.number()).or_default());
+        }
     }
 
-    /// The tool call waits for a person: should it be cut short now, it may be made again.
-    pub(crate) fn call_waits(&self, key: &str) {
-        self.inner.lock().begun.remove(key);
+    /// The task has finished: a stop need not know of it any more.
+    pub(crate) fn finished(&self) {
+        if let Some(ledger) = &self.env.ledger
+            && self.task.parent().is_none()
+        {
+            ledger.lock().remove(&self.task.number());
+        }
     }
 
     /// A step has its result or was dropped.

@@ -158,6 +158,15 @@ impl TaskCell {
         self.is_blocked() || self.poll_place(Waker::noop()).is_pending()
     }
 
+    /// Whether any part of the task waits for a person, or for its place after that.
+    pub(crate) fn waits_in_part(&self) -> bool {
+        let waits = {
+            let inner = self.inner.lock();
+            inner.waiting + inner.gated > 0
+        };
+        waits || self.poll_place(Waker::noop()).is_pending()
+    }
+
     /// The task waits for answers before its first try.
     pub(crate) fn waits_before_try(&self) {
         let mut inner = self.inner.lock();

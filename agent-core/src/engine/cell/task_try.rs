@@ -151,14 +151,47 @@ impl TaskTry {
                 }
                 None => Seq::ZERO,
             };
+            let step = StepRecord { result, seq, inside };
+            self.note_unfinished(|record| {
+                record.begun.remove(key);
+                record.steps.insert(key.to_owned(), step.clone());
+            });
             inner.begun.remove(key);
-            inner.steps.insert(key.to_owned(), StepRecord { result, seq, inside });
+            inner.steps.insert(key.to_owned(), step);
             Ok(seq)
         })?
     }
 
     pub(crate) fn end_step(&self, key: &str, scope: usize) {
         self.cell.end_step(self.number, key, scope);
+    }
+
+    /// A tool call begins that must not be made twice.
+    pub(crate) fn call_begins(&self, key: &str) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            *inner.begun.entry(key.to_owned()).or_default() += 1;
+            self.note_unfinished(|record| *record.begun.entry(key.to_owned()).or_default() += 1);
+        })
+    }
+
+    /// The tool call waits for a person: should it be cut short now, it may be made again.
+    pub(crate) fn call_waits(&self, key: &str) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            inner.begun.remove(key);
+            self.note_unfinished(|record| {
+                record.begun.remove(key);
+            });
+        })
+    }
+
+    /// Counts as work until the guard is dropped: what is begun meanwhile may already wait for a person on another
+    /// thread, and the task is not blocked before all of it is begun.
+    pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
+        self.while_live(|inner| {
+            inner.working += 1;
+            self.weigh(inner);
+        })?;
+        Ok(Held(self.clone()))
     }
 
     pub(crate) fn next_model_key(&self) -> String {
@@ -173,14 +206,11 @@ impl TaskTry {
 
     /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
     pub(crate) fn next_call_name(&self, id: &str) -> String {
-        let id = crate::text::shorten(id, 100);
         let mut inner = self.inner.lock();
         let scope = self.scope(self.number, &inner);
         let scope = &mut inner.scopes[scope];
-        let used = scope.numbers().calls.entry(id.clone()).or_default();
-        *used += 1;
-        let n = *used;
-        keys::tool_call(scope.step.as_deref(), &id, n)
+        let step = scope.step.clone();
+        keys::next_call(&mut scope.numbers().calls, step.as_deref(), id)
     }
 
     // --- questions --------------------------------------------------------------------------------------------
@@ -191,6 +221,11 @@ impl TaskTry {
             Some(key) => self.id_of_key(key),
             None => self.next_id(self.number),
         }
+    }
+
+    /// The scope that is polled on this thread. 0: outside of every step.
+    pub(in crate::engine) fn current_scope(&self) -> usize {
+        self.scope(self.number, &self.inner.lock())
     }
 
     /// The step that is polled on this thread.
@@ -219,6 +254,21 @@ impl TaskTry {
             Ok(if is_new { vec![Fact::QuestionAsked(open)] } else { Vec::new() })
         })??;
         Ok(())
+    }
+}
+
+/// Work that is counted; see [`TaskTry::hold`].
+pub(crate) struct Held(TaskTry);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Self(of) = self;
+        // The work of an ended try was forgotten with it.
+        let ended = of.while_live(|inner| {
+            inner.working = inner.working.saturating_sub(1);
+            of.weigh(inner);
+        });
+        drop(ended);
     }
 }
 
