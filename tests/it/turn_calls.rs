@@ -7,11 +7,11 @@ use std::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, RunOptions, Runtime, START,
+    Answers, Context, END, Graph, RunOptions, RunOutcome, RunStatus, Runtime, START,
     engine::NodeEnded,
     graph::IntoNode,
     model::ToolCall,
-    tool::{DynamicTool, ToolError, ToolPolicy, ToolRegistry},
+    tool::{DynamicTool, ToolContext, ToolError, ToolPolicy, ToolRegistry},
 };
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -126,8 +126,8 @@ async fn a_call_that_outlives_its_node_is_refused_by_name() {
                 async move {
                     let Some(released) = released else { return std::future::pending().await };
                     called.notify_one();
-                    // Nothing can stop it here.
-                    released.recv().expect("the test releases it");
+                    // Nothing can stop it here. The other tasks of this thread are moved to another one.
+                    tokio::task::block_in_place(|| released.recv()).expect("the test releases it");
                     let asked = cx.ask::<Value>("late?").now_or_never().expect("refused at once");
                     let errors = [asked.unwrap_err(), cx.emit("late", 1).unwrap_err()];
                     reports.send(errors).expect("the test reads it");
@@ -195,4 +195,42 @@ async fn the_time_of_a_node_counts_again_once_a_call_has_its_answer() {
     let error = soon(run.outcome::<Trail>()).await.unwrap_err();
     assert_eq!(error.code().name(), "node_timed_out", "{error:?}");
     release.send(()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_keeps_the_questions_that_tool_calls_wait_for() {
+    for count in [1, 2] {
+        let tool = DynamicTool::new(
+            "t",
+            "A tool.",
+            json!({ "type": "object" }),
+            |args: Value, cx: ToolContext| async move {
+                let answer = cx.ask(format!("{}?", args["n"])).await?;
+                Ok::<_, ToolError>(answer.to_string().into())
+            },
+        );
+        let tools = ToolRegistry::builder().tool(tool).build().unwrap();
+        let graph = one(
+            async move |_: &Trail, cx: &Context| {
+                let messages = cx.tools()?.call_all(calls().take(count)).await?;
+                Ok(Trail::update().steps(messages.iter().map(|message| message.text().into_owned())))
+            },
+            None,
+        );
+        let session = on(&journal()).graph(&graph).tools(tools).build().session("s").unwrap();
+        let paused = soon(session.run(&graph, Trail::update())).await.unwrap();
+        assert_eq!(soon(session.stop()).await.unwrap(), RunStatus::Stopped);
+        let resumed = soon(session.resume().await.unwrap().outcome::<Trail>()).await.unwrap();
+        let ids = |outcome: &RunOutcome<Trail>| {
+            let mut ids: Vec<_> = outcome.questions().iter().map(|open| open.id.clone()).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(ids(&resumed), ids(&paused));
+        assert_eq!(ids(&resumed).len(), count);
+        let answers = resumed.questions().iter().map(|open| (open.id.clone(), open.question.prompt.clone()));
+        let run = session.answer(Answers::each(answers)).await.unwrap();
+        let done = soon(run.outcome::<Trail>()).await.unwrap();
+        assert_eq!(done.state().unwrap().steps, ["\"0?\"", "\"1?\""][..count]);
+    }
 }

@@ -221,8 +221,10 @@ impl<T> Drop for Ask<T> {
             return;
         }
         self.of.wait_ends(scope);
-        // A run that leaves memory keeps its questions; a node that drops a question withdraws it.
-        if !self.of.env.control.keeps_questions() {
+        // A node that drops a question withdraws it. A run that leaves memory keeps its questions, and so does one
+        // that is being stopped: a tool call that was cancelled is made again by a resume, and asks again.
+        let control = &self.of.env.control;
+        if !control.keeps_questions() && !control.stop.is_cancelled() {
             self.of.withdraw(&self.id, Some(GivenUp::Dropped));
         }
     }

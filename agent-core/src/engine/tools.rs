@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -388,9 +389,12 @@ impl RecordedTools {
         let mut tool = AssertUnwindSafe(InScope::inherit(of.clone(), tool)).catch_unwind();
         let mut waited = false;
         let tool = std::future::poll_fn(move |cx| {
-            if waited {
-                // The wait may be over: the node's time limits count again, also while this poll lasts.
+            if std::mem::take(&mut waited) {
+                // The wait may be over: the node's time limits count again before the tool continues, which may hold
+                // this thread.
                 node.wake();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let polled = tool.poll_unpin(cx);
             if polled.is_pending() {
