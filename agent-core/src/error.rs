@@ -108,6 +108,10 @@ codes! {
     JoinNeverFilled = "join_never_filled", Run, false;
     /// A node asked for other steps or questions than it had recorded.
     ReplayMismatch = "replay_mismatch", Run, false;
+    /// A question changed after an answer was given to it.
+    QuestionChanged = "question_changed", Run, false;
+    /// What a node left running did something after the node had ended.
+    NodeEnded = "node_ended", Run, false;
     /// Stored data cannot be read as the present types.
     StoredState = "stored_state", Run, false;
     /// One process after another died while it executed the run.
@@ -190,6 +194,7 @@ pub(crate) fn worth_trying_again(error: &(dyn StdError + 'static)) -> bool {
     if error.is::<crate::json::ValueError>()
         || error.is::<crate::interrupt::AskError>()
         || error.is::<crate::todo::TodoError>()
+        || error.is::<crate::engine::NodeEnded>()
         || error.is::<crate::engine::ToolFailed>()
     {
         return false;
@@ -213,6 +218,14 @@ pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
     }
     if let Some(error) = error.downcast_ref::<crate::json::ValueError>() {
         return error.code().unwrap_or(Code::NodeFailed);
+    }
+    if let Some(crate::interrupt::AskError::Changed { .. }) = error.downcast_ref() {
+        return Code::QuestionChanged;
+    }
+    if error.is::<crate::engine::NodeEnded>()
+        || matches!(error.downcast_ref(), Some(crate::todo::TodoError::NodeEnded(_)))
+    {
+        return Code::NodeEnded;
     }
     Code::NodeFailed
 }

@@ -413,6 +413,7 @@ async fn a_stop_in_the_middle_of_a_call_leaves_a_history_that_a_later_run_can_us
     let session = runtime(&store(), &model).session("s").unwrap();
     session.start(&agent, "go", RunOptions::default()).await.unwrap();
     reached.recv().await.unwrap();
+    reached.recv().await.unwrap();
     assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
     let outcome = session.run(&agent, "and now?").await.unwrap();
     assert_eq!(outcome.state().map(AgentState::answer).as_deref(), Some("fine"));
@@ -420,7 +421,7 @@ async fn a_stop_in_the_middle_of_a_call_leaves_a_history_that_a_later_run_can_us
     assert_valid(&request.messages);
     let closed: Vec<_> = request.messages.iter().filter(|message| message.role == Role::Tool).collect();
     assert_eq!(closed.len(), 2);
-    assert!(closed.iter().all(|message| message.text().contains("cancelled")));
+    assert!(closed.iter().all(|message| message.text().contains("may have happened or not")));
     assert_eq!(request.messages.last().unwrap().text(), "and now?");
 }
 

@@ -2,18 +2,21 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agent_core::{
     Agent, AgentState, Runtime,
-    memory::{InMemory, MemoryStore, MemoryTools, Namespace, Put},
+    memory::{Embedder, InMemory, MemoryError, MemoryStore, MemoryTools, Namespace, Put, Search},
     model::{
         Model, Role,
         testing::{Scripted, Turn},
     },
     tool::{Tool, ToolContext, ToolRegistry},
 };
+use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 fn ns<const N: usize>(segments: [&str; N]) -> Namespace {
     Namespace::new(segments).unwrap()
@@ -104,4 +107,104 @@ async fn the_todo_tool_works_in_any_registry() {
     session.run(&agent, "go").await.unwrap();
     let todos = session.status().await.unwrap().todos;
     assert_eq!((todos.len(), todos[0].title.as_str()), (1, "리뷰 수집"));
+}
+
+// --- embeddings ----------------------------------------------------------------------------------------------------
+
+/// Counts its calls; refuses a text that says so; hangs in its first call where that is wanted.
+#[derive(Debug, Default)]
+struct Counting {
+    calls: AtomicUsize,
+    hangs: AtomicBool,
+    entered: Notify,
+}
+
+impl Embedder for Counting {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+        Box::pin(async move {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            if self.hangs.swap(false, Ordering::SeqCst) {
+                self.entered.notify_one();
+                std::future::pending::<()>().await;
+            }
+            if texts.iter().any(|text| text.contains("refused")) {
+                return Err(MemoryError::Embedder { reason: "a text is not acceptable".to_owned() });
+            }
+            Ok(texts.iter().map(|text| vec![text.len() as f32, 1.0]).collect())
+        })
+    }
+
+    fn dimensions(&self) -> usize {
+        2
+    }
+}
+
+fn counted() -> (Arc<Counting>, Arc<dyn MemoryStore>) {
+    let embedder = Arc::new(Counting::default());
+    let memory = InMemory::new().with_embedder(Arc::clone(&embedder) as Arc<dyn Embedder>);
+    (embedder, Arc::new(memory))
+}
+
+fn notes(count: usize) -> Vec<Put> {
+    (0..count)
+        .map(|at| Put::new(ns(["notes"]), format!("k{at}"), json!({ "text": format!("note {at}") })))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_hundred_notes_of_one_turn_are_embedded_together() {
+    let (embedder, memory) = counted();
+    let saves: Vec<(&str, Value)> = (0..100)
+        .map(|at| ("save_memory", json!({ "key": format!("k{at}"), "text": format!("note {at}") })))
+        .collect();
+    let saved = calls(&memory, &MemoryTools::new(ns(["notes"])), "s", &saves).await;
+    assert!(saved.len() == 100 && saved.iter().all(|text| text == "saved"), "{saved:?}");
+    let used = embedder.calls.load(Ordering::SeqCst);
+    assert!(used <= 2, "{used} calls of the embedder");
+    assert_eq!(memory.search(Search::new(ns(["notes"])).near("note").limit(200)).await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn items_that_are_put_together_are_embedded_together() {
+    let (embedder, memory) = counted();
+    memory.put_many(notes(100)).await.unwrap();
+    assert_eq!(embedder.calls.load(Ordering::SeqCst), 1);
+    let kept = memory.get(&ns(["notes"]), "k99").await.unwrap().unwrap();
+    assert_eq!(kept.value["text"], "note 99");
+    // All are checked before the first is put.
+    let mut bad = notes(2);
+    bad[0].key = "new".to_owned();
+    bad[1].key = String::new();
+    memory.put_many(bad).await.unwrap_err();
+    assert!(memory.get(&ns(["notes"]), "new").await.unwrap().is_none());
+    memory.put_many(notes(1_001)).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_put_that_is_dropped_while_it_embeds_for_others_leaves_them_to_the_next() {
+    let (embedder, memory) = counted();
+    embedder.hangs.store(true, Ordering::SeqCst);
+    let mut puts = notes(3).into_iter().map(|put| memory.put(put)).collect::<Vec<_>>();
+    let mut first = puts.remove(0);
+    let rest = join_all(puts);
+    tokio::pin!(rest);
+    tokio::select! {
+        biased; // the first put embeds for the others
+        _ = &mut first => panic!("the embedder hangs"),
+        _ = &mut rest => panic!("the embedder hangs"),
+        () = embedder.entered.notified() => {}
+    }
+    drop(first);
+    assert!(rest.await.iter().all(Result::is_ok));
+    assert!(memory.get(&ns(["notes"]), "k0").await.unwrap().is_none());
+    assert!(memory.get(&ns(["notes"]), "k2").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_text_that_the_embedder_refuses_fails_its_own_put_only() {
+    let (_, memory) = counted();
+    let mut puts = notes(3);
+    puts[1].text = Some("refused".to_owned());
+    let done = join_all(puts.into_iter().map(|put| memory.put(put))).await;
+    assert_eq!(done.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
 }

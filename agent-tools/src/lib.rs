@@ -6,10 +6,10 @@
 //! | [`DateTime`] | now, time zones, adding, differences | |
 //! | [`http::Fetch`] | a web page as Markdown | public addresses only, 2 MiB, 20 s |
 //! | [`files::Files`] | list, read, write, search files under a root | nothing outside of the root, writing off |
-//! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows, 10 s |
-//! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows, 10 s |
+//! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows of 100 columns, values of 256 KiB, 10 s |
+//! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows of 100 columns, 10 s |
 //! | `mcp::Client` (feature `mcp`) | tools of MCP servers | 60 s a call, bounded lists and results |
-//! | [`Shell`] | a command | off unless added, asks a person each time |
+//! | [`Shell`] | a command | off unless added, asks a person each time, isolated where the machine permits |
 //!
 //! A tool is in a registry only if you add it: there is no "all of them".
 
@@ -31,6 +31,8 @@ pub mod mcp;
 mod shell;
 #[cfg(feature = "sql")]
 mod sql;
+#[cfg(feature = "sql")]
+mod unfold;
 #[cfg(feature = "time")]
 mod time;
 
@@ -39,7 +41,7 @@ pub use calculator::Calculator;
 #[cfg(feature = "sql-postgres")]
 pub use postgres::{PostgresAddressError, PostgresQuery};
 #[cfg(feature = "shell")]
-pub use shell::Shell;
+pub use shell::{Isolation, Shell};
 #[cfg(feature = "sql")]
 pub use sql::SqlQuery;
 #[cfg(feature = "time")]

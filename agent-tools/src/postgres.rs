@@ -17,7 +17,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use crate::rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, cut};
+use crate::rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, columns, cut, size};
 
 const MAX_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -150,7 +150,7 @@ async fn query(mut client: Client, sql: &str) -> Result<Rows, ToolError> {
     if alone.columns().is_empty() || !alone.params().is_empty() {
         return Err(ToolError::failed("only reading queries are allowed, without parameters"));
     }
-    let columns: Vec<String> = alone.columns().iter().map(|column| column.name().to_owned()).collect();
+    let columns = columns(alone.columns().iter().map(|column| column.name()))?;
     let types: Vec<Type> = alone.columns().iter().map(|column| column.type_().clone()).collect();
     let around = wrap(sql, &types);
     let none: [&(dyn ToSql + Sync); 0] = [];
@@ -163,7 +163,7 @@ async fn query(mut client: Client, sql: &str) -> Result<Rows, ToolError> {
             break;
         }
         let cells = cells(&row, &types)?;
-        bytes += cells.iter().map(|cell| cell.as_str().map_or(8, str::len)).sum::<usize>();
+        bytes += size(&cells);
         rows.push(cells);
     }
     Ok(Rows { columns, rows, more })

@@ -1,5 +1,6 @@
 //! What a query of a database gives, the same for every kind of database.
 
+use agent_core::tool::ToolError;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,6 +8,8 @@ use serde_json::Value;
 pub(crate) const MAX_SQL: usize = 16 * 1024;
 /// Most rows.
 pub(crate) const MAX_ROWS: usize = 200;
+/// Most columns.
+pub(crate) const MAX_COLUMNS: usize = 100;
 /// Characters of one cell, and bytes of all of them.
 pub(crate) const CELL_CHARS: usize = 2_000;
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
@@ -20,6 +23,21 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
     /// Whether there are more rows than shown.
     pub more: bool,
+}
+
+/// The names of the columns, each cut like a cell.
+pub(crate) fn columns<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Result<Vec<String>, ToolError> {
+    let count = names.len();
+    if count > MAX_COLUMNS {
+        let text = format!("the query has {count} columns, and {MAX_COLUMNS} are the most; select fewer");
+        return Err(ToolError::failed(text));
+    }
+    Ok(names.map(|name| name.chars().take(CELL_CHARS).collect()).collect())
+}
+
+/// Bytes of a row in the answer, about.
+pub(crate) fn size(cells: &[Value]) -> usize {
+    cells.iter().map(|cell| cell.as_str().map_or(8, str::len)).sum()
 }
 
 /// A cell of text, cut.

@@ -1,10 +1,12 @@
-//! A shell command: only after a person said yes, without the process's secrets, and with all that it started ended.
+//! A shell command: run only after a person approved it, without the process's secrets, and with all that it started
+//! ended.
 
 use std::{
     fmt::Write,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -24,11 +26,59 @@ const MAX_OUTPUT: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
 /// What a command sees of the environment. Everything else may be a key.
 const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER"];
+/// Where util-linux keeps `unshare`. Not looked up in `PATH`, which others may set.
+const UNSHARE: [&str; 2] = ["/usr/bin/unshare", "/bin/unshare"];
+/// A user, PID and mount namespace with a `/proc` of its own. Its first process is killed with `unshare`, and when the
+/// first process ends, the kernel kills every other one.
+const NAMESPACE: [&str; 6] =
+    ["--user", "--map-current-user", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
+/// The first process of the namespace: waits for the command and passes on its exit code. (Without the `exit`, some
+/// shells become the command instead, which as the first process would ignore signals.) Its own messages, about a command
+/// that a signal ended, are not part of the output.
+const FIRST: &str = r#"exec 3>&2 2>/dev/null; (exec /bin/sh -c "$1" 2>&3 3>&-); exit $?"#;
 
-/// Runs `sh -c` in a directory. It is no sandbox: a command can do what this process can.
+/// How a command is kept apart from this process, and what ends with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// A namespace where the machine permits one ([`Shell::can_isolate`]), else a process group.
+    #[default]
+    BestAvailable,
+    /// A namespace, or the call is refused.
+    ///
+    /// The command sees no process but those it started, so it cannot read the environment of others. Everything that
+    /// it started is killed when it ends and when the call is dropped, processes with a session of their own included.
+    Namespace,
+    /// A process group alone. Two things are *not* kept then:
+    ///
+    /// - A process that leaves the group (`setsid`) outlives the command and the call.
+    /// - A command that runs as root can read the environment of this process in `/proc`. For other users this process
+    ///   is marked as not dumpable at the first call, which closes its `/proc` entries to them (and turns off its core
+    ///   dumps); the environments of other processes of the same user stay readable.
+    ProcessGroup,
+}
+
+/// Runs `sh -c` in a directory.
+///
+/// The command gets `PATH`, `HOME`, `LANG`, `LC_ALL`, `TZ`, `TMPDIR` and `USER` of this process's environment. What else
+/// it may see, and what ends with it, depends on the [`Isolation`]. It is no sandbox: a command can read and write files
+/// and use the network as this process can.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::{Isolation, Shell};
+///
+/// let shell = Shell::in_dir("/srv/work").isolation(Isolation::Namespace);
+/// let tools = ToolRegistry::builder().tool(shell).build()?;
+/// # assert_eq!(tools.names().count(), 1);
+/// # Ok::<_, agent_core::tool::RegistryError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Shell {
     dir: PathBuf,
+    isolation: Isolation,
 }
 
 /// Arguments of [`Shell`].
@@ -41,8 +91,83 @@ pub struct ShellArgs {
 impl Shell {
     /// Runs commands in `dir`.
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), isolation: Isolation::default() }
     }
+
+    /// Sets how commands are kept apart. Default: [`Isolation::BestAvailable`].
+    #[must_use]
+    pub const fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// Returns whether this machine permits namespaces: `unshare` of util-linux 2.38 or later is installed, and the
+    /// kernel and the container let this user make a user namespace and mount `/proc` in it. Tried once a process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// if !agent_tools::Shell::can_isolate().await {
+    ///     eprintln!("commands run in a process group alone");
+    /// }
+    /// # });
+    /// ```
+    pub async fn can_isolate() -> bool {
+        unshare().await.is_some()
+    }
+
+    async fn command(&self, text: &str) -> Result<(Command, bool), ToolError> {
+        let unshare = match self.isolation {
+            Isolation::ProcessGroup => None,
+            Isolation::BestAvailable => unshare().await,
+            Isolation::Namespace => Some(unshare().await.ok_or_else(|| {
+                ToolError::failed("commands are off: this machine cannot isolate them")
+                    .with_cause("user and PID namespaces are not permitted here; see `Shell::can_isolate`")
+            })?),
+        };
+        Ok(match unshare {
+            Some(path) => {
+                let mut command = Command::new(path);
+                command.args(NAMESPACE).args(["--", "/bin/sh", "-c", FIRST, "sh"]).arg(text);
+                (command, true)
+            }
+            None => {
+                protect_environment()?;
+                let mut command = Command::new("/bin/sh");
+                command.arg("-c").arg(text);
+                (command, false)
+            }
+        })
+    }
+}
+
+/// The `unshare` of this machine, if it can make a namespace.
+async fn unshare() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<&'static Path>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return *found;
+    }
+    let path = UNSHARE.iter().map(Path::new).find(|path| path.exists());
+    let found = match path {
+        Some(path) => {
+            let mut probe = Command::new(path);
+            probe.args(NAMESPACE).args(["--", "/bin/sh", "-c", ":"]).env_clear().kill_on_drop(true);
+            probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            probe.status().await.is_ok_and(|status| status.success()).then_some(path)
+        }
+        None => None,
+    };
+    *FOUND.get_or_init(|| found)
+}
+
+/// Closes this process's `/proc` entries to other processes of its user.
+fn protect_environment() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if !rustix::process::geteuid().is_root() {
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    }
+    Ok(())
 }
 
 impl Tool for Shell {
@@ -67,13 +192,13 @@ impl Tool for Shell {
 
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process group.
+    /// Dropping the future kills the command, and what it started as its [`Isolation`] says.
     async fn call(&self, args: ShellArgs, _: &ToolContext) -> Result<String, ToolError> {
         if args.command.len() > MAX_COMMAND || args.command.contains('\0') {
             return Err(ToolError::failed(format!("a command has at most {MAX_COMMAND} bytes")));
         }
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(&args.command).current_dir(&self.dir).env_clear();
+        let (mut command, isolated) = self.command(&args.command).await?;
+        command.current_dir(&self.dir).env_clear();
         command.envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
@@ -101,7 +226,7 @@ impl Tool for Shell {
             }
             status
         };
-        Ok(told(status, &out, &err))
+        Ok(report(status, isolated, &out, &err))
     }
 }
 
@@ -140,9 +265,12 @@ impl Kept {
     }
 }
 
-fn told(status: ExitStatus, out: &Kept, err: &Kept) -> String {
+/// The exit code and the output as one text. A shell reports a signal as an exit code above 128, which is what the
+/// first process of a namespace passes on.
+fn report(status: ExitStatus, isolated: bool, out: &Kept, err: &Kept) -> String {
     use std::os::unix::process::ExitStatusExt;
     let mut text = match (status.code(), status.signal()) {
+        (Some(code @ 129..=192), _) if isolated => format!("ended by signal {}", code - 128),
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("ended by signal {signal}"),
         (None, None) => "ended".to_owned(),
@@ -151,8 +279,8 @@ fn told(status: ExitStatus, out: &Kept, err: &Kept) -> String {
         if kept.bytes.is_empty() {
             continue;
         }
-        let said = String::from_utf8_lossy(&kept.bytes);
-        text.push_str(&format!("\n--- {name}\n{}", said.trim_end()));
+        let output = String::from_utf8_lossy(&kept.bytes);
+        text.push_str(&format!("\n--- {name}\n{}", output.trim_end()));
         if kept.dropped > 0 {
             // Writing to a string cannot fail.
             write!(text, "\n[{} more bytes]", kept.dropped).ok();

@@ -114,3 +114,77 @@ async fn rows_cells_and_time_are_bounded() {
     assert!(result.is_err());
     assert!(began.elapsed() < Duration::from_secs(5));
 }
+
+/// The largest size in memory that this process has had, in MiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn one_row_of_large_values_takes_little_memory_and_time() {
+    let dir = database();
+    let row = |value: &str, count: usize| {
+        let values: Vec<String> = (0..count).map(|at| value.replace('N', &at.to_string())).collect();
+        format!("SELECT {}", values.join(", "))
+    };
+    let (before, began) = (peak(), Instant::now());
+    // 300 values of 16 MiB, as columns; in functions; of one large value; each below every bound.
+    let attacks = [
+        row("hex(zeroblob(8388608-N))", 300),
+        format!("SELECT max({})", &row("hex(zeroblob(8388608-N))", 100)["SELECT ".len()..]),
+        format!(
+            "WITH one AS MATERIALIZED (SELECT hex(zeroblob(8388608)) AS a) {} FROM one",
+            row("a||N", 300)
+        ),
+        format!(
+            "SELECT count(*) FROM reviews WHERE {}",
+            row("hex(zeroblob(120000-N)) = brand", 300)["SELECT ".len()..].replace(", ", " OR ")
+        ),
+        row("hex(zeroblob(130000-N))", 50),
+    ];
+    for attack in &attacks {
+        let answer = ask(&dir, attack).await;
+        assert!(answer.is_err() || attack.ends_with("hex(zeroblob(130000-49))"), "{}", &attack[..60]);
+    }
+    let grown = peak() - before;
+    assert!(grown < 150, "{grown} MiB");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_query_ends_at_its_time_limit_however_slow_its_steps_are() {
+    let dir = database();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    let big = "hex(zeroblob(120000))";
+    let queries = [
+        format!("{endless} SELECT sum(instr({big}, hex(zeroblob(i % 2000)) || '1')) FROM n"),
+        format!("{endless} SELECT sum({big} LIKE '%0%0%0%0%0%0%' || i) FROM n"),
+        format!("{endless} SELECT sum(length(replace({big}, '0', '00' || i))) FROM n"),
+    ];
+    for query in queries {
+        let tool = SqlQuery::new(dir.path().join("shop.db"), "").time_limit(Duration::from_millis(300));
+        let tools = ToolRegistry::builder().tool(tool).build().unwrap();
+        let prepared = tools.prepare(ToolCall::new("sql_query", &json!({ "query": query }))).unwrap();
+        let began = Instant::now();
+        let error = prepared.run(&ToolContext::detached()).await.unwrap_err();
+        assert!(
+            error.for_model().contains("takes too long") || error.for_model().contains("too big"),
+            "{error}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {query}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_unfolds_into_very_many_is_refused_in_time() {
+    let dir = database();
+    let doubling: String =
+        (1..40).map(|at| format!(", c{at} AS (SELECT a.x FROM c{0} a, c{0} b)", at - 1)).collect();
+    let query = format!("WITH c0 AS (SELECT 1 x){doubling} SELECT count(*) FROM c39");
+    let (before, began) = (peak(), Instant::now());
+    let error = ask(&dir, &query).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(14), "{:?}: {error}", began.elapsed());
+    assert!(peak() - before < 300, "{} MiB", peak() - before);
+}

@@ -4,6 +4,9 @@
 
 mod cancel_safety;
 mod deletion;
+mod caps;
+mod deadlines;
+mod detached;
 mod events;
 mod failures;
 mod forks;
@@ -23,4 +26,6 @@ mod stopping;
 mod store_faults;
 mod takeovers;
 mod values;
+mod steps;
+mod turn_calls;
 mod why;

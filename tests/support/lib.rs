@@ -36,6 +36,8 @@ pub struct Dying {
     left: AtomicI64,
     /// Gives way to other tasks before each append, so that commits really overlap the next superstep.
     slow: bool,
+    /// Appends wait while this is held.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Dying {
@@ -43,13 +45,18 @@ impl Dying {
     #[must_use]
     pub fn at(inner: &Arc<InMemory>, appends: u64, slow: bool) -> Arc<Self> {
         let left = AtomicI64::new(i64::try_from(appends).unwrap_or(i64::MAX));
-        Arc::new(Self { inner: Arc::clone(inner), left, slow })
+        Arc::new(Self { inner: Arc::clone(inner), left, slow, gate: Arc::default() })
     }
 
     /// Lives as long as the test.
     #[must_use]
     pub fn never(inner: &Arc<InMemory>) -> Arc<Self> {
         Self::at(inner, u64::MAX, false)
+    }
+
+    /// Holds every append from here on, until what is returned is dropped.
+    pub async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
     }
 
     /// Dies now.
@@ -85,6 +92,7 @@ impl JournalStore for Dying {
             if self.slow {
                 tokio::task::yield_now().await;
             }
+            drop(self.gate.lock().await);
             self.check()?;
             self.left.fetch_sub(1, Ordering::SeqCst);
             self.check()?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     AgentState, AgentStateUpdate, Finish, Prompt,
+    close::close_turn,
     nodes::{
         Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
         Tools, ToolsNode,
@@ -21,6 +22,32 @@ use crate::{
     model::{Extraction, Extractor, FinishReason, Message, Model, ModelReply, ModelRequest, Role, ToolSpec},
     tool::{RegistryError, ToolFault, ToolRegistry},
 };
+
+/// When the schema of a typed answer is sent to the model; see [`AgentBuilder::output`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Agent, agent::OutputMode};
+///
+/// #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// struct Tone { sentiment: String }
+///
+/// let agent = Agent::builder("reader").output::<Tone>().output_mode(OutputMode::EveryTurn).build()?;
+/// # assert_eq!(agent.name(), "reader");
+/// # Ok::<(), agent_core::agent::AgentError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutputMode {
+    /// Only when no tools are offered: in the turns of an agent without tools, in the last turn that
+    /// [`max_turns`](AgentBuilder::max_turns) allows, and in one further call when the answer in words is not of the
+    /// type. Some servers stop calling tools when they are sent a schema.
+    #[default]
+    LastTurn,
+    /// With every turn. Saves the further call, on endpoints that call tools although they are sent a schema.
+    EveryTurn,
+}
 
 /// Makes agents; see [`Agent::builder`].
 #[derive(Debug)]
@@ -63,10 +90,11 @@ impl Agent {
             base: ModelRequest::default(),
             model: None,
             plans: false,
-            max_turns: 25,
+            max_turns: None,
             window: None,
             summary: None,
             output: None,
+            output_mode: OutputMode::default(),
             reviewer: None,
             fatal: Vec::new(),
             subs: Vec::new(),
@@ -85,10 +113,11 @@ pub struct AgentBuilder {
     base: ModelRequest,
     model: Option<Model>,
     plans: bool,
-    max_turns: u32,
+    max_turns: Option<u32>,
     window: Option<Window>,
     summary: Option<Window>,
     output: Option<Judge>,
+    output_mode: OutputMode,
     reviewer: Option<Reviewer>,
     fatal: Vec<ToolFault>,
     subs: Vec<AgentBuilder>,
@@ -115,6 +144,16 @@ pub enum AgentError {
     Twice {
         /// The name.
         name: String,
+    },
+    /// A setting of an agent that a conversation is handed over to, which only the agent that is built can have.
+    #[error(
+        "the setting `{setting}` of `{name}` has no effect after a hand-off; set it on the agent that hands over"
+    )]
+    PeerSetting {
+        /// The agent that was given to `hand_off`.
+        name: String,
+        /// The setting.
+        setting: &'static str,
     },
     /// The tools do not fit together.
     #[error(transparent)]
@@ -144,6 +183,9 @@ impl AgentBuilder {
     }
 
     /// The tools that it may use. Default: none. Cut a set with [`ToolRegistry::allow`].
+    ///
+    /// Once a result was too long for the model and is kept in the runtime's long-term memory, the agent also has the
+    /// tool [`read_result`](crate::memory::ReadResult), unless one of its own has that name.
     pub fn tools(mut self, tools: ToolRegistry) -> Self {
         self.tools = Tools::Own(tools);
         self
@@ -176,7 +218,7 @@ impl AgentBuilder {
     /// How often the model is asked for each message of the user; the last time it must answer without tools.
     /// At least 1. Default: 25.
     pub fn max_turns(mut self, turns: u32) -> Self {
-        self.max_turns = turns.max(1);
+        self.max_turns = Some(turns.max(1));
         self
     }
 
@@ -197,9 +239,16 @@ impl AgentBuilder {
     }
 
     /// The answer is also given as a `T`: held to its JSON Schema, and asked for again where the model's own words
-    /// are none. Read it with [`AgentState::output`]. Default: text only.
+    /// are none. Read it with [`AgentState::output`]. When the schema is sent is set by
+    /// [`output_mode`](Self::output_mode). Default: text only.
     pub fn output<T: JsonSchema + DeserializeOwned + Serialize + 'static>(mut self) -> Self {
         self.output = Some(judge::<T>());
+        self
+    }
+
+    /// Sets when the schema of a typed answer is sent. Default: [`OutputMode::LastTurn`].
+    pub const fn output_mode(mut self, mode: OutputMode) -> Self {
+        self.output_mode = mode;
         self
     }
 
@@ -224,7 +273,9 @@ impl AgentBuilder {
     }
 
     /// Another agent that it can hand the conversation over to, and that can hand it back. The other brings its
-    /// prompt, model and tools; everything else is this agent's.
+    /// prompt, model, request settings, tools, plan, sub-agents, window, summary and fatal faults. The turn limit, the
+    /// typed output, the reviewer and the hand-offs belong to the whole conversation: set on the other, they are
+    /// [`AgentError::PeerSetting`] at `build`. The names of all sub-agents must differ.
     pub fn hand_off(mut self, agent: Self) -> Self {
         self.peers.push(agent);
         self
@@ -244,55 +295,49 @@ impl AgentBuilder {
         let name = self.name.clone();
         let mut names = BTreeSet::new();
         check_name(&name)?;
-        for other in self.subs.iter().chain(&self.peers) {
+        for peer in &self.peers {
+            peer.check_peer()?;
+        }
+        let peers_subs = self.peers.iter().flat_map(|peer| &peer.subs);
+        for other in self.subs.iter().chain(&self.peers).chain(peers_subs) {
             check_name(&other.name)?;
             if !names.insert(other.name.clone()) || other.name == name {
                 return Err(AgentError::Twice { name: other.name.clone() });
             }
         }
-        let sub_specs: Vec<ToolSpec> = self.subs.iter().map(sub_spec).collect();
         let team: Vec<(String, String)> = std::iter::once((name.clone(), self.description.clone()))
             .chain(self.peers.iter().map(|peer| (peer.name.clone(), peer.description.clone())))
             .collect();
+        let (max_turns, output_mode) = (self.max_turns.unwrap_or(25), self.output_mode);
+        let mut root = self;
+        let (output, reviewer) = (root.output.take(), root.reviewer.take());
+        let peers = std::mem::take(&mut root.peers);
         let mut profiles = Vec::with_capacity(team.len());
-        let root = Profile::new(
-            name.clone(),
-            self.system,
-            self.tools,
-            self.base,
-            self.model,
-            self.plans,
-            extra(&sub_specs, &team, &name),
-        );
-        profiles.push(root?);
-        for peer in self.peers {
-            let specs = extra(&sub_specs, &team, &peer.name);
-            profiles.push(Profile::new(
-                peer.name,
-                peer.system,
-                peer.tools,
-                peer.base,
-                peer.model,
-                peer.plans,
-                specs,
-            )?);
+        let mut graphs = Vec::new();
+        for mut member in std::iter::once(root).chain(peers) {
+            let subs = std::mem::take(&mut member.subs);
+            profiles.push(Profile::new(member, &subs, &team)?);
+            for sub in subs {
+                graphs.push((format!("agent.{}", sub.name), sub.graph(true)?));
+            }
         }
-        let subs = self.subs.iter().map(|sub| sub.name.clone()).collect();
-        let core = Arc::new(Core {
-            profiles,
-            subs,
-            max_turns: self.max_turns,
-            window: self.window,
-            summary: self.summary,
-            output: self.output,
-            reviewer: self.reviewer,
-            fatal: self.fatal,
-        });
-        let mut graphs = Vec::with_capacity(self.subs.len());
-        for sub in self.subs {
-            graphs.push((format!("agent.{}", sub.name), sub.graph(true)?));
-        }
+        let has_subs = !graphs.is_empty();
+        let core = Arc::new(Core { profiles, max_turns, output, output_mode, reviewer, has_subs });
         assemble(&name, core, graphs, contained)
+    }
+
+    /// What an agent that is handed a conversation over to cannot bring.
+    fn check_peer(&self) -> Result<(), AgentError> {
+        let refused = [
+            ("output", self.output.is_some()),
+            ("reviewer", self.reviewer.is_some()),
+            ("max_turns", self.max_turns.is_some()),
+            ("hand_off", !self.peers.is_empty()),
+        ];
+        match refused.into_iter().find(|(_, set)| *set) {
+            Some((setting, _)) => Err(AgentError::PeerSetting { name: self.name.clone(), setting }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -308,6 +353,10 @@ fn assemble(
     let supersteps = u64::from(core.max_turns) * 3 + 16;
     let mut graph = Graph::<AgentState>::builder(name)
         .max_supersteps(supersteps)
+        .on_stop({
+            let core = Arc::clone(&core);
+            move |state, tasks| close_turn(&core, state, tasks)
+        })
         .node("model", ModelNode(Arc::clone(&core)))
         .edge(START, "model");
     graph = handled(graph).node("tools", ToolsNode(Arc::clone(&core)));
@@ -433,14 +482,13 @@ fn sub_spec(agent: &AgentBuilder) -> ToolSpec {
 
 impl Profile {
     fn new(
-        name: String,
-        system: Option<System>,
-        tools: Tools,
-        mut base: ModelRequest,
-        model: Option<Model>,
-        plans: bool,
-        extra: Vec<ToolSpec>,
+        agent: AgentBuilder,
+        subs: &[AgentBuilder],
+        team: &[(String, String)],
     ) -> Result<Self, AgentError> {
+        let AgentBuilder { name, system, tools, mut base, model, plans, window, summary, fatal, .. } = agent;
+        let sub_specs: Vec<ToolSpec> = subs.iter().map(sub_spec).collect();
+        let extra = extra(&sub_specs, team, &name);
         let prompt = match system {
             Some(System::Text(text)) => {
                 base.system = Some(text);
@@ -469,7 +517,8 @@ impl Profile {
                 registry.specs().iter().cloned().chain(extra.iter().cloned()).collect()
             };
         }
-        Ok(Self { name, base, prompt, tools, own, model, extra })
+        let subs = subs.iter().map(|sub| sub.name.clone()).collect();
+        Ok(Self { name, base, prompt, tools, own, model, extra, subs, window, summary, fatal })
     }
 }
 

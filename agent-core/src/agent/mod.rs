@@ -12,11 +12,12 @@
 //! [memory tools](crate::memory::MemoryTools) are plain tools for any registry.
 
 mod build;
+mod close;
 mod nodes;
 pub mod plan;
 mod prompt;
 mod state;
 
-pub use build::{Agent, AgentBuilder, AgentError};
+pub use build::{Agent, AgentBuilder, AgentError, OutputMode};
 pub use prompt::{Prompt, PromptError};
 pub use state::{AgentState, AgentStateUpdate, Finish};

@@ -7,11 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AgentState, Finish, Prompt, build::finish};
+use super::{AgentState, Finish, OutputMode, Prompt, build::finish, close::closing_id};
 use crate::{
     engine::{Completion, Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, NodeError, Outcome, Result},
-    memory::conversation::{self, Summary, Window},
+    memory::{
+        ReadResult,
+        conversation::{self, Summary, Window},
+    },
     model::{
         Abilities, Message, Messages, Model, ModelError, ModelFault, ModelRequest, ResponseFormat, Role,
         ToolCall, ToolChoice, ToolSpec,
@@ -34,14 +37,12 @@ const NO_TURNS: &str = "Error: the call was cancelled, because no turns are left
 pub(super) struct Core {
     /// The agent itself, then those it may hand over to.
     pub(super) profiles: Vec<Profile>,
-    /// Names of the sub-agents.
-    pub(super) subs: Vec<String>,
     pub(super) max_turns: u32,
-    pub(super) window: Option<Window>,
-    pub(super) summary: Option<Window>,
     pub(super) output: Option<Judge>,
+    pub(super) output_mode: OutputMode,
     pub(super) reviewer: Option<Reviewer>,
-    pub(super) fatal: Vec<ToolFault>,
+    /// Whether any of them has sub-agents, so that the tools node must choose its way.
+    pub(super) has_subs: bool,
 }
 
 /// Who speaks: prompt, model, tools.
@@ -57,6 +58,11 @@ pub(super) struct Profile {
     pub(super) model: Option<Model>,
     /// Sub-agents and hand-offs.
     pub(super) extra: Vec<ToolSpec>,
+    /// Names of its sub-agents.
+    pub(super) subs: Vec<String>,
+    pub(super) window: Option<Window>,
+    pub(super) summary: Option<Window>,
+    pub(super) fatal: Vec<ToolFault>,
 }
 
 pub(super) enum Tools {
@@ -93,12 +99,24 @@ struct SubArgs {
 }
 
 impl Core {
-    fn profile(&self, state: &AgentState) -> &Profile {
+    pub(super) fn profile(&self, state: &AgentState) -> &Profile {
         let named = state.active.as_ref().and_then(|name| self.profiles.iter().find(|p| p.name == *name));
         // An agent that is gone after a change of the program: the first one takes over.
         named.unwrap_or(&self.profiles[0])
     }
 
+    /// Whether a call is one of a tool, not of a sub-agent and no hand-off.
+    pub(super) fn is_plain(&self, profile: &Profile, call: &ToolCall) -> bool {
+        !profile.subs.contains(&call.name) && self.peer(&call.name).is_none()
+    }
+
+    fn peer(&self, tool: &str) -> Option<&str> {
+        let name = tool.strip_prefix("transfer_to_")?;
+        self.profiles.iter().map(|profile| profile.name.as_str()).find(|known| *known == name)
+    }
+}
+
+impl Profile {
     /// What the model reads, and a new summary if one had to be made.
     async fn view(
         &self,
@@ -180,13 +198,19 @@ impl Profile {
         self.model.as_ref().map_or_else(|| cx.model(), |model| Ok(cx.model_of(model)))
     }
 
-    fn tools(&self, cx: &Context) -> Result<RecordedTools> {
-        Ok(match &self.tools {
+    fn tools(&self, state: &AgentState, cx: &Context) -> Result<RecordedTools> {
+        let tools = match &self.tools {
             Tools::Own(registry) => cx.tools_of(registry),
             Tools::None => cx.tools_of(&self.own),
             Tools::Runtime if self.own.names().next().is_none() => cx.tools()?,
             Tools::Runtime => cx.tools_of(&cx.tools()?.registry().join(&self.own)?),
-        })
+        };
+        // A tool of the author's with this name counts instead.
+        if !state.kept_results || tools.registry().names().any(|name| name == ReadResult::NAME) {
+            return Ok(tools);
+        }
+        let reader = ToolRegistry::builder().tool(ReadResult).build()?;
+        Ok(cx.tools_of(&tools.registry().join(&reader)?))
     }
 
     fn request(&self, state: &AgentState, cx: &Context) -> Result<ModelRequest> {
@@ -194,8 +218,8 @@ impl Profile {
         if let Some(prompt) = &self.prompt {
             request.system = Some(prompt.render(&state.context).map_err(NodeError::permanent)?.into());
         }
-        if let Tools::Runtime = self.tools {
-            let specs = self.tools(cx)?.specs();
+        if matches!(self.tools, Tools::Runtime) || state.kept_results {
+            let specs = self.tools(state, cx)?.specs();
             request.tools = if self.extra.is_empty() {
                 specs
             } else {
@@ -230,7 +254,10 @@ impl Node<AgentState> for ModelNode {
         if limited {
             request.tool_choice = ToolChoice::None;
         }
-        if let Some(judge) = &core.output {
+        let last = limited || request.tools.is_empty();
+        if let Some(judge) = &core.output
+            && (last || core.output_mode == OutputMode::EveryTurn)
+        {
             request.response_format = (judge.format)(model.abilities());
         }
         let mut update = AgentState::update();
@@ -239,7 +266,7 @@ impl Node<AgentState> for ModelNode {
         }
         let mut compaction = Compaction::of(state);
         let completion = loop {
-            let (view, fresh) = core.view(state, &model, &compaction).await?;
+            let (view, fresh) = profile.view(state, &model, &compaction).await?;
             compaction.summary = fresh.or(compaction.summary);
             let mut request = request.clone();
             request.messages = view.clone();
@@ -291,7 +318,7 @@ impl Node<AgentState> for ModelNode {
 }
 
 fn closed(message: &Message, call: &ToolCall) -> Message {
-    let id = format!("{}.{}", message.id, call.id);
+    let id = closing_id(&message.id, &call.id);
     Message::tool_result(&call.id, NO_TURNS).with_name(&call.name).with_id(id)
 }
 
@@ -325,14 +352,15 @@ impl Node<AgentState> for ToolsNode {
 
     async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
         let core = &self.0;
-        let calls = state.messages.last().map(|message| message.tool_calls.as_slice()).unwrap_or_default();
+        let profile = core.profile(state);
+        let calls = calls_of_turn(state);
         let mut update = AgentState::update();
         let mut plain = Vec::with_capacity(calls.len());
         let mut results = Vec::new();
         let mut sends = Vec::new();
         let mut next = None;
         for call in calls {
-            if core.subs.contains(&call.name) {
+            if profile.subs.contains(&call.name) {
                 match begin(cx, state, call) {
                     Ok(dispatch) => sends.push(dispatch),
                     Err(error) => results.push(told(call, &error)),
@@ -348,10 +376,9 @@ impl Node<AgentState> for ToolsNode {
                 plain.push(call.clone());
             }
         }
-        let mut tools = core
-            .profile(state)
-            .tools(cx)?
-            .failing_on(core.fatal.iter().copied())
+        let mut tools = profile
+            .tools(state, cx)?
+            .failing_on(profile.fatal.iter().copied())
             .remembering(state.approvals.clone());
         if let Some(todo) = &state.todo {
             tools = tools.under(todo);
@@ -362,23 +389,25 @@ impl Node<AgentState> for ToolsNode {
         if approvals != state.approvals {
             update = update.approvals(approvals);
         }
+        if tools.kept_results() && !state.kept_results {
+            update = update.kept_results(true);
+        }
         if let Some(peer) = next {
             update = update.active(peer);
         }
         let outcome = Outcome::update(update.messages(messages.into_iter().collect::<Messages>()));
-        Ok(match (sends.is_empty(), core.subs.is_empty()) {
+        Ok(match (sends.is_empty(), core.has_subs) {
             (false, _) => outcome.send_all(sends),
-            (true, false) => outcome.goto("model"),
-            (true, true) => outcome,
+            (true, true) => outcome.goto("model"),
+            (true, false) => outcome,
         })
     }
 }
 
-impl Core {
-    fn peer(&self, tool: &str) -> Option<&str> {
-        let name = tool.strip_prefix("transfer_to_")?;
-        self.profiles.iter().map(|profile| profile.name.as_str()).find(|known| *known == name)
-    }
+/// The calls that the model made last. A stop may have closed them; a resume makes them all the same.
+fn calls_of_turn(state: &AgentState) -> &[ToolCall] {
+    let said = state.messages.iter().rfind(|message| message.role == Role::Assistant);
+    said.map(|message| message.tool_calls.as_slice()).unwrap_or_default()
 }
 
 /// Sends a sub-agent on its way; its work is a todo.
@@ -403,7 +432,7 @@ fn begin(cx: &Context, state: &AgentState, call: &ToolCall) -> Result<Dispatch, 
 
 /// Unique within the run, whatever ids a server gives its calls, and short enough for items below it.
 fn item_id(state: &AgentState, call: &ToolCall) -> String {
-    let calls = state.messages.last().map(|message| message.tool_calls.as_slice()).unwrap_or_default();
+    let calls = calls_of_turn(state);
     let index = calls.iter().position(|known| std::ptr::eq(known, call)).unwrap_or_default();
     let own = format!("{}:{}.{index}", call.name, state.turns);
     match &state.todo {
@@ -432,7 +461,7 @@ impl Node<AgentState> for OutputNode {
             request.tool_choice = ToolChoice::None;
         }
         request.messages = conversation::valid(&state.messages);
-        for window in self.0.window.iter().chain(&state.context_limit.map(Window::tokens)) {
+        for window in profile.window.iter().chain(&state.context_limit.map(Window::tokens)) {
             request.messages = window.view(&request.messages);
         }
         let value = (judge.value)(model, request).await?;

@@ -1,8 +1,11 @@
 //! What an agent knows: the conversation, and where it stands in it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::close::is_closing;
 use crate::{
     State,
     memory::conversation::Summary,
@@ -64,6 +67,9 @@ pub struct AgentState {
     /// Which agent has the conversation, after a hand-off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
+    /// A tool result was too long for the model and is kept whole: the agent can read it with `read_result`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kept_results: bool,
     /// In a sub-agent: the call that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<ToolCall>,
@@ -89,25 +95,39 @@ fn join(held: &mut Messages, new: Messages) {
         match held.place_of(&message.id) {
             Some(at) => held.make_mut()[at] = message.clone(),
             None => match place(held, message) {
-                Some(at) => held.make_mut().insert(at, message.clone()),
-                None => held.push(message.clone()),
+                Place::End => held.push(message.clone()),
+                Place::Before(at) => held.make_mut().insert(at, message.clone()),
+                Place::Instead(at) => held.make_mut()[at] = message.clone(),
             },
         }
     }
 }
 
-/// Where a result belongs that comes after those of later calls of its turn (a sub-agent's, say). None: at the end.
-fn place(held: &Messages, message: &Message) -> Option<usize> {
-    let id = message.tool_call_id.as_deref().filter(|_| message.role == Role::Tool)?;
+/// Where a new message belongs.
+enum Place {
+    End,
+    Before(usize),
+    /// In the place of a message that stood for a result that was missing.
+    Instead(usize),
+}
+
+/// A result may come after those of later calls of its turn (a sub-agent's, say), or after its turn was closed by a
+/// stop.
+fn place(held: &Messages, message: &Message) -> Place {
+    let Some(id) = message.tool_call_id.as_deref().filter(|_| message.role == Role::Tool) else {
+        return Place::End;
+    };
     let results = held.iter().rev().take_while(|known| known.role == Role::Tool).count();
     let first = held.len() - results;
-    let calls = &held.get(first.checked_sub(1)?)?.tool_calls;
-    let order = |id: &str| calls.iter().position(|call| call.id == id);
-    let own = order(id)?;
-    let later = held[first..]
-        .iter()
-        .position(|known| known.tool_call_id.as_deref().and_then(order).is_some_and(|other| other > own))?;
-    Some(first + later)
+    let Some(said) = first.checked_sub(1).and_then(|at| held.get(at)) else { return Place::End };
+    if let Some(at) = held[first..].iter().position(|known| is_closing(known, said, id)) {
+        return Place::Instead(first + at);
+    }
+    let order = |id: &str| said.tool_calls.iter().position(|call| call.id == id);
+    let Some(own) = order(id) else { return Place::End };
+    let comes_later =
+        |known: &Arc<Message>| known.tool_call_id.as_deref().and_then(order).is_some_and(|other| other > own);
+    held[first..].iter().position(comes_later).map_or(Place::End, |at| Place::Before(first + at))
 }
 
 impl AgentState {

@@ -5,30 +5,41 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Sleep;
 
-use super::cell::TaskCell;
+use super::cell::{Recalled, TaskTry};
 use crate::{
     graph::{NodeError, Result},
     ids::QuestionId,
-    interrupt::{AskError, OpenQuestion, Question, Waiting},
-    journal::entry::{Fact, GivenUp, Withdrawn},
+    interrupt::{AskError, OpenQuestion, Question, Shown},
+    journal::entry::GivenUp,
 };
 
 /// The wait for a person's answer; see [`Context::ask`](crate::Context::ask).
 #[must_use = "a question is asked when it is awaited"]
 pub struct Ask<T> {
-    cell: Arc<TaskCell>,
+    of: TaskTry,
     question: Option<Question>,
     id: QuestionId,
+    asker: Asker,
     stage: Stage,
     deadline: Option<Pin<Box<Sleep>>>,
     answer: PhantomData<fn() -> T>,
+}
+
+/// Who wrote the question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Node,
+    /// The engine: an approval, say. Its words may change with its version.
+    Engine,
+    /// A tool: its call is made again after a restart and may ask something else then.
+    Tool,
 }
 
 enum Stage {
@@ -41,11 +52,27 @@ enum Stage {
 }
 
 impl<T: DeserializeOwned> Ask<T> {
-    pub(super) fn new(cell: Arc<TaskCell>, question: Question) -> Self {
+    pub(super) fn new(of: TaskTry, question: Question) -> Self {
         // In the order of calls, not of polls, so that a replay gives the same keys.
-        let key = question.key.clone().unwrap_or_else(|| cell.next_question_key());
-        let id = QuestionId::new(&cell.task, &key);
-        Self { cell, question: Some(question), id, stage: Stage::New, deadline: None, answer: PhantomData }
+        let id = of.question_id(question.key.as_deref());
+        Self::with(of, id, question, Asker::Node)
+    }
+
+    /// A question of the engine, under one of its keys.
+    pub(super) fn engine(of: TaskTry, key: String, question: Question) -> Self {
+        let id = QuestionId::new(&of.task, &key);
+        Self::with(of, id, question.key(key), Asker::Engine)
+    }
+
+    /// A question of a tool, under one of the engine's keys.
+    pub(super) fn tool(of: TaskTry, key: String, question: Question) -> Self {
+        let id = QuestionId::new(&of.task, &key);
+        Self::with(of, id, question.key(key), Asker::Tool)
+    }
+
+    fn with(of: TaskTry, id: QuestionId, question: Question, asker: Asker) -> Self {
+        let (stage, answer) = (Stage::New, PhantomData);
+        Self { of, question: Some(question), id, asker, stage, deadline: None, answer }
     }
 
     /// The id that an answer must name.
@@ -54,27 +81,63 @@ impl<T: DeserializeOwned> Ask<T> {
         &self.id
     }
 
-    fn begin(&mut self, question: Question) -> Result<()> {
-        let env = &self.cell.env;
+    /// What is known of the question before it is asked; `Pending`: something recorded must be asked for first.
+    fn recall(&mut self, question: Question, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+        let shown = Shown::of(&question, self.asker == Asker::Engine);
+        match self.of.recall(&self.id, &shown, self.asker == Asker::Tool) {
+            Recalled::Answer(answer) => return Poll::Ready(self.read(answer).map(Some)),
+            Recalled::Changed(before) => {
+                let question = self.id.clone();
+                let changed = AskError::Changed { question, shown: before, asked: shown.text };
+                return Poll::Ready(Err(changed.into()));
+            }
+            Recalled::Replaced => self.of.env.board.forget(&self.id),
+            Recalled::New => {}
+        }
+        match self.of.was_given_up(&self.id) {
+            Some(GivenUp::Expired) => return Poll::Ready(Err(self.expired())),
+            Some(GivenUp::Dropped) => {
+                self.stage = Stage::GivenUp;
+                return Poll::Ready(Ok(None));
+            }
+            None => {}
+        }
+        // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
+        if self.of.holds(&self.id.0, cx.waker()) {
+            self.question = Some(question);
+            return Poll::Pending;
+        }
+        Poll::Ready(self.begin(question, shown).map(|()| None))
+    }
+
+    fn begin(&mut self, question: Question, shown: Shown) -> Result<()> {
+        let (of, env) = (&self.of, &self.of.env);
         crate::interrupt::check_question(&question)
             .map_err(|reason| AskError::Illegal { key: self.id.to_string(), reason })?;
         let now = env.clock.now_ms();
-        let open =
-            OpenQuestion { id: self.id.clone(), task: Arc::clone(&self.cell.task), question, asked_at: now };
+        let open = OpenQuestion {
+            id: self.id.clone(),
+            task: Arc::clone(&of.task),
+            question,
+            asked_at: now,
+            fingerprint: shown.fingerprint().to_owned(),
+            step: of.current_step(),
+        };
         let mut asked_at = now;
         let deadline = open.question.deadline;
-        let waiter: Arc<dyn Waiting> = Arc::clone(&self.cell) as _;
         let mut scope = 0;
-        let new = env.board.ask(open.clone(), &waiter, || scope = self.cell.wait_begins());
+        let new = env.board.ask(open.clone(), &of.waiter(), || of.wait_begins(&mut scope))?;
         self.stage = Stage::Asked(scope);
-        if new {
-            // The pause is reported only when this is stored.
-            if let Err(error) = env.note([Fact::QuestionAsked(open)]) {
+        // The pause is reported only when this is stored.
+        if let Err(error) = of.note_question(shown, open, new) {
+            self.stage = Stage::Done;
+            if new {
                 env.board.withdraw(&self.id);
-                self.cell.wait_given_up(scope);
-                return Err(error.into());
             }
-        } else if let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
+            of.wait_ends(scope);
+            return Err(error);
+        }
+        if !new && let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
             asked_at = known.asked_at;
         }
         self.deadline = deadline.map(|deadline| {
@@ -89,24 +152,53 @@ impl<T: DeserializeOwned> Ask<T> {
             AskError::WrongType { question: self.id.clone(), reason: error.to_string() }.into()
         })
     }
+
+    fn expired(&self) -> NodeError {
+        NodeError::permanent(AskError::Expired { question: self.id.clone() })
+    }
 }
 
-impl<T> Ask<T> {
-    /// Takes the question back; `false` when an answer is on its way.
-    fn withdraw(&self, own: Option<GivenUp>) -> bool {
-        let env = &self.cell.env;
-        if !env.board.withdraw(&self.id) {
-            return false;
+impl<T: DeserializeOwned> Ask<T> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        self.of.check_live()?;
+        if let Some(question) = self.question.take()
+            && let Some(answer) = ready!(self.recall(question, cx))?
+        {
+            return Poll::Ready(Ok(answer));
         }
-        let fact = Fact::QuestionWithdrawn(Withdrawn {
-            id: self.id.clone(),
-            task: Arc::clone(&self.cell.task),
-            own,
-        });
-        if let Err(error) = env.note([fact]) {
-            tracing::debug!(question = %self.id, %error, "a withdrawn question could not be noted");
+        if matches!(self.stage, Stage::GivenUp) {
+            return Poll::Pending;
         }
-        true
+        // Answered, but others have the places under the caps.
+        ready!(self.of.poll_place(cx.waker()));
+        let board = &self.of.env.board;
+        match board.poll_answer(&self.id, &self.of.task, &self.of.waiter(), cx.waker()) {
+            Poll::Ready(Some(answer)) => {
+                self.of.keep_answer(&self.id, answer.clone());
+                return Poll::Ready(self.read(answer));
+            }
+            Poll::Ready(None) => {
+                // The same question was asked twice at once, and the other future took the answer.
+                if let Some(answer) = self.of.known_answer(&self.id) {
+                    return Poll::Ready(self.read(answer));
+                }
+                // Withdrawn with its run: the task is about to be dropped.
+                return Poll::Pending;
+            }
+            Poll::Pending => {}
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.deadline = None;
+            if self.of.withdraw(&self.id, Some(GivenUp::Expired)) {
+                if let Stage::Asked(scope) = std::mem::replace(&mut self.stage, Stage::Done) {
+                    self.of.wait_ends(scope);
+                }
+                return Poll::Ready(Err(self.expired()));
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -115,82 +207,26 @@ impl<T: DeserializeOwned> Future for Ask<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
-        if let Some(question) = this.question.take() {
-            if let Some(answer) = this.cell.known_answer(&this.id) {
-                this.stage = Stage::Done;
-                return Poll::Ready(this.read(answer));
-            }
-            match this.cell.was_given_up(&this.id) {
-                Some(GivenUp::Expired) => {
-                    this.stage = Stage::Done;
-                    let expired = AskError::Expired { question: this.id.clone() };
-                    return Poll::Ready(Err(NodeError::permanent(expired)));
-                }
-                Some(GivenUp::Dropped) => {
-                    this.stage = Stage::GivenUp;
-                    return Poll::Pending;
-                }
-                None => {}
-            }
-            // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
-            if this.cell.holds(&this.id.0, cx.waker()) {
-                this.question = Some(question);
-                return Poll::Pending;
-            }
-            if let Err(error) = this.begin(question) {
-                this.stage = Stage::Done;
-                return Poll::Ready(Err(error));
-            }
-        }
-        if matches!(this.stage, Stage::GivenUp) {
-            return Poll::Pending;
-        }
-        let waiter: Arc<dyn Waiting> = Arc::clone(&this.cell) as _;
-        match this.cell.env.board.poll_answer(&this.id, &this.cell.task, &waiter, cx.waker()) {
-            Poll::Ready(Some(answer)) => {
-                this.stage = Stage::Done;
-                this.cell.keep_answer(this.id.clone(), answer.clone());
-                return Poll::Ready(this.read(answer));
-            }
-            Poll::Ready(None) => {
-                // The same question was asked twice at once, and the other one took the answer.
-                if let Some(answer) = this.cell.known_answer(&this.id) {
-                    this.stage = Stage::Done;
-                    return Poll::Ready(this.read(answer));
-                }
-                // Withdrawn with its run: the task is about to be dropped.
-                return Poll::Pending;
-            }
-            Poll::Pending => {}
-        }
-        if let Some(deadline) = &mut this.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            this.deadline = None;
-            if this.withdraw(Some(GivenUp::Expired)) {
-                if let Stage::Asked(scope) = std::mem::replace(&mut this.stage, Stage::Done) {
-                    this.cell.wait_given_up(scope);
-                }
-                let expired = AskError::Expired { question: this.id.clone() };
-                return Poll::Ready(Err(NodeError::permanent(expired)));
-            }
-        }
-        Poll::Pending
+        let answer = ready!(this.poll_answer(cx));
+        this.stage = Stage::Done;
+        Poll::Ready(answer)
     }
 }
 
 impl<T> Drop for Ask<T> {
     fn drop(&mut self) {
         let Stage::Asked(scope) = self.stage else { return };
-        self.cell.wait_given_up(scope);
-        // A run that is put away keeps its questions, and so does a task that a stop drops; a node that lost interest
-        // takes them back.
-        let control = &self.cell.env.control;
-        let ended = self.cell.ended.load(std::sync::atomic::Ordering::Acquire);
-        if control.keeps_questions() || (ended && control.stop.is_cancelled()) {
+        // The questions of an ended try were withdrawn with it.
+        if !self.of.is_live() {
             return;
         }
-        self.withdraw((!ended).then_some(GivenUp::Dropped));
+        self.of.wait_ends(scope);
+        // A node that drops a question withdraws it. A run that leaves memory keeps its questions, and so does one
+        // that is being stopped: a tool call that was cancelled is made again by a resume, and asks again.
+        let control = &self.of.env.control;
+        if !control.keeps_questions() && !control.stop.is_cancelled() {
+            self.of.withdraw(&self.id, Some(GivenUp::Dropped));
+        }
     }
 }
 

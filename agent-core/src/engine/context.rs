@@ -4,7 +4,6 @@ use std::{
     any::{Any, TypeId},
     fmt,
     future::Future,
-    pin::Pin,
     sync::{Arc, OnceLock},
     task::Poll,
 };
@@ -16,7 +15,9 @@ use super::{
     RunEnv,
     ask::Ask,
     budget,
-    cell::{Begun, Call, TaskCell},
+    cell::{Begun, Call, TaskCell, TaskTry},
+    keys,
+    scope::InScope,
     superstep::Slot,
     todos::Todos,
 };
@@ -24,7 +25,7 @@ use crate::{
     engine::Used,
     event::{EventBody, payload},
     graph::{NodeError, Result},
-    ids::{NodeName, RunId, Seq, SessionId, TaskId},
+    ids::{NodeName, RunId, SessionId, TaskId},
     interrupt::Question,
     journal::{
         entry::{Cause, CustomFact, Fact, Recorded},
@@ -52,6 +53,8 @@ pub struct Context {
     pub(super) slot: Option<Arc<dyn Slot>>,
     /// Made when first needed: most activations of a plain node never do.
     cell: OnceLock<Arc<TaskCell>>,
+    /// The try in which this was cloned; 0: the node's own, of the present try.
+    of_try: u32,
 }
 
 impl Context {
@@ -63,7 +66,7 @@ impl Context {
         superstep: u64,
         slot: Option<Arc<dyn Slot>>,
     ) -> Self {
-        Self { env, parent, node, number, superstep, slot, cell: OnceLock::new() }
+        Self { env, parent, node, number, superstep, slot, cell: OnceLock::new(), of_try: 0 }
     }
 
     pub(super) fn restore(&self, record: TaskRecord) {
@@ -79,6 +82,15 @@ impl Context {
             let task = Arc::new(self.task_id());
             Arc::new(TaskCell::new(Arc::clone(&self.env), task, self.slot.clone(), None))
         })
+    }
+
+    /// The try that this belongs to. What a node leaves running keeps the try of its clone.
+    pub(super) fn task_try(&self) -> TaskTry {
+        TaskTry::new(Arc::clone(self.cell()), self.try_number())
+    }
+
+    fn try_number(&self) -> u32 {
+        if self.of_try == 0 { self.cell().failed() + 1 } else { self.of_try }
     }
 
     pub(super) fn cell_if_made(&self) -> Option<&Arc<TaskCell>> {
@@ -188,14 +200,21 @@ impl Context {
     /// this try only: the next one runs the step again. For what happens between the effect and its record, give
     /// the outside world the [`idempotency_key`](Context::idempotency_key).
     ///
+    /// A step may [`ask`](Context::ask), and may hold steps of its own. They are part of it: once the step has a
+    /// record, they are not asked for again. A step without one runs again after a restart and finds what was answered
+    /// and recorded inside it; it may also do something else then. Questions, model calls and tool calls inside a step
+    /// that have no key of their own are numbered within the step.
+    ///
     /// # Errors
     ///
     /// The future's own error; a permanent error when the same key is already on its way in this activation, when
-    /// the result cannot be stored ([`ValueError`]), or when what is recorded cannot be read as `T`.
+    /// the result cannot be stored ([`ValueError`]), or when what is recorded cannot be read as `T`; [`NodeEnded`](super::NodeEnded) when the
+    /// node that lent this context has ended: nothing is recorded then.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, the effect may have happened without being recorded.
+    /// Dropped before the future is done, the effect may have happened without being recorded. Dropped after that,
+    /// the result counts.
     ///
     /// # Examples
     ///
@@ -213,10 +232,12 @@ impl Context {
         E: Into<NodeError>,
         F: Future<Output = std::result::Result<T, E>>,
     {
-        self.step_as("step", key.into(), None, async { (future.await.map_err(Into::into), None) }).await
+        let key = author_key(key.into())?;
+        self.step_as("step", key, None, async { (future.await.map_err(Into::into), None) }).await
     }
 
-    /// A step of a kind, with what it may use of the budget; the future says what it did use.
+    /// A step of a kind, with what it may use of the budget; the future says what it did use. The key is in its
+    /// stored form.
     pub(crate) async fn step_as<T, F>(
         &self,
         kind: &'static str,
@@ -228,34 +249,39 @@ impl Context {
         T: Serialize + DeserializeOwned,
         F: Future<Output = (Result<T>, Option<Used>)>,
     {
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(NodeError::permanent(format!("the key of a step has 1 to {MAX_KEY} bytes")));
-        }
-        let cell = Arc::clone(self.cell());
-        let begun = std::future::poll_fn(|cx| match cell.begin_step(&key, cx.waker()) {
+        let key: Arc<str> = key.into();
+        let of = self.task_try();
+        let begun = std::future::poll_fn(|cx| match of.begin_step(&key, cx.waker()) {
             Begun::Hold => Poll::Pending,
             begun => Poll::Ready(begun),
         })
         .await;
         let scope = match begun {
-            Begun::Recorded(step) => return recorded(&key, step),
+            Begun::Recorded(step) => {
+                // Its record may not be stored yet.
+                self.env.recorded(step.seq).await?;
+                return recorded(&key, step);
+            }
             Begun::Twice => {
                 return Err(NodeError::permanent(format!(
                     "step `{key}` is already running in this activation; give each its own key"
                 )));
             }
             Begun::Run(scope) => scope,
+            Begun::Ended(ended) => return Err(ended.into()),
             Begun::Hold => unreachable!("a held step stays pending"),
         };
-        let mut running = Running { cell: Arc::clone(&cell), key, scope, ended: false, reserved: None };
+        let mut running = Running { of: of.clone(), key, scope, reserved: None };
         if let Some(reserve) = reserve {
-            let call = || Arc::new(Call { cell: Arc::clone(&cell), scope }) as _;
+            let call = || Arc::new(Call { of: of.clone(), scope }) as _;
             budget::reserve(&self.env, &reserve, call).await?;
             running.reserved = Some(reserve);
+            std::future::poll_fn(|cx| of.poll_place(cx.waker())).await;
         }
         let began = Instant::now();
-        let (result, used) = InScope { future: Box::pin(future), cell: Arc::clone(&cell), scope }.await;
+        let (result, used) = InScope { future: Box::pin(future), of: of.clone(), scope }.await;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        of.check_live()?;
         if let Some(reserved) = running.reserved.take() {
             self.env.budget.settle(&reserved, &used.unwrap_or_default());
         }
@@ -276,16 +302,15 @@ impl Context {
                 (Err(error), Err(StepFailure { text, cause: Some(cause) }))
             }
         };
-        let mut seq = Seq::ZERO;
-        if self.env.writer.matters() {
+        let fact = self.env.writer.matters().then(|| {
             let (stored, error, cause) = match &kept {
                 Ok(stored) => (Some(stored.clone()), None, None),
                 Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
             };
             let (value, form) = stored.map(|stored| (stored.json, stored.form)).unzip();
-            let fact = Fact::StepRecorded(Recorded {
-                task: Arc::clone(&cell.task),
-                key: running.key.clone(),
+            Recorded {
+                task: Arc::clone(&of.task),
+                key: running.key.to_string(),
                 kind: kind.to_owned(),
                 value,
                 form: form.unwrap_or_default(),
@@ -293,12 +318,15 @@ impl Context {
                 cause,
                 ms,
                 usage: used,
-            });
-            seq = self.env.record(fact).await?;
-        } else if kind == "model" {
-            self.env.writer.end_partial(&cell.task, Some(&running.key));
+                step: None,
+            }
+        });
+        if fact.is_none() && kind == "model" {
+            self.env.writer.end_partial(&of.task, Some(&running.key));
         }
-        running.end(StepRecord { result: kept, seq });
+        let seq = of.keep_step(&running.key, scope, kept, fact)?;
+        self.env.recorded(seq).await?;
+        drop(running);
         result
     }
 
@@ -318,16 +346,25 @@ impl Context {
     /// node goes on where it stood; after a restart it is entered again and everything recorded is replayed.
     /// Once an answer is given, asking with the same key again gives the same answer.
     ///
+    /// An answer counts for what was shown (prompt, options, schema and details). Asked with something else under
+    /// the same key, by a new version of the program say, the question is refused with
+    /// [`AskError::Changed`](crate::interrupt::AskError::Changed): make what it shows from the state and from recorded
+    /// results. To ask something else on purpose, resume the failed run (the next try asks anew), or keep the old
+    /// question for the runs that have it open. A try after a failed one may ask something else.
+    ///
+    /// A question may be asked inside a [`step`](Context::step); it is part of the step then.
+    ///
     /// # Errors
     ///
-    /// [`AskError`](crate::interrupt::AskError) when the deadline passed, the question is no question, or the
-    /// answer is no `T`.
+    /// [`AskError`](crate::interrupt::AskError) when the deadline passed, the question is no question or another one
+    /// than before, or the answer is no `T`; [`NodeEnded`](super::NodeEnded) when the node that lent this context has
+    /// ended: nothing is asked then.
     ///
     /// # Cancel safety
     ///
     /// Dropped before its answer, the question is withdrawn.
     pub fn ask<T: DeserializeOwned>(&self, question: impl Into<Question>) -> Ask<T> {
-        Ask::new(Arc::clone(self.cell()), question.into())
+        Ask::new(self.task_try(), question.into())
     }
 
     // --- what others see --------------------------------------------------------------------------------------
@@ -335,7 +372,7 @@ impl Context {
     /// The plan that people see.
     #[must_use]
     pub fn todos(&self) -> Todos {
-        Todos::new(Arc::clone(self.cell()), None)
+        Todos::new(self.task_try(), None)
     }
 
     /// Sends an event of the application, kept in the journal. An event that was sent before a restart is not
@@ -344,53 +381,55 @@ impl Context {
     /// # Errors
     ///
     /// A permanent error when the value cannot be stored ([`ValueError`]) or is larger than 256 KiB, or when 65,536 events wait for the
-    /// store (use [`progress`](Context::progress) for what need not be kept).
+    /// store (use [`progress`](Context::progress) for what need not be kept); [`NodeEnded`](super::NodeEnded) when the
+    /// node that lent this context has ended.
     pub fn emit(&self, name: impl Into<String>, value: impl Serialize) -> Result<()> {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
-        let cell = self.cell();
-        cell.sign_of_life();
-        if !self.env.writer.matters() {
-            return Ok(());
+        let of = self.task_try();
+        let writer = &self.env.writer;
+        if !writer.matters() {
+            return Ok(of.sign_of_life()?);
         }
-        if self.env.writer.keeps() {
-            if value.to_string().len() > MAX_EVENT {
-                return Err(NodeError::permanent(format!("event `{name}` is larger than {MAX_EVENT} bytes")));
-            }
-            if cell.was_shown(shown(&name, &value)) {
-                return Ok(());
-            }
-            if self.env.writer.waiting() >= QUEUE {
+        let fingerprint = shown(&name, &value);
+        if writer.keeps() && value.to_string().len() > MAX_EVENT {
+            return Err(NodeError::permanent(format!("event `{name}` is larger than {MAX_EVENT} bytes")));
+        }
+        let make = || {
+            if writer.keeps() && writer.waiting() >= QUEUE {
                 return Err(NodeError::permanent(format!("{QUEUE} events wait for the store")));
             }
-        }
-        let fact = Fact::Custom(CustomFact { task: Arc::clone(&cell.task), name, value });
-        Ok(self.env.note([fact])?)
+            Ok(vec![Fact::Custom(CustomFact { task: Arc::clone(&of.task), name, value })])
+        };
+        Ok(of.show_once(fingerprint, make)??)
     }
 
     /// Shows progress that need not be kept: a slow subscriber sees the latest of each name.
     ///
     /// # Errors
     ///
-    /// A permanent error when the value is no JSON: see [`ValueError`].
+    /// A permanent error when the value is no JSON; [`NodeEnded`](super::NodeEnded) when the node that lent this
+    /// context has ended.
     pub fn progress(&self, name: impl Into<String>, value: impl Serialize) -> Result<()> {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("progress `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
+        self.task_try().sign_of_life()?;
         self.show(EventBody::Progress(payload::Progress { name, value }));
         Ok(())
     }
 
-    /// Shows a piece of text of a message while it arrives.
+    /// Shows a piece of text of a message while it arrives. After the end of the node that lent this context, nothing
+    /// is shown.
     pub fn token(&self, message: impl Into<String>, text: impl Into<String>) {
         self.show(EventBody::Token(payload::Token { message: message.into(), text: text.into() }));
     }
 
     pub(crate) fn show(&self, body: EventBody) {
-        let cell = self.cell();
-        cell.sign_of_life();
-        self.env.show(Some(Arc::clone(&cell.task)), body);
+        if self.task_try().sign_of_life().is_ok() {
+            self.env.show(Some(Arc::clone(&self.cell().task)), body);
+        }
     }
 
     // --- models -----------------------------------------------------------------------------------------------
@@ -456,7 +495,8 @@ impl Context {
 
     /// A sign of life for the idle timeout.
     pub fn heartbeat(&self) {
-        self.cell().sign_of_life();
+        // Of an ended node, nothing counts.
+        drop(self.task_try().sign_of_life());
     }
 }
 
@@ -472,6 +512,7 @@ impl Clone for Context {
             superstep: self.superstep,
             slot: self.slot.clone(),
             cell,
+            of_try: self.try_number(),
         }
     }
 }
@@ -498,47 +539,27 @@ fn recorded<T: Serialize + DeserializeOwned>(key: &str, step: StepRecord) -> Res
     })
 }
 
-/// A step on its way; ends it when dropped, so that an abandoned one does not count as work.
-struct Running {
-    cell: Arc<TaskCell>,
-    key: String,
-    scope: usize,
-    ended: bool,
-    reserved: Option<Used>,
+/// The stored form of the key that an author gives a step.
+pub(super) fn author_key(key: String) -> Result<String> {
+    if key.is_empty() || key.len() > MAX_KEY {
+        return Err(NodeError::permanent(format!("the key of a step has 1 to {MAX_KEY} bytes")));
+    }
+    Ok(keys::step(key))
 }
 
-impl Running {
-    fn end(mut self, result: StepRecord) {
-        self.ended = true;
-        self.cell.end_step(&self.key, self.scope, Some(result));
-    }
+/// A step on its way; ends it when dropped, so that an abandoned one does not count as work.
+struct Running {
+    of: TaskTry,
+    key: Arc<str>,
+    scope: usize,
+    reserved: Option<Used>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(reserved) = self.reserved.take() {
-            self.cell.env.budget.release(&reserved);
+            self.of.env.budget.release(&reserved);
         }
-        if !self.ended {
-            self.cell.end_step(&self.key, self.scope, None);
-        }
-    }
-}
-
-/// Polls a step inside its scope, so that a question asked there counts for it.
-struct InScope<F> {
-    future: Pin<Box<F>>,
-    cell: Arc<TaskCell>,
-    scope: usize,
-}
-
-impl<F: Future> Future for InScope<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<F::Output> {
-        let before = self.cell.enter(self.scope);
-        let polled = self.future.as_mut().poll(cx);
-        self.cell.enter(before);
-        polled
+        self.of.end_step(&self.key, self.scope);
     }
 }

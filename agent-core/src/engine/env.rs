@@ -22,6 +22,7 @@ use crate::{
     interrupt::Board,
     journal::{
         entry::{Fact, Raw},
+        image::TaskRecord,
         writer::{QUEUE, Writer},
     },
     json::Stored,
@@ -106,6 +107,9 @@ pub(crate) struct RunEnv {
     pub(crate) group: TaskGroup,
     /// Whether its nodes have spans.
     pub(crate) traced: bool,
+    /// What tasks of the outermost graph recorded and did not finish, by number. Only for a graph that asks for it
+    /// at a stop, in a run without a store; with one, the journal has it.
+    pub(crate) ledger: Option<Mutex<HashMap<u64, TaskRecord>>>,
 }
 
 /// The means to stop a run, and to see that it waits.
@@ -119,6 +123,8 @@ pub(crate) struct Control {
     pub(crate) idle: Notify,
     /// Somebody can go on again.
     pub(crate) awake: Notify,
+    /// The same, for the deadline.
+    pub(crate) resumed: Notify,
     /// Tasks that asked to be told of a stop.
     pub(crate) listeners: AtomicI64,
     /// The run has been closed: what a task that could not be stopped still says comes too late.
@@ -175,6 +181,7 @@ impl Control {
             busy: AtomicI64::new(1),
             idle: Notify::new(),
             awake: Notify::new(),
+            resumed: Notify::new(),
             listeners: AtomicI64::new(0),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -198,6 +205,7 @@ impl Control {
             self.idle.notify_one();
         } else if before == 0 {
             self.awake.notify_one();
+            self.resumed.notify_waiters();
             let mut idle = self.idle_time.lock();
             if let Some(since) = idle.1.take() {
                 idle.0 += since.elapsed();
@@ -318,23 +326,26 @@ impl RunEnv {
         Ok(self.writer.push(self.run, facts)?)
     }
 
-    /// Notes facts that stand for something paid for: stored before the node goes on, unless all waits for the exit.
-    pub(crate) async fn record(&self, fact: Fact) -> Result<Seq, RunError> {
-        self.control.check_open()?;
-        let seq = self.writer.push(self.run, [fact])?;
-        if self.durability != Durability::Exit {
+    /// Ready when what stands for something paid for is stored, unless all waits for the exit. Cancel safe.
+    pub(crate) async fn recorded(&self, seq: Seq) -> Result<(), RunError> {
+        if seq > Seq::ZERO && self.durability != Durability::Exit {
             self.writer.stored(seq).await?;
         }
-        Ok(seq)
+        Ok(())
+    }
+
+    /// Begins to store what was pushed, unless all waits for the exit.
+    pub(crate) fn begin_storing(&self) {
+        if self.durability != Durability::Exit {
+            self.writer.kick();
+        }
     }
 
     /// Notes facts without waiting.
     pub(crate) fn note(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
         self.control.check_open()?;
         self.writer.push(self.run, facts)?;
-        if self.durability != Durability::Exit {
-            self.writer.kick();
-        }
+        self.begin_storing();
         Ok(())
     }
 

@@ -7,21 +7,27 @@ mod ask;
 mod budget;
 mod cell;
 mod context;
+mod deadline;
 mod env;
 mod error;
 mod group;
 mod model;
+pub(crate) mod keys;
+mod scope;
 pub(crate) mod plan;
 pub(crate) mod subgraph;
 mod superstep;
 mod task;
 mod todos;
 mod tools;
+mod unfinished;
 
 pub use ask::Ask;
 pub(crate) use budget::{Budget, Granted};
 pub use budget::{LimitError, Limits, Overrun, Used};
+pub use cell::NodeEnded;
 pub use context::Context;
+pub(crate) use deadline::drive_within_limits;
 pub use env::Durability;
 pub(crate) use env::{Control, Deps, RunEnv};
 pub use error::{NodeCause, RunError};
@@ -30,6 +36,8 @@ pub use model::{Completion, RecordedModel};
 pub use task::NodeFailure;
 pub use todos::{TodoHandle, Todos};
 pub use tools::{RecordedTools, ToolFailed};
+pub(crate) use unfinished::closing_update;
+pub use unfinished::{CallOutcome, UnfinishedTask};
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -264,15 +272,20 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         }
         check_supersteps(frame, &env)?;
         if env.budget.is_timed() {
-            let (slot, task) = (frame.slot.clone(), frame.parent.clone());
-            let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(&env), slot, task }) as _;
-            match unless_stopped(&env, budget::check_active(&env, waits)).await {
+            match unless_stopped(&env, check_time(frame, &env)).await {
                 Some(checked) => checked?,
                 None => return Ok(FrameEnd::Interrupted),
             }
         }
         if run_due(frame, &env).await? == FrameEnd::Interrupted {
             return Ok(FrameEnd::Interrupted);
+        }
+        // A late result is not applied, even where the thread was blocked and no timer could fire.
+        if env.budget.is_timed() {
+            match unless_stopped(&env, check_time(frame, &env)).await {
+                Some(checked) => checked?,
+                None => return Ok(FrameEnd::Interrupted),
+            }
         }
         let step = apply(frame, &env).await?;
         if let Step::Stuck { joins } = step {
@@ -284,6 +297,12 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         }
     }
     Ok(FrameEnd::Completed)
+}
+
+async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunEnv>) -> Result<(), RunError> {
+    let (slot, task) = (frame.slot.clone(), frame.parent.clone());
+    let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(env), slot, task }) as _;
+    budget::check_active(env, waits).await
 }
 
 fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitError> {
@@ -315,7 +334,9 @@ impl budget::Gated for BetweenSupersteps {
 /// the others came to is not applied.
 async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<FrameEnd, RunError> {
     let superstep = frame.plan.superstep;
-    if let [only] = frame.plan.due.as_slice() {
+    // A task under a deadline is spawned; see `deadline`.
+    let inline = frame.parent.is_some() || !env.budget.is_timed();
+    if let ([only], true) = (frame.plan.due.as_slice(), inline) {
         let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
         let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
         return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Used};
+use super::{Context, Used, context::author_key};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -53,7 +53,7 @@ impl RecordedModel {
     ///
     /// [`ModelError`], or [`LimitError`](super::LimitError) when the budget does not allow the call.
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply> {
-        self.complete_as(self.cx.cell().next_model_key(), request).await
+        self.complete_under(self.cx.task_try().next_model_key(), request.into()).await
     }
 
     /// As [`complete`](Self::complete), under a key of the caller's.
@@ -66,7 +66,11 @@ impl RecordedModel {
         key: impl Into<String>,
         request: impl Into<ModelRequest>,
     ) -> Result<ModelReply> {
-        let (key, request) = (key.into(), request.into());
+        self.complete_under(author_key(key.into())?, request.into()).await
+    }
+
+    /// As [`complete_as`](Self::complete_as), under a key in its stored form.
+    async fn complete_under(&self, key: String, request: ModelRequest) -> Result<ModelReply> {
         let message = key.clone();
         let wanted = self.wanted(&request)?;
         let work = async move {
@@ -88,7 +92,7 @@ impl RecordedModel {
         key: impl Into<String>,
         request: impl Into<ModelRequest>,
     ) -> Result<Completion> {
-        let (key, request) = (key.into(), request.into());
+        let (key, request) = (author_key(key.into())?, request.into());
         let message = key.clone();
         let mut said = None;
         let partial = &mut said;

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    task::Poll,
+    task::{Poll, Waker, ready},
 };
 
 use futures::FutureExt;
@@ -30,9 +30,13 @@ use crate::{
     state::State,
 };
 
-/// Told when a task begins or ends to wait for a person, so that it does not count against a cap meanwhile.
+/// The places of tasks under caps. A task that waits for a person has none.
 pub(crate) trait Slot: Send + Sync {
+    /// A task begins or ends to wait for a person.
     fn blocked(&self, blocked: bool, task: &TaskId);
+
+    /// Ready when a task that stopped waiting has a place again. Keeps the waker otherwise.
+    fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
 
     /// So many more tasks can go on. Only a subgraph counts: it is one task to the crew above.
     fn leaves(&self, _more: i64) {}
@@ -55,6 +59,10 @@ impl Leaves {
 impl Slot for Leaves {
     fn blocked(&self, blocked: bool, _task: &TaskId) {
         self.leaves(if blocked { -1 } else { 1 });
+    }
+
+    fn poll_place(&self, _task: &TaskId, waker: &Waker) -> Poll<()> {
+        self.slot.poll_place(&self.task, waker)
     }
 
     fn leaves(&self, more: i64) {
@@ -94,6 +102,15 @@ struct Queue<S: State> {
     jobs: VecDeque<Job>,
     running: usize,
     by_node: HashMap<NodeIx, usize>,
+    /// Tasks that stopped waiting and have no place yet, first come first served.
+    returning: Vec<Returning>,
+}
+
+/// A task that waits for a place to continue.
+struct Returning {
+    number: u64,
+    node: NodeIx,
+    wakers: Vec<Waker>,
 }
 
 struct Job {
@@ -136,6 +153,7 @@ pub(crate) async fn run_crew<S: State>(
             jobs,
             running: 0,
             by_node: HashMap::new(),
+            returning: Vec::new(),
         }),
         done: Mutex::new(Done { ends: (0..count).map(|_| None).collect(), missing: count }),
         all_done: Notify::new(),
@@ -151,7 +169,9 @@ pub(crate) async fn run_crew<S: State>(
     }
     let guard = crew.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
-    for _ in 1..threads.min(count) {
+    // Under a deadline, no task may keep this thread; see `deadline`.
+    let apart = parent.is_none() && env.budget.is_timed();
+    for _ in usize::from(!apart)..threads.min(count) {
         env.group.spawn(lane(Arc::clone(&crew)));
     }
     if threads > 1 {
@@ -159,7 +179,9 @@ pub(crate) async fn run_crew<S: State>(
         // this thread would hold up that lane too, so something else is put there.
         env.group.spawn(std::future::ready(()));
     }
-    lane(Arc::clone(&crew)).await;
+    if !apart {
+        lane(Arc::clone(&crew)).await;
+    }
     loop {
         let all_done = crew.all_done.notified();
         if crew.done.lock().missing == 0 {
@@ -177,17 +199,17 @@ pub(crate) async fn run_crew<S: State>(
 /// Takes tasks from the queue until it is empty or the caps are reached.
 async fn lane<S: State>(crew: Arc<Crew<S>>) {
     while let Some((job, state)) = crew.take() {
-        let (place, node) = (job.place, job.activation.node);
+        let (place, of) = (job.place, Of::new(&job.activation));
         let mut task = begin(&crew, job, state);
         // Polled once here; see the type.
         match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
             Poll::Ready(end) => {
                 drop(task);
-                crew.finish(place, node, end);
+                crew.finish(place, of, end);
             }
             Poll::Pending => {
                 let env = Arc::clone(&crew.env);
-                env.group.spawn(see_through(Arc::clone(&crew), place, node, task));
+                env.group.spawn(see_through(Arc::clone(&crew), place, of, task));
             }
         }
     }
@@ -210,7 +232,7 @@ fn next_lane<S: State>(crew: Arc<Crew<S>>) -> Pin<Box<dyn Future<Output = ()> + 
     Box::pin(lane(crew))
 }
 
-async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, node: NodeIx, mut task: Performing<S>) {
+async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, of: Of, mut task: Performing<S>) {
     let mut end = tokio::select! {
         biased; // a result that came in the same poll counts
         end = task.as_mut() => Some(end),
@@ -227,10 +249,10 @@ async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, node: NodeIx, m
     }
     // A panic in the author's `Drop` must not leave the task's place open.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-        let (node, message) = (&crew.graph.node(node).name, crate::text::panic_message(&*panic));
+        let (node, message) = (&crew.graph.node(of.node).name, crate::text::panic_message(&*panic));
         tracing::error!(session = %crew.env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
-    crew.finish(place, node, end.unwrap_or(TaskEnd::Cancelled));
+    crew.finish(place, of, end.unwrap_or(TaskEnd::Cancelled));
     // What the caps held back may go now.
     if crew.capped {
         next_lane(crew).await;
@@ -267,6 +289,19 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
     }
 }
 
+/// A task, as the caps know it.
+#[derive(Clone, Copy)]
+struct Of {
+    number: u64,
+    node: NodeIx,
+}
+
+impl Of {
+    const fn new(activation: &Activation) -> Self {
+        Self { number: activation.number, node: activation.node }
+    }
+}
+
 impl<S: State> Crew<S> {
     /// The next task that the caps allow.
     fn take(&self) -> Option<(Job, Arc<S>)> {
@@ -283,32 +318,42 @@ impl<S: State> Crew<S> {
         if !self.capped {
             return queue.jobs.pop_front().map(|job| (job, state));
         }
-        if queue.running >= self.graph.0.concurrency {
-            return None;
-        }
-        let allowed = |queue: &Queue<S>, node: NodeIx| {
-            let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
-            queue.by_node.get(&node).copied().unwrap_or(0) < cap
-        };
-        let at = queue.jobs.iter().position(|job| allowed(&queue, job.activation.node))?;
+        let at = queue.jobs.iter().position(|job| self.has_room(&queue, job.activation.node))?;
         let job = queue.jobs.remove(at)?;
-        queue.running += 1;
-        *queue.by_node.entry(job.activation.node).or_default() += 1;
+        queue.enter(job.activation.node);
         Some((job, state))
     }
 
-    fn finish(&self, place: usize, node: NodeIx, end: TaskEnd<S>) {
+    /// Whether the caps allow one more task of this node.
+    fn has_room(&self, queue: &Queue<S>, node: NodeIx) -> bool {
+        let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
+        queue.running < self.graph.0.concurrency && queue.by_node.get(&node).copied().unwrap_or(0) < cap
+    }
+
+    fn finish(&self, place: usize, of: Of, end: TaskEnd<S>) {
         if self.capped {
-            self.give_back(node);
+            self.give_back(of);
         }
         self.end(place, end);
     }
 
-    fn give_back(&self, node: NodeIx) {
+    /// Gives a task's place back, if it has one, to the first of those that return.
+    fn give_back(&self, of: Of) {
         let mut queue = self.queue.lock();
+        if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
+            // It waits for a place still.
+            queue.returning.remove(at);
+            return;
+        }
         queue.running = queue.running.saturating_sub(1);
-        if let Some(running) = queue.by_node.get_mut(&node) {
+        if let Some(running) = queue.by_node.get_mut(&of.node) {
             *running = running.saturating_sub(1);
+        }
+        let next = queue.returning.iter().position(|returning| self.has_room(&queue, returning.node));
+        if let Some(at) = next {
+            let returning = queue.returning.remove(at);
+            queue.enter(returning.node);
+            returning.wakers.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -344,21 +389,49 @@ impl<S: State> Crew<S> {
     }
 }
 
+impl<S: State> Queue<S> {
+    fn enter(&mut self, node: NodeIx) {
+        self.running += 1;
+        *self.by_node.entry(node).or_default() += 1;
+    }
+}
+
 impl<S: State> Slot for Crew<S> {
     fn blocked(&self, blocked: bool, task: &TaskId) {
         let Some(&node) = self.graph.0.index.get(task.node()) else { return };
+        let of = Of { number: task.number(), node };
         if blocked {
-            self.give_back(node);
+            self.give_back(of);
             if let Some(crew) = self.me.upgrade() {
                 self.env.group.spawn(next_lane(crew));
             }
         } else {
             let mut queue = self.queue.lock();
-            queue.running += 1;
-            *queue.by_node.entry(node).or_default() += 1;
+            if self.has_room(&queue, node) {
+                queue.enter(node);
+            } else {
+                queue.returning.push(Returning { number: of.number, node, wakers: Vec::new() });
+            }
         }
         if let Some(outer) = &self.outer {
             outer.blocked(blocked, task);
         }
+    }
+
+    fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
+        {
+            let mut queue = self.queue.lock();
+            let mut returning = queue.returning.iter_mut();
+            if let Some(returning) = returning.find(|returning| returning.number == task.number()) {
+                if !returning.wakers.iter().any(|known| known.will_wake(waker)) {
+                    returning.wakers.push(waker.clone());
+                }
+                return Poll::Pending;
+            }
+        }
+        if let Some(outer) = &self.outer {
+            ready!(outer.poll_place(task, waker));
+        }
+        Poll::Ready(())
     }
 }

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -118,7 +118,7 @@ pub(crate) async fn run_task<S: State>(
                 message: failure.message,
             });
         }
-        let waits = record.asked.values().any(Option::is_none);
+        let waits = record.asked.values().any(|asked| asked.answer.is_none());
         cx.restore(record);
         if waits {
             // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
@@ -236,9 +236,8 @@ pub(super) async fn unless_stopped<F: Future>(env: &RunEnv, future: F) -> Option
 async fn wait_for_answers(cell: &Arc<TaskCell>) {
     let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
     std::future::poll_fn(|cx| {
-        cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || {
-            cell.wait_begins();
-        })
+        ready!(cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || cell.waits_before_try()));
+        cell.poll_place(cx.waker())
     })
     .await;
 }
@@ -256,6 +255,7 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskEnd<
         if !cx.env.writer.matters() {
             cx.env.writer.end_partial(&cell.task, None);
         }
+        cell.finished();
     }
     let raw = match (&outcome.update, cx.env.writer.matters()) {
         (Some(update), true) => match super::contain(cx.node(), || Stored::update(update, json::NEW)) {
@@ -405,7 +405,7 @@ async fn attempt<S: State>(
     } else {
         None
     };
-    Attempt { future, cx, limits, patience: None }.await
+    Attempt { future, cx, limits, patience: None, returned: false }.await
 }
 
 /// One try, in its span where nodes have spans.
@@ -434,6 +434,8 @@ struct Attempt<'a, F> {
     cx: &'a Context,
     limits: Option<Box<TimeLimits>>,
     patience: Option<Pin<Box<Sleep>>>,
+    /// The node has returned.
+    returned: bool,
 }
 
 impl<F, S> Future for Attempt<'_, F>
@@ -445,7 +447,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        match catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx))) {
+        this.count_wait();
+        let polled = catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx)));
+        this.returned = !matches!(polled, Ok(Poll::Pending));
+        match polled {
             Err(panic) => {
                 let message = crate::text::panic_message(&*panic);
                 return Poll::Ready(Some(Err(RunError::Panicked {
@@ -453,7 +458,10 @@ where
                     message,
                 })));
             }
-            Ok(Poll::Ready(Ok(outcome))) => return Poll::Ready(Some(Ok(outcome))),
+            Ok(Poll::Ready(Ok(outcome))) => {
+                // A node that kept its thread for too long is late, although nothing could stop it.
+                return Poll::Ready(Some(this.overdue().map_or(Ok(outcome), Err)));
+            }
             Ok(Poll::Ready(Err(error))) => {
                 return Poll::Ready(Some(Err(this.cx.failed(error))));
             }
@@ -475,7 +483,7 @@ where
         } else {
             this.patience = None;
         }
-        let blocked = cell.is_blocked();
+        let blocked = this.limits.is_some() && cell.waits();
         this.late(cx, blocked)
     }
 }
@@ -484,7 +492,7 @@ impl<F> Drop for Attempt<'_, F> {
     fn drop(&mut self) {
         // The node's own future is dropped after this; when it is done already, nothing is left in it.
         if let Some(cell) = self.cx.cell_if_made() {
-            cell.ended.store(true, std::sync::atomic::Ordering::Release);
+            cell.end_try(!self.returned && self.cx.env.control.stop.is_cancelled());
         }
     }
 }
@@ -498,12 +506,31 @@ impl<F> Attempt<'_, F> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
         match limits.poll(cx, blocked, sign, self.cx) {
-            Some((which, limit)) => {
-                let node = self.cx.node().to_owned();
-                Poll::Ready(Some(Err(RunError::TimedOut { node, which, limit })))
-            }
+            Some(passed) => Poll::Ready(Some(Err(self.timed_out(passed)))),
             None => Poll::Pending,
         }
+    }
+
+    /// Takes the time of a wait that ended before this poll out of the limits.
+    fn count_wait(&mut self) {
+        if let (Some(limits), Some(cell)) = (&mut self.limits, self.cx.cell_if_made())
+            && limits.blocked_since.is_some()
+            && !cell.waits()
+        {
+            limits.end_wait(Instant::now());
+        }
+    }
+
+    /// The limit that was passed before the node came back, if any.
+    fn overdue(&mut self) -> Option<RunError> {
+        let limits = self.limits.as_mut()?;
+        let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
+        let passed = limits.passed(sign, self.cx)?;
+        Some(self.timed_out(passed))
+    }
+
+    fn timed_out(&self, (which, limit): (&'static str, Duration)) -> RunError {
+        RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }
     }
 }
 
@@ -532,6 +559,41 @@ impl TimeLimits {
         Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
+    /// Notes the last sign of life, and for how long the run of a subgraph waited.
+    fn note(&mut self, sign: Option<Instant>, context: &Context) {
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
+        if let Some(sign) = sign {
+            self.last_sign = self.last_sign.max(sign);
+        }
+    }
+
+    fn end_wait(&mut self, now: Instant) {
+        if let Some(since) = self.blocked_since.take() {
+            self.run_until += now - since;
+            self.last_sign = now;
+        }
+    }
+
+    /// The limit that is passed, not only reached.
+    fn passed(&mut self, sign: Option<Instant>, context: &Context) -> Option<(&'static str, Duration)> {
+        if self.blocked_since.is_some() {
+            return None;
+        }
+        self.note(sign, context);
+        let now = Instant::now();
+        match (self.run, self.idle) {
+            (Some(run), _) if now > self.run_until => Some(("run", run)),
+            (_, Some(idle)) if now > self.last_sign + idle => Some(("idle", idle)),
+            _ => None,
+        }
+    }
+
     fn poll(
         &mut self,
         cx: &mut std::task::Context<'_>,
@@ -540,24 +602,12 @@ impl TimeLimits {
         context: &Context,
     ) -> Option<(&'static str, Duration)> {
         let now = Instant::now();
-        if self.subgraph {
-            let idle_time = context.env.control.idle_time();
-            let waited = idle_time.saturating_sub(self.idle_time);
-            self.idle_time = idle_time;
-            self.run_until += waited;
-            self.last_sign += waited;
-        }
+        self.note(sign, context);
         if blocked {
             self.blocked_since.get_or_insert(now);
             return None;
         }
-        if let Some(since) = self.blocked_since.take() {
-            self.run_until += now - since;
-            self.last_sign = now;
-        }
-        if let Some(sign) = sign {
-            self.last_sign = self.last_sign.max(sign);
-        }
+        self.end_wait(now);
         loop {
             let idle_until = self.idle.map(|idle| self.last_sign + idle);
             let until = idle_until.map_or(self.run_until, |idle| idle.min(self.run_until));

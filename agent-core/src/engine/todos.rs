@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cell::TaskCell;
+use super::cell::TaskTry;
 use crate::{
     journal::{
         entry::{Fact, TodoChange},
@@ -14,19 +14,19 @@ use crate::{
 /// The plan, as one activation sees it. Changes are journalled; those made before a restart are not made again.
 #[derive(Clone)]
 pub struct Todos {
-    cell: Arc<TaskCell>,
+    of: TaskTry,
     parent: Option<String>,
 }
 
 impl Todos {
-    pub(super) const fn new(cell: Arc<TaskCell>, parent: Option<String>) -> Self {
-        Self { cell, parent }
+    pub(super) const fn new(of: TaskTry, parent: Option<String>) -> Self {
+        Self { of, parent }
     }
 
     /// The same plan; what is added hangs under the item `parent` (a sub-agent's list, say).
     #[must_use]
     pub fn under(&self, parent: impl Into<String>) -> Self {
-        Self { cell: Arc::clone(&self.cell), parent: Some(parent.into()) }
+        Self { of: self.of.clone(), parent: Some(parent.into()) }
     }
 
     /// The item under which new ones hang.
@@ -38,14 +38,14 @@ impl Todos {
     /// Every item.
     #[must_use]
     pub fn items(&self) -> Vec<Todo> {
-        self.cell.env.todos.lock().items().to_vec()
+        self.of.env.todos.lock().items().to_vec()
     }
 
     /// Adds an item, or renames the one with this id.
     ///
     /// # Errors
     ///
-    /// [`TodoError`]: an illegal id, an unknown parent, a circle, or more than 1,000 items.
+    /// [`TodoError`]: an illegal id, an unknown parent, a circle, more than 1,000 items, or a node that has ended.
     pub fn add(&self, id: impl Into<String>, title: impl Into<String>) -> Result<TodoHandle, TodoError> {
         self.change(id.into(), Change { title: Some(title.into()), ..Change::default() })
     }
@@ -66,7 +66,7 @@ impl Todos {
     ///
     /// [`TodoError::Unknown`].
     pub fn get(&self, id: &str) -> Result<TodoHandle, TodoError> {
-        match self.cell.env.todos.lock().get(id) {
+        match self.of.env.todos.lock().get(id) {
             Some(_) => Ok(TodoHandle { todos: self.clone(), id: id.to_owned() }),
             None => Err(TodoError::Unknown { id: crate::text::shorten(id, 80) }),
         }
@@ -76,26 +76,25 @@ impl Todos {
         if change.title.is_some() && change.parent.is_none() {
             change.parent.clone_from(&self.parent);
         }
-        let cell = &self.cell;
-        cell.sign_of_life();
+        let of = &self.of;
         let fingerprint = shown(
             &id,
             &(&change.title, &change.parent, change.status, change.progress, change.message.as_deref()),
         );
-        if !cell.was_shown(fingerprint) {
-            let mut todos = cell.env.todos.lock();
-            let changed = todos.change(&id, change)?;
-            // Noted under the lock, so that the journal has the changes in the order in which they were made.
-            if !changed.is_empty() && cell.env.writer.matters() {
-                let facts = changed.into_iter().enumerate().map(|(at, todo)| {
-                    let by = (at == 0).then(|| (Arc::clone(&cell.task), fingerprint));
-                    Fact::TodoChanged(TodoChange { todo, by })
-                });
-                if let Err(error) = cell.env.note(facts) {
-                    // The run fails at its next commit, with this error.
-                    tracing::debug!(todo = %id, %error, "a todo could not be noted");
-                }
+        let noted = of.show_once::<TodoError>(fingerprint, || {
+            let changed = of.env.todos.lock().change(&id, change)?;
+            if !of.env.writer.matters() {
+                return Ok(Vec::new());
             }
+            let facts = changed.into_iter().enumerate().map(|(at, todo)| {
+                let by = (at == 0).then(|| (Arc::clone(&of.task), fingerprint));
+                Fact::TodoChanged(TodoChange { todo, by })
+            });
+            Ok(facts.collect())
+        })?;
+        if let Err(error) = noted {
+            // The run fails at its next commit, with this error.
+            tracing::debug!(todo = %id, %error, "a todo could not be noted");
         }
         Ok(TodoHandle { todos: self.clone(), id })
     }
@@ -103,7 +102,7 @@ impl Todos {
 
 impl std::fmt::Debug for Todos {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Todos").field("task", &self.cell.task).field("parent", &self.parent).finish()
+        f.debug_struct("Todos").field("task", &self.of.task).field("parent", &self.parent).finish()
     }
 }
 

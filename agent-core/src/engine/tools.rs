@@ -3,39 +3,42 @@
 use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
-    sync::Arc,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::Duration,
 };
 
-use futures::future::{BoxFuture, join_all};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+    task::AtomicWaker,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Context, Todos, Used};
+use super::{Ask, Context, Todos, Used, scope::InScope};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
     ids::SessionId,
     interrupt::Question,
     journal::entry::{Fact, ToolBegun},
-    memory::{MemoryStore, Namespace, Put},
+    memory::{MemoryStore, keep_result},
     model::Message,
     telemetry,
     tool::{
-        ApprovalRequest, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered, ToolCall,
-        ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
+        ApprovalRequest, Away, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered,
+        ToolCall, ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
     },
 };
-
-/// The namespace of results that were too long for the model; below it, the session.
-const KEPT: &str = "tool-results";
-/// How long a whole result is kept.
-const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
-/// Bytes of one kept part: written as JSON it stays below what a store takes, whatever it holds.
-const PART: usize = 160 * 1024;
 
 /// A set of tools with recorded calls; see [`Context::tools`].
 ///
@@ -47,6 +50,8 @@ pub struct RecordedTools {
     registry: ToolRegistry,
     remembered: Mutex<Remembered>,
     fatal: Vec<ToolFault>,
+    /// A result of this activation was too long for the model, and is kept whole.
+    kept: AtomicBool,
     /// The todo under which the tools' own todos hang.
     under: Option<String>,
 }
@@ -68,24 +73,35 @@ pub struct ToolFailed {
 
 /// The result of a call as it is recorded. The message stands as it will in the state.
 #[derive(Debug, Serialize, Deserialize)]
-struct Recorded {
-    message: Message,
+pub(super) struct Recorded {
+    pub(super) message: Message,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<ToolFault>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cut: Option<Cut>,
+    /// The whole result is kept in the long-term memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) kept: bool,
 }
 
 impl From<ToolReply> for Recorded {
     fn from(reply: ToolReply) -> Self {
         let (fault, cut) = (reply.fault, reply.cut);
-        Self { message: reply.into_message(), fault, cut }
+        Self { message: reply.into_message(), fault, cut, kept: false }
     }
+}
+
+/// Whether the calls of a turn are made by the node's own task, or each by a task of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spawned {
+    No,
+    Yes,
 }
 
 impl RecordedTools {
     pub(super) fn new(cx: Context, registry: ToolRegistry) -> Self {
-        Self { cx, registry, remembered: Mutex::default(), fatal: Vec::new(), under: None }
+        let kept = AtomicBool::new(false);
+        Self { cx, registry, remembered: Mutex::default(), fatal: Vec::new(), kept, under: None }
     }
 
     /// Only the tools that `allowed` names, by their own name or by a group's.
@@ -129,6 +145,13 @@ impl RecordedTools {
         self.remembered.lock().clone()
     }
 
+    /// Returns whether a result of this activation was too long for the model and is kept whole in the long-term
+    /// memory, where [`ReadResult`](crate::memory::ReadResult) reads it.
+    #[must_use]
+    pub fn kept_results(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
     /// The tools themselves.
     #[must_use]
     pub const fn registry(&self) -> &ToolRegistry {
@@ -159,11 +182,14 @@ impl RecordedTools {
     ///
     /// As [`Context::step`] and [`Context::ask`].
     pub async fn call(&self, call: ToolCall) -> Result<Message> {
-        let name = self.cx.cell().next_call_name(&call.id);
-        self.carry_out(name, call).await
+        let name = self.cx.task_try().next_call_name(&call.id);
+        self.carry_out(name, call, Spawned::No).await
     }
 
     /// Carries out the calls of one turn, side by side, and gives their messages in the order of the calls.
+    ///
+    /// With two or more calls, each tool runs in a task of its own: on a runtime with several threads, tools that
+    /// compute or block overlap too. A panic of a tool is its own result.
     ///
     /// # Errors
     ///
@@ -171,18 +197,27 @@ impl RecordedTools {
     /// others did is recorded.
     pub async fn call_all(&self, calls: impl IntoIterator<Item = ToolCall>) -> Result<Vec<Message>> {
         let named: Vec<(String, ToolCall)> =
-            calls.into_iter().map(|call| (self.cx.cell().next_call_name(&call.id), call)).collect();
-        if named.len() == 1 {
+            calls.into_iter().map(|call| (self.cx.task_try().next_call_name(&call.id), call)).collect();
+        if named.len() < 2 {
             let mut messages = Vec::with_capacity(1);
             for (name, call) in named {
-                messages.push(self.carry_out(name, call).await?);
+                messages.push(self.carry_out(name, call, Spawned::No).await?);
             }
             return Ok(messages);
         }
-        join_all(named.into_iter().map(|(name, call)| self.carry_out(name, call))).await.into_iter().collect()
+        let calls = named.into_iter().map(|(name, call)| self.carry_out(name, call, Spawned::Yes));
+        let mut calls = join_all(calls);
+        let mut held = Some(self.cx.task_try().hold()?);
+        let polled = std::future::poll_fn(|cx| {
+            let polled = calls.poll_unpin(cx);
+            // All calls are begun.
+            drop(held.take());
+            polled
+        });
+        polled.await.into_iter().collect()
     }
 
-    async fn carry_out(&self, name: String, call: ToolCall) -> Result<Message> {
+    async fn carry_out(&self, name: String, call: ToolCall, spawned: Spawned) -> Result<Message> {
         let settled = match self.registry.prepare(call.clone()) {
             Ok(prepared) => self.approved(&name, prepared).await?,
             Err(error) => Settled::Answer(Err(error), usize::MAX),
@@ -195,7 +230,7 @@ impl RecordedTools {
         };
         let recorded: Recorded = match settled {
             Settled::Run(prepared) => {
-                let run = self.run(&name, key.clone(), prepared);
+                let run = self.run(&name, key.clone(), prepared, spawned);
                 self.cx.step_as("tool", key, Some(one), run).await?
             }
             Settled::CutShort(prepared) => {
@@ -208,6 +243,9 @@ impl RecordedTools {
                 self.cx.step_as("tool", key, None, async { (Ok(reply), None) }).await?
             }
         };
+        if recorded.kept {
+            self.kept.store(true, Ordering::Relaxed);
+        }
         match recorded.fault {
             Some(fault) if self.fatal.contains(&fault) => Err(ToolFailed {
                 tool: crate::text::shorten(&call.name, 64),
@@ -237,10 +275,9 @@ impl RecordedTools {
             let details = json!({
                 "call_id": prepared.id(), "tool": prepared.name(), "arguments": prepared.args(), "times": time,
             });
-            let question = Question::choose(prompt, ["repeat", "leave"])
-                .key(format!("repeat:{name}/{time}"))
-                .details(details);
-            if self.cx.ask::<String>(question).await? != "repeat" {
+            let question = Question::choose(prompt, ["repeat", "leave"]).details(details);
+            let key = format!("repeat:{name}/{time}");
+            if Ask::<String>::engine(self.cx.task_try(), key, question).await? != "repeat" {
                 return Ok(Settled::CutShort(prepared));
             }
         }
@@ -256,7 +293,8 @@ impl RecordedTools {
         let mut refused = None;
         for round in 1_u32.. {
             let key = if round == 1 { format!("approve:{name}") } else { format!("approve:{name}/{round}") };
-            let answer: Value = self.cx.ask(question(&shown, key, refused.as_deref())?).await?;
+            let question = question(&shown, refused.as_deref())?;
+            let answer: Value = Ask::engine(self.cx.task_try(), key, question).await?;
             let decision = read(answer)?;
             let given = matches!(decision, Decision::Approve {});
             match prepared.clone().decide(&shown, decision) {
@@ -274,20 +312,30 @@ impl RecordedTools {
         unreachable!("a person is asked until the answer can be used")
     }
 
-    async fn run(&self, name: &str, key: String, prepared: Prepared) -> (Result<Recorded>, Option<Used>) {
+    async fn run(
+        &self,
+        name: &str,
+        key: String,
+        prepared: Prepared,
+        spawned: Spawned,
+    ) -> (Result<Recorded>, Option<Used>) {
         let cx = &self.cx;
         let used = Some(Used { tool_calls: 1, ..Used::default() });
-        let noted = (prepared.policy().notes_begin() && cx.env.writer.keeps()).then(|| ToolBegun {
+        let noted = prepared.policy().notes_begin().then(|| ToolBegun {
             task: cx.task(),
             key: key.clone(),
             call_id: prepared.id().to_owned(),
             name: prepared.name().to_owned(),
             arguments: prepared.args().clone(),
         });
-        if let Some(begun) = &noted {
-            cx.cell().begins(&key);
-            if let Err(error) = cx.env.record(Fact::ToolBegun(begun.clone())).await {
-                return (Err(error.into()), None);
+        if noted.is_some()
+            && let Err(ended) = cx.task_try().call_begins(&key)
+        {
+            return (Err(ended.into()), None);
+        }
+        if let Some(begun) = noted.as_ref().filter(|_| cx.env.writer.keeps()) {
+            if let Err(error) = cx.task_try().record(Fact::ToolBegun(begun.clone())).await {
+                return (Err(error), None);
             }
         } else if cx.env.writer.matters() {
             cx.show(EventBody::ToolCalled(payload::ToolCalled {
@@ -301,7 +349,13 @@ impl RecordedTools {
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
             .hosted(Arc::new(Host::new(cx.clone(), self.under.clone(), name, noted)));
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
-        let result = prepared.run(&context).instrument(span.clone()).await;
+        let result = match spawned {
+            Spawned::No => prepared.run(&context).instrument(span.clone()).await,
+            Spawned::Yes => {
+                let own = prepared.clone();
+                self.in_a_task(async move { own.run(&context).await }.instrument(span.clone())).await
+            }
+        };
         if let Err(error) = &result {
             if error.fault() == ToolFault::Cancelled && cx.env.control.stop.is_cancelled() {
                 // Nothing is recorded of a call that a stop cut short: a resume makes it again, with the same key.
@@ -311,32 +365,75 @@ impl RecordedTools {
             tracing::debug!(tool = prepared.name(), fault = error.fault().code(), cause = ?error.cause(), "tool call failed");
         }
         let mut reply = prepared.reply(&result);
+        let mut kept = false;
         if let (Some(_), Ok(output)) = (reply.cut, &result)
             && let Some(note) = self.keep(&idempotency_key, prepared.name(), &output.to_text()).await
         {
             reply.text.push_str(&note);
+            kept = true;
         }
-        (Ok(reply.into()), used)
+        (Ok(Recorded { kept, ..reply.into() }), used)
     }
 
-    /// Keeps a result that is too long for the model in the long-term memory; tells where.
-    async fn keep(&self, key: &str, tool: &str, whole: &str) -> Option<String> {
-        let memory = self.cx.env.deps.memory.as_ref()?;
-        let namespace = Namespace::new([KEPT, self.cx.session().as_str()]).ok()?;
-        let mut rest = whole;
-        let mut parts = 0_u32;
-        while !rest.is_empty() {
-            let (part, after) = rest.split_at(rest.floor_char_boundary(PART));
-            parts += 1;
-            let put =
-                Put::new(namespace.clone(), format!("{key}.{parts}"), json!({ "tool": tool, "text": part }));
-            if let Err(error) = memory.put(put.ttl(KEPT_FOR).text(format!("result of {tool}"))).await {
-                tracing::warn!(tool, %error, "a long result was not kept");
-                return None;
+    /// Runs a tool as a task of the run. Dropping this future cancels the task.
+    async fn in_a_task<F>(&self, tool: F) -> Result<ToolOutput, ToolError>
+    where
+        F: Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
+    {
+        let of = self.cx.task_try();
+        let (answer, mut result) = oneshot::channel();
+        let cancelled = CancellationToken::new();
+        let _cancel = cancelled.clone().drop_guard();
+        let node = Arc::new(AtomicWaker::new());
+        let waiting = Arc::clone(&node);
+        let mut tool = AssertUnwindSafe(InScope::inherit(of.clone(), tool)).catch_unwind();
+        let mut waited = false;
+        let tool = std::future::poll_fn(move |cx| {
+            if std::mem::take(&mut waited) {
+                // The wait may be over: the node's time limits count again before the tool continues, which may hold
+                // this thread.
+                node.wake();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            rest = after;
+            let polled = tool.poll_unpin(cx);
+            if polled.is_pending() {
+                // The node's own future checks whether its task waits for a person, and what a replay asks for.
+                node.wake();
+                waited = of.waits_in_part();
+            }
+            polled
+        });
+        self.cx.env.group.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => {}
+                done = tool => {
+                    // The receiver may be gone, if the call was dropped in the same moment.
+                    answer.send(done).ok();
+                }
+            }
+        });
+        let result = std::future::poll_fn(|cx| {
+            waiting.register(cx.waker());
+            result.poll_unpin(cx)
+        });
+        match result.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(ToolError::panicked(&*panic)),
+            // The run is being ended, and this future is about to be dropped.
+            Err(_) => std::future::pending().await,
         }
-        Some(format!("\n[the whole result is kept as `{key}.1` to `.{parts}` in `{namespace}`]"))
+    }
+
+    /// Keeps a result that is too long for the model in the long-term memory. Returns a note for the model.
+    async fn keep(&self, id: &str, tool: &str, whole: &str) -> Option<String> {
+        let memory = self.cx.env.deps.memory.as_ref()?;
+        if let Err(error) = keep_result(&**memory, self.cx.session(), id, tool, whole).await {
+            tracing::warn!(tool, %error, "a long result was not kept");
+            return None;
+        }
+        Some(format!("\n[the whole result has {} bytes and is kept as `{id}`]", whole.len()))
     }
 }
 
@@ -348,7 +445,7 @@ enum Settled {
     Answer(Result<ToolOutput, ToolError>, usize),
 }
 
-fn question(shown: &ApprovalRequest, key: String, refused: Option<&str>) -> Result<Question> {
+fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> {
     let mut prompt = format!("May `{}` run?", shown.tool);
     if let Some(reason) = refused {
         prompt = format!("{prompt} The edited arguments cannot be used: {reason}");
@@ -356,11 +453,7 @@ fn question(shown: &ApprovalRequest, key: String, refused: Option<&str>) -> Resu
     let decision = schemars::schema_for!(Decision).to_value();
     let schema = json!({ "anyOf": [{ "enum": ["approve", "reject", true, false] }, decision] });
     let details = serde_json::to_value(shown).map_err(NodeError::permanent)?;
-    Ok(Question::choose(prompt, ["approve", "reject"])
-        .or_anything()
-        .key(key)
-        .schema(hoisted(schema))
-        .details(details))
+    Ok(Question::choose(prompt, ["approve", "reject"]).or_anything().schema(hoisted(schema)).details(details))
 }
 
 /// Definitions stand outermost, where references look for them.
@@ -475,9 +568,13 @@ impl ToolHost for Host {
         self.cx.env.deps.memory.clone()
     }
 
-    fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>> {
+    fn ask(
+        self: Arc<Self>,
+        question: Question,
+        away: Option<Away>,
+    ) -> BoxFuture<'static, Result<Value, ToolError>> {
         let key = self.key(&question);
-        let asking = self.cx.ask::<Value>(question.key(key));
+        let asking = Ask::<Value>::tool(self.cx.task_try(), key, question);
         let host = Arc::clone(&self);
         let open = Open::new(self);
         let failed = |error: NodeError| {
@@ -485,14 +582,19 @@ impl ToolHost for Host {
         };
         Box::pin(async move {
             if let Some(begun) = &host.noted {
-                host.cx.cell().waits(&begun.key);
+                host.cx.task_try().call_waits(&begun.key).map_err(|ended| failed(ended.into()))?;
             }
             let answer = asking.await;
+            if let Some(away) = away {
+                away.end().await;
+            }
             drop(open);
             if let Some(begun) = &host.noted {
-                host.cx.cell().begins(&begun.key);
-                let fact = Fact::ToolBegun(begun.clone());
-                host.cx.env.record(fact).await.map_err(|error| failed(error.into()))?;
+                host.cx.task_try().call_begins(&begun.key).map_err(|ended| failed(ended.into()))?;
+                if host.cx.env.writer.keeps() {
+                    let fact = Fact::ToolBegun(begun.clone());
+                    host.cx.task_try().record(fact).await.map_err(failed)?;
+                }
             }
             answer.map_err(failed)
         })

@@ -5,12 +5,15 @@ use std::{sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    AnyNode, BranchFn, BuildError, BuildFault, FailurePolicy, Graph, IntoNode, IntoOutcome, NodePolicy,
-    RetryPolicy, Route,
+    AnyNode, BranchFn, BuildError, BuildFault, CloseFn, FailurePolicy, Graph, IntoNode, IntoOutcome,
+    NodePolicy, RetryPolicy, Route,
     node::{self, CodeIdentity},
     validate,
 };
-use crate::{engine::subgraph, state::State};
+use crate::{
+    engine::{UnfinishedTask, subgraph},
+    state::State,
+};
 
 /// Collects nodes and ways. Settings such as [`retry`](Self::retry) apply to the node added last.
 #[must_use = "a builder does nothing until `build`"]
@@ -24,6 +27,7 @@ pub struct GraphBuilder<S: State> {
     pub(super) max_supersteps: u64,
     pub(super) concurrency: usize,
     pub(super) on_failure: FailurePolicy,
+    pub(super) on_stop: Option<CloseFn<S>>,
     pub(super) faults: Vec<BuildFault>,
     pub(super) code: CodeIdentity,
 }
@@ -53,6 +57,7 @@ impl<S: State> GraphBuilder<S> {
             max_supersteps: 100,
             concurrency: usize::MAX,
             on_failure: FailurePolicy::default(),
+            on_stop: None,
             faults: Vec::new(),
             code: CodeIdentity::default(),
         }
@@ -205,6 +210,43 @@ impl<S: State> GraphBuilder<S> {
     /// What becomes of a failed task's siblings. Default: [`FailurePolicy::FailFast`].
     pub const fn on_failure(mut self, policy: FailurePolicy) -> Self {
         self.on_failure = policy;
+        self
+    }
+
+    /// Computes an update when a run is stopped or has failed, from the state and the tasks that did not finish.
+    ///
+    /// The update is applied and stored in the same append as the end of the run, so that a state that is valid only
+    /// between supersteps (a conversation whose tool calls must all have results) is valid for the next run too. A
+    /// resume enters the unfinished tasks again with the state as `close` left it. `None` changes nothing; so does a
+    /// panic, which is logged. Applies to the outermost graph, not to a subgraph. Default: no update.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Context, END, Graph, START, State};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(State, Default, Serialize, Deserialize)]
+    /// struct Build { note: String }
+    ///
+    /// let graph = Graph::<Build>::builder("build")
+    ///     .node("compile", async |_: &Build, _: &Context| Ok(Build::update()))
+    ///     .edge(START, "compile")
+    ///     .edge("compile", END)
+    ///     .on_stop(|_, tasks| {
+    ///         let open: Vec<&str> = tasks.iter().map(|task| task.node()).collect();
+    ///         Some(Build::update().note(format!("cut short in {}", open.join(", "))))
+    ///     })
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "build");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
+    pub fn on_stop(
+        mut self,
+        close: impl Fn(&S, &[UnfinishedTask<'_>]) -> Option<S::Update> + Send + Sync + 'static,
+    ) -> Self {
+        identify_closure(&mut self.code, &close);
+        self.on_stop = Some(Arc::new(close));
         self
     }
 

@@ -21,7 +21,7 @@ pub use validate::{BuildError, BuildFault};
 
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
-use crate::{ids::NodeName, state::State};
+use crate::{engine::UnfinishedTask, ids::NodeName, state::State};
 use topology::{NodeIx, Topology};
 
 /// Where every run begins: the source of the first edges. Not a node.
@@ -65,6 +65,7 @@ pub(crate) struct Inner<S: State> {
     pub(crate) max_supersteps: u64,
     pub(crate) concurrency: usize,
     pub(crate) on_failure: FailurePolicy,
+    pub(crate) on_stop: Option<CloseFn<S>>,
     pub(crate) hash: String,
     pub(crate) drawing: draw::Drawing,
     pub(crate) code: CodeIdentity,
@@ -88,6 +89,10 @@ pub(crate) struct Choices<S: State> {
 }
 
 pub(crate) type BranchFn<S> = Arc<dyn Fn(&S) -> Route + Send + Sync>;
+
+/// Makes the update for a state whose run was stopped or failed.
+pub(crate) type CloseFn<S> =
+    Arc<dyn Fn(&S, &[UnfinishedTask<'_>]) -> Option<<S as State>::Update> + Send + Sync>;
 
 pub(crate) struct BranchDef<S: State> {
     pub(crate) choose: BranchFn<S>,

@@ -318,6 +318,7 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
         max_supersteps: builder.max_supersteps,
         concurrency: builder.concurrency,
         on_failure: builder.on_failure,
+        on_stop: builder.on_stop,
         drawing,
         code: builder.code,
     })))

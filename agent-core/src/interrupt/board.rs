@@ -79,23 +79,36 @@ impl Inner {
 }
 
 impl Board {
-    /// Puts a question up. `false`: it was there already (asked before a restart).
+    /// Adds a question. `false`: it was there already (asked before a restart).
     ///
-    /// `begins` is called before anybody can see the question, so that an answer, however fast, finds the task
-    /// waiting.
-    pub(crate) fn ask(&self, open: OpenQuestion, waiter: &Arc<dyn Waiting>, begins: impl FnOnce()) -> bool {
+    /// `begins` is called before the question is visible, so that an answer, however fast, finds the task waiting.
+    ///
+    /// # Errors
+    ///
+    /// That of `begins`; nothing is added then.
+    pub(crate) fn ask<E>(
+        &self,
+        open: OpenQuestion,
+        waiter: &Arc<dyn Waiting>,
+        begins: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, E> {
         let mut inner = self.0.lock();
-        begins();
+        begins()?;
         inner.tasks.entry(Arc::clone(&open.task)).or_default().waiter = Some(Arc::downgrade(waiter));
         let id = open.id.clone();
         if inner.asked.contains_key(&id) {
             // It may have got its answer before the task asked again.
             let task = Arc::clone(&open.task);
             inner.go_on(&task);
-            return false;
+            return Ok(false);
         }
         inner.asked.insert(id, Asked { open, taken: None, answer: None, free: false });
-        true
+        Ok(true)
+    }
+
+    /// Removes a question whose answer is not wanted any more, because something else is asked under its id.
+    pub(crate) fn forget(&self, id: &QuestionId) {
+        self.0.lock().asked.remove(id);
     }
 
     /// The answer, once every question of its task has one. Keeps the waker otherwise.

@@ -2,10 +2,12 @@
 
 mod answer;
 mod board;
+mod shown;
 
 pub(crate) use answer::check_question;
 pub use answer::{AnswerError, Answers};
 pub(crate) use board::{Board, Waiting};
+pub(crate) use shown::{Shown, key_of};
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +45,8 @@ pub struct Question {
     /// How long an answer is waited for. The task then gets an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
-    /// Names the question within its task. Default: the order in which the task asks.
+    /// Names the question within its task. Default: the order in which the task, or the step that asks, asks. A key
+    /// never meets one of these default names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -126,6 +129,14 @@ pub struct OpenQuestion {
     pub question: Question,
     /// When it was asked, in milliseconds since 1970.
     pub asked_at: i64,
+    /// Hash of what is shown: prompt, options, schema and details. An answer counts for exactly this. Empty in
+    /// journals of older versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
+    /// Key of the recorded step that asks. `None`: the node itself asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub step: Option<Arc<str>>,
 }
 
 impl OpenQuestion {
@@ -152,6 +163,22 @@ pub enum AskError {
         question: QuestionId,
         /// What serde said.
         reason: String,
+    },
+    /// An answer was given to this question when it showed something else: its text, options, schema or details
+    /// changed since, by a new version of the program or by what they were made of. The answer is not used.
+    ///
+    /// Make what a question shows from the state and from recorded results only. After a deliberate change, resume
+    /// the failed run: the node is tried again and asks the question as it is now.
+    #[error(
+        "question `{question}` was shown as \"{shown}\" and is asked as \"{asked}\" now, so its answer is not used; restore the question, or resume the run to ask it anew"
+    )]
+    Changed {
+        /// The question.
+        question: QuestionId,
+        /// What was shown, cut.
+        shown: String,
+        /// What would be shown now, cut.
+        asked: String,
     },
     /// The question itself is wrong: its schema is no schema, or it is too large.
     #[error("question `{key}` cannot be asked: {reason}")]

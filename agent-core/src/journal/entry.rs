@@ -68,6 +68,18 @@ pub(crate) enum Fact {
     SessionForked(Forked),
 }
 
+/// The update that a graph made for its state when the run was stopped or failed; see
+/// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Closing {
+    /// Version of the state that the update is for.
+    pub(crate) version: u32,
+    pub(crate) update: Raw,
+    /// Of the update.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub(crate) form: Form,
+}
+
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Resumed {
     /// What the run may use from now on.
@@ -142,6 +154,8 @@ pub(crate) struct Stopped {
     /// At a superstep's end (drain) rather than in the middle.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) drained: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) closing: Option<Closing>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,6 +166,8 @@ pub(crate) struct Failure {
     pub(crate) node: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<TaskId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) closing: Option<Closing>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -273,6 +289,9 @@ pub(crate) struct Recorded {
     /// What it used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<crate::engine::Used>,
+    /// Key of the step inside which it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step: Option<Arc<str>>,
 }
 
 /// The kind of a step's error.

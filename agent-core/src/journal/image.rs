@@ -7,11 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw};
+use super::entry::{Cause, Closing, Entry, Fact, Failure, Finished, Queued, Raw};
 use crate::{
-    engine::{Durability, Granted, Limits, Used, plan::PlanImage},
+    engine::{Durability, Granted, Limits, Used, keys, plan::PlanImage},
     ids::{QuestionId, RunId, Seq, TaskId},
-    interrupt::OpenQuestion,
+    interrupt::{OpenQuestion, key_of},
     json::{Form, Stored},
     run::RunStatus,
     todo::{Todo, TodoTree},
@@ -91,13 +91,24 @@ pub(crate) struct TaskRecord {
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
     /// The last failure, when no try follows it and no handler takes it: the run fails with it.
     pub(crate) exhausted: Option<crate::journal::entry::TaskFailure>,
-    /// Asked in this task: the answer, or `None` while open or withdrawn.
-    pub(crate) asked: HashMap<QuestionId, Option<serde_json::Value>>,
+    /// Asked in this task and not withdrawn.
+    pub(crate) asked: HashMap<QuestionId, AskedRecord>,
     /// Questions that the node itself took back, in order.
     pub(crate) given_up: HashMap<QuestionId, std::collections::VecDeque<super::entry::GivenUp>>,
     /// Events and todo changes by fingerprint, with how often.
     pub(crate) shown: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameImage>>,
+}
+
+/// A question of a task.
+#[derive(Debug, Default)]
+pub(crate) struct AskedRecord {
+    /// As it was asked; none: its entry is not in the journal.
+    pub(crate) open: Option<Box<OpenQuestion>>,
+    /// None while it is open.
+    pub(crate) answer: Option<serde_json::Value>,
+    /// The try that asked it failed.
+    pub(crate) earlier_try: bool,
 }
 
 /// A step's result.
@@ -107,6 +118,8 @@ pub(crate) struct StepRecord {
     pub(crate) result: Result<Stored, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
+    /// Key of the step inside which it was made.
+    pub(crate) inside: Option<Arc<str>>,
 }
 
 /// A failure of a step.
@@ -184,8 +197,12 @@ impl Image {
                 self.takeovers = if resumed.takeover { self.takeovers.saturating_add(1) } else { 0 };
             }
             Fact::RunPaused(_) => self.status = RunStatus::Paused,
-            Fact::RunStopped(_) => self.status = RunStatus::Stopped,
-            Fact::RunFailed(failure) => {
+            Fact::RunStopped(stopped) => {
+                self.root.close(stopped.closing);
+                self.status = RunStatus::Stopped;
+            }
+            Fact::RunFailed(mut failure) => {
+                self.root.close(failure.closing.take());
                 self.status = RunStatus::Failed;
                 self.failure = Some(failure);
             }
@@ -234,6 +251,7 @@ impl Image {
                 task.steps.retain(|_, step| step.result.is_ok());
                 task.shown.clear();
                 task.given_up.clear();
+                task.asked.values_mut().for_each(|asked| asked.earlier_try = true);
                 if failure.handler.is_some() {
                     task.handled = Some(failure);
                 } else if failure.retry_in_ms.is_none() {
@@ -253,7 +271,8 @@ impl Image {
                 };
                 let task = self.task(&recorded.task);
                 task.begun.remove(&recorded.key);
-                task.steps.insert(recorded.key, StepRecord { result, seq: entry.seq });
+                let key = keys::stored_step(&recorded.kind, recorded.key);
+                task.steps.insert(key, StepRecord { result, seq: entry.seq, inside: recorded.step });
             }
             Fact::ToolBegun(begun) => {
                 *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
@@ -264,7 +283,8 @@ impl Image {
                 if let Some(call) = asking_call(&open) {
                     self.task(&Arc::clone(&open.task)).begun.remove(&format!("tool:{call}"));
                 }
-                self.task(&Arc::clone(&open.task)).asked.insert(open.id.clone(), None);
+                let asked = AskedRecord { open: Some(Box::new(open.clone())), ..AskedRecord::default() };
+                self.task(&open.task).asked.insert(open.id.clone(), asked);
                 self.open.push(open);
             }
             Fact::QuestionAnswered(answered) => {
@@ -278,7 +298,8 @@ impl Image {
                     // A task has all its answers: it goes on, even if nobody lived to see it.
                     self.status = RunStatus::Running;
                 }
-                self.task(&answered.task).asked.insert(answered.id.clone(), Some(answered.value));
+                let asked = self.task(&answered.task).asked.entry(answered.id.clone()).or_default();
+                asked.answer = Some(answered.value);
                 if self.answered.len() >= 256 {
                     self.answered.remove(0);
                 }
@@ -468,6 +489,13 @@ impl FrameImage {
         self.plan = next;
     }
 
+    /// What the graph itself made of the state when the run was stopped or failed.
+    pub(crate) fn close(&mut self, closing: Option<Closing>) {
+        if let Some(Closing { version, update, form }) = closing {
+            self.updates.push((version, Stored { json: update, form }));
+        }
+    }
+
     /// A person asked for another go: the tries of before do not count against the policy.
     pub(crate) fn forgive(&mut self) {
         for task in self.tasks.values_mut() {
@@ -635,6 +663,5 @@ impl Snapshot {
 
 /// The call that asks, by its name in its task; see `engine::tools`.
 fn asking_call(open: &OpenQuestion) -> Option<&str> {
-    let (call, _) = open.question.key.as_deref()?.strip_prefix("ask:")?.rsplit_once('/')?;
-    Some(call)
+    keys::asking_call(key_of(&open.id, &open.task)?)
 }

@@ -47,6 +47,7 @@ const START: i64 = 1_800_000_000_000;
 pub async fn all<F: Factory>(make: F) {
     an_item_comes_back_as_it_was(&make).await;
     putting_again_replaces(&make).await;
+    items_put_together_are_put_in_their_order(&make).await;
     an_item_ends_with_its_time(&make).await;
     a_search_stays_below_its_namespace(&make).await;
     a_search_is_paged_in_the_order_of_names(&make).await;
@@ -115,6 +116,28 @@ pub async fn putting_again_replaces(make: &impl Factory) {
     bench.same(&bench.done(bench.store.delete(&ns(&["a"]), "k").await), &true, "the first delete");
     bench.same(&bench.done(bench.store.delete(&ns(&["a"]), "k").await), &false, "the second delete");
     bench.same(&bench.get(&["a"], "k").await, &None, "the item after it");
+}
+
+/// Items that are put together are all there, found by meaning, and the later of two with one name is kept; one that breaks
+/// a bound keeps all of them out.
+///
+/// # Panics
+///
+/// When the store does not keep it.
+pub async fn items_put_together_are_put_in_their_order(make: &impl Factory) {
+    let bench = Bench::new("items put together are put in their order", make, true).await;
+    let put = |key: &str, text: &str| Put::new(ns(&["a"]), key, json!(text));
+    let puts = vec![put("one", "aaaa"), put("two", "bbbb"), put("one", "aaab")];
+    bench.done(bench.store.put_many(puts).await);
+    let item = bench.get(&["a"], "one").await;
+    bench.same(&item.map(|item| item.value), &Some(json!("aaab")), "the item put twice");
+    let nearest = bench.found(&Search::new(ns(&["a"])).near("b").limit(1)).await;
+    let keys: Vec<&str> = nearest.iter().map(|found| found.item.key.as_str()).collect();
+    bench.same(&keys, &vec!["two"], "the nearest");
+    let illegal = bench.store.put_many(vec![put("three", "x"), put("", "y")]).await;
+    bench.same(&illegal.is_err(), &true, "an illegal name among them");
+    bench.same(&bench.get(&["a"], "three").await, &None, "the one before it");
+    bench.done(bench.store.put_many(Vec::new()).await);
 }
 
 /// An item is there until its time runs out, and then not for get, search or delete; its name is free again.

@@ -11,11 +11,13 @@ use crate::model::{
     tokens::{CountTokens, Estimate},
 };
 
-/// What a model reads as the result of a call that has none: its run was stopped, failed or cut short.
-const CANCELLED: &str = "Error: the call was cancelled before it finished";
+/// What a model reads as the result of a call that has none. An agent closes its calls itself when its run is stopped or
+/// fails; this is for older journals and for states that were made elsewhere.
+const MISSING: &str =
+    "Error: the call was cancelled or cut short, and its result is not known; it may have happened or not";
 
 /// The same history in a form that every provider accepts: each tool call has exactly one result directly behind
-/// it (a missing one is told as cancelled), and no result stands without its call. Shares the messages when nothing
+/// it (a missing one is reported as not known), and no result stands without its call. Shares the messages when nothing
 /// is to be done, which is the rule; then only messages that were not looked at before are.
 #[must_use]
 pub fn valid(messages: &Messages) -> Messages {
@@ -47,7 +49,7 @@ pub fn valid(messages: &Messages) -> Messages {
             out.push(result.map_or_else(
                 || {
                     let id = format!("{}.{}", message.id, call.id);
-                    let closed = Message::tool_result(&call.id, CANCELLED).with_name(&call.name).with_id(id);
+                    let closed = Message::tool_result(&call.id, MISSING).with_name(&call.name).with_id(id);
                     Arc::new(closed)
                 },
                 Arc::clone,

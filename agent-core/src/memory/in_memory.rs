@@ -11,15 +11,18 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
 use super::{
-    search::{Picker, embed},
-    store::{Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_name},
+    batch::Batching,
+    search::Picker,
+    store::{
+        Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name,
+    },
 };
 use crate::clock::{Clock, WallClock, millis};
 
 /// A long-term store in memory: gone when the process ends.
 pub struct InMemory {
     items: RwLock<Items>,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedder: Option<Batching>,
     clock: Arc<dyn Clock>,
 }
 
@@ -48,7 +51,7 @@ impl InMemory {
     /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
-        self.embedder = Some(embedder);
+        self.embedder = Some(Batching::new(embedder));
         self
     }
 
@@ -128,13 +131,22 @@ fn ended(item: &Item, now: i64) -> bool {
 
 impl MemoryStore for InMemory {
     fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>> {
+        self.put_many(vec![put])
+    }
+
+    fn put_many(&self, puts: Vec<Put>) -> BoxFuture<'_, Result<(), MemoryError>> {
         Box::pin(async move {
-            put.checked()?;
-            let vector = match &self.embedder {
-                Some(embedder) => Some(embed(&**embedder, put.meaning()).await?),
-                None => None,
+            check_many(&puts)?;
+            let vectors = match &self.embedder {
+                Some(embedder) => embedder.embed(puts.iter().map(Put::meaning).collect()).await?,
+                None => Vec::new(),
             };
-            self.items.write().put(put, vector, self.clock.now_ms());
+            let mut vectors = vectors.into_iter();
+            let mut items = self.items.write();
+            let now = self.clock.now_ms();
+            for put in puts {
+                items.put(put, vectors.next(), now);
+            }
             Ok(())
         })
     }
@@ -167,7 +179,7 @@ impl MemoryStore for InMemory {
             let near = match (&search.near, &self.embedder) {
                 (None, _) => None,
                 (Some(_), None) => return Err(MemoryError::NoEmbedder),
-                (Some(text), Some(embedder)) => Some(embed(&**embedder, text.clone()).await?),
+                (Some(text), Some(embedder)) => embedder.embed_now(text.clone()).await?,
             };
             let picker = Picker::new(&search, near);
             Ok(self.items.read().search(&search, picker, self.clock.now_ms()))

@@ -4,11 +4,13 @@
 //! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is
 //! found again by its name, by a filter on its fields, or, when the store has an [`Embedder`], by its meaning.
 
+mod batch;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 pub mod conversation;
 mod filter;
 mod in_memory;
+mod results;
 mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -19,12 +21,14 @@ mod tools;
 
 pub use filter::{Filter, Test};
 pub use in_memory::InMemory;
+pub(crate) use results::keep_result;
+pub use results::{ReadResult, ReadResultArgs};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteMemory;
 #[cfg(feature = "static-embeddings")]
 pub use static_embeddings::StaticEmbeddings;
 pub use store::{
     DEPTH, Embedder, FILTERS, Found, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
-    Put, SEGMENT_BYTES, Search, VALUE_BYTES,
+    PUTS, Put, SEGMENT_BYTES, Search, VALUE_BYTES,
 };
 pub use tools::MemoryTools;

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow};
 
 use super::{
     filter::Filter,
-    store::{Embedder, Found, Item, MemoryError, Search},
+    store::{Found, Item, Search},
 };
 
 /// Takes candidates in the order of their names and keeps what the search wants.
@@ -106,27 +106,3 @@ impl PartialEq for Ranked {
 }
 
 impl Eq for Ranked {}
-
-/// The vector of one text, of length 1, so that the cosine of two is their product.
-pub(super) async fn embed(embedder: &dyn Embedder, text: String) -> Result<Vec<f32>, MemoryError> {
-    let mut vectors = embedder.embed(&[text]).await?;
-    let (count, wanted) = (vectors.len(), embedder.dimensions());
-    let mut vector = match vectors.pop() {
-        Some(vector) if count == 1 && vector.len() == wanted => vector,
-        other => {
-            let length = other.map_or(0, |vector| vector.len());
-            let reason =
-                format!("it gave {count} vectors of {length} numbers for one text, not 1 of {wanted}");
-            return Err(MemoryError::Embedder { reason });
-        }
-    };
-    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    if !length.is_finite() {
-        return Err(MemoryError::Embedder { reason: "it gave numbers that are not finite".to_owned() });
-    }
-    // A text without any meaning (an empty one, say) stays at zero and is near to nothing.
-    if length > 0.0 {
-        vector.iter_mut().for_each(|x| *x /= length);
-    }
-    Ok(vector)
-}

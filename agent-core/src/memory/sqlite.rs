@@ -6,8 +6,11 @@ use futures::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    search::{Picker, embed},
-    store::{Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_name},
+    batch::Batching,
+    search::Picker,
+    store::{
+        Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name,
+    },
 };
 use crate::{
     clock::millis,
@@ -24,7 +27,7 @@ const SWEEP: u32 = 100;
 #[derive(Debug, Clone)]
 pub struct SqliteMemory {
     sqlite: Sqlite,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedder: Option<Arc<Batching>>,
 }
 
 impl Sqlite {
@@ -39,7 +42,7 @@ impl SqliteMemory {
     /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
-        self.embedder = Some(embedder);
+        self.embedder = Some(Arc::new(Batching::new(embedder)));
         self
     }
 }
@@ -167,19 +170,38 @@ fn search(
 
 impl MemoryStore for SqliteMemory {
     fn put(&self, item: Put) -> BoxFuture<'_, Result<(), MemoryError>> {
+        self.put_many(vec![item])
+    }
+
+    fn put_many(&self, items: Vec<Put>) -> BoxFuture<'_, Result<(), MemoryError>> {
         Box::pin(async move {
-            let value = item.checked()?;
-            let vector = match &self.embedder {
-                Some(embedder) => Some(embed(&**embedder, item.meaning()).await?),
-                None => None,
+            let values = check_many(&items)?;
+            if items.is_empty() {
+                return Ok(());
+            }
+            let vectors = match &self.embedder {
+                Some(embedder) => embedder.embed(items.iter().map(Put::meaning).collect()).await?,
+                None => Vec::new(),
             };
-            let vector = vector.map(|vector| vector.iter().flat_map(|x| x.to_le_bytes()).collect());
+            let mut vectors = vectors.into_iter();
             let now = self.sqlite.clock().now_ms();
-            let expires = item.ttl.map(|ttl| now.saturating_add(millis(ttl)));
-            let namespace = item.namespace.encoded();
-            let bytes = value.len();
-            let row = NewRow { namespace, key: item.key, value, vector, now, expires };
-            Ok(self.sqlite.write(cost(bytes), move |db| put(db, &row)).await?)
+            let bytes = values.iter().map(String::len).sum();
+            let rows: Vec<NewRow> = items
+                .into_iter()
+                .zip(values)
+                .map(|(item, value)| NewRow {
+                    namespace: item.namespace.encoded(),
+                    key: item.key,
+                    value,
+                    vector: vectors
+                        .next()
+                        .map(|vector| vector.iter().flat_map(|x| x.to_le_bytes()).collect()),
+                    now,
+                    expires: item.ttl.map(|ttl| now.saturating_add(millis(ttl))),
+                })
+                .collect();
+            let put_all = move |db: &Connection| rows.iter().try_for_each(|row| put(db, row));
+            Ok(self.sqlite.write(cost(bytes), put_all).await?)
         })
     }
 
@@ -210,7 +232,7 @@ impl MemoryStore for SqliteMemory {
             let near = match (&wanted.near, &self.embedder) {
                 (None, _) => None,
                 (Some(_), None) => return Err(MemoryError::NoEmbedder),
-                (Some(text), Some(embedder)) => Some(embed(&**embedder, text.clone()).await?),
+                (Some(text), Some(embedder)) => embedder.embed_now(text.clone()).await?,
             };
             let now = self.sqlite.clock().now_ms();
             self.sqlite.read(move |db| search(db, &wanted, near.as_ref(), now)).await?

@@ -33,6 +33,9 @@ pub const OFFSET: usize = 100_000;
 /// Most filters of one search.
 pub const FILTERS: usize = 32;
 
+/// Most items that are put at once.
+pub const PUTS: usize = 1000;
+
 /// Keeps JSON values under names, for as long as they are wanted.
 ///
 /// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may
@@ -47,6 +50,41 @@ pub trait MemoryStore: Send + Sync + 'static {
     ///
     /// [`MemoryError::TooLarge`], [`MemoryError::Value`] and [`MemoryError::Illegal`] for what breaks a bound; nothing is changed then.
     fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>>;
+
+    /// Puts several items, in their order; a later one replaces an earlier one of the same name.
+    ///
+    /// At most [`PUTS`]. With an embedder, their texts are embedded together. All items are checked before the first
+    /// is put. The stores of this crate put all or none; the default puts one after another and may leave a part when
+    /// the store fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](MemoryStore::put).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use agent_core::memory::{InMemory, MemoryStore, Namespace, Put};
+    /// use serde_json::json;
+    ///
+    /// let memory = InMemory::new();
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// let puts = ["tea", "coffee"].map(|drink| Put::new(notes.clone(), drink, json!({ "likes": drink })));
+    /// memory.put_many(puts.into()).await?;
+    /// assert!(memory.get(&notes, "coffee").await?.is_some());
+    /// # Ok::<_, agent_core::memory::MemoryError>(())
+    /// # }).unwrap();
+    /// ```
+    fn put_many(&self, puts: Vec<Put>) -> BoxFuture<'_, Result<(), MemoryError>> {
+        Box::pin(async move {
+            check_many(&puts)?;
+            for put in puts {
+                self.put(put).await?;
+            }
+            Ok(())
+        })
+    }
 
     /// The item under a name.
     fn get(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<Option<Item>, MemoryError>>;
@@ -340,6 +378,12 @@ pub enum MemoryError {
     /// What keeps the items failed.
     #[error("the memory's store failed")]
     Store(#[from] StoreError),
+}
+
+/// Checks items that are put together, and returns their values as JSON.
+pub(super) fn check_many(puts: &[Put]) -> Result<Vec<String>, MemoryError> {
+    bound("the number of items put at once", puts.len(), PUTS)?;
+    puts.iter().map(Put::checked).collect()
 }
 
 pub(super) fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {

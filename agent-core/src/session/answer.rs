@@ -149,7 +149,8 @@ impl LockedSession {
         let mut idle = self.idle().await?;
         let changed = idle.image_mut().todos.settle(TodoStatus::Cancelled, "stopped");
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
-        facts.push(Fact::RunStopped(Stopped { drained: false }));
+        let closing = self.closing(idle.image());
+        facts.push(Fact::RunStopped(Stopped { drained: false, closing }));
         let (run, now) = (idle.image().run, self.shared.clock.now_ms());
         let summary = Summary::new(&*idle.image().graph, RunStatus::Stopped.as_str(), run, now);
         let writer = Arc::clone(idle.writer());

@@ -19,12 +19,16 @@ use super::{
     slot::{LiveRun, Resting, Slot},
 };
 use crate::{
-    engine::{Frame, FrameEnd, RunEnv, RunError, drive, plan::Plan, raw_plan},
+    engine::{
+        Frame, FrameEnd, RunEnv, RunError, closing_update, drive_within_limits, plan::Plan, raw_plan,
+        read_state,
+    },
     graph::Graph,
     ids::Seq,
     journal::{
         Summary,
-        entry::{Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
+        entry::{Closing, Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
+        fold,
         image::{FORMAT, FrameImage, Image, Snapshot},
     },
     json::{self, Stored},
@@ -152,6 +156,7 @@ async fn panicked_at_end(
             message: crate::text::shorten(&error.to_string(), 2_000),
             node: error.node().map(str::to_owned),
             task: None,
+            closing: None,
         }));
         if let Err(error) = close(live, facts, summary(shared, live, RunStatus::Failed)).await {
             tracing::error!(session = %slot.id, %error, "the failure of a run was not stored");
@@ -173,7 +178,7 @@ async fn follow<S: State>(
     frame: &mut Frame<S>,
 ) -> End {
     let env = &live.env;
-    let mut driving = pin!(drive(frame));
+    let mut driving = pin!(drive_within_limits(frame));
     // Dropped before the driving is: from then on, questions whose tasks go away stay asked.
     let _put_away = PutAway(env);
     let mut stop = pin!(env.control.stop.cancelled());
@@ -379,13 +384,14 @@ async fn stopped<S: State>(
     shared: &Arc<Shared>,
     slot: &Arc<Slot>,
     live: &Arc<LiveRun>,
-    frame: Frame<S>,
+    mut frame: Frame<S>,
     begun: Begun,
     drained: bool,
 ) -> Arc<Settled> {
     let changed = live.env.todos.lock().settle(TodoStatus::Cancelled, "stopped");
     let mut facts: Vec<Fact> = todo_facts(changed).collect();
-    facts.push(Fact::RunStopped(Stopped { drained }));
+    let closing = Box::pin(close_state(live, &mut frame)).await;
+    facts.push(Fact::RunStopped(Stopped { drained, closing }));
     match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
         Ok(seq) => {
             let supersteps = frame.plan.superstep;
@@ -400,7 +406,7 @@ async fn failed<S: State>(
     shared: &Arc<Shared>,
     slot: &Arc<Slot>,
     live: &Arc<LiveRun>,
-    frame: Frame<S>,
+    mut frame: Frame<S>,
     begun: Begun,
     error: RunError,
 ) -> Arc<Settled> {
@@ -412,6 +418,7 @@ async fn failed<S: State>(
     let stored = if matches!(*error, RunError::Store(_)) {
         None
     } else {
+        let closing = Box::pin(close_state(live, &mut frame)).await;
         let changed = live.env.todos.lock().settle(TodoStatus::Failed, "the run failed");
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
@@ -419,6 +426,7 @@ async fn failed<S: State>(
             message: crate::text::shorten(&error.report(), 2_000),
             node: error.node().map(str::to_owned),
             task: None,
+            closing,
         }));
         close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
     };
@@ -430,6 +438,55 @@ async fn failed<S: State>(
         }
     };
     Arc::new(Settled { state, supersteps, ..rest(RunStatus::Failed, Some(error)) })
+}
+
+/// Applies the update that the graph makes for a run that is cut short, and returns it as it is stored with the end.
+///
+/// With a store, the unfinished tasks are read from the journal, which knows more than the tasks that were dropped.
+async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<Closing> {
+    frame.graph.0.on_stop.as_ref()?;
+    let env = &live.env;
+    let (closing, update) = match env.writer.store() {
+        Some(store) => {
+            let folded = match env.writer.all_stored().await {
+                Ok(()) => fold(&**store, &env.session, Seq(u64::MAX >> 1)).await,
+                Err(error) => Err(error),
+            };
+            let root = folded
+                .inspect_err(|error| tracing::warn!(session = %env.session, %error, "a state was not closed"))
+                .ok()??
+                .root;
+            let torn = if frame.torn { Some(read_state::<S>(&root).ok()?) } else { None };
+            let state = torn.as_ref().unwrap_or(&*frame.state);
+            closing_update(&frame.graph, state, root.plan.as_ref()?, &root.tasks)?
+        }
+        None if frame.torn => return None,
+        None => {
+            let tasks = env.ledger.as_ref().map(|ledger| std::mem::take(&mut *ledger.lock()));
+            let plan = serde_json::from_str(raw_plan(&frame.plan).get()).expect("a plan reads back");
+            closing_update(&frame.graph, &*frame.state, &plan, &tasks.unwrap_or_default())?
+        }
+    };
+    if frame.torn {
+        return Some(closing);
+    }
+    if Arc::get_mut(&mut frame.state).is_none() {
+        // A task that could not be stopped holds the state.
+        frame.state = Arc::new(super::launch::copy_state(&*frame.state).ok()?);
+    }
+    let state = Arc::get_mut(&mut frame.state)?;
+    match catch_unwind(AssertUnwindSafe(|| state.apply(update))) {
+        Ok(Ok(())) => Some(closing),
+        Ok(Err(error)) => {
+            tracing::error!(session = %env.session, %error, "the update for a run that was cut short was refused");
+            None
+        }
+        Err(_) => {
+            // It may have been applied in part: the journal has the state from before it.
+            frame.torn = true;
+            None
+        }
+    }
 }
 
 /// Leaves a run that is not at its end: the journal has all of it. Without one, what can be kept is kept.

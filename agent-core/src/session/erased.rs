@@ -11,11 +11,11 @@ use super::{
     lock::{IdleSession, LockedSession},
 };
 use crate::{
-    engine::{RunError, read_state},
+    engine::{RunError, closing_update, read_state},
     graph::{CodeIdentity, Graph, Outline},
     ids::RunId,
     journal::{
-        entry::{Queued, Resumed},
+        entry::{Closing, Queued, Resumed},
         image::Image,
     },
     json::{self, Stored},
@@ -51,6 +51,8 @@ pub(crate) trait DynGraph: Send + Sync {
         image: &Image,
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError>;
+    /// The update that closes a run that is stopped while it is not in memory.
+    fn closing(&self, image: &Image) -> Option<Closing>;
     /// The folded state as it is stored, with its version.
     fn stored_state(&self, image: &Image) -> Result<(u32, Stored), SessionError>;
 }
@@ -160,6 +162,13 @@ impl<S: State> DynGraph for ErasedGraph<S> {
             None => json::shown(&read_state::<S>(&image.root)?),
         };
         json.map_err(|error| RunError::StoredState { reason: error.to_string() }.into())
+    }
+
+    fn closing(&self, image: &Image) -> Option<Closing> {
+        self.0.0.on_stop.as_ref()?;
+        let state = read_state::<S>(&image.root).ok()?;
+        let (closing, _) = closing_update(&self.0, &state, image.root.plan.as_ref()?, &image.root.tasks)?;
+        Some(closing)
     }
 
     fn stored_state(&self, image: &Image) -> Result<(u32, Stored), SessionError> {

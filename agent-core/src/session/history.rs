@@ -277,7 +277,8 @@ impl LockedSession {
         if image.status == RunStatus::Running {
             let changed = image.todos.clone().settle(TodoStatus::Cancelled, "stopped");
             facts.extend(todo_facts(changed).map(|fact| (image.run, fact)));
-            facts.push((image.run, Fact::RunStopped(Stopped { drained: false })));
+            let closing = self.closing(&image);
+            facts.push((image.run, Fact::RunStopped(Stopped { drained: false, closing })));
         }
         let stored = match idle.writer().push_each(facts.clone(), Some(summary)) {
             Ok(last) => idle.writer().stored(last).await,

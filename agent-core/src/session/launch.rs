@@ -25,7 +25,7 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Entry, Fact, Queued, Raw, Resumed, Stopped},
+        entry::{Accepted, Base, Closing, Entry, Fact, Queued, Raw, Resumed, Stopped},
         image::{FrameImage, Image},
         store::is_label,
         writer::Writer,
@@ -163,6 +163,12 @@ impl Session {
             return Err(SessionError::TooManyLabels { session: session.clone() });
         }
         Ok(())
+    }
+
+    /// The update that closes a run that is not in memory and is being stopped; see
+    /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
+    pub(super) fn closing(&self, image: &Image) -> Option<Closing> {
+        self.graph_of(&image.graph).ok()?.closing(image)
     }
 
     pub(super) fn check_open(&self) -> Result<(), SessionError> {
@@ -333,7 +339,8 @@ impl LockedSession {
                 BusyPolicy::Interrupt => {
                     let changed = idle.image().todos.clone().settle(TodoStatus::Cancelled, "stopped");
                     before.extend(todo_facts(changed).map(|fact| (run, fact)));
-                    before.push((run, Fact::RunStopped(Stopped { drained: false })));
+                    let closing = self.closing(idle.image());
+                    before.push((run, Fact::RunStopped(Stopped { drained: false, closing })));
                 }
                 BusyPolicy::Rollback => {
                     let (graph, accepted) = (Arc::clone(&idle.image().graph), idle.image().accepted);
@@ -380,14 +387,13 @@ impl LockedSession {
         let StartPoint { idle, before, run } = start;
         let (writer, mut resting) = idle.into_parts();
         let now = self.shared.clock.now_ms();
-        let mut undoes = false;
         for (run, fact) in &before {
             let seq = resting.image.last.next();
-            undoes |= matches!(fact, Fact::RunRolledBack(_));
+            if matches!(fact, Fact::RunRolledBack(_) | Fact::RunStopped(Stopped { closing: Some(_), .. })) {
+                // The state of the journal is another one from here on.
+                resting.state = None;
+            }
             resting.image.take(Entry { seq, at: now, run: *run, fact: fact.clone() });
-        }
-        if undoes {
-            resting.state = None;
         }
         let (state, plan) = match self.apply_input(graph, input, &mut resting) {
             Ok(applied) => applied,
@@ -633,6 +639,7 @@ impl LockedSession {
             control: Control::new(init.active_ms),
             group: TaskGroup::default(),
             traced: telemetry::nodes(),
+            ledger: (graph.0.on_stop.is_some() && !writer.keeps()).then(Default::default),
         });
         let live = Arc::new(LiveRun {
             env: Arc::clone(&env),

@@ -81,6 +81,7 @@ impl LockedSession {
     /// Fails a run that was taken over too often without any progress.
     pub(super) async fn fail_crash_loop(&self, mut idle: IdleSession<'_>) -> SessionError {
         let writer = Arc::clone(idle.writer());
+        let closing = self.closing(idle.image());
         let image = idle.image_mut();
         let waits = |task: &TaskId| image.open.iter().any(|open| *open.task == *task);
         let tasks: Vec<TaskId> = image.root.at_work(None).into_iter().filter(|task| !waits(task)).collect();
@@ -96,6 +97,7 @@ impl LockedSession {
             message: crate::text::shorten(&error.report(), 2_000),
             node: tasks.first().map(|task| task.node().to_string()),
             task: tasks.into_iter().next(),
+            closing,
         }));
         let (run, now) = (image.run, self.shared.clock.now_ms());
         let summary = Summary::new(&*image.graph, RunStatus::Failed.as_str(), run, now);

@@ -9,7 +9,7 @@ use super::{Session, SessionError};
 use crate::{
     ids::{RunId, Seq},
     journal::{
-        entry::{Entry, Fact, Raw},
+        entry::{Entry, Fact, Failure, Raw, Stopped},
         holes::read_entries,
     },
 };
@@ -28,6 +28,8 @@ pub enum CauseKind {
     Node,
     /// Somebody edited the state in the name of a node.
     Edit,
+    /// The graph set the field when the run was stopped or failed.
+    Stop,
     /// A todo of this id changed.
     Todo,
     /// A step of this key was recorded.
@@ -125,6 +127,10 @@ fn causes(entry: &Entry, key: &str) -> impl Iterator<Item = (CauseKind, Option<S
         Fact::StateEdited(edited) => {
             let value = field(&edited.update, key);
             found.extend(value.map(|value| (CauseKind::Edit, Some(edited.node.clone()), value)));
+        }
+        Fact::RunStopped(Stopped { closing: Some(closing), .. })
+        | Fact::RunFailed(Failure { closing: Some(closing), .. }) => {
+            found.extend(field(&closing.update, key).map(|value| (CauseKind::Stop, None, value)));
         }
         Fact::TodoChanged(change) if change.todo.id == key => {
             let by = change.by.as_ref().map(|(task, _)| task.to_string());

@@ -85,4 +85,7 @@ pub enum TodoError {
         /// The bound of the depth.
         depth: usize,
     },
+    /// The node that lent the plan has ended; nothing was changed.
+    #[error(transparent)]
+    NodeEnded(#[from] crate::engine::NodeEnded),
 }

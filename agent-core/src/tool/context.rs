@@ -12,7 +12,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::ToolError;
+use super::{
+    ToolError,
+    seat::{Away, Seat},
+};
 use crate::{engine::Todos, ids::SessionId, interrupt::Question, memory::MemoryStore};
 
 /// The circumstances of one call. Cheap to clone.
@@ -29,6 +32,8 @@ pub struct ToolContext {
     pub attempt: u32,
     host: Option<Arc<dyn ToolHost>>,
     listener: Option<Arc<dyn CallListener>>,
+    /// Its place among the calls of its tool, where they are capped.
+    seat: Option<Arc<Seat>>,
 }
 
 /// Who hears of a call that belongs to no run: a protocol that carries calls of others, a test.
@@ -58,7 +63,12 @@ pub(crate) trait ToolHost: Send + Sync {
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
     fn session(&self) -> &SessionId;
-    fn ask(self: Arc<Self>, question: Question) -> BoxFuture<'static, Result<Value, ToolError>>;
+    /// `away`: the call's place, to take again before it continues.
+    fn ask(
+        self: Arc<Self>,
+        question: Question,
+        away: Option<Away>,
+    ) -> BoxFuture<'static, Result<Value, ToolError>>;
     /// Whether a person is being asked, and for how long people were asked in all.
     fn waited(&self) -> (bool, Duration);
 }
@@ -72,7 +82,7 @@ impl ToolContext {
         cancelled: CancellationToken,
     ) -> Self {
         let (call_id, idempotency_key) = (call_id.into(), idempotency_key.into());
-        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None, listener: None }
+        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None, listener: None, seat: None }
     }
 
     /// A context that belongs to no run: for tests of a tool, and for calling one by hand.
@@ -83,6 +93,11 @@ impl ToolContext {
 
     pub(crate) fn hosted(mut self, host: Arc<dyn ToolHost>) -> Self {
         self.host = Some(host);
+        self
+    }
+
+    pub(super) fn seated(mut self, seat: Option<Arc<Seat>>) -> Self {
+        self.seat = seat;
         self
     }
 
@@ -122,7 +137,9 @@ impl ToolContext {
 
     /// Asks a person and waits for the answer; in a run this is its own interrupt: the run pauses when nothing else
     /// can go on, and after a restart the call is made again and finds the answer. The id of the question names the
-    /// call. The time until the answer does not count for the policy's time limit.
+    /// call. The time until the answer does not count for the policy's time limit, nor does the call count for its
+    /// [`Concurrency`](super::Concurrency): other calls of the tool may run, and this one waits for a
+    /// permit before it continues. A call that is made again and asks something else under the same key is asked anew.
     ///
     /// # Errors
     ///
@@ -132,11 +149,23 @@ impl ToolContext {
     ///
     /// Dropped before its answer, the question is withdrawn.
     pub async fn ask(&self, question: impl Into<Question>) -> Result<Value, ToolError> {
+        let away = || self.seat.as_ref().map(Seat::leave);
         match (&self.host, &self.listener) {
-            (Some(host), _) => Arc::clone(host).ask(question.into()).await,
-            (None, Some(listener)) => listener.ask(question.into()).await,
+            (Some(host), _) => Arc::clone(host).ask(question.into(), away()).await,
+            (None, Some(listener)) => {
+                let away = away();
+                let answer = listener.ask(question.into()).await;
+                if let Some(away) = away {
+                    away.end().await;
+                }
+                answer
+            }
             (None, None) => Err(nobody()),
         }
+    }
+
+    pub(super) const fn seat(&self) -> Option<&Arc<Seat>> {
+        self.seat.as_ref()
     }
 
     pub(super) fn waited(&self) -> (bool, Duration) {

@@ -113,6 +113,11 @@ impl ToolError {
         Self::new(ToolFault::OutcomeUnknown, text)
     }
 
+    /// It panicked; the message is for logs only.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        Self::new(ToolFault::Panicked, "the tool failed").with_cause(crate::text::panic_message(panic))
+    }
+
     /// The arguments of `tool` have these faults.
     pub(super) fn bad_arguments(tool: &str, faults: &[String]) -> Self {
         let mut text = format!("the arguments of `{tool}` are not valid:");

@@ -13,6 +13,7 @@ mod output;
 mod policy;
 mod prepared;
 mod registry;
+mod seat;
 pub mod schema;
 
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -22,7 +23,6 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub(crate) use self::context::ToolHost;
 pub use self::{
     approval::{Approval, ApprovalRequest, Decided, Decision, Remembered, Sticky},
     context::{CallListener, ToolContext},
@@ -33,6 +33,7 @@ pub use self::{
     prepared::Prepared,
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };
+pub(crate) use self::{context::ToolHost, seat::Away};
 pub use crate::model::{ToolCall, ToolSpec};
 
 /// Something that a model may call.

@@ -159,7 +159,8 @@ impl ToolPolicy {
         self
     }
 
-    /// Sets how many bytes of a result the model reads. Default: 32 KiB.
+    /// Sets how many bytes of a result the model reads. A longer one is kept whole in the runtime's long-term memory, if it
+    /// has one, and read in parts with [`ReadResult`](crate::memory::ReadResult). Default: 32 KiB.
     #[must_use]
     pub fn result_limit(mut self, bytes: usize) -> Self {
         self.result_limit = bytes;

@@ -1,6 +1,6 @@
 //! One call that is known to be legal, and how it is carried out: guardrails, queue, attempts, time limit.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, task::ready, time::Duration};
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     ApprovalRequest, Decided, Decision, Remembered, ToolCall, ToolContext, ToolError, ToolFault, ToolOutput,
-    ToolPolicy, ToolReply, approval, registry::Entry,
+    ToolPolicy, ToolReply, approval, registry::Entry, seat::Seat,
 };
 
 /// A call of a tool that exists, with arguments that fit. Made by [`ToolRegistry::prepare`](super::ToolRegistry::prepare).
@@ -114,11 +114,11 @@ impl Prepared {
                 args = Cow::Owned(self.entry.checker.check(name, replaced)?);
             }
         }
-        let _permit = match &self.entry.permits {
-            Some(permits) => Some(permits.acquire().await.map_err(|_| ToolError::cancelled())?),
-            None => None,
-        };
-        let mut output = self.attempts(&args, cx).await?;
+        let seat = self.entry.permits.as_ref().map(|permits| Seat::new(Arc::clone(permits)));
+        if let Some(seat) = &seat {
+            std::future::poll_fn(|cx| seat.poll_taken(cx)).await;
+        }
+        let mut output = self.attempts(&args, cx.clone().seated(seat)).await?;
         for guard in &self.policy().guards {
             if let Some(replaced) = guard.after(name, &output).await? {
                 output = replaced;
@@ -127,9 +127,8 @@ impl Prepared {
         Ok(output)
     }
 
-    async fn attempts(&self, args: &Value, cx: &ToolContext) -> Result<ToolOutput, ToolError> {
+    async fn attempts(&self, args: &Value, mut cx: ToolContext) -> Result<ToolOutput, ToolError> {
         let ToolPolicy { retry, effect, .. } = self.policy();
-        let mut cx = cx.clone();
         let mut attempt = 1;
         loop {
             cx.attempt = attempt;
@@ -154,6 +153,14 @@ impl Prepared {
         let limit = self.policy().timeout;
         // The call itself may panic before its future exists.
         let call = AssertUnwindSafe(async { self.entry.tool.0.call(args, cx).await }).catch_unwind();
+        let mut call = std::pin::pin!(call);
+        // A call that took its question back has no place either.
+        let call = std::future::poll_fn(|context| {
+            if let Some(seat) = cx.seat() {
+                ready!(seat.poll_taken(context));
+            }
+            call.as_mut().poll(context)
+        });
         match within(limit, cx, call).await {
             Some(Ok(result)) => result,
             Some(Err(panic)) => {

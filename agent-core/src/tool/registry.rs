@@ -18,7 +18,7 @@ pub(super) struct Entry {
     pub(super) tool: AnyTool,
     pub(super) policy: ToolPolicy,
     pub(super) checker: Checker,
-    pub(super) permits: Option<Semaphore>,
+    pub(super) permits: Option<Arc<Semaphore>>,
     spec: ToolSpec,
     groups: BTreeSet<String>,
 }
@@ -229,7 +229,9 @@ impl ToolRegistryBuilder {
             };
             let permits = match policy.concurrency {
                 Concurrency::Unlimited => None,
-                Concurrency::AtMost(count) => Some(Semaphore::new(count.get().min(Semaphore::MAX_PERMITS))),
+                Concurrency::AtMost(count) => {
+                    Some(Arc::new(Semaphore::new(count.get().min(Semaphore::MAX_PERMITS))))
+                }
             };
             let groups = self.groups.iter().filter(|(_, members)| members.contains(&name));
             let groups = groups.map(|(group, _)| group.clone()).collect();

@@ -54,6 +54,7 @@ fn told(cause: &Cause) -> String {
         CauseKind::Input => "the input of the run set it".to_owned(),
         CauseKind::Node => format!("task {by} set it"),
         CauseKind::Edit => format!("an edit in the name of node {by} set it"),
+        CauseKind::Stop => "the stop or failure of the run set it".to_owned(),
         CauseKind::Todo if by.is_empty() => "the todo changed with the run".to_owned(),
         CauseKind::Todo => format!("task {by} changed the todo"),
         CauseKind::Step => format!("task {by} recorded the step"),

@@ -44,6 +44,8 @@ pages! {
     "send_refused"
     "join_never_filled"
     "replay_mismatch"
+    "question_changed"
+    "node_ended"
     "stored_state"
     "crash_loop"
     "superstep_limit"

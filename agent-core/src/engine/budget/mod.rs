@@ -32,7 +32,8 @@ pub struct Limits {
     /// Cost in millionths of the price table's currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
-    /// Time spent running, pauses left out.
+    /// Time spent running, pauses left out. Beyond it the tasks are dropped in the middle of a superstep, and one that
+    /// blocks its thread is abandoned; with [`Overrun::Ask`] a person is asked while the superstep runs on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Duration>,
     /// What happens at a bound. Default: the run fails.

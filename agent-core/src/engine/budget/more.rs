@@ -16,7 +16,7 @@ use crate::{
     engine::{RunEnv, RunError},
     graph::NodeError,
     ids::{QuestionId, TaskId},
-    interrupt::{OpenQuestion, Question, Waiting},
+    interrupt::{OpenQuestion, Question, Shown, Waiting},
     journal::entry::{Fact, Withdrawn},
 };
 
@@ -204,15 +204,25 @@ async fn more(env: &RunEnv, over: &Over, who: &Arc<dyn Gated>) -> Result<(), Run
     let (task, id, question) = question(over);
     let gate = env.budget.gates.get(&id);
     let waiter: Arc<dyn Waiting> = Arc::clone(&gate) as _;
-    let open =
-        OpenQuestion { id: id.clone(), task: Arc::clone(&task), question, asked_at: env.clock.now_ms() };
+    let open = OpenQuestion {
+        id: id.clone(),
+        task: Arc::clone(&task),
+        fingerprint: Shown::of(&question, true).fingerprint().to_owned(),
+        question,
+        asked_at: env.clock.now_ms(),
+        step: None,
+    };
     let place = {
         let _turn = gate.turn.lock();
         if !env.budget.stands(over.bound, &over.error) {
             return Ok(());
         }
         let mut place = 0;
-        let new = env.board.ask(open.clone(), &waiter, || place = gate.enter(Arc::clone(who)));
+        let begins = || {
+            place = gate.enter(Arc::clone(who));
+            Ok::<_, RunError>(())
+        };
+        let new = env.board.ask(open.clone(), &waiter, begins)?;
         if new && let Err(error) = env.note([Fact::QuestionAsked(open.clone())]) {
             env.board.withdraw(&id);
             gate.leave(place);

@@ -1,0 +1,71 @@
+//! The time limit of a run: what is running is cancelled once its time is used up.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{Frame, FrameEnd, RunEnv, RunError, budget, drive};
+use crate::state::State;
+
+/// Drives a run's outermost graph within its limit of active time.
+///
+/// The tasks of a run with such a limit are spawned, even a single one: one that blocks its thread cannot keep this
+/// future from seeing the deadline. A run without one pays nothing.
+///
+/// # Errors
+///
+/// As [`drive`], and [`LimitError`](super::LimitError) in the middle of a superstep; the tasks are dropped then, and
+/// whatever they still report is refused.
+pub(crate) async fn drive_within_limits<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
+    if !frame.env.budget.is_timed() {
+        return drive(frame).await;
+    }
+    Box::pin(until_deadline(frame)).await
+}
+
+async fn until_deadline<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
+    let env = Arc::clone(&frame.env);
+    tokio::select! {
+        biased; // an end that came in the same poll counts
+        end = drive(frame) => end,
+        error = deadline(&env) => {
+            env.control.close();
+            Err(error)
+        }
+    }
+}
+
+/// Ready when the run may run no longer. Where the limits say so, a person is asked for more time while the tasks run
+/// on to the end of their superstep.
+async fn deadline(env: &RunEnv) -> RunError {
+    loop {
+        let resumed = env.control.resumed.notified();
+        let mut resumed = std::pin::pin!(resumed);
+        resumed.as_mut().enable();
+        // Nothing runs, so no time is used up.
+        if env.control.is_idle() {
+            resumed.await;
+            continue;
+        }
+        if let Err(error) = budget::check_active(env, || Arc::new(Watch) as _).await {
+            return error;
+        }
+        sleep(env.budget.time_left(env.control.active_ms())).await;
+    }
+}
+
+/// The deadline itself waits for an answer; no task does.
+struct Watch;
+
+impl budget::Gated for Watch {
+    fn waits(&self, _waits: bool) {}
+}
+
+impl budget::Budget {
+    /// Until the limit of active time is passed; a day without one.
+    fn time_left(&self, active_ms: u64) -> Duration {
+        let limit = self.limits().active.unwrap_or(Duration::from_secs(86_400));
+        // Passed, not only reached.
+        limit.saturating_sub(Duration::from_millis(active_ms)) + Duration::from_millis(1)
+    }
+}

@@ -1,0 +1,95 @@
+//! The step inside which a node's code is being polled, so that what it asks and records there counts for the step.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::cell::TaskTry;
+
+thread_local! {
+    /// The cell, its try, and the scope that are polled on this thread. The address is compared only.
+    static CURRENT: Cell<(usize, u32, usize)> = const { Cell::new((0, 0, 0)) };
+}
+
+/// A step in progress, and what waits inside it. Number 0 is the task itself.
+#[derive(Default)]
+pub(super) struct Scope {
+    pub(super) parent: usize,
+    /// Its step; none: the task itself.
+    pub(super) step: Option<Arc<str>>,
+    /// Questions waited for inside.
+    pub(super) waiting: u32,
+    /// Calls inside that wait for a person to allow more of the budget.
+    pub(super) gated: u32,
+    numbers: Option<Box<Numbers>>,
+}
+
+/// The last numbers given to questions and calls without a key.
+#[derive(Default)]
+pub(super) struct Numbers {
+    pub(super) questions: u32,
+    pub(super) models: u32,
+    /// How often each tool call id was used, because some servers repeat them.
+    pub(super) calls: HashMap<String, u32>,
+}
+
+impl Scope {
+    pub(super) fn of(parent: usize, step: Arc<str>) -> Self {
+        Self { parent, step: Some(step), ..Self::default() }
+    }
+
+    /// Whether nothing inside waits for a person.
+    pub(super) const fn works(&self) -> bool {
+        self.waiting == 0 && self.gated == 0
+    }
+
+    pub(super) fn numbers(&mut self) -> &mut Numbers {
+        self.numbers.get_or_insert_default()
+    }
+}
+
+/// The scope of this try that is polled on this thread; 0: none of its steps is.
+pub(super) fn current(cell: usize, number: u32) -> usize {
+    match CURRENT.get() {
+        (known, of, scope) if (known, of) == (cell, number) => scope,
+        _ => 0,
+    }
+}
+
+/// Polls a step inside its scope.
+pub(super) struct InScope<F> {
+    pub(super) future: Pin<Box<F>>,
+    pub(super) of: TaskTry,
+    pub(super) scope: usize,
+}
+
+impl<F> InScope<F> {
+    /// Puts a future that is polled elsewhere inside the scope that is polled on this thread now.
+    pub(super) fn inherit(of: TaskTry, future: F) -> Self {
+        let scope = of.current_scope();
+        Self { future: Box::pin(future), of, scope }
+    }
+}
+
+impl<F: Future> Future for InScope<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _restore = Restore(CURRENT.replace((self.of.address(), self.of.number(), self.scope)));
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// Leaves a scope when dropped, in a panic too.
+struct Restore((usize, u32, usize));
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}

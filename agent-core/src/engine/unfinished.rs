@@ -1,0 +1,106 @@
+//! Tasks that had not finished when their run was stopped or failed, and what a graph makes of its state then.
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+
+use super::{contain, keys, plan::PlanImage, plan::TaskImage, read_update, tools::Recorded};
+use crate::{
+    graph::Graph,
+    journal::{entry::Closing, image::TaskRecord},
+    json::{self, Stored},
+    model::{Message, ToolCall},
+    state::State,
+};
+
+/// A task that was due when its run was stopped or failed; see
+/// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
+#[derive(Debug)]
+pub struct UnfinishedTask<'a> {
+    image: &'a TaskImage,
+    record: Option<&'a TaskRecord>,
+}
+
+/// The outcome of a tool call in an unfinished task.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum CallOutcome {
+    /// The call has a result, which is recorded.
+    Recorded {
+        /// The message that answers the call.
+        message: Message,
+        /// Whether the message is a preview and the whole result is kept in the long-term memory.
+        kept: bool,
+    },
+    /// The call began and has no result: it may have happened.
+    Unknown,
+    /// Nothing is recorded: the call did not begin, or only reads.
+    Missing,
+}
+
+impl UnfinishedTask<'_> {
+    /// Returns the name of its node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.image.1
+    }
+
+    /// Returns the input that it was sent, if it has one of this type.
+    #[must_use]
+    pub fn input<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(self.image.2.as_ref()?.get()).ok()
+    }
+
+    /// Returns whether it recorded anything: a step, a tool call, a question, an event.
+    #[must_use]
+    pub fn has_recorded(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Returns its update, if the task itself had finished and only its superstep had not.
+    #[must_use]
+    pub fn update<S: State>(&self) -> Option<S::Update> {
+        let finished = self.record?.finished.as_ref()?;
+        read_update::<S>(finished.version, finished.update()?, &finished.form).ok()
+    }
+
+    /// Returns the outcomes of tool calls, in their order. `calls` must be those that the task handed to
+    /// [`RecordedTools`](super::RecordedTools), in the same order.
+    #[must_use]
+    pub fn call_outcomes<'c>(&self, calls: impl IntoIterator<Item = &'c ToolCall>) -> Vec<CallOutcome> {
+        let mut used = HashMap::new();
+        let outcome = |call: &ToolCall| {
+            let key = format!("tool:{}", keys::next_call(&mut used, None, &call.id));
+            let Some(record) = self.record else { return CallOutcome::Missing };
+            let step = record.steps.get(&key).and_then(|step| step.result.as_ref().ok());
+            match step.and_then(|stored| stored.read::<Recorded>().ok()) {
+                Some(Recorded { message, kept, .. }) => CallOutcome::Recorded { message, kept },
+                None if record.begun.get(&key).is_some_and(|times| *times > 0) => CallOutcome::Unknown,
+                None => CallOutcome::Missing,
+            }
+        };
+        calls.into_iter().map(outcome).collect()
+    }
+}
+
+/// The update that the graph makes for a run that ends before its plan is done, also as it is stored.
+pub(crate) fn closing_update<S: State>(
+    graph: &Graph<S>,
+    state: &S,
+    plan: &PlanImage,
+    tasks: &HashMap<u64, TaskRecord>,
+) -> Option<(Closing, S::Update)> {
+    let close = graph.0.on_stop.as_ref()?;
+    let due = plan.due.iter().chain(&plan.held);
+    let unfinished: Vec<UnfinishedTask<'_>> =
+        due.map(|image| UnfinishedTask { image, record: tasks.get(&image.0) }).collect();
+    let closed = contain("(on_stop)", || {
+        let update = close(state, &unfinished)?;
+        let stored = Stored::update(&update, json::NEW).ok()?;
+        Some((Closing { version: S::VERSION, update: stored.json, form: stored.form }, update))
+    });
+    closed.unwrap_or_else(|error| {
+        tracing::error!(graph = graph.name(), %error, "the update for a run that was cut short could not be made");
+        None
+    })
+}
