@@ -1,5 +1,7 @@
 //! Test support: a store that dies at a chosen append, and ways to read what a session's journal says.
 
+pub mod golden;
+
 use std::{
     collections::BTreeMap,
     sync::{
