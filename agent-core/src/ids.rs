@@ -8,6 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 pub type NodeName = Arc<str>;
 
 /// Id of a session: 1 to 128 characters of `[A-Za-z0-9._:-]`.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::SessionId;
+///
+/// let id: SessionId = "customer:42".parse()?;
+/// assert_eq!(id.as_str(), "customer:42");
+/// assert!("not a legal id".parse::<SessionId>().is_err());
+/// # Ok::<(), agent_core::ids::InvalidSessionId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Arc<str>);
 
@@ -23,6 +34,14 @@ pub struct InvalidSessionId {
 
 impl SessionId {
     /// Generates a random id: `s-` and 32 hexadecimal digits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::SessionId;
+    ///
+    /// assert!(SessionId::random().as_str().starts_with("s-"));
+    /// ```
     #[must_use]
     pub fn random() -> Self {
         // Formatted by hand: a server generates one for each request that names no session.
@@ -85,6 +104,14 @@ impl<'de> Deserialize<'de> for SessionId {
 }
 
 /// Sequence number of an entry in the journal of a session. The first entry is 1; 0 means "before everything".
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::ids::Seq;
+///
+/// assert_eq!(Seq::ZERO.next(), Seq(1));
+/// ```
 #[derive(
     Debug,
     Clone,
@@ -147,6 +174,17 @@ impl fmt::Display for RunId {
 ///
 /// The number counts the activations of the whole session and is never reused, so that an id always refers to the
 /// same task. (Temporal: "workflow task". Not a tokio task and not a todo.)
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::ids::TaskId;
+///
+/// let task: TaskId = "outer#3/inner#2".parse()?;
+/// assert_eq!((&**task.node(), task.number()), ("inner", 2));
+/// assert_eq!(task.outermost().to_string(), "outer#3");
+/// # Ok::<(), agent_core::ids::InvalidTaskId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TaskId {
     parent: Option<Arc<TaskId>>,
@@ -247,6 +285,15 @@ pub struct QuestionId(pub Arc<str>);
 
 impl QuestionId {
     /// Creates the id of the question that `task` asks under `key`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::ids::{QuestionId, TaskId};
+    ///
+    /// let id = QuestionId::new(&TaskId::root("ask".into(), 4), "tone");
+    /// assert_eq!(id.to_string(), "ask#4:tone");
+    /// ```
     #[must_use]
     pub fn new(task: &TaskId, key: &str) -> Self {
         Self(format!("{task}:{key}").into())

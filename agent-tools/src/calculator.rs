@@ -17,6 +17,22 @@ const MAX_TIME: Duration = Duration::from_secs(1);
 const STACK: usize = 256 * 1024 * 1024;
 
 /// Tool that evaluates an expression: exact decimals and fractions, percent, functions, units and conversions.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{model::ToolCall, tool::{ToolContext, ToolRegistry}};
+/// use agent_tools::Calculator;
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tools = ToolRegistry::builder().tool(Calculator).build()?;
+/// let call = ToolCall::new("calculator", &json!({"expression": "0.1 + 0.2"}));
+/// let result = tools.prepare(call)?.run(&ToolContext::detached()).await?;
+/// assert_eq!(result.to_text(), "0.3");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Calculator;

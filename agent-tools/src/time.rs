@@ -68,6 +68,17 @@ impl DateTime {
     /// # Errors
     ///
     /// The zone is unknown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::DateTime;
+    ///
+    /// let tools = ToolRegistry::builder().tool(DateTime::in_zone("Asia/Seoul")?).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn in_zone(zone: &str) -> Result<Self, jiff::Error> {
         Ok(Self { zone: TimeZone::get(zone)?, ..Self::default() })
     }

@@ -144,6 +144,19 @@ fn first_attempt() -> u32 {
 }
 
 /// Assembles deltas into a reply. Used for streamed and for collected answers.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Assembler, Delta, FinishReason};
+///
+/// let mut reply = Assembler::new();
+/// for delta in [Delta::text("Hel"), Delta::text("lo"), Delta::Finished { reason: FinishReason::Stop }] {
+///     reply.push(&delta)?;
+/// }
+/// assert_eq!(reply.finish()?.message.text(), "Hello");
+/// # Ok::<(), agent_core::model::ModelError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Assembler {
     message_id: String,

@@ -117,6 +117,16 @@ impl ModelFault {
 /// `Display` describes the error and names the model; it contains no key, no user content and nothing that the
 /// endpoint wrote. What the endpoint wrote, scrubbed and limited to 300 characters, is the
 /// [`source`](std::error::Error::source) and the [`detail`](Self::detail), for operators.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{ModelError, ModelFault};
+///
+/// let error = ModelError::new(ModelFault::Auth).with_model("gpt-4o-mini").with_status(401);
+/// assert_eq!(error.code(), "model_auth");
+/// assert!(!error.is_retryable());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelError(Box<Inner>);
 

@@ -13,6 +13,24 @@ use super::{Abilities, ChatModel, Model, ModelError, ModelFault, ModelRequest, M
 /// [`BadRequest`](ModelFault::BadRequest) and [`Filtered`](ModelFault::Filtered), which are caused by the request.
 /// Output that was shown is voided by [`Delta::Restarted`](super::Delta::Restarted). A model name in the request
 /// applies only to the first model. The error is that of the last model.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{
+///     Fallback, Model, ModelError, ModelFault,
+///     testing::{Scripted, Turn},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ModelError> {
+/// let overloaded = ModelError::new(ModelFault::Overloaded { retry_after: None });
+/// let first = Scripted::new([Turn::error(overloaded)]);
+/// let second = Scripted::new([Turn::text("hello")]);
+/// let model = Model::new(Fallback::new(first).or(second));
+/// assert_eq!(model.complete("hi").await?.message.text(), "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Fallback {
     models: Arc<[Model]>,

@@ -118,6 +118,19 @@ impl<T: ChatModel> DynModel for T {
 }
 
 /// Handle to a [`ChatModel`]. Cheap to clone; clones share the model.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Model, testing::{Scripted, Turn}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agent_core::model::ModelError> {
+/// let model = Model::new(Scripted::new([Turn::text("hello")]));
+/// let reply = model.complete("hi").await?;
+/// assert_eq!(reply.message.text(), "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Model(Arc<dyn DynModel>);
 
@@ -150,6 +163,25 @@ impl Model {
     /// # Errors
     ///
     /// See [`ChatModel::stream`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Delta, Model, testing::{Chunking, Scripted, Turn}};
+    /// use futures::StreamExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::model::ModelError> {
+    /// let model = Model::new(Scripted::new([Turn::text("hello").chunked(Chunking::Chars(2))]));
+    /// let (mut stream, mut text) = (model.stream("hi").await?, String::new());
+    /// while let Some(delta) = stream.next().await {
+    ///     if let Delta::Text { text: more } = delta? {
+    ///         text.push_str(&more);
+    ///     }
+    /// }
+    /// assert_eq!(text, "hello");
+    /// # Ok(()) }
+    /// ```
     pub async fn stream(&self, request: impl Into<ModelRequest>) -> Result<ModelStream, ModelError> {
         self.0.stream(request.into()).await
     }

@@ -54,6 +54,18 @@ pub enum ResponseFormat {
 }
 
 /// A request to a model. Settings that are not set have the endpoint's defaults.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::ModelRequest;
+///
+/// let request = ModelRequest::new("What is the capital of Korea?")
+///     .system("Answer in one word.")
+///     .temperature(0.0)
+///     .max_output_tokens(10);
+/// assert_eq!(request.messages.len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -63,6 +63,22 @@ impl RetryPolicy {
 ///
 /// If output of the failed attempt was already shown, [`Delta::Restarted`](super::Delta::Restarted) is yielded
 /// before any output of the next attempt.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{
+///     Model, ModelError, ModelFault, Retry,
+///     testing::{Scripted, Turn},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), ModelError> {
+/// let script = Scripted::new([Turn::error(ModelError::new(ModelFault::Transport)), Turn::text("hello")]);
+/// let reply = Model::new(Retry::new(script)).complete("hi").await?;
+/// assert_eq!((reply.message.text().as_ref(), reply.attempts), ("hello", 2));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Retry {
     model: Model,

@@ -9,6 +9,14 @@ const FORMATS: &[&str] =
 
 /// Returns the JSON Schema of a type without what endpoints reject: `$schema`, number formats such as `uint32`, and
 /// `oneOf`, which becomes `anyOf` (the variants of a Rust enum exclude each other anyway).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::schema::schema_of;
+///
+/// assert_eq!(schema_of::<u8>()["type"], "integer");
+/// ```
 #[must_use]
 pub fn schema_of<T: JsonSchema>() -> Value {
     let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value();
@@ -44,6 +52,18 @@ fn soften(schema: &mut Value) {
 /// every property required, `allOf` with one element and `$ref` with siblings inlined, `null` defaults removed.
 ///
 /// [`is_strict`] checks whether the result is in the subset.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::schema::{is_strict, strict};
+/// use serde_json::json;
+///
+/// let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+/// let strict = strict(&schema);
+/// assert_eq!(strict["required"], json!(["city"]));
+/// assert!(is_strict(&strict));
+/// ```
 #[must_use]
 pub fn strict(schema: &Value) -> Value {
     let mut strict = schema.clone();

@@ -56,6 +56,14 @@ pub trait CountTokens: Send + Sync + 'static {
 /// Compared with GPT-4o's vocabulary (`o200k_base`): English prose and Rust code within 6 %, JSON and lock files
 /// within 5 %, Korean within 12 %, Japanese up to 50 % high. Suitable for windows and budgets with a margin, not
 /// for billing: use the endpoint's own [`Usage`](super::Usage) for that.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::tokens::{CountTokens, Estimate};
+///
+/// assert_eq!(Estimate.text("hello"), 1);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Estimate;
 

@@ -28,6 +28,15 @@ fn is_zero(count: &u64) -> bool {
 
 impl Usage {
     /// Returns the sum of input and output tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Usage;
+    ///
+    /// let usage = Usage { input_tokens: 100, output_tokens: 10, ..Usage::default() };
+    /// assert_eq!(usage.total(), 110);
+    /// ```
     #[must_use]
     pub fn total(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)

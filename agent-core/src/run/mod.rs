@@ -27,6 +27,14 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// Returns the name used on the wire and in stores.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::RunStatus;
+    ///
+    /// assert_eq!(RunStatus::Paused.as_str(), "paused");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,6 +48,15 @@ impl RunStatus {
     }
 
     /// Returns `true` if a run is active (running or paused).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::RunStatus;
+    ///
+    /// assert!(RunStatus::Paused.is_busy());
+    /// assert!(!RunStatus::Failed.is_busy());
+    /// ```
     #[must_use]
     pub const fn is_busy(self) -> bool {
         matches!(self, Self::Running | Self::Paused)
@@ -54,6 +71,34 @@ impl fmt::Display for RunStatus {
 
 /// Outcome of a run that ended or paused. Pausing and stopping are outcomes, not errors, so that `?` does not
 /// discard a question.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemory};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Order { size: Option<u32> }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let graph = Graph::<Order>::builder("order")
+///     .node("size", async |_: &Order, cx: &Context| {
+///         let size: u32 = cx.ask("Which size?").await?;
+///         Ok(Order::update().size(size))
+///     })
+///     .edge(START, "size")
+///     .edge("size", END)
+///     .build()?;
+/// let session = Runtime::builder().store(InMemory::new()).build().session("s1")?;
+/// let paused = session.run(&graph, Order::update()).await?;
+/// assert_eq!(paused.questions()[0].question.prompt, "Which size?");
+/// let outcome = session.answer(Answers::only(38)).await?.outcome::<Order>().await?;
+/// assert!(outcome.is_completed());
+/// assert_eq!(outcome.state().and_then(|state| state.size), Some(38));
+/// # Ok(()) }
+/// ```
 #[non_exhaustive]
 pub enum RunOutcome<S: State> {
     /// The run completed.

@@ -21,6 +21,15 @@ pub struct Reach {
 impl Reach {
     /// Also allows this host, whatever its address (for example an intranet server). A host name without a port, or
     /// an IP address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Fetch, Reach};
+    ///
+    /// let fetch = Fetch::new(Reach::default().and_host("wiki.intranet.example"))?;
+    /// # Ok::<(), agent_tools::http::NoClient>(())
+    /// ```
     #[must_use]
     pub fn and_host(mut self, host: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.private_hosts).insert(host.into().to_ascii_lowercase());

@@ -35,6 +35,17 @@ impl Guarded {
     }
 
     /// Returns `true` if a URL is allowed, as far as this can be checked before its name is resolved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Guarded, Reach};
+    ///
+    /// let client = Guarded::new(&Reach::default())?;
+    /// assert!(client.may_reach("https://example.com/hook"));
+    /// assert!(!client.may_reach("http://127.0.0.1/hook"));
+    /// # Ok::<(), agent_tools::http::NoClient>(())
+    /// ```
     #[must_use]
     pub fn may_reach(&self, url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| self.reach.check(&url).is_ok())

@@ -126,6 +126,15 @@ impl WebSearch {
     /// # Errors
     ///
     /// TLS cannot be set up on this machine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Engine, WebSearch};
+    ///
+    /// let search = WebSearch::new(Engine::SearXng { base: "https://searx.example".parse()? })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(engine: Engine) -> Result<Self, NoClient> {
         let host = engine.base().host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         Ok(Self { client: client(&Reach::default().and_host(host))?, engine })

@@ -68,7 +68,7 @@ fn unusable(detail: &str) -> ModelError {
     ModelError::new(ModelFault::Unsupported).with_detail(detail)
 }
 
-/// Sends a request to an endpoint and returns its response: the network, or a cassette.
+/// Transport of requests to an endpoint: the network, or a cassette.
 pub trait Carry: Send + Sync + 'static {
     /// Sends one request.
     ///

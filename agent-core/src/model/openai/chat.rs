@@ -218,7 +218,7 @@ struct Slot {
     number: Option<u32>,
 }
 
-/// Parses the events of an answer. Lenient: missing, null and unexpected values are ignored.
+/// Decoder of the events of an answer. Lenient: missing, null and unexpected values are ignored.
 #[derive(Default)]
 pub(super) struct Decoder {
     model_told: bool,

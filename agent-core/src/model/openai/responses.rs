@@ -163,7 +163,7 @@ struct Slot {
     argued: bool,
 }
 
-/// Parses the events. Unknown events are ignored; what a server omits is taken from the final response.
+/// Decoder of the events. Unknown events are ignored; what a server omits is taken from the final response.
 #[derive(Default)]
 pub(super) struct Decoder {
     model_told: bool,

@@ -17,6 +17,32 @@ use crate::model::{
 ///
 /// Native calls are passed through. With [`prompted`](Self::prompted) the endpoint does not need to support tools:
 /// they are described in the system prompt, and calls and results are sent as text.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use agent_core::model::{
+///     Model, ModelRequest, TextTools, ToolSpec,
+///     testing::{Scripted, Turn},
+/// };
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agent_core::model::ModelError> {
+/// let script = Scripted::new([Turn::text(r#"<tool_call>{"name": "time", "arguments": {}}</tool_call>"#)]);
+/// let tools = [ToolSpec {
+///     name: "time".to_owned(),
+///     description: "Returns the time.".to_owned(),
+///     parameters: json!({"type": "object"}),
+///     strict: false,
+/// }];
+/// let request = ModelRequest::new("What time is it?").tools(Arc::from(tools));
+/// let reply = Model::new(TextTools::new(script)).complete(request).await?;
+/// assert_eq!(reply.message.tool_calls[0].name, "time");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TextTools {
     model: Model,

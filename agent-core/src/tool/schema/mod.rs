@@ -23,6 +23,17 @@ const NAMED: [&str; 5] = ["properties", "$defs", "definitions", "patternProperti
 /// Returns the JSON Schema (2020-12) that describes how `T` is deserialized.
 ///
 /// Types are inlined, except recursive ones, because not every endpoint resolves `$ref`.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::schema;
+///
+/// #[derive(schemars::JsonSchema)]
+/// struct City { name: String }
+///
+/// assert_eq!(schema::of::<City>()["properties"]["name"]["type"], "string");
+/// ```
 #[must_use]
 pub fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| {
@@ -40,6 +51,18 @@ pub fn of<T: JsonSchema>() -> Value {
 /// closed; see [`strict`].
 ///
 /// `None` if the strict subset cannot express it (maps, tuples, arbitrary values).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::schema;
+/// use serde_json::json;
+///
+/// let optional = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+/// let strict = schema::for_model(&optional).expect("it has a strict form");
+/// assert_eq!(strict["properties"]["city"]["type"], json!(["string", "null"]));
+/// assert_eq!(schema::for_model(&json!({"type": "object", "additionalProperties": true})), None);
+/// ```
 #[must_use]
 pub fn for_model(schema: &Value) -> Option<Value> {
     let mut adapted = schema.clone();
