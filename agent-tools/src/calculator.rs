@@ -29,7 +29,8 @@ const STACK: usize = 256 * 1024 * 1024;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tools = ToolRegistry::builder().tool(Calculator).build()?;
 /// let call = ToolCall::new("calculator", &json!({"expression": "0.1 + 0.2"}));
-/// let result = tools.prepare(call)?.run(&ToolContext::detached()).await?;
+/// let call = tools.prepare(call).map_err(|error| error.to_string())?;
+/// let result = call.run(&ToolContext::detached()).await.map_err(|error| error.to_string())?;
 /// assert_eq!(result.to_text(), "0.3");
 /// # Ok(()) }
 /// ```

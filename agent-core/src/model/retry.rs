@@ -75,8 +75,8 @@ impl RetryPolicy {
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), ModelError> {
 /// let script = Scripted::new([Turn::error(ModelError::new(ModelFault::Transport)), Turn::text("hello")]);
-/// let reply = Model::new(Retry::new(script)).complete("hi").await?;
-/// assert_eq!((reply.message.text().as_ref(), reply.attempts), ("hello", 2));
+/// let reply = Model::new(Retry::new(script.clone())).complete("hi").await?;
+/// assert_eq!((reply.message.text().as_ref(), script.calls()), ("hello", 2));
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]

@@ -21,8 +21,6 @@ use crate::model::{
 /// # Examples
 ///
 /// ```
-/// use std::sync::Arc;
-///
 /// use agent_core::model::{
 ///     Model, ModelRequest, TextTools, ToolSpec,
 ///     testing::{Scripted, Turn},
@@ -38,7 +36,7 @@ use crate::model::{
 ///     parameters: json!({"type": "object"}),
 ///     strict: false,
 /// }];
-/// let request = ModelRequest::new("What time is it?").tools(Arc::from(tools));
+/// let request = ModelRequest::new("What time is it?").tools(tools);
 /// let reply = Model::new(TextTools::new(script)).complete(request).await?;
 /// assert_eq!(reply.message.tool_calls[0].name, "time");
 /// # Ok(()) }
