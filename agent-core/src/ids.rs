@@ -104,14 +104,6 @@ impl<'de> Deserialize<'de> for SessionId {
 }
 
 /// Sequence number of an entry in the journal of a session. The first entry is 1; 0 means "before everything".
-///
-/// # Examples
-///
-/// ```
-/// use agent_core::ids::Seq;
-///
-/// assert_eq!(Seq::ZERO.next(), Seq(1));
-/// ```
 #[derive(
     Debug,
     Clone,
@@ -134,6 +126,14 @@ impl Seq {
     pub const ZERO: Self = Self(0);
 
     /// Returns the number after this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::ids::Seq;
+    ///
+    /// assert_eq!(Seq::ZERO.next(), Seq(1));
+    /// ```
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
