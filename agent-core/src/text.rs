@@ -1,8 +1,8 @@
-//! Shortening and hashing of text.
+//! Cutting text for people: never in the middle of a character, never more than asked.
 
 use std::any::Any;
 
-/// Returns the first `max` characters of `text`, with an ellipsis if it was cut.
+/// The first `max` characters of `text`, with an ellipsis when it was cut.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -10,7 +10,7 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     }
 }
 
-/// Returns the message of a panic, shortened.
+/// What a panic said, bounded.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&'static str>()
@@ -20,12 +20,12 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     shorten(text, 500)
 }
 
-/// Returns the first 16 hexadecimal digits of the SHA-256 of `text`.
+/// The first 16 hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn fingerprint(text: &str) -> String {
     digest(text, 8)
 }
 
-/// Returns the first `bytes` bytes of the SHA-256 of `text` in hexadecimal digits.
+/// The first `bytes` bytes of the SHA-256 of `text`, in hexadecimal digits.
 pub(crate) fn digest(text: &str, bytes: usize) -> String {
     use sha2::{Digest, Sha256};
     let digits =

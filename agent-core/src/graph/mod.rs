@@ -1,6 +1,4 @@
-//! Graphs: nodes, edges and their validation.
-//!
-//! Data only: nothing here runs a node.
+//! Where a run may go: nodes, the ways between them, and what is checked before anything runs.
 
 mod builder;
 pub(crate) mod draw;
@@ -26,13 +24,13 @@ use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 use crate::{ids::NodeName, state::State};
 use topology::{NodeIx, Topology};
 
-/// Start of every run: the source of the first edges. Not a node.
+/// Where every run begins: the source of the first edges. Not a node.
 pub const START: &str = "__start__";
 
-/// End of a path: the target of the last edges. Not a node.
+/// Where a path ends: the target of the last edges. Not a node.
 pub const END: &str = "__end__";
 
-/// A validated, immutable graph over the state `S`. Cheap to clone.
+/// A checked, frozen graph over the state `S`. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -62,7 +60,7 @@ pub(crate) struct Inner<S: State> {
     pub(crate) nodes: Vec<NodeDef<S>>,
     pub(crate) topology: Arc<Topology>,
     pub(crate) index: HashMap<NodeName, NodeIx>,
-    /// By node; `START` is the last one.
+    /// By node, `START` last.
     pub(crate) choices: Vec<Choices<S>>,
     pub(crate) max_supersteps: u64,
     pub(crate) concurrency: usize,
@@ -75,16 +73,16 @@ pub(crate) struct NodeDef<S: State> {
     pub(crate) name: NodeName,
     pub(crate) run: Arc<dyn DynNode<S>>,
     pub(crate) policy: NodePolicy<S>,
-    /// Node that handles a failure after all retries.
+    /// Where a failure that no retry mends is handled.
     pub(crate) handler: Option<NodeIx>,
 }
 
-/// Outgoing edges of a node that are chosen at run time.
+/// The ways out of a node that are chosen while it runs.
 pub(crate) struct Choices<S: State> {
     pub(crate) branches: Vec<BranchDef<S>>,
-    /// Declared targets of a `goto` or a send.
+    /// Where a `goto` or a send may lead.
     pub(crate) leads_to: Vec<(NodeName, Target)>,
-    /// Whether the node has a fixed edge or join. Without one, an outcome that selects no target is an error.
+    /// Whether a fixed edge or join leads on, so that choosing nothing is no dead end.
     pub(crate) fixed: bool,
 }
 
@@ -95,53 +93,53 @@ pub(crate) struct BranchDef<S: State> {
     pub(crate) targets: Vec<(NodeName, Target)>,
 }
 
-/// Target of an edge.
+/// A place that a way leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Node(NodeIx),
     End,
 }
 
-/// What happens to the other tasks of a superstep when one fails.
+/// What becomes of the other tasks of a superstep when one fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// Cancels them. Tasks that have finished stay finished.
+    /// They are cancelled. Those that had finished stay finished.
     #[default]
     FailFast,
-    /// Lets them run to their end.
+    /// They run to their end.
     LetFinish,
 }
 
 impl<S: State> Graph<S> {
-    /// Starts building a graph. The name is stored with every run, so keep it when the graph changes.
+    /// Starts a graph with a name. The name is stored with every run: keep it when the graph changes.
     pub fn builder(name: impl Into<String>) -> GraphBuilder<S> {
         GraphBuilder::new(name.into())
     }
 
-    /// Returns the graph's name.
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Returns the names of the nodes in the order in which they were added.
+    /// The nodes, in the order in which they were added.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.0.nodes.iter().map(|node| &*node.name)
     }
 
-    /// Returns 16 hexadecimal digits that change with the names and edges of the graph, not with its code.
+    /// Sixteen hexadecimal digits that change with the names and the ways of the graph, not with its code.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.0.hash
     }
 
-    /// Renders the graph as a Mermaid flow chart with subgraphs expanded.
+    /// The graph as a Mermaid flow chart, subgraphs expanded.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         self.0.drawing.mermaid()
     }
 
-    /// Returns the graph as plain data, including its subgraphs.
+    /// The graph as plain data, subgraphs inside.
     ///
     /// # Examples
     ///
@@ -167,7 +165,7 @@ impl<S: State> Graph<S> {
         Outline::of(&self.0.drawing)
     }
 
-    /// Renders the graph in Graphviz' DOT language with subgraphs expanded.
+    /// The graph in Graphviz' DOT language, subgraphs expanded.
     #[must_use]
     pub fn to_dot(&self) -> String {
         self.0.drawing.dot()
@@ -195,7 +193,7 @@ impl<S: State> fmt::Debug for Graph<S> {
     }
 }
 
-/// A target that the node may not select, or a missing selection.
+/// A way that a node or branch chose and may not take, or a choice that was not made.
 #[derive(Debug)]
 pub(crate) enum WayFault {
     Undeclared { from: String, target: String, declared: Vec<String> },
@@ -204,11 +202,11 @@ pub(crate) enum WayFault {
     Panicked { from: String, message: String },
 }
 
-/// Selected targets as `(target, input)`.
+/// What was chosen: `(target, input)`.
 pub(crate) type Chosen = (Target, Option<Box<serde_json::value::RawValue>>);
 
 impl<S: State> Inner<S> {
-    /// Resolves the target names of a finished node or branch against its declared targets.
+    /// Resolves the names that a finished node or branch chose, against what it declared.
     pub(crate) fn resolve(
         &self,
         from: NodeIx,
@@ -241,7 +239,7 @@ impl<S: State> Inner<S> {
         Ok(())
     }
 
-    /// Evaluates the branches of `from` on `state`. Panics in a branch function are caught.
+    /// Asks the branches of `from` where to go from `state`. A panic in one is caught.
     pub(crate) fn branch(
         &self,
         from: NodeIx,

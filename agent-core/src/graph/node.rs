@@ -1,4 +1,4 @@
-//! Nodes: the trait, the functions that implement it, node errors and retry policies.
+//! One async step of a graph: the trait, the functions that are nodes, their errors and their policies.
 
 use std::{error::Error as StdError, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -12,19 +12,19 @@ use crate::{
     state::State,
 };
 
-/// Result of a node. `?` converts every [`std::error::Error`] into a [`NodeError`].
+/// What a node returns. `?` turns every [`std::error::Error`] into a [`NodeError`].
 pub type Result<T, E = NodeError> = std::result::Result<T, E>;
 
-/// One async step of a graph: reads the state, uses the [`Context`] for effects, returns an [`Outcome`].
+/// One async step: reads the state, speaks to the world through the [`Context`], returns an [`Outcome`].
 ///
-/// Async functions and closures `(&S, &Context) -> Result<impl IntoOutcome<S>>` are nodes, and so are those with an
-/// input, `(&S, I, &Context)`. Implement the trait for a node that carries data.
+/// Async functions and closures `(&S, &Context) -> Result<impl IntoOutcome<S>>` are nodes, and with an input of
+/// their own `(&S, I, &Context)`; implement the trait for a node that carries data.
 ///
 /// # Cancel safety
 ///
-/// The future is dropped on stop, timeout or a sibling's failure. Steps recorded before that stay recorded.
+/// The future is dropped on stop, timeout or a sibling's failure; what it recorded by then stays recorded.
 pub trait Node<S: State>: Send + Sync + 'static {
-    /// Input that a send must provide; `()` for a node that is reached by edges.
+    /// What a send must bring; `()` for a node that is reached by edges.
     type Input: DeserializeOwned + Send + 'static;
 
     /// Runs one activation.
@@ -36,7 +36,7 @@ pub trait Node<S: State>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome<S>>> + Send;
 }
 
-/// Object-safe counterpart of [`Node`]; nodes are erased once, when they are registered.
+/// The private twin of [`Node`], erased once where a node is registered.
 pub(crate) trait DynNode<S: State>: Send + Sync {
     fn call<'a>(
         &'a self,
@@ -45,27 +45,27 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
         cx: &'a Context,
     ) -> BoxFuture<'a, Result<Outcome<S>>>;
 
-    /// Whether the node can run without an input.
+    /// Whether it can run without an input of its own.
     fn plain(&self) -> bool;
 
-    /// The inner graph of a subgraph, for rendering and hashing.
+    /// The inner graph of a subgraph, for drawing and hashing.
     fn drawing(&self) -> Option<&crate::graph::draw::Drawing> {
         None
     }
 }
 
-/// Types that can be registered as a node.
+/// What can be registered as a node.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a node of a graph over `{S}`",
     note = "a node is `async fn(&S, &Context) -> agent_core::Result<impl IntoOutcome<S>>`, or with a typed input `async fn(&S, I, &Context)`, or a type that implements `Node<S>`",
     note = "closures need the types of their arguments: `async |state: &MyState, cx: &Context| {{ .. }}`"
 )]
 pub trait IntoNode<S: State, Marker> {
-    /// Converts the value into a node.
+    /// The node.
     fn into_node(self) -> AnyNode<S>;
 }
 
-/// A registered node with its concrete type erased.
+/// A registered node, its concrete type erased.
 pub struct AnyNode<S: State>(pub(crate) Arc<dyn DynNode<S>>);
 
 impl<S: State> fmt::Debug for AnyNode<S> {
@@ -87,19 +87,19 @@ fn decode<I: DeserializeOwned>(input: Option<&RawValue>, cx: &Context) -> Result
     })
 }
 
-/// The input of a send does not have the type that the node takes.
+/// A send brought an input that is not of the type its node takes.
 #[derive(Debug, thiserror::Error)]
 #[error("node `{node}` was sent an input it cannot read: {reason}; send a value of the node's input type")]
 pub struct InputMismatch {
-    /// The node that was activated.
+    /// The node that was to run.
     pub node: String,
-    /// The message of serde.
+    /// What serde said.
     pub reason: String,
 }
 
 // --- nodes that implement the trait -------------------------------------------------------------------------
 
-/// Marks types that implement [`Node`], so that the blanket implementations do not overlap.
+/// Marks the way by which a type became a node (so that the ways do not overlap).
 #[derive(Debug)]
 pub struct ByTrait<I>(PhantomData<I>);
 
@@ -134,14 +134,14 @@ impl<S: State, N: Node<S>> IntoNode<S, ByTrait<N::Input>> for N {
 
 /// An async function of state and context; see [`Node`].
 ///
-/// Bounded by `FnOnce + Clone` rather than `Fn`: an async closure that captures anything borrows from itself and is
-/// not `Fn`. Cloning a function is free, cloning a captured `Arc` increments a counter.
+/// Bounded by `FnOnce + Clone` rather than `Fn`: an async closure that captures anything lends from itself and
+/// is no `Fn`. Functions clone for nothing, a captured `Arc` for a count.
 pub trait NodeFn<'a, S: State>: Clone + Send + Sync {
-    /// Future of the call.
+    /// Its future.
     type Future: Future<Output = Result<Self::Out>> + Send + 'a;
-    /// Output of the node.
+    /// What it returns.
     type Out: IntoOutcome<S>;
-    /// Calls the function.
+    /// Calls it.
     fn call(self, state: &'a S, cx: &'a Context) -> Self::Future;
 }
 
@@ -190,11 +190,11 @@ impl<S: State, F: for<'a> NodeFn<'a, S> + 'static> IntoNode<S, ByFn> for F {
 
 /// An async function of state, input and context; see [`Node`].
 pub trait InputFn<'a, S: State, I>: Clone + Send + Sync {
-    /// Future of the call.
+    /// Its future.
     type Future: Future<Output = Result<Self::Out>> + Send + 'a;
-    /// Output of the node.
+    /// What it returns.
     type Out: IntoOutcome<S>;
-    /// Calls the function.
+    /// Calls it.
     fn call(self, state: &'a S, input: I, cx: &'a Context) -> Self::Future;
 }
 
@@ -253,44 +253,44 @@ where
 
 // --- errors -------------------------------------------------------------------------------------------------
 
-/// Error of a node: a cause, and whether a retry may succeed.
+/// Why an activation failed: a cause, and whether it is worth trying again.
 ///
-/// Every [`std::error::Error`] converts into a retryable error with `?`, except causes that are known to be
-/// permanent. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
+/// Anything that is [`std::error::Error`] becomes one by `?` and counts as worth trying again, except causes that
+/// say otherwise; use [`permanent`](NodeError::permanent) for a fault that another try cannot mend.
 pub struct NodeError {
     source: Box<dyn StdError + Send + Sync>,
     retryable: bool,
 }
 
 impl NodeError {
-    /// Creates an error that a retry cannot fix.
+    /// An error that another try cannot mend.
     pub fn permanent(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), retryable: false }
     }
 
-    /// Creates an error that a retry may fix.
+    /// An error that another try may mend.
     pub fn transient(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), retryable: true }
     }
 
-    /// Creates a retryable error with a message.
+    /// An error with a text, worth trying again.
     pub fn msg(text: impl fmt::Display) -> Self {
         Self::transient(text.to_string())
     }
 
-    /// Returns `true` if a retry may succeed.
+    /// Whether another try may mend it.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         self.retryable
     }
 
-    /// Returns the cause if it has the type `E`.
+    /// The cause, if it is of this type.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.source.downcast_ref()
     }
 
-    /// Returns the cause.
+    /// The cause.
     #[must_use]
     pub fn source(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.source
@@ -321,23 +321,23 @@ impl fmt::Debug for NodeError {
 
 // --- policies -----------------------------------------------------------------------------------------------
 
-/// Decides whether an error is retried.
+/// Decides whether an error is worth another try.
 pub type RetryWhen = Arc<dyn Fn(&NodeError) -> bool + Send + Sync>;
 
-/// Retry policy of a node: exponential backoff with full jitter.
+/// How often and how fast a failed activation is tried again: exponential with full jitter.
 ///
-/// The number of attempts is stored in the journal, so it survives a restart.
+/// The number of tries made is journalled, so it survives a restart.
 #[derive(Clone)]
 pub struct RetryPolicy {
-    /// Maximum number of attempts, including the first one. Default: 3.
+    /// How many times an activation is tried at most, the first try included. Default: 3.
     pub attempts: u32,
-    /// Upper bound of the wait before the second attempt. Default: 200 ms.
+    /// Longest wait before the second try. Default: 200 ms.
     pub base: Duration,
-    /// Factor by which the upper bound grows with each attempt. Default: 2.
+    /// By how much the longest wait grows with each try. Default: 2.
     pub factor: f64,
-    /// Upper bound of every wait. Default: 30 s.
+    /// Bound of every wait. Default: 30 s.
     pub max: Duration,
-    /// Which errors are retried. Default: [`NodeError::is_retryable`].
+    /// Which errors are tried again. Default: [`NodeError::is_retryable`].
     pub when: Option<RetryWhen>,
 }
 
@@ -354,20 +354,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets the maximum number of attempts, including the first one.
+    /// At most `attempts` tries, the first included.
     #[must_use]
     pub fn attempts(attempts: u32) -> Self {
         Self { attempts: attempts.max(1), ..Self::default() }
     }
 
-    /// Sets the upper bound of the wait before the second attempt. Default: 200 ms.
+    /// The longest wait before the second try.
     #[must_use]
     pub const fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
-    /// Retries only errors for which `when` returns `true`. Default: [`NodeError::is_retryable`].
+    /// Tries again only errors for which `when` is true.
     #[must_use]
     pub fn when(mut self, when: impl Fn(&NodeError) -> bool + Send + Sync + 'static) -> Self {
         self.when = Some(Arc::new(when));
@@ -404,13 +404,13 @@ impl From<u32> for RetryPolicy {
     }
 }
 
-/// Caches the outcome of a node under a key of its input.
+/// Keeps the outcome of a node under a key of its input, so that an equal input does not run it again.
 pub(crate) struct CachePolicy<S: State> {
     pub(crate) key: CacheKey<S>,
     pub(crate) ttl: Duration,
 }
 
-/// Computes the cache key from the state and the input of a send.
+/// Computes the key of a cached node from the state and the input of a send.
 pub(crate) type CacheKey<S> = Arc<dyn Fn(&S, Option<&RawValue>) -> serde_json::Result<String> + Send + Sync>;
 
 pub(crate) fn cache_key<S: State, K: Serialize>(
@@ -419,7 +419,7 @@ pub(crate) fn cache_key<S: State, K: Serialize>(
     Arc::new(move |state, input| serde_json::to_string(&(key(state), input)))
 }
 
-/// Settings of a node: limits, retries, cache and failure handler.
+/// What a node may use and how its failures are met.
 pub(crate) struct NodePolicy<S: State> {
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) timeout: Option<Duration>,
@@ -443,7 +443,7 @@ impl<S: State> Default for NodePolicy<S> {
 }
 
 impl<S: State> NodePolicy<S> {
-    /// Whether no setting needs a wrapper: the activation is a plain call.
+    /// Nothing to watch: the activation is one call.
     pub(crate) fn is_plain(&self) -> bool {
         self.retry.is_none() && self.timeout.is_none() && self.idle_timeout.is_none() && self.cache.is_none()
     }

@@ -1,4 +1,4 @@
-//! Outcome of a node or branch: a state update and the selected targets.
+//! What a node or a branch says when it is done: an update, and where to go beyond the fixed edges.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::state::State;
 
-/// Result of a node: a state update, and optionally targets (`goto`) and sends.
+/// What a node returns: an update of the state, and optionally where to go (`goto`) and what to send.
 ///
-/// Most nodes return only the update: every derived update, `()` and `Outcome` itself implement [`IntoOutcome`].
+/// Most nodes return the update alone: every derived update, `()` and `Outcome` itself are [`IntoOutcome`].
 pub struct Outcome<S: State> {
     pub(crate) update: Option<S::Update>,
     pub(crate) goto: Vec<Cow<'static, str>>,
@@ -17,35 +17,34 @@ pub struct Outcome<S: State> {
 }
 
 impl<S: State> Outcome<S> {
-    /// Creates an outcome without an update. The fixed edges apply.
+    /// Changes nothing and goes where the edges lead.
     #[must_use]
     pub const fn empty() -> Self {
         Self { update: None, goto: Vec::new(), sends: Vec::new() }
     }
 
-    /// Creates an outcome with an update. The fixed edges apply.
+    /// Changes the state and goes where the edges lead.
     #[must_use]
     pub const fn update(update: S::Update) -> Self {
         Self { update: Some(update), goto: Vec::new(), sends: Vec::new() }
     }
 
-    /// Activates `node` in addition to the fixed edges of this node, or selects [`END`](crate::graph::END).
-    ///
-    /// The node must be declared with [`leads_to`](crate::graph::GraphBuilder::leads_to).
+    /// Goes to `node` as well (or to [`END`](crate::graph::END)); the fixed edges of this node and of its
+    /// siblings stay. The node must declare it with [`leads_to`](crate::graph::GraphBuilder::leads_to).
     #[must_use]
     pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
         self.goto.push(node.into());
         self
     }
 
-    /// Activates a node with its own input; see [`Dispatch`].
+    /// Activates a node with an input of its own; see [`Dispatch`].
     #[must_use]
     pub fn send(mut self, dispatch: Dispatch) -> Self {
         self.sends.push(dispatch);
         self
     }
 
-    /// Adds several sends, in this order.
+    /// Several sends at once, in this order.
     #[must_use]
     pub fn send_all(mut self, dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
         self.sends.extend(dispatches);
@@ -63,13 +62,13 @@ impl<S: State> fmt::Debug for Outcome<S> {
     }
 }
 
-/// Types that a node may return in `Ok`.
+/// What a node may return in its `Ok`.
 #[diagnostic::on_unimplemented(
     message = "a node of this graph cannot return `{Self}`",
     note = "return the state's update (`MyState::update()…`), `Outcome::<MyState>::…` or `()`"
 )]
 pub trait IntoOutcome<S: State> {
-    /// Converts the value into an outcome.
+    /// The outcome it stands for.
     fn into_outcome(self) -> Outcome<S>;
 }
 
@@ -85,9 +84,9 @@ impl<S: State> IntoOutcome<S> for () {
     }
 }
 
-/// Activation of a node with its own typed input (LangGraph's `Send`).
+/// One dynamic activation of a node with its own typed input ("send" in the field).
 ///
-/// The input is serialized immediately, so it survives a pause, a crash and a move to another process.
+/// The input is turned into JSON at once, so it survives a pause, a crash and a move to another process.
 #[derive(Debug)]
 pub struct Dispatch {
     pub(crate) node: Cow<'static, str>,
@@ -95,17 +94,15 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Creates an activation of `node` with `input`.
-    ///
-    /// An input that cannot be serialized to JSON (for example a map with keys that are not strings) fails the
-    /// sending node.
+    /// Activates `node` with `input`. An input that is no JSON (a map with keys that are not strings, say)
+    /// fails the node that sends it, with the reason.
     #[must_use]
     pub fn new<I: Serialize + ?Sized>(node: impl Into<Cow<'static, str>>, input: &I) -> Self {
         Self { node: node.into(), input: serde_json::value::to_raw_value(input).map_err(|e| e.to_string()) }
     }
 }
 
-/// Targets selected by a branch: one node, several, sends, or a mix.
+/// Where a branch leads: one node, several, sends, or a mix.
 #[derive(Debug)]
 pub struct Route(pub(crate) Ways);
 
@@ -116,25 +113,25 @@ pub(crate) enum Ways {
 }
 
 impl Route {
-    /// Selects one node, or [`END`](crate::graph::END).
+    /// To one node, or [`END`](crate::graph::END).
     #[must_use]
     pub fn to(node: impl Into<Cow<'static, str>>) -> Self {
         Self(Ways::One(node.into()))
     }
 
-    /// Selects several nodes, which run in parallel.
+    /// To several nodes, in parallel.
     #[must_use]
     pub fn to_all<N: Into<Cow<'static, str>>>(nodes: impl IntoIterator<Item = N>) -> Self {
         Self(Ways::Many(nodes.into_iter().map(Into::into).collect(), Vec::new()))
     }
 
-    /// Selects activations with their own inputs.
+    /// Sends, each with its own input.
     #[must_use]
     pub fn sends(dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
         Self(Ways::Many(Vec::new(), dispatches.into_iter().collect()))
     }
 
-    /// Adds one more node.
+    /// The same and one node more.
     #[must_use]
     pub fn and(self, node: impl Into<Cow<'static, str>>) -> Self {
         let (mut nodes, sends) = self.parts();

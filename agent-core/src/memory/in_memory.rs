@@ -1,4 +1,4 @@
-//! In-memory `MemoryStore`. Contents are lost when the process exits.
+//! Keeps items in the memory of this process.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,20 +16,20 @@ use super::{
 };
 use crate::clock::{Clock, WallClock, millis};
 
-/// In-memory store for long-term memory. Contents are lost when the process exits.
+/// A long-term store in memory: gone when the process ends.
 pub struct InMemory {
     items: RwLock<Items>,
     embedder: Option<Arc<dyn Embedder>>,
     clock: Arc<dyn Clock>,
 }
 
-/// Encoded namespace and key.
+/// The encoded namespace and the key.
 type Name = (Vec<u8>, String);
 
 #[derive(Default)]
 struct Items {
     by_name: BTreeMap<Name, Kept>,
-    /// Items with a time to live, ordered by expiry.
+    /// Items whose time runs out, the first to end first.
     ends: BTreeSet<(i64, Name)>,
 }
 
@@ -39,21 +39,20 @@ struct Kept {
 }
 
 impl InMemory {
-    /// Creates an empty store.
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self { items: RwLock::default(), embedder: None, clock: Arc::new(WallClock) }
     }
 
-    /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
-    /// none.
+    /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(embedder);
         self
     }
 
-    /// Sets the clock that decides when items expire. Default: [`WallClock`].
+    /// Whose time items go by. Default: [`WallClock`].
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -111,7 +110,7 @@ impl Items {
                 continue;
             }
             let ControlFlow::Continue(score) = picker.score(kept.vector.as_deref()) else { continue };
-            // Checked before the copy, because most candidates do not match.
+            // Before the copy, as most candidates fail here.
             if !search.filters.iter().all(|filter| filter.matches(&kept.item.value)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Selection of search results, the same for every store: filters, similarity, offset and limit.
+//! Choosing what a search gives, the same for every store: filters, nearness, offset and limit.
 
 use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow};
 
@@ -7,23 +7,23 @@ use super::{
     store::{Embedder, Found, Item, MemoryError, Search},
 };
 
-/// Selects results from candidates that are offered in the order of their names.
+/// Takes candidates in the order of their names and keeps what the search wants.
 pub(super) struct Picker {
     filters: Vec<Filter>,
-    /// Normalized query vector.
+    /// What is looked for, of length 1.
     near: Option<Vec<f32>>,
     offset: usize,
     limit: usize,
     seen: usize,
-    /// Without a query vector: the results in order.
+    /// Without a meaning: what was taken, in order.
     taken: Vec<Found>,
-    /// With a query vector: the best results so far, the worst on top.
+    /// With one: the best so far, the worst of them on top.
     best: BinaryHeap<Ranked>,
 }
 
 struct Ranked {
     score: f32,
-    /// Index of the candidate. Candidates with equal scores are ordered by name.
+    /// Which candidate it was: of equals, the first by name comes first.
     place: usize,
     item: Item,
 }
@@ -41,7 +41,7 @@ impl Picker {
         }
     }
 
-    /// Returns the similarity of a candidate. `Break`: the candidate can be skipped without reading its value.
+    /// How near a candidate is: `Break` when it can be passed over without reading its value.
     pub(super) fn score(&self, vector: Option<&[f32]>) -> ControlFlow<(), Option<f32>> {
         let Some(near) = &self.near else { return ControlFlow::Continue(None) };
         match vector.filter(|vector| vector.len() == near.len()) {
@@ -55,7 +55,7 @@ impl Picker {
         }
     }
 
-    /// Adds the candidate if it matches. `Break`: no further candidate is needed.
+    /// Takes the candidate if it is wanted. `Break`: no further one is.
     pub(super) fn offer(&mut self, item: Item, score: Option<f32>) -> ControlFlow<()> {
         if !self.filters.iter().all(|filter| filter.matches(&item.value)) {
             return ControlFlow::Continue(());
@@ -87,7 +87,7 @@ impl Picker {
 }
 
 impl Ord for Ranked {
-    /// The greatest is the worst, because the heap removes it first.
+    /// The greatest is the worst, as the heap gives it up first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.place.cmp(&other.place))
     }
@@ -107,7 +107,7 @@ impl PartialEq for Ranked {
 
 impl Eq for Ranked {}
 
-/// Returns the normalized vector of one text, so that the cosine of two vectors is their dot product.
+/// The vector of one text, of length 1, so that the cosine of two is their product.
 pub(super) async fn embed(embedder: &dyn Embedder, text: String) -> Result<Vec<f32>, MemoryError> {
     let mut vectors = embedder.embed(&[text]).await?;
     let (count, wanted) = (vectors.len(), embedder.dimensions());
@@ -115,17 +115,16 @@ pub(super) async fn embed(embedder: &dyn Embedder, text: String) -> Result<Vec<f
         Some(vector) if count == 1 && vector.len() == wanted => vector,
         other => {
             let length = other.map_or(0, |vector| vector.len());
-            let reason = format!(
-                "it returned {count} vectors of {length} numbers for one text, expected 1 of {wanted}"
-            );
+            let reason =
+                format!("it gave {count} vectors of {length} numbers for one text, not 1 of {wanted}");
             return Err(MemoryError::Embedder { reason });
         }
     };
     let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     if !length.is_finite() {
-        return Err(MemoryError::Embedder { reason: "it returned numbers that are not finite".to_owned() });
+        return Err(MemoryError::Embedder { reason: "it gave numbers that are not finite".to_owned() });
     }
-    // A text without content (an empty one) stays at zero and is similar to nothing.
+    // A text without any meaning (an empty one, say) stays at zero and is near to nothing.
     if length > 0.0 {
         vector.iter_mut().for_each(|x| *x /= length);
     }

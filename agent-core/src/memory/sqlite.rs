@@ -1,4 +1,4 @@
-//! SQLite `MemoryStore`. Can share the database file with the journals.
+//! Keeps items in an SQLite file, the same one as the journals when that is wanted.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// Maximum number of expired items that one put removes, so that no put is slow.
+/// Items whose time ran out that one put removes at most, so that no put is slow.
 const SWEEP: u32 = 100;
 
-/// Long-term memory in the file of a [`Sqlite`]. Cheap to clone.
+/// The long-term store in the file of a [`Sqlite`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SqliteMemory {
     sqlite: Sqlite,
@@ -28,7 +28,7 @@ pub struct SqliteMemory {
 }
 
 impl Sqlite {
-    /// Returns the long-term memory in the same file. It keeps the file open.
+    /// The long-term store in the same file. It keeps the file open.
     #[must_use]
     pub fn memory(&self) -> SqliteMemory {
         SqliteMemory { sqlite: self.clone(), embedder: None }
@@ -36,8 +36,7 @@ impl Sqlite {
 }
 
 impl SqliteMemory {
-    /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
-    /// none.
+    /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(embedder);
@@ -45,7 +44,7 @@ impl SqliteMemory {
     }
 }
 
-/// Columns of an item: key, value, created, updated, expires, namespace.
+/// A row of the table as far as an item goes: key, value, created, updated, expires, namespace.
 const ITEM: &str = "key, value, created, updated, expires, namespace";
 
 struct Stored {
@@ -71,7 +70,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
 impl Stored {
     fn item(self) -> Result<Item, MemoryError> {
         let value = serde_json::from_str(&self.value).map_err(|error| StoreError::Damaged {
-            reason: format!("the value of an item is not valid JSON: {error}"),
+            reason: format!("the value of an item cannot be read: {error}"),
         })?;
         Ok(Item {
             namespace: Namespace::decoded(&self.namespace)?,
@@ -136,9 +135,9 @@ fn search(
         return Ok(Ok(Vec::new()));
     }
     let mut picker = Picker::new(search, near.cloned());
-    // Greater than every encoded namespace: no UTF-8 text begins with this byte.
+    // Above every encoded namespace: no UTF-8 begins with this byte.
     let end = search.namespace.encoded_end().unwrap_or_else(|| vec![0xff]);
-    // Vectors may be larger than the values and are read only if the search needs them.
+    // Without a meaning to look for, nobody needs the vectors, which may be larger than the values.
     let vector = if near.is_some() { "vector" } else { "NULL" };
     let mut statement = db.prepare_cached(&format!(
         "SELECT {ITEM}, {vector} FROM memory

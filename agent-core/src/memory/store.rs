@@ -1,4 +1,4 @@
-//! The `MemoryStore` trait: items, names, limits and errors of long-term memory.
+//! What a long-term store must promise, and the items, names and bounds it deals in.
 
 use std::{fmt, time::Duration};
 
@@ -9,118 +9,115 @@ use serde_json::Value;
 use super::filter::Filter;
 use crate::journal::StoreError;
 
-/// Maximum length of a key in bytes.
+/// Longest key in bytes.
 pub const KEY_BYTES: usize = 512;
 
-/// Maximum size of a value in bytes, as JSON, and of a text that is embedded.
+/// Largest value in bytes, as JSON; also the longest text that is embedded.
 pub const VALUE_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of segments of a namespace.
+/// Most segments of a namespace.
 pub const DEPTH: usize = 16;
 
-/// Maximum length of a segment of a namespace in bytes.
+/// Longest segment of a namespace in bytes.
 pub const SEGMENT_BYTES: usize = 128;
 
-/// Maximum number of items that one search returns.
+/// Most items one search gives.
 pub const LIMIT: usize = 1000;
 
-/// Maximum number of items that a search may skip.
+/// Most items a search may skip.
 pub const OFFSET: usize = 100_000;
 
-/// Maximum number of filters of one search.
+/// Most filters of one search.
 pub const FILTERS: usize = 32;
 
-/// Store for JSON values under names: the long-term memory of agents.
+/// Keeps JSON values under names, for as long as they are wanted.
 ///
-/// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may not
-/// have taken effect, but never partially. Expired items are not returned, even if they are still stored. Every
-/// store must pass [`conformance`](crate::memory::conformance).
+/// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may
+/// not have taken effect, but never in part. An item whose time ran out is not seen any more, whether or not
+/// its bytes are still there. Every store must pass [`conformance`](crate::memory::conformance).
 pub trait MemoryStore: Send + Sync + 'static {
-    /// Puts an item, replacing the item with the same name. The creation time is kept, the expiry is not.
+    /// Puts an item, replacing what was under the same name (the time of its making stays, its end does not).
     ///
-    /// With an embedder, the text of the item is embedded first.
+    /// With an embedder, the item's text is embedded first.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::TooLarge`] and [`MemoryError::Illegal`] for an item that exceeds a limit; nothing changes
-    /// then.
+    /// [`MemoryError::TooLarge`] and [`MemoryError::Illegal`] for what breaks a bound; nothing is changed then.
     fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>>;
 
-    /// Returns the item with this name.
+    /// The item under a name.
     fn get(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<Option<Item>, MemoryError>>;
 
-    /// Deletes an item. Returns `false` if there was none.
+    /// Removes an item. `false`: there was none.
     fn delete(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<bool, MemoryError>>;
 
-    /// Returns the items in a namespace and below it that match all filters.
-    ///
-    /// Without a query text they are in the order of their names. With one, the most similar come first; items
-    /// without an embedding are left out.
+    /// Items below a namespace that meet all filters: in the order of their names, or, with a text to look
+    /// for, the nearest in meaning first (items without an embedding are not among them).
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NoEmbedder`] for a query text in a store without an embedder.
+    /// [`MemoryError::NoEmbedder`] when a text is looked for in a store without one.
     fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>>;
 }
 
-/// Embedding model: turns texts into vectors, such that similar texts have similar vectors.
+/// Turns texts into vectors, so that texts of like meaning are near each other.
 pub trait Embedder: Send + Sync + fmt::Debug + 'static {
-    /// Returns one vector of [`dimensions`](Embedder::dimensions) numbers for each text, in the same order.
+    /// One vector of [`dimensions`](Embedder::dimensions) numbers for each text, in their order.
     ///
     /// # Errors
     ///
     /// [`MemoryError::Embedder`], without secrets.
     fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>>;
 
-    /// Returns the length of the vectors. Stored vectors of another length (from an earlier embedder) are left out
-    /// of searches.
+    /// Length of its vectors. Vectors of another length in a store (of an earlier embedder) are left out of
+    /// searches.
     fn dimensions(&self) -> usize;
 }
 
-/// Location of an item: a path of 0 to [`DEPTH`] segments, each of 1 to [`SEGMENT_BYTES`] bytes without control
-/// characters. The empty path contains all others and is valid only in searches.
+/// Where an item belongs: a path of 0 to [`DEPTH`] segments, each of 1 to [`SEGMENT_BYTES`] bytes without
+/// control characters. The empty path is above all others and only good for searching.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Namespace(Vec<String>);
 
 impl Namespace {
-    /// Creates a namespace from its segments.
+    /// The namespace with these segments.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::TooLarge`] or [`MemoryError::Illegal`]; the rejected text is not repeated.
+    /// [`MemoryError::TooLarge`] or [`MemoryError::Illegal`]; the hostile text is not repeated.
     pub fn new<T: Into<String>>(segments: impl IntoIterator<Item = T>) -> Result<Self, MemoryError> {
-        // One segment more than allowed is enough to detect the error.
+        // One more than is legal is enough to know that it is too many.
         let segments: Vec<String> = segments.into_iter().take(DEPTH + 1).map(Into::into).collect();
-        bound("the depth of a namespace", segments.len(), DEPTH)?;
+        bound("a namespace's depth", segments.len(), DEPTH)?;
         for segment in &segments {
-            bound("a segment of a namespace", segment.len(), SEGMENT_BYTES)?;
+            bound("a namespace's segment", segment.len(), SEGMENT_BYTES)?;
             if segment.is_empty() || segment.chars().any(char::is_control) {
-                let reason = "a segment of a namespace is empty or contains control characters".to_owned();
+                let reason = "a namespace's segment is empty or has control characters".to_owned();
                 return Err(MemoryError::Illegal { reason });
             }
         }
         Ok(Self(segments))
     }
 
-    /// Returns the segments of the path.
+    /// The path.
     #[must_use]
     pub fn segments(&self) -> &[String] {
         &self.0
     }
 
-    /// Encodes the path as bytes with the same order; the encoding of a namespace is a prefix of those below it.
+    /// The path as bytes that sort like it; those of a namespace below begin with those of the one above.
     pub(super) fn encoded(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.iter().map(|segment| segment.len() + 1).sum());
         for segment in &self.0 {
             bytes.extend_from_slice(segment.as_bytes());
-            // Less than every character of a segment.
+            // Below every character of a segment.
             bytes.push(0);
         }
         bytes
     }
 
-    /// Returns the first bytes after all namespaces that begin with this one; `None` for the empty namespace.
+    /// The first bytes behind all namespaces that begin with this one. `None`: this one is above all.
     pub(super) fn encoded_end(&self) -> Option<Vec<u8>> {
         let mut bytes = self.encoded();
         *bytes.last_mut()? = 1;
@@ -148,44 +145,44 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// Argument of [`MemoryStore::put`].
+/// What [`MemoryStore::put`] is asked to do.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Put {
-    /// Namespace of the item; not the empty path.
+    /// Where it belongs; not the empty path.
     pub namespace: Namespace,
-    /// Key of the item, 1 to [`KEY_BYTES`] bytes.
+    /// Its name there, 1 to [`KEY_BYTES`] bytes.
     pub key: String,
-    /// Value, at most [`VALUE_BYTES`] bytes as JSON.
+    /// What is kept, at most [`VALUE_BYTES`] as JSON.
     pub value: Value,
-    /// Time to live. `None`: until it is deleted.
+    /// How long it is kept. `None`: until it is deleted.
     pub ttl: Option<Duration>,
-    /// Text that is embedded. `None`: all texts in the value, one per line.
+    /// The text that stands for its meaning. `None`: all texts in the value, one a line.
     pub text: Option<String>,
 }
 
 impl Put {
-    /// Creates a put without a time to live.
+    /// An item that is kept until it is deleted.
     #[must_use]
     pub fn new(namespace: Namespace, key: impl Into<String>, value: Value) -> Self {
         Self { namespace, key: key.into(), value, ttl: None, text: None }
     }
 
-    /// Sets the time to live. Default: until the item is deleted.
+    /// How long it is kept. Default: until it is deleted.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// Sets the text that is embedded. Default: all texts in the value, one per line.
+    /// The text that stands for its meaning. Default: all texts in the value, one a line.
     #[must_use]
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
         self
     }
 
-    /// Validates the limits and returns the value as JSON.
+    /// The value as JSON, when the item breaks no bound.
     pub(super) fn checked(&self) -> Result<String, MemoryError> {
         check_name(&self.namespace, &self.key)?;
         bound("the text of an item", self.text.as_ref().map_or(0, String::len), VALUE_BYTES)?;
@@ -194,7 +191,7 @@ impl Put {
         Ok(json)
     }
 
-    /// Returns the text to embed.
+    /// The text to embed.
     pub(super) fn meaning(&self) -> String {
         fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
             match value {
@@ -212,70 +209,70 @@ impl Put {
     }
 }
 
-/// A stored item.
+/// An item as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Item {
-    /// Namespace of the item.
+    /// Where it belongs.
     pub namespace: Namespace,
-    /// Key of the item.
+    /// Its name there.
     pub key: String,
-    /// Value of the item.
+    /// What is kept.
     pub value: Value,
-    /// Time at which the name was first used, in milliseconds since 1970.
+    /// When the name was first used, in milliseconds since 1970.
     pub created_at: i64,
-    /// Time of the latest put, in milliseconds since 1970.
+    /// When it was put, in milliseconds since 1970.
     pub updated_at: i64,
-    /// Expiry, in milliseconds since 1970.
+    /// When its time runs out, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
 }
 
-/// Argument of [`MemoryStore::search`].
+/// What [`MemoryStore::search`] looks for.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Search {
-    /// Namespace; items below it are included.
+    /// Only items of this namespace and those below it.
     pub namespace: Namespace,
     /// Conditions that must all hold, at most [`FILTERS`].
     pub filters: Vec<Filter>,
-    /// Query text for a search by meaning.
+    /// A text whose meaning is looked for.
     pub near: Option<String>,
-    /// Maximum number of returned items, up to [`LIMIT`].
+    /// How many items are given at most, up to [`LIMIT`].
     pub limit: usize,
-    /// Number of skipped items, up to [`OFFSET`].
+    /// How many items are skipped, up to [`OFFSET`].
     pub offset: usize,
 }
 
 impl Search {
-    /// Creates a search for all items in and below a namespace, limited to 100.
+    /// All items below a namespace, the first 100.
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
         Self { namespace, filters: Vec::new(), near: None, limit: 100, offset: 0 }
     }
 
-    /// Adds a condition. Default: none.
+    /// One more condition. Default: none.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filters.push(filter);
         self
     }
 
-    /// Searches by meaning. Default: all items in the order of their names.
+    /// Looks for a meaning. Default: all, in the order of their names.
     #[must_use]
     pub fn near(mut self, text: impl Into<String>) -> Self {
         self.near = Some(text.into());
         self
     }
 
-    /// Limits the number of returned items. Default: 100.
+    /// How many items are given at most. Default: 100.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Skips items. Default: 0.
+    /// How many items are skipped. Default: 0.
     #[must_use]
     pub fn offset(mut self, offset: usize) -> Self {
         self.offset = offset;
@@ -290,59 +287,59 @@ impl Search {
     }
 }
 
-/// A search result.
+/// An item that a search found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Found {
     /// The item.
     pub item: Item,
-    /// Similarity of the item and the query text, −1 to 1 (cosine). `None`: no query text was given.
+    /// How near its meaning is, −1 to 1 (the cosine). `None`: no meaning was looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
 }
 
-/// Error of a long-term memory.
+/// What a long-term store answers when it cannot do what it is asked.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The request exceeds a limit.
-    #[error("{what} is limited to {limit}, but is {size}")]
+    /// The request breaks a bound.
+    #[error("{what} is at most {limit}, this one is {size}")]
     TooLarge {
-        /// What is limited.
+        /// What is bounded.
         what: &'static str,
-        /// The given size.
+        /// What was given.
         size: usize,
-        /// The limit.
+        /// The bound.
         limit: usize,
     },
-    /// The request is invalid.
-    #[error("invalid memory request: {reason}")]
+    /// The request breaks a rule.
+    #[error("the memory refuses the request: {reason}")]
     Illegal {
-        /// The violated rule.
+        /// Which rule.
         reason: String,
     },
-    /// A query text was given, but the store has no embedder.
-    #[error("the memory has no embedder; search by filter, or configure an embedder")]
+    /// A meaning was looked for in a store without an embedder.
+    #[error("this memory has no embedder; search by filter, or give it one")]
     NoEmbedder,
     /// The embedder failed.
     #[error("the embedder failed: {reason}")]
     Embedder {
-        /// Cause, without secrets.
+        /// Why, without secrets.
         reason: String,
     },
-    /// The model of the embedder failed.
+    /// The model behind the embedder failed.
     #[error("the embedding model failed")]
     Model(#[from] crate::model::ModelError),
-    /// The underlying store failed.
-    #[error("the store of the memory failed")]
+    /// What keeps the items failed.
+    #[error("the memory's store failed")]
     Store(#[from] StoreError),
 }
 
 pub(super) fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {
     bound("a key", key.len(), KEY_BYTES)?;
-    // Some of SQLite's functions stop at a zero character.
+    // A zero ends a text for some of SQLite's functions.
     if key.is_empty() || key.contains('\0') || namespace.0.is_empty() {
-        let reason = "an item needs a namespace with at least one segment and a key without zero characters";
+        let reason = "an item has a namespace of one segment or more, and a key without zero characters";
         return Err(MemoryError::Illegal { reason: reason.to_owned() });
     }
     Ok(())
