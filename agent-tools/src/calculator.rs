@@ -27,7 +27,7 @@ const STACK: usize = 256 * 1024 * 1024;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let tools = ToolRegistry::builder().tool(Calculator).build()?;
+/// let tools = ToolRegistry::builder().tool(Calculator::default()).build()?;
 /// let call = ToolCall::new("calculator", &json!({"expression": "0.1 + 0.2"}));
 /// let call = tools.prepare(call).map_err(|error| error.to_string())?;
 /// let result = call.run(&ToolContext::detached()).await.map_err(|error| error.to_string())?;
