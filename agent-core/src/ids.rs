@@ -1,31 +1,50 @@
-//! The names and numbers that sessions, runs, tasks and questions go by, parsed once at the edge.
+//! Ids of sessions, runs, tasks and questions. Parsed once, when they enter the process.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// The name of a node in its graph. Cheap to clone.
+/// Name of a node in its graph. Cheap to clone.
 pub type NodeName = Arc<str>;
 
-/// Names one durable conversation or task: 1 to 128 characters of `[A-Za-z0-9._:-]`.
+/// Id of a session: 1 to 128 characters of `[A-Za-z0-9._:-]`.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::SessionId;
+///
+/// let id: SessionId = "customer:42".parse()?;
+/// assert_eq!(id.as_str(), "customer:42");
+/// assert!("not a legal id".parse::<SessionId>().is_err());
+/// # Ok::<(), agent_core::ids::InvalidSessionId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Arc<str>);
 
-/// A session id that is empty, too long or holds an illegal character. The hostile text is not repeated.
+/// A session id that is empty, too long or contains an illegal character. The rejected text is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a session id has 1 to 128 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'; this one has {len} bytes"
 )]
 pub struct InvalidSessionId {
-    /// Length of the refused text in bytes.
+    /// Length of the rejected text in bytes.
     pub len: usize,
 }
 
 impl SessionId {
-    /// A fresh random id, `s-` and 32 hexadecimal digits.
+    /// Generates a random id: `s-` and 32 hexadecimal digits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::SessionId;
+    ///
+    /// assert!(SessionId::random().as_str().starts_with("s-"));
+    /// ```
     #[must_use]
     pub fn random() -> Self {
-        // By hand: a server makes one for each request that names none.
+        // Formatted by hand: a server generates one for each request that names no session.
         let mut text = *b"s-00000000000000000000000000000000";
         let mut bits = fastrand::u128(..);
         for digit in text.iter_mut().skip(2) {
@@ -35,7 +54,7 @@ impl SessionId {
         Self(str::from_utf8(&text).expect("these are ASCII").into())
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -84,7 +103,7 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
-/// Place of an entry in its session's journal. The first entry is 1; 0 means "before everything".
+/// Sequence number of an entry in the journal of a session. The first entry is 1; 0 means "before everything".
 #[derive(
     Debug,
     Clone,
@@ -106,7 +125,15 @@ impl Seq {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
 
-    /// The number after this one.
+    /// Returns the number after this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::ids::Seq;
+    ///
+    /// assert_eq!(Seq::ZERO.next(), Seq(1));
+    /// ```
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -119,7 +146,7 @@ impl fmt::Display for Seq {
     }
 }
 
-/// One execution on a session, counted from 1 within the session.
+/// Number of a run within its session, counted from 1.
 #[derive(
     Debug,
     Clone,
@@ -143,10 +170,21 @@ impl fmt::Display for RunId {
     }
 }
 
-/// One activation of a node, written `node#7`; inside a subgraph `outer#3/inner#2`.
+/// Id of one activation of a node, written `node#7`; inside a subgraph `outer#3/inner#2`.
 ///
-/// The number counts activations of the whole session and is never used twice, so an id names
-/// one task for ever. (The field also says "workflow task"; not a tokio task and not a todo.)
+/// The number counts the activations of the whole session and is never reused, so that an id always refers to the
+/// same task. (Temporal: "workflow task". Not a tokio task and not a todo.)
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::ids::TaskId;
+///
+/// let task: TaskId = "outer#3/inner#2".parse()?;
+/// assert_eq!((&**task.node(), task.number()), ("inner", 2));
+/// assert_eq!(task.outermost().to_string(), "outer#3");
+/// # Ok::<(), agent_core::ids::InvalidTaskId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TaskId {
     parent: Option<Arc<TaskId>>,
@@ -155,37 +193,37 @@ pub struct TaskId {
 }
 
 impl TaskId {
-    /// A task of the outermost graph.
+    /// Creates the id of a task of the outermost graph.
     #[must_use]
     pub fn root(node: NodeName, number: u64) -> Self {
         Self { parent: None, node, number }
     }
 
-    /// A task of a subgraph that runs inside `self`.
+    /// Creates the id of a task of the subgraph that runs inside `self`.
     #[must_use]
     pub fn child(self: &Arc<Self>, node: NodeName, number: u64) -> Self {
         Self { parent: Some(Arc::clone(self)), node, number }
     }
 
-    /// The node that is activated.
+    /// Returns the name of the activated node.
     #[must_use]
     pub fn node(&self) -> &NodeName {
         &self.node
     }
 
-    /// The number of the activation.
+    /// Returns the number of the activation.
     #[must_use]
     pub const fn number(&self) -> u64 {
         self.number
     }
 
-    /// The task of the outermost graph in which this one runs; itself when it is one.
+    /// Returns the enclosing task of the outermost graph, or `self` if the task belongs to it.
     #[must_use]
     pub fn outermost(&self) -> &Self {
         self.parent.as_ref().map_or(self, |parent| parent.outermost())
     }
 
-    /// The task of the outer graph in which this one runs.
+    /// Returns the enclosing task of the outer graph.
     #[must_use]
     pub fn parent(&self) -> Option<&Arc<TaskId>> {
         self.parent.as_ref()
@@ -238,7 +276,7 @@ impl FromStr for TaskId {
     }
 }
 
-/// Names one question to a person for ever: the task and the key, `ask#4:tone`.
+/// Id of one question: the task and the key, `ask#4:tone`. Never reused.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -246,7 +284,16 @@ impl FromStr for TaskId {
 pub struct QuestionId(pub Arc<str>);
 
 impl QuestionId {
-    /// The id of the question that `task` asks under `key`.
+    /// Creates the id of the question that `task` asks under `key`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::ids::{QuestionId, TaskId};
+    ///
+    /// let id = QuestionId::new(&TaskId::root("ask".into(), 4), "tone");
+    /// assert_eq!(id.to_string(), "ask#4:tone");
+    /// ```
     #[must_use]
     pub fn new(task: &TaskId, key: &str) -> Self {
         Self(format!("{task}:{key}").into())

@@ -1,9 +1,9 @@
-//! Keeps keys and tokens out of logs, events, errors and stored data.
+//! Secrets: keys and tokens that must not appear in logs, events, errors or stored data.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A key, token or password. It can be cloned and compared, but neither printed nor serialised.
+/// A key, token or password. Can be cloned and compared, but neither printed nor serialized.
 ///
 /// # Examples
 ///
@@ -17,12 +17,12 @@ use std::sync::Arc;
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Wraps a text that must not be seen.
+    /// Wraps a text that must not be printed.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// Reads an environment variable; surrounding white space is cut, an empty value counts as absent.
+    /// Reads an environment variable. Surrounding white space is removed; an empty value counts as absent.
     #[must_use]
     pub fn from_env(variable: &str) -> Option<Self> {
         let text = std::env::var(variable).ok()?;
@@ -30,14 +30,14 @@ impl Secret {
         (!text.is_empty()).then(|| Self::new(text))
     }
 
-    /// The only way out; grep for it to see every use.
+    /// Returns the secret. This is the only accessor: search for it to find every use.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Replaces every occurrence of the secret in `text` by `***`. Secrets shorter than four bytes are
-    /// left alone: they would blank out ordinary words.
+    /// Replaces every occurrence of the secret in `text` by `***`. Secrets shorter than four bytes are not
+    /// replaced, because they would occur in ordinary words.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
         if self.0.len() < 4 { text.to_owned() } else { text.replace(&*self.0, "***") }

@@ -1,24 +1,26 @@
-//! Spans of runs, nodes, model calls and tool calls, for any subscriber of `tracing`, by OpenTelemetry's conventions.
+//! Spans of runs, nodes, model calls and tool calls, in OpenTelemetry's `gen_ai` conventions.
 //!
 //! | Span | Level | Fields |
 //! |---|---|---|
-//! | `invoke_agent`: a run in memory, from its acceptance (or its resumption) until it ends or is put away | info | `gen_ai.operation.name`, `gen_ai.agent.name` (the graph), `gen_ai.conversation.id` (the session), `agent_core.run`, `agent_core.resumed`, `agent_core.status`, `agent_core.supersteps` |
-//! | `node`: one try of one activation | debug | `agent_core.graph`, `agent_core.node`, `agent_core.superstep`, `agent_core.attempt` |
+//! | `invoke_agent`: a run in memory, from its acceptance (or its resumption) until it ends or is evicted | info | `gen_ai.operation.name`, `gen_ai.agent.name` (the graph), `gen_ai.conversation.id` (the session), `agent_core.run`, `agent_core.resumed`, `agent_core.status`, `agent_core.supersteps` |
+//! | `node`: one attempt of one activation | debug | `agent_core.graph`, `agent_core.node`, `agent_core.superstep`, `agent_core.attempt` |
 //! | `chat`: a model call, its retries included | info | `gen_ai.operation.name`, `gen_ai.provider.name`, `gen_ai.conversation.id`, `gen_ai.request.model`, `.stream`, `.temperature`, `.top_p`, `.max_tokens`, `gen_ai.response.model`, `.finish_reasons`, `.time_to_first_chunk`, `gen_ai.usage.input_tokens`, `.output_tokens`, `.cache_read.input_tokens`, `.reasoning.output_tokens` |
 //! | `execute_tool`: a tool call | info | `gen_ai.operation.name`, `gen_ai.tool.name`, `gen_ai.tool.call.id`, `gen_ai.tool.type`, `gen_ai.conversation.id` |
 //!
-//! A span that failed has `error.type` (the [code](crate::Code), or that of the model's or tool's fault) and
-//! `otel.status_code` = `ERROR`. `otel.name` is the name that a backend shows (`chat gpt-4o-mini`), `otel.kind` is `client`
-//! where a model is asked. `gen_ai.response.finish_reasons` is one word here; the convention wants an array of one.
+//! A span that failed has `error.type` (the [code](crate::Code), or that of the model's or tool's error) and
+//! `otel.status_code` = `ERROR`. `otel.name` is the display name (`chat gpt-4o-mini`), `otel.kind` is `client` for
+//! model calls. `gen_ai.response.finish_reasons` is one word here; the convention asks for an array of one.
 //!
-//! What was said never stands in a span: no message, no argument, no result, no text of an error, no header and no key. Names
-//! do: of sessions, graphs, nodes, models and tools, and the ids that a model gives its calls.
+//! Spans contain no content: no message, argument, result, error text, header or key. They contain names of
+//! sessions, graphs, nodes, models and tools, and the ids of tool calls.
 //!
-//! A step that was recorded and is replayed is no call and has no span. A run is inside the span that was current when it
-//! was begun, also when it outlives it; one that a queue or another process takes up begins a trace of its own.
+//! A replayed step is not a call and has no span. The span of a run is a child of the span that was current when
+//! the run started, even if it outlives it. Runs that start from the queue or are recovered by another process
+//! begin a new trace.
 //!
-//! All spans have the target [`TARGET`] and no others do, so a filter can leave them out of a log or take nothing else.
-//! Without a subscriber they cost a look at a flag. Nodes have spans where [`TARGET`] is on at debug when their run begins.
+//! All spans have the target [`TARGET`], and only they do, so that a filter can exclude or select them. Without a
+//! subscriber the cost is one check of a flag. Node spans are enabled where [`TARGET`] is enabled at debug level
+//! when the run begins.
 
 use std::{
     fmt::Display,
@@ -42,18 +44,18 @@ use crate::{
     text::shorten,
 };
 
-/// The target of every span of this crate.
+/// Target of every span of this crate.
 pub const TARGET: &str = "agent_core::span";
 
-/// The longest name or id that a model or a caller may put into a span, in characters.
+/// Maximum length of a name or id in a span, in characters.
 const LONGEST: usize = 128;
 
-/// Whether nodes have spans: asked once a run.
+/// Whether node spans are enabled; checked once per run.
 pub(crate) fn nodes() -> bool {
     span_enabled!(target: TARGET, Level::DEBUG)
 }
 
-/// A run, inside the current span.
+/// Creates the span of a run, as a child of the current span.
 pub(crate) fn run(session: &SessionId, run: RunId, graph: &str, resumed: bool) -> Span {
     info_span!(
         target: TARGET,
@@ -71,7 +73,7 @@ pub(crate) fn run(session: &SessionId, run: RunId, graph: &str, resumed: bool) -
     )
 }
 
-/// How a run came to rest.
+/// Records the outcome of a run.
 pub(crate) fn run_rests(span: &Span, status: &dyn Display, supersteps: u64, error: Option<&RunError>) {
     if span.is_disabled() {
         return;
@@ -83,7 +85,7 @@ pub(crate) fn run_rests(span: &Span, status: &dyn Display, supersteps: u64, erro
     }
 }
 
-/// One try of an activation, inside the current span.
+/// Creates the span of one attempt of a task, as a child of the current span.
 pub(crate) fn node(graph: &str, node: &str, superstep: u64, attempt: u32) -> Span {
     debug_span!(
         target: TARGET,
@@ -98,7 +100,7 @@ pub(crate) fn node(graph: &str, node: &str, superstep: u64, attempt: u32) -> Spa
     )
 }
 
-/// A tool call, inside the current span.
+/// Creates the span of a tool call, as a child of the current span.
 pub(crate) fn tool(name: &str, call_id: &str, session: &SessionId) -> Span {
     info_span!(
         target: TARGET,
@@ -114,15 +116,16 @@ pub(crate) fn tool(name: &str, call_id: &str, session: &SessionId) -> Span {
     )
 }
 
-/// Marks a span as failed. The text of the error stays away.
+/// Marks a span as failed. The text of the error is not recorded.
 pub(crate) fn failed(span: &Span, code: &str) {
     span.record("error.type", code);
     span.record("otel.status_code", "ERROR");
 }
 
-/// Asks a model in a `chat` span, inside the span that is current when this is called. The engine asks so for each
-/// recorded call; a program that asks a [`Model`] by itself may do the same. `session`: the conversation it belongs to,
-/// if that has a name.
+/// Streams a model call inside a `chat` span, which is a child of the current span.
+///
+/// The engine uses this for each recorded call; programs that call a [`Model`] directly may do the same. `session`
+/// is the id of the conversation, if there is one.
 ///
 /// # Errors
 ///
@@ -130,7 +133,7 @@ pub(crate) fn failed(span: &Span, code: &str) {
 ///
 /// # Cancel safety
 ///
-/// As [`Model::stream`]. A call that is dropped before its end leaves a span without a reason to finish.
+/// As [`Model::stream`]. If the call is dropped before its end, its span has no finish reason.
 pub fn chat(
     model: &Model,
     request: ModelRequest,
@@ -181,7 +184,7 @@ fn chat_span(model: &Model, request: &ModelRequest, session: Option<&SessionId>)
     span
 }
 
-/// An answer whose span is told what comes.
+/// A model stream that records its progress in a span.
 struct Heard {
     stream: ModelStream,
     span: Span,
@@ -226,17 +229,17 @@ fn used(span: &Span, usage: &Usage) {
     }
 }
 
-/// OpenTelemetry's whole numbers are signed.
+/// OpenTelemetry's integers are signed.
 fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The nearest number with few digits: 0.7 and not 0.699999988079071.
+/// Returns the nearest number with few digits: 0.7, not 0.699999988079071.
 fn plain(number: f32) -> f64 {
     number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }
 
-/// The reason in the words of the conventions.
+/// Returns the finish reason in the words of the conventions.
 fn word(finish: &FinishReason) -> &str {
     match finish {
         FinishReason::Stop => "stop",

@@ -1,4 +1,4 @@
-//! TLS by a certificate and its key from files, which can be read again while the server runs.
+//! TLS with a certificate and key from files, which can be reloaded while the server runs.
 
 use std::{
     fmt, io,
@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::{TlsAcceptor, rustls};
 
-/// A certificate and its key. Clones are one: [`reload`](Tls::reload) one and all have it.
+/// A certificate and its key. Clones share them, so that [`reload`](Tls::reload) affects all clones.
 #[derive(Clone)]
 pub struct Tls(Arc<Files>);
 
@@ -20,28 +20,28 @@ struct Files {
     now: RwLock<Arc<rustls::ServerConfig>>,
 }
 
-/// What is wrong with a certificate or its key.
+/// Error of a certificate or key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file cannot be read, or is no PEM of the kind.
-    #[error("`{path}` holds no {what} in PEM")]
+    /// A file cannot be read, or does not contain the expected PEM data.
+    #[error("`{path}` contains no {what} in PEM format")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What was looked for in it.
+        /// Expected content.
         what: &'static str,
-        /// Why.
+        /// Cause.
         #[source]
         source: rustls_pki_types::pem::Error,
     },
-    /// They do not fit together, or cannot be used.
-    #[error("the certificate and its key cannot be used")]
+    /// The certificate and key do not match, or are not supported.
+    #[error("the certificate and the key do not match or are not supported")]
     Unfit(#[from] rustls::Error),
 }
 
 impl Tls {
-    /// Reads a certificate with its chain, and the certificate's key, from PEM files.
+    /// Reads a certificate chain and the key of the certificate from PEM files.
     ///
     /// # Errors
     ///
@@ -52,11 +52,11 @@ impl Tls {
         Ok(Self(Arc::new(Files { certificate, key, now })))
     }
 
-    /// Reads the files again. Connections from now on get the new certificate; those that are open keep theirs.
+    /// Reads the files again. New connections use the new certificate; open connections are not affected.
     ///
     /// # Errors
     ///
-    /// [`TlsError`]; the old certificate stays then.
+    /// [`TlsError`]; the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let new = read(&self.0.certificate, &self.0.key)?;
         *self.0.now.write() = new;
@@ -92,7 +92,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// A peer that speaks no TLS, or not as it should.
+/// Logs a failed TLS handshake.
 pub(crate) fn refused(error: &io::Error) {
     tracing::debug!(%error, "a TLS handshake failed");
 }

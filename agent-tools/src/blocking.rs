@@ -1,4 +1,4 @@
-//! Work that blocks a thread: done off the runtime, and told to end when nobody waits for it any more.
+//! Blocking work on separate threads, which is cancelled when its result is no longer needed.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use agent_core::tool::ToolError;
 
-/// Says when to give up. Ask it in every loop.
+/// Cancellation flag and deadline of blocking work. Check it in every loop.
 #[derive(Clone)]
 pub(crate) struct Stop {
     dropped: Arc<AtomicBool>,
@@ -23,11 +23,11 @@ impl Stop {
     }
 }
 
-/// Runs `work` on a thread for blocking work, for at most about `time`.
+/// Runs `work` on a thread for blocking work, with a limit of about `time`.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future tells the work to stop; it ends at its next question.
+/// Dropping the future cancels the work, which ends at its next check of [`Stop`].
 #[cfg(any(feature = "files", feature = "sql"))]
 pub(crate) async fn blocking<T: Send + 'static>(
     time: Duration,
@@ -39,7 +39,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&stop)).await?
 }
 
-/// As [`blocking`], on a thread of its own with `stack` bytes of stack, for work that recurses on its input.
+/// Like [`blocking`], on a new thread with `stack` bytes of stack, for work that recurses on its input.
 #[cfg(feature = "calculator")]
 pub(crate) async fn with_stack<T: Send + 'static>(
     time: Duration,
@@ -51,10 +51,10 @@ pub(crate) async fn with_stack<T: Send + 'static>(
     let stop = Stop { dropped, deadline: Instant::now() + time };
     let (answer, waiting) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().stack_size(stack).spawn(move || {
-        // Nobody may be waiting any more.
+        // The receiver may be gone.
         answer.send(work(&stop)).ok();
     })?;
-    // The sender is dropped without an answer only if the work panicked.
+    // The sender is dropped without a result only if the work panicked.
     waiting.await?
 }
 

@@ -1,4 +1,4 @@
-//! The calculator: a library's evaluator, held to a length, a time and no access to anything.
+//! Calculator: an expression evaluator with limits on length and time, and without access to anything else.
 
 use std::time::Duration;
 
@@ -8,15 +8,32 @@ use serde::Deserialize;
 
 use crate::blocking::{Stop, with_stack};
 
-/// Longest expression, in characters, and deepest nesting of brackets.
+/// Maximum length of an expression in characters, and maximum nesting of brackets.
 const MAX_CHARS: usize = 500;
 const MAX_NESTING: usize = 50;
 const MAX_TIME: Duration = Duration::from_secs(1);
-/// The evaluator recurses on signs and functions too; this is enough for an expression made of nothing else. Only what
-/// is used becomes memory.
+/// The evaluator also recurses on signs and functions. This is enough for an expression that consists only of them.
+/// Only the part that is used occupies memory.
 const STACK: usize = 256 * 1024 * 1024;
 
-/// Evaluates an expression: exact decimals and fractions, percent, functions, units and their conversion.
+/// Tool that evaluates an expression: exact decimals and fractions, percent, functions, units and conversions.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{model::ToolCall, tool::{ToolContext, ToolRegistry}};
+/// use agent_tools::Calculator;
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tools = ToolRegistry::builder().tool(Calculator::default()).build()?;
+/// let call = ToolCall::new("calculator", &json!({"expression": "0.1 + 0.2"}));
+/// let call = tools.prepare(call).map_err(|error| error.to_string())?;
+/// let result = call.run(&ToolContext::detached()).await.map_err(|error| error.to_string())?;
+/// assert_eq!(result.to_text(), "0.3");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Calculator;
@@ -60,14 +77,14 @@ impl Tool for Calculator {
                 .map(|result| result.get_main_result().to_owned())
                 .map_err(|text| match text.as_str() {
                     "interrupted" => ToolError::failed("the calculation takes too long; make it simpler"),
-                    _ => ToolError::failed(format!("cannot calculate this: {text}")),
+                    _ => ToolError::failed(format!("cannot evaluate the expression: {text}")),
                 })
         })
         .await
     }
 }
 
-/// The evaluator recurses on brackets.
+/// Returns the nesting depth of brackets, on which the evaluator recurses.
 fn nesting(expression: &str) -> usize {
     let (mut level, mut deepest) = (0_usize, 0);
     for c in expression.chars() {

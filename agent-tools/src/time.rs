@@ -1,4 +1,4 @@
-//! Date and time: what models are bad at. Reads a clock and the time zone data base, nothing else.
+//! Date and time tool. Uses only a clock and the time zone database.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use jiff::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Tells the time, converts time zones, adds durations and measures differences.
+/// Tool that returns the time, converts time zones, adds durations and computes differences.
 #[derive(Clone)]
 pub struct DateTime {
     zone: TimeZone,
@@ -33,7 +33,7 @@ pub struct DateTimeArgs {
     pub until: Option<String>,
 }
 
-/// What [`DateTime`] answers.
+/// Result of [`DateTime`].
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Moment {
     /// With offset and zone (RFC 9557).
@@ -46,33 +46,44 @@ pub struct Moment {
     pub day_of_year: i16,
     /// Seconds since 1970 in UTC.
     pub unix: i64,
-    /// The time until the second one.
+    /// Difference to the second time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Difference>,
 }
 
-/// A length of time, said in several ways. Negative when the second time is earlier.
+/// A difference between two times. Negative if the second time is earlier.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Calendar units, ISO 8601.
     pub calendar: String,
-    /// Calendar days, not counting a part of one.
+    /// Whole calendar days.
     pub whole_days: i32,
-    /// All of it in seconds.
+    /// Total in seconds.
     pub seconds: i64,
 }
 
 impl DateTime {
-    /// Answers in `zone`, an IANA name, unless the model asks for another.
+    /// Creates the tool with `zone`, an IANA name, as the default time zone.
     ///
     /// # Errors
     ///
-    /// No such zone.
+    /// The zone is unknown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::DateTime;
+    ///
+    /// let tools = ToolRegistry::builder().tool(DateTime::in_zone("Asia/Seoul")?).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn in_zone(zone: &str) -> Result<Self, jiff::Error> {
         Ok(Self { zone: TimeZone::get(zone)?, ..Self::default() })
     }
 
-    /// Takes the time from `now`. Default: the machine's clock.
+    /// Sets the clock. Default: the machine's clock.
     #[must_use]
     pub fn with_clock(mut self, now: fn() -> Timestamp) -> Self {
         self.now = now;
@@ -113,7 +124,7 @@ impl DateTime {
 }
 
 impl Default for DateTime {
-    /// Answers in UTC.
+    /// Uses UTC.
     fn default() -> Self {
         Self { zone: TimeZone::UTC, now: Timestamp::now }
     }
@@ -155,7 +166,7 @@ fn bounded(text: &str) -> Result<&str, ToolError> {
     }
 }
 
-/// With a zone of its own, with an offset, or local to `zone`.
+/// Parses a time with a zone, with an offset, or in `zone`.
 fn parse(text: &str, zone: &TimeZone) -> Result<Zoned, ToolError> {
     let text = bounded(text)?;
     if let Ok(zoned) = text.parse::<Zoned>() {

@@ -90,8 +90,11 @@ async fn a_file_is_read_whole_or_in_part() {
     assert_eq!(read(json!({ "path": "inner-link", "from_line": 2, "lines": 1 })).await.unwrap(), "첫째 줄\n");
     assert_eq!(read(json!({ "path": "읽기.md", "from_line": 9 })).await.unwrap(), "[the file has 3 lines]");
     assert_eq!(read(json!({ "path": "nope" })).await.unwrap_err().for_model(), "there is no `nope`");
-    assert_eq!(read(json!({ "path": "src" })).await.unwrap_err().for_model(), "this is no regular file");
-    assert_eq!(read(json!({ "path": "binary" })).await.unwrap_err().for_model(), "the file is no UTF-8 text");
+    assert_eq!(read(json!({ "path": "src" })).await.unwrap_err().for_model(), "this is not a regular file");
+    assert_eq!(
+        read(json!({ "path": "binary" })).await.unwrap_err().for_model(),
+        "the file is not UTF-8 text"
+    );
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn a_long_file_is_cut_between_characters_and_says_where_to_read_on() {
     let args = serde_json::from_value(json!({ "path": "long" })).unwrap();
     let text = Tool::call(&files.read(), args, &ToolContext::detached()).await.unwrap();
     assert!(
-        text.len() < 257 * 1024 && text.ends_with("of 30000; read on with `from_line`: 17477]"),
+        text.len() < 257 * 1024 && text.ends_with("of 30000; continue with `from_line`: 17477]"),
         "{}",
         &text[text.len() - 90..]
     );

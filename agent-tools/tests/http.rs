@@ -140,7 +140,7 @@ async fn each_redirect_is_checked() {
             "{path}"
         );
     }
-    assert!(fetch(local(), &server.url("/broken")).await.unwrap_err().for_model().contains("no address"));
+    assert!(fetch(local(), &server.url("/broken")).await.unwrap_err().for_model().contains("invalid URL"));
     assert!(
         fetch(local(), &server.url("/loop")).await.unwrap_err().for_model().contains("more than 5 times")
     );
@@ -178,7 +178,7 @@ async fn korean_encodings_are_read_and_what_is_no_text_is_not() {
     assert!(fetch(local(), &server.url("/unknown")).await.unwrap_err().for_model().contains("encoding"));
     assert_eq!(
         fetch(local(), &server.url("/png")).await.unwrap_err().for_model(),
-        "this is no text but `image/png`"
+        "the content is not text but `image/png`"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The benchmark cases of `workloads`, and the goals with the hand-written floor beside each.
+//! Benchmarks: the cases of `workloads`, and the performance goals with their baselines.
 
 pub mod goals;
 pub mod server;

@@ -1,4 +1,4 @@
-//! A person approves a call before it happens, and edits it.
+//! A person approves a tool call before it runs, and edits another.
 //!
 //! Run: `cargo run --example approval`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -31,7 +31,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ]);
     let session = Runtime::builder().model(Model::new(model)).build().session("s1")?;
     let mut outcome = session.run(&agent, "pay my debts").await?;
-    // Both calls are asked at once; each answer names its question. A program would show them and wait.
+    // Both approvals are requested at once, and each answer names its question. A real program would show them and
+    // wait.
     while let Some(open) = outcome.questions().first() {
         let call = open.question.details.clone().unwrap_or_default();
         println!("{} {}", open.question.prompt, call["arguments"]);

@@ -1,5 +1,5 @@
-//! A chat in the terminal: the answer appears while it arrives, and a bar shows how far a tool is. A line a message, an
-//! empty line ends it.
+//! A chat in the terminal: the answer is shown while it is streamed, and a progress bar shows the progress of a
+//! tool. One line is one message; an empty line ends the chat.
 //!
 //! Run: `cargo run --example chat`, and write something with "리뷰" in it.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -31,7 +31,7 @@ async fn reviews(brand: String, cx: &ToolContext) -> Result<String, ToolError> {
     Ok(format!("{brand}: 305건"))
 }
 
-/// The bar goes to the terminal's other stream, so that the answer alone can be piped on.
+/// The bar is written to stderr, so that stdout contains only the answer.
 fn bar(percent: u64) -> std::io::Result<()> {
     let full = usize::try_from(percent / 5).unwrap_or_default().min(20);
     let mut out = std::io::stderr();

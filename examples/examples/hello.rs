@@ -1,4 +1,4 @@
-//! The smallest graph: two nodes, one state.
+//! A minimal graph: two nodes, one state.
 //!
 //! Run: `cargo run --example hello`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]

@@ -1,4 +1,4 @@
-//! Parallel work over a list whose length is known only at run time, put together at the end.
+//! Parallel work on a list whose length is known only at run time, combined at the end.
 //!
 //! Run: `cargo run --example map_reduce`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let sends = state.texts.iter().map(|text| Dispatch::new("score", text));
             Ok(Outcome::<Reviews>::empty().send_all(sends))
         })
-        // One activation for each send, side by side; the results keep the order of the sends.
+        // One activation per send, in parallel. The results have the order of the sends.
         .node("score", async |_: &Reviews, text: String, _: &Context| {
             Ok(Reviews::update().scores([score(&text)]))
         })

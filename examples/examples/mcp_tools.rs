@@ -1,5 +1,5 @@
-//! Tools over MCP: this program starts itself as a server over stdio, and an agent uses the server's tools as its own.
-//! The server asks a question in the middle of a call; the run pauses for a person's answer.
+//! Tools over MCP: this program starts itself as an MCP server over stdio, and an agent uses the server's tools.
+//! During one call the server asks a question, and the run pauses for the answer.
 //!
 //! Run: `cargo run -p examples --example mcp_tools`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]

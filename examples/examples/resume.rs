@@ -1,4 +1,4 @@
-//! A process dies in the middle of a run; the next one goes on, and nothing paid for is paid twice.
+//! A process dies in the middle of a run, and the next process resumes it without repeating recorded steps.
 //!
 //! Run: `cargo run --example resume`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -21,17 +21,17 @@ async fn charge(key: &str) -> std::io::Result<String> {
 
 async fn buy(_: &Order, cx: &Context) -> agent_core::Result<OrderUpdate> {
     let key = cx.idempotency_key("charge");
-    // Recorded once, whatever happens.
+    // Recorded, so that it runs once.
     let receipt: String = cx.step("charge", charge(&key)).await?;
     if std::env::var_os("CRASH").is_some() {
-        println!("the process dies");
+        println!("the process crashes");
         std::process::abort();
     }
     Ok(Order::update().receipt(receipt).sent(true))
 }
 
 fn runtime(path: &Path, graph: &Graph<Order>) -> Result<Runtime, Box<dyn std::error::Error>> {
-    // A dead process holds its session for as long as its lease.
+    // After a crash, the session stays leased until the lease expires.
     let options = Runtime::builder().options(|options| options.lease = Duration::from_millis(200));
     Ok(options.store(Sqlite::open(path)?).graph(graph).build())
 }
@@ -48,11 +48,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&folder)?;
     let path = folder.join("orders.db");
     let status = Command::new(std::env::current_exe()?).env("CRASH", &path).status()?;
-    println!("it ended with success: {}", status.success());
+    println!("exit status is success: {}", status.success());
     tokio::time::sleep(Duration::from_millis(300)).await;
     let runtime = runtime(&path, &graph)?;
     let recovered = runtime.recover().await?;
-    println!("taken up: {:?}", recovered.resumed);
+    println!("recovered: {:?}", recovered.resumed);
     let session = runtime.session("s1")?;
     while session.status().await?.status.is_busy() {
         tokio::time::sleep(Duration::from_millis(5)).await;

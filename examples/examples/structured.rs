@@ -1,4 +1,4 @@
-//! An answer as a Rust type: held to its schema, checked, and asked for again where it does not fit.
+//! An answer as a Rust type: requested with its schema, validated, and requested again if it is invalid.
 //!
 //! Run: `cargo run --example structured`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -13,10 +13,10 @@ use agent_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a review says.
+/// Result for a review.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Finding {
-    /// The product.
+    /// Name of the product.
     product: String,
     /// -1 to 1.
     #[schemars(range(min = -1, max = 1))]

@@ -1,4 +1,4 @@
-//! A lead that plans and gives work to two sub-agents at once; everybody's todos are one tree.
+//! An agent that delegates to two sub-agents at once. The todos of all agents form one tree.
 //!
 //! Run: `cargo run --example sub_agents`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -13,7 +13,7 @@ use agent_core::{
 };
 use serde_json::json;
 
-/// What the readers say: they plan, then answer.
+/// Script of the sub-agents: they add todos, then answer.
 fn reader(request: &ModelRequest) -> Turn {
     if request.messages.last().is_some_and(|message| message.role == Role::Tool) {
         return Turn::text(format!("{}: 12 reviews, mostly good", request.messages[0].text()));

@@ -1,4 +1,4 @@
-//! Going back: the places of a session, the state there, and another way from one of them.
+//! Time travel: checkpoints of a session, the state at each of them, and a fork.
 //!
 //! Run: `cargo run --example time_travel`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let state: Draft = session.state_at(place.seq).await?;
         println!("{}: next {:?}, tone {:?}, text {:?}", place.seq, place.next, state.tone, state.text);
     }
-    let before = places.iter().find(|place| place.next == ["write"]).ok_or("there is no such place")?;
+    let before = places.iter().find(|place| place.next == ["write"]).ok_or("there is no such checkpoint")?;
     let fork = session.fork(before.seq, "s2".parse()?).await?;
     fork.edit(&graph, "choose", Draft::update().tone("warm".to_owned())).await?;
     let outcome = fork.resume().await?.outcome::<Draft>().await?;

@@ -1,5 +1,5 @@
-//! An agent that uses a tool. The model follows a script, so that this runs without a network or a key; for a real
-//! one write `Model::new(OpenAi::from_env()?)`.
+//! An agent with a tool. The model is scripted, so that the example needs no network and no key; for a real model
+//! write `Model::new(OpenAi::from_env()?)`.
 //!
 //! Run: `cargo run --example tool_agent`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]

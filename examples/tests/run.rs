@@ -55,7 +55,7 @@ fn the_map_reduce_keeps_the_order_of_the_sends() {
 fn the_resume_charges_once() {
     let out = run("resume", "");
     assert_eq!(out.matches("charging the card").count(), 1, "{out}");
-    assert!(out.contains("it ended with success: false") && out.ends_with("sent: true, true\n"), "{out}");
+    assert!(out.contains("exit status is success: false") && out.ends_with("sent: true, true\n"), "{out}");
 }
 
 #[test]

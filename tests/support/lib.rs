@@ -6,6 +6,7 @@ pub use yielding::Yielding;
 mod faulty;
 
 pub use faulty::{Fault, Faulty};
+pub mod golden;
 
 use std::{
     collections::BTreeMap,

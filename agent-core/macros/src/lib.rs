@@ -1,31 +1,31 @@
-//! The two macros of `agent-core`: sugar for its public traits, nothing that cannot be written by hand.
+//! Macros of `agent-core`: shorthand for implementing its public traits.
 
 mod state;
 mod tool;
 
 use proc_macro::TokenStream;
 
-/// Writes the update of a state, its builder and the reducer of each field.
+/// Derives `State`: the update type, its builder and the reducer of each field.
 ///
-/// Fields replace unless told otherwise:
+/// Fields are replaced unless an attribute selects another reducer:
 ///
 /// | attribute | field type | the new value |
 /// |---|---|---|
-/// | (none) | any | replaces; one writer a superstep |
-/// | `#[state(append)]` | `Vec<T>` | goes to the end |
-/// | `#[state(extend)]` | a collection | goes into it |
+/// | (none) | any | replaces; one writer per superstep |
+/// | `#[state(append)]` | `Vec<T>` | is appended |
+/// | `#[state(extend)]` | a collection | is inserted |
 /// | `#[state(add)]` | a number, a `Duration` | is added; overflow is an error |
-/// | `#[state(max)]`, `#[state(min)]` | ordered | stays if larger, smaller |
-/// | `#[state(merge)]` | a map | its entries win |
-/// | `#[state(messages)]` | `Vec<impl Keyed>` | replaces the item of the same key, or goes to the end |
+/// | `#[state(max)]`, `#[state(min)]` | ordered | is kept if it is larger or smaller |
+/// | `#[state(merge)]` | a map | its entries override |
+/// | `#[state(messages)]` | `Vec<impl Keyed>` | replaces the item with the same key, or is appended |
 /// | `#[state(reduce = path)]` | any | through `fn(&mut T, T)`, or the same with `-> Result<(), ApplyError>` |
 /// | `#[state(untracked)]` | any, with `#[serde(skip)]` | replaces in memory; never stored |
 ///
 /// On the struct: `#[state(version = 2, migrate = path)]` with `fn(u32, Value) -> Result<Value, ApplyError>`, and
 /// `migrate_update = path` where stored updates need another function than states.
 ///
-/// The update is stored under the serde names of the state: `rename`, `rename_all` and `alias` are taken over. A field
-/// that is not set is absent from the JSON, a field set to `None` is `null`. An unknown name is an error.
+/// The update is stored under the serde names of the state; `rename`, `rename_all` and `alias` apply. A field that
+/// is not set is absent from the JSON, a field set to `None` is `null`. An unknown name is an error.
 ///
 /// # Expansion
 ///
@@ -34,7 +34,7 @@ use proc_macro::TokenStream;
 /// struct Report { brand: String, #[state(append)] findings: Vec<Finding>, summary: Option<String> }
 /// ```
 ///
-/// writes, less hidden details:
+/// expands to, without hidden details:
 ///
 /// ```ignore
 /// #[derive(Serialize, Deserialize)]
@@ -67,17 +67,17 @@ use proc_macro::TokenStream;
 /// impl IntoOutcome<Report> for ReportUpdate { .. }
 /// ```
 ///
-/// A setter called twice combines as the reducer would: `append`, `extend`, `messages` take both, `add` sums (and
-/// panics where the sum does not fit), `max`, `min` and `merge` choose. A custom reducer may fail, so there the later
-/// call replaces the earlier one, as it does for plain fields.
+/// A setter called twice combines the values like the reducer: `append`, `extend` and `messages` take both, `add`
+/// sums (and panics on overflow), `max`, `min` and `merge` choose. With a custom reducer, which may fail, the later
+/// call replaces the earlier one, as with plain fields.
 #[proc_macro_derive(State, attributes(state))]
 pub fn derive_state(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     state::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes a tool of an async function: its doc comment tells the model when and why to use it, each argument is a
-/// parameter, and the doc comment of an argument describes that one.
+/// Implements a tool as an async function. Its doc comment is the description for the model, each argument is a
+/// parameter, and the doc comment of an argument is the description of the parameter.
 ///
 /// ```ignore
 /// /// The weather of a city on one of the next days.
@@ -93,13 +93,13 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// let tools = ToolRegistry::builder().tool(weather).build()?;
 /// ```
 ///
-/// The return type is a `Result` of anything that is `Serialize`; its error is a `ToolError` or turns into one. An
-/// argument `&ToolContext`, anywhere in the list, is the context of the call. Arguments take `#[serde(..)]` and
-/// `#[schemars(..)]` (`#[serde(default)]`, `#[schemars(range(max = 16))]`). One argument under `#[args]` is a struct
-/// that holds all arguments.
+/// The return type is a `Result` of any type that implements `Serialize`; the error is a `ToolError` or converts
+/// into one. An argument `&ToolContext`, anywhere in the list, is the context of the call. Arguments take
+/// `#[serde(..)]` and `#[schemars(..)]` (`#[serde(default)]`, `#[schemars(range(max = 16))]`). A single argument
+/// with `#[args]` is a struct with all arguments.
 ///
-/// Options: `#[tool(name = "..")]`, default the function's name; `#[tool(policy = ToolPolicy::read_only())]`, any
-/// expression, default `ToolPolicy::default()`.
+/// Options: `#[tool(name = "..")]` (default: the function's name) and `#[tool(policy = ToolPolicy::read_only())]`
+/// (any expression; default: `ToolPolicy::default()`).
 ///
 /// # Expansion
 ///

@@ -1,4 +1,4 @@
-//! `#[tool]`: from an async function to a struct of its name that is a `Tool`.
+//! `#[tool]`: generates a struct with the name of an async function that implements `Tool`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -190,7 +190,7 @@ fn parse_options(tokens: TokenStream) -> Result<Options> {
     Ok(options)
 }
 
-/// The doc comment as one text, the first blank of each line removed.
+/// Joins the lines of the doc comment, without the first blank of each line.
 fn docs(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
@@ -205,7 +205,7 @@ fn docs(attributes: &[Attribute]) -> String {
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// `Result`, or an alias that says so.
+/// Whether the type is `Result`, or an alias with that suffix.
 fn is_result(ty: &Type) -> bool {
     matches!(ty, Type::Path(path)
         if path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("Result")))

@@ -1,8 +1,8 @@
-//! A graph as text that other programs draw: Mermaid and DOT. Knows names only.
+//! Graphs as Mermaid and DOT text. Uses names and edges only.
 
 use std::fmt::Write;
 
-/// How a way is drawn.
+/// Style of a drawn edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
     Edge,
@@ -24,7 +24,7 @@ impl Line {
     }
 }
 
-/// The names and ways of a graph, subgraphs inside.
+/// Names and edges of a graph, including those of its subgraphs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Drawing {
     pub(crate) name: String,
@@ -33,7 +33,7 @@ pub(crate) struct Drawing {
 }
 
 impl Drawing {
-    /// One line a fact, sorted: what the hash is made of.
+    /// One line per node and edge, sorted: the input of the hash.
     pub(crate) fn canonical(&self) -> String {
         let mut facts = Vec::new();
         self.facts("", &mut facts);
@@ -127,7 +127,7 @@ fn line(text: &mut String, args: std::fmt::Arguments<'_>) {
     writeln!(text, "{args}").expect("writing to a string cannot fail");
 }
 
-/// Names are drawn as labels; the ids are numbers, so that any name (Korean, quotes, reserved words) is safe.
+/// Ids are numbers and names are labels, so that any name (Korean, quotes, reserved words) is safe.
 struct Ids<'a> {
     path: &'a str,
     drawing: &'a Drawing,

@@ -1,4 +1,4 @@
-//! A graph as plain data: what a program draws that wants to know more than a picture's text says.
+//! A graph as plain data, for programs that draw graphs themselves.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,15 +8,15 @@ use super::{
     draw::{Drawing, Line},
 };
 
-/// The nodes and edges of a graph, subgraphs inside.
+/// Nodes and edges of a graph, including those of its subgraphs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Outline {
-    /// The graph's name.
+    /// Name of the graph.
     pub name: String,
-    /// Its nodes, start and end included; those of a subgraph follow the node that holds it.
+    /// Nodes, including start and end. The nodes of a subgraph follow the node that contains it.
     pub nodes: Vec<OutlineNode>,
-    /// The ways between them.
+    /// Edges between the nodes.
     pub edges: Vec<OutlineEdge>,
 }
 
@@ -24,60 +24,61 @@ pub struct Outline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct OutlineNode {
-    /// Its path: `outer/inner` inside a subgraph. An event's task is this with a number behind each part.
+    /// Path of the node: `outer/inner` inside a subgraph. The task of an event is this path with a number after
+    /// each part.
     pub id: String,
-    /// Its name.
+    /// Name of the node.
     pub label: String,
-    /// What it is.
+    /// Kind of the node.
     pub kind: NodeKind,
-    /// The node whose subgraph holds it.
+    /// Node whose subgraph contains this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
 }
 
-/// What a node of an [`Outline`] is.
+/// Kind of a node in an [`Outline`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NodeKind {
-    /// Where its graph begins.
+    /// Start of a graph.
     Start,
-    /// Where its graph ends.
+    /// End of a graph.
     End,
-    /// It runs by itself.
+    /// A node that runs after any of its sources.
     Node,
-    /// It waits for several.
+    /// A node that waits for several sources.
     Join,
-    /// It holds a graph.
+    /// A node that contains a graph.
     Subgraph,
 }
 
-/// A way of an [`Outline`].
+/// An edge of an [`Outline`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct OutlineEdge {
-    /// The id of the node it leaves.
+    /// Id of the source node.
     pub from: String,
-    /// The id of the node it leads to.
+    /// Id of the target node.
     pub to: String,
-    /// When it is taken.
+    /// Condition under which the edge is taken.
     pub kind: EdgeKind,
 }
 
-/// When a way of an [`Outline`] is taken.
+/// Condition under which an edge of an [`Outline`] is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EdgeKind {
     /// Always.
     Edge,
-    /// When a function chooses it.
+    /// If a branch function selects it.
     Branch,
-    /// Always, towards a node that waits for others too.
+    /// Always; the target waits for other sources too.
     Join,
-    /// When the node says so.
+    /// If the outcome of the node selects it.
     Goto,
-    /// When the node fails.
+    /// If the node fails.
     Error,
 }
 

@@ -1,9 +1,9 @@
-//! The ways of a graph as dense numbers: what the planner walks, without names, types or functions.
+//! Edges of a graph as dense numbers: what the scheduler reads. No names, types or functions.
 
-/// Place of a node in its graph. `START` is the number after the last node.
+/// Index of a node in its graph. `START` has the index after the last node.
 pub(crate) type NodeIx = u32;
 
-/// Bits of a set of nodes.
+/// Bit set of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeSet(Vec<u64>);
 
@@ -12,7 +12,7 @@ impl NodeSet {
         Self(vec![0; nodes.div_ceil(64)])
     }
 
-    /// `true` when it was not in before.
+    /// Inserts a node. Returns `true` if it was not in the set.
     pub(crate) fn insert(&mut self, node: NodeIx) -> bool {
         let (word, bit) = (node as usize / 64, 1 << (node % 64));
         let new = self.0[word] & bit == 0;
@@ -33,29 +33,29 @@ impl NodeSet {
     }
 }
 
-/// A node that waits for several others.
+/// A node that waits for several sources.
 #[derive(Debug, Clone)]
 pub(crate) struct JoinDef {
     pub(crate) sources: Vec<NodeIx>,
-    /// `None`: the join leads to the end.
+    /// `None`: the join ends the path.
     pub(crate) target: Option<NodeIx>,
-    /// For each source the nodes from which it can still be reached (itself included).
+    /// For each source, the nodes from which it can be reached (including itself).
     pub(crate) upstream: Vec<NodeSet>,
 }
 
-/// The fixed ways out of one node.
+/// Fixed outgoing edges of one node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WaysOut {
-    /// Plain edges. An edge to the end is not among them.
+    /// Plain edges, without edges to the end.
     pub(crate) edges: Vec<NodeIx>,
-    /// `(join, place among its sources)`.
+    /// `(join, index among its sources)`.
     pub(crate) joins: Vec<(u32, u32)>,
 }
 
-/// All fixed ways of a graph.
+/// All fixed edges of a graph.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
-    /// By node; the last one is `START`.
+    /// By node; `START` is the last one.
     pub(crate) out: Vec<WaysOut>,
     pub(crate) joins: Vec<JoinDef>,
     pub(crate) deferred: Vec<bool>,

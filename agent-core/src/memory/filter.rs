@@ -1,48 +1,48 @@
-//! Which values a search wants. Evaluated here for every store, so that all of them mean the same.
+//! Filters of a search. Evaluated here for every store, so that all stores agree.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-/// A condition on one field of a value. Several conditions must all hold.
+/// Condition on one field of a value. All conditions of a search must hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Filter {
-    /// The name of a field of the value, or a JSON pointer (`/address/city`, `/tags/0`) when it begins with `/`.
+    /// Name of a field of the value, or a JSON pointer (`/address/city`, `/tags/0`) if it begins with `/`.
     pub field: String,
-    /// What must hold.
+    /// Test of the field.
     #[serde(flatten)]
     pub test: Test,
 }
 
-/// What a field is compared with. Numbers compare by their value (`1` equals `1.0`), texts by their bytes.
+/// Comparison of a field. Numbers compare by value (`1` equals `1.0`), texts by bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Test {
     /// Equal to this value.
     Eq(Value),
-    /// Not equal to this value, or not there.
+    /// Not equal to this value, or absent.
     Ne(Value),
-    /// A number or text above this one; of another kind, or not there: no.
+    /// A number or text greater than this one. Absent fields and other types do not match.
     Gt(Value),
-    /// A number or text below this one; of another kind, or not there: no.
+    /// A number or text less than this one. Absent fields and other types do not match.
     Lt(Value),
     /// Equal to one of these values.
     In(Vec<Value>),
-    /// There (`true`; `null` is there) or not there (`false`).
+    /// Present (`true`; `null` counts as present) or absent (`false`).
     Exists(bool),
 }
 
 impl Filter {
-    /// A condition on a field.
+    /// Creates a condition on a field.
     #[must_use]
     pub fn new(field: impl Into<String>, test: Test) -> Self {
         Self { field: field.into(), test }
     }
 
-    /// Whether `value` meets the condition.
+    /// Returns `true` if `value` meets the condition.
     #[must_use]
     pub fn matches(&self, value: &Value) -> bool {
         let field =
@@ -81,7 +81,7 @@ fn order(left: &Value, right: &Value) -> Option<Ordering> {
 }
 
 fn numeric(left: &Number, right: &Number) -> Option<Ordering> {
-    // Whole numbers beyond 2^53 would meet as the same float.
+    // As floats, integers beyond 2^53 would compare as equal.
     match (left.as_i128(), right.as_i128()) {
         (Some(left), Some(right)) => Some(left.cmp(&right)),
         _ => left.as_f64()?.partial_cmp(&right.as_f64()?),

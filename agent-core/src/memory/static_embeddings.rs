@@ -1,4 +1,4 @@
-//! Meanings without a network: a static embedding model (Model2Vec) read from a folder.
+//! Embeddings without a network: a static embedding model (Model2Vec) read from a folder.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -7,27 +7,29 @@ use model2vec_rs::model::StaticModel;
 
 use super::{Embedder, MemoryError};
 
-/// Tokens of a text that count; what follows is left out.
+/// Maximum number of tokens of a text; the rest is ignored.
 const TOKENS: usize = 512;
-/// Texts worked on at once.
+/// Number of texts embedded per batch.
 const BATCH: usize = 256;
-/// Largest file of a model.
+/// Maximum size of a model file.
 const FILE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
-/// A static embedding model: a vector for each token, the text's is their mean. Fast on a plain processor, and nothing
-/// leaves the machine. Weights are not part of the program: `folder` holds `config.json`, `tokenizer.json` and
-/// `model.safetensors`, as the models at `huggingface.co/minishlab` do (for Korean a multilingual one).
+/// A static embedding model: one vector for each token; the vector of a text is their mean.
 ///
-/// The first 512 tokens of a text count.
+/// Fast on a CPU, and no data leaves the machine. The weights are not part of the program: the folder holds
+/// `config.json`, `tokenizer.json` and `model.safetensors`, as published at `huggingface.co/minishlab` (use a
+/// multilingual model for Korean).
+///
+/// Only the first 512 tokens of a text are used.
 #[derive(Clone)]
 pub struct StaticEmbeddings(Arc<StaticModel>);
 
 impl StaticEmbeddings {
-    /// Reads a model. Blocks while it reads: the files have some megabytes.
+    /// Reads a model from `folder`. Blocks while reading; the files have some megabytes.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::Embedder`] that names the file that is missing, larger than 4 GiB, or no model.
+    /// [`MemoryError::Embedder`] with the name of the file if a file is missing, larger than 4 GiB, or not a model.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, MemoryError> {
         let folder = folder.as_ref();
         let read = |name: &str| {
@@ -40,10 +42,11 @@ impl StaticEmbeddings {
         };
         let (tokenizer, model, config) =
             (read("tokenizer.json")?, read("model.safetensors")?, read("config.json")?);
-        let model = StaticModel::from_bytes(tokenizer, model, config, None)
-            .map_err(|error| broken(format!("the folder holds no static embedding model: {error}")))?;
+        let model = StaticModel::from_bytes(tokenizer, model, config, None).map_err(|error| {
+            broken(format!("the folder does not contain a static embedding model: {error}"))
+        })?;
         if model.dim() == 0 {
-            return Err(broken("its vectors have no numbers".to_owned()));
+            return Err(broken("its vectors are empty".to_owned()));
         }
         Ok(Self(Arc::new(model)))
     }

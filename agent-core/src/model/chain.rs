@@ -1,5 +1,5 @@
-//! Goes on with another attempt when one fails, before or in the middle of its answer. Retry and fallback
-//! differ only in who decides what the next attempt is.
+//! Runs further attempts when one fails, before or in the middle of its answer. Retry and fallback differ only in
+//! how the next attempt is chosen.
 
 use std::time::Duration;
 
@@ -7,35 +7,35 @@ use futures::StreamExt;
 
 use super::{Delta, Model, ModelError, ModelRequest, ModelStream};
 
-/// What follows a failed attempt.
+/// Decision after a failed attempt.
 pub(super) enum Next {
-    /// Another attempt.
+    /// Make another attempt.
     Try(Box<Attempt>),
-    /// No more.
+    /// Fail with this error.
     Fail(ModelError),
 }
 
-/// An attempt at this model, after this wait.
+/// A call of this model after this wait.
 pub(super) struct Attempt {
     pub(super) model: Model,
     pub(super) request: ModelRequest,
     pub(super) wait: Duration,
 }
 
-/// Decides what follows; called with the failure of each attempt in turn.
+/// Chooses the next step; called with the error of each failed attempt.
 pub(super) type Decide = Box<dyn FnMut(ModelError) -> Next + Send>;
 
 struct Chain {
     stream: Option<ModelStream>,
     decide: Decide,
     attempt: u32,
-    /// Output of the attempt that runs was put out.
+    /// Whether output of the current attempt was yielded.
     shown: bool,
-    /// The attempt to make next.
+    /// The next attempt.
     next: Option<Box<Attempt>>,
 }
 
-/// Makes attempts until one begins to answer; goes on with further ones inside the stream.
+/// Makes attempts until one begins to answer; further attempts are made inside the stream.
 pub(super) async fn run(
     model: Model,
     request: ModelRequest,
@@ -81,7 +81,7 @@ impl Chain {
             }
             match self.stream.as_mut()?.next().await? {
                 Ok(delta) => {
-                    // An inner chain's restarts count as ours.
+                    // Restarts of an inner chain count as attempts of this one.
                     match &delta {
                         Delta::Restarted { .. } => {
                             self.attempt += 1;
@@ -102,7 +102,7 @@ impl Chain {
         }
     }
 
-    /// What the subscriber must see of a failure, if anything.
+    /// Returns what the subscriber must see of a failure, if anything.
     fn failed(&mut self, error: ModelError) -> Option<Result<Delta, ModelError>> {
         self.stream = None;
         let reason = error.code().to_owned();
@@ -110,7 +110,7 @@ impl Chain {
             Next::Try(next) => {
                 self.attempt += 1;
                 self.next = Some(next);
-                // Told at once, before the wait, so that nobody reads a void text meanwhile.
+                // Sent before the wait, so that subscribers discard the void text immediately.
                 std::mem::take(&mut self.shown)
                     .then_some(Ok(Delta::Restarted { attempt: self.attempt, reason }))
             }

@@ -1,4 +1,4 @@
-//! What arrives from a model, piece by piece, and the one place that puts the pieces together.
+//! Deltas of a model's answer, and the assembler that turns them into a reply.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,102 +7,102 @@ use super::error::{ModelError, ModelFault};
 use super::message::{Content, Message, Reasoning, ToolCall, new_id};
 use super::usage::Usage;
 
-/// Upper bound of the calls in one answer; an endpoint that sends more is broken.
+/// Maximum number of calls in one answer; an endpoint that sends more is broken.
 const MAX_CALLS: u32 = 1_024;
 
-/// Why the model stopped.
+/// Reason why the model stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// It was done.
+    /// The answer is complete.
     Stop,
-    /// It wants tools called.
+    /// The model requests tool calls.
     ToolCalls,
-    /// It reached the bound of output tokens: the text is incomplete.
+    /// The limit of output tokens was reached: the text is incomplete.
     Length,
-    /// A content filter cut it off.
+    /// A content filter ended the answer.
     Filtered,
-    /// Something else; the endpoint's own word, at most 64 characters.
+    /// Another reason, as the endpoint names it; at most 64 characters.
     Other(String),
 }
 
-/// One piece of an answer, in the order it arrived.
+/// One part of an answer, in the order of arrival.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Delta {
-    /// The name of the model that really answers, as the endpoint gives it.
+    /// The name of the model that answers, as reported by the endpoint.
     Model {
         /// The name.
         name: String,
     },
     /// More text.
     Text {
-        /// The piece; whole characters, never half of one.
+        /// The text; never splits a character.
         text: String,
     },
-    /// More of what the model thinks.
+    /// More reasoning text.
     Reasoning {
-        /// The piece.
+        /// The text.
         text: String,
     },
-    /// A piece of reasoning is complete and has marks that must be sent back with it.
+    /// A reasoning item is complete and has data that must be sent back with it.
     ReasoningSealed {
-        /// The endpoint's id of the item.
+        /// Id of the item, assigned by the endpoint.
         id: Option<String>,
         /// Signature or encrypted content.
         sealed: Option<String>,
     },
-    /// The model begins a tool call.
+    /// A tool call begins.
     ToolCallStarted {
-        /// Counts the calls of this answer from 0.
+        /// Index of the call in this answer, from 0.
         index: u32,
-        /// The call's id.
+        /// Id of the call.
         id: String,
-        /// The tool.
+        /// Name of the tool.
         name: String,
     },
     /// More of the arguments of a call that has begun.
     ToolCallArguments {
-        /// Which call.
+        /// Index of the call.
         index: u32,
-        /// A piece of JSON text.
+        /// A part of the JSON text.
         text: String,
     },
-    /// Data of the endpoint that belongs to a call and must be sent back with it.
+    /// Provider data that belongs to a call and must be sent back with it.
     ToolCallProvider {
-        /// Which call.
+        /// Index of the call.
         index: u32,
         /// The data.
         data: Value,
     },
-    /// What the call has used up so far; later ones replace earlier ones.
+    /// Usage of the call so far; later values replace earlier ones.
     Usage {
-        /// The count.
+        /// The usage.
         usage: Usage,
     },
-    /// Everything since the beginning is void: the call is made again. What was shown must be taken back.
+    /// Everything received so far is void, because the call is made again. Output that was shown must be removed.
     Restarted {
-        /// The number of the attempt that begins now; the first was 1.
+        /// Number of the attempt that begins now; the first was 1.
         attempt: u32,
-        /// Code of the error that ended the one before ([`ModelError::code`]).
+        /// Code of the error that ended the previous attempt ([`ModelError::code`]).
         reason: String,
     },
-    /// The answer is complete. Always the last; a stream without it was cut.
+    /// The answer is complete. Always the last delta; a stream without it was cut off.
     Finished {
-        /// Why the model stopped.
+        /// Reason why the model stopped.
         reason: FinishReason,
     },
 }
 
 impl Delta {
-    /// A piece of text.
+    /// Creates a text delta.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
     }
 
-    /// Whether a subscriber sees something of the answer in it.
+    /// Returns `true` if the delta contains output that subscribers show.
     #[must_use]
     pub fn is_output(&self) -> bool {
         match self {
@@ -126,15 +126,15 @@ impl Delta {
 pub struct ModelReply {
     /// The assistant's message.
     pub message: Message,
-    /// What it used up; `None` when the endpoint did not say.
+    /// Usage of the call; `None` if the endpoint did not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Why the model stopped.
+    /// Reason why the model stopped.
     pub finish: FinishReason,
-    /// The model that really answered; empty when the endpoint did not say.
+    /// The name of the model that answered; empty if the endpoint did not report it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
-    /// Attempts it took, counted from 1.
+    /// Number of attempts, counted from 1.
     #[serde(default = "first_attempt")]
     pub attempts: u32,
 }
@@ -143,7 +143,20 @@ fn first_attempt() -> u32 {
     1
 }
 
-/// Puts the pieces of one answer together. The streamed and the plain way both come through here.
+/// Assembles deltas into a reply. Used for streamed and for collected answers.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Assembler, Delta, FinishReason};
+///
+/// let mut reply = Assembler::new();
+/// for delta in [Delta::text("Hel"), Delta::text("lo"), Delta::Finished { reason: FinishReason::Stop }] {
+///     reply.push(&delta)?;
+/// }
+/// assert_eq!(reply.finish()?.message.text(), "Hello");
+/// # Ok::<(), agent_core::model::ModelError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Assembler {
     message_id: String,
@@ -164,7 +177,7 @@ impl Default for Assembler {
 }
 
 impl Assembler {
-    /// Begins an answer; its message id is fixed now.
+    /// Creates an assembler. The id of the message is fixed now.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -180,24 +193,24 @@ impl Assembler {
         }
     }
 
-    /// The id the finished message will have, so that token events can name it.
+    /// Returns the id of the future message, for token events.
     #[must_use]
     pub fn message_id(&self) -> &str {
         &self.message_id
     }
 
-    /// The text so far.
+    /// Returns the text so far.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Adds one piece.
+    /// Adds one delta.
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Malformed`] when the pieces contradict each other: arguments of a call that never
-    /// began, calls not counted from 0, or more than 1,024 of them.
+    /// [`ModelFault::Malformed`] if the deltas contradict each other: arguments of a call that was never started,
+    /// calls not numbered from 0, or more than 1,024 of them.
     pub fn push(&mut self, delta: &Delta) -> Result<(), ModelError> {
         match delta {
             Delta::Model { name } => self.model.clone_from(name),
@@ -236,7 +249,7 @@ impl Assembler {
             Delta::ToolCallProvider { index, data } => self.call(*index)?.provider = Some(data.clone()),
             Delta::Usage { usage } => self.usage = Some(*usage),
             Delta::Restarted { attempt, .. } => {
-                // Same id: subscribers replace what they showed under it.
+                // Same id: subscribers replace what they show under it.
                 let message_id = std::mem::take(&mut self.message_id);
                 *self = Self { message_id, attempt: *attempt, ..Self::new() };
             }
@@ -248,14 +261,14 @@ impl Assembler {
     fn call(&mut self, index: u32) -> Result<&mut ToolCall, ModelError> {
         self.calls
             .get_mut(index as usize)
-            .ok_or_else(|| malformed("arguments of a tool call that never began"))
+            .ok_or_else(|| malformed("arguments of a tool call that was never started"))
     }
 
-    /// The complete answer.
+    /// Returns the complete answer.
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Cut`] when the stream ended without [`Delta::Finished`].
+    /// [`ModelFault::Cut`] if the stream ended without [`Delta::Finished`].
     pub fn finish(self) -> Result<ModelReply, ModelError> {
         let Some(finish) = self.finish else {
             return Err(ModelError::new(ModelFault::Cut));
@@ -266,15 +279,15 @@ impl Assembler {
         Ok(ModelReply { message, usage: self.usage, finish, model: self.model, attempts: self.attempt })
     }
 
-    /// What there is of an answer that was stopped: its text and thoughts, without the tool calls,
-    /// whose arguments may be half written. `None` when nothing was said yet.
+    /// Returns the partial message of an answer that was stopped: its text and reasoning, without tool calls, whose
+    /// arguments may be incomplete. `None` if there is no output yet.
     #[must_use]
     pub fn into_partial(self) -> Option<Message> {
         if self.text.is_empty() {
             return None;
         }
         let mut message = Message::assistant(Content::Text(self.text)).with_id(self.message_id);
-        // An unsealed thought would be refused when sent back.
+        // Endpoints reject reasoning without its signature.
         message.reasoning = self.reasoning;
         if self.reasoning_open {
             message.reasoning.pop();

@@ -1,118 +1,132 @@
-//! Why a model did not answer, in kinds a caller can act on, in texts that give nothing away.
+//! Errors of model calls: kinds to branch on, and messages without secrets or content.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How many characters of what an endpoint said are kept.
+/// Maximum number of characters kept of an endpoint's message.
 const DETAIL_CHARS: usize = 300;
 
-/// Which time limit was hit.
+/// Timeout that elapsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waited {
-    /// Nothing came at all.
+    /// No data was received.
     FirstToken,
-    /// It began and then fell silent.
+    /// The answer began and then stalled.
     Idle,
 }
 
-/// The kind of a failure, to branch on.
+/// Kind of a model error, to branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
 pub enum ModelFault {
-    /// The key is missing, wrong or not allowed to do this.
+    /// The key is missing, wrong or lacks permission.
     Auth,
     /// The account has no credit left. Waiting does not help.
     Quota,
-    /// Too many requests or tokens a minute.
+    /// Too many requests or tokens per minute.
     RateLimited {
-        /// How long the endpoint asked us to wait, when it said so.
+        /// Wait requested by the endpoint, if any.
         retry_after: Option<Duration>,
     },
-    /// The conversation is longer than the model can read.
+    /// The conversation exceeds the context length of the model.
     ContextTooLong,
-    /// A content filter stopped the request or the answer.
+    /// A content filter rejected the request or the answer.
     Filtered,
     /// The endpoint is overloaded or failed internally (5xx).
     Overloaded {
-        /// How long the endpoint asked us to wait, when it said so.
+        /// Wait requested by the endpoint, if any.
         retry_after: Option<Duration>,
     },
-    /// A time limit of ours was hit.
+    /// A timeout of this client elapsed.
     TimedOut {
-        /// Which one.
+        /// The timeout that elapsed.
         waited: Waited,
     },
-    /// The answer is not what the protocol allows, or not the structure asked for.
+    /// The answer violates the protocol, or does not have the requested structure.
     Malformed,
-    /// The answer ended before it was finished.
+    /// The answer ended before it was complete.
     Cut,
-    /// No connection, or it broke.
+    /// The connection failed.
     Transport,
-    /// The endpoint refused the request as invalid.
+    /// The endpoint rejected the request as invalid.
     BadRequest,
-    /// The endpoint does not know the model, or there is no such path.
+    /// The endpoint does not know the model, or the path does not exist.
     UnknownModel,
-    /// The request cannot be expressed for this model (a setting or part it does not take).
+    /// The model does not support a setting or part of the request.
     Unsupported,
 }
 
 impl ModelFault {
-    /// `(code, sentence, worth trying again)`: the only place that says so.
+    /// Returns `(code, message, retryable)`. The only table of these.
     const fn row(self) -> (&'static str, &'static str, bool) {
         match self {
-            Self::Auth => ("model_auth", "the model endpoint refused the key", false),
+            Self::Auth => ("model_auth", "the model endpoint rejected the API key", false),
             Self::Quota => ("model_quota", "the account of the model endpoint has no credit left", false),
-            Self::RateLimited { .. } => ("model_rate_limited", "the model endpoint limits the rate", true),
+            Self::RateLimited { .. } => {
+                ("model_rate_limited", "the rate limit of the model endpoint was exceeded", true)
+            }
             Self::ContextTooLong => {
-                ("model_context_too_long", "the conversation is longer than the model can read", false)
+                ("model_context_too_long", "the conversation exceeds the context length of the model", false)
             }
-            Self::Filtered => {
-                ("model_filtered", "a content filter of the model endpoint stopped this", false)
-            }
+            Self::Filtered => (
+                "model_filtered",
+                "a content filter of the model endpoint rejected the request or the answer",
+                false,
+            ),
             Self::Overloaded { .. } => {
                 ("model_overloaded", "the model endpoint is overloaded or failing", true)
             }
             Self::TimedOut { waited: Waited::FirstToken } => {
-                ("model_timed_out", "the model did not begin to answer in time", true)
+                ("model_timed_out", "the model did not start its answer in time", true)
             }
             Self::TimedOut { waited: Waited::Idle } => {
-                ("model_timed_out", "the model fell silent in the middle of its answer", true)
+                ("model_timed_out", "the model stalled in the middle of its answer", true)
             }
-            Self::Malformed => {
-                ("model_malformed", "the model endpoint sent something that cannot be read", true)
-            }
-            Self::Cut => ("model_cut", "the model's answer ended before it was finished", true),
+            Self::Malformed => ("model_malformed", "the model endpoint sent an invalid answer", true),
+            Self::Cut => ("model_cut", "the model's answer ended before it was complete", true),
             Self::Transport => ("model_transport", "the model endpoint cannot be reached", true),
             Self::BadRequest => {
-                ("model_bad_request", "the model endpoint refused the request as invalid", false)
+                ("model_bad_request", "the model endpoint rejected the request as invalid", false)
             }
             Self::UnknownModel => ("model_unknown", "the endpoint does not know this model", false),
-            Self::Unsupported => ("model_unsupported", "this model cannot do what the request asks", false),
+            Self::Unsupported => {
+                ("model_unsupported", "the model does not support a setting of the request", false)
+            }
         }
     }
 
-    /// Stable name for wires and logs, for example `model_rate_limited`.
+    /// Returns the stable name for wire formats and logs, for example `model_rate_limited`.
     #[must_use]
     pub const fn code(self) -> &'static str {
         self.row().0
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns `true` if the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         self.row().2
     }
 }
 
-/// Why a model did not answer.
+/// Error of a model call.
 ///
-/// `Display` says what happened and names the model; it holds no key, no text of the person and nothing
-/// the endpoint wrote. What the endpoint wrote, scrubbed and cut to 300 characters, is the
-/// [`source`](std::error::Error::source) and [`detail`](Self::detail), for operators.
+/// `Display` describes the error and names the model; it contains no key, no user content and nothing that the
+/// endpoint wrote. What the endpoint wrote, scrubbed and limited to 300 characters, is the
+/// [`source`](std::error::Error::source) and the [`detail`](Self::detail), for operators.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{ModelError, ModelFault};
+///
+/// let error = ModelError::new(ModelFault::Auth).with_model("gpt-4o-mini").with_status(401);
+/// assert_eq!(error.code(), "model_auth");
+/// assert!(!error.is_retryable());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelError(Box<Inner>);
 
@@ -138,7 +152,7 @@ fn is_one(attempts: &u32) -> bool {
     *attempts == 1
 }
 
-/// What the endpoint said about it: one line, at most 300 characters, secrets scrubbed.
+/// Message of the endpoint: one line, at most 300 characters, secrets removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Detail(String);
@@ -152,28 +166,28 @@ impl fmt::Display for Detail {
 impl std::error::Error for Detail {}
 
 impl ModelError {
-    /// An error of this kind.
+    /// Creates an error of this kind.
     #[must_use]
     pub fn new(fault: ModelFault) -> Self {
         Self(Box::new(Inner { fault, model: None, status: None, detail: None, attempts: 1 }))
     }
 
-    /// Names the model (its name, never its address or key).
+    /// Adds the model's name (never its address or key).
     #[must_use]
     pub fn with_model(mut self, model: impl Into<String>) -> Self {
         self.0.model = Some(model.into());
         self
     }
 
-    /// Adds the status of the HTTP answer.
+    /// Adds the HTTP status of the response.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.0.status = Some(status);
         self
     }
 
-    /// Adds what is known beyond the kind. Control characters become spaces, what looks like a key is
-    /// blanked out, and the text is cut to 300 characters.
+    /// Adds details. Control characters become spaces, text that looks like a key is masked, and the result is
+    /// limited to 300 characters.
     #[must_use]
     pub fn with_detail(mut self, detail: impl AsRef<str>) -> Self {
         let text = scrub(detail.as_ref());
@@ -181,32 +195,32 @@ impl ModelError {
         self
     }
 
-    /// Says how often it was tried.
+    /// Adds the number of attempts.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts.max(1);
         self
     }
 
-    /// The kind, to branch on.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn fault(&self) -> ModelFault {
         self.0.fault
     }
 
-    /// Stable name for wires and logs, for example `model_rate_limited`.
+    /// Returns the stable name for wire formats and logs, for example `model_rate_limited`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.0.fault.code()
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns `true` if the same request may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.fault.is_retryable()
     }
 
-    /// How long the endpoint asked us to wait, when it said so.
+    /// Returns the wait requested by the endpoint, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.fault {
@@ -215,25 +229,25 @@ impl ModelError {
         }
     }
 
-    /// The model's name, when known.
+    /// Returns the model's name, if known.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.0.model.as_deref()
     }
 
-    /// The status of the HTTP answer, when there was one.
+    /// Returns the HTTP status of the response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// What the endpoint said, scrubbed and cut. For operators; not for users.
+    /// Returns the endpoint's message, scrubbed and shortened. For operators, not for users.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_ref().map(|detail| detail.0.as_str())
     }
 
-    /// How often it was tried.
+    /// Returns the number of attempts.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
@@ -253,10 +267,10 @@ impl fmt::Display for ModelError {
             write!(f, " (status {status})")?;
         }
         if let Some(wait) = self.retry_after() {
-            write!(f, "; it asks to wait {:.1} s", wait.as_secs_f64())?;
+            write!(f, "; retry after {:.1} s", wait.as_secs_f64())?;
         }
         if self.0.attempts > 1 {
-            write!(f, "; tried {} times", self.0.attempts)?;
+            write!(f, "; failed after {} attempts", self.0.attempts)?;
         }
         Ok(())
     }
@@ -268,11 +282,11 @@ impl std::error::Error for ModelError {
     }
 }
 
-/// One line, at most [`DETAIL_CHARS`] characters, words that look like keys blanked out.
+/// Returns one line of at most [`DETAIL_CHARS`] characters with words that look like keys masked.
 fn scrub(text: &str) -> String {
     let mut clean = String::new();
     let mut chars = 0;
-    // Bounded before it is worked on: the text may be a whole page of HTML.
+    // Shortened first: the text may be a whole HTML page.
     let end = text.char_indices().nth(4 * DETAIL_CHARS).map_or(text.len(), |(at, _)| at);
     for word in
         text[..end].split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
@@ -280,7 +294,7 @@ fn scrub(text: &str) -> String {
         let word = if looks_like_a_key(word) { "***" } else { word };
         let space = (!clean.is_empty()).then_some(' ');
         for c in space.into_iter().chain(word.chars()) {
-            // The last character says that there was more.
+            // The last character marks that text was removed.
             if chars + 1 == DETAIL_CHARS {
                 clean.push('…');
                 return clean;
@@ -292,7 +306,7 @@ fn scrub(text: &str) -> String {
     clean
 }
 
-/// Long runs of key-like characters, and the well-known beginnings.
+/// Long runs of key-like characters, and well-known key prefixes.
 fn looks_like_a_key(word: &str) -> bool {
     let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let known = ["sk-", "sk_", "AIza", "gsk_", "xai-", "hf_", "Bearer", "eyJ", "tvly-"];

@@ -1,4 +1,4 @@
-//! Asks the next model of a list when one fails.
+//! Fallback: calls the next model of a list when one fails.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,24 +7,42 @@ use std::time::Duration;
 use super::chain::{self, Attempt, Next};
 use super::{Abilities, ChatModel, Model, ModelError, ModelFault, ModelRequest, ModelStream};
 
-/// Models in order of preference: the first that answers, answers.
+/// Models in order of preference. The answer is that of the first one that does not fail.
 ///
-/// The next one is asked after every fault that another endpoint may not have; not after
-/// [`BadRequest`](ModelFault::BadRequest) and [`Filtered`](ModelFault::Filtered), which are the request's own.
-/// Output already shown is voided by [`Delta::Restarted`](super::Delta::Restarted). A model name in the
-/// request applies to the first model only. The error is that of the last model asked.
+/// The next model is called after every error that another endpoint may not have, but not after
+/// [`BadRequest`](ModelFault::BadRequest) and [`Filtered`](ModelFault::Filtered), which are caused by the request.
+/// Output that was shown is voided by [`Delta::Restarted`](super::Delta::Restarted). A model name in the request
+/// applies only to the first model. The error is that of the last model.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{
+///     Fallback, Model, ModelError, ModelFault,
+///     testing::{Scripted, Turn},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ModelError> {
+/// let overloaded = ModelError::new(ModelFault::Overloaded { retry_after: None });
+/// let first = Scripted::new([Turn::error(overloaded)]);
+/// let second = Scripted::new([Turn::text("hello")]);
+/// let model = Model::new(Fallback::new(first).or(second));
+/// assert_eq!(model.complete("hi").await?.message.text(), "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Fallback {
     models: Arc<[Model]>,
 }
 
 impl Fallback {
-    /// Begins with the preferred model.
+    /// Creates a list with the preferred model.
     pub fn new(model: impl ChatModel) -> Self {
         Self { models: [Model::new(model)].into() }
     }
 
-    /// Adds a model that is asked when those before it fail.
+    /// Adds a model that is called if those before it fail.
     #[must_use]
     pub fn or(self, model: impl ChatModel) -> Self {
         let models = self.models.iter().cloned().chain([Model::new(model)]).collect();
@@ -45,7 +63,7 @@ impl ChatModel for Fallback {
         self.models[0].provider()
     }
 
-    /// What all of them do: the one that answers in the end is not known before.
+    /// The abilities that all models have: it is not known in advance which one answers.
     fn abilities(&self) -> Abilities {
         self.models.iter().map(Model::abilities).fold(Abilities::default(), |all, one| Abilities {
             json_schema: all.json_schema && one.json_schema,

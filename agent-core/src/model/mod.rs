@@ -1,9 +1,9 @@
-//! Asking a model: one streaming call, typed answers and errors, and what can be put around it.
+//! Model calls: one streaming call, typed answers and errors, and wrappers such as retry and fallback.
 //!
-//! Read in this order: [`Message`] what is said, [`ModelRequest`] what is asked, [`Delta`] what arrives,
-//! [`ChatModel`] who answers, [`ModelError`] why not. Around a model: [`Retry`], [`Fallback`],
-//! [`extract`](Model::extract) for answers as Rust types, [`TextTools`] for models that write tool calls as text.
-//! `openai` talks to every endpoint that speaks OpenAI's protocols; [`testing`] has a model that follows a script.
+//! Read in this order: [`Message`] (content), [`ModelRequest`] (the request), [`Delta`] (parts of the answer),
+//! [`ChatModel`] (the trait), [`ModelError`]. Wrappers: [`Retry`], [`Fallback`], [`extract`](Model::extract) for
+//! answers as Rust types, [`TextTools`] for models that write tool calls as text. `openai` is a client for every
+//! endpoint with OpenAI's protocols; [`testing`] contains a scripted model.
 
 mod chain;
 mod delta;
@@ -45,13 +45,13 @@ pub use self::{
     usage::{Micros, Price, PriceTable, Usage},
 };
 
-/// What a model's endpoint is known to do by itself; what it does not, is done around it.
+/// Native abilities of a model's endpoint. What an endpoint lacks is emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abilities {
-    /// Holds answers to a JSON schema in `response_format`.
+    /// Supports a JSON schema in `response_format`.
     pub json_schema: bool,
-    /// Takes tools natively.
+    /// Supports tool calls.
     pub tools: bool,
 }
 
@@ -61,37 +61,37 @@ impl Default for Abilities {
     }
 }
 
-/// Something that answers messages. Also called an LLM or a provider.
+/// A chat model, also called an LLM or provider.
 ///
-/// Implement the one call that streams; users hold a [`Model`], which also collects.
+/// Implement the streaming call; callers use a [`Model`], which can also collect the answer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a chat model",
     note = "implement `ChatModel`, or use `OpenAi`, `Scripted` or another model of `agent_core::model`"
 )]
 pub trait ChatModel: Send + Sync + 'static {
-    /// The model's name, for events, prices and errors.
+    /// Returns the model's name, for events, prices and errors.
     fn name(&self) -> &str;
 
-    /// Who serves it, in the words of OpenTelemetry's `gen_ai.provider.name`: `openai` (also for endpoints that speak
-    /// its protocol), `anthropic`, `gcp.gemini`, or a name of your own. Default: `custom`.
+    /// Returns the provider in the terms of OpenTelemetry's `gen_ai.provider.name`: `openai` (also for compatible
+    /// endpoints), `anthropic`, `gcp.gemini`, or another name. Default: `custom`.
     fn provider(&self) -> &str {
         "custom"
     }
 
-    /// What the endpoint does by itself. Default: all of it.
+    /// Returns the native abilities of the endpoint. Default: all.
     fn abilities(&self) -> Abilities {
         Abilities::default()
     }
 
-    /// Asks. Resolves when the endpoint has accepted the request; the answer is the stream.
+    /// Sends a request. Resolves when the endpoint has accepted it; the stream yields the answer.
     ///
     /// # Errors
     ///
-    /// What went wrong before the answer began; what goes wrong later is the stream's last item.
+    /// Errors before the answer begins. Later errors are the last item of the stream.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future or the stream abandons the call and its connection.
+    /// Dropping the future or the stream aborts the call and closes its connection.
     fn stream(&self, request: ModelRequest) -> impl Future<Output = Result<ModelStream, ModelError>> + Send;
 }
 
@@ -117,7 +117,20 @@ impl<T: ChatModel> DynModel for T {
     }
 }
 
-/// A handle to any [`ChatModel`]; a clone shares it.
+/// Handle to a [`ChatModel`]. Cheap to clone; clones share the model.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Model, testing::{Scripted, Turn}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agent_core::model::ModelError> {
+/// let model = Model::new(Scripted::new([Turn::text("hello")]));
+/// let reply = model.complete("hi").await?;
+/// assert_eq!(reply.message.text(), "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Model(Arc<dyn DynModel>);
 
@@ -127,48 +140,67 @@ impl Model {
         Self(Arc::new(model))
     }
 
-    /// The model's name.
+    /// Returns the model's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// Who serves it; see [`ChatModel::provider`].
+    /// Returns the provider; see [`ChatModel::provider`].
     #[must_use]
     pub fn provider(&self) -> &str {
         self.0.provider()
     }
 
-    /// What the endpoint does by itself.
+    /// Returns the native abilities of the endpoint.
     #[must_use]
     pub fn abilities(&self) -> Abilities {
         self.0.abilities()
     }
 
-    /// Asks and streams the answer.
+    /// Sends a request and streams the answer.
     ///
     /// # Errors
     ///
     /// See [`ChatModel::stream`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Delta, Model, testing::{Chunking, Scripted, Turn}};
+    /// use futures::StreamExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::model::ModelError> {
+    /// let model = Model::new(Scripted::new([Turn::text("hello").chunked(Chunking::Chars(2))]));
+    /// let (mut stream, mut text) = (model.stream("hi").await?, String::new());
+    /// while let Some(delta) = stream.next().await {
+    ///     if let Delta::Text { text: more } = delta? {
+    ///         text.push_str(&more);
+    ///     }
+    /// }
+    /// assert_eq!(text, "hello");
+    /// # Ok(()) }
+    /// ```
     pub async fn stream(&self, request: impl Into<ModelRequest>) -> Result<ModelStream, ModelError> {
         self.0.stream(request.into()).await
     }
 
-    /// Asks and collects the answer: exactly the stream, put together.
+    /// Sends a request and collects the streamed answer.
     ///
     /// # Errors
     ///
-    /// Whatever [`stream`](Self::stream) or its last item fails with, or [`ModelFault::Cut`].
+    /// The errors of [`stream`](Self::stream) and of the stream itself, and [`ModelFault::Cut`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons the call.
+    /// Dropping the future aborts the call.
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply, ModelError> {
         self.0.stream(request.into()).await?.collect_reply().await
     }
 }
 
-// So that a handle can be given wherever a model is taken (retry, fallback).
+// Allows a handle wherever a model is expected (retry, fallback).
 impl ChatModel for Model {
     fn name(&self) -> &str {
         self.0.name()
@@ -190,24 +222,24 @@ impl fmt::Debug for Model {
     }
 }
 
-/// The answer while it arrives. Ends after [`Delta::Finished`] or the first error; a stream that ends
-/// without either yields [`ModelFault::Cut`] as its last item.
+/// Stream of an answer. Ends after [`Delta::Finished`] or the first error. A stream that ends without either yields
+/// [`ModelFault::Cut`] as its last item.
 pub struct ModelStream {
     inner: Pin<Box<dyn Stream<Item = Result<Delta, ModelError>> + Send>>,
     ended: bool,
 }
 
 impl ModelStream {
-    /// Wraps a stream of pieces.
+    /// Wraps a stream of deltas.
     pub fn new(stream: impl Stream<Item = Result<Delta, ModelError>> + Send + 'static) -> Self {
         Self { inner: Box::pin(stream), ended: false }
     }
 
-    /// The rest of the answer, put together.
+    /// Collects the rest of the answer.
     ///
     /// # Errors
     ///
-    /// The stream's own error, or [`ModelFault::Cut`].
+    /// The error of the stream, or [`ModelFault::Cut`].
     pub async fn collect_reply(mut self) -> Result<ModelReply, ModelError> {
         let mut assembler = Assembler::new();
         while let Some(delta) = self.next().await {
@@ -236,7 +268,7 @@ impl fmt::Debug for ModelStream {
     }
 }
 
-// Models and their answers move between threads. Losing that must fail here, not in a user's crate.
+// Models and their streams move between threads. A change that prevents this must fail to compile here.
 const _: () = {
     const fn send<T: Send + 'static>() {}
     const fn send_sync<T: Send + Sync + 'static>() {}

@@ -1,4 +1,4 @@
-//! Anthropic and Gemini in their own protocols, through the crate `genai`.
+//! Clients for Anthropic and Gemini in their own protocols, through the crate `genai`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -22,17 +22,17 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// A model at Anthropic or Google, asked in the endpoint's own protocol.
+/// A model of Anthropic or Google, called in the endpoint's own protocol.
 ///
-/// It makes one attempt a call; put [`Retry`](super::Retry) around it for more. The library logs what endpoints
-/// refuse with, bodies included: set the log target `genai` to `off` where that matters.
+/// Makes one attempt per call; wrap it in [`Retry`](super::Retry) for more. The library logs error responses
+/// including their bodies: set the log target `genai` to `off` where that matters.
 #[derive(Debug)]
 pub struct Native {
     settings: Settings,
     client: genai::Client,
 }
 
-/// Builds a [`Native`].
+/// Builder of a [`Native`] model.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct NativeBuilder(Settings);
@@ -51,12 +51,12 @@ struct Settings {
 }
 
 impl Native {
-    /// A model at Anthropic.
+    /// Starts building a model of Anthropic.
     pub fn anthropic(model: impl Into<String>) -> NativeBuilder {
         NativeBuilder::new(AdapterKind::Anthropic, model.into())
     }
 
-    /// A model at Google.
+    /// Starts building a model of Google.
     pub fn gemini(model: impl Into<String>) -> NativeBuilder {
         NativeBuilder::new(AdapterKind::Gemini, model.into())
     }
@@ -77,25 +77,25 @@ impl NativeBuilder {
         })
     }
 
-    /// Sets the key. Default: `ANTHROPIC_API_KEY` or `GEMINI_API_KEY` of the environment.
+    /// Sets the API key. Default: the environment variable `ANTHROPIC_API_KEY` or `GEMINI_API_KEY`.
     pub fn key(mut self, key: impl Into<Secret>) -> Self {
         self.0.key = Some(key.into());
         self
     }
 
-    /// Sets the address, up to and without `messages` or `models`. Default: the endpoint's own.
+    /// Sets the base URL, without `messages` or `models`. Default: that of the provider.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.0.base_url = Some(url.into());
         self
     }
 
-    /// Sets the temperature of requests that name none. Default: the endpoint's.
+    /// Sets the temperature of requests without one. Default: chosen by the endpoint.
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.0.temperature = Some(temperature);
         self
     }
 
-    /// Bounds the output, in tokens, of requests that name no bound. Default: the endpoint's.
+    /// Limits the number of output tokens of requests without a limit. Default: chosen by the endpoint.
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.0.max_output_tokens = Some(tokens);
         self
@@ -107,24 +107,23 @@ impl NativeBuilder {
         self
     }
 
-    /// Bounds the time from the request to the first piece of output. Default: 120 s.
+    /// Sets the timeout from the request to the first output. Default: 120 s.
     pub fn first_token_timeout(mut self, timeout: Duration) -> Self {
         self.0.first_token = timeout;
         self
     }
 
-    /// Bounds the silence between two pieces. Default: 60 s.
+    /// Sets the timeout between two parts of the answer. Default: 60 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.0.idle = timeout;
         self
     }
 
-    /// Makes the model. Nothing is sent.
+    /// Builds the model. Does not send anything.
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Auth`] when there is no key; what
-    /// [`client_builder`] refuses.
+    /// [`ModelFault::Auth`] without a key; the errors of [`client_builder`].
     pub fn build(mut self) -> Result<Native, ModelError> {
         let variable =
             if self.0.kind == AdapterKind::Anthropic { "ANTHROPIC_API_KEY" } else { "GEMINI_API_KEY" };
@@ -148,7 +147,7 @@ impl ChatModel for Native {
     }
 
     fn abilities(&self) -> Abilities {
-        // Anthropic has no schema for answers in the form every model takes.
+        // Anthropic has no response schema in a form that every model supports.
         Abilities { json_schema: self.settings.kind == AdapterKind::Gemini, ..Abilities::default() }
     }
 
@@ -196,7 +195,7 @@ impl ChatModel for Native {
             sealed: String::new(),
             failed: None,
         };
-        // The library connects when first polled; a refusal must be this call's error, not the stream's.
+        // The library connects on the first poll. A rejection must be the error of this call, not of the stream.
         let first = reading.next().await;
         if let Some(Err(error)) = first {
             return Err(error);
@@ -246,7 +245,7 @@ fn conversation(request: &ModelRequest) -> ChatRequest {
             .with_schema(tool.parameters.clone())
             .with_strict(tool.strict)
     });
-    // Gemini matches results by the tool's name.
+    // Gemini matches results by the name of the tool.
     let names: HashMap<&str, &str> = request
         .messages
         .iter()
@@ -263,7 +262,7 @@ fn conversation(request: &ModelRequest) -> ChatRequest {
 fn said(message: &Message, names: &HashMap<&str, &str>) -> ChatMessage {
     let mut parts = Vec::new();
     for thought in &message.reasoning {
-        // One with an id was sealed by another endpoint.
+        // Reasoning with an id was sealed by another endpoint.
         if let (None, Some(sealed)) = (&thought.id, &thought.sealed) {
             parts.push(ContentPart::ThoughtSignature(sealed.clone()));
             parts.push(ContentPart::ReasoningContent(thought.text.clone()));
@@ -340,7 +339,7 @@ struct Reading {
     begun: bool,
     over: bool,
     ready: VecDeque<Delta>,
-    /// By call id: its number, and how much of its arguments was put out.
+    /// By call id: its number, and the length of the arguments already yielded.
     calls: HashMap<String, (u32, usize)>,
     sealed: String,
     failed: Option<ModelError>,
@@ -368,7 +367,7 @@ impl Reading {
             match tokio::time::timeout_at(until, self.stream.next()).await {
                 Ok(Some(Ok(event))) => self.event(event),
                 Ok(Some(Err(error))) => self.failed = Some(read(&error)),
-                // Without the library's own end the answer was cut.
+                // Without the library's end event, the answer was cut off.
                 Ok(None) => self.failed = Some(ModelError::new(ModelFault::Cut)),
                 Err(_) => self.failed = Some(late(waited)),
             }
@@ -410,7 +409,7 @@ impl Reading {
         }
     }
 
-    /// The library repeats all arguments so far (a text) or gives them at once (a value).
+    /// The library repeats all arguments so far (a text) or sends them at once (a value).
     fn call(&mut self, call: genai::chat::ToolCall) {
         let arguments = match call.fn_arguments {
             Value::String(text) => text,
@@ -419,7 +418,7 @@ impl Reading {
         };
         let next = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
         let (index, shown) = self.calls.entry(call.call_id.clone()).or_insert_with(|| {
-            // Gemini gives no ids and the library counts within one answer; ids must be unique in a conversation.
+            // Gemini sends no ids, and the library counts within one answer. Ids must be unique in a conversation.
             let id = if call.call_id.starts_with("call#") { new_id("call_") } else { call.call_id };
             self.ready.push_back(Delta::ToolCallStarted { index: next, id, name: call.fn_name });
             (next, 0)
@@ -451,7 +450,7 @@ fn late(waited: Waited) -> ModelError {
     ModelError::new(ModelFault::TimedOut { waited })
 }
 
-/// The library's errors hold whole bodies and requests: only their kind and the endpoint's message pass.
+/// The library's errors contain whole bodies and requests; only their kind and the endpoint's message are used.
 fn read(error: &genai::Error) -> ModelError {
     use genai::Error;
     match error {

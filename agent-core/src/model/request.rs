@@ -1,4 +1,4 @@
-//! What a model is asked: one request, built field by field. Plain data, cheap to clone.
+//! Requests to a model. Plain data, cheap to clone.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use serde_json::{Map, Value};
 
 use super::message::Messages;
 
-/// A tool as the model sees it.
+/// Description of a tool for the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
-    /// Unique within the request; `[A-Za-z0-9_-]{1,64}` is what all endpoints accept.
+    /// Unique within the request; all endpoints accept `[A-Za-z0-9_-]{1,64}`.
     pub name: String,
-    /// When and why to use it.
+    /// When and why to use the tool.
     pub description: String,
-    /// JSON Schema of the arguments, an object.
+    /// JSON Schema of the arguments; an object.
     pub parameters: Value,
-    /// Whether the schema is in the strict subset and the endpoint should hold the model to it.
+    /// Whether the schema is in the strict subset and the endpoint should enforce it.
     #[serde(default)]
     pub strict: bool,
 }
@@ -36,7 +36,7 @@ pub enum ToolChoice {
     Tool(String),
 }
 
-/// The form of the answer.
+/// Format of the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseFormat {
@@ -44,58 +44,70 @@ pub enum ResponseFormat {
     JsonObject,
     /// JSON that matches the schema.
     JsonSchema {
-        /// A short name for the schema; `[A-Za-z0-9_-]{1,64}`.
+        /// Name of the schema; `[A-Za-z0-9_-]{1,64}`.
         name: String,
         /// The JSON Schema.
         schema: Arc<Value>,
-        /// Whether the schema is in the strict subset and the endpoint should hold the model to it.
+        /// Whether the schema is in the strict subset and the endpoint should enforce it.
         strict: bool,
     },
 }
 
-/// One request to a model. Settings left out are the endpoint's own defaults.
+/// A request to a model. Settings that are not set have the endpoint's defaults.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::ModelRequest;
+///
+/// let request = ModelRequest::new("What is the capital of Korea?")
+///     .system("Answer in one word.")
+///     .temperature(0.0)
+///     .max_output_tokens(10);
+/// assert_eq!(request.messages.len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ModelRequest {
-    /// The system prompt, sent before `messages`; apart from them so that it can change without touching the history.
+    /// System prompt, sent before `messages`. Separate, so that it can change without changing the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<Arc<str>>,
     /// The conversation.
     pub messages: Messages,
-    /// Tools the model may call.
+    /// Tools that the model may call.
     #[serde(skip_serializing_if = "no_tools")]
     pub tools: Arc<[ToolSpec]>,
-    /// Which of them it may or must call.
+    /// Which of the tools the model may or must call.
     pub tool_choice: ToolChoice,
-    /// `None` leaves it to the endpoint (most allow several calls in one turn).
+    /// Whether one turn may have several tool calls. Default: chosen by the endpoint, usually `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel_tool_calls: Option<bool>,
-    /// The form of the answer.
+    /// Format of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_format: Option<ResponseFormat>,
     /// Overrides the model's name for this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Randomness, usually 0 to 2.
+    /// Sampling temperature, usually 0 to 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
     /// Nucleus sampling, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f32>,
-    /// Upper bound of output tokens, reasoning included.
+    /// Maximum number of output tokens, including reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
-    /// Texts that end the output.
+    /// Stop sequences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
-    /// How long to think (`minimal`, `low`, `medium`, `high`), for models that do.
+    /// Reasoning effort (`minimal`, `low`, `medium`, `high`) for models that support it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_effort: Option<String>,
-    /// Further fields of the request body, put in last: they win.
+    /// Additional fields of the request body. They override other fields.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
-    /// Further HTTP headers. Not for keys: requests may be recorded, headers with them.
+    /// Additional HTTP headers. Not for keys: requests may be recorded with their headers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
 }
@@ -105,7 +117,7 @@ fn no_tools(tools: &Arc<[ToolSpec]>) -> bool {
 }
 
 impl ModelRequest {
-    /// A request with this conversation; a text becomes one user message.
+    /// Creates a request with this conversation. A text becomes one user message.
     pub fn new(messages: impl Into<Messages>) -> Self {
         Self { messages: messages.into(), ..Self::default() }
     }
@@ -131,7 +143,7 @@ impl ModelRequest {
         self
     }
 
-    /// Sets the form of the answer. Default: text.
+    /// Sets the format of the answer. Default: text.
     #[must_use]
     pub fn response_format(mut self, format: ResponseFormat) -> Self {
         self.response_format = Some(format);
@@ -159,21 +171,21 @@ impl ModelRequest {
         self
     }
 
-    /// Bounds the output in tokens. Default: the endpoint's.
+    /// Limits the number of output tokens. Default: chosen by the endpoint.
     #[must_use]
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.max_output_tokens = Some(tokens);
         self
     }
 
-    /// Sets texts that end the output. Default: none.
+    /// Sets the stop sequences. Default: none.
     #[must_use]
     pub fn stop<T: Into<String>>(mut self, stop: impl IntoIterator<Item = T>) -> Self {
         self.stop = stop.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Adds a field to the request body, for what only one endpoint knows. Default: none.
+    /// Adds a field to the request body, for settings of a specific endpoint. Default: none.
     #[must_use]
     pub fn extra(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(field.into(), value.into());

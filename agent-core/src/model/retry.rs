@@ -1,4 +1,4 @@
-//! Tries again when an endpoint fails in a way that passes.
+//! Retries model calls after transient errors.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::chain::{self, Attempt, Next};
 use super::{Abilities, ChatModel, Model, ModelError, ModelRequest, ModelStream};
 
-/// How often, and after which waits.
+/// Number of attempts and the waits between them.
 ///
-/// The wait doubles from `first_wait` up to `longest_wait`, each shortened at random by up to half so that
-/// many clients do not return at once. A wait the endpoint asks for is kept exactly; one that is longer
-/// than `longest_wait` ends the attempts, because a shorter one would only be refused again.
+/// The wait doubles from `first_wait` up to `longest_wait`. Each wait is shortened at random by up to half, so that
+/// many clients do not retry at once. A wait requested by the endpoint is used exactly. If it exceeds
+/// `longest_wait`, there is no further attempt, because an earlier one would be rejected again.
 ///
 /// # Examples
 ///
@@ -27,11 +27,11 @@ use super::{Abilities, ChatModel, Model, ModelError, ModelRequest, ModelStream};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included; 0 counts as 1. Default: 3.
+    /// Number of attempts, including the first one; 0 counts as 1. Default: 3.
     pub attempts: u32,
-    /// The wait after the first failure. Default: 500 ms.
+    /// Wait after the first error. Default: 500 ms.
     pub first_wait: Duration,
-    /// The longest wait. Default: 30 s.
+    /// Maximum wait. Default: 30 s.
     pub longest_wait: Duration,
 }
 
@@ -42,7 +42,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after failure number `failures` (from 1), or `None` for no further attempt. `random` is from 0 to 1.
+    /// Returns the wait after error number `failures` (from 1), or `None` for no further attempt. `random` is
+    /// between 0 and 1.
     #[must_use]
     pub fn wait(&self, failures: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
         if failures >= self.attempts {
@@ -58,10 +59,26 @@ impl RetryPolicy {
     }
 }
 
-/// A model that is asked again when it fails in a way that passes ([`ModelError::is_retryable`]).
+/// A model with retries after transient errors ([`ModelError::is_retryable`]).
 ///
-/// When output of the failed attempt was already shown, [`Delta::Restarted`](super::Delta::Restarted) tells
-/// the subscriber before anything of the next attempt arrives.
+/// If output of the failed attempt was already shown, [`Delta::Restarted`](super::Delta::Restarted) is yielded
+/// before any output of the next attempt.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{
+///     Model, ModelError, ModelFault, Retry,
+///     testing::{Scripted, Turn},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), ModelError> {
+/// let script = Scripted::new([Turn::error(ModelError::new(ModelFault::Transport)), Turn::text("hello")]);
+/// let reply = Model::new(Retry::new(script.clone())).complete("hi").await?;
+/// assert_eq!((reply.message.text().as_ref(), script.calls()), ("hello", 2));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Retry {
     model: Model,
@@ -69,7 +86,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Puts the default policy around a model.
+    /// Wraps a model with the default policy.
     pub fn new(model: impl ChatModel) -> Self {
         Self { model: Model::new(model), policy: RetryPolicy::default() }
     }
@@ -103,7 +120,7 @@ impl ChatModel for Retry {
             let wait = policy.wait(failures, error.retry_after(), fastrand::f64());
             match wait.filter(|_| error.is_retryable()) {
                 Some(wait) => {
-                    tracing::debug!(code = error.code(), failures, ?wait, "model call is tried again");
+                    tracing::debug!(code = error.code(), failures, ?wait, "retrying a model call");
                     Next::Try(Box::new(Attempt { model: model.clone(), request: again.clone(), wait }))
                 }
                 None => Next::Fail(error.with_attempts(failures)),

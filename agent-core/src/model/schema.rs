@@ -1,14 +1,22 @@
-//! JSON Schemas of Rust types in the form model endpoints take.
+//! JSON Schemas of Rust types in the form that model endpoints accept.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-/// Formats that OpenAI's strict mode knows; others are refused there.
+/// Formats that OpenAI's strict mode supports; it rejects others.
 const FORMATS: &[&str] =
     &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
-/// The JSON Schema of a type, without what endpoints refuse: `$schema`, number formats such as `uint32`,
-/// and `oneOf`, which becomes `anyOf` (the alternatives of a Rust enum exclude each other anyway).
+/// Returns the JSON Schema of a type without what endpoints reject: `$schema`, number formats such as `uint32`, and
+/// `oneOf`, which becomes `anyOf` (the variants of a Rust enum exclude each other anyway).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::schema::schema_of;
+///
+/// assert_eq!(schema_of::<u8>()["type"], "integer");
+/// ```
 #[must_use]
 pub fn schema_of<T: JsonSchema>() -> Value {
     let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value();
@@ -40,10 +48,22 @@ fn soften(schema: &mut Value) {
     }
 }
 
-/// The schema in OpenAI's strict subset, by the rules of the `openai` Python package: every object closed,
-/// every property required, single `allOf` and described `$ref` put in place, `null` defaults dropped.
+/// Converts a schema to OpenAI's strict subset with the rules of the `openai` Python package: every object closed,
+/// every property required, `allOf` with one element and `$ref` with siblings inlined, `null` defaults removed.
 ///
-/// Whether the result really is in the subset says [`is_strict`].
+/// [`is_strict`] checks whether the result is in the subset.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::schema::{is_strict, strict};
+/// use serde_json::json;
+///
+/// let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+/// let strict = strict(&schema);
+/// assert_eq!(strict["required"], json!(["city"]));
+/// assert!(is_strict(&strict));
+/// ```
 #[must_use]
 pub fn strict(schema: &Value) -> Value {
     let mut strict = schema.clone();
@@ -51,7 +71,7 @@ pub fn strict(schema: &Value) -> Value {
     strict
 }
 
-/// Deeper schemas are left as they are: only one that refers to itself in a circle gets there.
+/// Deeper schemas are not changed: only a schema with a circular reference reaches this depth.
 const DEPTH: usize = 64;
 
 fn close(schema: &mut Value, root: &Value, depth: usize) {
@@ -86,7 +106,7 @@ fn close(schema: &mut Value, root: &Value, depth: usize) {
     if map.get("default") == Some(&Value::Null) {
         map.remove("default");
     }
-    // A reference may have no neighbours: what it points to is put in its place, the neighbours win.
+    // A `$ref` must not have siblings: it is replaced by its target, and the siblings override it.
     if map.len() > 1
         && let Some(target) = map.get("$ref").and_then(Value::as_str)
         && let Some(Value::Object(target)) = target.strip_prefix('#').and_then(|path| root.pointer(path))
@@ -106,8 +126,8 @@ fn each(schemas: Option<&mut Value>, visit: impl FnMut(&mut Value)) {
     }
 }
 
-/// Whether every part of the schema is in OpenAI's strict subset. Maps with free keys, schemas that allow
-/// anything, tuples and `allOf` are not.
+/// Returns `true` if every part of the schema is in OpenAI's strict subset. Maps with arbitrary keys, schemas
+/// without constraints, tuples and `allOf` are not.
 #[must_use]
 pub fn is_strict(schema: &Value) -> bool {
     let root = schema.as_object().is_some_and(|map| map.get("type") == Some(&json!("object")));

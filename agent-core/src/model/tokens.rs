@@ -1,18 +1,18 @@
-//! How many tokens a text has: an estimate that needs no tables, and exact counting behind a feature.
+//! Token counting: an estimate without tables, and exact counts behind the feature `tiktoken`.
 
 use super::{Content, Message, ModelRequest, Part};
 
-/// Tokens that each message costs beyond its text (role and separators).
+/// Tokens of each message beyond its text (role and separators).
 const PER_MESSAGE: u64 = 4;
-/// What a picture costs when nothing is known about its size.
+/// Estimate for an image of unknown size.
 const PER_IMAGE: u64 = 850;
 
-/// Counts tokens.
+/// Token counter.
 pub trait CountTokens: Send + Sync + 'static {
-    /// The number of tokens of a text.
+    /// Returns the number of tokens of a text.
     fn text(&self, text: &str) -> u64;
 
-    /// The number of tokens of a message, its tool calls and thoughts included.
+    /// Returns the number of tokens of a message, including its tool calls and reasoning.
     fn message(&self, message: &Message) -> u64 {
         let content = match &message.content {
             Content::Text(text) => self.text(text),
@@ -33,7 +33,7 @@ pub trait CountTokens: Send + Sync + 'static {
         PER_MESSAGE + content + calls + thoughts
     }
 
-    /// The number of tokens of a whole request, tools included.
+    /// Returns the number of tokens of a request, including its tools.
     fn request(&self, request: &ModelRequest) -> u64 {
         let system = request.system.as_deref().map_or(0, |prompt| PER_MESSAGE + self.text(prompt));
         let messages: u64 = request.messages.iter().map(|message| self.message(message)).sum();
@@ -49,19 +49,27 @@ pub trait CountTokens: Send + Sync + 'static {
     }
 }
 
-/// Estimates without tables, in one pass over the text.
+/// Estimates token counts without tables, in one pass over the text.
 ///
-/// Counted: a token for every six letters of a Latin word and every three digits (both rounded up), 0.6 for a
-/// mark, 0.5 for a line end, 0.8 for a Hangul syllable, 0.75 for any other character outside ASCII, 2 for an
-/// emoji. Against GPT-4o's vocabulary (`o200k_base`): English prose and Rust code within 6 %, JSON and lock files
-/// within 5 %, Korean within 12 %, Japanese up to 50 % high. Good for windows and budgets with a margin,
-/// not for bills: those come from the endpoint's own [`Usage`](super::Usage).
+/// One token for every six letters of a Latin word and every three digits (both rounded up), 0.6 for a punctuation
+/// mark, 0.5 for a line end, 0.8 for a Hangul syllable, 0.75 for any other character outside ASCII, 2 for an emoji.
+/// Compared with GPT-4o's vocabulary (`o200k_base`): English prose and Rust code within 6 %, JSON and lock files
+/// within 5 %, Korean within 12 %, Japanese up to 50 % high. Suitable for windows and budgets with a margin, not
+/// for billing: use the endpoint's own [`Usage`](super::Usage) for that.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::tokens::{CountTokens, Estimate};
+///
+/// assert_eq!(Estimate.text("hello"), 1);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Estimate;
 
 impl CountTokens for Estimate {
     fn text(&self, text: &str) -> u64 {
-        // In hundredths, so that sums stay whole numbers.
+        // In hundredths, so that sums are integers.
         let mut hundredths: u64 = 0;
         let (mut letters, mut digits) = (0u64, 0u64);
         for c in text.chars() {
@@ -89,14 +97,14 @@ impl CountTokens for Estimate {
     }
 }
 
-/// Counts by OpenAI's own vocabularies. The tables are unpacked once a process (about 0.1 s).
+/// Counts tokens with OpenAI's vocabularies. The tables are decompressed once per process (about 0.1 s).
 #[cfg(feature = "tiktoken")]
 #[derive(Clone, Copy, Debug)]
 pub struct Tiktoken(tiktoken_rs::tokenizer::Tokenizer);
 
 #[cfg(feature = "tiktoken")]
 impl Tiktoken {
-    /// The vocabulary of a model of OpenAI's; GPT-4o's when the name is not known.
+    /// Creates a counter with the vocabulary of an OpenAI model, or with GPT-4o's if the name is unknown.
     #[must_use]
     pub fn for_model(name: &str) -> Self {
         Self(
@@ -111,7 +119,7 @@ impl CountTokens for Tiktoken {
     fn text(&self, text: &str) -> u64 {
         match tiktoken_rs::bpe_for_tokenizer(self.0) {
             Ok(vocabulary) => vocabulary.encode_ordinary(text).len() as u64,
-            // The tables are part of the binary; were one broken, an estimate is better than nothing.
+            // The tables are part of the binary. If one is invalid, use the estimate.
             Err(_) => Estimate.text(text),
         }
     }

@@ -1,22 +1,22 @@
-//! What a call used up, and what that costs by a price table of the user's.
+//! Token usage of model calls, and their cost by a price table.
 
 use std::collections::BTreeMap;
 use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens used by one call or, added up, by many.
+/// Tokens used by one call, or the sum of several calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Usage {
-    /// Tokens read, those from the cache included.
+    /// Input tokens, including cached ones.
     pub input_tokens: u64,
-    /// Tokens written, reasoning included.
+    /// Output tokens, including reasoning.
     pub output_tokens: u64,
-    /// Of the input: read from the endpoint's cache, usually cheaper.
+    /// Input tokens that were read from the endpoint's cache, usually at a lower price.
     #[serde(skip_serializing_if = "is_zero")]
     pub cached_tokens: u64,
-    /// Of the output: spent on thinking.
+    /// Output tokens used for reasoning.
     #[serde(skip_serializing_if = "is_zero")]
     pub reasoning_tokens: u64,
 }
@@ -27,7 +27,16 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Usage {
-    /// Input and output.
+    /// Returns the sum of input and output tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Usage;
+    ///
+    /// let usage = Usage { input_tokens: 100, output_tokens: 10, ..Usage::default() };
+    /// assert_eq!(usage.total(), 110);
+    /// ```
     #[must_use]
     pub fn total(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
@@ -57,30 +66,29 @@ impl std::iter::Sum for Usage {
     }
 }
 
-/// An amount of money in millionths of the price table's currency. Integers, so that sums are exact.
+/// Amount of money in millionths of the price table's currency. An integer, so that sums are exact.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Micros(pub u64);
 
-/// Prices of one model, each in millionths of the currency for a million tokens
-/// (0.15 USD a million tokens is 150,000).
+/// Prices of one model in millionths of the currency per million tokens (0.15 USD per million tokens is 150,000).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     /// Input that was not cached.
     pub input: u64,
-    /// Output, reasoning included.
+    /// Output, including reasoning.
     pub output: u64,
-    /// Input from the cache. Default: the price of other input.
+    /// Cached input. Default: the price of other input.
     #[serde(default)]
     pub cached: Option<u64>,
 }
 
-/// Prices by model name, given by the user: prices change more often than programs.
+/// Prices by model name. Set by the application, because prices change more often than programs.
 ///
-/// A name matches itself, or else the longest entry it begins with
-/// (`gpt-4o-mini` serves `gpt-4o-mini-2024-07-18`).
+/// A name matches its own entry, or else the longest entry that is a prefix of it (`gpt-4o-mini` matches
+/// `gpt-4o-mini-2024-07-18`).
 ///
 /// # Examples
 ///
@@ -96,7 +104,7 @@ pub struct Price {
 pub struct PriceTable(BTreeMap<String, Price>);
 
 impl PriceTable {
-    /// A table without prices.
+    /// Creates a table without prices.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -109,7 +117,7 @@ impl PriceTable {
         self
     }
 
-    /// The price of a model, by its name or the longest entry it begins with.
+    /// Returns the price of a model, by its name or the longest entry that is a prefix of it.
     #[must_use]
     pub fn price(&self, model: &str) -> Option<Price> {
         let exact = self.0.get(model);
@@ -118,7 +126,7 @@ impl PriceTable {
         exact.or_else(longest).copied()
     }
 
-    /// What a usage costs, rounded up to a millionth; `None` when the model has no price.
+    /// Returns the cost of a usage, rounded up to a millionth; `None` if the model has no price.
     #[must_use]
     pub fn cost(&self, model: &str, usage: &Usage) -> Option<Micros> {
         let price = self.price(model)?;

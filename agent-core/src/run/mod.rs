@@ -1,4 +1,4 @@
-//! One execution on a session: where it stands and how it ends.
+//! Status and outcome of a run.
 
 use std::{fmt, sync::Arc};
 
@@ -6,27 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ids::RunId, interrupt::OpenQuestion, state::State};
 
-/// Where a session's latest run stands.
+/// Status of a session's latest run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// No run was ever accepted.
+    /// No run was accepted yet.
     #[default]
     Idle,
-    /// It is being executed, or waits for its turn after a restart.
+    /// The run is executing, or waits to be recovered after a restart.
     Running,
-    /// It waits for a person.
+    /// The run waits for an answer.
     Paused,
-    /// It reached its end.
+    /// The run completed.
     Completed,
-    /// It failed and can be resumed from its last commit.
+    /// The run failed. It can be resumed from its last commit.
     Failed,
-    /// It was stopped and can be resumed.
+    /// The run was stopped. It can be resumed.
     Stopped,
 }
 
 impl RunStatus {
-    /// The word on wires and in stores.
+    /// Returns the name used on the wire and in stores.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::RunStatus;
+    ///
+    /// assert_eq!(RunStatus::Paused.as_str(), "paused");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +47,16 @@ impl RunStatus {
         }
     }
 
-    /// Whether a new run would be a second one.
+    /// Returns `true` if a run is active (running or paused).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::RunStatus;
+    ///
+    /// assert!(RunStatus::Paused.is_busy());
+    /// assert!(!RunStatus::Failed.is_busy());
+    /// ```
     #[must_use]
     pub const fn is_busy(self) -> bool {
         matches!(self, Self::Running | Self::Paused)
@@ -52,35 +69,64 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// How a run came to rest. Pausing and stopping are outcomes, not errors: nobody's `?` can swallow a question.
+/// Outcome of a run that ended or paused. Pausing and stopping are outcomes, not errors, so that `?` does not
+/// discard a question.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemory};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Order { size: Option<u32> }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let graph = Graph::<Order>::builder("order")
+///     .node("size", async |_: &Order, cx: &Context| {
+///         let size: u32 = cx.ask("Which size?").await?;
+///         Ok(Order::update().size(size))
+///     })
+///     .edge(START, "size")
+///     .edge("size", END)
+///     .build()?;
+/// let session = Runtime::builder().store(InMemory::new()).build().session("s1")?;
+/// let paused = session.run(&graph, Order::update()).await?;
+/// assert_eq!(paused.questions()[0].question.prompt, "Which size?");
+/// let outcome = session.answer(Answers::only(38)).await?.outcome::<Order>().await?;
+/// assert!(outcome.is_completed());
+/// assert_eq!(outcome.state().and_then(|state| state.size), Some(38));
+/// # Ok(()) }
+/// ```
 #[non_exhaustive]
 pub enum RunOutcome<S: State> {
-    /// It reached its end.
+    /// The run completed.
     Completed(Rest<S>),
-    /// It waits for a person; answer with [`Session::answer`](crate::session::Session::answer). The state is
-    /// the run's own until it rests; [`Session::state`](crate::session::Session::state) reads a copy.
+    /// The run waits for answers; see [`Session::answer`](crate::session::Session::answer). The run owns its state
+    /// until it ends; [`Session::state`](crate::session::Session::state) returns a copy.
     Paused {
         /// The run.
         run: RunId,
-        /// What is asked.
+        /// The open questions.
         questions: Vec<OpenQuestion>,
     },
-    /// It was stopped or drained; go on with [`Session::resume`](crate::session::Session::resume).
+    /// The run was stopped or drained; continue it with [`Session::resume`](crate::session::Session::resume).
     Stopped(Rest<S>),
 }
 
-/// What is known of a run that ended.
+/// Result of a run that completed or was stopped.
 pub struct Rest<S: State> {
     /// The run.
     pub run: RunId,
     /// The state as of the last committed superstep.
     pub state: Arc<S>,
-    /// Supersteps begun in this run.
+    /// Number of supersteps that the run has begun.
     pub supersteps: u64,
 }
 
 impl<S: State> RunOutcome<S> {
-    /// The state as of the last committed superstep; none while paused.
+    /// Returns the state as of the last committed superstep; `None` while the run is paused.
     #[must_use]
     pub fn state(&self) -> Option<&S> {
         match self {
@@ -89,7 +135,7 @@ impl<S: State> RunOutcome<S> {
         }
     }
 
-    /// What is known of the run, when it reached its end.
+    /// Returns the result if the run completed.
     #[must_use]
     pub fn completed(self) -> Option<Rest<S>> {
         match self {
@@ -98,7 +144,7 @@ impl<S: State> RunOutcome<S> {
         }
     }
 
-    /// The open questions; empty unless paused.
+    /// Returns the open questions; empty unless the run is paused.
     #[must_use]
     pub fn questions(&self) -> &[OpenQuestion] {
         match self {
@@ -107,7 +153,7 @@ impl<S: State> RunOutcome<S> {
         }
     }
 
-    /// The run.
+    /// Returns the number of the run.
     #[must_use]
     pub const fn run(&self) -> RunId {
         match self {
@@ -116,7 +162,7 @@ impl<S: State> RunOutcome<S> {
         }
     }
 
-    /// Where the run stands.
+    /// Returns the status of the run.
     #[must_use]
     pub const fn status(&self) -> RunStatus {
         match self {
@@ -126,19 +172,19 @@ impl<S: State> RunOutcome<S> {
         }
     }
 
-    /// Whether the run reached its end.
+    /// Returns `true` if the run completed.
     #[must_use]
     pub const fn is_completed(&self) -> bool {
         matches!(self, Self::Completed(_))
     }
 
-    /// Whether the run waits for a person.
+    /// Returns `true` if the run waits for answers.
     #[must_use]
     pub const fn is_paused(&self) -> bool {
         matches!(self, Self::Paused { .. })
     }
 
-    /// Whether the run was stopped or drained.
+    /// Returns `true` if the run was stopped or drained.
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
         matches!(self, Self::Stopped(_))

@@ -1,22 +1,22 @@
-//! The todos of one run: changes go in, the items that changed come out, parents follow their children.
+//! Todo tree of a run. Applies changes and returns the changed items; parents are derived from their children.
 
 use super::{Todo, TodoError, TodoStatus};
 
-/// How many items a plan has at most.
+/// Maximum number of todos of a run.
 pub(crate) const MAX_TODOS: usize = 1_000;
-/// How deep the tree is at most.
+/// Maximum depth of the tree.
 const MAX_DEPTH: usize = 16;
-/// Bounds of the texts, in characters.
+/// Maximum length of a title or message, in characters.
 const MAX_TEXT: usize = 2_000;
 
-/// All todos of a run, in the order in which they were added.
+/// All todos of a run in the order in which they were added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TodoTree {
     items: Vec<Todo>,
     revision: u64,
 }
 
-/// What to do with an item. `None` leaves a part as it is.
+/// Change of one todo. `None` leaves a field unchanged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     pub(crate) title: Option<String>,
@@ -27,26 +27,26 @@ pub(crate) struct Change {
 }
 
 impl TodoTree {
-    /// The items, parents before their children where they were added so.
+    /// Returns the todos in the order in which they were added.
     #[must_use]
     pub fn items(&self) -> &[Todo] {
         &self.items
     }
 
-    /// One item.
+    /// Returns the todo with this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Todo> {
         self.items.iter().find(|todo| todo.id == id)
     }
 
-    /// Whether nothing is planned.
+    /// Returns `true` if there are no todos.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Makes a change and returns every item that is different now: the item itself, then its parents.
-    /// An unknown id is added when the change has a title.
+    /// Applies a change and returns every todo that differs: the item itself, then its parents. An unknown id is
+    /// added if the change has a title.
     pub(crate) fn change(&mut self, id: &str, change: Change) -> Result<Vec<Todo>, TodoError> {
         let at = match self.items.iter().position(|todo| todo.id == id) {
             Some(at) => at,
@@ -85,7 +85,7 @@ impl TodoTree {
         Ok(changed)
     }
 
-    /// Takes away what is in progress (a stop, a failure); [`restore`](TodoTree::restore) gives it back.
+    /// Ends the todos in progress (after a stop or failure); [`restore`](TodoTree::restore) reverts this.
     pub(crate) fn settle(&mut self, status: TodoStatus, message: &str) -> Vec<Todo> {
         let mut changed = Vec::new();
         for at in 0..self.items.len() {
@@ -93,7 +93,7 @@ impl TodoTree {
                 let mut todo = self.items[at].clone();
                 todo.before = Some(TodoStatus::InProgress);
                 todo.status = status;
-                // The remark of whoever works on it is worth more than the reason, and comes back with a resume.
+                // A message of the node is kept rather than replaced by the reason; a resume restores it.
                 if todo.message.is_empty() {
                     todo.message = message.to_owned();
                 }
@@ -103,8 +103,7 @@ impl TodoTree {
         changed
     }
 
-    /// Gives back what [`settle`](TodoTree::settle) took away.
-    /// The message that said why is taken away; one that was there before stays.
+    /// Reverts [`settle`](TodoTree::settle). Messages that give one of `reasons` are removed, others are kept.
     pub(crate) fn restore(&mut self, reasons: &[&str]) -> Vec<Todo> {
         let mut changed = Vec::new();
         for at in 0..self.items.len() {
@@ -121,7 +120,7 @@ impl TodoTree {
         changed
     }
 
-    /// Takes a recorded item as it is (a fold of the journal).
+    /// Inserts or replaces a recorded todo without further checks (when the journal is folded).
     pub(crate) fn take(&mut self, todo: Todo) {
         self.revision = self.revision.max(todo.revision);
         match self.items.iter_mut().find(|known| known.id == todo.id) {
@@ -176,7 +175,7 @@ impl TodoTree {
         Err(TodoError::Circle { id: id.to_owned(), parent: parent.to_owned(), depth: MAX_DEPTH })
     }
 
-    /// Lets the parents follow: progress is the mean of the children, status what they are together.
+    /// Derives the parents of a todo: progress is the mean of the children, status follows from theirs.
     fn derive(&mut self, at: usize, changed: &mut Vec<Todo>) {
         let mut child = at;
         while let Some(parent) = self.items[child].parent.clone() {

@@ -71,7 +71,7 @@ async fn lasting_faults_are_not_tried_again_and_attempts_are_counted() {
     let policy = RetryPolicy { attempts: 4, ..RetryPolicy::default() };
     let error = Model::new(Retry::new(script.clone()).policy(policy)).complete("x").await.unwrap_err();
     assert_eq!((error.fault(), error.attempts(), script.calls()), (late, 4, 4));
-    assert!(error.to_string().ends_with("; tried 4 times"), "{error}");
+    assert!(error.to_string().ends_with("; failed after 4 attempts"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,6 @@ async fn a_tape_gives_back_what_was_recorded_and_holds_no_secret() {
     let over = &stream(&replay, "하나").await[0];
     assert_eq!(
         over.as_ref().unwrap_err().detail(),
-        Some("the tape has no further answer to this POST /v1/chat/completions")
+        Some("the cassette has no further response to POST /v1/chat/completions")
     );
 }

@@ -76,7 +76,10 @@ fn an_error_shows_neither_the_endpoints_words_nor_a_key() {
     );
     let error =
         ModelError::new(ModelFault::Auth).with_model("gpt-4o-mini").with_status(401).with_detail(&said);
-    assert_eq!(error.to_string(), "the model endpoint refused the key (model `gpt-4o-mini`, status 401)");
+    assert_eq!(
+        error.to_string(),
+        "the model endpoint rejected the API key (model `gpt-4o-mini`, status 401)"
+    );
     let detail = error.detail().unwrap();
     assert!(detail.starts_with("Incorrect API key provided: ***"), "{detail}");
     assert_eq!(detail.chars().count(), 300);

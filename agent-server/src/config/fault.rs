@@ -1,25 +1,25 @@
-//! What is wrong with a configuration, all of it at once, never with a value in it.
+//! Configuration errors: all faults are reported together, and values never appear in them.
 
 use std::fmt;
 
 use super::source::Origin;
 
-/// Every fault of a configuration.
+/// All faults of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// One each.
+    /// The faults.
     pub faults: Vec<Fault>,
 }
 
-/// One thing that is wrong.
+/// One fault of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// The setting, or what was taken for one.
+    /// Name of the setting, or the text in its place.
     pub name: String,
-    /// Where it was said.
+    /// Where the setting was found.
     pub origin: Origin,
-    /// What is wrong and what to do. Values are not in it: they may be secrets.
+    /// What is wrong and what to do. Contains no values, which may be secrets.
     pub told: String,
 }
 
@@ -41,9 +41,9 @@ impl fmt::Display for Fault {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.faults[..] {
-            [only] => write!(f, "the configuration is wrong: {only}"),
+            [only] => write!(f, "invalid configuration: {only}"),
             faults => {
-                write!(f, "the configuration has {} faults:", faults.len())?;
+                write!(f, "invalid configuration, {} faults:", faults.len())?;
                 faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
             }
         }

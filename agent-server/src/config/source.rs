@@ -1,4 +1,5 @@
-//! Where settings are said: `.env`, the environment, a TOML file, flags. Each is a layer of texts; a later one wins.
+//! Sources of settings: `.env`, environment variables, a TOML file, flags. Each is a layer of texts; later layers
+//! override earlier ones.
 
 use std::{
     collections::HashMap,
@@ -13,29 +14,29 @@ use super::{
     table::{Setting, by_name, table},
 };
 
-/// The TOML file that is read when none is named.
+/// Default name of the TOML file.
 const USUAL: &str = "agent-server.toml";
-/// The largest TOML file or secret file, in bytes.
+/// Maximum size of a TOML file or secret file in bytes.
 const MOST: u64 = 256 * 1024;
 
-/// Where a setting was said.
+/// Source of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Nowhere.
+    /// The default value.
     Default,
-    /// In `.env`.
+    /// The file `.env`.
     DotEnv,
-    /// In the environment.
+    /// An environment variable.
     Environment,
-    /// In the TOML file, on this line.
+    /// A line of the TOML file.
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Counted from 1.
+        /// Line number, from 1.
         line: usize,
     },
-    /// By a flag.
+    /// A flag of the command line.
     Flag,
 }
 
@@ -51,10 +52,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Texts by the name of the setting, or of an alias, or `NAME_FILE` of a secret.
+/// Texts by the name of a setting or alias, or by `NAME_FILE` for a secret.
 pub(super) type Layer = HashMap<String, (String, Origin)>;
 
-/// Everything that was said, the weakest first.
+/// All layers, in order of increasing precedence.
 #[derive(Default)]
 pub(super) struct Layers(pub(super) Vec<Layer>);
 
@@ -76,14 +77,14 @@ impl Layers {
         layers
     }
 
-    /// The TOML file: as `--config` says, or `AGENT_CONFIG`, or the usual one if it is there.
+    /// Returns the TOML file: from `--config`, `AGENT_CONFIG`, or the default one if it exists.
     fn file(&self, sources: &Sources) -> Option<PathBuf> {
         let said = || self.0.iter().rev().find_map(|layer| layer.get(CONFIG)).map(|(text, _)| text.into());
         let usual = || Some(PathBuf::from(USUAL)).filter(|path| sources.dot_env && path.is_file());
         sources.file.clone().or_else(said).or_else(usual)
     }
 
-    /// The strongest text for a setting.
+    /// Returns the text of a setting from the layer with the highest precedence.
     pub(super) fn said(&self, setting: &Setting, faults: &mut Vec<Fault>) -> Option<(String, Origin)> {
         for layer in self.0.iter().rev() {
             let mut names = std::iter::once(setting.name).chain(setting.aliases.iter().copied());
@@ -118,18 +119,18 @@ impl Layers {
     }
 }
 
-/// Names the TOML file, in the environment.
+/// Environment variable with the path of the TOML file.
 pub(super) const CONFIG: &str = "AGENT_CONFIG";
 
-/// The variable that names a file with the secret in it.
+/// Returns the name of the variable with the path of the secret's file.
 pub(super) fn file_name(name: &str) -> String {
     format!("{name}_FILE")
 }
 
-/// The text of a variable, if there is one.
+/// Returns the value of a variable, if it is set.
 type Variable = Box<dyn Fn(&str) -> Option<String>>;
 
-/// What [`Config::read`](super::Config::read) looks at.
+/// Sources for [`Config::read`](super::Config::read).
 #[derive(Default)]
 pub struct Sources {
     dot_env: bool,
@@ -139,34 +140,34 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Nothing: the defaults.
+    /// No sources: all settings have their defaults.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// What a process has: `.env` of this folder or one above it, the environment, and the TOML file that `AGENT_CONFIG` names
-    /// or that is called `agent-server.toml` in this folder.
+    /// The sources of a process: `.env` in the working directory or one of its parents, the environment, and the
+    /// TOML file at `AGENT_CONFIG` or `agent-server.toml` in the working directory.
     #[must_use]
     pub fn process() -> Self {
         Self { dot_env: true, ..Self::default() }.environment(|name| env::var(name).ok())
     }
 
-    /// Variables by their names.
+    /// Sets the lookup of environment variables.
     #[must_use]
     pub fn environment(mut self, variable: impl Fn(&str) -> Option<String> + 'static) -> Self {
         self.variable = Some(Box::new(variable));
         self
     }
 
-    /// A TOML file, instead of the usual one.
+    /// Sets the TOML file. Default: `agent-server.toml` if it exists.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
         self
     }
 
-    /// A text for a setting, as a flag says it.
+    /// Adds the value of a flag.
     #[must_use]
     pub fn flag(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.flags.push((name.into(), text.into()));
@@ -180,7 +181,7 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// Every name that a variable may have.
+/// Returns every name that a variable may have.
 fn names() -> impl Iterator<Item = String> {
     let of = |setting: Setting| {
         let own = std::iter::once(setting.name).chain(setting.aliases.iter().copied()).map(str::to_owned);
@@ -210,7 +211,7 @@ fn dot_env(faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Layer {
     };
     let known: Vec<String> = names().collect();
     for line in lines {
-        // The error repeats the line, which may hold a secret.
+        // The error contains the line, which may contain a secret.
         let Ok((name, text)) = line else {
             faults.push(Fault::new("`.env`", Origin::Default, "has a line that is not `NAME=value`"));
             return layer;
@@ -221,8 +222,8 @@ fn dot_env(faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Layer {
                 layer.insert(name, (text.to_owned(), Origin::DotEnv));
             }
         } else if let Some(meant) = nearest(&name, known.iter().map(String::as_str)) {
-            // It may belong to another program, so it is no fault.
-            warnings.push(format!("`.env` says {name}, which is no setting; is {meant} meant?"));
+            // It may belong to another program, so it is only a warning.
+            warnings.push(format!("`.env` contains {name}, which is not a setting; did you mean {meant}?"));
         }
     }
     layer
@@ -248,7 +249,7 @@ fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
     let document = match DeTable::parse(&text) {
         Ok(document) => document,
         Err(error) => {
-            // The error's own text repeats the line, which may hold a secret.
+            // The error text contains the line, which may contain a secret.
             let line = error.span().map_or(1, |span| line_of(&text, span.start));
             let origin = Origin::File { path: path.to_owned(), line };
             faults.push(Fault::new("TOML", origin, format!("cannot be read: {}", error.message())));
@@ -277,7 +278,7 @@ fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
     layer
 }
 
-/// Takes one key of the file into the layer.
+/// Adds one key of the file to the layer.
 fn take(
     key: &str,
     section: Option<&str>,
@@ -333,7 +334,7 @@ fn hint(meant: Option<String>, before: &str, after: &str) -> String {
     meant.map(|meant| format!("; is {before}{meant}{after} meant?")).unwrap_or_default()
 }
 
-/// The known name that looks most like `name`, if one does.
+/// Returns the known name that is most similar to `name`, if any.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let distance = |known: &str| strsim::damerau_levenshtein(&name.to_uppercase(), &known.to_uppercase());
     let most = 1 + name.chars().count() / 6;

@@ -1,4 +1,4 @@
-//! The document of the socket: its messages both ways, for machines as AsyncAPI 3 and for people as a page.
+//! AsyncAPI document of the WebSocket: its messages in both directions, for programs (AsyncAPI 3) and as a page.
 
 use std::fmt::Write as _;
 
@@ -8,12 +8,12 @@ use super::shape;
 #[cfg(test)]
 use crate::error::Refusal;
 
-/// A message of the socket.
+/// A WebSocket message.
 struct Message {
-    /// Its `type`.
+    /// Value of its field `type`.
     kind: &'static str,
     schema: &'static str,
-    /// Whether it goes to the client.
+    /// Whether the server sends it.
     down: bool,
     text: &'static str,
     example: Value,
@@ -86,14 +86,14 @@ fn messages() -> Vec<Message> {
     ]
 }
 
-/// What an `error` of the socket may refuse; a run that failed has a code of `agent-core`.
+/// Codes of `error` messages. A failed run has a code of `agent-core`.
 #[cfg(test)]
 pub(crate) fn codes() -> Vec<&'static str> {
     let refused = [Refusal::FrameTooLarge, Refusal::TooManyErrors];
     refused.iter().map(|refusal| refusal.name()).collect()
 }
 
-/// AsyncAPI 3.
+/// Returns the AsyncAPI 3 document.
 pub(crate) fn document() -> Value {
     let messages = messages();
     let named: Map<String, Value> = messages
@@ -158,7 +158,7 @@ const ABOUT: &str = "Every message, either way, is a JSON object `{type, data, t
      Whoever comes back names the last number it saw as `?after=` and gets what it missed, once and in order. \
      A message that is not understood is answered by `error`, and the connection stays open.";
 
-/// The page for people.
+/// Returns the page as Markdown.
 pub(crate) fn markdown() -> String {
     let mut text = format!(
         "# WebSocket messages\n\n`WS /ws/{{session_id}}?after=SEQ&events=contract|status|all`\n\n{ABOUT}\n\n"

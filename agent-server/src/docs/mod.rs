@@ -1,5 +1,5 @@
-//! What the server says of itself: [`openapi`] its paths, [`asyncapi`] its socket, [`errors`] a page for every code;
-//! [`shape`] the types behind them, [`page`] how a text becomes a page, [`assets`] Swagger UI and Redoc.
+//! API documents: [`openapi`] for paths, [`asyncapi`] for the WebSocket, [`errors`] with a page per error code.
+//! [`shape`] contains the types, [`page`] renders Markdown, [`assets`] contains Swagger UI and Redoc.
 
 pub(crate) mod assets;
 pub(crate) mod asyncapi;

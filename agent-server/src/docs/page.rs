@@ -1,8 +1,8 @@
-//! A text becomes a page: Markdown of our own in a frame with links to the other documents.
+//! HTML pages from Markdown, with links to the other documents.
 
 use pulldown_cmark::{Options, Parser, html};
 
-/// A page of HTML. The Markdown is ours: nothing that came from outside may stand in it.
+/// Renders a page. The Markdown must not contain external input, because it is not sanitized.
 pub(crate) fn page(title: &str, markdown: &str) -> String {
     let mut body = String::with_capacity(markdown.len() * 2);
     html::push_html(&mut body, Parser::new_ext(markdown, Options::ENABLE_TABLES));

@@ -1,4 +1,4 @@
-//! How often a route was asked, what it answered, and how long that took. No lock, no growth.
+//! Request counters and latency histogram of a route. Lock-free and of constant size.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,7 +9,7 @@ use hyper::StatusCode;
 
 use super::Page;
 
-/// Upper bounds of the buckets, in microseconds and as they are written.
+/// Upper bounds of the buckets, in microseconds and as text.
 const BUCKETS: [(u64, &str); 12] = [
     (500, "0.0005"),
     (1_000, "0.001"),
@@ -25,22 +25,22 @@ const BUCKETS: [(u64, &str); 12] = [
     (300_000_000, "300"),
 ];
 
-/// Statuses that are told apart.
+/// Status codes with their own counters.
 const STATUSES: [u16; 19] =
     [101, 200, 201, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 422, 426, 429, 500, 502, 503];
 
-/// The counts of one route.
+/// Counters of one route.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    /// The last one is for what takes longer.
+    /// The last bucket has no upper bound.
     buckets: [AtomicU64; BUCKETS.len() + 1],
     micros: AtomicU64,
-    /// The last one is for all other statuses.
+    /// The last counter is for all other status codes.
     statuses: [AtomicU64; STATUSES.len() + 1],
 }
 
 impl Meter {
-    /// An answer, until its first byte.
+    /// Counts a response and the time to its first byte.
     pub(crate) fn count(&self, status: StatusCode, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.buckets[BUCKETS.partition_point(|(bound, _)| *bound < micros)].fetch_add(1, Relaxed);

@@ -1,5 +1,5 @@
-//! What is counted, for Prometheus: runs, steps, requests. Labels are route patterns, agents' names and statuses, never
-//! what callers send.
+//! Prometheus metrics: runs, steps, requests. Labels are route patterns, names of agents and status codes, never
+//! values that callers send.
 
 mod meter;
 mod text;
@@ -15,14 +15,14 @@ use parking_lot::Mutex;
 pub(crate) use meter::Meter;
 pub(crate) use text::Page;
 
-/// Graphs that are told apart; the rest is one.
+/// Maximum number of graphs with their own label value.
 const GRAPHS: usize = 200;
-/// The name of the rest.
+/// Label value of all other graphs.
 const OTHERS: &str = "others";
-/// How runs end.
+/// Statuses with which runs end.
 const ENDS: [&str; 3] = ["completed", "failed", "stopped"];
 
-/// Counts of a process.
+/// Counters of a process.
 #[derive(Default)]
 pub(crate) struct Metrics {
     started: Mutex<BTreeMap<String, u64>>,
@@ -44,7 +44,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// A run of a graph ended.
+    /// Counts the end of a run.
     pub(crate) fn ended(&self, graph: &str, status: &'static str) {
         let Some(how) = ENDS.iter().position(|end| *end == status) else { return };
         let mut ended = self.ended.lock();
@@ -57,13 +57,13 @@ impl Metrics {
         }
     }
 
-    /// A webhook was posted.
+    /// Counts a webhook delivery.
     pub(crate) fn webhook(&self, taken: bool) {
         let count = if taken { &self.webhooks } else { &self.webhook_failures };
         count.fetch_add(1, Relaxed);
     }
 
-    /// Everything that is counted here.
+    /// Writes all counters.
     pub(crate) fn write(&self, page: &mut Page) {
         page.family("agent_runs_started_total", "counter", "Runs that began.");
         for (graph, count) in &*self.started.lock() {
@@ -92,8 +92,8 @@ impl Metrics {
             ("agent_tool_failures_total", "Tool calls that failed.", &self.tool_failures),
             ("agent_questions_asked_total", "Questions that people were asked.", &self.asked),
             ("agent_questions_answered_total", "Questions that people answered.", &self.answered),
-            ("agent_webhooks_total", "Webhooks that were taken.", &self.webhooks),
-            ("agent_webhook_failures_total", "Tries of webhooks that failed.", &self.webhook_failures),
+            ("agent_webhooks_total", "Webhooks that were delivered.", &self.webhooks),
+            ("agent_webhook_failures_total", "Failed attempts to deliver a webhook.", &self.webhook_failures),
         ];
         for (name, help, count) in counters {
             page.family(name, "counter", help);
@@ -103,7 +103,7 @@ impl Metrics {
 }
 
 impl Metrics {
-    /// Counts an entry.
+    /// Counts a journal entry.
     pub(crate) fn stored(&self, note: &Note<'_>) {
         self.entries.fetch_add(1, Relaxed);
         match note.what {

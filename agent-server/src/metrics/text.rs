@@ -1,18 +1,18 @@
-//! The text format of Prometheus.
+//! Text format of Prometheus.
 
 use std::fmt::{Display, Write};
 
-/// A page of numbers.
+/// A metrics page.
 #[derive(Debug, Default)]
 pub(crate) struct Page(String);
 
 impl Page {
-    /// Begins a family of numbers.
+    /// Begins a metric family.
     pub(crate) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// A number.
+    /// Writes a sample.
     pub(crate) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {

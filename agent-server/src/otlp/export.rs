@@ -1,4 +1,5 @@
-//! One batch of spans as one request to a collector. A collector that is down is told of once, and costs nobody else time.
+//! Span exporter: one request to a collector per batch. Failures of the collector are logged once and do not delay
+//! requests.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -22,9 +23,9 @@ use opentelemetry_sdk::{
 use prost::Message;
 use tokio::runtime::Handle;
 
-/// How long a collector may take for one batch.
+/// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often one batch is sent, and the wait before the second time; it doubles.
+/// Maximum number of attempts per batch, and the wait before the second one, which doubles.
 const TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -33,16 +34,16 @@ pub(super) struct Exporter {
     client: reqwest::Client,
     url: String,
     headers: HeaderMap,
-    /// The requests are made there: the thread that calls this has no timers and sockets.
+    /// Runtime that sends the requests, because the exporter's thread has no timers and sockets.
     threads: Handle,
     resource: ResourceAttributesWithSchema,
     failing: AtomicBool,
 }
 
-/// What a collector made of a batch.
+/// Result of a request.
 enum Sent {
     Taken,
-    /// Worth another try.
+    /// The request can be retried.
     Later(String),
     Refused(String),
 }
@@ -67,7 +68,7 @@ impl Exporter {
 
     async fn send(&self, body: Vec<u8>) -> Result<(), String> {
         let request = self.client.post(&self.url).headers(self.headers.clone()).body(body);
-        // One that was away a moment ago is asked once, so that what waits behind is not kept longer.
+        // While the collector fails, each batch is sent only once, so that later batches are not delayed further.
         let tries = if self.failing.load(Ordering::Relaxed) { 1 } else { TRIES };
         let sending = self.threads.spawn(async move {
             let mut wait = WAIT;
@@ -80,20 +81,23 @@ impl Exporter {
                 }
                 wait *= 2;
             }
-            Err("the request cannot be repeated".to_owned())
+            Err("the request cannot be retried".to_owned())
         });
-        sending.await.unwrap_or_else(|_| Err("the process ends".to_owned()))
+        sending.await.unwrap_or_else(|_| Err("the process is shutting down".to_owned()))
     }
 
-    /// Says once that it fails, and once that it does not any more.
+    /// Logs the first failure, and the first success after it.
     fn tell(&self, result: &Result<(), String>) {
         let failing = result.is_err();
         if self.failing.swap(failing, Ordering::Relaxed) == failing {
             return;
         }
         match result {
-            Ok(()) => tracing::info!("traces are sent again"),
-            Err(why) => tracing::warn!(why, "traces cannot be sent; they are dropped until they can"),
+            Ok(()) => tracing::info!("the export of traces has recovered"),
+            Err(why) => tracing::warn!(
+                why,
+                "traces cannot be exported; they are dropped until the collector recovers"
+            ),
         }
     }
 }
@@ -102,11 +106,11 @@ async fn once(request: reqwest::RequestBuilder) -> Sent {
     match request.send().await {
         Ok(answer) => match answer.status().as_u16() {
             200..300 => Sent::Taken,
-            status @ (429 | 502..=504) => Sent::Later(format!("the collector answers {status}")),
-            status => Sent::Refused(format!("the collector answers {status}")),
+            status @ (429 | 502..=504) => Sent::Later(format!("the collector responded with {status}")),
+            status => Sent::Refused(format!("the collector responded with {status}")),
         },
-        // Without the address, which may hold a key.
-        Err(error) if error.is_timeout() => Sent::Refused("the collector does not answer in time".to_owned()),
+        // Without the URL, which may contain a key.
+        Err(error) if error.is_timeout() => Sent::Refused("the collector did not respond in time".to_owned()),
         Err(error) if error.is_connect() => Sent::Later("the collector cannot be reached".to_owned()),
         Err(_) => Sent::Later("the connection to the collector broke".to_owned()),
     }
@@ -128,7 +132,7 @@ impl SpanExporter for Exporter {
     }
 }
 
-/// `tracing` has no arrays, and the conventions want one here.
+/// `tracing` has no arrays, but the conventions require one here.
 fn as_agreed(attribute: &mut KeyValue) {
     if attribute.key.as_str() != "gen_ai.response.finish_reasons" {
         return;

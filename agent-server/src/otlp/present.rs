@@ -1,4 +1,4 @@
-//! The way from spans to a collector: what is taken, whose child a request is, when it ends.
+//! Export of spans to a collector: selection, parents of request spans, and their end.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 use super::{export::Exporter, is_ours};
 use crate::{Config, config::TraceSampler};
 
-/// What sends. At most 2,048 spans wait for it; more are dropped, and nobody waits for a collector.
+/// Span processor and exporter. At most 2,048 spans are queued; further ones are dropped.
 #[derive(Debug)]
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
 }
 
 impl Traces {
-    /// What sends, if the settings say where to. `threads`: where the requests to the collector are made.
+    /// Creates the exporter if an endpoint is configured. `threads`: the runtime for requests to the collector.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Traces {
         Ok(Some(Self { provider }))
     }
 
-    /// Takes the spans that are for a collector, and nothing of the log.
+    /// Layer that receives the spans for the collector, but no log events.
     pub(crate) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: tracing::Subscriber + for<'a> LookupSpan<'a>,
@@ -67,11 +67,11 @@ impl Traces {
             .with_filter(filter_fn(is_ours))
     }
 
-    /// Sends what is left, for so long at most.
+    /// Exports the remaining spans, for at most `within`.
     pub(crate) async fn close(self, within: Duration) {
         let closing = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(within));
         if !matches!(closing.await, Ok(Ok(()))) {
-            tracing::warn!("the last traces were not sent");
+            tracing::warn!("the last traces were not exported");
         }
     }
 }
@@ -88,7 +88,7 @@ fn sampler(choice: TraceSampler, ratio: f64) -> Sampler {
     }
 }
 
-/// Makes a request part of its caller's trace, if it says one. Before the span is entered.
+/// Makes a request part of the caller's trace if it has trace headers. Must be called before the span is entered.
 pub(crate) fn adopt(span: &Span, headers: &HeaderMap) {
     if span.is_disabled() {
         return;
@@ -101,7 +101,7 @@ pub(crate) fn adopt(span: &Span, headers: &HeaderMap) {
     }
 }
 
-/// Ends the span of a request when the request does. Runs that it began may go on inside it, and would keep it open.
+/// Ends the span of a request explicitly: runs started by the request would otherwise keep it open.
 pub(crate) fn ended(span: &Span) {
     if !span.is_disabled() {
         span.context().span().end();

@@ -110,7 +110,7 @@ async fn a_near_miss_in_dot_env_is_a_warning_and_other_programs_variables_are_no
     // The port is taken from nobody: the address is no address of this machine.
     let said = home.do_(&["--api-host", "192.0.2.1", "--api-port", "0"]).await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("API_PROT, which is no setting; is API_PORT meant?"), "{}", said.err);
+    assert!(said.err.contains("API_PROT, which is not a setting; did you mean API_PORT?"), "{}", said.err);
     assert!(!said.err.contains("VITE_TITLE"), "{}", said.err);
     assert!(said.err.contains("cannot be listened on"), "{}", said.err);
 }

@@ -17,6 +17,7 @@ mod openai;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod page;
+mod pins;
 mod process;
 mod rest;
 mod sessions;

@@ -405,8 +405,8 @@ async fn a_collector_that_is_down_is_told_of_once_and_nobody_waits_for_it() {
         collector.reaches(before + 1).await;
     }
     let (log, _) = server.end().await;
-    assert_eq!(log.matches("traces cannot be sent").count(), 1, "{log}");
-    assert!(log.contains("the collector answers 400"), "{log}");
+    assert_eq!(log.matches("traces cannot be exported").count(), 1, "{log}");
+    assert!(log.contains("the collector responded with 400"), "{log}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Listing files.
+//! Tool that lists files.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::blocking::blocking;
 
 const MAX_FILES: usize = 1_000;
 
-/// Lists the files below a directory.
+/// Tool that lists the files below a directory.
 #[derive(Debug, Clone)]
 pub struct ListFiles(pub(super) Files);
 
@@ -58,7 +58,7 @@ impl Tool for ListFiles {
                 Ok(true)
             })?;
             if !all {
-                lines.push("[there are more]".to_owned());
+                lines.push("[more files not shown]".to_owned());
             }
             Ok(if lines.is_empty() { "no files".to_owned() } else { lines.join("\n") })
         })

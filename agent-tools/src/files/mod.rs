@@ -1,5 +1,5 @@
-//! Files under one root. The root is opened once; every path is walked inside of it by the library, so neither `..`
-//! nor an absolute path nor a link leads out.
+//! File tools below one root directory. The root is opened once, and every path is resolved inside it by the
+//! library, so that neither `..` nor an absolute path nor a link leads outside.
 
 mod list;
 mod read;
@@ -27,13 +27,13 @@ pub use read::{ReadFile, ReadFileArgs};
 pub use search::{SearchFiles, SearchFilesArgs};
 pub use write::{WriteFile, WriteFileArgs};
 
-/// Deepest directory and most entries a walk looks at.
+/// Maximum depth and number of entries of a directory walk.
 const MAX_DEPTH: usize = 32;
 const MAX_ENTRIES: usize = 50_000;
-/// Longest path, in bytes.
+/// Maximum length of a path in bytes.
 const MAX_PATH: usize = 1024;
 
-/// A directory that tools may use. Each tool is made from it and added on its own.
+/// A directory that tools may access. Each tool is created from it and added separately.
 ///
 /// ```no_run
 /// use agent_core::tool::ToolRegistry;
@@ -47,41 +47,41 @@ const MAX_PATH: usize = 1024;
 pub struct Files(Arc<Dir>);
 
 impl Files {
-    /// Opens the root.
+    /// Opens the root directory.
     ///
     /// # Errors
     ///
-    /// It is no directory, or may not be opened.
+    /// The path is not a directory, or cannot be opened.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         Dir::open_ambient_dir(root, ambient_authority()).map(|root| Self(Arc::new(root)))
     }
 
-    /// A tool that lists files.
+    /// Creates a tool that lists files.
     #[must_use]
     pub fn list(&self) -> ListFiles {
         ListFiles(self.clone())
     }
 
-    /// A tool that reads a text file.
+    /// Creates a tool that reads a text file.
     #[must_use]
     pub fn read(&self) -> ReadFile {
         ReadFile(self.clone())
     }
 
-    /// A tool that looks for text in files.
+    /// Creates a tool that searches for text in files.
     #[must_use]
     pub fn search(&self) -> SearchFiles {
         SearchFiles(self.clone())
     }
 
-    /// A tool that writes a file; it asks a person each time unless its policy is changed.
+    /// Creates a tool that writes a file. Each call needs an approval unless its policy is changed.
     #[must_use]
     pub fn write(&self) -> WriteFile {
         WriteFile(self.clone())
     }
 
-    /// Visits the files below `path` in the order of their names, links not followed. `visit` returns whether to go
-    /// on; the result says whether everything was seen.
+    /// Visits the files below `path` in the order of their names, without following links. `visit` returns whether
+    /// to continue; the result is `true` if all files were visited.
     fn walk(
         &self,
         path: &str,
@@ -117,7 +117,7 @@ impl Files {
                 }
                 let Ok(kind) = entry.file_type() else { continue };
                 if kind.is_dir() {
-                    // Repositories keep more history there than anybody wants to read.
+                    // Git history is large and rarely useful here.
                     if depth < MAX_DEPTH
                         && name != ".git"
                         && let Ok(inner) = entry.open_dir()
@@ -151,18 +151,18 @@ fn legal(path: &str) -> Result<&str, ToolError> {
     Ok(path)
 }
 
-/// What the model is told; the cause keeps the rest.
+/// Error for the model. Details are kept in the cause.
 fn fault(path: &str, error: io::Error) -> ToolError {
     let shown: String = path.chars().take(200).collect();
     let told = match error.kind() {
         ErrorKind::NotFound => format!("there is no `{shown}`"),
-        ErrorKind::NotADirectory => format!("`{shown}` is no directory"),
+        ErrorKind::NotADirectory => format!("`{shown}` is not a directory"),
         ErrorKind::IsADirectory => format!("`{shown}` is a directory"),
-        // The library says so of every way out of the root.
+        // The library returns this error for every path that leads outside the root.
         ErrorKind::PermissionDenied => {
-            format!("`{shown}` may not be used: it is outside of the directory or protected")
+            format!("`{shown}` is not accessible: it is outside the directory or protected")
         }
-        _ => format!("`{shown}` cannot be used"),
+        _ => format!("`{shown}` is not accessible"),
     };
     ToolError::failed(told).with_cause(error)
 }
@@ -172,7 +172,7 @@ fn glob(pattern: Option<&str>) -> Result<Option<GlobMatcher>, ToolError> {
     if pattern.len() > MAX_PATH {
         return Err(ToolError::failed("the file pattern is too long"));
     }
-    // `*.rs` means "in any directory", as in most tools.
+    // `*.rs` matches in any directory, as in most tools.
     let everywhere = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
     let glob = GlobBuilder::new(&everywhere).literal_separator(true).build();
     glob.map(|glob| Some(glob.compile_matcher()))

@@ -1,4 +1,4 @@
-//! Reading a text file, whole or in part.
+//! Tool that reads a text file, whole or in part.
 
 use std::{io::Read, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::blocking::blocking;
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 const MAX_TEXT: usize = 256 * 1024;
 
-/// Reads a text file.
+/// Tool that reads a text file.
 #[derive(Debug, Clone)]
 pub struct ReadFile(pub(super) Files);
 
@@ -51,9 +51,9 @@ impl Tool for ReadFile {
             let path = legal(&args.path)?;
             let told = |error| fault(path, error);
             let known = files.0.metadata(path).map_err(told)?;
-            // Opening a pipe would wait for a writer that never comes.
+            // Opening a pipe would wait for a writer.
             if !known.is_file() {
-                return Err(ToolError::failed("this is no regular file"));
+                return Err(ToolError::failed("this is not a regular file"));
             }
             if known.len() > MAX_FILE {
                 return Err(ToolError::failed(format!("the file is larger than {MAX_FILE} bytes")));
@@ -61,7 +61,7 @@ impl Tool for ReadFile {
             let mut bytes = Vec::new();
             files.0.open(path).map_err(told)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(told)?;
             let text =
-                String::from_utf8(bytes).map_err(|_| ToolError::failed("the file is no UTF-8 text"))?;
+                String::from_utf8(bytes).map_err(|_| ToolError::failed("the file is not UTF-8 text"))?;
             Ok(part(&text, args.from_line.unwrap_or(1).max(1), args.lines.unwrap_or(usize::MAX)))
         })
         .await
@@ -80,5 +80,5 @@ fn part(text: &str, from: usize, count: usize) -> String {
     let end = chosen.floor_char_boundary(MAX_TEXT);
     let shown = &chosen[..end];
     let last = from + shown.matches('\n').count();
-    format!("{shown}\n[cut in line {last} of {total}; read on with `from_line`: {last}]")
+    format!("{shown}\n[cut in line {last} of {total}; continue with `from_line`: {last}]")
 }

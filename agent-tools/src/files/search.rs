@@ -1,4 +1,4 @@
-//! Looking for text in files.
+//! Tool that searches for text in files.
 
 use std::{io::Read, time::Duration};
 
@@ -15,7 +15,7 @@ const MAX_FILE: u64 = 2 * 1024 * 1024;
 const MAX_MATCHES: usize = 100;
 const LINE_CHARS: usize = 300;
 
-/// Looks for a regular expression in text files.
+/// Tool that searches for a regular expression in text files.
 #[derive(Debug, Clone)]
 pub struct SearchFiles(pub(super) Files);
 
@@ -65,7 +65,7 @@ impl Tool for SearchFiles {
                 if wanted.as_ref().is_some_and(|wanted| !wanted.is_match(path)) {
                     return Ok(true);
                 }
-                // A file that vanished or is protected is no reason to end the search.
+                // Files that were removed or are protected are skipped.
                 let Ok(file) = entry.open() else { return Ok(true) };
                 let mut bytes = Vec::new();
                 if entry.metadata().is_ok_and(|known| known.len() > MAX_FILE)

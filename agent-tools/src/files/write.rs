@@ -1,4 +1,4 @@
-//! Writing a file: whole or not at all, and only after a person said yes.
+//! Tool that writes a file, atomically and after an approval.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use crate::blocking::blocking;
 
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Writes a file, and the directories it needs.
+/// Tool that writes a file and creates missing directories.
 #[derive(Debug, Clone)]
 pub struct WriteFile(pub(super) Files);
 
@@ -53,11 +53,11 @@ impl Tool for WriteFile {
         blocking(Duration::from_secs(20), move |_| {
             let path = Path::new(legal(&args.path)?);
             let told = |error| fault(&args.path, error);
-            let name = path.file_name().ok_or_else(|| ToolError::failed("the path names no file"))?;
+            let name = path.file_name().ok_or_else(|| ToolError::failed("the path does not name a file"))?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 files.0.create_dir_all(parent).map_err(told)?;
             }
-            // A crash leaves the old file or the new one, never a half.
+            // After a crash, the file has either the old or the new content.
             static NEXT: AtomicU64 = AtomicU64::new(0);
             let unique = NEXT.fetch_add(1, Ordering::Relaxed);
             let temporary = path.with_file_name(format!(".agent-{}-{unique}.tmp", std::process::id()));
@@ -68,7 +68,7 @@ impl Tool for WriteFile {
                 .and_then(|()| file.sync_all())
                 .and_then(|()| files.0.rename(&temporary, &files.0, path));
             if let Err(error) = written {
-                // Nothing more can be done if this fails too; the first error is the one to tell.
+                // The first error is reported, even if this fails too.
                 files.0.remove_file(&temporary).ok();
                 return Err(told(error));
             }

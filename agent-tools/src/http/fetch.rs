@@ -1,4 +1,5 @@
-//! Fetching one page: redirects followed by hand and checked one by one, size and time limited, HTML made Markdown.
+//! Tool that fetches a web page: redirects are followed and checked one by one, size and time are limited, HTML is
+//! converted to Markdown.
 
 use std::{fmt, time::Duration};
 
@@ -14,7 +15,7 @@ use super::{NoClient, Reach, body, client, no_answer};
 
 const MAX_REDIRECTS: usize = 5;
 
-/// Fetches a page of the public web as text.
+/// Tool that fetches a page of the public web as text.
 #[derive(Clone)]
 pub struct Fetch {
     client: Client,
@@ -30,7 +31,7 @@ pub struct FetchArgs {
 }
 
 impl Fetch {
-    /// Fetches from where `reach` allows, [`Reach::default`] being the public internet.
+    /// Creates the tool. `reach` limits the addresses; [`Reach::default`] allows the public internet.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ impl Fetch {
         Ok(Self { client: client(&reach)?, reach, limit: 2 * 1024 * 1024 })
     }
 
-    /// Sets how many bytes of a page are read; the rest is left out. Default: 2 MiB.
+    /// Sets the maximum number of bytes read of a page. Default: 2 MiB.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -59,8 +60,7 @@ impl Fetch {
             let target = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
             let Some(target) = target else { return Ok((url, response)) };
             let target = target.to_str().ok().and_then(|target| url.join(target).ok());
-            url = target
-                .ok_or_else(|| ToolError::failed("the server redirects to something that is no address"))?;
+            url = target.ok_or_else(|| ToolError::failed("the server redirects to an invalid URL"))?;
         }
         Err(ToolError::failed(format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
@@ -93,7 +93,7 @@ impl Tool for Fetch {
 
     async fn call(&self, args: FetchArgs, _: &ToolContext) -> Result<String, ToolError> {
         let url = Url::parse(args.url.trim())
-            .map_err(|_| ToolError::failed("this is no address; give one that begins with `https://`"))?;
+            .map_err(|_| ToolError::failed("invalid URL; it must begin with `https://` or `http://`"))?;
         let (url, response) = self.follow(url).await?;
         let status = response.status();
         if !status.is_success() {
@@ -116,14 +116,14 @@ impl Tool for Fetch {
     }
 }
 
-/// UTF-8, or what the server says where that is Korean or Latin; anything else is no text.
+/// Decodes UTF-8, or the declared encoding if it is Korean or Latin. Rejects content that is not text.
 fn decode(bytes: &[u8], kind: &str, cut: bool) -> Result<String, ToolError> {
     let textual = kind.is_empty()
         || kind.starts_with("text/")
         || ["json", "xml", "javascript", "yaml"].iter().any(|part| kind.contains(part));
     if !textual {
         let shown: String = kind.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
-        return Err(ToolError::failed(format!("this is no text but `{shown}`")));
+        return Err(ToolError::failed(format!("the content is not text but `{shown}`")));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
@@ -139,13 +139,13 @@ fn decode(bytes: &[u8], kind: &str, cut: bool) -> Result<String, ToolError> {
             let encoding = named
                 .and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes()))
                 .or_else(|| in_document(bytes))
-                .ok_or_else(|| ToolError::failed("the page is in an encoding that cannot be read"))?;
+                .ok_or_else(|| ToolError::failed("the encoding of the page is not supported"))?;
             Ok(encoding.decode(bytes).0.into_owned())
         }
     }
 }
 
-/// `<meta charset=..>` in the first kilobyte.
+/// Finds `<meta charset=..>` in the first kilobyte.
 fn in_document(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let label = head.split("charset=").nth(1)?.trim_start_matches(['"', '\'']);
@@ -153,7 +153,7 @@ fn in_document(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     encoding_rs::Encoding::for_label(&label.as_bytes()[..end])
 }
 
-/// Off the runtime's threads: a page of two megabytes takes a while.
+/// Converts on a blocking thread, because a page of two megabytes takes a while.
 async fn markdown(html: String) -> Result<String, ToolError> {
     let made = tokio::task::spawn_blocking(move || {
         let skip = vec!["script", "style", "noscript", "template", "svg", "iframe", "head"];

@@ -1,4 +1,4 @@
-//! Which addresses may be reached: public ones, decided after name resolution on the very address that is connected to.
+//! Address filter against SSRF: checks the address that is connected to, after name resolution.
 
 use std::{
     collections::BTreeSet,
@@ -12,28 +12,38 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
 };
 
-/// What a tool may connect to. Default: public addresses, over `http` and `https`.
+/// Addresses that a tool may connect to. Default: public addresses, over `http` and `https`.
 #[derive(Debug, Clone, Default)]
 pub struct Reach {
     private_hosts: Arc<BTreeSet<String>>,
 }
 
 impl Reach {
-    /// Allows the host too, whatever address it has: an intranet server, say. A name without port, or an address.
+    /// Also allows this host, whatever its address (for example an intranet server). A host name without a port, or
+    /// an IP address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Fetch, Reach};
+    ///
+    /// let fetch = Fetch::new(Reach::default().and_host("wiki.intranet.example"))?;
+    /// # Ok::<(), agent_tools::http::NoClient>(())
+    /// ```
     #[must_use]
     pub fn and_host(mut self, host: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.private_hosts).insert(host.into().to_ascii_lowercase());
         self
     }
 
-    /// Checks what can be seen before the name is resolved.
+    /// Checks a URL before its name is resolved.
     pub(super) fn check(&self, url: &Url) -> Result<(), Forbidden> {
         if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some()
         {
             return Err(Forbidden);
         }
         let host = url.host_str().ok_or(Forbidden)?.to_ascii_lowercase();
-        // An address in the URL never meets the resolver.
+        // An IP address in the URL is not passed to the resolver.
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match bare.parse::<IpAddr>() {
             Ok(address) if !is_public(address) && !self.private_hosts.contains(bare) => Err(Forbidden),
@@ -46,8 +56,8 @@ impl Reach {
     }
 }
 
-/// Resolves names and keeps only addresses that may be reached. The client connects to what this returns, so a name
-/// that resolves differently the next time gains nothing.
+/// Resolver that returns only allowed addresses. The client connects to these addresses, so that a name which later
+/// resolves differently does not bypass the check.
 #[derive(Debug)]
 pub(super) struct Resolver(pub(super) Reach);
 
@@ -68,7 +78,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// The address may not be reached.
+/// The address is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Forbidden;
 
@@ -87,7 +97,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// By the IANA registry of special-purpose addresses.
+/// Public addresses by the IANA registry of special-purpose addresses.
 fn is_public_v4(v4: Ipv4Addr) -> bool {
     let [a, b, c, _] = v4.octets();
     let special = v4.is_private()
@@ -110,14 +120,14 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        // IPv4 in other clothes: mapped, NAT64.
+        // IPv4 addresses embedded in IPv6: mapped, NAT64.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         // 6to4.
         [0x2002, high, low, ..] => embedded(high, low),
         // Protocol assignments (Teredo among them), documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
-        // Only 2000::/3 is given out for the public.
+        // Only 2000::/3 is allocated for public use.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

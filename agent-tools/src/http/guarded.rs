@@ -1,4 +1,5 @@
-//! Posts to addresses that strangers name: where to is checked after name resolution, on the address that is connected to.
+//! Client for POST requests to addresses that untrusted callers choose; the address is checked after name
+//! resolution.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -6,41 +7,55 @@ use reqwest::{Client, Url};
 
 use super::{NoClient, Reach, client, guard::Forbidden};
 
-/// A client that posts only where its [`Reach`] allows, follows no redirects and reads no answer but its status.
+/// Client that posts only to allowed addresses, follows no redirects and reads only the status of the response.
 #[derive(Clone)]
 pub struct Guarded {
     client: Client,
     reach: Reach,
 }
 
-/// Why nothing was answered.
+/// Reason why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsent {
-    /// The address may not be reached, or is none.
+    /// The address is not allowed, or invalid.
     Forbidden,
-    /// Nobody answered in time.
+    /// The server cannot be reached, or did not respond in time.
     Unreached,
 }
 
 impl Guarded {
-    /// A client with a reach.
+    /// Creates a client with the given reach.
     ///
     /// # Errors
     ///
-    /// TLS is not set up on this machine.
+    /// TLS cannot be set up on this machine.
     pub fn new(reach: &Reach) -> Result<Self, NoClient> {
         Ok(Self { client: client(reach)?, reach: reach.clone() })
     }
 
-    /// Whether an address may be reached, as far as can be seen before its name is resolved.
+    /// Returns `true` if a URL is allowed, as far as this can be checked before its name is resolved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Guarded, Reach};
+    ///
+    /// let client = Guarded::new(&Reach::default())?;
+    /// assert!(client.may_reach("https://example.com/hook"));
+    /// assert!(!client.may_reach("http://127.0.0.1/hook"));
+    /// # Ok::<(), agent_tools::http::NoClient>(())
+    /// ```
     #[must_use]
     pub fn may_reach(&self, url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| self.reach.check(&url).is_ok())
     }
 
-    /// Posts a body, and returns the status of the answer. `patience` bounds all of it. Cancel safe: the post may have
-    /// been taken.
+    /// Posts a body and returns the status of the response. `patience` is the total timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the server may have received the request.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The web: pages as Markdown and search engines, through a client that does not reach private networks.
+//! Web tools: pages as Markdown and search engines, through a client that does not reach private networks.
 
 mod fetch;
 mod guard;
@@ -18,7 +18,7 @@ pub use guard::Reach;
 pub use guarded::{Guarded, Unsent};
 pub use search::{Engine, Found, WebSearch, WebSearchArgs};
 
-/// A client cannot be made: TLS is not set up on this machine.
+/// The client cannot be created because TLS cannot be set up on this machine.
 #[derive(Debug)]
 pub struct NoClient(Box<dyn Error + Send + Sync>);
 
@@ -34,8 +34,8 @@ impl Error for NoClient {
     }
 }
 
-/// A client that follows no redirects, uses no proxy (one would resolve names itself) and connects only where `reach`
-/// allows.
+/// Creates a client that follows no redirects, uses no proxy (which would resolve names itself) and connects only
+/// to addresses that `reach` allows.
 fn client(reach: &Reach) -> Result<Client, NoClient> {
     let tls = tls().map_err(|error| NoClient(error.into()))?;
     Client::builder()
@@ -56,7 +56,7 @@ fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
         rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
     };
-    // A bare container has no certificates at all; the verifier refuses then, even for plain HTTP.
+    // A minimal container has no certificates; the verifier then fails even for plain HTTP.
     if let Ok(builder) = builder()?.with_platform_verifier() {
         return Ok(builder.with_no_client_auth());
     }
@@ -64,13 +64,14 @@ fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
     Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The body, up to `limit` bytes, and whether there was more.
+/// Returns the body, up to `limit` bytes, and whether it was longer.
 async fn body(response: Response, limit: usize) -> Result<(BytesMut, bool), ToolError> {
     let mut body = BytesMut::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| ToolError::unavailable("the answer broke off").with_cause(error))?;
+        let chunk = chunk.map_err(|error| {
+            ToolError::unavailable("the connection broke while the response was received").with_cause(error)
+        })?;
         let room = limit - body.len();
         if chunk.len() > room {
             body.extend_from_slice(&chunk[..room]);
@@ -81,12 +82,14 @@ async fn body(response: Response, limit: usize) -> Result<(BytesMut, bool), Tool
     Ok((body, false))
 }
 
-/// Why no answer came, in words that tell the model nothing about networks it may not see.
+/// Error for a missing response, without details about networks that the model may not access.
 fn no_answer(error: reqwest::Error) -> ToolError {
     let mut source: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(cause) = source {
         if cause.is::<guard::Forbidden>() {
-            return ToolError::refused("this address is not on the public internet and may not be reached");
+            return ToolError::refused(
+                "this address is not on the public internet and therefore not allowed",
+            );
         }
         source = cause.source();
     }

@@ -1,4 +1,4 @@
-//! Searching the web through an engine the operator chose: SearXNG, Tavily or Brave.
+//! Web search through an engine that the operator configures: SearXNG, Tavily or Brave.
 
 use std::{fmt, time::Duration};
 
@@ -16,30 +16,30 @@ use super::{NoClient, Reach, body, client, no_answer};
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 const MAX_RESULTS: u8 = 20;
 const MAX_QUERY_CHARS: usize = 400;
-/// Characters of title and snippet.
+/// Maximum number of characters of a title or snippet.
 const MAX_CHARS: usize = 600;
 
-/// A search engine. The operator's choice, so its address may be private.
+/// Search engine. Configured by the operator, so its address may be private.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Engine {
     /// A SearXNG server with the JSON format enabled.
     SearXng {
-        /// Its address.
+        /// Base URL of the server.
         base: Url,
     },
-    /// api.tavily.com, or a server like it.
+    /// api.tavily.com, or a compatible server.
     Tavily {
-        /// The address, `https://api.tavily.com` being theirs.
+        /// Base URL; that of Tavily is `https://api.tavily.com`.
         base: Url,
-        /// The key.
+        /// API key.
         key: Secret,
     },
-    /// api.search.brave.com, or a server like it.
+    /// api.search.brave.com, or a compatible server.
     Brave {
-        /// The address, `https://api.search.brave.com` being theirs.
+        /// Base URL; that of Brave is `https://api.search.brave.com`.
         base: Url,
-        /// The key.
+        /// API key.
         key: Secret,
     },
 }
@@ -83,7 +83,7 @@ impl Engine {
         }
     }
 
-    /// Where the list is, and what title, address and snippet are called in it.
+    /// Path of the result list, and field names of title, URL and snippet.
     const fn shape(&self) -> (&'static str, [&'static str; 3]) {
         match self {
             Self::SearXng { .. } | Self::Tavily { .. } => ("/results", ["title", "url", "content"]),
@@ -92,7 +92,7 @@ impl Engine {
     }
 }
 
-/// Asks a search engine.
+/// Tool that searches the web.
 #[derive(Clone)]
 pub struct WebSearch {
     client: Client,
@@ -109,23 +109,32 @@ pub struct WebSearchArgs {
     pub count: Option<u8>,
 }
 
-/// One result.
+/// A search result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// The page's title.
+    /// Title of the page.
     pub title: String,
-    /// Its address.
+    /// URL of the page.
     pub url: String,
-    /// A part of what it says.
+    /// Extract of the page.
     pub snippet: String,
 }
 
 impl WebSearch {
-    /// Asks `engine`.
+    /// Creates the tool for `engine`.
     ///
     /// # Errors
     ///
     /// TLS cannot be set up on this machine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Engine, WebSearch};
+    ///
+    /// let search = WebSearch::new(Engine::SearXng { base: "https://searx.example".parse()? })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(engine: Engine) -> Result<Self, NoClient> {
         let host = engine.base().host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         Ok(Self { client: client(&Reach::default().and_host(host))?, engine })
@@ -158,13 +167,13 @@ impl Tool for WebSearch {
     async fn call(&self, args: WebSearchArgs, _: &ToolContext) -> Result<Vec<Found>, ToolError> {
         let query: String = args.query.trim().chars().take(MAX_QUERY_CHARS).collect();
         if query.is_empty() {
-            return Err(ToolError::failed("say what to look for"));
+            return Err(ToolError::failed("the query is empty"));
         }
         let count = args.count.unwrap_or(8).clamp(1, MAX_RESULTS);
         let response = self.engine.request(&self.client, &query, count).send().await.map_err(no_answer)?;
         let status = response.status();
         if !status.is_success() {
-            // The body of a refusal may repeat the key.
+            // The body of an error response may repeat the key.
             let worth = status.is_server_error() || status.as_u16() == 429;
             let told = format!("the search engine answered {status}");
             return Err(if worth { ToolError::unavailable(told) } else { ToolError::failed(told) });

@@ -1,17 +1,17 @@
-//! What a call gave, between the protocol's content blocks and what a model reads.
+//! Conversion of the content blocks of a tool result to text for a model.
 
 use agent_core::tool::{ToolError, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::Value;
 
-/// The result as the model reads it: structured content as JSON, text as text, what is neither as one line that says
-/// what it is. At most `limit` bytes are kept of it.
+/// Converts a result: structured content as JSON, text as text, other content as one line that describes it. At
+/// most `limit` bytes are kept.
 pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, ToolError> {
     let failed = result.is_error == Some(true);
     let only_text = result.content.iter().all(|block| matches!(block, ContentBlock::Text(_)));
     let text = text_of(&result.content, limit);
     if failed {
-        let text = if text.trim().is_empty() { "the tool failed and did not say why" } else { &text };
+        let text = if text.trim().is_empty() { "the tool failed without an error message" } else { &text };
         return Err(ToolError::failed(text));
     }
     let Some(structured) = result.structured_content else { return Ok(ToolOutput::text(text)) };
@@ -19,7 +19,8 @@ pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, T
     if json.len() > limit {
         return Ok(ToolOutput::text(cut(&json, limit)));
     }
-    // The text is the same JSON again, for clients that know no structured content, or says more than it.
+    // The text often repeats the JSON for clients without support for structured content. Otherwise it has
+    // additional content.
     let same = serde_json::from_str::<Value>(&text).is_ok_and(|said| said == structured);
     if only_text && (same || text.trim().is_empty()) {
         return Ok(ToolOutput::Json(structured));
@@ -64,7 +65,7 @@ fn text_of(blocks: &[ContentBlock], limit: usize) -> String {
     cut(&text, limit)
 }
 
-/// A model cannot read it, but can tell the user that it is there. `base64` is the length as written.
+/// Describes binary content, which the model cannot read. `base64` is the encoded length.
 fn binary(what: &str, kind: &str, base64: usize) -> String {
     format!("[{what}, {kind}, about {} bytes, not shown]", base64 / 4 * 3)
 }

@@ -1,60 +1,60 @@
-//! Why there is no connection, or no server: one enum for what the operator must see.
+//! Errors of MCP connections and servers, for operators.
 
 use std::{error::Error, io, time::Duration};
 
-/// What went wrong outside of a call. (What goes wrong in a call is a [`ToolError`](agent_core::tool::ToolError).)
+/// Error outside of a call. Errors of a call are [`ToolError`](agent_core::tool::ToolError)s.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum McpError {
     /// The program could not be started.
     #[error("MCP server `{server}`: `{program}` cannot be started")]
     Start {
-        /// The server's name here.
+        /// Name of the server in this process.
         server: String,
-        /// The program.
+        /// Path of the program.
         program: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The address or a header is none, or TLS cannot be set up.
+    /// The URL or a header is invalid, or TLS cannot be set up.
     #[error("MCP server `{server}`: {reason}")]
     Illegal {
-        /// The server's name here.
+        /// Name of the server in this process.
         server: String,
-        /// What is wrong.
+        /// What is invalid.
         reason: &'static str,
     },
-    /// It could not be reached, or it did not speak the protocol.
-    #[error("MCP server `{server}` cannot be used")]
+    /// The server cannot be reached, or does not speak the protocol.
+    #[error("the connection to MCP server `{server}` failed")]
     Unusable {
-        /// The server's name here.
+        /// Name of the server in this process.
         server: String,
-        /// What was seen.
+        /// Cause of the failure.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// It did not answer in time.
-    #[error("MCP server `{server}` did not answer within {limit:?}")]
+    /// The server did not respond in time.
+    #[error("MCP server `{server}` did not respond within {limit:?}")]
     TooSlow {
-        /// The server's name here.
+        /// Name of the server in this process.
         server: String,
-        /// The time it had.
+        /// The timeout.
         limit: Duration,
     },
-    /// It dropped a moment ago and is not tried again yet.
-    #[error("MCP server `{server}` is not there; it is tried again in {wait:?}")]
+    /// The connection was lost, and the wait before the next attempt has not elapsed.
+    #[error("MCP server `{server}` is not connected; the next attempt is in {wait:?}")]
     Waiting {
-        /// The server's name here.
+        /// Name of the server in this process.
         server: String,
-        /// How long until then.
+        /// Remaining wait.
         wait: Duration,
     },
     /// The client was closed.
     #[error("the client of MCP server `{server}` was closed")]
     Closed {
-        /// The server's name here.
+        /// Name of the server in this process.
         server: String,
     },
-    /// Our own server ended because of this.
-    #[error("the MCP server ended")]
+    /// The server of this process failed.
+    #[error("the MCP server failed")]
     Served(#[source] Box<dyn Error + Send + Sync>),
 }

@@ -1,8 +1,8 @@
-//! The Model Context Protocol, both ways: tools of other programs as our tools, and our tools for other programs.
+//! Model Context Protocol: a client that uses tools of other programs, and a server that offers tools to them.
 //!
-//! [`Client`] starts or reaches a server and makes tools of what it offers. [`Server`] offers a registry over stdio and
-//! over streamable HTTP. Both are on `rmcp`, which knows the protocol; here are the bounds, what an agent needs of it,
-//! and what happens when the other side drops, lies or never answers.
+//! [`Client`] starts or connects to a server and creates tools from its list. [`Server`] offers a registry over
+//! stdio and over streamable HTTP. Both use `rmcp` for the protocol and add limits, approvals and questions, and
+//! the handling of lost, misbehaving or unresponsive peers.
 //!
 //! ```no_run
 //! use agent_core::{secret::Secret, tool::ToolRegistry};

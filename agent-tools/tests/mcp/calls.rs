@@ -283,7 +283,7 @@ async fn what_a_person_must_approve_is_refused_unless_it_is_allowed_by_name() {
         Server::new("demo", "1", registry([pay("pay"), pay("gift"), some])).allow_unapproved(["gift"]);
     let tools: ToolRegistry = line.client(server).connect().await.unwrap().registry().await.unwrap();
     let error = call(&tools, "s_pay", json!({})).await.unwrap_err();
-    assert!(error.for_model().contains("must approve"), "{error}");
+    assert!(error.for_model().contains("needs an approval"), "{error}");
     assert_eq!(text(call(&tools, "s_gift", json!({})).await), "paid");
     assert_eq!(text(call(&tools, "s_some", json!({ "n": 1 })).await), "ran");
     assert!(call(&tools, "s_some", json!({ "n": 2 })).await.is_err());

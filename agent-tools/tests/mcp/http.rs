@@ -108,7 +108,7 @@ async fn a_server_that_is_not_there_is_told_without_its_address() {
     drop(listener);
     let error = Client::http("web", url).bearer(Secret::new("hunter2")).connect().await.unwrap_err();
     assert!(matches!(error, McpError::Unusable { .. }), "{error:?}");
-    assert_eq!(error.to_string(), "MCP server `web` cannot be used");
+    assert_eq!(error.to_string(), "the connection to MCP server `web` failed");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! `goals [WORD]`: ours and the floor in turns, the fastest of many short samples, as a table.
+//! `goals [WORD]`: measures each goal and its hand-written baseline alternately, takes the fastest of many short
+//! samples, and prints a table.
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
@@ -45,7 +46,7 @@ fn table(word: &str) -> std::io::Result<()> {
         let (mut ours, mut floor) = (f64::MAX, f64::MAX);
         let began = std::time::Instant::now();
         for sample in 0..SAMPLES {
-            // In turns, so that a machine that changes its mind changes it for both.
+            // Alternately, so that a change of the machine's speed affects both.
             ours = ours.min(nanoseconds(&mut subject.ours, ours_times, subject.units));
             floor = floor.min(nanoseconds(&mut subject.floor, floor_times, subject.units));
             if sample > 10 && began.elapsed() > Duration::from_secs(12) {

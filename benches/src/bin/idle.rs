@@ -1,4 +1,4 @@
-//! `idle`: bytes that a session holds while nothing happens, by a counting allocator (which would slow down timings).
+//! `idle`: bytes that an idle session occupies, measured with a counting allocator (which would distort timings).
 
 use std::{alloc::System, io::Write};
 

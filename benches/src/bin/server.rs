@@ -1,4 +1,5 @@
-//! `server [--floor] [PORT]`: the server shape of `workloads.md`, by ours or by bare hyper. Prints its address.
+//! `server [--floor] [PORT]`: the server workload of `workloads.md`, on this project's server or on bare hyper.
+//! Prints its address.
 
 use std::{error::Error, io::Write};
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 const EVENTS: usize = 20_000;
-/// The node lets others run so often; the ring holds more than this.
+/// Number of events between two yields of the node; less than the capacity of the ring.
 const BURST: usize = 256;
 
 fn graph() -> Graph<Count> {

@@ -27,7 +27,7 @@ fn ours(graph: Graph<Items>) -> Probe {
     })
 }
 
-/// The calls one after the other, each a boxed future that returns a list of one; the lists are put together.
+/// The calls in sequence, each a boxed future that returns a list of one element; the lists are concatenated.
 fn floor() -> Probe {
     type Boxed = Box<dyn Fn() -> BoxFuture<'static, Vec<usize>> + Send + Sync>;
     probe(|times| {

@@ -1,4 +1,4 @@
-//! The first piece of a model's text, from the moment the model has it to the moment a subscriber does.
+//! Latency of the first text delta, from the model to a subscriber.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use super::{
     superstep::{Count, options},
 };
 
-/// Says one word once it is told to; the word is the moment it was said.
+/// Yields one word on request; the word is the time at which it was yielded.
 struct Speaks(Instant);
 
 impl ChatModel for Speaks {
@@ -25,7 +25,7 @@ impl ChatModel for Speaks {
     async fn stream(&self, _: ModelRequest) -> Result<ModelStream, ModelError> {
         let began = self.0;
         let says = futures::stream::unfold(0_u8, move |at| async move {
-            // As an endpoint does: nothing is there at the first look.
+            // Like an endpoint: the first poll is pending.
             tokio::task::yield_now().await;
             let delta = match at {
                 0 => Delta::text(began.elapsed().as_nanos().to_string()),
@@ -81,8 +81,8 @@ pub(super) fn first_token() -> Subject {
             tokio::spawn(async move {
                 if start.await.is_ok() {
                     tokio::task::yield_now().await;
-                    // Nobody is left to hear it only when the benchmark has failed.
-                    send.send(Arc::new(Instant::now())).await.expect("somebody listens");
+                    // The receiver is gone only if the benchmark has failed.
+                    send.send(Arc::new(Instant::now())).await.expect("the receiver is alive");
                 }
             });
             ready.send(()).expect("the task is there");

@@ -1,4 +1,4 @@
-//! What a session costs while nothing happens.
+//! Memory of an idle session.
 
 use agent_core::{Runtime, Session, SessionId, State, journal::InMemory};
 
@@ -18,7 +18,7 @@ fn runtime(journal: bool) -> Runtime {
     builder.build()
 }
 
-/// Bytes a session in three kinds of idleness, by what `in_use` counts.
+/// Bytes per session in three idle situations, measured with `in_use`.
 pub fn sessions(in_use: impl Fn() -> i64) -> Vec<(&'static str, f64)> {
     let each = |before: i64| (in_use() - before) as f64 / SESSIONS as f64;
     let mut found = Vec::new();
@@ -29,7 +29,7 @@ pub fn sessions(in_use: impl Fn() -> i64) -> Vec<(&'static str, f64)> {
         ("idle session that waits for a person, no store", false, false),
     ] {
         let keep = runtime(journal);
-        // Once before, for what is made only once.
+        // Once before measuring, for one-time allocations.
         one(&keep, &rest, &ask, ends);
         let before = in_use();
         for _ in 0..SESSIONS {

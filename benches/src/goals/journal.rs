@@ -41,7 +41,7 @@ async fn runs(runtime: &Runtime, graph: &Graph<Count>, times: u64) -> Duration {
     start.elapsed()
 }
 
-/// What the floors keep of a superstep: the two entries of ours, as JSON.
+/// Content of the baseline's journal: the same two entries, as JSON.
 #[derive(Serialize)]
 enum Fact<'a> {
     TaskFinished { task: &'a str, update: Count },
@@ -68,7 +68,7 @@ pub(super) fn memory() -> Subject {
     let ours = probe(move |times| {
         let graph = graph.clone();
         async move {
-            // What the journal keeps grows; a fresh one now and then keeps the memory bounded.
+            // The journal grows; a new one from time to time bounds the memory.
             let mut took = Duration::ZERO;
             let mut left = times;
             while left > 0 {
@@ -102,7 +102,7 @@ pub(super) fn memory() -> Subject {
     }
 }
 
-/// One commit of the two entries and the session's row, as one would write it by hand.
+/// One commit of the two entries and the session's row, written by hand.
 fn bare_commits(db: &mut rusqlite::Connection, last: &mut i64, count: u64) -> rusqlite::Result<()> {
     for _ in 0..count {
         let transaction = db.transaction()?;
@@ -138,7 +138,7 @@ pub(super) fn sqlite() -> Subject {
         async move { runs(&runtime, &graph, times).await }
     });
     let db = bare_database(&place.path().join("bare.db")).expect("the file can be opened");
-    // The folder lives as long as the probe.
+    // The folder is removed with the probe.
     let state = RefCell::new((db, 0, place));
     let floor: Probe = Box::new(move |times| {
         let (db, last, _) = &mut *state.borrow_mut();
@@ -158,7 +158,7 @@ pub(super) fn sqlite() -> Subject {
     }
 }
 
-/// The 200th turn of a conversation beside its second (the first opens the session), both in SQLite.
+/// The 200th turn of a conversation compared with its second (the first opens the session), both in SQLite.
 pub(super) fn growth() -> Subject {
     fn turns(from: usize, to: usize) -> Probe {
         let graph = growth::graph().expect("it is a graph");
@@ -199,7 +199,7 @@ pub(super) fn growth() -> Subject {
     }
 }
 
-/// A graph of one node that asks nothing, for what a session at rest holds.
+/// A graph of one node without questions, for the memory of a finished session.
 pub(super) fn one_node() -> Graph<Count> {
     Graph::builder("one")
         .node("one", async |_: &Count, _: &Context| Ok(Count::update().laps(1u64)))

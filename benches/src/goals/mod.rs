@@ -1,4 +1,4 @@
-//! What the project wants to cost, each as ours and as the floor that one would write by hand for that one purpose.
+//! Performance goals, each with a hand-written baseline for the same purpose.
 
 mod events;
 mod fanout;
@@ -14,24 +14,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Runs something so many times and says how long that took.
+/// Runs something a number of times and returns the duration.
 pub type Probe = Box<dyn FnMut(u64) -> Duration>;
 
-/// One goal.
+/// A performance goal.
 pub struct Subject {
-    /// What is measured.
+    /// Name of the measurement.
     pub name: &'static str,
-    /// Units (supersteps, tasks, events) in one iteration.
+    /// Units (supersteps, tasks, events) per iteration.
     pub units: u64,
-    /// What one unit is called.
+    /// Name of the unit.
     pub unit: &'static str,
-    /// The goal, as it is told to people.
+    /// Text of the goal.
     pub goal: &'static str,
-    /// Whether a number of nanoseconds a unit, and of the floor's, meets the goal.
+    /// Whether a time per unit in nanoseconds, and that of the baseline, meets the goal.
     pub met: fn(f64, f64) -> bool,
-    /// Ours.
+    /// This project.
     pub ours: Probe,
-    /// The hand-written floor.
+    /// The hand-written baseline.
     pub floor: Probe,
 }
 
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Subject {
     }
 }
 
-/// Everything that has a goal in time. Each is made when its turn comes.
+/// Constructors of all goals with a time. Each is called when its turn comes.
 #[must_use]
 pub fn all() -> Vec<fn() -> Subject> {
     vec![
@@ -67,13 +67,13 @@ fn tokio() -> &'static tokio::runtime::Runtime {
     RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("a runtime can be made"))
 }
 
-/// Waits for a future inside a spawned task, as a server's code would run.
+/// Waits for a future inside a spawned task, like the code of a server.
 #[expect(clippy::disallowed_methods, reason = "the benchmark is the owner: it waits for the task at once")]
 fn spawned<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     tokio().block_on(async { tokio::spawn(work).await.expect("a benchmark that panics has failed") })
 }
 
-/// A probe of an async piece of work that returns the time it wants to be counted.
+/// Creates a probe from async work that returns the time to count.
 fn probe<F, Fut>(work: F) -> Probe
 where
     F: Fn(u64) -> Fut + 'static,

@@ -1,4 +1,4 @@
-//! From an answer to the end of the run that waited for it, in process.
+//! Latency from an answer to the end of the run that waits for it, in one process.
 
 use std::{
     hint::black_box,

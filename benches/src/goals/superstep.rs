@@ -1,4 +1,4 @@
-//! A superstep that does nothing, in graphs of several sizes; the start of a run; the merge of an update.
+//! An empty superstep in graphs of several sizes, the start of a run, and the merge of an update.
 
 use std::{hint::black_box, time::Instant};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Probe, Subject, probe, timed};
 
-/// Supersteps in one iteration of a ring.
+/// Supersteps per iteration of a ring.
 const ROUND: u64 = 30_000;
 
 #[derive(State, Default, Debug, Clone, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub(super) fn options() -> RunOptions {
     RunOptions::default().limits(Limits::default().supersteps(u64::MAX))
 }
 
-/// A ring of `nodes` nodes that do nothing, but for the last, which counts the laps.
+/// A ring of `nodes` empty nodes; the last one counts the laps.
 fn graph(nodes: usize, laps: u64) -> Graph<Count> {
     let last = nodes - 1;
     let mut builder = Graph::<Count>::builder("ring").edge(START, "n0");
@@ -43,7 +43,7 @@ fn graph(nodes: usize, laps: u64) -> Graph<Count> {
 
 type Boxed = Box<dyn for<'a> Fn(&'a Count) -> BoxFuture<'a, Option<u64>> + Send + Sync>;
 
-/// A loop over boxed futures: what calls an async function that is not known at compile time.
+/// A loop over boxed futures: the cost of calling async functions that are unknown at compile time.
 fn floor(nodes: usize) -> Probe {
     probe(move |times| {
         timed(async move || {
@@ -100,7 +100,7 @@ pub(super) fn ring(nodes: usize) -> Subject {
     }
 }
 
-/// A whole run of one node on a fresh session, beside a spawned task that is waited for.
+/// A run of one node on a new session, compared with a spawned task.
 pub(super) fn run() -> Subject {
     let graph = graph(1, 1);
     let ours = probe(move |times| {
@@ -134,7 +134,7 @@ pub(super) fn run() -> Subject {
     }
 }
 
-/// The merge of a derived update, beside the assignment.
+/// The merge of a derived update, compared with the assignment.
 pub(super) fn apply() -> Subject {
     let times = 1_000;
     Subject {

@@ -1,5 +1,4 @@
-//! The floor: the same calls by hand on bare hyper. No sessions, no limits, no graph, no safety: what is left of the
-//! work when everything that a server is for is taken away.
+//! Baseline: the same endpoints on bare hyper, without sessions, limits, graphs and safety.
 
 use std::{collections::HashMap, convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -39,7 +38,7 @@ impl Shared {
 ///
 /// # Errors
 ///
-/// The machine's own.
+/// I/O errors of the listener.
 pub async fn serve(listener: TcpListener) -> io::Result<()> {
     let shared = Arc::new(Shared::default());
     loop {
@@ -48,7 +47,7 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
         let each = Arc::clone(&shared);
         let service = service_fn(move |request| answer(Arc::clone(&each), request));
         shared.tasks.spawn(async move {
-            // A client that goes away in the middle is nobody's fault.
+            // Clients may disconnect at any time.
             http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await.ok()
         });
     }
@@ -114,7 +113,7 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
                     } else {
                         tokio::time::sleep(pause).await;
                     }
-                    // Nobody may be there.
+                    // There may be no receiver.
                     sender.send(burst_message(&id, seq).to_string().into()).ok();
                 }
             });

@@ -1,4 +1,4 @@
-//! The server shape of `workloads.md`: with our server, and by hand on bare hyper as the floor beside it.
+//! The server workload of `workloads.md`: on this project's server, and on bare hyper as the baseline.
 
 pub mod floor;
 pub mod ours;
@@ -24,10 +24,10 @@ pub fn monotonic_ns() -> u64 {
         + u64::try_from(now.tv_nsec()).unwrap_or_default()
 }
 
-/// A piece of the streamed answer.
+/// A part of the streamed answer.
 pub fn chunk(index: u64) -> String {
     format!("data: {}\n\n", json!({"type": "chunk", "index": index, "content": format!("word{index} ")}))
 }
 
-/// What ends the streamed answer.
+/// End of the streamed answer.
 pub const DONE: &str = "data: [DONE]\n\n";

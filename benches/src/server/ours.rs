@@ -1,5 +1,5 @@
-//! The server shape on `agent-server`: the calls are paths of its own, the work is done by graphs, the sockets read
-//! the session's events.
+//! The server workload on `agent-server`: the endpoints are custom routes, the work is done by graphs, and the
+//! sockets read the session's events.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{DONE, burst_message, chunk};
 
-/// What the three nodes know.
+/// State of the three nodes.
 #[derive(State, Clone, Default, Serialize, Deserialize)]
 struct Steps {
     input: String,
@@ -30,7 +30,7 @@ struct Steps {
     steps: Vec<String>,
 }
 
-/// What the publisher is told.
+/// Input of the publisher.
 #[derive(State, Clone, Default, Serialize, Deserialize)]
 struct Burst {
     events: u64,
@@ -76,7 +76,7 @@ fn publisher() -> Result<Graph<Burst>, BuildError> {
 ///
 /// # Errors
 ///
-/// The machine's own, and the store's.
+/// I/O errors, and errors of the store.
 pub async fn bind(port: u16) -> std::result::Result<Server, Box<dyn std::error::Error>> {
     let plain = Runtime::builder().graph(&three()?).graph(&publisher()?).build();
     let folder = tempfile::tempdir()?.keep();
@@ -142,7 +142,7 @@ async fn run_async(runtime: &Runtime, publisher: &Graph<Burst>, body: &Bytes) ->
     }
 }
 
-/// Passes on what the publisher emits. Events that are there already leave in one write.
+/// Forwards the events of the publisher. Events that are already available are sent in one write.
 async fn watch(runtime: Runtime, request: Request<()>, mut socket: Socket) {
     let Ok(session) = runtime.session(PathParts::of(&request).get("session_id")) else {
         return socket.close(1008, "no session id").await;
@@ -200,11 +200,11 @@ fn json(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-/// Serves until the process is told to end.
+/// Serves until shutdown.
 ///
 /// # Errors
 ///
-/// The machine's own.
+/// I/O errors.
 pub async fn serve(server: Server) -> io::Result<()> {
     let end = tokio::signal::ctrl_c();
     server

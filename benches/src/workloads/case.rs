@@ -2,7 +2,7 @@
 
 use agent_core::Durability;
 
-/// Where journals are kept.
+/// Location of the journals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Saver {
     Nowhere,
@@ -17,12 +17,12 @@ pub(crate) struct Case {
     pub(crate) family: String,
     pub(crate) saver: Saver,
     pub(crate) durability: Durability,
-    /// One thread that blocks, rather than the runtime of `#[tokio::main]`.
+    /// Blocks one thread, instead of using the runtime of `#[tokio::main]`.
     pub(crate) blocking: bool,
 }
 
 impl Case {
-    /// `None`: a saver or durability that does not exist here (`pg` for now).
+    /// `None`: an unsupported store or durability (currently `pg`).
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let (name, blocking) = match name.strip_suffix("/sync") {
             Some(name) => (name, true),
@@ -45,7 +45,7 @@ impl Case {
         Some(Self { family: family.to_owned(), saver, durability, blocking })
     }
 
-    /// The number behind a family's name: `number("sequential_")` of `sequential_100` is 100.
+    /// Returns the number after a family's name: `number("sequential_")` of `sequential_100` is 100.
     pub(crate) fn number(&self, prefix: &str) -> Option<usize> {
         self.family.strip_prefix(prefix)?.parse().ok().filter(|&number| number > 0)
     }

@@ -1,4 +1,4 @@
-//! `cold`: from the start of a process to its end, with one run of a chain of three in between.
+//! `cold`: a whole process with one run of a chain of three nodes.
 
 use std::{
     process::{Command, Stdio},
@@ -19,7 +19,7 @@ use super::{
 /// The argument that makes this program the child.
 pub(crate) const CHILD: &str = "cold-child";
 
-/// What the child does.
+/// Main function of the child process.
 pub(crate) fn child() -> Result<()> {
     let case = Case::parse("cold").ok_or("no case")?;
     let here = case.clone();

@@ -1,4 +1,4 @@
-//! `compile_*`: a ready builder becomes a graph.
+//! `compile_*`: builds a graph from a prepared builder.
 
 use agent_core::{Graph, State, graph::GraphBuilder};
 

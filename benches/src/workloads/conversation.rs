@@ -1,10 +1,10 @@
-//! Messages in a state: the add-messages reducer over a shared conversation, and made-up text.
+//! Messages in a state: the add-messages reducer on a shared conversation, and generated text.
 
 use std::sync::Arc;
 
 use agent_core::model::{Message, Messages};
 
-/// A message with a known id replaces that one in its place; the others go to the end.
+/// A message with a known id replaces that message; others are appended.
 pub(crate) fn add_messages(list: &mut Messages, new: Messages) {
     let list = list.make_mut();
     for message in &new {
@@ -20,7 +20,7 @@ pub(crate) fn just(message: Message) -> Messages {
     Messages::from(message)
 }
 
-/// About `characters` characters of made-up words.
+/// About `characters` characters of generated words.
 pub(crate) fn words(characters: usize) -> String {
     let mut text = String::with_capacity(characters + 10);
     while text.len() < characters {

@@ -52,7 +52,7 @@ pub(crate) fn sends(count: usize) -> Result<Graph<Items>, BuildError> {
         .build()
 }
 
-/// What is given is a list of letters; from the first node on it is a text.
+/// The input is a list of letters; from the first node on it is a text.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Subject {

@@ -1,6 +1,6 @@
-//! `growth:S-D`: one session, 200 turns of two messages; what a turn costs and what stays on disk.
+//! `growth:S-D`: one session with 200 turns of two messages: time per turn, and bytes on disk.
 //!
-//! `growth_delta` is the same here: this journal holds updates, never the whole conversation a turn.
+//! `growth_delta` is identical here, because this journal stores updates, never the whole conversation.
 
 use std::time::Instant;
 
@@ -68,7 +68,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// One session of 200 turns: the time of all, the processor's, each turn's, and the bytes after the close.
+/// One session of 200 turns: total time, CPU time, time of each turn, and bytes after closing.
 async fn conversation(case: &Case, graph: &Graph<Chat>) -> Result<(f64, f64, Vec<f64>, u64)> {
     let setting = Setting::new(case, None)?;
     let id = SessionId::random();

@@ -86,7 +86,7 @@ impl Work for Interrupt {
     }
 }
 
-/// Reads events until the run ends or waits.
+/// Reads events until the run ends or pauses.
 async fn until_rest(events: &mut Subscription) -> Result<()> {
     loop {
         match &events.next().await?.body {

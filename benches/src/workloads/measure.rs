@@ -1,4 +1,4 @@
-//! Time, processor time and memory of a case: samples of many runs, reported as the time of one.
+//! Time, CPU time and memory of a case: samples of many runs, reported per run.
 
 use std::{
     future::Future,
@@ -15,23 +15,23 @@ use super::{Result, Times};
 
 /// A sample lasts at least this long.
 pub(crate) const SAMPLE: Duration = Duration::from_millis(20);
-/// A batch has at most this many runs: their inputs are made before the clock starts.
+/// Maximum number of runs per batch; their inputs are created before the clock starts.
 const LARGEST: usize = 20_000;
 
-/// What a case found out.
+/// Result of a case.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) supersteps: u64,
-    /// Runs a sample.
+    /// Runs per sample.
     pub(crate) batch: usize,
     pub(crate) wall_ms: Vec<f64>,
     pub(crate) cpu_ms: Vec<f64>,
-    /// What only some families have.
+    /// Additional values of a family.
     pub(crate) more: Map<String, Value>,
 }
 
 impl Report {
-    /// The line that is printed.
+    /// The printed line.
     pub(crate) fn of(self, case: &str) -> Value {
         let mut line = json!({
             "case": case,
@@ -48,7 +48,7 @@ impl Report {
         line
     }
 
-    /// Adds what only this family has.
+    /// Adds a value of a family.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.more.insert(key.to_owned(), value.into());
         self
@@ -56,11 +56,11 @@ impl Report {
 }
 
 pub(crate) fn ms(time: Duration) -> f64 {
-    // A nanosecond is as fine as the clock; more digits would only look exact.
+    // The clock has a resolution of one nanosecond; more digits would suggest false precision.
     (time.as_secs_f64() * 1e9).round() / 1e6
 }
 
-/// The time of one of `count`.
+/// The time of one of `count` runs.
 pub(crate) fn each(time: Duration, count: usize) -> f64 {
     let nanoseconds = time.as_secs_f64() * 1e9 / count.max(1) as f64;
     (nanoseconds * 10.0).round() / 1e7
@@ -70,7 +70,7 @@ fn usage(who: UsageWho) -> Result<Usage> {
     Ok(getrusage(who)?)
 }
 
-/// Processor time used so far by this process, or by its children.
+/// CPU time used so far by this process or its children.
 pub(crate) fn processor(who: UsageWho) -> Result<Duration> {
     let usage = usage(who)?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
@@ -83,26 +83,27 @@ fn peak_rss_mib() -> f64 {
     (peak as f64 / 1024.0 * 100.0).round() / 100.0
 }
 
-/// Something that can be run many times.
+/// Work that can be repeated.
 pub(crate) trait Work {
-    /// What one run takes, made before the clock starts.
+    /// Input of one run, created before the clock starts.
     type Input;
 
     fn input(&self) -> Self::Input;
 
-    /// One run; returns its supersteps.
+    /// Runs once; returns the number of supersteps.
     fn run(&mut self, input: Self::Input) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Between samples, not measured.
+    /// Called between samples; not measured.
     fn renew(&mut self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
 }
 
-/// Measures: as many runs a sample as take [`SAMPLE`], `warmup` samples that are thrown away, `reps` that count.
+/// Measures a case: [`SAMPLE`] determines the runs per sample; `warmup` samples are discarded, `reps` samples
+/// count.
 pub(crate) async fn measure<W: Work>(work: &mut W, times: Times) -> Result<Report> {
     let mut report = Report { batch: 1, ..Report::default() };
-    // The first run pays for everything that happens once; the batch is found by growing it.
+    // The first run includes one-time costs; the batch size is found by growing it.
     report.supersteps = work.run(work.input()).await?;
     loop {
         let (wall, _) = sample(work, report.batch).await?;

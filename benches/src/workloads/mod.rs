@@ -1,4 +1,4 @@
-//! The cases on which the project is compared with its peers: one file a family, one way to measure them all.
+//! Cases for the comparison with other projects: one file per family, one way to measure.
 
 mod case;
 mod cold;
@@ -19,13 +19,13 @@ use std::{io::Write, process::ExitCode};
 use case::Case;
 use measure::Report;
 
-/// Anything that ends a case.
+/// Error of a case.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
-/// What a case gives.
+/// Result of a case.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: workloads CASE [--reps N] [--warmup N]";
-/// Exit status for a case that does not exist here.
+/// Exit status for an unknown case.
 const UNKNOWN: u8 = 3;
 
 /// How often a case is measured.
@@ -35,13 +35,13 @@ pub(crate) struct Times {
     pub(crate) warmup: usize,
 }
 
-/// Runs the command and returns its exit status: 0, 1 (failed), 2 (wrong arguments), 3 (no such case).
+/// Runs the command and returns its exit status: 0, 1 (failed), 2 (invalid arguments), 3 (unknown case).
 pub fn main(args: impl Iterator<Item = String>) -> ExitCode {
     let Some((name, times)) = parse(args) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    // The child of `cold`: a process that runs one chain and ends.
+    // The child of `cold`: a process that runs one chain and exits.
     if name == cold::CHILD {
         return ended(cold::child());
     }
@@ -83,7 +83,7 @@ fn parse(args: impl Iterator<Item = String>) -> Option<(String, Times)> {
     Some((name?, times))
 }
 
-/// Finds the family of a case and measures it; `None` where there is none.
+/// Finds the family of a case and measures it; `None` for an unknown family.
 fn run(case: &Case, times: Times) -> Option<Result<Report>> {
     sequential::run(case, times)
         .or_else(|| fanout::run(case, times))

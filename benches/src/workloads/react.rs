@@ -34,7 +34,7 @@ fn tools() -> Arc<[ToolSpec]> {
     }])
 }
 
-/// agent ⇄ tools, as the tool loop does it: the model is asked with the whole conversation; each call is recorded.
+/// agent ⇄ tools, like the tool loop: the model receives the whole conversation, and each call is recorded.
 fn graph() -> Result<Graph<Chat>, BuildError> {
     let tools = tools();
     Graph::builder("react")
@@ -81,7 +81,7 @@ fn uuid() -> String {
 }
 
 pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
-    // One loop stands for both of the peer's.
+    // One loop corresponds to both loops of the other project.
     let rounds = case.number("react_").or_else(|| case.number("react_new_"))?;
     let model = Model::new(Scripted::rule(move |_, request| {
         if request.messages.len() / 2 < rounds {

@@ -1,4 +1,4 @@
-//! `sequential_N`: a chain of N nodes that do nothing, and what its relatives share: one graph, one input, one check.
+//! `sequential_N`: a chain of N empty nodes, and what related cases share: one graph, one input, one check.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(crate) struct Runs<S: State> {
     /// Supersteps and tasks of the outermost graph in one run.
     pub(crate) supersteps: u64,
     pub(crate) tasks: u64,
-    /// Supersteps as they are counted for the table, where subgraphs count too.
+    /// Supersteps as reported in the table, including those of subgraphs.
     pub(crate) told: u64,
 }
 

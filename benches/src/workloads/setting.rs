@@ -1,4 +1,4 @@
-//! What a case runs in: the tokio runtime of a plain user, the journal's place, and a fresh session for each run.
+//! Environment of a case: the tokio runtime of a typical application, the journal, and a new session per run.
 
 use std::{future::Future, time::Duration};
 
@@ -17,10 +17,10 @@ use super::{
     case::{Case, Saver},
 };
 
-/// The bytes and the place of SQLite files.
+/// Environment variable with the folder for SQLite files.
 const WORK: &str = "PEERS_WORK";
 
-/// A folder for the files of one case, removed at its end.
+/// Creates a folder for the files of one case, which is removed at its end.
 pub(crate) fn folder() -> Result<TempDir> {
     Ok(match std::env::var_os(WORK) {
         Some(work) => tempfile::tempdir_in(work)?,
@@ -28,9 +28,9 @@ pub(crate) fn folder() -> Result<TempDir> {
     })
 }
 
-/// Runs a case as a plain user would: all measured work inside a spawned task of the runtime that `#[tokio::main]`
-/// makes, so that no hop between `block_on`'s thread and the workers is measured. Blocking cases run on the one
-/// thread of a current-thread runtime.
+/// Runs a case like a typical application: all measured work is inside a spawned task of the runtime of
+/// `#[tokio::main]`, so that no hop between `block_on`'s thread and the workers is measured. Blocking cases run on
+/// a current-thread runtime.
 pub(crate) fn on_tokio<T: Send + 'static>(
     case: &Case,
     work: impl Future<Output = Result<T>> + Send + 'static,
@@ -64,8 +64,8 @@ impl Setting {
         Ok(Self { runtime, saver: case.saver, model, case: case.clone(), folder })
     }
 
-    /// Between samples. What is kept in memory is dropped, so that memory does not grow with the number of samples; a
-    /// SQLite file stays, so that its checkpoints are part of what is measured.
+    /// Called between samples. In-memory journals are dropped, so that memory does not grow with the number of
+    /// samples. A SQLite file is kept, so that its checkpoints are part of the measurement.
     pub(crate) async fn renew(&mut self) -> Result<()> {
         if self.saver != Saver::Sqlite {
             let fresh = runtime(&self.case, self.model.clone(), None)?;
@@ -74,7 +74,7 @@ impl Setting {
         Ok(())
     }
 
-    /// Closes everything and returns the folder of its files.
+    /// Closes everything and returns the folder of the files.
     pub(crate) async fn close(self) -> Option<TempDir> {
         self.runtime.shutdown(Duration::from_secs(5)).await;
         drop(self.runtime);
@@ -96,7 +96,7 @@ fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Resul
     Ok(builder.build())
 }
 
-/// One run on a fresh session, its events read to the end. Returns how it rested and how many `wanted` events came.
+/// One run on a new session; reads its events to the end. Returns its status and the number of `wanted` events.
 pub(crate) async fn one_run<S: State>(
     runtime: &Runtime,
     graph: &Graph<S>,

@@ -1,4 +1,4 @@
-//! `stream_*`: how fast events reach one subscriber, and how soon the first.
+//! `stream_*`: throughput of events to one subscriber, and latency of the first event.
 
 use std::{
     future::Future,
@@ -29,7 +29,7 @@ pub(crate) struct Last {
     value: i64,
 }
 
-/// Answers with `count` pieces of text and gives way after each.
+/// Answers with `count` deltas and yields to the executor after each.
 struct Chunks(usize);
 
 impl ChatModel for Chunks {
@@ -63,7 +63,7 @@ enum Counts {
 }
 
 impl Counts {
-    /// How many of the things that are counted an event brings; joined pieces of text count as what they were.
+    /// Number of counted items in an event; merged deltas count individually.
     fn of(self, event: &Event) -> usize {
         match (self, &event.body) {
             (Self::Updates, EventBody::NodeFinished(_)) | (Self::Custom, EventBody::Custom(_)) => 1,
@@ -105,7 +105,7 @@ fn messages() -> Result<Graph<Last>, BuildError> {
         .build()
 }
 
-/// Sums of the sample that runs, and of those before it.
+/// Sums of the current sample and of the samples before it.
 #[derive(Default)]
 struct Firsts {
     first: Duration,

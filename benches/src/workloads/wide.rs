@@ -1,8 +1,8 @@
 //! `wide_state_AxB`, `wide_dict_AxB`, `wide_pydantic_AxB`: fifteen fields, large values, a loop of six nodes.
 //!
-//! As in the peer, values are shared, not copied (`Arc` here, references there). `wide_state` is a struct with a
-//! derived update; `wide_dict` a map from field names to dynamic values, its reducers found by name at run time;
-//! `wide_pydantic` the struct again, where every update is checked value by value before it is merged.
+//! As in the other project, values are shared, not copied (`Arc` here, references there). `wide_state` is a struct
+//! with a derived update; `wide_dict` is a map from field names to dynamic values, with reducers found by name at
+//! run time; `wide_pydantic` is the struct with every update validated value by value before the merge.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,7 @@ type Inner = BTreeMap<String, Vec<Value>>;
 type Record = BTreeMap<String, Arc<Inner>>;
 type Shared = Arc<Record>;
 
-/// Which of the three states.
+/// Kind of the state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Typed,
@@ -65,7 +65,7 @@ fn letters(count: usize) -> String {
     (0..count).map(|_| fastrand::lowercase()).collect()
 }
 
-/// How fields combine when the types are all there is to hold.
+/// Reducers without validation.
 mod free {
     use std::sync::Arc;
 
@@ -112,7 +112,7 @@ mod free {
     }
 }
 
-/// The same behind a check of everything that comes in.
+/// Reducers with validation of all input.
 mod checked {
     use std::{collections::BTreeMap, sync::Arc};
 
@@ -188,7 +188,7 @@ mod checked {
     }
 }
 
-/// The struct and its graph, with the reducers of a module.
+/// Defines the struct and its graph with the reducers of a module.
 macro_rules! wide {
     ($module:ident, $reducers:ident) => {
         mod $module {
@@ -289,7 +289,7 @@ pub(crate) fn validated(limit: usize) -> GraphBuilder<strict::Wide> {
     strict::builder(limit)
 }
 
-/// A value whose kind is known only at run time.
+/// A value with dynamic type.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Field {
@@ -299,7 +299,7 @@ pub(crate) enum Field {
     Nothing(()),
 }
 
-/// A state made of names and values.
+/// A state with dynamic fields.
 #[derive(Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Fields(BTreeMap<String, Field>);
@@ -332,7 +332,7 @@ impl State for Fields {
     }
 }
 
-/// What a node reads and writes, by the kind of each field it writes.
+/// Fields that a node reads and writes, by the kind of each written field.
 fn read_write(state: &Fields, read: &str, write: &[&str], limit: usize) -> FieldsUpdate {
     let value = state.0.get(read);
     let list = || match value {

@@ -1,4 +1,4 @@
-//! `#[derive(State)]`: from the struct to what is written for it.
+//! `#[derive(State)]`: parses the struct and generates the implementation.
 
 mod emit;
 mod parse;

@@ -1,7 +1,7 @@
-//! Cleans a stream of server-sent events before a client library reads it: bounded, UTF-8, JSON.
+//! Cleans a stream of server-sent events before a client library parses it: bounded, UTF-8, JSON.
 //!
-//! async-openai logs the whole payload of an event it cannot parse and keeps a line that never ends; so
-//! nothing reaches it that it could not parse, and what was wrong is kept here, typed.
+//! async-openai logs the whole payload of an event that it cannot parse, and buffers a line without end. Therefore
+//! only valid events reach it, and errors are kept here as types.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,33 +17,33 @@ use serde::de::IgnoredAny;
 use super::transport_error;
 use crate::model::error::{ModelError, ModelFault};
 
-/// Upper bound of one event.
+/// Maximum size of one event.
 const EVENT_BYTES: usize = 4 * 1024 * 1024;
-/// Upper bound of a whole answer.
+/// Maximum size of an answer.
 const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
-/// How long the end of the connection may take after the end of the answer.
+/// Timeout for the end of the connection after the end of the answer.
 const AFTER_DONE: Duration = Duration::from_millis(100);
 
-/// How the answer went, told by the cleaner to the reader at the other end of the library.
+/// State of the answer, shared by the cleaner and the reader on both sides of the library.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    /// What broke the answer off.
+    /// Error that ended the answer.
     pub(crate) fault: Option<ModelError>,
-    /// The endpoint said that it was done.
+    /// The endpoint has sent its end marker.
     pub(crate) done: bool,
-    /// The reader has all there is and waits for more.
+    /// The reader has consumed everything and waits for more.
     hungry: bool,
-    /// The cleaner, while it waits for the reader.
+    /// Waker of the cleaner while it waits for the reader.
     cleaner: Option<Waker>,
 }
 
 pub(crate) type SharedCourse = Arc<Mutex<Course>>;
 
-/// Takes the next item of the library's stream, and lets the cleaner read on while there is none.
+/// Polls the library's stream, and lets the cleaner continue when it is empty.
 ///
-/// The library puts a task and a queue without a bound between the two: without this, an answer that nobody reads
-/// would gather there, and the endpoint would not be held back.
+/// The library puts a task and an unbounded queue between the two. Without this, an answer that is not read would
+/// accumulate there, without backpressure to the endpoint.
 pub(crate) fn poll_asked<S: Stream + Unpin>(
     events: &mut S,
     course: &SharedCourse,
@@ -61,7 +61,7 @@ pub(crate) fn poll_asked<S: Stream + Unpin>(
     item
 }
 
-/// Ready when the reader waits.
+/// Resolves when the reader waits.
 async fn asked(course: &SharedCourse) {
     poll_fn(|cx| {
         let mut course = course.lock();
@@ -74,7 +74,7 @@ async fn asked(course: &SharedCourse) {
     .await;
 }
 
-/// The response with its body cleaned. An answer that is one JSON document (the server cannot stream)
+/// Returns the response with a cleaned body. An answer that is one JSON document (from a server that cannot stream)
 /// becomes a single event.
 pub(crate) fn clean(response: reqwest::Response, course: SharedCourse) -> reqwest::Response {
     let is_json = response
@@ -112,7 +112,8 @@ where
             return None;
         }
         loop {
-            // After `[DONE]` only the end of the connection is awaited, so that it can be used again; and not for long.
+            // After `[DONE]` only the end of the connection is awaited, for a short time, so that the connection
+            // can be reused.
             let chunk = if reader.lines.done {
                 tokio::time::timeout(AFTER_DONE, reader.chunks.next()).await.unwrap_or(None)
             } else {
@@ -140,7 +141,7 @@ where
                 reader.course.lock().fault = Some(fault);
                 reader.over = true;
             }
-            // What came before a fault is still delivered; the reader looks for the fault at the end.
+            // Events before an error are still delivered; the reader checks for the error at the end.
             if !out.is_empty() {
                 return Some((Ok(Bytes::from(out)), reader));
             }
@@ -200,7 +201,7 @@ impl Lines {
             self.done = true;
             return Ok(());
         }
-        // Several servers forget the blank line after their last event.
+        // Several servers omit the blank line after their last event.
         if !self.line.is_empty() {
             self.line()?;
         }
@@ -218,7 +219,7 @@ impl Lines {
             self.dispatch(false)?;
         } else if let Some(data) = text.strip_prefix(b"data:") {
             if self.has_data {
-                // A server that forgets blank lines writes one whole JSON document a line.
+                // A server that omits blank lines writes one JSON document per line.
                 if is_json(&self.data) || self.data == b"[DONE]" {
                     self.dispatch(false)?;
                 } else {
@@ -228,11 +229,11 @@ impl Lines {
             self.has_data = true;
             self.data.extend_from_slice(data.strip_prefix(b" ").unwrap_or(data));
         } else if text.first() == Some(&b'{') && !self.has_data {
-            // Not an event at all: an error document sent as the stream.
+            // Not an event: an error document sent in place of the stream.
             self.has_data = true;
             self.data.extend_from_slice(text);
         }
-        // `event:`, `id:`, `retry:` and comments say nothing that the data does not.
+        // `event:`, `id:`, `retry:` and comments contain nothing that the data does not.
         self.line = line;
         self.line.clear();
         Ok(())
@@ -249,7 +250,7 @@ impl Lines {
         } else if is_json(trimmed) {
             self.emit(trimmed);
         } else if !trimmed.is_empty() {
-            // An event cut in half by the end of the connection is a cut, not nonsense.
+            // An event that is incomplete at the end of the connection was cut off, not malformed.
             return Err(if at_end {
                 ModelError::new(ModelFault::Cut)
             } else {
@@ -263,7 +264,7 @@ impl Lines {
 
     fn emit(&mut self, json: &[u8]) {
         self.out.extend_from_slice(b"data: ");
-        // JSON knows line ends only as white space.
+        // In JSON, line ends are only white space.
         self.out.extend(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
         self.out.extend_from_slice(b"\n\n");
     }

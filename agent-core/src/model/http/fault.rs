@@ -1,4 +1,4 @@
-//! Reads what an endpoint says when it refuses: many shapes in, one kind of fault out.
+//! Error responses of endpoints: many formats, one kind of error.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::model::error::{ModelError, ModelFault};
 
-/// How much of an error page is read.
+/// Maximum number of bytes read of an error response.
 const BODY_BYTES: usize = 64 * 1024;
-/// How long we wait for the rest of an error page.
+/// Timeout for the rest of an error response.
 const BODY_WAIT: Duration = Duration::from_secs(5);
 
-/// Turns an answer with an error status into an error.
+/// Converts a response with an error status into an error.
 pub(crate) async fn refused(response: reqwest::Response) -> ModelError {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
@@ -28,25 +28,25 @@ pub(crate) async fn refused(response: reqwest::Response) -> ModelError {
             }
         }
     };
-    // The status alone says enough if the page never ends.
+    // If the body never ends, the status is sufficient.
     if tokio::time::timeout(BODY_WAIT, read).await.is_err() {
-        tracing::debug!(status, "the page that goes with the status did not arrive in time");
+        tracing::debug!(status, "the body of an error response did not arrive in time");
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     read_fault(status, retry_after(&headers), &body)
 }
 
-/// The same, for an answer that was read by someone else.
+/// Converts an error response that was already read.
 #[cfg(feature = "native")]
 pub(crate) fn of(status: u16, headers: &HeaderMap, body: &str) -> ModelError {
     read_fault(status, retry_after(headers), &serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-/// An error object that came inside an answer that had begun well.
+/// Converts an error object inside an answer that had begun successfully.
 pub(crate) fn inside(body: &Value) -> ModelError {
     let said = Said::read(body);
     let status = said.code.parse().ok().filter(|status| (400..600).contains(status));
-    // Without a number the words decide; without known words the endpoint has failed.
+    // Without a status, the words decide; without known words, the endpoint has failed.
     let guess =
         if ["invalid", "unsupported"].iter().any(|word| said.words.contains(word)) { 400 } else { 500 };
     let mut error = read_fault(status.unwrap_or(guess), None, body);
@@ -88,7 +88,7 @@ fn read_fault(status: u16, retry_after: Option<Duration>, body: &Value) -> Model
             400 if has(&["model_not_found"]) => ModelFault::UnknownModel,
             429 => ModelFault::RateLimited { retry_after },
             501 => ModelFault::Unsupported,
-            // 408 and 409 pass by themselves; 5xx is the endpoint's own trouble.
+            // 408 and 409 are transient; 5xx are errors of the endpoint.
             408 | 409 | 425 | 500.. => ModelFault::Overloaded { retry_after },
             _ => ModelFault::BadRequest,
         }
@@ -116,11 +116,11 @@ const QUOTA: &[&str] =
 const KEY: &[&str] =
     &["invalid_api_key", "api_key_invalid", "api key not valid", "authentication_error", "permission_denied"];
 
-/// What an error object says, whatever its shape.
+/// Content of an error object, in any format.
 struct Said {
     message: String,
     code: String,
-    /// Code, type, status and message in lower case, to look for words in.
+    /// Code, type, status and message in lower case, for the word search.
     words: String,
     retry_after: Option<Duration>,
 }
@@ -159,7 +159,7 @@ impl Said {
     }
 }
 
-/// How long the endpoint asks us to wait: milliseconds, seconds, or a date measured against its own clock.
+/// Returns the wait requested by the endpoint: milliseconds, seconds, or a date compared with its own clock.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(wait) = text("retry-after-ms").and_then(seconds) {
@@ -175,7 +175,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(wait).unwrap_or(0)))
 }
 
-/// A sane number of seconds, fractions allowed, below a day.
+/// Parses a number of seconds, with fractions, of less than a day.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.parse().ok()?;
     (0.0..100_000_000.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds.min(86_400_000.0)))

@@ -1,4 +1,4 @@
-//! The way to an endpoint over HTTP: TLS with *ring*, proxies, and the one place a request leaves through.
+//! HTTP client for model endpoints: TLS with *ring*, proxies, and the transport of all requests.
 
 pub(crate) mod clean;
 pub(crate) mod fault;
@@ -15,10 +15,10 @@ use super::error::{ModelError, ModelFault};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HttpOptions {
-    /// Bound of making a connection, TLS included. Default: 10 s.
+    /// Timeout for connecting, including TLS. Default: 10 s.
     pub connect_timeout: Duration,
-    /// Proxy for all requests, for example `http://user:word@proxy:3128`; its text is never printed by us.
-    /// Default: what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    /// Proxy for all requests, for example `http://user:word@proxy:3128`. Never printed. Default: the variables
+    /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     pub proxy: Option<crate::secret::Secret>,
 }
 
@@ -28,12 +28,12 @@ impl Default for HttpOptions {
     }
 }
 
-/// A builder for HTTP clients as this project makes them: rustls with *ring*, the machine's own trusted
-/// roots or, where there are none, Mozilla's; no redirects followed, no cookies, no total timeout.
+/// Returns a builder for HTTP clients with this project's settings: rustls with *ring*, the machine's trusted roots
+/// or, if there are none, Mozilla's; no redirects, no cookies, no total timeout.
 ///
 /// # Errors
 ///
-/// The proxy's address is malformed, or TLS cannot be set up.
+/// The URL of the proxy is malformed, or TLS cannot be set up.
 pub fn client_builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, ModelError> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls()?)
@@ -42,7 +42,7 @@ pub fn client_builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, M
         .user_agent(concat!("agent-core/", env!("CARGO_PKG_VERSION")));
     if let Some(proxy) = &options.proxy {
         let proxy =
-            reqwest::Proxy::all(proxy.expose()).map_err(|_| unusable("the proxy's address is malformed"))?;
+            reqwest::Proxy::all(proxy.expose()).map_err(|_| unusable("the proxy URL is malformed"))?;
         builder = builder.proxy(proxy);
     }
     Ok(builder)
@@ -56,7 +56,7 @@ fn tls() -> Result<rustls::ClientConfig, ModelError> {
             .with_safe_default_protocol_versions()
             .map_err(|_| unusable("TLS cannot be set up"))
     };
-    // A bare container has no certificates at all; the verifier refuses then, even for plain HTTP.
+    // A minimal container has no certificates; the verifier then fails even for plain HTTP.
     if let Ok(builder) = builder()?.with_platform_verifier() {
         return Ok(builder.with_no_client_auth());
     }
@@ -68,27 +68,27 @@ fn unusable(detail: &str) -> ModelError {
     ModelError::new(ModelFault::Unsupported).with_detail(detail)
 }
 
-/// What carries a request to an endpoint and its answer back: the network, or a tape.
+/// Transport of requests to an endpoint: the network, or a cassette.
 pub trait Carry: Send + Sync + 'static {
-    /// Carries one request.
+    /// Sends one request.
     ///
     /// # Errors
     ///
-    /// No answer came at all; an answer with an error status is an answer.
+    /// No response was received. A response with an error status is not an error.
     fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>>;
 }
 
-/// A handle to a [`Carry`]; a clone shares it and its connections.
+/// Handle to a [`Carry`] implementation. Cheap to clone; clones share its connections.
 #[derive(Clone)]
 pub struct Transport(Arc<dyn Carry>);
 
 impl Transport {
-    /// Wraps a carrier.
+    /// Wraps an implementation.
     pub fn new(carry: impl Carry) -> Self {
         Self(Arc::new(carry))
     }
 
-    /// The network.
+    /// Creates a transport over the network.
     ///
     /// # Errors
     ///
@@ -126,18 +126,18 @@ impl Carry for Network {
     }
 }
 
-/// What went wrong on the way, without the address: it may hold a key in its query.
+/// Converts a transport error, without the URL, which may contain a key in its query.
 pub(crate) fn transport_error(error: &reqwest::Error) -> ModelError {
     let what = if error.is_connect() {
         "no connection"
     } else if error.is_timeout() {
         "connection timed out"
     } else if error.is_body() || error.is_decode() {
-        "connection broke while the answer arrived"
+        "connection broke while the answer was received"
     } else {
         "connection failed"
     };
-    // The innermost cause is the operating system's or TLS's own word ("connection refused").
+    // The innermost cause is the message of the operating system or of TLS ("connection refused").
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

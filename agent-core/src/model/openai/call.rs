@@ -1,7 +1,7 @@
-//! The service under async-openai: one attempt, our headers, our reading of errors, a cleaned body.
+//! HTTP service below async-openai: one attempt, own headers, own error handling, cleaned body.
 //!
-//! Putting a service of one's own there also takes out the library's retry, which would repeat paid calls
-//! unseen and wait by rules that are not ours.
+//! Replacing the service also removes the library's retry, which would repeat paid calls silently and with its own
+//! waits.
 
 use std::fmt;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use crate::model::http::clean::{SharedCourse, clean};
 use crate::model::http::fault::refused;
 use crate::model::{ModelError, ModelFault};
 
-/// One call on its way.
+/// A call in progress.
 #[derive(Clone)]
 pub(super) struct Call {
     pub(super) transport: Transport,
@@ -38,7 +38,7 @@ impl tower_service::Service<HttpRequestFactory> for Call {
         Box::pin(async move {
             let mut request = factory.build().await.map_err(|error| Refused(fault(error)))?;
             let headers = request.headers_mut();
-            // The library writes an empty bearer token when it has no key.
+            // Without a key, the library sends an empty bearer token.
             headers.remove(AUTHORIZATION);
             headers.insert(
                 ACCEPT,
@@ -51,14 +51,18 @@ impl tower_service::Service<HttpRequestFactory> for Call {
             }
             if response.status().is_redirection() {
                 let error = ModelError::new(ModelFault::UnknownModel).with_status(response.status().as_u16());
-                return Err(Refused(error.with_detail("the address redirects elsewhere; set the final one")));
+                return Err(Refused(
+                    error.with_detail(
+                        "the base URL redirects to another address; configure the final address",
+                    ),
+                ));
             }
             Err(Refused(refused(response).await))
         })
     }
 }
 
-/// Carries our error through the library.
+/// Carries a [`ModelError`] through the library.
 #[derive(Debug)]
 pub(super) struct Refused(ModelError);
 
@@ -76,7 +80,8 @@ impl From<Refused> for OpenAIError {
     }
 }
 
-/// Our error again, or what the library itself found wrong (its texts may hold bodies: none is passed on).
+/// Returns the original error, or one for the library's own error (its text may contain bodies and is not passed
+/// on).
 pub(super) fn fault(error: OpenAIError) -> ModelError {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Refused>() {

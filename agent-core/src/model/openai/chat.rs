@@ -1,4 +1,4 @@
-//! Chat completions: how a request is written and how the pieces of an answer are read.
+//! Chat completions: request format and parsing of the answer.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ use crate::model::{
     ToolChoice, Usage,
 };
 
-/// The body, written straight from the request: no copy of the conversation is made.
+/// Request body, serialized directly from the request without copying the conversation.
 pub(super) struct Body<'a> {
     pub(super) request: &'a ModelRequest,
     pub(super) settings: &'a Settings,
@@ -26,7 +26,7 @@ impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { request, settings } = self;
         let mut map = serializer.serialize_map(None)?;
-        // `extra` wins: what it names is not written twice.
+        // `extra` overrides: fields that it names are not written twice.
         macro_rules! field {
             ($name:expr, $value:expr) => {
                 if let Some(value) = $value
@@ -118,7 +118,7 @@ impl Serialize for Conversation<'_, '_> {
         if let Some(prompt) = &request.system {
             seq.serialize_element(&json!({ "role": "system", "content": prompt }))?;
         }
-        // Thoughts are wanted back within the turn they belong to, and are a waste after it.
+        // Reasoning is required within its turn, and unnecessary after it.
         let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
         for (at, message) in request.messages.iter().enumerate() {
             let thoughts = settings.dialect == Dialect::Compatible && at > turn;
@@ -143,7 +143,7 @@ impl Serialize for Said<'_> {
                 map.serialize_entry("content", &())?;
             }
             Content::Text(text) => map.serialize_entry("content", text)?,
-            // Only people's messages may hold pictures here.
+            // Only user messages may contain images here.
             Content::Parts(parts) if message.role == Role::User => {
                 map.serialize_entry("content", &Parts(parts))?
             }
@@ -181,8 +181,8 @@ impl Serialize for Said<'_> {
     }
 }
 
-/// Arguments that every server can read: several parse them for their prompt template and fail the whole
-/// request when the model once wrote nonsense.
+/// Returns arguments that every server can parse. Several servers parse them for their prompt template, and fail
+/// the whole request if the model once wrote invalid JSON.
 pub(super) fn arguments(text: &str) -> std::borrow::Cow<'_, str> {
     if text.trim().is_empty() {
         "{}".into()
@@ -207,18 +207,18 @@ impl Serialize for Parts<'_> {
     }
 }
 
-/// One tool call as it comes in.
+/// A tool call that is being received.
 struct Slot {
-    /// The endpoint's index, when it gave one.
+    /// Index sent by the endpoint, if any.
     index: Option<u64>,
     id: String,
-    /// Arguments that came before the name did.
+    /// Arguments that arrived before the name.
     early: String,
-    /// The number under which the call was put out.
+    /// Number under which the call was yielded.
     number: Option<u32>,
 }
 
-/// Reads the pieces of an answer. Lenient: what is missing, null or of an unexpected type is passed over.
+/// Decoder of the events of an answer. Lenient: missing, null and unexpected values are ignored.
 #[derive(Default)]
 pub(super) struct Decoder {
     model_told: bool,
@@ -260,7 +260,7 @@ impl super::read::Decoder for Decoder {
 
     fn end(&mut self, done: bool, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
         let reason = match self.finish.take() {
-            // Many servers say `stop` whatever the model did.
+            // Many servers send `stop` in any case.
             Some(FinishReason::Stop) if self.calls > 0 => FinishReason::ToolCalls,
             Some(reason) => reason,
             None if done && self.calls > 0 => FinishReason::ToolCalls,
@@ -343,15 +343,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// Which call a piece belongs to. The protocol says `index`; servers leave it out, repeat 0 for each
-    /// call (Gemini), leave out the id, or repeat the id in every piece.
+    /// Finds the call that a part belongs to. The protocol uses `index`; servers omit it, repeat 0 for each call
+    /// (Gemini), omit the id, or repeat the id in every part.
     fn slot(&mut self, call: &Value, has_name: bool) -> Result<usize, ModelError> {
         let index = count(call, "index");
         let id = text(call, "id");
         let known = match (index, id) {
             (Some(_), _) => self.slots.iter().rposition(|slot| slot.index == index),
             (None, Some(id)) => self.slots.iter().rposition(|slot| slot.id == id),
-            // Neither: a name begins a call, anything else goes on with the last.
+            // Neither: a name begins a call, anything else continues the last one.
             (None, None) if has_name => None,
             (None, None) => self.slots.len().checked_sub(1),
         };

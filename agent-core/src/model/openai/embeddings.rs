@@ -1,4 +1,4 @@
-//! Embeddings by any endpoint that has OpenAI's `/embeddings`: in batches, bounded, with the errors of models.
+//! Embeddings from any endpoint with OpenAI's `/embeddings`: batched, bounded, with model errors.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,15 +19,15 @@ use crate::{
     secret::Secret,
 };
 
-/// Bytes of an answer for one number of a vector, at most, and around them.
+/// Maximum number of bytes of a response per number of a vector.
 const NUMBER_BYTES: usize = 32;
 const AROUND_BYTES: usize = 256 * 1024;
-/// Most numbers of a vector.
+/// Maximum number of dimensions.
 const DIMENSIONS: usize = 16_384;
-/// Most bytes of text in one request.
+/// Maximum number of bytes of text per request.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// An embedding model at an endpoint that speaks OpenAI's protocol.
+/// An embedding model at an endpoint with OpenAI's protocol.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub struct OpenAiEmbeddings {
     retry: RetryPolicy,
 }
 
-/// Builds an [`OpenAiEmbeddings`].
+/// Builder of [`OpenAiEmbeddings`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct OpenAiEmbeddingsBuilder {
@@ -90,7 +90,8 @@ struct Vector {
 }
 
 impl OpenAiEmbeddings {
-    /// Begins with OpenAI's own address, `text-embedding-3-small` with its 1,536 numbers, and no key.
+    /// Starts building an embedder for OpenAI's base URL and `text-embedding-3-small` (1,536 dimensions), without a
+    /// key.
     pub fn builder() -> OpenAiEmbeddingsBuilder {
         OpenAiEmbeddingsBuilder {
             model: "text-embedding-3-small".to_owned(),
@@ -107,7 +108,7 @@ impl OpenAiEmbeddings {
         }
     }
 
-    /// Vectors of texts that say something, in their order.
+    /// Requests the vectors of non-empty texts, in their order.
     async fn ask(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut failures = 0;
         loop {
@@ -122,7 +123,7 @@ impl OpenAiEmbeddings {
             let Some(wait) = wait.filter(|_| error.is_retryable()) else {
                 return Err(self.named(error).with_attempts(failures));
             };
-            tracing::debug!(code = error.code(), failures, ?wait, "embeddings are asked for again");
+            tracing::debug!(code = error.code(), failures, ?wait, "retrying an embeddings request");
             tokio::time::sleep(wait).await;
         }
     }
@@ -131,8 +132,9 @@ impl OpenAiEmbeddings {
         let malformed = |detail: String| ModelError::new(ModelFault::Malformed).with_detail(detail);
         let dimensions = self.shorten.then_some(self.dimensions);
         let body = Body { model: &self.model, input: texts, encoding_format: "float", dimensions };
-        let body = serde_json::to_vec(&body)
-            .map_err(|_| ModelError::new(ModelFault::BadRequest).with_detail("the request is no JSON"))?;
+        let body = serde_json::to_vec(&body).map_err(|_| {
+            ModelError::new(ModelFault::BadRequest).with_detail("the request cannot be serialized")
+        })?;
         let mut request = reqwest::Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -140,7 +142,9 @@ impl OpenAiEmbeddings {
         let response = self.transport.carry(request).await?;
         if response.status().is_redirection() {
             let error = ModelError::new(ModelFault::UnknownModel).with_status(response.status().as_u16());
-            return Err(error.with_detail("the address redirects elsewhere; set the final one"));
+            return Err(
+                error.with_detail("the base URL redirects to another address; configure the final address")
+            );
         }
         if !response.status().is_success() {
             return Err(refused(response).await);
@@ -151,26 +155,28 @@ impl OpenAiEmbeddings {
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| crate::model::http::transport_error(&error))?;
             if page.len() + chunk.len() > most {
-                return Err(malformed(format!("the answer is longer than {most} bytes")));
+                return Err(malformed(format!("the response exceeds {most} bytes")));
             }
             page.extend_from_slice(&chunk);
         }
         let answer: Answer = serde_json::from_slice(&page)
-            .map_err(|error| malformed(format!("the answer is no list of embeddings: {error}")))?;
+            .map_err(|error| malformed(format!("the response is not a list of embeddings: {error}")))?;
         let mut vectors: Vec<Option<Vec<f32>>> = texts.iter().map(|_| None).collect();
         for Vector { index, embedding } in answer.data {
             let length = embedding.len();
             if length != self.dimensions {
                 let wanted = self.dimensions;
-                return Err(malformed(format!("a vector has {length} numbers, not {wanted}; set `length`")));
+                return Err(malformed(format!(
+                    "a vector has {length} dimensions, expected {wanted}; set `length`"
+                )));
             }
             match vectors.get_mut(index) {
                 Some(place @ None) => *place = Some(embedding),
-                _ => return Err(malformed("the answer's vectors are not those of the texts".to_owned())),
+                _ => return Err(malformed("the indexes of the vectors do not match the texts".to_owned())),
             }
         }
         let all: Option<Vec<Vec<f32>>> = vectors.into_iter().collect();
-        all.ok_or_else(|| malformed("a text has no vector in the answer".to_owned()))
+        all.ok_or_else(|| malformed("the response has no vector for a text".to_owned()))
     }
 
     fn named(&self, error: ModelError) -> ModelError {
@@ -185,14 +191,14 @@ impl OpenAiEmbeddings {
     }
 }
 
-/// Texts of one request, and their places among all.
+/// Texts of one request, and their indexes among all texts.
 struct Batch<'a> {
     places: Vec<usize>,
     texts: Vec<&'a str>,
 }
 
 impl OpenAiEmbeddings {
-    /// A text without words has no meaning, and endpoints refuse it: it is in none of the batches.
+    /// Empty texts have no embedding, and endpoints reject them: they are in none of the batches.
     fn batches<'a>(&self, texts: &'a [String]) -> Vec<Batch<'a>> {
         let (mut batches, mut bytes) = (Vec::<Batch<'a>>::new(), 0);
         for (place, text) in texts.iter().enumerate() {
@@ -238,49 +244,49 @@ impl Embedder for OpenAiEmbeddings {
 }
 
 impl OpenAiEmbeddingsBuilder {
-    /// Names the model. Default: `text-embedding-3-small`. Set [`length`](Self::length) too for any other.
+    /// Sets the model. Default: `text-embedding-3-small`. For another model, also set [`length`](Self::length).
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = name.into();
         self
     }
 
-    /// Sets the key, sent as a bearer token. Default: none.
+    /// Sets the API key, sent as a bearer token. Default: none.
     pub fn key(mut self, key: impl Into<Secret>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Sets the address up to, and without, `/embeddings`. Default: `https://api.openai.com/v1`.
+    /// Sets the base URL, without `/embeddings`. Default: `https://api.openai.com/v1`.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
     }
 
-    /// Says how many numbers the model's vectors have by themselves. Default: 1,536.
+    /// Sets the native number of dimensions of the model. Default: 1,536.
     pub fn length(mut self, numbers: usize) -> Self {
         (self.dimensions, self.shorten) = (numbers, false);
         self
     }
 
-    /// Asks the endpoint for vectors of so many numbers, for models that can shorten theirs. Default: not.
+    /// Requests shortened vectors, for models that support it. Default: not shortened.
     pub fn shorten(mut self, numbers: usize) -> Self {
         (self.dimensions, self.shorten) = (numbers, true);
         self
     }
 
-    /// Sets how many texts go into one request, 1 to 2,048. Default: 128; never more than 1 MiB of text.
+    /// Sets the number of texts per request, 1 to 2,048. Default: 128. A request has at most 1 MiB of text.
     pub fn batch(mut self, texts: usize) -> Self {
         self.batch = texts.clamp(1, 2_048);
         self
     }
 
-    /// Bounds the time of one request. Default: 60 s.
+    /// Sets the timeout of one request. Default: 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets how often a failure that passes is tried again. Default: see [`RetryPolicy`].
+    /// Sets the retry policy for transient errors. Default: see [`RetryPolicy`].
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
@@ -298,24 +304,24 @@ impl OpenAiEmbeddingsBuilder {
         self
     }
 
-    /// Carries requests another way. Default: the network.
+    /// Sets the transport. Default: the network.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(transport);
         self
     }
 
-    /// Checks everything and makes the embedder. Nothing is sent.
+    /// Validates the settings and builds the embedder. Does not send anything.
     ///
     /// # Errors
     ///
-    /// The address is not an `http` or `https` address, the key or a header cannot be sent, the vectors' length is
-    /// not 1 to 16,384, the proxy's address is malformed, or TLS cannot be set up.
+    /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, the number of
+    /// dimensions is not 1 to 16,384, the proxy URL is malformed, or TLS cannot be set up.
     pub fn build(self) -> Result<OpenAiEmbeddings, ModelError> {
         let url = super::endpoint(&self.base_url)?;
         let url = Url::parse(&format!("{}/embeddings", url.as_str().trim_end_matches('/')))
-            .map_err(|_| unusable("the address of the endpoint is not an http or https address"))?;
+            .map_err(|_| unusable("the base URL is not an http or https URL"))?;
         if !(1..=DIMENSIONS).contains(&self.dimensions) {
-            return Err(unusable("a vector has 1 to 16,384 numbers"));
+            return Err(unusable("`length` must be 1 to 16,384"));
         }
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.key {

@@ -1,7 +1,7 @@
-//! Models behind OpenAI's two protocols, at OpenAI or at any endpoint that speaks them.
+//! Client for models with OpenAI's two protocols, at OpenAI or at a compatible endpoint.
 //!
-//! async-openai makes the requests and splits the stream; requests and events are our own lenient types, and
-//! its retry, its reading of errors and its logging of bodies are replaced by ours (see `call`).
+//! async-openai sends the requests and splits the stream. Requests and events use lenient types of this module, and
+//! the library's retry, error handling and logging of bodies are replaced (see `call`).
 
 mod call;
 mod chat;
@@ -28,26 +28,26 @@ const OPENAI: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
 const DEFAULT_TEMPERATURE: f32 = 0.7;
 
-/// Which of the two protocols is spoken.
+/// Protocol of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// `/chat/completions`, which every compatible server has.
     #[default]
     Chat,
-    /// `/responses`, which keeps the thoughts of reasoning models between turns.
+    /// `/responses`, which keeps the reasoning of models between turns.
     Responses,
 }
 
-/// Whose habits the endpoint has, where they differ.
+/// Dialect of an endpoint, where implementations of the protocol differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// OpenAI itself: `max_completion_tokens`, unknown fields are refused.
+    /// OpenAI: `max_completion_tokens`; unknown fields are rejected.
     OpenAi,
-    /// vLLM, Ollama, llama.cpp, Gemini, ...: `max_tokens`, reasoning is sent back as `reasoning_content`.
+    /// vLLM, Ollama, llama.cpp, Gemini and others: `max_tokens`; reasoning is sent back as `reasoning_content`.
     Compatible,
 }
 
-/// Settings that belong to the model and not to one request.
+/// Settings of the model, as opposed to those of a request.
 #[derive(Clone, Debug)]
 struct Settings {
     name: String,
@@ -58,9 +58,9 @@ struct Settings {
     usage: bool,
 }
 
-/// A model at an endpoint that speaks OpenAI's protocols.
+/// A model at an endpoint with one of OpenAI's protocols.
 ///
-/// It makes one attempt a call; put a retry around it for more.
+/// Makes one attempt per call; wrap it in a retry for more.
 ///
 /// # Examples
 ///
@@ -77,7 +77,7 @@ pub struct OpenAi {
     protocol: Protocol,
     abilities: Abilities,
     config: OpenAIConfig,
-    /// Builds requests only; they leave through `transport`.
+    /// Builds requests only; they are sent through `transport`.
     client: reqwest::Client,
     transport: Transport,
     headers: HeaderMap,
@@ -86,7 +86,7 @@ pub struct OpenAi {
     idle: Duration,
 }
 
-/// Builds an [`OpenAi`].
+/// Builder of an [`OpenAi`] model.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct OpenAiBuilder {
@@ -108,7 +108,7 @@ pub struct OpenAiBuilder {
 }
 
 impl OpenAi {
-    /// Begins with OpenAI's own address, `gpt-4o-mini`, temperature 0.7 and no key.
+    /// Starts building a model with OpenAI's base URL, `gpt-4o-mini`, temperature 0.7 and no key.
     pub fn builder() -> OpenAiBuilder {
         OpenAiBuilder {
             model: DEFAULT_MODEL.to_owned(),
@@ -129,12 +129,12 @@ impl OpenAi {
         }
     }
 
-    /// A builder filled from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `DEFAULT_LLM_MODEL` and `LLM_TEMPERATURE`.
+    /// Starts building a model from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `DEFAULT_LLM_MODEL` and `LLM_TEMPERATURE`.
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Auth`] when there is neither a key nor an address of another endpoint;
-    /// [`ModelFault::Unsupported`] when the temperature is not a number from 0 to 2.
+    /// [`ModelFault::Auth`] without a key and without the base URL of another endpoint; [`ModelFault::Unsupported`]
+    /// if the temperature is not a number from 0 to 2.
     pub fn builder_from_env() -> Result<OpenAiBuilder, ModelError> {
         let text = |name: &str| {
             std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -144,9 +144,8 @@ impl OpenAi {
         match text("OPENAI_BASE_URL") {
             Some(url) => builder.base_url = url,
             None if builder.key.is_none() => {
-                return Err(ModelError::new(ModelFault::Auth).with_detail(
-                    "set OPENAI_API_KEY, or OPENAI_BASE_URL for an endpoint that needs no key",
-                ));
+                return Err(ModelError::new(ModelFault::Auth)
+                    .with_detail("set OPENAI_API_KEY, or OPENAI_BASE_URL for an endpoint without a key"));
             }
             None => {}
         }
@@ -161,16 +160,16 @@ impl OpenAi {
         Ok(builder)
     }
 
-    /// The model that the environment describes; see [`builder_from_env`](Self::builder_from_env).
+    /// Builds a model from environment variables; see [`builder_from_env`](Self::builder_from_env).
     ///
     /// # Errors
     ///
-    /// What the environment lacks, or what [`OpenAiBuilder::build`] refuses.
+    /// The errors of [`builder_from_env`](Self::builder_from_env) and [`OpenAiBuilder::build`].
     pub fn from_env() -> Result<Self, ModelError> {
         Self::builder_from_env()?.build()
     }
 
-    /// The model's error, with its name and without its key.
+    /// Adds the model's name to an error and removes the key.
     fn named(&self, error: ModelError, request: &ModelRequest) -> ModelError {
         let error = match (&self.key, error.detail()) {
             (Some(key), Some(detail)) => {
@@ -213,7 +212,7 @@ impl ChatModel for OpenAi {
             headers: self.headers(&request).map_err(|error| self.named(error, &request))?,
             course: std::sync::Arc::clone(&course),
         };
-        // Cheap: everything inside is shared. One a call, so that the call's own course travels with it.
+        // Cheap, because the content is shared. One client per call, so that the state of the call travels with it.
         let client = Client::build(self.client.clone(), self.config.clone()).with_http_service(call);
         let sent = async {
             match self.protocol {
@@ -254,69 +253,69 @@ impl ChatModel for OpenAi {
 }
 
 impl OpenAiBuilder {
-    /// Names the model. Default: `gpt-4o-mini`.
+    /// Sets the model. Default: `gpt-4o-mini`.
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = name.into();
         self
     }
 
-    /// Sets the key, sent as a bearer token. Default: none.
+    /// Sets the API key, sent as a bearer token. Default: none.
     pub fn key(mut self, key: impl Into<Secret>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Sets the address up to, and without, `/chat/completions`. Default: `https://api.openai.com/v1`.
+    /// Sets the base URL, without `/chat/completions`. Default: `https://api.openai.com/v1`.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
     }
 
-    /// Chooses the protocol. Default: chat completions.
+    /// Sets the protocol. Default: chat completions.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
 
-    /// Says whose habits the endpoint has. Default: OpenAI's at `*.openai.com` and `*.azure.com`, else compatible.
+    /// Sets the dialect. Default: OpenAI's at `*.openai.com` and `*.azure.com`, otherwise compatible.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
     }
 
-    /// Says that the endpoint does not hold answers to a schema; they are then checked and asked for again.
-    /// Default: it does.
+    /// Declares that the endpoint does not enforce response schemas. Answers are then validated and, if invalid,
+    /// requested again. Default: it does.
     pub fn without_json_schema(mut self) -> Self {
         self.abilities.json_schema = false;
         self
     }
 
-    /// Says that the endpoint takes no tools. Default: it does.
+    /// Declares that the endpoint does not support tools. Default: it does.
     pub fn without_tools(mut self) -> Self {
         self.abilities.tools = false;
         self
     }
 
-    /// Sets the temperature of requests that name none; `None` leaves it to the endpoint. Default: 0.7,
-    /// except for models known to refuse it (o1, o3, o4, gpt-5).
+    /// Sets the temperature of requests without one; `None`: chosen by the endpoint. Default: 0.7, except for
+    /// models that reject it (o1, o3, o4, gpt-5).
     pub fn temperature(mut self, temperature: impl Into<Option<f32>>) -> Self {
         self.temperature = temperature.into();
         self
     }
 
-    /// Sets nucleus sampling of requests that name none. Default: the endpoint's.
+    /// Sets nucleus sampling of requests without it. Default: chosen by the endpoint.
     pub fn top_p(mut self, top_p: f32) -> Self {
         self.top_p = Some(top_p);
         self
     }
 
-    /// Bounds the output, in tokens, of requests that name no bound. Default: the endpoint's.
+    /// Limits the number of output tokens of requests without a limit. Default: chosen by the endpoint.
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.max_output_tokens = Some(tokens);
         self
     }
 
-    /// Adds a header to every request; it wins over the ones made here. Default: none.
+    /// Adds a header to every request, overriding generated headers. Default: none.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -328,37 +327,36 @@ impl OpenAiBuilder {
         self
     }
 
-    /// Carries requests another way.
-    /// Default: the network.
+    /// Sets the transport. Default: the network.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(transport);
         self
     }
 
-    /// Bounds the time from the request to the first piece of output. Default: 120 s.
+    /// Sets the timeout from the request to the first output. Default: 120 s.
     pub fn first_token_timeout(mut self, timeout: Duration) -> Self {
         self.first_token = timeout;
         self
     }
 
-    /// Bounds the silence between two pieces. Default: 60 s.
+    /// Sets the timeout between two parts of the answer. Default: 60 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle = timeout;
         self
     }
 
-    /// Does not ask for usage in the stream, for servers that refuse `stream_options`. Default: asks.
+    /// Does not request usage in the stream, for servers that reject `stream_options`. Default: requests it.
     pub fn without_stream_usage(mut self) -> Self {
         self.usage = false;
         self
     }
 
-    /// Checks everything and makes the model. Nothing is sent.
+    /// Validates the settings and builds the model. Does not send anything.
     ///
     /// # Errors
     ///
-    /// The address is not an `http` or `https` address, the key or a header cannot be sent, the proxy's
-    /// address is malformed, or TLS cannot be set up.
+    /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, the proxy URL
+    /// is malformed, or TLS cannot be set up.
     pub fn build(self) -> Result<OpenAi, ModelError> {
         let base = self.base_url.trim().trim_end_matches('/');
         let url = endpoint(base)?;
@@ -383,7 +381,7 @@ impl OpenAiBuilder {
         let client =
             client_builder(&self.http)?.build().map_err(|_| unusable("the HTTP client cannot be set up"))?;
         let transport = self.transport.unwrap_or_else(|| Transport::client(client.clone()));
-        // The key goes into the request at the last moment; async-openai never has it.
+        // The key is added to the request immediately before it is sent; async-openai never has it.
         let config =
             OpenAIConfig::new().with_api_base(base).with_api_key("").with_org_id("").with_project_id("");
         Ok(OpenAi {
@@ -413,7 +411,7 @@ impl Settings {
         request.model.as_deref().unwrap_or(&self.name)
     }
 
-    /// Reasoning models refuse any temperature; one that was asked for is their own to refuse.
+    /// Reasoning models reject any temperature. One that a request sets explicitly is sent nevertheless.
     fn temperature(&self, request: &ModelRequest) -> Option<f32> {
         let name = self.model(request);
         let name = name.rsplit('/').next().unwrap_or(name);
@@ -422,19 +420,19 @@ impl Settings {
     }
 }
 
-/// The address of an endpoint, up to the path of a protocol.
+/// Parses the base URL of an endpoint.
 fn endpoint(base: &str) -> Result<reqwest::Url, ModelError> {
     reqwest::Url::parse(base.trim().trim_end_matches('/'))
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
-        .ok_or_else(|| unusable("the address of the endpoint is not an http or https address"))
+        .ok_or_else(|| unusable("the base URL is not an http or https URL"))
 }
 
-/// A header whose value is treated as a secret.
+/// Creates a header whose value is treated as a secret.
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ModelError> {
-    let name = HeaderName::try_from(name).map_err(|_| unusable("a header's name is not legal"))?;
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_| unusable("a key or header holds characters that cannot be sent"))?;
+    let name = HeaderName::try_from(name).map_err(|_| unusable("a header has an invalid name"))?;
+    let mut value =
+        HeaderValue::try_from(value).map_err(|_| unusable("a key or header contains illegal characters"))?;
     value.set_sensitive(true);
     Ok((name, value))
 }

@@ -1,4 +1,4 @@
-//! Reads the events of one answer: timeouts, faults, and the decoder of the protocol.
+//! Reads the events of one answer: timeouts, errors, and the decoder of the protocol.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::model::http::clean::{SharedCourse, poll_asked};
 use crate::model::{Delta, ModelError, ModelFault, ModelStream, Waited};
 use crate::secret::Secret;
 
-/// How long we wait for usage, or the end of the connection, after the model has said why it stopped.
+/// Timeout for usage, or for the end of the connection, after the finish reason.
 const AFTER_FINISH: Duration = Duration::from_secs(5);
 
-/// One protocol's reading of its events.
+/// Decoder of one protocol's events.
 pub(super) trait Decoder: Send {
-    /// Reads one event.
+    /// Decodes one event.
     fn event(&mut self, event: &Value, out: &mut VecDeque<Delta>) -> Result<(), ModelError>;
 
-    /// The model has said why it stopped; only usage may follow.
+    /// Returns `true` after the finish reason; only usage may follow.
     fn is_finished(&self) -> bool;
 
-    /// The stream is over; `done` says that the endpoint marked its end. Puts out what was held back,
+    /// Ends the stream; `done`: the endpoint has sent its end marker. Yields what was held back,
     /// [`Delta::Finished`] last.
     fn end(&mut self, done: bool, out: &mut VecDeque<Delta>) -> Result<(), ModelError>;
 }
@@ -128,12 +128,12 @@ where
     }
 }
 
-/// The text under `key`, unless it is empty.
+/// Returns the text under `key`, unless it is empty.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// A count under `key`, also when it is written as a float.
+/// Returns the count under `key`, even if it is written as a float.
 pub(super) fn count(value: &Value, key: &str) -> Option<u64> {
     let number = value.get(key)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
@@ -142,7 +142,7 @@ pub(super) fn count(value: &Value, key: &str) -> Option<u64> {
         .or_else(|| number.as_f64().filter(|count| (0.0..1e15).contains(count)).map(|count| count as u64))
 }
 
-/// A reason of the endpoint's own, bounded.
+/// Returns a finish reason of the endpoint, shortened.
 pub(super) fn bounded(reason: &str) -> String {
     reason.chars().take(64).collect()
 }

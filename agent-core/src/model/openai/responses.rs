@@ -1,4 +1,4 @@
-//! The Responses API: how a request is written and how its events are read.
+//! Responses API: request format and parsing of the events.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ use crate::model::{
     ToolChoice, Usage,
 };
 
-/// The body, written straight from the request.
+/// Request body, serialized directly from the request.
 pub(super) struct Body<'a> {
     pub(super) request: &'a ModelRequest,
     pub(super) settings: &'a Settings,
@@ -26,7 +26,7 @@ impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { request, settings } = self;
         let mut map = serializer.serialize_map(None)?;
-        // `extra` wins: what it names is not written twice.
+        // `extra` overrides: fields that it names are not written twice.
         macro_rules! field {
             ($name:expr, $value:expr) => {
                 if let Some(value) = $value
@@ -40,8 +40,8 @@ impl Serialize for Body<'_> {
         field!("instructions", request.system.as_ref());
         field!("input", Some(Input(request)));
         field!("stream", Some(true));
-        // The journal keeps the conversation; the endpoint need not. Without its memory, thoughts of
-        // reasoning models travel sealed.
+        // The conversation is kept in the journal, so the endpoint does not need to store it. Reasoning is
+        // therefore sent encrypted.
         field!("store", Some(false));
         field!("include", (settings.dialect == Dialect::OpenAi).then_some(["reasoning.encrypted_content"]));
         if !request.tools.is_empty() {
@@ -67,7 +67,7 @@ fn tool(tool: &crate::model::ToolSpec) -> Value {
         "name": tool.name,
         "description": tool.description,
         "parameters": tool.parameters,
-        // Strict is this protocol's default, so both are said.
+        // Strict is the default of this protocol, so both values are written.
         "strict": tool.strict,
     })
 }
@@ -103,7 +103,7 @@ impl Serialize for Input<'_> {
     }
 }
 
-/// One message is several items here: thoughts, what was said, calls.
+/// One message becomes several items: reasoning, content, calls.
 fn items<E>(message: &Message, mut put: impl FnMut(Value) -> Result<(), E>) -> Result<(), E> {
     if message.role == Role::Tool {
         let call = message.tool_call_id.as_deref().unwrap_or_default();
@@ -116,7 +116,7 @@ fn items<E>(message: &Message, mut put: impl FnMut(Value) -> Result<(), E>) -> R
         return put(json!({ "type": "function_call_output", "call_id": call, "output": output }));
     }
     for thought in &message.reasoning {
-        // Only what this endpoint itself has sealed is taken back.
+        // Only reasoning encrypted by this endpoint is accepted.
         if let (Some(id), Some(sealed)) = (&thought.id, &thought.sealed) {
             let summary = if thought.text.is_empty() {
                 json!([])
@@ -154,16 +154,16 @@ fn content(part: &Part, kind: &str) -> Value {
     }
 }
 
-/// One call, known by the item it is.
+/// A call, identified by its item.
 struct Slot {
     item: String,
     output: Option<u64>,
     number: u32,
-    /// Something of its arguments was put out.
+    /// Whether a part of the arguments was yielded.
     argued: bool,
 }
 
-/// Reads the events. Unknown ones are passed over; what a server leaves out is taken from the final response.
+/// Decoder of the events. Unknown events are ignored; what a server omits is taken from the final response.
 #[derive(Default)]
 pub(super) struct Decoder {
     model_told: bool,
@@ -210,7 +210,7 @@ impl super::read::Decoder for Decoder {
             "response.completed" | "response.incomplete" => self.completed(response, out)?,
             "response.failed" => return Err(fault::inside(response)),
             "error" => return Err(fault::inside(event)),
-            // A server that cannot stream answers with the response itself.
+            // A server that cannot stream sends the response itself.
             "" if event.get("output").is_some() => self.completed(event, out)?,
             "" if event.get("error").is_some_and(|error| !error.is_null()) => {
                 return Err(fault::inside(event));
@@ -225,7 +225,7 @@ impl super::read::Decoder for Decoder {
     }
 
     fn end(&mut self, _done: bool, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
-        // This protocol always names its end; without it the answer is incomplete.
+        // This protocol always sends an end event; without it the answer is incomplete.
         let reason = self.finish.take().ok_or_else(|| ModelError::new(ModelFault::Cut))?;
         out.push_back(Delta::Finished { reason });
         Ok(())
@@ -243,7 +243,7 @@ impl Decoder {
         })
     }
 
-    /// A call begins. A call without a name is named by its later events.
+    /// Begins a call. A call without a name is named by its later events.
     fn added(&mut self, event: &Value, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
         let item = event.get("item").unwrap_or(&Value::Null);
         if text(item, "type") != Some("function_call") {
@@ -266,7 +266,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// A whole item, of which some or all may have been streamed before.
+    /// Handles a complete item, of which some or all parts may have been streamed.
     fn item(&mut self, item: &Value, event: &Value, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
         match text(item, "type") {
             Some("function_call") => {
@@ -330,7 +330,7 @@ impl Decoder {
     }
 }
 
-/// The arguments in one piece, unless they came in pieces before.
+/// Yields the arguments at once, unless they were streamed.
 fn whole(slot: &mut Slot, arguments: &str, out: &mut VecDeque<Delta>) {
     if !std::mem::replace(&mut slot.argued, true) {
         out.push_back(Delta::ToolCallArguments { index: slot.number, text: arguments.to_owned() });

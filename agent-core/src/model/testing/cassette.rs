@@ -1,7 +1,7 @@
-//! HTTP calls on tape: recorded once against a real endpoint, replayed for ever without one.
+//! HTTP cassettes: record calls against a real endpoint once, then replay them offline.
 //!
-//! What never gets onto the tape: request headers, response headers beyond five harmless ones, values of
-//! query parameters, the host, and any secret that was sent in a header or named by the test.
+//! Not recorded: request headers, response headers except five harmless ones, values of query parameters, the host,
+//! and any secret that was sent in a header or named by the test.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::model::{ModelError, ModelFault};
 use crate::secret::Secret;
 
 const KEPT_HEADERS: [&str; 5] = ["content-type", "date", "retry-after", "retry-after-ms", "location"];
-/// Headers whose values are secrets wherever else they appear.
+/// Headers whose values are treated as secrets.
 const SECRET_HEADERS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
-/// A tape of HTTP calls, kept as a JSON file.
+/// A cassette of HTTP calls, stored as a JSON file.
 ///
 /// # Examples
 ///
@@ -59,10 +59,10 @@ struct Answered {
     status: u16,
     headers: Vec<(String, String)>,
     body: Body,
-    /// Where the body was split when it arrived, in bytes.
+    /// Offsets at which the body was split when it arrived, in bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cuts: Vec<usize>,
-    /// The connection broke after the body.
+    /// Whether the connection broke after the body.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     broken: bool,
 }
@@ -75,14 +75,14 @@ enum Body {
 }
 
 impl Cassette {
-    /// Carries calls through `inner` and writes them to the file, which is made anew by the first call.
+    /// Sends calls through `inner` and records them in the file. The first call creates the file anew.
     ///
-    /// A call is on the tape once its answer was read to its end or dropped.
+    /// A call is recorded when its response was read to the end or dropped.
     pub fn record(path: impl Into<PathBuf>, inner: Transport) -> Transport {
         Self::record_without(path, inner, [])
     }
 
-    /// The same, with further secrets that must not get onto the tape.
+    /// Records calls and masks additional secrets.
     pub fn record_without(
         path: impl Into<PathBuf>,
         inner: Transport,
@@ -93,12 +93,12 @@ impl Cassette {
         Transport::new(Recorder { inner, shared: Arc::new(shared) })
     }
 
-    /// Answers calls from the file. Each recorded call answers once, the oldest first, when method, path and
-    /// body are the same; a call that is not on the tape is refused as [`ModelFault::BadRequest`].
+    /// Answers calls from the file. Each recorded call answers once, the oldest first, if method, path and body are
+    /// equal. A call that is not recorded fails with [`ModelFault::BadRequest`].
     ///
     /// # Errors
     ///
-    /// The file cannot be read or is not a tape.
+    /// The file cannot be read or is not a cassette.
     pub fn replay(path: impl AsRef<Path>) -> Result<Transport, std::io::Error> {
         let tape: Tape = serde_json::from_slice(&std::fs::read(path)?)?;
         Ok(Transport::new(Player { tape: Arc::new(Mutex::new(tape)) }))
@@ -119,7 +119,7 @@ impl Carry for Player {
         Box::pin(async move {
             answer.map(Answered::play).ok_or_else(|| {
                 let detail =
-                    format!("the tape has no further answer to this {} {}", asked.method, asked.path);
+                    format!("the cassette has no further response to {} {}", asked.method, asked.path);
                 ModelError::new(ModelFault::BadRequest).with_detail(detail)
             })
         })
@@ -142,7 +142,7 @@ impl Answered {
             }
         }
         if self.broken {
-            chunks.push(Err(std::io::Error::other("the connection broke, on the tape")));
+            chunks.push(Err(std::io::Error::other("the recorded connection broke")));
         }
         let mut response = http::Response::new(reqwest::Body::wrap_stream(futures::stream::iter(chunks)));
         *response.status_mut() =
@@ -187,12 +187,12 @@ impl Shared {
         let mut tape = self.tape.lock();
         tape.exchanges.push(exchange);
         if let Err(error) = write(&self.path, &tape) {
-            tracing::error!(path = %self.path.display(), %error, "the tape cannot be written");
+            tracing::error!(path = %self.path.display(), %error, "the cassette cannot be written");
         }
     }
 }
 
-/// Whole or not at all: a test that is killed leaves the old tape.
+/// Writes the file atomically: if a test is killed, the old file remains.
 fn write(path: &Path, tape: &Tape) -> std::io::Result<()> {
     let part = path.with_extension("part");
     std::fs::write(&part, serde_json::to_vec_pretty(tape)?)?;
@@ -242,7 +242,7 @@ impl Carry for Recorder {
     }
 }
 
-/// One call while it is recorded. Kept when dropped, which is also when a reader has had enough.
+/// A call that is being recorded. Stored when dropped, which is also when a reader stops early.
 struct Take {
     asked: Asked,
     status: u16,
@@ -258,7 +258,7 @@ impl Drop for Take {
     fn drop(&mut self) {
         let len = self.body.len();
         let mut cuts = std::mem::take(&mut self.cuts);
-        // The end of the body is no cut.
+        // The end of the body is not a split.
         cuts.pop_if(|cut| *cut == len);
         let body = match String::from_utf8(std::mem::take(&mut self.body)) {
             Ok(text) => {

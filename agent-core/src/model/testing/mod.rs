@@ -1,4 +1,4 @@
-//! Models for tests and demonstrations: one that follows a script, and HTTP calls on tape.
+//! Models for tests and demonstrations: a scripted model, and HTTP cassettes.
 
 #[cfg(feature = "openai")]
 mod cassette;

@@ -1,4 +1,4 @@
-//! A model that follows a script: what it says, in which pieces, how late, and how it fails.
+//! Scripted model: defines its answers, how they are split and delayed, and their errors.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,17 +13,17 @@ use crate::model::{
     Usage,
 };
 
-/// In which pieces text and arguments arrive.
+/// How text and arguments are split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chunking {
-    /// In one piece.
+    /// Not split.
     #[default]
     Whole,
-    /// This many characters a piece; zero counts as one.
+    /// This many characters per delta; 0 counts as 1.
     Chars(usize),
 }
 
-/// One answer of the script.
+/// One answer of a script.
 ///
 /// # Examples
 ///
@@ -49,76 +49,76 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Says a text.
+    /// Answers with a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// Calls a tool.
+    /// Answers with a tool call.
     pub fn call(name: impl Into<String>, arguments: Value) -> Self {
         Self::default().and_call(name, arguments)
     }
 
-    /// Refuses before anything arrives.
+    /// Fails before any output.
     pub fn error(error: ModelError) -> Self {
         Self { refused: Some(error), ..Self::default() }
     }
 
-    /// Calls a further tool in the same answer.
+    /// Adds a tool call to the same answer.
     pub fn and_call(mut self, name: impl Into<String>, arguments: Value) -> Self {
         self.calls.push(ToolCall::new(name, &arguments));
         self
     }
 
-    /// Calls a tool with an id and arguments of your own, malformed ones too.
+    /// Adds a tool call with the given id and arguments, which may be malformed.
     pub fn and_raw_call(mut self, call: ToolCall) -> Self {
         self.calls.push(call);
         self
     }
 
-    /// Thinks first.
+    /// Adds reasoning before the answer.
     pub fn thinking(mut self, text: impl Into<String>) -> Self {
         self.reasoning = text.into();
         self
     }
 
-    /// Reports this usage. Default: an estimate of what was read and said.
+    /// Sets the reported usage. Default: an estimate from the request and the answer.
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = Some(usage);
         self
     }
 
-    /// Ends for this reason. Default: `ToolCalls` with calls, else `Stop`.
+    /// Sets the finish reason. Default: `ToolCalls` for an answer with calls, otherwise `Stop`.
     pub fn finish(mut self, reason: FinishReason) -> Self {
         self.finish = Some(reason);
         self
     }
 
-    /// Arrives in these pieces. Default: whole.
+    /// Sets how the answer is split. Default: not split.
     pub fn chunked(mut self, chunking: Chunking) -> Self {
         self.chunking = chunking;
         self
     }
 
-    /// Waits before the answer begins. Default: not at all.
+    /// Delays the beginning of the answer. Default: no delay.
     pub fn after(mut self, delay: Duration) -> Self {
         self.before = Some(delay);
         self
     }
 
-    /// Waits before each further piece. Default: not at all.
+    /// Delays each further delta. Default: no delay.
     pub fn every(mut self, delay: Duration) -> Self {
         self.between = Some(delay);
         self
     }
 
-    /// Fails after `pieces` pieces.
+    /// Fails after `pieces` deltas.
     pub fn then_error(mut self, pieces: usize, error: ModelError) -> Self {
         self.broken = Some((pieces, error));
         self
     }
 
-    /// Falls silent for ever after `pieces` pieces.
+    /// Stalls after `pieces` deltas.
     pub fn then_hang(mut self, pieces: usize) -> Self {
         self.hang = Some(pieces);
         self
@@ -151,7 +151,7 @@ impl Turn {
         deltas
     }
 
-    /// A quarter of the bytes: cheap, deterministic, and never zero for an answer that says something.
+    /// A quarter of the bytes: cheap, deterministic, and never zero for an answer with output.
     fn estimate(&self, request: &ModelRequest) -> Usage {
         let read: usize = request.messages.last().map_or(0, |message| message.text().len());
         let said = self.text.len() + self.calls.iter().map(|call| call.arguments.len()).sum::<usize>();
@@ -181,7 +181,7 @@ enum Script {
     Rule(Box<Rule>),
 }
 
-/// A model that follows a script. A clone shares script and memory, so a test can keep one and hand in the other.
+/// A scripted model. Clones share the script and the recorded requests, so a test can keep one and pass on another.
 ///
 /// # Examples
 ///
@@ -210,13 +210,13 @@ struct Seen {
 }
 
 impl Scripted {
-    /// One turn for each call, in order; a call beyond the last is refused as
-    /// [`ModelFault::BadRequest`], with a detail that says so.
+    /// Creates a model with one turn per call, in order. A call beyond the last turn fails with
+    /// [`ModelFault::BadRequest`].
     pub fn new(turns: impl IntoIterator<Item = Turn>) -> Self {
         Self::with(Script::Turns(Mutex::new(turns.into_iter().collect())))
     }
 
-    /// The turn is decided from the number of the call, counted from 0, and the request.
+    /// Creates a model that computes the turn from the number of the call, counted from 0, and the request.
     pub fn rule(rule: impl Fn(usize, &ModelRequest) -> Turn + Send + Sync + 'static) -> Self {
         Self::with(Script::Rule(Box::new(rule)))
     }
@@ -225,20 +225,20 @@ impl Scripted {
         Self(Arc::new(Inner { script, seen: Mutex::default(), abilities: Abilities::default() }))
     }
 
-    /// The requests seen so far, the oldest first. Empty for a rule, which sees them itself: keeping them
-    /// would share the conversation and make every later append copy its list.
+    /// Returns the requests so far, oldest first. Empty for a model created with [`rule`](Self::rule): keeping them
+    /// would share the conversation, and every later append would copy its list.
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
         self.0.seen.lock().requests.clone()
     }
 
-    /// How many calls were made.
+    /// Returns the number of calls.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.0.seen.lock().calls
     }
 
-    /// Turns not used yet; zero for a rule.
+    /// Returns the number of unused turns; 0 for a model created with [`rule`](Self::rule).
     #[must_use]
     pub fn remaining(&self) -> usize {
         match &self.0.script {

@@ -1,14 +1,14 @@
-//! Where a JSON value ends, found while it arrives, and which calls are in it.
+//! Scanner that finds the end of a JSON value while it arrives, and the calls in it.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Keys that a call begins with; anything else is not a call, which is known early this way.
+/// Keys with which a call can begin. Other JSON is recognized early as not being a call.
 const FIRST_KEYS: &[&[u8]] = &[b"name", b"type", b"function", b"arguments", b"parameters", b"id"];
 
-/// Goes through a JSON value once, however it is split.
+/// Scans a JSON value once, however it is split.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
     at: usize,
@@ -16,7 +16,7 @@ pub(super) struct Scan {
     in_string: bool,
     escaped: bool,
     string_from: usize,
-    /// The first string is still to be checked.
+    /// Whether the first string still has to be checked.
     check_first: bool,
 }
 
@@ -91,7 +91,7 @@ struct Written<'a> {
     _id: Option<Cow<'a, str>>,
 }
 
-/// The calls in a JSON value: `(name, arguments)`. One object or a list of them, nothing else.
+/// Returns the calls in a JSON value as `(name, arguments)`. Accepts one object or a list of objects.
 pub(super) fn calls(json: &str) -> Option<Vec<(String, String)>> {
     if json.starts_with('[') {
         let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
@@ -106,7 +106,7 @@ fn call_in(json: &str) -> Option<(String, String)> {
     let written: Written = serde_json::from_str(json).ok()?;
     let arguments = match (written.arguments, written.parameters, written.function) {
         (Some(arguments), None, None) | (None, Some(arguments), None) => arguments.get(),
-        // OpenAI's own form.
+        // OpenAI's format.
         (None, None, Some(function)) if written.name.is_none() && function.get().starts_with('{') => {
             return call_in(function.get());
         }
@@ -114,7 +114,7 @@ fn call_in(json: &str) -> Option<(String, String)> {
     };
     let name = written.name.filter(|name| !name.is_empty())?.into_owned();
     let arguments = if arguments.starts_with('"') {
-        // JSON written as a text.
+        // JSON encoded as a string.
         let text: String = serde_json::from_str(arguments).ok()?;
         serde_json::from_str::<&RawValue>(text.trim()).ok()?;
         text.trim().to_owned()

@@ -1,4 +1,4 @@
-//! Tool calls that a model writes as text: found while the text streams in, wherever it is split.
+//! Parser for tool calls that a model writes as text. Works on a stream, however it is split.
 
 mod json;
 mod tools;
@@ -8,39 +8,39 @@ use serde_json::value::RawValue;
 use self::json::{Progress, Scan};
 pub use self::tools::TextTools;
 
-/// Upper bound of one call's text; what is longer stays text.
+/// Maximum length of one call; longer text is not a call.
 const CALL_BYTES: usize = 256 * 1024;
-/// Upper bound of a run of white space or of a name within a call.
+/// Maximum length of white space or of a name within a call.
 const RUN_BYTES: usize = 1_024;
 
 const CLOSE_TAG: &str = "</tool_call>";
 const FENCE: &str = "```";
-/// Words after an opening fence that may announce a call.
+/// Words after an opening fence that may introduce a call.
 const FENCE_WORDS: &[&str] = &["", "json", "tool_call", "tool_calls", "tool", "function_call"];
 
-/// A piece of an answer.
+/// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextPiece {
-    /// Ordinary text.
+    /// Plain text.
     Text(String),
     /// A tool call.
     Call {
-        /// The tool's name.
+        /// Name of the tool.
         name: String,
-        /// The arguments as raw JSON text, an object.
+        /// Arguments as raw JSON text; an object.
         arguments: String,
     },
 }
 
-/// Finds tool calls in text.
+/// Parser for tool calls in text.
 ///
-/// Understood: `<tool_call>{..}</tool_call>` (Hermes, Qwen), `[TOOL_CALLS]` with a list, an object or
+/// Supported formats: `<tool_call>{..}</tool_call>` (Hermes, Qwen), `[TOOL_CALLS]` with a list, an object or
 /// `name[ARGS]{..}` (Mistral), `{"name": .., "parameters": ..}` as the whole answer or after `<|python_tag|>`
-/// (Llama 3), and the same object in a fenced block. The last three count only when they name a tool that
-/// exists; everything that turns out not to be a call comes out as the text it is, byte for byte. White space
-/// around calls is dropped when nothing else is said there.
+/// (Llama 3), and the same object in a code fence. The last three count only if they name an existing tool.
+/// Everything that is not a call is returned unchanged as text. White space around calls is dropped if there is no
+/// other text.
 ///
-/// The pieces are the same, up to where texts are split, however the input is split.
+/// The result does not depend on how the input is split, except for the boundaries of text parts.
 ///
 /// # Examples
 ///
@@ -58,21 +58,21 @@ pub enum TextPiece {
 #[derive(Clone, Debug)]
 pub struct TextCalls {
     tools: Vec<String>,
-    /// Bytes of a character that is not complete yet.
+    /// Bytes of an incomplete character.
     tail: Vec<u8>,
     pending: String,
-    /// Everything before is put out.
+    /// Everything before this offset was returned.
     at: usize,
     mode: Mode,
     place: Place,
 }
 
-/// Where the text stands.
+/// Position in the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    /// Nothing but white space yet.
+    /// Only white space so far.
     Beginning,
-    /// Nothing but white space since a call.
+    /// Only white space since a call.
     AfterCall,
     /// In the middle of text.
     Within,
@@ -81,22 +81,22 @@ enum Place {
 #[derive(Clone, Debug)]
 enum Mode {
     Text,
-    /// In a fenced block that is not a call.
+    /// In a code fence that is not a call.
     Verbatim,
     Call(Held),
 }
 
-/// What may be a call, held until it is known.
+/// Text that may be a call, held back until this is known.
 #[derive(Clone, Debug)]
 struct Held {
     form: Form,
-    /// Put out as text when it is none; the rest is looked at again.
+    /// Length that is returned as text if it is not a call; the rest is scanned again.
     opening: usize,
     /// For `name{..}`.
     name: Option<String>,
     json: usize,
     scan: Scan,
-    /// Where the JSON ends, and the calls in it.
+    /// End of the JSON, and the calls in it.
     found: Option<(usize, Vec<(String, String)>)>,
 }
 
@@ -110,20 +110,20 @@ enum Form {
 }
 
 enum Step {
-    /// Undecided until more is known.
+    /// More input is needed.
     More,
     /// This many bytes are text.
     Text(usize),
-    /// This many bytes are nothing.
+    /// This many bytes are dropped.
     Drop(usize),
     /// This many bytes are these calls.
     Calls(usize, Vec<(String, String)>),
-    /// Look again, the mode has changed.
+    /// Scan again in the new mode.
     Again,
 }
 
 impl TextCalls {
-    /// A parser for one answer; `tools` are the names of the tools that exist.
+    /// Creates a parser for one answer; `tools` are the names of the existing tools.
     pub fn new<T: Into<String>>(tools: impl IntoIterator<Item = T>) -> Self {
         Self {
             tools: tools.into_iter().map(Into::into).collect(),
@@ -135,13 +135,13 @@ impl TextCalls {
         }
     }
 
-    /// Takes more of the answer, split at any byte, and gives what is decided.
+    /// Adds a part of the answer, split at any byte, and returns what is decided.
     pub fn push(&mut self, more: impl AsRef<[u8]>) -> Vec<TextPiece> {
         self.decode(more.as_ref());
         self.run(false)
     }
 
-    /// The answer is complete: gives what was undecided, and begins anew.
+    /// Ends the answer: returns what was undecided and resets the parser.
     pub fn finish(&mut self) -> Vec<TextPiece> {
         if !self.tail.is_empty() {
             self.pending.push(char::REPLACEMENT_CHARACTER);
@@ -218,7 +218,7 @@ impl TextCalls {
         let rest = &self.pending[self.at..];
         let mut lead = 0;
         if self.place != Place::Within {
-            // Several calls in a row are parted by white space or semicolons.
+            // Several calls in a row are separated by white space or semicolons.
             let parts = |c: char| c.is_whitespace() || (c == ';' && self.place == Place::AfterCall);
             lead = rest.find(|c| !parts(c)).unwrap_or(rest.len());
             match rest[lead..].chars().next() {
@@ -237,7 +237,7 @@ impl TextCalls {
         let mark = match rest[lead..].find(['<', '[', '`']) {
             None => return Step::Text(rest.len()),
             Some(0) => lead,
-            // Only within text: elsewhere the mark is the first character.
+            // Only within text; elsewhere the mark is the first character.
             Some(before) => return Step::Text(lead + before),
         };
         let openings = [
@@ -257,7 +257,7 @@ impl TextCalls {
         Step::Text(mark + 1)
     }
 
-    /// An opening is there, `after` is behind it: is there JSON next?
+    /// Handles an opening that ends at `after`: checks whether JSON follows.
     fn open(&mut self, form: Form, after: usize, end: bool) -> Step {
         let rest = &self.pending[self.at..];
         let mut at = after;
@@ -284,7 +284,7 @@ impl TextCalls {
         if matches!(rest.as_bytes()[at], b'{' | b'[')
             && !(form == Form::Mistral && rest[at..].starts_with("[TOOL_CALLS]"))
         {
-            // `[TOOL_CALLS]` twice: the first is text, which needs its end to be known.
+            // `[TOOL_CALLS]` twice: the first is text, but its end must be known.
             let again = form == Form::Mistral
                 && !end
                 && "[TOOL_CALLS]".starts_with(&rest[at..])
@@ -322,7 +322,7 @@ impl TextCalls {
     }
 
     fn hold(&mut self, form: Form, opening: usize, name: Option<String>, json: usize) -> Step {
-        // Free arguments may begin with any key.
+        // Arguments without a name may begin with any key.
         let scan = Scan::new(json, name.is_none());
         self.mode = Mode::Call(Held { form, opening, name, json, scan, found: None });
         Step::Again
@@ -355,7 +355,7 @@ impl TextCalls {
         let Some((json_end, calls)) = &mut held.found else { return Step::Again };
         let json_end = *json_end;
         let after = &rest[json_end..];
-        // `Some(bytes)` that go with the call, or undecided.
+        // `Some(n)`: `n` bytes belong to the call. `None`: undecided.
         let closed_by = |close: &str| {
             let space = after.find(|c: char| !c.is_whitespace()).unwrap_or(after.len());
             if after[space..].starts_with(close) {
@@ -370,7 +370,7 @@ impl TextCalls {
             Form::Mistral | Form::Python => Some(0),
             Form::Tag => match closed_by(CLOSE_TAG) {
                 None => return Step::More,
-                // Forgotten by some models.
+                // Some models omit it.
                 Some(close) => Some(close.unwrap_or(0)),
             },
             Form::Fence => match closed_by(FENCE) {
@@ -378,7 +378,7 @@ impl TextCalls {
                 Some(None) if end && after.trim().is_empty() => Some(after.len()),
                 Some(close) => close,
             },
-            // Text on the same line shows that the object is only being talked about.
+            // Text on the same line indicates that the object is only being mentioned.
             Form::Bare => match after.trim_start_matches([' ', '\t']).chars().next() {
                 None if !end => return Step::More,
                 None | Some(';' | '\n' | '\r' | '{' | '<') => Some(0),
@@ -414,7 +414,7 @@ impl TextCalls {
     }
 }
 
-/// The length of the run of such characters, or `None` when the text ends within it.
+/// Returns the length of the run of matching characters, or `None` if the text ends within it.
 fn run(text: &str, is_in: impl Fn(char) -> bool) -> Option<usize> {
     text.find(|c| !is_in(c))
 }

@@ -1,4 +1,4 @@
-//! Puts the parser around a model, so that its text calls come out as tool calls.
+//! Model wrapper that turns text calls into tool calls.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +15,32 @@ use crate::model::{
 
 /// A model whose tool calls may be written as text.
 ///
-/// Native calls pass through. With [`prompted`](Self::prompted) the endpoint needs to know nothing of tools:
-/// they are described in the system prompt, and calls and results go back as text.
+/// Native calls are passed through. With [`prompted`](Self::prompted) the endpoint does not need to support tools:
+/// they are described in the system prompt, and calls and results are sent as text.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{
+///     Model, ModelRequest, TextTools, ToolSpec,
+///     testing::{Scripted, Turn},
+/// };
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agent_core::model::ModelError> {
+/// let script = Scripted::new([Turn::text(r#"<tool_call>{"name": "time", "arguments": {}}</tool_call>"#)]);
+/// let tools = [ToolSpec {
+///     name: "time".to_owned(),
+///     description: "Returns the time.".to_owned(),
+///     parameters: json!({"type": "object"}),
+///     strict: false,
+/// }];
+/// let request = ModelRequest::new("What time is it?").tools(tools);
+/// let reply = Model::new(TextTools::new(script)).complete(request).await?;
+/// assert_eq!(reply.message.tool_calls[0].name, "time");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TextTools {
     model: Model,
@@ -29,7 +53,7 @@ impl TextTools {
         Self { model: Model::new(model), prompted: false }
     }
 
-    /// Describes the tools in the prompt instead of handing them to the endpoint. Default: hands them over.
+    /// Describes the tools in the prompt instead of sending them to the endpoint. Default: sends them.
     #[must_use]
     pub fn prompted(mut self) -> Self {
         self.prompted = true;
@@ -71,7 +95,7 @@ struct Reading {
     stream: ModelStream,
     parser: TextCalls,
     ready: VecDeque<Delta>,
-    /// Native calls by their own index: the numbers they were given.
+    /// Numbers that were assigned to native calls, by their own index.
     native: Vec<u32>,
     calls: u32,
 }
@@ -143,7 +167,7 @@ impl Reading {
     }
 }
 
-/// The tools as the Hermes family was trained to see them, and the conversation without native calls.
+/// Describes the tools in the format of the Hermes models, and removes native calls from the conversation.
 fn describe(request: &mut ModelRequest) {
     let mut prompt = request.system.as_deref().unwrap_or_default().to_owned();
     if !prompt.is_empty() {

@@ -1,4 +1,4 @@
-//! JSON Schemas of arguments: made from Rust types, brought into the strict subset, and held against what models write.
+//! JSON Schemas of tool arguments: derived from Rust types, converted to the strict subset, used for validation.
 
 mod check;
 mod strict;
@@ -9,19 +9,31 @@ use serde_json::{Map, Value, json};
 pub(super) use self::check::Checker;
 pub use self::strict::{SchemaError, strict};
 
-/// Deeper schemas are refused: they are a mistake or an attack, and the walks here recurse.
+/// Maximum depth. Deeper schemas are rejected as a mistake or an attack, because the functions here recurse.
 const MAX_DEPTH: usize = 64;
 
-/// Keywords that hold one schema.
+/// Keywords with one schema.
 const ONE: [&str; 8] =
     ["items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"];
-/// Keywords that hold a list of schemas.
+/// Keywords with a list of schemas.
 const LIST: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
-/// Keywords that hold schemas by name.
+/// Keywords with a map of schemas.
 const NAMED: [&str; 5] = ["properties", "$defs", "definitions", "patternProperties", "dependentSchemas"];
 
-/// The JSON Schema (2020-12) of `T` as it is deserialized. Types are inlined, except recursive ones: not every
-/// endpoint follows `$ref`.
+/// Returns the JSON Schema (2020-12) that describes how `T` is deserialized.
+///
+/// Types are inlined, except recursive ones, because not every endpoint resolves `$ref`.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::schema;
+///
+/// #[derive(schemars::JsonSchema)]
+/// struct City { name: String }
+///
+/// assert_eq!(schema::of::<City>()["properties"]["name"]["type"], "string");
+/// ```
 #[must_use]
 pub fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| {
@@ -35,8 +47,22 @@ pub fn of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The schema as a strict endpoint takes it: optional properties required and nullable, objects closed, [`strict`].
-/// `None` where the strict subset cannot say the same (maps, tuples, values of any kind).
+/// Returns the schema in the form that strict endpoints accept: optional properties required and nullable, objects
+/// closed; see [`strict`].
+///
+/// `None` if the strict subset cannot express it (maps, tuples, arbitrary values).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::schema;
+/// use serde_json::json;
+///
+/// let optional = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+/// let strict = schema::for_model(&optional).expect("it has a strict form");
+/// assert_eq!(strict["properties"]["city"]["type"], json!(["string", "null"]));
+/// assert_eq!(schema::for_model(&json!({"type": "object", "additionalProperties": true})), None);
+/// ```
 #[must_use]
 pub fn for_model(schema: &Value) -> Option<Value> {
     let mut adapted = schema.clone();
@@ -48,10 +74,10 @@ pub fn for_model(schema: &Value) -> Option<Value> {
     (made.get("type").is_some_and(|kind| kind == "object") && is_strict(&made)).then_some(made)
 }
 
-/// Says in the strict subset's words what it has other words for.
+/// Replaces keywords by equivalent ones of the strict subset.
 fn adapt(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
-    // Formats that only say how Rust holds a number; strict endpoints refuse formats they do not know.
+    // Formats that only describe Rust's number types. Strict endpoints reject unknown formats.
     if object.get("format").and_then(Value::as_str).is_some_and(|format| {
         let number = format.trim_start_matches(['u', 'i']).strip_prefix("nt").unwrap_or(format);
         matches!(format, "float" | "double")
@@ -81,7 +107,7 @@ fn required(object: &Map<String, Value>) -> Vec<String> {
     listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Whether `null` is valid, as far as the schema says so itself.
+/// Whether the schema itself allows `null`.
 fn accepts_null(schema: &Value) -> bool {
     let Some(object) = schema.as_object() else { return schema == &Value::Bool(true) };
     let by_type = match object.get("type") {
@@ -128,7 +154,7 @@ fn add_null(schema: &mut Value) {
     *schema = Value::Object(outer);
 }
 
-/// Whether a strict endpoint takes it.
+/// Whether a strict endpoint accepts the schema.
 fn is_strict(schema: &Value) -> bool {
     const REFUSED: [&str; 15] = [
         "oneOf",
@@ -188,7 +214,7 @@ fn for_each_child(object: &mut Map<String, Value>, visit: &mut impl FnMut(&mut V
     }
 }
 
-/// Levels of nesting of any JSON value.
+/// Returns the nesting depth of a JSON value.
 fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
@@ -197,7 +223,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Follows `#/a/b` from the root.
+/// Resolves `#/a/b` from the root.
 fn resolve<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     reference.strip_prefix("#/").and_then(|_| root.pointer(&reference[1..]))
 }

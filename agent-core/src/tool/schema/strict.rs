@@ -1,35 +1,37 @@
-//! The openai Python package's conversion to strict schemas (`_ensure_strict_json_schema`), with the same result.
+//! Conversion to strict schemas with the same result as `_ensure_strict_json_schema` of the openai Python package.
 
 use serde_json::{Map, Value};
 
 use super::{MAX_DEPTH, depth, resolve};
 
-/// A schema that cannot be made strict.
+/// A schema that cannot be converted to a strict one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// A place where a schema should be holds something else; `true` and `false` are not enough here.
-    #[error("a schema is an object, here it is not: `{path}`")]
+    /// A subschema is not an object; `true` and `false` are not supported here.
+    #[error("the schema at `{path}` is not an object; write it as an object")]
     NotAnObject {
-        /// JSON pointer of the place.
+        /// JSON pointer to the subschema.
         path: String,
     },
-    /// A `$ref` leads nowhere, or out of the schema.
-    #[error("`$ref` at `{path}` leads to no schema in the same document")]
+    /// A `$ref` does not resolve inside the document.
+    #[error("`$ref` at `{path}` does not resolve to a schema in the same document")]
     Dangling {
-        /// JSON pointer of the place.
+        /// JSON pointer to the reference.
         path: String,
     },
-    /// Nested too deeply, or endless because a `$ref` with siblings leads to itself.
-    #[error("the schema is nested too deeply at `{path}`")]
+    /// Nested too deeply, or infinite because a `$ref` with siblings refers to itself.
+    #[error("the schema is nested too deeply at `{path}`; it may refer to itself")]
     TooDeep {
-        /// JSON pointer of the place.
+        /// JSON pointer to the subschema.
         path: String,
     },
 }
 
-/// Closes objects, requires all properties, inlines each `$ref` that has siblings and single `allOf`s, drops `null`
-/// defaults. It does not make optional properties nullable and does not check that the result is in the subset;
+/// Converts a schema to a strict one: closes objects, requires all properties, inlines each `$ref` that has
+/// siblings and each `allOf` with one element, and removes `null` defaults.
+///
+/// Does not make optional properties nullable and does not check that the result is in the strict subset;
 /// [`for_model`](super::for_model) does both.
 ///
 /// # Errors
@@ -85,7 +87,7 @@ fn ensure(schema: &mut Value, path: &str, root: &Value, level: usize) -> Result<
         let resolved = reference.as_str().and_then(|reference| resolve(root, reference));
         let resolved = resolved.and_then(Value::as_object).ok_or_else(dangling)?.clone();
         object.remove("$ref");
-        // The place's own keywords win over those of what it refers to.
+        // Keywords of the referring schema override those of the referenced one.
         for (key, value) in resolved {
             object.entry(key).or_insert(value);
         }

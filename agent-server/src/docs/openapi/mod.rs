@@ -1,4 +1,4 @@
-//! The document of the paths: written from the table of routes, the table of errors and the types of the wire.
+//! OpenAPI document, generated from the routes, the error table and the wire types.
 
 mod chats;
 mod entry;
@@ -13,7 +13,7 @@ use self::entry::Entry;
 use super::shape;
 use crate::{error::Refusal, http::routes::Route, server::Inner};
 
-/// OpenAPI 3.1 of a server as it is: its agents, and paths of its own.
+/// Returns the OpenAPI 3.1 document of a server, including its agents and custom routes.
 pub(crate) fn document(inner: &Inner) -> Value {
     let agents: Vec<&str> = inner.agents.iter().map(|agent| agent.graph()).collect();
     let mut schemas = shape::all();
@@ -47,8 +47,8 @@ pub(crate) fn document(inner: &Inner) -> Value {
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key or a JWT, as `Authorization: Bearer ..`. Asked for where the operator has set keys; \
-                                    on loopback a server without keys asks nobody.",
+                    "description": "An API key or a JWT, as `Authorization: Bearer ..`. Required if the operator has configured \
+                                    keys; a server on loopback without keys requires none.",
                 },
             },
         },
@@ -57,22 +57,22 @@ pub(crate) fn document(inner: &Inner) -> Value {
 }
 
 const ABOUT: &str = "Durable agents over HTTP: start a run, watch it, answer its questions, stop and resume it.\n\n\
-     Everything that happens in a session is in its journal, by number. The WebSocket and the event stream follow it and \
-     lose nothing: whoever comes back names the last number. [The socket's messages](/docs/websocket), \
-     [AsyncAPI](/asyncapi.json). A refusal is `{code, message, ..}`; [every code has a page](/docs/errors).\n\n\
+     Every event of a session has a number in its journal. The WebSocket and the event stream follow the journal without \
+     loss: a client that reconnects sends the number of the last event. See [the WebSocket messages](/docs/websocket) and \
+     [AsyncAPI](/asyncapi.json). Errors are `{code, message, ..}`; [every code has a page](/docs/errors).\n\n\
      한국어를 비롯한 모든 UTF-8 텍스트를 그대로 주고받습니다.";
 
 const TAGS: &[(&str, &str)] = &[
-    ("runs", "Begin, watch, stop and resume. All of it is under `/api/agent` too."),
-    ("sessions", "What there is, what happened, going back."),
-    ("agents", "Who can be run."),
-    ("chats", "The streaming chat, the agent with tools, and OpenAI's chat completions over every agent."),
-    ("operations", "Whether the server lives."),
+    ("runs", "Start, watch, stop and resume runs. Also available under `/api/agent`."),
+    ("sessions", "List sessions, read their journals, fork them at a checkpoint."),
+    ("agents", "The agents of this server."),
+    ("chats", "The streaming chat, the agent with tools, and OpenAI's chat completions with every agent."),
+    ("operations", "Health, readiness and metrics."),
     ("pages", "The dashboard and these documents."),
-    ("own", "Paths that the program around the server has added."),
+    ("own", "Custom routes of the embedding program."),
 ];
 
-/// The closed list of codes.
+/// Returns all error codes.
 pub(crate) fn codes() -> Vec<&'static str> {
     let core = Code::ALL.iter().map(|code| code.name());
     core.chain(Refusal::ALL.iter().map(|refusal| refusal.name())).collect()
@@ -99,7 +99,7 @@ fn paths<'a>(routes: impl Iterator<Item = &'a Route>) -> Value {
     json!(paths)
 }
 
-/// A path that the program around the server has added: nothing is known of it but its place.
+/// Operation of a custom route, of which only the path is known.
 fn own(route: &Route) -> Value {
     let parts = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = parts
@@ -107,9 +107,9 @@ fn own(route: &Route) -> Value {
         .collect();
     json!({
         "tags": ["own"],
-        "summary": "A path of the program around the server",
+        "summary": "Custom route of the embedding program",
         "parameters": parameters,
-        "responses": {"default": {"description": "What the program answers."}},
+        "responses": {"default": {"description": "The response of the program."}},
     })
 }
 

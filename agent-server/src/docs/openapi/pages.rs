@@ -1,4 +1,4 @@
-//! The dashboard and the documents themselves.
+//! Operations of the dashboard and of the documents.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -11,21 +11,23 @@ pub(super) fn entries() -> Vec<Entry> {
     let html = || of("text/html");
     let mut entries = vec![
         page("/", "dashboard", "The dashboard").answers(200, html()).answers(304, same()),
-        page("/static/{file}", "dashboard_file", "A file of the dashboard")
-            .parameter("path", "file", true, &json!({"type": "string"}), "Its name.")
+        page("/static/{file}", "dashboard_file", "Get a file of the dashboard")
+            .parameter("path", "file", true, &json!({"type": "string"}), "Name of the file.")
             .refusals(&[Refusal::NotFound])
             .answers(200, file())
             .answers(304, same()),
         page("/openapi.json", "openapi", "This document").answers(200, of_json()).answers(304, same()),
-        page("/asyncapi.json", "asyncapi", "The document of the WebSocket, as AsyncAPI 3")
+        page("/asyncapi.json", "asyncapi", "Get the AsyncAPI 3 document of the WebSocket")
             .answers(200, of_json())
             .answers(304, same()),
-        page("/docs/websocket", "docs_websocket", "The messages of the WebSocket, to read")
+        page("/docs/websocket", "docs_websocket", "Read the reference of the WebSocket messages")
             .answers(200, html())
             .answers(304, same()),
-        page("/docs/errors", "docs_errors", "Every error code").answers(200, html()).answers(304, same()),
-        page("/docs/errors/{code}", "docs_error", "An error code: its cause, and what to do")
-            .text("As Markdown for callers that accept `text/markdown` but no HTML.")
+        page("/docs/errors", "docs_errors", "Read the list of error codes")
+            .answers(200, html())
+            .answers(304, same()),
+        page("/docs/errors/{code}", "docs_error", "Read about an error code: its cause and what to do")
+            .text("As Markdown for clients that accept `text/markdown` but not HTML.")
             .parameter("path", "code", true, &json!({"type": "string"}), "The code.")
             .refusals(&[Refusal::NotFound])
             .answers(
@@ -36,8 +38,8 @@ pub(super) fn entries() -> Vec<Entry> {
                 }}),
             )
             .answers(304, same()),
-        page("/docs/assets/{file}", "docs_file", "A file of these documents")
-            .parameter("path", "file", true, &json!({"type": "string"}), "Its name.")
+        page("/docs/assets/{file}", "docs_file", "Get a file of these documents")
+            .parameter("path", "file", true, &json!({"type": "string"}), "Name of the file.")
             .refusals(&[Refusal::NotFound])
             .answers(200, file())
             .answers(304, same()),
@@ -64,5 +66,5 @@ fn file() -> Value {
 }
 
 fn same() -> Value {
-    json!({"description": "It is still what `If-None-Match` names."})
+    json!({"description": "Not modified since the version in `If-None-Match`."})
 }

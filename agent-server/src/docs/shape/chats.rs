@@ -1,34 +1,35 @@
-//! Systems 2 and 4, and OpenAI's chat completions: only what is of our own making; OpenAI's is OpenAI's.
+//! Schemas of the streaming chat, the agent with tools, and chat completions. The latter describe only what differs
+//! from OpenAI.
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// A message to the streaming chat.
+/// Request of the streaming chat.
 #[derive(ToSchema)]
 pub(in crate::docs) struct ChatRequest {
-    /// What the user says; at most 32 KiB of UTF-8, and not blank.
+    /// Message of the user; at most 32 KiB of UTF-8, not blank.
     #[schema(
         min_length = 1,
         max_length = 32_768,
         pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
     )]
     message: String,
-    /// What was said before, the oldest first.
+    /// Earlier messages, oldest first.
     #[schema(required = false, max_items = 1000)]
     history: Option<Vec<ChatTurn>>,
 }
 
-/// Something that was said before.
+/// An earlier message.
 #[derive(ToSchema)]
 struct ChatTurn {
-    /// Who said it.
+    /// Role of the author.
     role: ChatRole,
-    /// What was said.
+    /// Text of the message.
     #[schema(max_length = 32_768)]
     content: String,
 }
 
-/// Who said something.
+/// Role of a message's author.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum ChatRole {
@@ -37,82 +38,83 @@ enum ChatRole {
     System,
 }
 
-/// A message to the agent with tools.
+/// Request of the agent with tools.
 #[derive(ToSchema)]
 pub(in crate::docs) struct TalkRequest {
-    /// What the user says; at most 32 KiB of UTF-8, and not blank. When the agent has asked, this is the answer.
+    /// Message of the user; at most 32 KiB of UTF-8, not blank. If the agent has asked a question, this is the
+    /// answer.
     #[schema(
         min_length = 1,
         max_length = 32_768,
         pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
     )]
     content: String,
-    /// The conversation to go on with. Default: a new one.
+    /// Id of the conversation to continue. Default: a new one.
     #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]
     conversation_id: Option<String>,
 }
 
-/// What the agent with tools answers.
+/// Response of the agent with tools.
 #[derive(ToSchema)]
 pub(in crate::docs) struct TalkResponse {
-    /// What it says.
+    /// Text of the answer.
     content: String,
-    /// The conversation, to go on with.
+    /// Id of the conversation.
     conversation_id: String,
-    /// The tools that it called; absent when it called none.
+    /// Tools that the agent called; absent if it called none.
     #[schema(required = false, nullable = false)]
     tool_calls: Option<Vec<ToolCall>>,
 }
 
-/// A call of a tool.
+/// A tool call.
 #[derive(ToSchema)]
 struct ToolCall {
-    /// Its id.
+    /// Id of the call.
     id: String,
-    /// The tool.
+    /// Name of the tool.
     name: String,
-    /// What it was given.
+    /// Arguments of the call.
     arguments: Value,
-    /// What it gave; `null` when it failed.
+    /// Result of the call; `null` if it failed.
     result: Value,
-    /// Why it failed; absent when it did not.
+    /// Error of the call; absent if it succeeded.
     #[schema(required = false, nullable = false)]
     error: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     duration_ms: u64,
 }
 
-/// A refusal of the chats.
+/// Error of the chats.
 #[derive(ToSchema)]
 pub(in crate::docs) struct ChatError {
-    /// For people; never holds a secret.
+    /// Error message; never contains a secret.
     error: String,
-    /// What to branch on.
+    /// Error code.
     code: String,
-    /// The conversation it is about.
+    /// Id of the conversation.
     #[schema(required = false, nullable = false)]
     conversation_id: Option<String>,
 }
 
-/// A request for a completion, as OpenAI's clients send it. Parameters that are not served are refused by name.
+/// Request for a completion in OpenAI's format. Unsupported parameters are rejected by name.
 #[derive(ToSchema)]
 pub(in crate::docs) struct CompletionRequest {
     /// A model of `GET /v1/models`.
     #[schema(min_length = 1)]
     model: String,
-    /// The conversation, the oldest first.
+    /// The conversation, oldest message first.
     #[schema(min_items = 1, max_items = 4096)]
     messages: Vec<CompletionMessage>,
-    /// Whether the answer comes in pieces.
+    /// Whether the answer is streamed.
     #[schema(required = false)]
     stream: Option<bool>,
-    /// The most tokens of the answer.
+    /// Maximum number of output tokens.
     #[schema(required = false, minimum = 1, maximum = 4_294_967_295_i64)]
     max_completion_tokens: Option<u64>,
-    /// How freely the model speaks.
+    /// Sampling temperature.
     #[schema(required = false, minimum = 0.0, maximum = 2.0)]
     temperature: Option<f64>,
-    /// How much of the likely words are considered.
+    /// Nucleus sampling.
     #[schema(required = false, minimum = 0.0, maximum = 1.0)]
     top_p: Option<f64>,
 }
@@ -120,11 +122,11 @@ pub(in crate::docs) struct CompletionRequest {
 /// A message of a conversation.
 #[derive(ToSchema)]
 struct CompletionMessage {
-    /// Who says it.
+    /// Role of the author.
     role: CompletionRole,
-    /// What is said. May be `null` or absent where an assistant called tools.
+    /// Content. May be `null` or absent for an assistant message with tool calls.
     content: CompletionContent,
-    /// The call that a message of a `tool` answers; it needs one.
+    /// Id of the call that a `tool` message answers; required for that role.
     #[schema(required = false)]
     tool_call_id: Option<String>,
 }
@@ -133,29 +135,29 @@ struct CompletionMessage {
 #[derive(ToSchema)]
 #[serde(untagged)]
 enum CompletionContent {
-    /// The whole of it.
+    /// One text.
     Text(String),
-    /// In parts.
+    /// Several parts.
     Parts(Vec<ContentPart>),
 }
 
-/// A part of a message. Pictures (`image_url`) are handed on to the plain model.
+/// A part of a message. Images (`image_url`) are passed on to the plain model.
 #[derive(ToSchema)]
 struct ContentPart {
-    /// Its kind.
+    /// Kind of the part.
     r#type: PartKind,
-    /// What is said.
+    /// Text of the part.
     text: String,
 }
 
-/// The kind of a part.
+/// Kind of a part.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum PartKind {
     Text,
 }
 
-/// Who says something.
+/// Role of a message's author.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum CompletionRole {
@@ -166,127 +168,127 @@ enum CompletionRole {
     Tool,
 }
 
-/// A completion, as OpenAI's clients read it.
+/// A completion in OpenAI's format.
 #[derive(ToSchema)]
 pub(in crate::docs) struct Completion {
-    /// Its id.
+    /// Id of the completion.
     id: String,
     /// Always `chat.completion`.
     #[schema(pattern = "^chat.completion$")]
     object: String,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     created: i64,
-    /// The model, as it was asked for.
+    /// The requested model.
     model: String,
-    /// The answer; one.
+    /// The answer; always one.
     #[schema(value_type = Vec<Object>)]
     choices: Vec<Map<String, Value>>,
-    /// What was used.
+    /// Token usage.
     #[schema(value_type = Object)]
     usage: Map<String, Value>,
 }
 
-/// A piece of a completion, as OpenAI's clients read it; or the `error` that ends it.
+/// A chunk of a completion in OpenAI's format, or the `error` that ends the stream.
 #[derive(ToSchema)]
 pub(in crate::docs) struct CompletionChunk {
-    /// The same for all pieces.
+    /// Id of the completion, the same for all chunks.
     #[schema(required = false, nullable = false)]
     id: Option<String>,
     /// Always `chat.completion.chunk`.
     #[schema(pattern = "^chat.completion.chunk$", required = false, nullable = false)]
     object: Option<String>,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     #[schema(required = false, nullable = false)]
     created: Option<i64>,
-    /// The model, as it was asked for.
+    /// The requested model.
     #[schema(required = false, nullable = false)]
     model: Option<String>,
-    /// What is new of the answer; none in the piece that tells what was used.
+    /// New parts of the answer; empty in the chunk with the usage.
     #[schema(value_type = Option<Vec<Object>>, required = false, nullable = false)]
     choices: Option<Vec<Map<String, Value>>>,
-    /// What was used: in the last piece, where `stream_options.include_usage` asks for it; `null` before.
+    /// Token usage: in the last chunk if `stream_options.include_usage` is set; `null` before.
     #[schema(value_type = Option<Object>, required = false)]
     usage: Option<Map<String, Value>>,
-    /// What went wrong.
+    /// Error that ended the stream.
     #[schema(required = false, nullable = false)]
     error: Option<OpenAiFault>,
 }
 
-/// An event of the streaming chat: a piece, what went wrong, or the end.
+/// Event of the streaming chat: a delta, an error, or the end.
 #[derive(ToSchema)]
 pub(in crate::docs) struct ChatEvent {
-    /// A piece of the answer.
+    /// Delta of the answer.
     #[schema(required = false, nullable = false)]
     chunk: Option<String>,
-    /// What went wrong, for people.
+    /// Error message.
     #[schema(required = false, nullable = false)]
     error: Option<String>,
-    /// What went wrong, to branch on.
+    /// Error code.
     #[schema(required = false, nullable = false)]
     code: Option<String>,
-    /// `true`: the last event.
+    /// `true` for the last event.
     #[schema(required = false, nullable = false)]
     done: Option<bool>,
 }
 
-/// An event of the agent with tools.
+/// Event of the agent with tools.
 #[derive(ToSchema)]
 pub(in crate::docs) struct TalkEvent {
-    /// The conversation: first, and with the end.
+    /// Id of the conversation: in the first and the last event.
     #[schema(required = false, nullable = false)]
     conversation_id: Option<String>,
-    /// A piece of the answer; with `done`, the whole of its last part.
+    /// Delta of the answer; with `done`, the whole text of the last message.
     #[schema(required = false, nullable = false)]
     content: Option<String>,
-    /// A tool is called.
+    /// A tool call began.
     #[schema(required = false, nullable = false)]
     tool_call: Option<ToolCallBegun>,
-    /// A tool gave its result.
+    /// A tool call ended.
     #[schema(required = false, nullable = false)]
     tool_result: Option<ToolCall>,
-    /// `true`: what was said since the last call is void.
+    /// `true`: the text since the last tool call is void.
     #[schema(required = false, nullable = false)]
     reset: Option<bool>,
-    /// The agent asks; the next message of the conversation is the answer.
+    /// Question of the agent; the next message of the conversation is the answer.
     #[schema(required = false, nullable = false)]
     question: Option<TalkQuestion>,
-    /// What went wrong, for people.
+    /// Error message.
     #[schema(required = false, nullable = false)]
     error: Option<String>,
-    /// What went wrong, to branch on.
+    /// Error code.
     #[schema(required = false, nullable = false)]
     code: Option<String>,
-    /// `true`: the last event.
+    /// `true` for the last event.
     #[schema(required = false, nullable = false)]
     done: Option<bool>,
-    /// With `done`: the tools that were called; absent when none were.
+    /// With `done`: the tools that were called; absent if there were none.
     #[schema(required = false, nullable = false)]
     tool_calls: Option<Vec<ToolCall>>,
 }
 
-/// A call of a tool that has begun.
+/// A tool call that began.
 #[derive(ToSchema)]
 struct ToolCallBegun {
-    /// Its id.
+    /// Id of the call.
     id: String,
-    /// The tool.
+    /// Name of the tool.
     name: String,
-    /// What it is given.
+    /// Arguments of the call.
     arguments: Value,
 }
 
-/// What an agent with tools asks.
+/// Question of an agent with tools.
 #[derive(ToSchema)]
 struct TalkQuestion {
-    /// Its id.
+    /// Id of the question.
     id: String,
-    /// The words.
+    /// Text of the question.
     prompt: String,
-    /// What can be answered; empty: anything.
+    /// Answers to choose from; empty: any answer.
     options: Vec<Value>,
 }
 
-/// Models by name.
+/// List of models.
 #[derive(ToSchema)]
 pub(in crate::docs) struct ModelList {
     /// Always `list`.
@@ -296,48 +298,48 @@ pub(in crate::docs) struct ModelList {
     data: Vec<ModelInfo>,
 }
 
-/// A model: an agent of this server, or the plain model behind it.
+/// A model: an agent of this server, or its plain model.
 #[derive(ToSchema)]
 pub(in crate::docs) struct ModelInfo {
-    /// Its name.
+    /// Name of the model.
     id: String,
     /// Always `model`.
     #[schema(pattern = "^model$")]
     object: String,
-    /// Since when, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     created: i64,
-    /// Who owns it.
+    /// Owner of the model.
     owned_by: String,
 }
 
-/// A refusal, as OpenAI's clients read it.
+/// Error in OpenAI's format.
 #[derive(ToSchema)]
 pub(in crate::docs) struct OpenAiError {
-    /// What was refused.
+    /// The error.
     error: OpenAiFault,
 }
 
-/// What was refused.
+/// The error.
 #[derive(ToSchema)]
 struct OpenAiFault {
-    /// For people; never holds a secret.
+    /// Error message; never contains a secret.
     message: String,
-    /// The kind of refusal.
+    /// Type of the error.
     r#type: String,
-    /// The parameter at fault.
+    /// The invalid parameter.
     #[schema(required = true)]
     param: Option<String>,
-    /// What to branch on.
+    /// Error code.
     code: String,
 }
 
-/// Whether requests should be sent here.
+/// Readiness of the server.
 #[derive(ToSchema)]
 pub(in crate::docs) struct Ready {
     /// `ready` or `not_ready`.
     #[schema(pattern = "^(not_)?ready$")]
     status: String,
-    /// Why not.
+    /// Reason if it is not ready.
     #[schema(required = false, nullable = false)]
     reason: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! The shapes of what goes over the wire, as types that know their own schema. What is really sent is held against them
-//! by `tests/it/docs.rs`, unknown fields included.
+//! Schemas of all messages, derived from types. `tests/it/docs.rs` validates real messages against them, including
+//! unknown fields.
 #![expect(dead_code, reason = "only their schemas are used")]
 
 mod chats;
@@ -28,7 +28,7 @@ pub(super) use self::{
     },
 };
 
-/// A reference to the schema of events, which `agent-core` writes.
+/// Reference to the schema of events, which `agent-core` generates.
 pub(super) struct EventRef;
 
 impl utoipa::PartialSchema for EventRef {
@@ -43,7 +43,7 @@ impl ToSchema for EventRef {
     }
 }
 
-/// Every schema, by name.
+/// Returns every schema by name.
 pub(super) fn all() -> Map<String, Value> {
     let mut found = Vec::new();
     take::<RunRequest>(&mut found);
@@ -97,7 +97,7 @@ fn take<T: ToSchema>(all: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::opena
     T::schemas(all);
 }
 
-/// Takes a JSON Schema with definitions inside: each becomes a schema of its own, named after the whole.
+/// Adds a schema, and moves its definitions to the top level under prefixed names.
 fn hoist(all: &mut Map<String, Value>, name: &str, mut schema: Value) {
     point(&mut schema, name);
     let Some(fields) = schema.as_object_mut() else { return };
@@ -108,7 +108,7 @@ fn hoist(all: &mut Map<String, Value>, name: &str, mut schema: Value) {
     all.insert(name.to_owned(), schema);
 }
 
-/// Makes references lead to where the definitions go.
+/// Adapts references to the prefixed names of definitions.
 fn point(schema: &mut Value, name: &str) {
     match schema {
         Value::Object(fields) => {

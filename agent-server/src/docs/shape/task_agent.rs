@@ -1,34 +1,34 @@
-//! System 1: requests, responses and refusals.
+//! Schemas of the task agent's requests, responses and errors.
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// A run to begin.
+/// Request to start a run.
 #[derive(ToSchema)]
 pub(in crate::docs) struct RunRequest {
-    /// What the agent shall do, in any language; at most 32 KiB of UTF-8, and not blank.
+    /// Task for the agent, in any language; at most 32 KiB of UTF-8, not blank.
     #[schema(
         min_length = 1,
         max_length = 32_768,
         pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
     )]
     message: String,
-    /// The session to run on; one that is new begins empty. Default: a new one with a random id.
+    /// Session of the run; a new session begins empty. Default: a new one with a random id.
     #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]
     session_id: Option<String>,
-    /// What the agent shall know besides; reaches the state of the graph.
+    /// Additional input, which is passed to the state of the graph.
     #[schema(value_type = Option<Object>, required = false)]
     context: Option<Map<String, Value>>,
-    /// The agent, by name (see `GET /agents`). Default: the first.
+    /// Name of the agent (see `GET /agents`). Default: the first one.
     #[schema(required = false)]
     agent: Option<String>,
-    /// What happens when the session is busy. Default: `reject`.
+    /// Policy if the session is busy. Default: `reject`.
     #[schema(required = false)]
     on_busy: Option<OnBusy>,
 }
 
-/// What happens when the session is busy: `reject` answers 409, `enqueue` waits its turn, `interrupt` stops the run and
-/// keeps what it did, `rollback` stops it and undoes it.
+/// Policy if the session is busy: `reject` responds with 409, `enqueue` starts the run after the current one,
+/// `interrupt` stops the current run and keeps its commits, `rollback` stops it and reverts its commits.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum OnBusy {
@@ -38,33 +38,33 @@ enum OnBusy {
     Rollback,
 }
 
-/// Nothing (an empty body or object) to go on with a stopped or failed run, or the answer to an open question.
+/// An empty body or object resumes a stopped or failed run; otherwise this is the answer to an open question.
 #[derive(ToSchema)]
 pub(in crate::docs) struct AnswerRequest {
-    /// The answer; any JSON value, `null` included.
+    /// The answer: any JSON value, including `null`.
     #[schema(value_type = Value, required = false)]
     value: Option<Value>,
-    /// The question that is answered; may be left out when one is open.
+    /// Id of the question; may be omitted if only one is open.
     #[schema(required = false)]
     id: Option<String>,
 }
 
-/// What a run came to: its end, or the question that it waits with.
+/// Result of a run: its end, or the question on which it is paused.
 #[derive(ToSchema)]
 pub(in crate::docs) struct RunResponse {
-    /// The session.
+    /// Id of the session.
     #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$")]
     session_id: String,
-    /// Where the run stands.
+    /// Status of the run.
     status: RunStatus,
-    /// The same in a sentence, for people.
+    /// Description of the status.
     message: String,
-    /// More of it.
+    /// Details.
     #[schema(required = false, nullable = false)]
     data: Option<Standing>,
 }
 
-/// Where a run stands: `paused` waits for a person, `idle` means that nothing was run yet.
+/// Status of a run: `paused` waits for an answer, `idle` means that there was no run yet.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(super) enum RunStatus {
@@ -76,60 +76,60 @@ pub(super) enum RunStatus {
     Stopped,
 }
 
-/// What is known of a session.
+/// Details of a session.
 #[derive(ToSchema)]
 struct Standing {
-    /// The number of its latest run.
+    /// Number of the latest run.
     run: u64,
-    /// Its todos.
+    /// Todos of the run.
     todos: Vec<Todo>,
-    /// What a person is asked, and has not answered.
+    /// Open questions.
     questions: Vec<Question>,
-    /// The time the run was at work, in seconds; pauses do not count.
+    /// Time spent running in seconds, without pauses.
     #[schema(minimum = 0.0)]
     execution_time: f64,
-    /// The last number in its journal.
+    /// Number of the last journal entry.
     last_seq: u64,
-    /// The answer; only at completion.
+    /// The answer; only for a completed run.
     #[schema(required = false, nullable = false)]
     response: Option<String>,
-    /// What went wrong; only after a failure.
+    /// The error; only for a failed run.
     #[schema(required = false, nullable = false)]
     error: Option<RunFailure>,
 }
 
-/// Why a run failed.
+/// Error of a failed run.
 #[derive(ToSchema)]
 struct RunFailure {
-    /// What to branch on.
+    /// Error code.
     code: String,
-    /// The same for people; names the node or tool, never a secret.
+    /// Error message; names the node or tool, never contains a secret.
     message: String,
-    /// The node at fault.
+    /// Name of the node that failed.
     #[schema(required = true)]
     node: Option<String>,
 }
 
-/// A todo with its title and its place in the tree.
+/// A todo with its title and its parent.
 #[derive(ToSchema)]
 pub(super) struct Todo {
-    /// Its id.
+    /// Id of the todo.
     todo_id: String,
-    /// Where it stands.
+    /// Status of the todo.
     status: TodoStatus,
-    /// Percent.
+    /// Progress in percent.
     #[schema(minimum = 0, maximum = 100)]
     progress: u8,
-    /// What goes on, or else its title.
+    /// Latest message, or the title.
     message: String,
-    /// Its title.
+    /// Title of the todo.
     title: String,
-    /// The todo that it is a part of.
+    /// Id of the parent.
     #[schema(required = false, nullable = false)]
     parent: Option<String>,
 }
 
-/// Where a todo stands.
+/// Status of a todo.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(super) enum TodoStatus {
@@ -140,178 +140,178 @@ pub(super) enum TodoStatus {
     Cancelled,
 }
 
-/// A question that waits for a person.
+/// An open question.
 #[derive(ToSchema)]
 pub(super) struct Question {
-    /// What the person reads.
+    /// Text of the question.
     prompt: String,
-    /// Answers to choose from; empty: any.
+    /// Answers to choose from; empty: any answer.
     options: Vec<Value>,
-    /// What an answer names when several questions are open.
+    /// Id of the question, which an answer must contain if several are open.
     id: String,
-    /// JSON Schema that an answer must meet.
+    /// JSON Schema of the answer.
     #[schema(required = false)]
     schema: Option<Value>,
-    /// What is shown beside the prompt: the tool call to approve, say.
+    /// Additional information for the person, for example the tool call to approve.
     #[schema(required = false)]
     details: Option<Value>,
-    /// Whether an answer beside the options is accepted; absent: no.
+    /// Whether answers other than the options are accepted. Default: no.
     #[schema(required = false, nullable = false)]
     open: Option<bool>,
-    /// Until when an answer is waited for.
+    /// Deadline for the answer.
     #[schema(required = false, nullable = false, format = DateTime)]
     deadline: Option<String>,
 }
 
-/// A run that has begun.
+/// A run that was accepted.
 #[derive(ToSchema)]
 pub(in crate::docs) struct StartResponse {
-    /// The session.
+    /// Id of the session.
     session_id: String,
-    /// It has begun, or waits for its turn; it is stored either way.
+    /// The run has started or is queued; it is stored in both cases.
     #[schema(pattern = "^started$")]
     status: String,
-    /// The same in a sentence, for people.
+    /// Description of the status.
     message: String,
-    /// Which run it is.
+    /// Number of the run.
     data: RunNumber,
 }
 
-/// A run by its number.
+/// Number of a run.
 #[derive(ToSchema)]
 struct RunNumber {
     /// Counted from 1 in each session.
     run: u64,
 }
 
-/// A run that goes on.
+/// A run that was resumed.
 #[derive(ToSchema)]
 pub(in crate::docs) struct ResumeResponse {
-    /// The session.
+    /// Id of the session.
     session_id: String,
-    /// Where the run stands.
+    /// Status of the run.
     status: RunStatus,
-    /// The same in a sentence, for people.
+    /// Description of the status.
     message: String,
-    /// Which run it is.
+    /// Number of the run.
     data: RunNumber,
 }
 
-/// Where a session stands, with all that is known of it.
+/// Status of a session with all details.
 #[derive(ToSchema)]
 pub(in crate::docs) struct StatusResponse {
-    /// The session.
+    /// Id of the session.
     session_id: String,
-    /// Where its latest run stands.
+    /// Status of the latest run.
     status: RunStatus,
-    /// The same in a sentence, for people.
+    /// Description of the status.
     message: String,
-    /// More of it.
+    /// Details.
     data: WholeStanding,
 }
 
-/// What is known of a session, its state, costs and sizes included.
+/// Details of a session, including its state, usage and size.
 #[derive(ToSchema)]
 struct WholeStanding {
-    /// The number of its latest run.
+    /// Number of the latest run.
     run: u64,
-    /// Its todos.
+    /// Todos of the run.
     todos: Vec<Todo>,
-    /// What a person is asked, and has not answered.
+    /// Open questions.
     questions: Vec<Question>,
-    /// The time the run was at work, in seconds; pauses do not count.
+    /// Time spent running in seconds, without pauses.
     #[schema(minimum = 0.0)]
     execution_time: f64,
-    /// The last number in its journal.
+    /// Number of the last journal entry.
     last_seq: u64,
-    /// The answer; only at completion.
+    /// The answer; only for a completed run.
     #[schema(required = false, nullable = false)]
     response: Option<String>,
-    /// What went wrong; only after a failure.
+    /// The error; only for a failed run.
     #[schema(required = false, nullable = false)]
     error: Option<RunFailure>,
-    /// The agent that ran.
+    /// Name of the agent.
     agent: String,
-    /// The first words of its first message; `null` where it began without one.
+    /// Beginning of the first message; `null` if there was none.
     #[schema(required = true)]
     title: Option<String>,
-    /// The tasks that the run is at, as of what is stored, each `node#number`: at work, or waiting for a person. Those inside a
-    /// subgraph are not told, the one that holds it is. None when the run is at rest.
+    /// Unfinished tasks of the run by the stored journal, each as `node#number`: executing, or waiting for an
+    /// answer. Tasks inside a subgraph are represented by the task that contains it. Empty after the end of a run.
     running: Vec<String>,
-    /// What the session used up.
+    /// Usage of the run.
     usage: Usage,
-    /// The state of the graph; `null` when this process cannot read it.
+    /// State of the graph; `null` if this process cannot read it.
     state: Value,
-    /// What it takes up in the store.
+    /// Size in the store.
     #[schema(required = false, nullable = false)]
     sizes: Option<Sizes>,
 }
 
-/// What was used up.
+/// Usage of a run.
 #[derive(ToSchema)]
 struct Usage {
-    /// Calls of models.
+    /// Number of model calls.
     model_calls: u64,
-    /// Calls of tools.
+    /// Number of tool calls.
     tool_calls: u64,
-    /// Tokens that went to models.
+    /// Input tokens.
     input_tokens: u64,
-    /// Tokens that came from models.
+    /// Output tokens.
     output_tokens: u64,
-    /// Millionths of the currency that prices are set in.
+    /// Cost in millionths of the currency of the prices.
     cost_micros: u64,
 }
 
-/// What a session takes up in the store.
+/// Size of a session in the store.
 #[derive(ToSchema)]
 struct Sizes {
-    /// Entries of the journal that are kept.
+    /// Number of journal entries.
     entries: u64,
-    /// Their bytes.
+    /// Bytes of the journal entries.
     journal_bytes: u64,
     /// Bytes of the snapshots.
     snapshot_bytes: u64,
 }
 
-/// The server lives.
+/// Health of the server.
 #[derive(ToSchema)]
 pub(in crate::docs) struct Health {
     /// Always `healthy`.
     #[schema(pattern = "^healthy$")]
     status: String,
-    /// The version of the server.
+    /// Version of the server.
     version: String,
-    /// The agent that runs what names none.
+    /// Name of the default agent.
     #[schema(required = true)]
     agent: Option<String>,
-    /// Runs at work in this process.
+    /// Number of live runs in this process.
     live_runs: u64,
 }
 
-/// A refused or failed request.
+/// Error of a request or of a run.
 #[derive(ToSchema)]
 pub(in crate::docs) struct Error {
-    /// What to branch on; each has a page under `/docs/errors`.
+    /// Error code; each has a page under `/docs/errors`.
     code: String,
-    /// The same for people; never holds a secret.
+    /// Error message; never contains a secret.
     message: String,
-    /// The session it is about.
+    /// Id of the session.
     #[schema(required = false, nullable = false)]
     session_id: Option<String>,
-    /// `failed` when a run failed rather than the request.
+    /// `failed` if the run failed, rather than the request.
     #[schema(required = false, nullable = false, pattern = "^failed$")]
     status: Option<String>,
-    /// Where in the graph.
+    /// Location in the graph.
     #[schema(required = false, nullable = false)]
     r#where: Option<Place>,
-    /// What is known of the session, if that helps.
+    /// Details of the session, if they are useful.
     #[schema(value_type = Object, required = false)]
     data: Option<Value>,
 }
 
-/// A place in a graph.
+/// Location in a graph.
 #[derive(ToSchema)]
 struct Place {
-    /// The node at fault.
+    /// Name of the node that failed.
     node: String,
 }

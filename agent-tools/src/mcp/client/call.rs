@@ -1,4 +1,4 @@
-//! One call of a server's tool: progress, questions, cancellation, and what is told when contact is lost.
+//! Calls of a server's tool: progress, questions, cancellation and lost connections.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -23,11 +23,11 @@ use super::{
 };
 use crate::mcp::content;
 
-/// Where servers that know it find the key that is the same for each attempt.
+/// Metadata key with the idempotency key, which is the same for each attempt.
 pub(in crate::mcp) const IDEMPOTENCY_KEY: &str = "agent-core/idempotency-key";
-/// How often a server may answer with questions before the result.
+/// Maximum number of times that a server may respond with questions before the result.
 const MAX_ROUNDS: usize = 10;
-/// How long an answer that was read before the session ended may take to arrive here.
+/// Timeout for a response that was received before the session ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 struct Call<'a> {
@@ -59,9 +59,7 @@ pub(super) async fn call(
                 let mut given = InputResponses::new();
                 for (key, request) in input_requests.unwrap_or_default() {
                     let InputRequest::Elicitation(asked) = request else {
-                        return Err(ToolError::failed(
-                            "the server wants something of us that it cannot have",
-                        ));
+                        return Err(ToolError::failed("the MCP server requested an unsupported capability"));
                     };
                     let answer = call.ask(asked.params).await;
                     given.insert(key, serde_json::to_value(answer)?);
@@ -69,10 +67,10 @@ pub(super) async fn call(
                 params.input_responses = (!given.is_empty()).then_some(given);
                 params.request_state = request_state;
             }
-            _ => return Err(ToolError::failed("the server's answer is no result of a tool")),
+            _ => return Err(ToolError::failed("the server's response is not a tool result")),
         }
     }
-    Err(ToolError::failed("the server asks questions without end"))
+    Err(ToolError::failed("the server asked too many questions in one call"))
 }
 
 impl Call<'_> {
@@ -113,7 +111,7 @@ impl Call<'_> {
         }
     }
 
-    /// Progress that arrived with the answer.
+    /// Shows progress that arrived together with the result.
     fn rest(&self, notes: &mut mpsc::Receiver<Note>, shown: &mut f64) {
         while let Ok(note) = notes.try_recv() {
             if let Note::Progress(progress) = note {
@@ -122,7 +120,7 @@ impl Call<'_> {
         }
     }
 
-    /// Shows progress that is no step back: notes may overtake each other.
+    /// Shows progress unless it is lower than before, because notifications may be reordered.
     fn progress(&self, progress: &ProgressNotificationParam, shown: &mut f64) {
         if progress.progress < *shown {
             return;
@@ -138,7 +136,7 @@ impl Call<'_> {
     fn asked(&self, asked: ElicitRequestParams, reply: oneshot::Sender<ElicitResult>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let answer = self.ask(asked).await;
-            // Gone when the server no longer wants to know.
+            // The receiver is gone if the server cancelled the question.
             reply.send(answer).ok();
         })
     }
@@ -150,7 +148,7 @@ impl Call<'_> {
         match self.cx.ask(question).await {
             Ok(answer) => question::answer(answer),
             Err(error) => {
-                tracing::debug!(server = settings.name, %error, "a server's question got no answer");
+                tracing::debug!(server = settings.name, %error, "a question of an MCP server was not answered");
                 ElicitResult::new(ElicitationAction::Cancel)
             }
         }
@@ -160,14 +158,14 @@ impl Call<'_> {
         let server = self.shared.name();
         match error {
             ServiceError::McpError(error) if error.message.trim().is_empty() => {
-                ToolError::failed("the server refused the call and did not say why")
+                ToolError::failed("the server rejected the call without an error message")
             }
             ServiceError::McpError(error) => {
                 ToolError::failed(error.message.clone().into_owned()).with_cause(error)
             }
             ServiceError::Cancelled { .. } => ToolError::failed("the server cancelled the call"),
             ServiceError::UnexpectedResponse => {
-                ToolError::failed("the server's answer is no result of a tool")
+                ToolError::failed("the server's response is not a tool result")
             }
             ServiceError::TransportSend(error) => sent(server, error.error),
             error => lost(server).with_cause(error),
@@ -182,7 +180,8 @@ fn lost(server: &str) -> ToolError {
     ))
 }
 
-/// Why a request could not be sent, or got no answer over HTTP. Only what is known not to have happened is called so.
+/// Error of a request that could not be sent, or had no response over HTTP. Only errors that prove that the call
+/// was not made are reported as such.
 fn sent(server: &str, error: Box<dyn Error + Send + Sync>) -> ToolError {
     let not_now = || ToolError::unavailable(format!("`{server}` cannot be reached now"));
     match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
@@ -196,11 +195,11 @@ fn sent(server: &str, error: Box<dyn Error + Send + Sync>) -> ToolError {
             }
         }
         Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => {
-            ToolError::failed(format!("`{server}` does not accept our credentials"))
+            ToolError::failed(format!("`{server}` rejected the credentials"))
         }
         Some(StreamableHttpError::SessionExpired) => not_now(),
         Some(StreamableHttpError::ResponseBodyTooLarge { .. }) => {
-            ToolError::failed(format!("the answer of `{server}` is too long"))
+            ToolError::failed(format!("the response of `{server}` is too long"))
         }
         _ => match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
             Some(std::io::ErrorKind::NotConnected) => not_now(),
@@ -213,16 +212,17 @@ fn sent(server: &str, error: Box<dyn Error + Send + Sync>) -> ToolError {
 fn no_session(error: McpError) -> ToolError {
     match &error {
         McpError::Waiting { server, wait } => {
-            let told = format!("`{server}` is not there; it is tried again in {} s", wait.as_secs() + 1);
+            let told =
+                format!("`{server}` is not connected; the next attempt is in {} s", wait.as_secs() + 1);
             ToolError::unavailable(told).retry_after(*wait)
         }
         McpError::Closed { server } => ToolError::failed(format!("the connection to `{server}` was closed")),
-        _ => ToolError::unavailable("the server of this tool cannot be reached now"),
+        _ => ToolError::unavailable("the server of this tool is not available now"),
     }
     .with_cause(error)
 }
 
-/// A call that the server works on. Dropped before its end, the server is told to leave it.
+/// A call in progress. If it is dropped before its end, the server is sent a cancellation.
 struct UnderWay<'a> {
     session: &'a Session,
     id: RequestId,
@@ -233,9 +233,9 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.session.routes.close(&self.id);
         if !self.ended {
-            let reason = Some("the caller no longer waits for it".to_owned());
+            let reason = Some("the caller no longer waits for the result".to_owned());
             let told = CancelledNotificationParam::new(Some(self.id.clone()), reason);
-            // One poll puts it into the queue; when that is full, nothing is sent at all any more.
+            // One poll puts the message into the queue. If the queue is full, no message can be sent anyway.
             let sent = self.session.peer.notify_cancelled(told).now_or_never();
             drop(sent);
         }

@@ -1,4 +1,4 @@
-//! What a server offers, made fit to be offered to a model: legal names, bounded texts, schemas that can be checked.
+//! Tool list of a server, adapted for models: valid names, bounded texts, valid schemas.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,29 +11,29 @@ use serde_json::{Value, json};
 
 use super::{ClientBuilder, McpError, call, session::Shared};
 
-/// Pages of a listing; a server that has more repeats itself.
+/// Maximum number of pages of a list.
 const MAX_PAGES: usize = 64;
 const MAX_DESCRIPTION: usize = 4_000;
-/// Bytes of a tool's name that endpoints take.
+/// Maximum length of a tool's name that model endpoints accept.
 const MAX_NAME: usize = 64;
 
-/// A tool as its server describes it.
+/// A tool as described by its server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RemoteTool {
-    /// Its name here.
+    /// Name in this process.
     pub name: String,
-    /// Its name there.
+    /// Name on the server.
     pub remote: String,
-    /// What it is for, in the server's words, cut.
+    /// Description from the server, shortened.
     pub description: String,
     /// JSON Schema of the arguments.
     pub parameters: Value,
-    /// What a call does, as the server says.
+    /// Effect of a call, as declared by the server.
     pub effect: Effect,
 }
 
-/// All tools, up to the limits; what cannot be used is left out and logged.
+/// Lists all tools, up to the limits. Unusable tools are left out and logged.
 pub(super) async fn list(
     peer: &Peer<RoleClient>,
     settings: &ClientBuilder,
@@ -51,14 +51,14 @@ pub(super) async fn list(
         let page = peer.list_tools(Some(asked)).await.map_err(|error| unusable(error.into()))?;
         for tool in page.tools {
             if tools.len() == settings.limits.tools {
-                tracing::warn!(server, limit = tools.len(), "an MCP server has more tools than are taken");
+                tracing::warn!(server, limit = tools.len(), "an MCP server has more tools than the limit");
                 return Ok(tools);
             }
             let remote: String = tool.name.chars().take(128).collect();
             match usable(tool, settings, &mut names) {
                 Ok(tool) => tools.push(tool),
                 Err(reason) => {
-                    tracing::warn!(server, tool = remote, reason, "a tool of an MCP server is left out")
+                    tracing::warn!(server, tool = remote, reason, "a tool of an MCP server is not usable")
                 }
             }
         }
@@ -67,7 +67,7 @@ pub(super) async fn list(
             return Ok(tools);
         }
     }
-    tracing::warn!(server, pages = MAX_PAGES, "an MCP server lists its tools on more pages than are read");
+    tracing::warn!(server, pages = MAX_PAGES, "an MCP server has more pages of tools than the limit");
     Ok(tools)
 }
 
@@ -78,14 +78,14 @@ fn usable(
 ) -> Result<RemoteTool, &'static str> {
     let mut parameters = Value::Object(tool.input_schema.as_ref().clone());
     if parameters.to_string().len() > settings.limits.schema {
-        return Err("its schema is too long");
+        return Err("the schema is too long");
     }
     if let Some(root) = parameters.as_object_mut() {
         root.entry("type").or_insert_with(|| json!("object"));
     }
     let name = legal(&settings.prefix_of(), &tool.name);
     if names.contains(&name) {
-        return Err("another has its name");
+        return Err("the name is not unique");
     }
     let description = tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default();
     let made = RemoteTool {
@@ -95,16 +95,17 @@ fn usable(
         parameters,
         effect: effect(tool.annotations.as_ref()),
     };
-    // One schema that cannot be checked would refuse the registry as a whole.
+    // One invalid schema would make the whole registry invalid.
     let probe = DynamicTool::new(made.name.clone(), "", made.parameters.clone(), |_, _| async {
         Err(ToolError::failed("only a probe"))
     });
-    ToolRegistry::builder().tool(probe).build().map_err(|_| "its name or its schema cannot be used")?;
+    ToolRegistry::builder().tool(probe).build().map_err(|_| "the name or the schema is invalid")?;
     names.insert(name);
     Ok(made)
 }
 
-/// The name with what endpoints refuse replaced; one that is too long keeps its beginning and a digest of the whole.
+/// Replaces characters that endpoints reject. A name that is too long keeps its beginning and a digest of the
+/// whole.
 fn legal(prefix: &str, name: &str) -> String {
     let whole = format!("{prefix}{name}");
     let mut made: String = whole
@@ -112,7 +113,7 @@ fn legal(prefix: &str, name: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' })
         .collect();
     if made.len() > MAX_NAME {
-        // FNV-1a: the same in every process and release, which a stored call relies on.
+        // FNV-1a: the same in every process and release, as stored calls require.
         let digest = whole.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -122,7 +123,7 @@ fn legal(prefix: &str, name: &str) -> String {
     made
 }
 
-/// A server that says nothing of a tool is taken to write; one that says that it destroys is not repeated.
+/// A tool without annotations counts as one that writes; a destructive tool is not repeated.
 fn effect(hints: Option<&ToolAnnotations>) -> Effect {
     let Some(hints) = hints else { return Effect::Writes };
     if hints.read_only_hint == Some(true) {

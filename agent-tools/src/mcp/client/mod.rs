@@ -1,4 +1,4 @@
-//! A server's tools as ours: one live session, shared by all calls of the process and made anew when it drops.
+//! MCP client: tools of a server, over one session that all calls share and that reconnects when it is lost.
 
 mod call;
 mod list;
@@ -24,23 +24,24 @@ pub use self::{list::RemoteTool, process::Program};
 use self::{open::Endpoint, session::Shared};
 use super::McpError;
 
-/// A connection to one MCP server. Cheap to clone; the last clone, its tools included, ends the session and kills the
-/// server's process group.
+/// Connection to one MCP server. Cheap to clone; dropping the last clone and the last tool ends the session and
+/// kills the server's process group.
 ///
-/// There is one session, shared by all calls. When it drops, the calls under way end with a
-/// [`ToolFault::OutcomeUnknown`](agent_core::tool::ToolFault::OutcomeUnknown) that the model can read, repeated by itself only where the
-/// server says that a tool reads or that twice is the same as once; the next call makes a new session, with growing
-/// waits while that fails. A call that is dropped, stopped or too slow is cancelled at the server.
+/// All calls share one session. When it is lost, calls in progress end with a
+/// [`ToolFault::OutcomeUnknown`](agent_core::tool::ToolFault::OutcomeUnknown) that the model can read. They are
+/// repeated automatically only if the server declares the tool as read-only or idempotent. The next call opens a
+/// new session, with growing waits between failed attempts. A call that is dropped, stopped or times out is
+/// cancelled on the server.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
 impl Client {
-    /// A server that is a program of its own and speaks over stdin and stdout.
+    /// Creates a client for a server that runs as a child process and speaks over stdin and stdout.
     pub fn program(name: impl Into<String>, program: Program) -> ClientBuilder {
         ClientBuilder::new(name, Endpoint::Program(program))
     }
 
-    /// A server at an address, over streamable HTTP. Redirects are not followed.
+    /// Creates a client for a server over streamable HTTP. Redirects are not followed.
     pub fn http(name: impl Into<String>, address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(
             name,
@@ -48,7 +49,7 @@ impl Client {
         )
     }
 
-    /// A server behind a stream of bytes that `open` makes, once for each session: a socket, a pipe.
+    /// Creates a client for a server behind a byte stream (socket, pipe) that `open` creates once per session.
     pub fn stream<F, Fut, R, W>(name: impl Into<String>, open: F) -> ClientBuilder
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -66,24 +67,24 @@ impl Client {
         ClientBuilder::new(name, Endpoint::Stream(Arc::new(open)))
     }
 
-    /// The name it was given here.
+    /// Returns the name of the server in this process.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// The server's tools as they are now, under their names here; listed anew when the server said that they
-    /// changed, or when there is a new session.
+    /// Returns the current tools of the server under their names in this process. They are listed again if the
+    /// server has announced a change, or after a reconnect.
     ///
     /// # Errors
     ///
-    /// There is no session and none can be made, or the server does not list its tools in time.
+    /// There is no session and a new one cannot be opened, or the server does not list its tools in time.
     pub async fn tools(&self) -> Result<Vec<AnyTool>, McpError> {
         let listed = Shared::listed(&self.0).await?;
         Ok(listed.iter().map(|tool| list::tool(&self.0, tool)).collect())
     }
 
-    /// The tools as a registry; [`join`](ToolRegistry::join) makes one of several.
+    /// Returns the tools as a registry; [`join`](ToolRegistry::join) combines several.
     ///
     /// # Errors
     ///
@@ -97,20 +98,22 @@ impl Client {
         })
     }
 
-    /// Counts how often the server said that its tools changed, new sessions included. What was taken from
-    /// [`tools`](Self::tools) before stays as it was: a run keeps the tools it began with.
+    /// Returns a counter of announced tool changes, including new sessions.
+    ///
+    /// The results of earlier calls of [`tools`](Self::tools) do not change: a run keeps the tools with which it
+    /// began.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes()
     }
 
-    /// Whether there is a session that has not dropped.
+    /// Returns `true` if there is a session that is not lost.
     pub async fn is_connected(&self) -> bool {
         self.0.is_connected().await
     }
 
-    /// Ends the session: the server sees its input end, has two seconds, and is then killed with all that it started.
-    /// Calls of its tools are refused from now on.
+    /// Closes the session: the server's input is closed, and after two seconds its process group is killed. Later
+    /// calls of its tools fail.
     pub async fn close(&self) {
         self.0.close().await;
     }
@@ -122,33 +125,34 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Whether a server may ask people (the protocol calls it elicitation).
+/// Whether a server may ask questions (elicitation in the protocol).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Questions {
-    /// No; the server is told so.
+    /// No. The capability is not announced.
     #[default]
     Refused,
-    /// Yes: what it asks during a call is a question of the run that makes the call, and pauses it. An answer fits
-    /// the server's schema, or is `"decline"` or `"cancel"`.
+    /// Yes. A question during a call becomes a question of the run that makes the call, and pauses it. The answer
+    /// must match the server's schema, or be `"decline"` or `"cancel"`.
     ///
-    /// Over stdio the protocol does not say to which call a question belongs. A call that is made while another is under
-    /// way therefore gets a session of its own there (up to 8), and the server a further process. Over HTTP it does.
+    /// Over stdio, the protocol does not identify the call of a question. A call that is made while another is in
+    /// progress therefore gets its own session (up to 8), which means another server process. Over HTTP this is not
+    /// necessary.
     Asked,
 }
 
-/// What is taken of a server, whatever it sends.
+/// Limits for data from a server.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Tools; those behind are left out. Default: 256.
+    /// Number of tools; further ones are left out. Default: 256.
     pub tools: usize,
-    /// Bytes of one tool's schema; a tool with a longer one is left out. Default: 64 KiB.
+    /// Bytes of a tool's schema; tools with longer ones are left out. Default: 64 KiB.
     pub schema: usize,
-    /// Bytes of one message; a longer one is dropped. Default: 8 MiB.
+    /// Bytes of a message; longer ones are dropped. Default: 8 MiB.
     pub message: usize,
-    /// Bytes kept of one result. (How many of them a model reads, the policy says.) Default: 1 MiB.
+    /// Bytes kept of a result. The policy limits how many of them a model reads. Default: 1 MiB.
     pub result: usize,
-    /// How long the handshake and listing the tools may take, each. Default: 30 s.
+    /// Timeout of the handshake and of listing the tools, each. Default: 30 s.
     pub connect: Duration,
 }
 
@@ -166,7 +170,7 @@ impl Default for Limits {
 
 type PolicyRule = dyn Fn(&RemoteTool, ToolPolicy) -> ToolPolicy + Send + Sync;
 
-/// Settings of a client; [`connect`](Self::connect) makes it.
+/// Builder of a client; [`connect`](Self::connect) builds it.
 #[must_use = "a builder does nothing until `connect`"]
 pub struct ClientBuilder {
     name: String,
@@ -209,39 +213,39 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets what stands before the name of each tool, so that two servers do not clash. Default: the client's name
-    /// and `_`.
+    /// Sets the prefix of the tools' names, which keeps the names of several servers unique. Default: the client's
+    /// name and `_`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Sets the longest time of one attempt of a call; waiting for a person does not count. Default: 60 s.
+    /// Sets the timeout of one attempt of a call, without the time spent waiting for answers. Default: 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets the retries of calls that did not happen, or that may be repeated. Default: three attempts.
+    /// Sets the retries of calls that were not made, or that may be repeated. Default: three attempts.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Sets whether the server may ask people. Default: refused.
+    /// Sets whether the server may ask questions. Default: refused.
     pub fn questions(mut self, questions: Questions) -> Self {
         self.questions = questions;
         self
     }
 
-    /// Sets what is taken of the server. Default: [`Limits::default`].
+    /// Sets the limits for data from the server. Default: [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets the rules of each tool: approval, guards, limits. It is given the rules that the tool would have. What
-    /// the server says of a tool's effect is its own word: do not make less of a rule because of it.
+    /// Sets the policy of each tool: approval, guards, limits. The closure receives the default policy of the tool.
+    /// The effect declared by the server is not verified: do not relax a policy because of it.
     pub fn policy(
         mut self,
         rule: impl Fn(&RemoteTool, ToolPolicy) -> ToolPolicy + Send + Sync + 'static,
@@ -250,7 +254,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the first session and lists the tools.
+    /// Opens the first session and lists the tools.
     ///
     /// # Errors
     ///
@@ -258,7 +262,7 @@ impl ClientBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, what was started is killed.
+    /// If the future is dropped, a started process is killed.
     pub async fn connect(self) -> Result<Client, McpError> {
         let shared = Shared::new(self);
         Shared::listed(&shared).await?;

@@ -1,4 +1,4 @@
-//! The way to a server: a program's pipes, a stream, or HTTP; the handshake over it, and the sign that it is gone.
+//! Connection to a server (child process, byte stream or HTTP), the handshake, and detection of its end.
 
 use std::{
     collections::HashMap,
@@ -43,7 +43,7 @@ pub(super) enum Endpoint {
     Stream(Arc<dyn Fn() -> BoxFuture<'static, io::Result<Pipes>> + Send + Sync>),
 }
 
-/// What a session is made of.
+/// Parts of an open session.
 pub(super) struct Opened {
     pub(super) running: RunningService<RoleClient, Handler>,
     pub(super) process: Option<Process>,
@@ -52,7 +52,7 @@ pub(super) struct Opened {
 }
 
 impl Endpoint {
-    /// Whether a question that the server asks says to which call it belongs.
+    /// Whether questions of the server identify their call.
     pub(super) const fn tells_calls_apart(&self) -> bool {
         matches!(self, Self::Http { .. })
     }
@@ -97,23 +97,23 @@ fn http(
     headers: &[(String, Secret)],
 ) -> Result<StreamableHttpClientTransport<reqwest::Client>, McpError> {
     let illegal = |reason| McpError::Illegal { server: server.to_owned(), reason };
-    let url = Url::parse(address).map_err(|_| illegal("its address is none"))?;
+    let url = Url::parse(address).map_err(|_| illegal("the URL is invalid"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(illegal("its address begins neither with `http://` nor with `https://`"));
+        return Err(illegal("the URL begins neither with `http://` nor with `https://`"));
     }
     let client = client_builder(&HttpOptions::default()).map_err(|_| illegal("TLS cannot be set up"))?;
     let here = url.host_str().is_some_and(|host| {
         let host = host.trim_matches(['[', ']']);
         host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
     });
-    // A proxy does not reach what listens on this machine only.
+    // A proxy cannot reach servers that listen only on this machine.
     let client = if here { client.no_proxy() } else { client };
-    let client = client.build().map_err(|_| illegal("the HTTP client cannot be made"))?;
+    let client = client.build().map_err(|_| illegal("the HTTP client cannot be created"))?;
     let mut custom = HashMap::new();
     for (name, value) in headers {
-        let name = name.parse::<HeaderName>().map_err(|_| illegal("the name of a header is none"))?;
+        let name = name.parse::<HeaderName>().map_err(|_| illegal("a header has an invalid name"))?;
         let mut value =
-            HeaderValue::from_str(value.expose()).map_err(|_| illegal("the value of a header is none"))?;
+            HeaderValue::from_str(value.expose()).map_err(|_| illegal("a header has an invalid value"))?;
         value.set_sensitive(true);
         custom.insert(name, value);
     }
@@ -121,8 +121,9 @@ fn http(
         .custom_headers(custom)
         .max_sse_event_size(limits.message);
     if let Some(bearer) = bearer {
-        // A value that is no header would be told, whole, in the error.
-        HeaderValue::from_str(bearer.expose()).map_err(|_| illegal("the bearer token is none"))?;
+        // The error for an invalid header value would contain the whole value.
+        HeaderValue::from_str(bearer.expose())
+            .map_err(|_| illegal("the bearer token contains illegal characters"))?;
         config = config.auth_header(bearer.expose());
     }
     Ok(StreamableHttpClientTransport::with_client(client, config))
@@ -132,14 +133,14 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Program(program) => program.fmt(f),
-            // The address may hold a key in its query.
+            // The URL may contain a key in its query.
             Self::Http { .. } => f.write_str("Http(..)"),
             Self::Stream(_) => f.write_str("Stream(..)"),
         }
     }
 }
 
-/// Tells when there is nothing more to read.
+/// Reader that signals the end of its input.
 struct Watched {
     inner: Reader,
     gone: CancellationToken,

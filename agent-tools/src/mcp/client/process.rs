@@ -1,4 +1,5 @@
-//! A server as a child process: without this process's secrets, its error output in the log, its group killed at the end.
+//! Server as a child process: without the secrets of this process, its stderr in the log, its process group killed
+//! at the end.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,9 +17,9 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-/// What a server sees of the environment unless it is told more. Everything else may be a key.
+/// Environment variables that a server inherits. All others may contain keys.
 const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SHELL"];
-/// Bytes of one line of error output that are logged.
+/// Maximum number of logged bytes of a line of stderr.
 const MAX_LINE: u64 = 2_000;
 
 /// A program to start as a server.
@@ -31,7 +32,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program at `path`, or of this name in `PATH`.
+    /// Creates a program from its path, or from its name in `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), args: Vec::new(), env: Vec::new(), dir: None }
     }
@@ -43,14 +44,14 @@ impl Program {
         self
     }
 
-    /// Sets a variable of its environment. Default: `PATH`, `HOME` and what says language, time zone and the like.
+    /// Sets an environment variable. Default: `PATH`, `HOME` and the variables for language, time zone and similar.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl Into<Secret>) -> Self {
         self.env.push((name.as_ref().to_owned(), value.into()));
         self
     }
 
-    /// Sets its working directory. Default: this process's.
+    /// Sets the working directory. Default: that of this process.
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
@@ -76,7 +77,7 @@ impl Program {
         let pipes = (child.stdout.take(), child.stdin.take(), child.stderr.take());
         let tasks = TaskGroup::default();
         let (Some(stdout), Some(stdin), Some(stderr)) = pipes else {
-            return Err(io::Error::other("the pipes of the program are missing"));
+            return Err(io::Error::other("the program has no stdin or stdout pipe"));
         };
         tasks.spawn(log(server.to_owned(), stderr));
         Ok((Process { child: Mutex::new(Some(child)), group, tasks }, stdout, stdin))
@@ -85,12 +86,12 @@ impl Program {
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Arguments and environment may hold keys.
+        // Arguments and environment may contain keys.
         f.debug_struct("Program").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// A running server. Dropped, its process group is killed.
+/// A running server. Dropping it kills its process group.
 pub(super) struct Process {
     child: Mutex<Option<Child>>,
     group: Option<Pid>,
@@ -98,11 +99,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Waits until it has ended by itself, no longer than `grace`.
+    /// Waits at most `grace` for the process to exit.
     pub(super) async fn ended(&self, grace: Duration) {
         let child = self.child.lock().take();
         if let Some(mut child) = child {
-            // Whether it ended by itself or not, the group is killed when this is dropped.
+            // The group is killed on drop in any case.
             tokio::time::timeout(grace, child.wait()).await.ok();
         }
     }
@@ -111,14 +112,14 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            // Fails when all of it has ended already, which is what we want.
+            // Fails if all processes have exited, which is fine.
             kill_process_group(group, Signal::KILL).ok();
         }
         self.tasks.stop();
     }
 }
 
-/// Logs error output line by line; a line that does not end is logged in parts.
+/// Logs stderr line by line; very long lines are logged in parts.
 async fn log(server: String, stderr: ChildStderr) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
@@ -127,7 +128,7 @@ async fn log(server: String, stderr: ChildStderr) {
         match (&mut stderr).take(MAX_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
-                tracing::debug!(server, line = %String::from_utf8_lossy(&line).trim_end(), "MCP server says")
+                tracing::debug!(server, line = %String::from_utf8_lossy(&line).trim_end(), "stderr of an MCP server")
             }
         }
     }

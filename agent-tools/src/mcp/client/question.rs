@@ -1,4 +1,4 @@
-//! What a server asks during a call, as a question to a person, and the person's answer as the server reads it.
+//! Conversion of a server's elicitation to a question, and of the answer to its result.
 
 use agent_core::interrupt::Question;
 use rmcp::model::{ElicitRequestParams, ElicitResult, ElicitationAction};
@@ -10,7 +10,7 @@ const DECLINE: &str = "decline";
 const CANCEL: &str = "cancel";
 const ACCEPT: &str = "accept";
 
-/// The question, or `None` where it cannot be asked as the server means it.
+/// Returns the question, or `None` if it cannot be represented.
 pub(super) fn question(
     asked: &ElicitRequestParams,
     server: &str,
@@ -29,7 +29,7 @@ pub(super) fn question(
             Some(question.schema(answer).details(details))
         }
         ElicitRequestParams::UrlElicitationParams { message, url, .. } => {
-            // What a person is asked to open is shown whole or not at all.
+            // A URL that a person is asked to open is shown completely or not at all.
             let web = url.starts_with("https://") || url.starts_with("http://");
             if url.len() > MAX_PROMPT || !web {
                 return None;
@@ -42,7 +42,7 @@ pub(super) fn question(
     }
 }
 
-/// Says who asks: a server could pretend to be somebody else.
+/// Names the server that asks, because a server could impersonate another one.
 fn prompt(server: &str, message: &str) -> String {
     let message: String = message.chars().take(MAX_PROMPT).collect();
     format!("`{server}` asks: {message}")

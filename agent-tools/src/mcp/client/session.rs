@@ -1,4 +1,4 @@
-//! The one live session: made when needed, shared, known to be gone, made anew with growing waits.
+//! The shared session of a client: opened on demand, monitored, and reopened with growing waits.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,31 +20,32 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ClientBuilder, McpError, Questions, RemoteTool, list, open::Opened, process::Process};
 
-/// How long a server may take to end when it is asked to.
+/// Timeout for a server to exit.
 const GRACE: Duration = Duration::from_secs(2);
-/// A session that drops sooner counts as a failed one.
+/// A session that ends sooner counts as a failed attempt.
 const SHORT: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Sessions of one call each, beside the live one; further calls wait.
+/// Maximum number of sessions for single calls; further calls wait.
 const EXTRA: usize = 8;
-/// Notes of one call that wait to be read. Progress beyond is dropped.
+/// Maximum number of queued notifications of a call. Further progress is dropped.
 const INBOX: usize = 32;
 
-/// What all clones of a client and all its tools share.
+/// State that all clones of a client and all its tools share.
 pub(super) struct Shared {
     settings: ClientBuilder,
     live: tokio::sync::Mutex<Live>,
     tools: Mutex<Option<Listed>>,
     changed: watch::Sender<u64>,
-    /// The live session, where questions on it could not be told apart, and the sessions of one call beside it.
+    /// The permit of the shared session, if questions cannot be attributed to calls, and permits of sessions for
+    /// single calls.
     turn: Semaphore,
     extra: Semaphore,
 }
 
 type Tools = Arc<[Arc<RemoteTool>]>;
 
-/// What was listed, and at which change.
+/// Listed tools, and the change counter at that time.
 struct Listed {
     change: u64,
     tools: Tools,
@@ -86,8 +87,8 @@ impl Shared {
         self.live.lock().await.session.as_ref().is_some_and(|session| session.alive())
     }
 
-    /// The session for one call: the live one, or, where questions could not be told apart on it and another call has
-    /// it, one that ends with the call. The permit is held as long as the call lasts.
+    /// Returns the session for a call: the shared one, or a session for this call only if questions cannot be
+    /// attributed and another call uses the shared one. The permit is held until the call ends.
     pub(super) async fn session_for_call(
         &self,
     ) -> Result<(Arc<Session>, Option<SemaphorePermit<'_>>), McpError> {
@@ -111,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// The live session, or a new one.
+    /// Returns the shared session, opening it if necessary.
     pub(super) async fn session(&self) -> Result<Arc<Session>, McpError> {
         let mut live = self.live.lock().await;
         let server = || self.settings.name.clone();
@@ -173,7 +174,7 @@ impl Shared {
         })
     }
 
-    /// The tools, listed anew if they may have changed.
+    /// Returns the tools, listing them again if they may have changed.
     pub(super) async fn listed(this: &Arc<Self>) -> Result<Tools, McpError> {
         let session = this.session().await?;
         let change = *this.changed.borrow();
@@ -213,7 +214,7 @@ impl Live {
     }
 }
 
-/// One session with a server. Dropped, it ends and what was started for it is killed.
+/// A session with a server. Dropping it ends the session and kills a started process.
 pub(super) struct Session {
     pub(super) peer: Peer<RoleClient>,
     running: Mutex<Option<RunningService<RoleClient, Handler>>>,
@@ -233,7 +234,7 @@ impl Session {
         if let Some(mut running) = running
             && let Err(error) = running.close_with_timeout(GRACE).await
         {
-            tracing::debug!(%error, "the session of an MCP server did not end well");
+            tracing::debug!(%error, "closing the session of an MCP server failed");
         }
         if let Some(process) = &self.process {
             process.ended(GRACE).await;
@@ -241,16 +242,16 @@ impl Session {
     }
 }
 
-/// What the server sends about a call that is under way.
+/// Notification of the server about a call in progress.
 pub(super) enum Note {
     Progress(ProgressNotificationParam),
     Question { asked: ElicitRequestParams, reply: oneshot::Sender<ElicitResult> },
 }
 
-/// Which call gets which note.
+/// Routes notifications to calls.
 #[derive(Default)]
 pub(super) struct Routes {
-    /// Held while a call is sent: a server may answer before its route is known.
+    /// Held while a call is sent, because a server may respond before the route is registered.
     pub(super) sending: tokio::sync::Mutex<()>,
     calls: Mutex<HashMap<RequestId, Route>>,
 }
@@ -276,8 +277,8 @@ impl Routes {
         drop(self.sending.lock().await);
     }
 
-    /// The call to which a question belongs: the one whose answer carries it, or the only one there is. Not to know
-    /// is not to ask: a question must never reach another person's run.
+    /// Returns the call to which a question belongs: the call whose response stream carries it, or the only call.
+    /// Otherwise the question is not asked, because it must not reach the run of another person.
     fn asks(&self, origin: Option<&InboundStreamOrigin>) -> Option<mpsc::Sender<Note>> {
         let calls = self.calls.lock();
         match origin {
@@ -289,7 +290,7 @@ impl Routes {
     }
 }
 
-/// Our side of the protocol.
+/// Client side of the protocol.
 pub(super) struct Handler {
     routes: Arc<Routes>,
     questions: Questions,
@@ -307,7 +308,7 @@ impl ClientHandler for Handler {
         }
         let us = Implementation::new("agent-tools", env!("CARGO_PKG_VERSION"));
         let mut config = ClientConfig::new(capabilities, us);
-        // The last version that has the handshake which every server knows.
+        // The last version with the handshake that every server supports.
         config.protocol_version = ProtocolVersion::V_2025_11_25;
         config
     }
@@ -323,7 +324,7 @@ impl ClientHandler for Handler {
         self.routes.known().await;
         let (reply, answer) = oneshot::channel();
         let Some(inbox) = self.routes.asks(cx.extensions.get::<InboundStreamOrigin>()) else {
-            tracing::warn!("an MCP server asked a question that belongs to no call");
+            tracing::warn!("a question of an MCP server belongs to no call");
             return Ok(ElicitResult::new(ElicitationAction::Cancel));
         };
         if inbox.send(Note::Question { asked, reply }).await.is_err() {
@@ -334,7 +335,7 @@ impl ClientHandler for Handler {
             answer = answer => answer.ok(),
             () = cx.ct.cancelled() => None,
         };
-        // The call ended, or was dropped, before a person answered.
+        // The call ended or was dropped before the question was answered.
         Ok(answer.unwrap_or_else(|| ElicitResult::new(ElicitationAction::Cancel)))
     }
 
@@ -348,7 +349,7 @@ impl ClientHandler for Handler {
                 .map(|route| route.inbox.clone())
         };
         if let Some(inbox) = inbox {
-            // A full inbox loses progress, which is what progress is for.
+            // Progress is dropped if the queue is full.
             inbox.try_send(Note::Progress(progress)).ok();
         }
     }

@@ -1,4 +1,4 @@
-//! The server over streamable HTTP: a service to mount, and a listener of its own.
+//! MCP server over streamable HTTP: a service to mount, and a listener.
 
 use std::{
     convert::Infallible,
@@ -23,31 +23,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Face, Server};
 
-/// What an answer's body is.
+/// Body type of responses.
 pub type HttpBody = BoxBody<Bytes, Infallible>;
 
-/// Connections of a listener of its own; further ones wait.
+/// Maximum number of connections of the listener; further ones wait.
 const MAX_CONNECTIONS: usize = 512;
-/// How long a client may take to send the head of a request.
+/// Timeout for reading request headers.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long no client is taken after one could not be: too many open files do not become fewer at once.
+/// Wait after a failed accept, because too many open files do not become fewer immediately.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long answers under way may take when the listener is stopped.
+/// Timeout for responses in progress when the listener is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Who may call over HTTP, and how much.
+/// Access rules and limits of the HTTP server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HttpOptions {
-    /// Values of `Host` that are answered, with or without a port; any other may be a name that a hostile page has
-    /// made point here. Default: `localhost`, `127.0.0.1`, `::1`.
+    /// Accepted values of `Host`, with or without a port. Other values may be names that a hostile page has pointed
+    /// at this address (DNS rebinding). Default: `localhost`, `127.0.0.1`, `::1`.
     pub hosts: Vec<String>,
-    /// Values of `Origin` that are answered, with their scheme (`https://app.example:443`, or `:*` for any port).
-    /// A request without one comes from no web page and is answered. Default: none.
+    /// Accepted values of `Origin`, with scheme (`https://app.example:443`, or `:*` for any port). Requests without
+    /// `Origin` do not come from a web page and are accepted. Default: none.
     pub origins: Vec<String>,
-    /// Longest body of a request, in bytes. Default: 4 MiB.
+    /// Maximum size of a request body in bytes. Default: 4 MiB.
     pub body: usize,
-    /// Sessions at a time; when there are more, new ones get 503. One that is idle for five minutes ends. Default: 256.
+    /// Maximum number of sessions; beyond it, new ones get 503. Idle sessions end after five minutes. Default: 256.
     pub sessions: usize,
 }
 
@@ -62,8 +62,8 @@ impl Default for HttpOptions {
     }
 }
 
-/// Answers the requests of MCP clients. Mount it at one path, usually `/mcp`; who may reach it is the business of
-/// whoever mounts it. Cheap to clone; a clone shares the sessions.
+/// HTTP service for MCP clients. Mount it at one path, usually `/mcp`; authentication is the responsibility of the
+/// embedding server. Cheap to clone; clones share the sessions.
 #[derive(Clone)]
 pub struct HttpService {
     inner: StreamableHttpService<Face, LocalSessionManager>,
@@ -88,11 +88,11 @@ impl HttpService {
         Self { inner, sessions, max_sessions: options.sessions, stop }
     }
 
-    /// Answers one request. The body of the answer may be a stream that ends with the session.
+    /// Handles one request. The response body may be a stream that ends with the session.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the request gets no answer; a call that it began goes on until its own end.
+    /// If the future is dropped, the request gets no response; a call that it started continues.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<HttpBody>
     where
         B: hyper::body::Body + Send + 'static,
@@ -107,7 +107,7 @@ impl HttpService {
         self.inner.handle(request).await
     }
 
-    /// Ends all sessions and cancels their calls; new ones are refused.
+    /// Ends all sessions and cancels their calls. New sessions are rejected.
     pub fn stop(&self) {
         self.stop.cancel();
     }
@@ -116,7 +116,7 @@ impl HttpService {
     ///
     /// # Errors
     ///
-    /// The listener cannot accept.
+    /// The listener failed.
     pub async fn listen(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let tasks = TaskGroup::default();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -127,7 +127,7 @@ impl HttpService {
                 () = stop.cancelled() => break Ok(()),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
-                    // The client went away, or too many files are open: neither ends a server.
+                    // Neither a lost client nor too many open files end the server.
                     Err(error) if passes(&error) => {
                         tokio::time::sleep(PAUSE).await;
                         continue;
@@ -153,7 +153,7 @@ impl HttpService {
             });
         };
         self.stop();
-        // Those that do not end are dropped.
+        // Responses that take longer are dropped.
         tokio::time::timeout(GRACE, tasks.quiet()).await.ok();
         tasks.stop();
         tasks.quiet().await;

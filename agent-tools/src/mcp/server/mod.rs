@@ -1,4 +1,4 @@
-//! Our tools as an MCP server: a registry offered to other programs, with its own checks and rules.
+//! MCP server: offers a tool registry to other programs, with its own limits and approval rules.
 
 mod http;
 mod question;
@@ -41,20 +41,20 @@ use tokio::{
 pub use self::http::{HttpBody, HttpOptions, HttpService};
 use super::{McpError, client::IDEMPOTENCY_KEY};
 
-/// Calls that run at once, over all clients.
+/// Maximum number of concurrent calls of all clients.
 const MAX_CALLS: usize = 64;
-/// Calls that wait for a place among them.
+/// Maximum number of calls that wait for a permit.
 const MAX_WAITING: usize = 1_024;
-/// Bytes of one message over a stream.
+/// Maximum size of a message over a stream in bytes.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
-/// Notes of progress that wait to be sent; what comes when it is full is dropped.
+/// Maximum number of queued progress notifications; further ones are dropped.
 const PROGRESS: usize = 64;
 
-/// An MCP server that offers the tools of a registry. Cheap to clone.
+/// MCP server that offers the tools of a registry. Cheap to clone.
 ///
-/// Arguments are checked as those of a model are, and each call runs under the tool's own rules. A call that a person
-/// would have to approve is refused: there is none here. The tools run outside of any run: they have no todos, no
-/// memory and nothing that was provided to a runtime.
+/// Arguments are validated like those of a model, and each call is subject to the tool's policy. Calls that need an
+/// approval are rejected, because no person can approve them. The tools run outside of a run: without todos,
+/// memory and dependencies of a runtime.
 #[derive(Clone)]
 pub struct Server(Arc<Offer>);
 
@@ -68,17 +68,17 @@ struct Offer {
     places: Arc<Places>,
 }
 
-/// What all clients share.
+/// State shared by all clients.
 struct Places {
     running: Semaphore,
     waiting: Semaphore,
-    /// Names the calls of this process.
+    /// Identifies the calls of this process.
     nonce: SessionId,
     calls: AtomicU64,
 }
 
 impl Server {
-    /// Offers `registry` under a name and a version.
+    /// Creates a server that offers `registry` under a name and a version.
     pub fn new(name: impl Into<String>, version: impl Into<String>, registry: ToolRegistry) -> Self {
         let places = Places {
             running: Semaphore::new(MAX_CALLS),
@@ -96,15 +96,15 @@ impl Server {
         }))
     }
 
-    /// Tells clients how to use the tools together. Default: nothing.
+    /// Sets instructions for clients on how to use the tools together. Default: none.
     #[must_use]
     pub fn instructions(mut self, text: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).instructions = Some(text.into());
         self
     }
 
-    /// Runs these tools although their rules ask for a person's approval: whoever may call this server may do what
-    /// they do. Default: none.
+    /// Allows tools to run although their policy requires an approval. Every caller of this server can then run
+    /// them. Default: none.
     #[must_use]
     pub fn allow_unapproved<I>(mut self, names: I) -> Self
     where
@@ -115,7 +115,7 @@ impl Server {
         self
     }
 
-    /// Serves one client over stdin and stdout, until it goes away. Nothing else may write to stdout.
+    /// Serves one client over stdin and stdout until it disconnects. Nothing else may write to stdout.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Server {
         self.serve(tokio::io::stdin(), tokio::io::stdout()).await
     }
 
-    /// Serves one client over a stream of bytes, until it goes away.
+    /// Serves one client over a byte stream until it disconnects.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the session ends and its calls are cancelled.
+    /// If the future is dropped, the session ends and its calls are cancelled.
     pub async fn serve<R, W>(self, read: R, write: W) -> Result<(), McpError>
     where
         R: AsyncRead + Send + Unpin + 'static,
@@ -143,7 +143,7 @@ impl Server {
         running.waiting().await.map(drop).map_err(|error| McpError::Served(error.into()))
     }
 
-    /// The server as a service of HTTP requests, to be mounted at one path.
+    /// Returns the server as an HTTP service, to be mounted at one path.
     #[must_use]
     pub fn http(self, options: HttpOptions) -> HttpService {
         HttpService::new(self, options)
@@ -164,13 +164,13 @@ impl Offer {
         self.registry.names().filter_map(|name| self.registry.get(name)).map(described).collect()
     }
 
-    /// Whether the rules let the call run without a person.
+    /// Checks that the policy allows the call without an approval.
     fn permitted(&self, call: &Prepared) -> Result<(), ToolError> {
         if self.unapproved.contains(call.name()) || call.approval_for(&Remembered::default()).is_none() {
             return Ok(());
         }
         Err(ToolError::refused(
-            "a person must approve this call, and over MCP there is none; it was not made",
+            "this call needs an approval, which is not available over MCP; it was not made",
         ))
     }
 
@@ -180,7 +180,7 @@ impl Offer {
         cx: &RequestContext<RoleServer>,
     ) -> Result<ToolOutput, ToolError> {
         self.permitted(prepared)?;
-        let busy = || ToolError::unavailable("too many calls wait; try again later");
+        let busy = || ToolError::unavailable("too many queued calls; try again later");
         let Places { running, waiting, nonce, calls } = &*self.places;
         let waits = waiting.try_acquire().map_err(|_| busy())?;
         let _place = tokio::select! {
@@ -190,7 +190,7 @@ impl Offer {
         drop(waits);
         let number = calls.fetch_add(1, Ordering::Relaxed);
         let id = format!("mcp-{number}");
-        // The caller's own, where it is one of us; else each call is its own.
+        // The caller's own idempotency key, if it is one of ours; otherwise each call has a new one.
         let given = cx.meta.get(IDEMPOTENCY_KEY).and_then(Value::as_str).filter(|key| key.len() <= 128);
         let key = given.map_or_else(|| format!("{}-{number}", nonce.as_str()), str::to_owned);
         let (notes, mut progress) = mpsc::channel(PROGRESS);
@@ -214,7 +214,7 @@ impl Offer {
     }
 }
 
-/// A tool as other programs see it, with its author's schema.
+/// Describes a tool for other programs, with its original schema.
 fn described((tool, policy): (&AnyTool, &ToolPolicy)) -> Tool {
     let parameters = match tool.parameters() {
         Value::Object(mut parameters) => {
@@ -231,7 +231,7 @@ fn described((tool, policy): (&AnyTool, &ToolPolicy)) -> Tool {
     Tool::new(tool.name().to_owned(), tool.description().to_owned(), parameters).with_annotations(hints)
 }
 
-/// One client's view of the offer.
+/// View of the server for one client.
 struct Face(Arc<Offer>);
 
 impl ServerHandler for Face {
@@ -285,7 +285,7 @@ fn failed(error: &ToolError) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(error.for_model())])
 }
 
-/// Hears a call for the client that made it.
+/// Receives the output of a call for the client that made it.
 struct Ears {
     notes: mpsc::Sender<Value>,
     client: Peer<RoleServer>,
@@ -293,7 +293,7 @@ struct Ears {
 
 impl CallListener for Ears {
     fn progress(&self, value: Value) {
-        // A full queue loses progress, which is what progress is for.
+        // Progress is dropped if the queue is full.
         self.notes.try_send(value).ok();
     }
 
@@ -302,7 +302,7 @@ impl CallListener for Ears {
     }
 }
 
-/// Progress as the protocol has it: a number that grows, perhaps a total, perhaps a text.
+/// Progress in the form of the protocol: a growing number, an optional total and an optional text.
 #[derive(Default)]
 struct Shown {
     last: Option<f64>,

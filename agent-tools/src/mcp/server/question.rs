@@ -1,4 +1,4 @@
-//! A question of one of our tools, put to the client's person where the client has one.
+//! Questions of tools, sent to the client as elicitations if it supports them.
 
 use agent_core::{interrupt::Question, tool::ToolError};
 use rmcp::{
@@ -7,9 +7,9 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-const CANNOT: &str = "the tool needs an answer from a person, and the client cannot ask one";
+const CANNOT: &str = "the tool needs an answer from a person, but the client does not support elicitation";
 
-/// Asks and waits. A question without a form is asked as a form with one field.
+/// Asks and waits. A question without a schema is sent as a form with one field.
 pub(super) async fn ask(client: Peer<RoleServer>, question: Question) -> Result<Value, ToolError> {
     let can = client.peer_info().is_some_and(|info| info.capabilities.elicitation.is_some());
     if !can {
@@ -48,7 +48,7 @@ fn one_field(question: &Question) -> Value {
     json!({ "type": "object", "properties": { "answer": answer }, "required": ["answer"] })
 }
 
-/// An option as it was given, anything else as it was typed.
+/// Returns an option in its original form, and other answers as text.
 fn unwrapped(mut content: Value, question: &Question) -> Value {
     let answer = content.get_mut("answer").map(Value::take).unwrap_or_default();
     let option = question.options.iter().find(|option| text(option) == answer);
