@@ -22,7 +22,7 @@
 //! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
 //! `metrics` what is counted, `otlp` what a tracing backend is sent, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
 //! the names front ends know, `dashboard` the page and its files, `docs` the API's documents, `error` what is refused
-//! and how; [`own`] paths of your own; [`config`] the settings, [`cli`] the command line; [`trend`] the sample agent.
+//! and how; [`own`] paths of your own; [`config`] the settings, [`cli`] the command line; `demo` the sample agents.
 
 mod agent;
 pub mod assistant;
@@ -31,6 +31,8 @@ mod chat;
 pub mod cli;
 pub mod config;
 mod dashboard;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod docs;
 mod error;
 mod follow;
@@ -45,7 +47,6 @@ pub mod server;
 mod talk;
 mod title;
 pub mod tls;
-pub mod trend;
 pub mod webhook;
 mod wire;
 mod ws;

@@ -59,6 +59,7 @@ pages! {
     "frame_too_large"
     "body_timed_out"
     "unknown_agent"
+    "no_agent"
     "not_found"
     "method_not_allowed"
     "upgrade_required"

@@ -2,22 +2,20 @@
 
 use std::collections::HashSet;
 
-use agent_server::trend::audience::Audience;
-use agent_server::trend::catalogue::{Brand, PRODUCTS, Product};
-use agent_server::trend::change::analyse_change;
-use agent_server::trend::collect::{Reason, collect, collect_from};
-use agent_server::trend::findings::{BrandFinding, Findings};
-use agent_server::trend::plan::{PlanError, TITLE_CHARS, TODOS, offline_plan, parse_plan};
-use agent_server::trend::prompt::{plan_messages, report_messages};
-use agent_server::trend::report::write_report;
-use agent_server::trend::request::{
-    MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES, most_reviewed,
-};
-use agent_server::trend::review::{Language, demo_reviews, parse_reviews};
-use agent_server::trend::sentiment::{analyse_sentiment, text_score};
-use agent_server::trend::text::{clauses, is_hangul, sentences};
-use agent_server::trend::topics::{Topic, analyse_topics};
 use proptest::prelude::*;
+use trend_agent::audience::Audience;
+use trend_agent::catalogue::{Brand, PRODUCTS, Product};
+use trend_agent::change::analyse_change;
+use trend_agent::collect::{Reason, collect, collect_from};
+use trend_agent::findings::{BrandFinding, Findings};
+use trend_agent::plan::{PlanError, TITLE_CHARS, TODOS, offline_plan, parse_plan};
+use trend_agent::prompt::{plan_messages, report_messages};
+use trend_agent::report::write_report;
+use trend_agent::request::{MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES, most_reviewed};
+use trend_agent::review::{Language, demo_reviews, parse_reviews};
+use trend_agent::sentiment::{analyse_sentiment, text_score};
+use trend_agent::text::{clauses, is_hangul, sentences};
+use trend_agent::topics::{Topic, analyse_topics};
 
 // The data set
 
