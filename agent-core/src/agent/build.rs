@@ -4,10 +4,12 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+#[cfg(feature = "prompt")]
+use super::Prompt;
 use super::{
-    AgentState, AgentStateUpdate, Finish, Prompt,
+    AgentState, AgentStateUpdate, Finish,
     nodes::{
         Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
         Tools, ToolsNode,
@@ -95,9 +97,23 @@ pub struct AgentBuilder {
     peers: Vec<AgentBuilder>,
 }
 
-enum System {
+/// A system prompt.
+pub(super) enum System {
     Text(Arc<str>),
+    #[cfg(feature = "prompt")]
     Template(Prompt),
+}
+
+impl System {
+    /// Renders the prompt with the agent's context.
+    #[cfg_attr(not(feature = "prompt"), expect(unused_variables, reason = "only templates read the context"))]
+    pub(super) fn text(&self, context: &Map<String, Value>) -> Result<Arc<str>, NodeError> {
+        match self {
+            Self::Text(text) => Ok(Arc::clone(text)),
+            #[cfg(feature = "prompt")]
+            Self::Template(prompt) => prompt.render(context).map(Arc::from).map_err(NodeError::permanent),
+        }
+    }
 }
 
 /// An agent that cannot be built.
@@ -137,7 +153,9 @@ impl AgentBuilder {
         self
     }
 
-    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model.
+    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model. Needs the
+    /// feature `prompt` (on by default).
+    #[cfg(feature = "prompt")]
     pub fn system_template(mut self, prompt: Prompt) -> Self {
         self.system = Some(System::Template(prompt));
         self
@@ -441,14 +459,6 @@ impl Profile {
         plans: bool,
         extra: Vec<ToolSpec>,
     ) -> Result<Self, AgentError> {
-        let prompt = match system {
-            Some(System::Text(text)) => {
-                base.system = Some(text);
-                None
-            }
-            Some(System::Template(prompt)) => Some(prompt),
-            None => None,
-        };
         let own = if plans {
             ToolRegistry::builder().tool(plan::UpdatePlan).build()?
         } else {
@@ -469,7 +479,7 @@ impl Profile {
                 registry.specs().iter().cloned().chain(extra.iter().cloned()).collect()
             };
         }
-        Ok(Self { name, base, prompt, tools, own, model, extra })
+        Ok(Self { name, base, system, tools, own, model, extra })
     }
 }
 

@@ -14,9 +14,11 @@
 mod build;
 mod nodes;
 pub mod plan;
+#[cfg(feature = "prompt")]
 mod prompt;
 mod state;
 
 pub use build::{Agent, AgentBuilder, AgentError};
+#[cfg(feature = "prompt")]
 pub use prompt::{Prompt, PromptError};
 pub use state::{AgentState, AgentStateUpdate, Finish};

@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AgentState, Finish, Prompt, build::finish};
+use super::{
+    AgentState, Finish,
+    build::{System, finish},
+};
 use crate::{
     engine::{Completion, Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, NodeError, Outcome, Result},
@@ -47,10 +50,9 @@ pub(super) struct Core {
 /// Who speaks: prompt, model, tools.
 pub(super) struct Profile {
     pub(super) name: String,
-    /// A request without its messages.
+    /// A request without its messages and without `system`.
     pub(super) base: ModelRequest,
-    /// The system prompt, when it is a template.
-    pub(super) prompt: Option<Prompt>,
+    pub(super) system: Option<System>,
     pub(super) tools: Tools,
     /// The agent's own tools (the plan), for when the others are the runtime's.
     pub(super) own: ToolRegistry,
@@ -191,8 +193,8 @@ impl Profile {
 
     fn request(&self, state: &AgentState, cx: &Context) -> Result<ModelRequest> {
         let mut request = self.base.clone();
-        if let Some(prompt) = &self.prompt {
-            request.system = Some(prompt.render(&state.context).map_err(NodeError::permanent)?.into());
+        if let Some(system) = &self.system {
+            request.system = Some(system.text(&state.context)?);
         }
         if let Tools::Runtime = self.tools {
             let specs = self.tools(cx)?.specs();
