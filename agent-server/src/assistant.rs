@@ -6,8 +6,7 @@ use agent_core::{
     Agent, AgentState, Graph,
     agent::{AgentBuilder, AgentError, Prompt},
     memory::conversation::Window,
-    model::{Model, ModelError, ModelRequest, Retry, TextTools, openai::OpenAi},
-    secret::Secret,
+    model::{Model, ModelRequest, TextTools},
     tool::{ToolFault, ToolRegistry, ToolRegistryBuilder},
 };
 use serde_json::{Map, Value};
@@ -72,22 +71,6 @@ impl Assistant {
                 .max_turns(TURNS)
                 .failing_on([ToolFault::Panicked])
         })
-    }
-
-    /// A model on a vLLM server: `VLLM_BASE_URL` with or without `/v1` at its end, `VLLM_MODEL`, and a key if the
-    /// server asks for one. It is asked again when it fails in a way that passes.
-    ///
-    /// # Errors
-    ///
-    /// The address is none.
-    pub fn vllm(base_url: &str, model: &str, key: Option<Secret>) -> Result<Model, ModelError> {
-        let base = base_url.trim_end_matches('/');
-        let base = base.strip_suffix("/v1").unwrap_or(base);
-        let mut builder = OpenAi::builder().base_url(format!("{base}/v1")).model(model);
-        if let Some(key) = key {
-            builder = builder.key(key);
-        }
-        Ok(Model::new(Retry::new(builder.build()?)))
     }
 
     /// Its graph, for a [`Runtime`](agent_core::Runtime) of your own; the server's knows it by itself.

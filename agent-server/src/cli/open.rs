@@ -103,10 +103,8 @@ pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
     if config.mock_data {
         return Ok(None);
     }
-    let model = match config.vllm().or_else(|| config.model()) {
-        Some(model) => Model::new(Retry::new(model.open()?)),
-        None => Assistant::vllm(&config.vllm_url, &config.vllm_model, None)?,
-    };
+    let endpoint = config.vllm().or_else(|| config.model()).unwrap_or_else(|| config.vllm_endpoint());
+    let model = Model::new(Retry::new(endpoint.open()?));
     #[cfg(feature = "demo")]
     let assistant = demo::assistant(model);
     #[cfg(not(feature = "demo"))]

@@ -77,3 +77,16 @@ fn reload(tls: Option<&Tls>) {
         Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
     }
 }
+
+#[cfg(all(test, not(feature = "demo")))]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[tokio::test]
+    async fn a_build_without_an_agent_does_not_start_and_names_the_feature() {
+        let config = Config::read(&Sources::none().flag("USE_MOCK_DATA", "true")).unwrap();
+        let failure = run(&config, &OnceLock::new()).await.unwrap_err();
+        assert!(format!("{failure:?}").contains("--features demo"), "{failure:?}");
+    }
+}
