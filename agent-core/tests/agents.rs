@@ -11,7 +11,7 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session, SessionError,
-    agent::{Finish, Prompt},
+    agent::Finish,
     engine::Limits,
     event::EventBody,
     ids::Seq,
@@ -716,9 +716,11 @@ async fn a_crash_at_any_place_of_the_journal_repeats_nothing_recorded_and_ends_t
     }
 }
 
+#[cfg(feature = "prompt")]
 #[tokio::test]
 async fn a_prompt_template_is_filled_in_from_the_state_and_a_missing_name_is_an_error() {
     let model = Scripted::new([Turn::text("네"), Turn::text("no")]);
+    use agent_core::agent::Prompt;
     let prompt =
         Prompt::new("{% if mood %}The user is {{ mood }}. {% endif %}Speak {{ language }}.").unwrap();
     let agent = Agent::builder("a").system_template(prompt).build().unwrap();

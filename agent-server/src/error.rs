@@ -113,6 +113,8 @@ refusals! {
     BodyTimedOut = "body_timed_out", REQUEST_TIMEOUT;
     /// No agent of this name.
     UnknownAgent = "unknown_agent", BAD_REQUEST;
+    /// The server has no task agent.
+    NoAgent = "no_agent", SERVICE_UNAVAILABLE;
     /// No such path.
     NotFound = "not_found", NOT_FOUND;
     /// The path has other methods.

@@ -22,16 +22,21 @@
 //! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
 //! `metrics` what is counted, `otlp` what a tracing backend is sent, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
 //! the names front ends know, `dashboard` the page and its files, `docs` the API's documents, `error` what is refused
-//! and how; [`own`] paths of your own; [`config`] the settings, [`cli`] the command line; [`trend`] the sample agent.
+//! and how; [`own`] paths of your own; `config` the settings and `cli` the command line (feature `cli`);
+//! `demo` the sample agents (feature `demo`).
 
 mod agent;
 pub mod assistant;
 pub mod auth;
 mod chat;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod config;
 mod dashboard;
 mod derived;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod docs;
 mod error;
 mod fanout;
@@ -47,18 +52,19 @@ pub mod server;
 mod talk;
 mod title;
 pub mod tls;
-pub mod trend;
 pub mod webhook;
 mod wire;
 mod ws;
 
+#[cfg(feature = "cli")]
+#[doc(inline)]
+pub use self::config::Config;
 #[doc(inline)]
 pub use self::{
     agent::TaskAgent,
     assistant::Assistant,
     auth::Auth,
     chat::Chat,
-    config::Config,
     http::{
         cors::Origins,
         host::Hosts,

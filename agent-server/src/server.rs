@@ -175,13 +175,16 @@ impl Inner {
     ///
     /// # Errors
     ///
-    /// 400 when there is none of the name.
+    /// 400 when there is none of the name, 503 when there is none at all.
     pub(crate) fn agent(&self, name: Option<&str>) -> Result<&dyn TaskAgent, ApiError> {
         let found = match name {
             Some(name) => self.agents.iter().find(|agent| agent.graph() == name),
             None => self.agents.first(),
         };
         found.map(|agent| &**agent).ok_or_else(|| {
+            if self.agents.is_empty() {
+                return ApiError::new(Refusal::NoAgent, "this server has no task agent");
+            }
             let known: Vec<&str> = self.agents.iter().map(|agent| agent.graph()).collect();
             let told = format!("there is no such agent; known: {}", known.join(", "));
             ApiError::new(Refusal::UnknownAgent, told)

@@ -2,17 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
+mod architecture;
 mod cancel_safety;
-mod deletion;
 mod caps;
 mod deadlines;
+mod deletion;
 mod detached;
 mod events;
 mod failures;
 mod forks;
-mod architecture;
-mod events;
-mod failures;
 mod golden;
 mod graph;
 mod graph_identity;
@@ -27,10 +25,10 @@ mod resume;
 mod second_go;
 mod sessions;
 mod shape;
+mod steps;
 mod stopping;
 mod store_faults;
 mod takeovers;
-mod values;
-mod steps;
 mod turn_calls;
+mod values;
 mod why;

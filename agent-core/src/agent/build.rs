@@ -4,10 +4,12 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+#[cfg(feature = "prompt")]
+use super::Prompt;
 use super::{
-    AgentState, AgentStateUpdate, Finish, Prompt,
+    AgentState, AgentStateUpdate, Finish,
     close::close_turn,
     nodes::{
         Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
@@ -124,9 +126,23 @@ pub struct AgentBuilder {
     peers: Vec<AgentBuilder>,
 }
 
-enum System {
+/// A system prompt.
+pub(super) enum System {
     Text(Arc<str>),
+    #[cfg(feature = "prompt")]
     Template(Prompt),
+}
+
+impl System {
+    /// Renders the prompt with the agent's context.
+    #[cfg_attr(not(feature = "prompt"), expect(unused_variables, reason = "only templates read the context"))]
+    pub(super) fn text(&self, context: &Map<String, Value>) -> Result<Arc<str>, NodeError> {
+        match self {
+            Self::Text(text) => Ok(Arc::clone(text)),
+            #[cfg(feature = "prompt")]
+            Self::Template(prompt) => prompt.render(context).map(Arc::from).map_err(NodeError::permanent),
+        }
+    }
 }
 
 /// An agent that cannot be built.
@@ -176,7 +192,9 @@ impl AgentBuilder {
         self
     }
 
-    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model.
+    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model. Needs the
+    /// feature `prompt` (on by default).
+    #[cfg(feature = "prompt")]
     pub fn system_template(mut self, prompt: Prompt) -> Self {
         self.system = Some(System::Template(prompt));
         self
@@ -489,14 +507,6 @@ impl Profile {
         let AgentBuilder { name, system, tools, mut base, model, plans, window, summary, fatal, .. } = agent;
         let sub_specs: Vec<ToolSpec> = subs.iter().map(sub_spec).collect();
         let extra = extra(&sub_specs, team, &name);
-        let prompt = match system {
-            Some(System::Text(text)) => {
-                base.system = Some(text);
-                None
-            }
-            Some(System::Template(prompt)) => Some(prompt),
-            None => None,
-        };
         let own = if plans {
             ToolRegistry::builder().tool(plan::UpdatePlan).build()?
         } else {
@@ -518,7 +528,7 @@ impl Profile {
             };
         }
         let subs = subs.iter().map(|sub| sub.name.clone()).collect();
-        Ok(Self { name, base, prompt, tools, own, model, extra, subs, window, summary, fatal })
+        Ok(Self { name, base, system, tools, own, model, extra, subs, window, summary, fatal })
     }
 }
 

@@ -15,9 +15,11 @@ mod build;
 mod close;
 mod nodes;
 pub mod plan;
+#[cfg(feature = "prompt")]
 mod prompt;
 mod state;
 
 pub use build::{Agent, AgentBuilder, AgentError, OutputMode};
+#[cfg(feature = "prompt")]
 pub use prompt::{Prompt, PromptError};
 pub use state::{AgentState, AgentStateUpdate, Finish};

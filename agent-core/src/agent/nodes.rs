@@ -7,7 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AgentState, Finish, OutputMode, Prompt, build::finish, close::closing_id};
+use super::{
+    AgentState, Finish, OutputMode,
+    build::{System, finish},
+    close::closing_id,
+};
 use crate::{
     engine::{Completion, Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, NodeError, Outcome, Result},
@@ -48,10 +52,9 @@ pub(super) struct Core {
 /// Who speaks: prompt, model, tools.
 pub(super) struct Profile {
     pub(super) name: String,
-    /// A request without its messages.
+    /// A request without its messages and without `system`.
     pub(super) base: ModelRequest,
-    /// The system prompt, when it is a template.
-    pub(super) prompt: Option<Prompt>,
+    pub(super) system: Option<System>,
     pub(super) tools: Tools,
     /// The agent's own tools (the plan), for when the others are the runtime's.
     pub(super) own: ToolRegistry,
@@ -215,8 +218,8 @@ impl Profile {
 
     fn request(&self, state: &AgentState, cx: &Context) -> Result<ModelRequest> {
         let mut request = self.base.clone();
-        if let Some(prompt) = &self.prompt {
-            request.system = Some(prompt.render(&state.context).map_err(NodeError::permanent)?.into());
+        if let Some(system) = &self.system {
+            request.system = Some(system.text(&state.context)?);
         }
         if matches!(self.tools, Tools::Runtime) || state.kept_results {
             let specs = self.tools(state, cx)?.specs();

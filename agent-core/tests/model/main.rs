@@ -14,3 +14,5 @@ mod openai;
 #[cfg(feature = "openai")]
 mod server;
 mod text_calls;
+#[cfg(feature = "tiktoken")]
+mod tokens;

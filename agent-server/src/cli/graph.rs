@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, builder::PossibleValue};
 use serde_json::json;
 
 use super::{
     failure::Failure,
     open::{self, FIRST},
-    output, svg,
+    output,
 };
 use crate::Config;
 
@@ -20,7 +20,13 @@ pub(super) fn command() -> Command {
             Arg::new("format")
                 .long("format")
                 .value_name("FORMAT")
-                .value_parser(["mermaid", "dot", "svg", "json"])
+                .value_parser([
+                    PossibleValue::new("mermaid"),
+                    PossibleValue::new("dot"),
+                    PossibleValue::new("json"),
+                    // Removed; accepted so that its error can name the way to an SVG.
+                    PossibleValue::new("svg").hide(true),
+                ])
                 .default_value("mermaid")
                 .help("As what"),
         )
@@ -34,11 +40,15 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+    let format = args.get_one::<String>("format").map(String::as_str);
+    if format == Some("svg") {
+        return Err(Failure::usage("`--format svg` was removed; use `mermaid`, `dot` or `json`")
+            .hint("`agent-server graph --format dot | dot -Tsvg` writes an SVG"));
+    }
     let runtime = open::graphs(config)?;
     let name = args.get_one::<String>("agent").map_or_else(|| FIRST, String::as_str);
-    let text = match args.get_one::<String>("format").map(String::as_str) {
+    let text = match format {
         Some("dot") => runtime.dot(name),
-        Some("svg") => runtime.outline(name).map(|outline| svg::draw(&outline)),
         Some("json") => runtime.outline(name).map(|outline| format!("{:#}", json!(outline))),
         _ => runtime.mermaid(name),
     };

@@ -2,7 +2,7 @@
 //!
 //! One file a command: `serve`, `run`, `sessions`, `history`, `replay`, `fork`, `diff`, `graph`, `why`. Beside them
 //! `flags` (settings as flags), `open` (settings become a runtime), `failure` (what goes wrong, in one line), `output`
-//! (tables and JSON), and for `run` `prompt` and `progress`; for `graph` `svg`.
+//! (tables and JSON), and for `run` `prompt` and `progress`.
 
 mod diff;
 mod failure;
@@ -20,7 +20,6 @@ mod replay;
 mod run;
 mod serve;
 mod sessions;
-mod svg;
 mod why;
 
 use std::{

@@ -9,25 +9,30 @@ use agent_core::{
 use clap::{Arg, ArgMatches};
 
 use super::failure::Failure;
-use crate::{
-    Assistant, Chat, Config, TaskAgent,
-    config::Database,
-    trend::{
-        agent::TrendAgent,
-        graph::{Desk, trend_graph},
-    },
-};
+#[cfg(feature = "demo")]
+use crate::demo::{self, TrendAgent};
+use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
 
 /// The agent that is meant when none is named.
-pub(super) const FIRST: &str = "trend";
+pub(super) const FIRST: &str = if cfg!(feature = "demo") { "trend" } else { "assistant" };
 
 /// The agents of this program, the first one first.
 pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, Failure> {
-    let mut agents: Vec<Box<dyn TaskAgent>> = vec![Box::new(TrendAgent)];
+    let mut agents: Vec<Box<dyn TaskAgent>> = Vec::new();
+    #[cfg(feature = "demo")]
+    agents.push(Box::new(TrendAgent));
     if let Some(assistant) = assistant(config)? {
         agents.push(Box::new(assistant));
     }
-    Ok(agents)
+    if agents.is_empty() { Err(no_agent()) } else { Ok(agents) }
+}
+
+/// The failure of a build without the sample agents whose settings exclude the assistant.
+pub(super) fn no_agent() -> Failure {
+    Failure::usage(
+        "there is no agent: this build is without the feature `demo`, and USE_MOCK_DATA excludes models",
+    )
+    .hint("build with `--features demo`, or leave USE_MOCK_DATA out")
 }
 
 /// A runtime that knows the graphs of all agents, as a server's does.
@@ -44,18 +49,18 @@ pub(super) fn graphs(config: &Config) -> Result<Runtime, Failure> {
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
-    let model = config.model();
-    Ok(Runtime::builder()
-        .graph(&trend_graph().map_err(|error| Failure::new(error.to_string()))?)
-        .provide(Desk { model: model.is_some(), pace: config.pace })
-        .durability(config.durability)
-        .limits(config.run_limits())
-        .options(|options| {
-            options.retention = config.retention;
-            options.grace = config.grace;
-            options.park = config.park;
-            options.runs = config.runs;
-        }))
+    let runtime = Runtime::builder();
+    #[cfg(feature = "demo")]
+    let runtime = {
+        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
+        TrendAgent::register(runtime, desk).map_err(|error| Failure::new(error.to_string()))?
+    };
+    Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
+        options.retention = config.retention;
+        options.grace = config.grace;
+        options.park = config.park;
+        options.runs = config.runs;
+    }))
 }
 
 /// A runtime as the settings say.
@@ -98,11 +103,13 @@ pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
     if config.mock_data {
         return Ok(None);
     }
-    let model = match config.vllm().or_else(|| config.model()) {
-        Some(model) => Model::new(Retry::new(model.open()?)),
-        None => Assistant::vllm(&config.vllm_url, &config.vllm_model, None)?,
-    };
-    Assistant::built_in(model).map(Some).map_err(|error| Failure::new(error.to_string()))
+    let endpoint = config.vllm().or_else(|| config.model()).unwrap_or_else(|| config.vllm_endpoint());
+    let model = Model::new(Retry::new(endpoint.open()?));
+    #[cfg(feature = "demo")]
+    let assistant = demo::assistant(model);
+    #[cfg(not(feature = "demo"))]
+    let assistant = Assistant::built_in(model);
+    assistant.map(Some).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// The runtime of a tool that looks at journals: there must be some.

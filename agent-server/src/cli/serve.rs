@@ -5,13 +5,19 @@ use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{failure::Failure, guard, open};
-use crate::{Config, Server, Tls, trend::agent::TrendAgent};
+use crate::{Config, Server, Tls};
 
 pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), Failure> {
+    let assistant = open::assistant(config)?;
+    if assistant.is_none() && cfg!(not(feature = "demo")) {
+        return Err(open::no_agent());
+    }
     let runtime = open::runtime(config)?;
     let address = SocketAddr::new(config.host, config.port);
-    let mut server = Server::builder(runtime)
-        .agent(TrendAgent)
+    let server = Server::builder(runtime);
+    #[cfg(feature = "demo")]
+    let server = server.agent(crate::demo::TrendAgent);
+    let mut server = server
         .passing(open::passing(config)?)
         .auth(guard::auth(config)?)
         .options(|options| config.apply(options));
@@ -28,19 +34,23 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     if let Some(chat) = open::chat(config)? {
         server = server.chat(chat);
     }
-    if let Some(assistant) = open::assistant(config)? {
+    if let Some(assistant) = assistant {
         server = server.assistant(assistant);
     }
     let server = server.bind(address).await.map_err(|error| {
         Failure::new(format!("{address} cannot be listened on: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
     })?;
-    let analyst = if config.model().is_some() { "a model" } else { "the built-in offline analyst" };
+    let analyst = match config.model() {
+        _ if cfg!(not(feature = "demo")) => "built without the sample agents",
+        Some(_) => "reports by a model",
+        None => "reports by the built-in offline analyst",
+    };
     if let Some(warning) = config.guard_warning() {
         tracing::warn!("{warning}");
     }
     let scheme = if tls.is_some() { "https" } else { "http" };
-    tracing::info!("listening on {scheme}://{}, reports by {analyst}", server.address());
+    tracing::info!("listening on {scheme}://{}, {analyst}", server.address());
 
     let told = Failure::from_io;
     let mut term = signal(SignalKind::terminate()).map_err(told("signals cannot be heard"))?;
@@ -68,5 +78,18 @@ fn reload(tls: Option<&Tls>) {
         None => tracing::info!("there is nothing to read again"),
         Some(Ok(())) => tracing::info!("the certificate was read again"),
         Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+    }
+}
+
+#[cfg(all(test, not(feature = "demo")))]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[tokio::test]
+    async fn a_build_without_an_agent_does_not_start_and_names_the_feature() {
+        let config = Config::read(&Sources::none().flag("USE_MOCK_DATA", "true")).unwrap();
+        let failure = run(&config, &OnceLock::new()).await.unwrap_err();
+        assert!(format!("{failure:?}").contains("--features demo"), "{failure:?}");
     }
 }

@@ -76,15 +76,17 @@ impl Config {
     /// [`model`](Self::model) may serve.
     #[must_use]
     pub fn vllm(&self) -> Option<Endpoint> {
-        if self.mock_data || !self.is_said("VLLM_BASE_URL") {
-            return None;
-        }
+        (!self.mock_data && self.is_said("VLLM_BASE_URL")).then(|| self.vllm_endpoint())
+    }
+
+    /// The model at `VLLM_BASE_URL`, whether it was set or is the default.
+    pub(crate) fn vllm_endpoint(&self) -> Endpoint {
         let url = match self.vllm_url.strip_suffix("/v1") {
             Some(_) => self.vllm_url.clone(),
             None => format!("{}/v1", self.vllm_url),
         };
         let (model, temperature) = (self.vllm_model.clone(), self.temperature);
-        Some(Endpoint { url: Some(url), key: None, model, temperature })
+        Endpoint { url: Some(url), key: None, model, temperature }
     }
 
     /// A key that no model will use.

@@ -74,6 +74,7 @@ macro_rules! files {
     };
 }
 
+#[cfg(feature = "docs-ui")]
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 

@@ -67,6 +67,7 @@ pages! {
     "overloaded"
     "body_timed_out"
     "unknown_agent"
+    "no_agent"
     "not_found"
     "method_not_allowed"
     "upgrade_required"

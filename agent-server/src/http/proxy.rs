@@ -46,6 +46,7 @@ pub enum ProxyHeader {
 }
 
 impl ProxyHeader {
+    #[cfg(feature = "cli")]
     pub(crate) const WORDS: [(&str, Self); 2] =
         [("x-forwarded-for", Self::XForwardedFor), ("forwarded", Self::Forwarded)];
 

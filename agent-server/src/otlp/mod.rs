@@ -9,16 +9,16 @@ mod export;
 #[cfg(feature = "otlp")]
 mod present;
 
+#[cfg(all(feature = "cli", not(feature = "otlp")))]
+pub(crate) use absent::Traces;
 #[cfg(not(feature = "otlp"))]
-pub(crate) use absent::{Traces, adopt, ended};
+pub(crate) use absent::{adopt, ended};
 #[cfg(feature = "otlp")]
 pub(crate) use present::{Traces, adopt, ended};
 
-use tracing::Metadata;
-
-use crate::http::trace::SPANS;
-
 /// Whether a span is for a collector, and not for the log.
-pub(crate) fn is_ours(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && matches!(metadata.target(), agent_core::telemetry::TARGET | SPANS)
+#[cfg(feature = "cli")]
+pub(crate) fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
+    let ours = [agent_core::telemetry::TARGET, crate::http::trace::SPANS];
+    metadata.is_span() && ours.contains(&metadata.target())
 }

@@ -24,7 +24,7 @@ class Element extends Node {
 }
 globalThis.Node = Node;
 globalThis.document = { createElement: tag => new Element(tag) };
-const { inline, markdown } = await import('../../src/dashboard/markdown.js');
+const { inline, markdown } = await import('../../assets/dashboard/markdown.js');
 
 const shown = part => Array.isArray(part) ? part.map(shown).join('') : (typeof part === 'string' ? part : `<${part.tag}>${part.parts.map(shown).join('')}</${part.tag}>`);
 const line = text => inline(text).map(shown).join('');

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 
-const PAGE = new URL('../../src/dashboard/', import.meta.url);
+const PAGE = new URL('../../assets/dashboard/', import.meta.url);
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' };
 export const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\u202e[x](javascript:window.hacked=1)';

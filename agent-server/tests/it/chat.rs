@@ -252,3 +252,15 @@ async fn without_a_model_the_path_says_so() {
     assert_eq!(reply.refusal(), (503, "no_model"));
     assert_eq!(here.get("/health").await.body["status"], "healthy");
 }
+
+#[tokio::test]
+async fn without_a_task_agent_the_paths_of_task_agents_answer_with_a_named_error() {
+    let (here, fake) = chat([]).await;
+    for path in ["/run", "/run-async", "/api/agent/run", "/api/agent/run-async"] {
+        let reply = here.post(path, json!({"message": "hi", "session_id": "s"})).await;
+        assert_eq!(reply.refusal(), (503, "no_agent"), "{path}");
+    }
+    assert_eq!(here.get("/status/s").await.refusal(), (404, "session_not_found"));
+    assert_eq!(here.get("/agents").await.body["agents"], json!([]));
+    assert!(fake.seen.lock().is_empty());
+}

@@ -8,15 +8,10 @@ use agent_core::{
     tool,
     tool::{ToolError, ToolRegistry},
 };
-use agent_server::{
-    Assistant, Chat,
-    trend::{
-        agent::TrendAgent,
-        graph::{Desk, trend_graph},
-    },
-};
+use agent_server::{Assistant, Chat, demo::TrendAgent};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use trend_agent::Desk;
 
 use crate::support::{
     Here,
@@ -224,7 +219,7 @@ async fn every_reference_of_the_documents_leads_somewhere() {
 
 #[tokio::test]
 async fn a_path_of_the_program_is_in_the_document_too() {
-    use agent_server::{Server, own::Body, trend::agent::TrendAgent};
+    use agent_server::{Server, demo::TrendAgent, own::Body};
     // Kept: a server that ends ends its runtime.
     let here = Here::trend().await;
     let server = Server::builder(here.runtime.clone())
@@ -334,7 +329,7 @@ async fn chats(scripts: Vec<Script>) -> Held {
     let assistant =
         Assistant::new(move || Agent::builder("assistant").model(agents.clone()).tools(asked.clone()));
     let (chat, assistant) = (Chat::new(model), assistant.unwrap());
-    let runtime = || Runtime::builder().graph(&trend_graph().unwrap()).provide(Desk::default());
+    let runtime = || TrendAgent::register(Runtime::builder(), Desk::default()).unwrap();
     let passing = runtime().build();
     let here = Here::made(runtime(), |server| {
         server.agent(TrendAgent).chat(chat).assistant(assistant).passing(passing)

@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use agent_core::Runtime;
-use agent_server::{
-    Assistant, Chat,
-    trend::{
-        agent::TrendAgent,
-        graph::{Desk, trend_graph},
-    },
-};
+use agent_server::{Assistant, Chat, demo::TrendAgent};
 use hyper::{Method, header::HeaderValue};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use trend_agent::Desk;
 
 use crate::support::{
     Here, LONG, Reply,
@@ -27,7 +22,7 @@ async fn all(scripts: impl IntoIterator<Item = Script>) -> (Here, Arc<Fake>) {
     let fake = Fake::start(scripts).await;
     let chat = Chat::new(fake.model());
     let assistant = Assistant::built_in(fake.model()).unwrap();
-    let runtime = || Runtime::builder().graph(&trend_graph().unwrap()).provide(Desk::default());
+    let runtime = || TrendAgent::register(Runtime::builder(), Desk::default()).unwrap();
     let passing = runtime().build();
     let here = Here::made(runtime(), |server| {
         server.agent(TrendAgent).chat(chat).assistant(assistant).passing(passing)

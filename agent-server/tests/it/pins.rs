@@ -11,13 +11,8 @@ use agent_core::{
     tool,
     tool::{ToolError, ToolRegistry},
 };
-use agent_server::{
-    Assistant, Chat,
-    trend::{
-        agent::TrendAgent,
-        graph::{Desk, trend_graph},
-    },
-};
+use agent_server::{Assistant, Chat, demo::TrendAgent};
+use trend_agent::graph::{Desk, trend_graph};
 use serde_json::{Value, json};
 
 use crate::support::{Here, upstream::Fake};

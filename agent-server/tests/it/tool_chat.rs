@@ -11,13 +11,11 @@ use agent_core::{
 };
 use agent_server::{
     Assistant, Auth,
-    trend::{
-        agent::TrendAgent,
-        graph::{Desk, trend_graph},
-    },
+    demo::{self, TrendAgent},
 };
 use hyper::Method;
 use serde_json::{Value, json};
+use trend_agent::Desk;
 
 use crate::support::{
     Here,
@@ -242,7 +240,9 @@ async fn a_tool_that_is_not_there_is_a_call_with_an_error() {
 #[tokio::test]
 async fn the_shipped_reviews_can_be_searched() {
     let search = r#"{"query": "촉촉하게", "brand": "라네즈", "min_rating": 4, "limit": 2}"#;
-    let (here, _fake) = talk([calls("search_reviews", search), says("좋다고 해요")]).await;
+    let fake = Fake::start([calls("search_reviews", search), says("좋다고 해요")]).await;
+    let assistant = demo::assistant(fake.model()).unwrap();
+    let here = Here::made(Runtime::builder(), |server| server.assistant(assistant)).await;
     let reply = here.post(PATH, json!({"content": "라네즈 촉촉해?"})).await;
     let found = &reply.body["tool_calls"][0]["result"];
     let reviews = found["reviews"].as_array().unwrap();
@@ -299,7 +299,7 @@ async fn hostile_requests_are_refused_before_anything_is_kept() {
 async fn the_session_of_another_agent_is_no_conversation() {
     let fake = Fake::start([says("네")]).await;
     let assistant = Assistant::built_in(fake.model()).unwrap();
-    let runtime = Runtime::builder().graph(&trend_graph().unwrap()).provide(Desk::default());
+    let runtime = TrendAgent::register(Runtime::builder(), Desk::default()).unwrap();
     let here = Here::made(runtime, |server| server.agent(TrendAgent).assistant(assistant)).await;
     let reply =
         here.post("/run", json!({"message": "Analyse the Anua reviews for buyers", "session_id": "r"})).await;

@@ -115,6 +115,7 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
             Refusal::EmptyMessage,
             Refusal::MessageTooLong,
             Refusal::UnknownAgent,
+            Refusal::NoAgent,
             Refusal::QuotaExceeded,
         ])
 }

@@ -14,13 +14,7 @@ use agent_core::{
     model::Model,
     session::RuntimeBuilder,
 };
-use agent_server::{
-    Server, ServerBuilder, ServerOptions, TaskAgent,
-    trend::{
-        agent::TrendAgent,
-        graph::{Desk, trend_graph},
-    },
-};
+use agent_server::{Server, ServerBuilder, ServerOptions, TaskAgent, demo::TrendAgent};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode};
@@ -28,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
+use trend_agent::Desk;
 
 /// Longer than anything here takes. Nothing waits so long unless it fails.
 pub(crate) const LONG: std::time::Duration = std::time::Duration::from_secs(30);
@@ -48,7 +43,7 @@ impl Here {
 
     pub(crate) async fn trend_with(model: Option<Model>, set: impl FnOnce(&mut ServerOptions)) -> Self {
         let desk = Desk { model: model.is_some(), ..Desk::default() };
-        let mut runtime = Runtime::builder().graph(&trend_graph().unwrap()).provide(desk);
+        let mut runtime = TrendAgent::register(Runtime::builder(), desk).unwrap();
         if let Some(model) = model {
             runtime = runtime.model(model);
         }

@@ -1,11 +1,11 @@
 //! What a reader can do with the figures. Every sentence rests on a count that the report shows.
 
-use super::super::audience::Audience;
-use super::super::findings::BrandFinding;
-use super::super::review::Language;
-use super::super::sentiment::Polarity;
-use super::super::topics::{Topic, TopicFinding};
 use super::{Say, korean, product_name};
+use crate::audience::Audience;
+use crate::findings::BrandFinding;
+use crate::review::Language;
+use crate::sentiment::Polarity;
+use crate::topics::{Topic, TopicFinding};
 
 /// How many complaints and how many praises are turned into advice.
 const EACH: usize = 2;

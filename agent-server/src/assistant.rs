@@ -1,20 +1,15 @@
 //! What the server must know of an agent that people talk to: a model, tools, a memory that is the session's journal.
 
-mod reviews;
-
 use std::{fmt, sync::Arc};
 
 use agent_core::{
     Agent, AgentState, Graph,
     agent::{AgentBuilder, AgentError, Prompt},
     memory::conversation::Window,
-    model::{Model, ModelError, ModelRequest, Retry, TextTools, openai::OpenAi},
-    secret::Secret,
-    tool::{ToolFault, ToolRegistry},
+    model::{Model, ModelRequest, TextTools},
+    tool::{ToolFault, ToolRegistry, ToolRegistryBuilder},
 };
 use serde_json::{Map, Value};
-
-pub use reviews::{FoundReview, ReviewSearch, ReviewSearchArgs, ReviewsFound};
 
 use crate::TaskAgent;
 
@@ -45,20 +40,30 @@ impl Assistant {
         Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe) })
     }
 
-    /// The assistant that comes with the server: calculator, date and time, a search over the shipped reviews; tool
-    /// calls that the model writes as text are understood.
+    /// Builds the assistant of the binary: calculator, date and time. Tool calls that the model writes as text are
+    /// understood.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
     pub fn built_in(model: Model) -> Result<Self, AgentError> {
-        let tools = Self::tools()?;
+        let prompt = Prompt::new(include_str!("../prompts/assistant.system.md"))
+            .expect("the prompt of the built-in assistant is a template");
+        let description = "Calculates, and knows the date and the time.";
+        Self::with_tools(model, description, prompt, basic_tools().build()?)
+    }
+
+    /// Builds the built-in assistant with another prompt and other tools.
+    pub(crate) fn with_tools(
+        model: Model,
+        description: &'static str,
+        prompt: Prompt,
+        tools: ToolRegistry,
+    ) -> Result<Self, AgentError> {
         let model = Model::new(TextTools::new(model));
-        let prompt = Prompt::new(include_str!("../../prompts/assistant.system.md"))
-            .expect("the prompt that comes with the server is a template");
         Self::new(move || {
             Agent::builder("assistant")
-                .description("Calculates, knows the time, and knows the shipped reviews.")
+                .description(description)
                 .system_template(prompt.clone())
                 .tools(tools.clone())
                 .model(model.clone())
@@ -66,35 +71,6 @@ impl Assistant {
                 .max_turns(TURNS)
                 .failing_on([ToolFault::Panicked])
         })
-    }
-
-    /// The tools of the built-in assistant.
-    ///
-    /// # Errors
-    ///
-    /// None that a caller could cause.
-    pub fn tools() -> Result<ToolRegistry, agent_core::tool::RegistryError> {
-        ToolRegistry::builder()
-            .tool(agent_tools::Calculator::default())
-            .tool(agent_tools::DateTime::default())
-            .tool(ReviewSearch)
-            .build()
-    }
-
-    /// A model on a vLLM server: `VLLM_BASE_URL` with or without `/v1` at its end, `VLLM_MODEL`, and a key if the
-    /// server asks for one. It is asked again when it fails in a way that passes.
-    ///
-    /// # Errors
-    ///
-    /// The address is none.
-    pub fn vllm(base_url: &str, model: &str, key: Option<Secret>) -> Result<Model, ModelError> {
-        let base = base_url.trim_end_matches('/');
-        let base = base.strip_suffix("/v1").unwrap_or(base);
-        let mut builder = OpenAi::builder().base_url(format!("{base}/v1")).model(model);
-        if let Some(key) = key {
-            builder = builder.key(key);
-        }
-        Ok(Model::new(Retry::new(builder.build()?)))
     }
 
     /// Its graph, for a [`Runtime`](agent_core::Runtime) of your own; the server's knows it by itself.
@@ -133,4 +109,9 @@ impl fmt::Debug for Assistant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Assistant").field("name", &self.graph.name()).finish_non_exhaustive()
     }
+}
+
+/// The tools of every built-in assistant.
+pub(crate) fn basic_tools() -> ToolRegistryBuilder {
+    ToolRegistry::builder().tool(agent_tools::Calculator::default()).tool(agent_tools::DateTime::default())
 }

@@ -86,7 +86,7 @@ pub enum DataError {
 #[must_use]
 pub fn demo_reviews() -> &'static [Review] {
     static REVIEWS: LazyLock<Vec<Review>> = LazyLock::new(|| {
-        parse_reviews(include_str!("../../data/reviews.jsonl")).expect("the shipped data is read by a test")
+        parse_reviews(include_str!("../data/reviews.jsonl")).expect("the shipped data is read by a test")
     });
     &REVIEWS
 }

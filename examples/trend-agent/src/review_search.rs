@@ -4,7 +4,7 @@ use agent_core::tool::{Tool, ToolContext, ToolError, ToolPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::trend::{
+use crate::{
     catalogue::{Brand, Product},
     review::{Language, Review, demo_reviews},
 };

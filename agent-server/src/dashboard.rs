@@ -21,7 +21,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 macro_rules! files {
     ($($name:literal: $kind:expr,)*) => {
-        &[$(($name, $kind, include_bytes!($name)),)*]
+        &[$(($name, $kind, include_bytes!(concat!("../assets/dashboard/", $name))),)*]
     };
 }
 
@@ -130,9 +130,14 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_elsewhere_has_no_file_and_tags_tell_files_apart() {
-        for path in
-            ["", "/static/", "/static/../mod.rs", "/static/mod.rs", "/static/index.html", "/index.html"]
-        {
+        for path in [
+            "",
+            "/static/",
+            "/static/../dashboard.rs",
+            "/static/dashboard.rs",
+            "/static/index.html",
+            "/index.html",
+        ] {
             assert!(asset(path).is_none(), "{path}");
         }
         assert_ne!(asset("/").unwrap().etag, asset("/static/app.js").unwrap().etag);

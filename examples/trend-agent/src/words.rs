@@ -40,15 +40,15 @@ pub(super) struct TopicWords {
 /// The lists, read at first use.
 pub(super) fn words() -> &'static Words {
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
-        good: list(include_str!("../../data/words/good.txt")),
-        bad: list(include_str!("../../data/words/bad.txt")),
-        good_as_it_is: list(include_str!("../../data/words/good_as_it_is.txt")),
-        bad_as_it_is: list(include_str!("../../data/words/bad_as_it_is.txt")),
-        negators: list(include_str!("../../data/words/negators.txt")),
-        relievers: list(include_str!("../../data/words/relievers.txt")),
-        other_brands: list(include_str!("../../data/words/other_brands.txt")),
-        everyday_english: list(include_str!("../../data/words/everyday_english.txt")),
-        everyday_korean: list(include_str!("../../data/words/everyday_korean.txt")),
+        good: list(include_str!("../data/words/good.txt")),
+        bad: list(include_str!("../data/words/bad.txt")),
+        good_as_it_is: list(include_str!("../data/words/good_as_it_is.txt")),
+        bad_as_it_is: list(include_str!("../data/words/bad_as_it_is.txt")),
+        negators: list(include_str!("../data/words/negators.txt")),
+        relievers: list(include_str!("../data/words/relievers.txt")),
+        other_brands: list(include_str!("../data/words/other_brands.txt")),
+        everyday_english: list(include_str!("../data/words/everyday_english.txt")),
+        everyday_korean: list(include_str!("../data/words/everyday_korean.txt")),
     });
     &WORDS
 }
@@ -56,7 +56,7 @@ pub(super) fn words() -> &'static Words {
 /// The words of a topic, read at first use.
 pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
     static TOPICS: LazyLock<Vec<TopicWords>> = LazyLock::new(|| {
-        let file = include_str!("../../data/words/topics.txt");
+        let file = include_str!("../data/words/topics.txt");
         Topic::ALL
             .map(|topic| TopicWords {
                 request: section(file, topic, "request"),

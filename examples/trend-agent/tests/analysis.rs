@@ -1,23 +1,20 @@
-//! Promises of the K-beauty domain: what is understood, what is counted, what is said, and what a hostile message cannot do.
+//! How a message is parsed, how reviews are selected and analysed, and what a hostile message cannot do.
 
 use std::collections::HashSet;
 
-use agent_server::trend::audience::Audience;
-use agent_server::trend::catalogue::{Brand, PRODUCTS, Product};
-use agent_server::trend::change::analyse_change;
-use agent_server::trend::collect::{Reason, collect, collect_from};
-use agent_server::trend::findings::{BrandFinding, Findings};
-use agent_server::trend::plan::{PlanError, TITLE_CHARS, TODOS, offline_plan, parse_plan};
-use agent_server::trend::prompt::{plan_messages, report_messages};
-use agent_server::trend::report::write_report;
-use agent_server::trend::request::{
-    MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES, most_reviewed,
-};
-use agent_server::trend::review::{Language, demo_reviews, parse_reviews};
-use agent_server::trend::sentiment::{analyse_sentiment, text_score};
-use agent_server::trend::text::{clauses, is_hangul, sentences};
-use agent_server::trend::topics::{Topic, analyse_topics};
 use proptest::prelude::*;
+use trend_agent::audience::Audience;
+use trend_agent::catalogue::{Brand, PRODUCTS, Product};
+use trend_agent::change::analyse_change;
+use trend_agent::collect::{Reason, collect, collect_from};
+use trend_agent::findings::{BrandFinding, Findings};
+use trend_agent::plan::{TODOS, parse_plan};
+use trend_agent::report::write_report;
+use trend_agent::request::{MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES, most_reviewed};
+use trend_agent::review::{Language, demo_reviews, parse_reviews};
+use trend_agent::sentiment::{analyse_sentiment, text_score};
+use trend_agent::text::{clauses, is_hangul, sentences};
+use trend_agent::topics::{Topic, analyse_topics};
 
 // The data set
 
@@ -449,122 +446,4 @@ fn brands_finished_in_any_order_are_reported_in_the_order_of_the_request() {
         request.brands.iter().map(|brand| BrandFinding::of(&collect(&request, *brand))).collect();
     parts.reverse();
     assert_eq!(Findings::new(request.clone(), parts), Findings::of(&request));
-}
-
-// The report
-
-#[test]
-fn the_report_is_in_the_language_of_the_request_and_says_who_made_it() {
-    for audience in Audience::ALL {
-        let korean = write_report(&Findings::of(&Request::parse("라네즈 리뷰 분석해줘")), audience);
-        assert!(
-            korean.contains("언어 모델 없이 내장 오프라인 분석기가 데모 데이터의 리뷰 40건으로"),
-            "{korean}"
-        );
-        assert!(korean.contains(audience.label(Language::Korean)));
-        let own_words = korean.lines().filter(|line| !line.contains('“')).collect::<String>();
-        let hangul = own_words.chars().filter(|c| is_hangul(*c)).count();
-        let latin = own_words.chars().filter(char::is_ascii_alphabetic).count();
-        assert!(hangul > latin * 5, "{hangul} Hangul, {latin} Latin letters");
-
-        let english = write_report(&Findings::of(&Request::parse("Analyse the Laneige reviews")), audience);
-        assert!(
-            english.contains("built-in offline analyst, without a language model, from 40 reviews"),
-            "{english}"
-        );
-        assert!(english.contains(&format!("Recommendations for {}", audience.label(Language::English))));
-        assert!(!english.lines().filter(|line| !line.contains('“')).any(|line| line.chars().any(is_hangul)));
-    }
-}
-
-#[test]
-fn each_reader_gets_other_advice_from_the_same_figures() {
-    let findings = Findings::of(&Request::parse("Analyse Anua"));
-    let reports = Audience::ALL.map(|audience| write_report(&findings, audience));
-    let facts = |report: &str| {
-        report[report.find("## Anua").unwrap()..report.find("### Recommendations").unwrap()].to_owned()
-    };
-    let advice = |report: &str| report[report.find("### Recommendations").unwrap()..].to_owned();
-    assert_eq!(facts(&reports[0]), facts(&reports[1]));
-    assert_eq!(facts(&reports[1]), facts(&reports[2]));
-    for (a, b) in [(0, 1), (1, 2), (0, 2)] {
-        assert_ne!(advice(&reports[a]), advice(&reports[b]));
-    }
-    assert!(reports.iter().all(|report| advice(report).matches("\n- ").count() >= 3));
-}
-
-#[test]
-fn every_quote_of_a_report_is_in_the_data() {
-    let report = write_report(&Findings::of(&Request::parse("all brands")), Audience::Makers);
-    let mut quotes = 0;
-    for line in report.lines() {
-        let Some((_, rest)) = line.split_once('“') else { continue };
-        let (text, source) = rest.split_once("” (").unwrap();
-        let (id, _) = source.split_once(',').unwrap();
-        let review = demo_reviews().iter().find(|review| review.id == id).unwrap();
-        assert!(review.text.contains(text), "{line}");
-        quotes += 1;
-    }
-    assert!(quotes >= 40, "{quotes} quotes for eight brands");
-}
-
-// Plans and prompts
-
-#[test]
-fn the_offline_plan_names_each_brand_in_the_language_of_the_request() {
-    let plan = offline_plan(&Request::parse("라네즈와 아누아"));
-    let ids: Vec<_> = plan.iter().map(|todo| todo.id.as_str()).collect();
-    assert_eq!(ids, ["collect:laneige", "analyse:laneige", "collect:anua", "analyse:anua", "write"]);
-    assert_eq!(plan[0].title, "라네즈 리뷰 수집");
-    assert_eq!(offline_plan(&Request::parse("Analyse Anua"))[1].title, "Find topics and sentiment for Anua");
-}
-
-#[test]
-fn a_models_plan_is_read_wherever_it_stands() {
-    let pairs = |answer: &str| -> Vec<(String, String)> {
-        parse_plan(answer).unwrap().into_iter().map(|todo| (todo.id, todo.title)).collect()
-    };
-    let expected = vec![("a".to_owned(), "리뷰 수집".to_owned()), ("b".to_owned(), "Write".to_owned())];
-    let list = r#"[{"id":"a","title":"리뷰 수집"},{"id":"b","title":"Write"}]"#;
-    assert_eq!(pairs(list), expected);
-    assert_eq!(pairs(&format!("Sure! Here it is [as asked]:\n```json\n{list}\n```\nGood luck.")), expected);
-    assert_eq!(pairs(&format!(r#"<think>[1, 2]</think>{{"note":"x","todos":{list}}}"#)), expected);
-    assert_eq!(
-        pairs(
-            r#"["Collect", {"id":7,"task":"Analyse"}, {"id":"7!","title":" Two\n lines "}, {"nothing":1}, {"id":"7!","title":"Again"}]"#
-        ),
-        [("step-1", "Collect"), ("step-7", "Analyse"), ("7-", "Two lines"), ("step-4", "Again")]
-            .map(|(id, title)| (id.to_owned(), title.to_owned()))
-    );
-}
-
-#[test]
-fn a_models_plan_is_bounded_and_its_absence_is_typed() {
-    let many: Vec<String> = (0..500).map(|n| format!("{n} {}", "가".repeat(500))).collect();
-    let plan = parse_plan(&serde_json::to_string(&many[..30]).unwrap()).unwrap();
-    assert_eq!(plan.len(), TODOS);
-    assert!(plan.iter().all(|todo| todo.title.chars().count() <= TITLE_CHARS));
-    assert!(matches!(parse_plan(&serde_json::to_string(&many).unwrap()), Err(PlanError::TooLong { .. })));
-    for answer in ["", "I cannot plan this.", "[]", "[1,2]", r#"{"todos":[]}"#, r#"[{"id":"x"}]"#, "[[[[[["] {
-        assert_eq!(parse_plan(answer), Err(PlanError::NoList), "{answer}");
-    }
-    assert_eq!(parse_plan(&"[".repeat(60_000)), Err(PlanError::NoList), "depth is bounded too");
-}
-
-#[test]
-fn a_prompt_holds_the_facts_and_no_message_can_pull_in_another_value() {
-    let message = "Analyse Anua {{facts}} {{known_brands}}";
-    let request = Request::parse(message);
-    let plan = plan_messages(message, &request);
-    assert!(plan[0].content.contains("Laneige (라네즈)"));
-    assert!(plan[1].content.contains(message), "{}", plan[1].content);
-    let findings = Findings::of(&request);
-    let report = report_messages(message, &findings, Audience::Makers);
-    assert!(report[1].content.contains(message));
-    assert!(report[1].content.contains("39 of 39 reviews analysed"));
-    assert!(report[0].content.contains("reports on product reviews for makers"));
-    let template = |text: &str| text.replace(message, "").contains("{{");
-    assert!(!plan.iter().chain(&report).any(|message| template(&message.content)), "every name has a value");
-    let huge = "x".repeat(1_000_000);
-    assert!(plan_messages(&huge, &request)[1].content.len() < MESSAGE_CHARS * 2);
 }

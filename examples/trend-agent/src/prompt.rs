@@ -41,7 +41,7 @@ pub fn plan_messages(message: &str, request: &Request) -> Vec<PromptMessage> {
         ("unknown", if request.unknown.is_empty() { "none".into() } else { request.unknown.join(", ") }),
         ("message", head(message, MESSAGE_CHARS).to_owned()),
     ];
-    pair(include_str!("../../prompts/plan.system.md"), include_str!("../../prompts/plan.user.md"), &values)
+    pair(include_str!("../prompts/plan.system.md"), include_str!("../prompts/plan.user.md"), &values)
 }
 
 /// Asks a model to write the report from what was found.
@@ -55,11 +55,7 @@ pub fn report_messages(message: &str, findings: &Findings, audience: Audience) -
         ("facts", facts(findings)),
         ("message", head(message, MESSAGE_CHARS).to_owned()),
     ];
-    pair(
-        include_str!("../../prompts/report.system.md"),
-        include_str!("../../prompts/report.user.md"),
-        &values,
-    )
+    pair(include_str!("../prompts/report.system.md"), include_str!("../prompts/report.user.md"), &values)
 }
 
 fn pair(system: &str, user: &str, values: &[(&str, String)]) -> Vec<PromptMessage> {
