@@ -1,8 +1,8 @@
-//! Cutting text for people: never in the middle of a character, never more than asked.
+//! Shortening and hashing of text.
 
 use std::any::Any;
 
-/// The first `max` characters of `text`, with an ellipsis when it was cut.
+/// Returns the first `max` characters of `text`, with an ellipsis if it was cut.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -10,7 +10,7 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     }
 }
 
-/// What a panic said, bounded.
+/// Returns the message of a panic, shortened.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&'static str>()
@@ -20,12 +20,12 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     shorten(text, 500)
 }
 
-/// The first 16 hexadecimal digits of the SHA-256 of `text`.
+/// Returns the first 16 hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn fingerprint(text: &str) -> String {
     digest(text, 8)
 }
 
-/// The first `bytes` bytes of the SHA-256 of `text`, in hexadecimal digits.
+/// Returns the first `bytes` bytes of the SHA-256 of `text` in hexadecimal digits.
 pub(crate) fn digest(text: &str, bytes: usize) -> String {
     use sha2::{Digest, Sha256};
     let digits =

@@ -1,4 +1,4 @@
-//! Collects what a graph is made of; `build` checks it as a whole and freezes it.
+//! Graph builder: collects nodes and edges; `build` validates and freezes them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     state::State,
 };
 
-/// Collects nodes and ways. Settings such as [`retry`](Self::retry) apply to the node added last.
+/// Builder of a [`Graph`]. Node settings such as [`retry`](Self::retry) apply to the node added last.
 #[must_use = "a builder does nothing until `build`"]
 pub struct GraphBuilder<S: State> {
     pub(super) name: String,
@@ -71,8 +71,11 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// Adds another graph as one node. `into` makes its state from this one, `out` turns its final state into
-    /// this graph's update. Its supersteps are journalled, its questions and events carry the path.
+    /// Adds another graph as one node.
+    ///
+    /// `into` derives the subgraph's initial state from this graph's state, `out` turns its final state into an
+    /// update of this graph. The subgraph's supersteps are written to the journal; its questions and events carry
+    /// the path of the outer task.
     pub fn subgraph<T: State, Out: IntoOutcome<S>>(
         self,
         name: impl Into<String>,
@@ -83,7 +86,7 @@ impl<S: State> GraphBuilder<S> {
         self.node(name, subgraph::node(graph.clone(), move |state: &S, (): ()| into(state), out))
     }
 
-    /// As [`subgraph`](Self::subgraph), for a subgraph that is reached by sends of `I`.
+    /// Adds a subgraph that is activated by sends with an input of type `I`; see [`subgraph`](Self::subgraph).
     pub fn subgraph_with_input<T: State, I: DeserializeOwned + Send + 'static, Out: IntoOutcome<S>>(
         self,
         name: impl Into<String>,
@@ -94,7 +97,7 @@ impl<S: State> GraphBuilder<S> {
         self.node(name, subgraph::node(graph.clone(), into, out))
     }
 
-    /// Tries the node again when it fails: a number of tries, or a whole [`RetryPolicy`]. Default: one try.
+    /// Retries the node when it fails. Takes a number of attempts or a whole [`RetryPolicy`]. Default: one attempt.
     pub fn retry(self, policy: impl Into<RetryPolicy>) -> Self {
         let mut graph = self;
         let policy: RetryPolicy = policy.into();
@@ -104,19 +107,21 @@ impl<S: State> GraphBuilder<S> {
         graph.last("retry", |added| added.policy.retry = Some(policy))
     }
 
-    /// Longest time of one try, time spent waiting for a person left out. Default: none.
+    /// Timeout of one attempt, without the time spent waiting for answers. Default: none.
     pub fn timeout(self, limit: Duration) -> Self {
         self.last("timeout", |added| added.policy.timeout = Some(limit))
     }
 
-    /// Longest time without a sign of life: a recorded step, an event, a token, a
+    /// Timeout between two signs of progress: a recorded step, an event, a token or a
     /// [`heartbeat`](crate::Context::heartbeat). Default: none.
     pub fn idle_timeout(self, limit: Duration) -> Self {
         self.last("idle_timeout", |added| added.policy.idle_timeout = Some(limit))
     }
 
-    /// Keeps the node's outcome for `ttl` under `key(state)` and the input of a send: an equal key takes the kept
-    /// outcome instead of running the node. The cache belongs to the runtime and is not stored.
+    /// Caches the node's outcome for `ttl`.
+    ///
+    /// The cache key is `key(state)` and the input of a send. On a hit, the cached outcome is used and the node
+    /// does not run. The cache belongs to the runtime and is not stored.
     pub fn cache<K: Serialize>(self, ttl: Duration, key: impl Fn(&S) -> K + Send + Sync + 'static) -> Self {
         let mut graph = self;
         identify_closure(&mut graph.code, &key);
@@ -124,20 +129,21 @@ impl<S: State> GraphBuilder<S> {
         graph.last("cache", |added| added.policy.cache = Some(node::CachePolicy { key, ttl }))
     }
 
-    /// How many activations of the node run at once within a run. Tasks that wait for a person do not count.
-    /// Default: no bound but that of the graph.
+    /// Limits how many activations of the node run at once within a run. Tasks that wait for an answer do not
+    /// count. Default: no limit but that of the graph.
     pub fn concurrency(self, limit: usize) -> Self {
         self.last("concurrency", |added| added.policy.concurrency = Some(limit.max(1)))
     }
 
-    /// The node runs only when nothing else is left to run.
+    /// Defers the node until no other task is due.
     pub fn deferred(self) -> Self {
         self.last("deferred", |added| added.policy.deferred = true)
     }
 
-    /// Where to go when the node has failed for good. A handler that takes an input is given a
-    /// [`NodeFailure`](crate::engine::NodeFailure). The siblings go on. When the handler fails too, the run
-    /// fails, and a resume starts with the handler.
+    /// Routes to `handler` when the node has failed after all retries.
+    ///
+    /// A handler with an input receives a [`NodeFailure`](crate::engine::NodeFailure). Sibling tasks continue. If
+    /// the handler fails too, the run fails, and a resume starts at the handler.
     pub fn on_error(self, handler: impl Into<String>) -> Self {
         let handler = handler.into();
         self.last("on_error", |added| added.handler = Some(handler))
@@ -151,15 +157,18 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// When `from` has run, `to` runs. Several edges out run all their targets, in parallel; several edges in run
-    /// the target once in a superstep in which any of them fired.
+    /// Adds a fixed edge: after `from` has run, `to` runs.
+    ///
+    /// Several outgoing edges run all their targets in parallel. Several incoming edges run the target once per
+    /// superstep in which any of them fired.
     pub fn edge(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.edges.push((from.into(), to.into()));
         self
     }
 
-    /// When `from` has run, `choose` reads the state and says which of `targets` run.
-    /// Choosing another node, or nothing, is an error of the run.
+    /// Adds a conditional edge: after `from` has run, `choose` reads the state and returns which of `targets` run.
+    ///
+    /// A target that is not in `targets`, or no target at all, fails the run.
     pub fn branch<R: Into<Route>, N: Into<String>>(
         mut self,
         from: impl Into<String>,
@@ -175,7 +184,9 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// `target` runs once when all `sources` have run. A source on a path that is not taken is not waited for.
+    /// Adds a join: `target` runs once when all `sources` have run.
+    ///
+    /// A source on a branch that was not taken is not waited for.
     pub fn join<N: Into<String>>(
         mut self,
         sources: impl IntoIterator<Item = N>,
@@ -185,7 +196,7 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// Declares where a `goto` or a send in the outcome of `from` may lead.
+    /// Declares the nodes that a `goto` or a send in the outcome of `from` may target.
     pub fn leads_to<N: Into<String>>(
         mut self,
         from: impl Into<String>,
@@ -195,19 +206,19 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// How many supersteps a run may take before it fails with a limit error. Default: 100.
+    /// Limits the number of supersteps of a run; beyond it the run fails with a limit error. Default: 100.
     pub const fn max_supersteps(mut self, limit: u64) -> Self {
         self.max_supersteps = limit;
         self
     }
 
-    /// How many tasks of a superstep run at once. Default: no bound.
+    /// Limits the number of tasks that run at once in a superstep. Default: no limit.
     pub fn max_concurrency(mut self, limit: usize) -> Self {
         self.concurrency = limit.max(1);
         self
     }
 
-    /// What becomes of a failed task's siblings. Default: [`FailurePolicy::FailFast`].
+    /// Sets the policy for the siblings of a failed task. Default: [`FailurePolicy::FailFast`].
     pub const fn on_failure(mut self, policy: FailurePolicy) -> Self {
         self.on_failure = policy;
         self
@@ -250,7 +261,7 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// Checks everything and freezes the graph.
+    /// Validates and freezes the graph.
     ///
     /// # Errors
     ///

@@ -1,4 +1,6 @@
-//! Where a run may go: nodes, the ways between them, and what is checked before anything runs.
+//! Graphs: nodes, edges and their validation.
+//!
+//! Data only: nothing here runs a node.
 
 mod builder;
 pub(crate) mod draw;
@@ -24,13 +26,13 @@ use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 use crate::{engine::UnfinishedTask, ids::NodeName, state::State};
 use topology::{NodeIx, Topology};
 
-/// Where every run begins: the source of the first edges. Not a node.
+/// Start of every run: the source of the first edges. Not a node.
 pub const START: &str = "__start__";
 
-/// Where a path ends: the target of the last edges. Not a node.
+/// End of a path: the target of the last edges. Not a node.
 pub const END: &str = "__end__";
 
-/// A checked, frozen graph over the state `S`. Cheap to clone.
+/// A validated, immutable graph over the state `S`. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -60,7 +62,7 @@ pub(crate) struct Inner<S: State> {
     pub(crate) nodes: Vec<NodeDef<S>>,
     pub(crate) topology: Arc<Topology>,
     pub(crate) index: HashMap<NodeName, NodeIx>,
-    /// By node, `START` last.
+    /// By node; `START` is the last one.
     pub(crate) choices: Vec<Choices<S>>,
     pub(crate) max_supersteps: u64,
     pub(crate) concurrency: usize,
@@ -75,16 +77,16 @@ pub(crate) struct NodeDef<S: State> {
     pub(crate) name: NodeName,
     pub(crate) run: Arc<dyn DynNode<S>>,
     pub(crate) policy: NodePolicy<S>,
-    /// Where a failure that no retry mends is handled.
+    /// Node that handles a failure after all retries.
     pub(crate) handler: Option<NodeIx>,
 }
 
-/// The ways out of a node that are chosen while it runs.
+/// Outgoing edges of a node that are chosen at run time.
 pub(crate) struct Choices<S: State> {
     pub(crate) branches: Vec<BranchDef<S>>,
-    /// Where a `goto` or a send may lead.
+    /// Declared targets of a `goto` or a send.
     pub(crate) leads_to: Vec<(NodeName, Target)>,
-    /// Whether a fixed edge or join leads on, so that choosing nothing is no dead end.
+    /// Whether the node has a fixed edge or join. Without one, an outcome that selects no target is an error.
     pub(crate) fixed: bool,
 }
 
@@ -99,53 +101,53 @@ pub(crate) struct BranchDef<S: State> {
     pub(crate) targets: Vec<(NodeName, Target)>,
 }
 
-/// A place that a way leads to.
+/// Target of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Node(NodeIx),
     End,
 }
 
-/// What becomes of the other tasks of a superstep when one fails.
+/// What happens to the other tasks of a superstep when one fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// They are cancelled. Those that had finished stay finished.
+    /// Cancels them. Tasks that have finished stay finished.
     #[default]
     FailFast,
-    /// They run to their end.
+    /// Lets them run to their end.
     LetFinish,
 }
 
 impl<S: State> Graph<S> {
-    /// Starts a graph with a name. The name is stored with every run: keep it when the graph changes.
+    /// Starts building a graph. The name is stored with every run, so keep it when the graph changes.
     pub fn builder(name: impl Into<String>) -> GraphBuilder<S> {
         GraphBuilder::new(name.into())
     }
 
-    /// Its name.
+    /// Returns the graph's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The nodes, in the order in which they were added.
+    /// Returns the names of the nodes in the order in which they were added.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.0.nodes.iter().map(|node| &*node.name)
     }
 
-    /// Sixteen hexadecimal digits that change with the names and the ways of the graph, not with its code.
+    /// Returns 16 hexadecimal digits that change with the names and edges of the graph, not with its code.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.0.hash
     }
 
-    /// The graph as a Mermaid flow chart, subgraphs expanded.
+    /// Renders the graph as a Mermaid flow chart with subgraphs expanded.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         self.0.drawing.mermaid()
     }
 
-    /// The graph as plain data, subgraphs inside.
+    /// Returns the graph as plain data, including its subgraphs.
     ///
     /// # Examples
     ///
@@ -171,7 +173,7 @@ impl<S: State> Graph<S> {
         Outline::of(&self.0.drawing)
     }
 
-    /// The graph in Graphviz' DOT language, subgraphs expanded.
+    /// Renders the graph in Graphviz' DOT language with subgraphs expanded.
     #[must_use]
     pub fn to_dot(&self) -> String {
         self.0.drawing.dot()
@@ -199,7 +201,7 @@ impl<S: State> fmt::Debug for Graph<S> {
     }
 }
 
-/// A way that a node or branch chose and may not take, or a choice that was not made.
+/// A target that the node may not select, or a missing selection.
 #[derive(Debug)]
 pub(crate) enum WayFault {
     Undeclared { from: String, target: String, declared: Vec<String> },
@@ -208,11 +210,11 @@ pub(crate) enum WayFault {
     Panicked { from: String, message: String },
 }
 
-/// What was chosen: `(target, input)`.
+/// Selected targets as `(target, input)`.
 pub(crate) type Chosen = (Target, Option<Box<serde_json::value::RawValue>>);
 
 impl<S: State> Inner<S> {
-    /// Resolves the names that a finished node or branch chose, against what it declared.
+    /// Resolves the target names of a finished node or branch against its declared targets.
     pub(crate) fn resolve(
         &self,
         from: NodeIx,
@@ -245,7 +247,7 @@ impl<S: State> Inner<S> {
         Ok(())
     }
 
-    /// Asks the branches of `from` where to go from `state`. A panic in one is caught.
+    /// Evaluates the branches of `from` on `state`. Panics in a branch function are caught.
     pub(crate) fn branch(
         &self,
         from: NodeIx,

@@ -1,4 +1,4 @@
-//! One async step of a graph: the trait, the functions that are nodes, their errors and their policies.
+//! Nodes: the trait, the functions that implement it, node errors and retry policies.
 
 use std::{
     any::TypeId, error::Error as StdError, fmt, future::Future, marker::PhantomData, sync::Arc,
@@ -15,19 +15,19 @@ use crate::{
     state::State,
 };
 
-/// What a node returns. `?` turns every [`std::error::Error`] into a [`NodeError`].
+/// Result of a node. `?` converts every [`std::error::Error`] into a [`NodeError`].
 pub type Result<T, E = NodeError> = std::result::Result<T, E>;
 
-/// One async step: reads the state, speaks to the world through the [`Context`], returns an [`Outcome`].
+/// One async step of a graph: reads the state, uses the [`Context`] for effects, returns an [`Outcome`].
 ///
-/// Async functions and closures `(&S, &Context) -> Result<impl IntoOutcome<S>>` are nodes, and with an input of
-/// their own `(&S, I, &Context)`; implement the trait for a node that carries data.
+/// Async functions and closures `(&S, &Context) -> Result<impl IntoOutcome<S>>` are nodes, and so are those with an
+/// input, `(&S, I, &Context)`. Implement the trait for a node that carries data.
 ///
 /// # Cancel safety
 ///
-/// The future is dropped on stop, timeout or a sibling's failure; what it recorded by then stays recorded.
+/// The future is dropped on stop, timeout or a sibling's failure. Steps recorded before that stay recorded.
 pub trait Node<S: State>: Send + Sync + 'static {
-    /// What a send must bring; `()` for a node that is reached by edges.
+    /// Input that a send must provide; `()` for a node that is reached by edges.
     type Input: DeserializeOwned + Send + 'static;
 
     /// Runs one activation.
@@ -39,7 +39,7 @@ pub trait Node<S: State>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome<S>>> + Send;
 }
 
-/// The private twin of [`Node`], erased once where a node is registered.
+/// Object-safe counterpart of [`Node`]; nodes are erased once, when they are registered.
 pub(crate) trait DynNode<S: State>: Send + Sync {
     fn call<'a>(
         &'a self,
@@ -48,10 +48,10 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
         cx: &'a Context,
     ) -> BoxFuture<'a, Result<Outcome<S>>>;
 
-    /// Whether it can run without an input of its own.
+    /// Whether the node can run without an input.
     fn plain(&self) -> bool;
 
-    /// The inner graph of a subgraph, for drawing and hashing.
+    /// The inner graph of a subgraph, for rendering and hashing.
     fn drawing(&self) -> Option<&crate::graph::draw::Drawing> {
         None
     }
@@ -99,18 +99,18 @@ impl CodeIdentity {
     }
 }
 
-/// What can be registered as a node.
+/// Types that can be registered as a node.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a node of a graph over `{S}`",
     note = "a node is `async fn(&S, &Context) -> agent_core::Result<impl IntoOutcome<S>>`, or with a typed input `async fn(&S, I, &Context)`, or a type that implements `Node<S>`",
     note = "closures need the types of their arguments: `async |state: &MyState, cx: &Context| {{ .. }}`"
 )]
 pub trait IntoNode<S: State, Marker> {
-    /// The node.
+    /// Converts the value into a node.
     fn into_node(self) -> AnyNode<S>;
 }
 
-/// A registered node, its concrete type erased.
+/// A registered node with its concrete type erased.
 pub struct AnyNode<S: State>(pub(crate) Arc<dyn DynNode<S>>);
 
 impl<S: State> fmt::Debug for AnyNode<S> {
@@ -132,19 +132,19 @@ fn decode<I: DeserializeOwned>(input: Option<&RawValue>, cx: &Context) -> Result
     })
 }
 
-/// A send brought an input that is not of the type its node takes.
+/// The input of a send does not have the type that the node takes.
 #[derive(Debug, thiserror::Error)]
 #[error("node `{node}` was sent an input it cannot read: {reason}; send a value of the node's input type")]
 pub struct InputMismatch {
-    /// The node that was to run.
+    /// The node that was activated.
     pub node: String,
-    /// What serde said.
+    /// The message of serde.
     pub reason: String,
 }
 
 // --- nodes that implement the trait -------------------------------------------------------------------------
 
-/// Marks the way by which a type became a node (so that the ways do not overlap).
+/// Marks types that implement [`Node`], so that the blanket implementations do not overlap.
 #[derive(Debug)]
 pub struct ByTrait<I>(PhantomData<I>);
 
@@ -179,14 +179,14 @@ impl<S: State, N: Node<S>> IntoNode<S, ByTrait<N::Input>> for N {
 
 /// An async function of state and context; see [`Node`].
 ///
-/// Bounded by `FnOnce + Clone` rather than `Fn`: an async closure that captures anything lends from itself and
-/// is no `Fn`. Functions clone for nothing, a captured `Arc` for a count.
+/// Bounded by `FnOnce + Clone` rather than `Fn`: an async closure that captures anything borrows from itself and is
+/// not `Fn`. Cloning a function is free, cloning a captured `Arc` increments a counter.
 pub trait NodeFn<'a, S: State>: Clone + Send + Sync {
-    /// Its future.
+    /// Future of the call.
     type Future: Future<Output = Result<Self::Out>> + Send + 'a;
-    /// What it returns.
+    /// Output of the node.
     type Out: IntoOutcome<S>;
-    /// Calls it.
+    /// Calls the function.
     fn call(self, state: &'a S, cx: &'a Context) -> Self::Future;
 }
 
@@ -235,11 +235,11 @@ impl<S: State, F: for<'a> NodeFn<'a, S> + 'static> IntoNode<S, ByFn> for F {
 
 /// An async function of state, input and context; see [`Node`].
 pub trait InputFn<'a, S: State, I>: Clone + Send + Sync {
-    /// Its future.
+    /// Future of the call.
     type Future: Future<Output = Result<Self::Out>> + Send + 'a;
-    /// What it returns.
+    /// Output of the node.
     type Out: IntoOutcome<S>;
-    /// Calls it.
+    /// Calls the function.
     fn call(self, state: &'a S, input: I, cx: &'a Context) -> Self::Future;
 }
 
@@ -298,44 +298,44 @@ where
 
 // --- errors -------------------------------------------------------------------------------------------------
 
-/// Why an activation failed: a cause, and whether it is worth trying again.
+/// Error of a node: a cause, and whether a retry may succeed.
 ///
-/// Anything that is [`std::error::Error`] becomes one by `?` and counts as worth trying again, except causes that
-/// say otherwise; use [`permanent`](NodeError::permanent) for a fault that another try cannot mend.
+/// Every [`std::error::Error`] converts into a retryable error with `?`, except causes that are known to be
+/// permanent. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
 pub struct NodeError {
     source: Box<dyn StdError + Send + Sync>,
     retryable: bool,
 }
 
 impl NodeError {
-    /// An error that another try cannot mend.
+    /// Creates an error that a retry cannot fix.
     pub fn permanent(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), retryable: false }
     }
 
-    /// An error that another try may mend.
+    /// Creates an error that a retry may fix.
     pub fn transient(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), retryable: true }
     }
 
-    /// An error with a text, worth trying again.
+    /// Creates a retryable error with a message.
     pub fn msg(text: impl fmt::Display) -> Self {
         Self::transient(text.to_string())
     }
 
-    /// Whether another try may mend it.
+    /// Returns `true` if a retry may succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         self.retryable
     }
 
-    /// The cause, if it is of this type.
+    /// Returns the cause if it has the type `E`.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.source.downcast_ref()
     }
 
-    /// The cause.
+    /// Returns the cause.
     #[must_use]
     pub fn source(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.source
@@ -366,23 +366,23 @@ impl fmt::Debug for NodeError {
 
 // --- policies -----------------------------------------------------------------------------------------------
 
-/// Decides whether an error is worth another try.
+/// Decides whether an error is retried.
 pub type RetryWhen = Arc<dyn Fn(&NodeError) -> bool + Send + Sync>;
 
-/// How often and how fast a failed activation is tried again: exponential with full jitter.
+/// Retry policy of a node: exponential backoff with full jitter.
 ///
-/// The number of tries made is journalled, so it survives a restart.
+/// The number of attempts is stored in the journal, so it survives a restart.
 #[derive(Clone)]
 pub struct RetryPolicy {
-    /// How many times an activation is tried at most, the first try included. Default: 3.
+    /// Maximum number of attempts, including the first one. Default: 3.
     pub attempts: u32,
-    /// Longest wait before the second try. Default: 200 ms.
+    /// Upper bound of the wait before the second attempt. Default: 200 ms.
     pub base: Duration,
-    /// By how much the longest wait grows with each try. Default: 2.
+    /// Factor by which the upper bound grows with each attempt. Default: 2.
     pub factor: f64,
-    /// Bound of every wait. Default: 30 s.
+    /// Upper bound of every wait. Default: 30 s.
     pub max: Duration,
-    /// Which errors are tried again. Default: [`NodeError::is_retryable`].
+    /// Which errors are retried. Default: [`NodeError::is_retryable`].
     pub when: Option<RetryWhen>,
 }
 
@@ -399,20 +399,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// At most `attempts` tries, the first included.
+    /// Sets the maximum number of attempts, including the first one.
     #[must_use]
     pub fn attempts(attempts: u32) -> Self {
         Self { attempts: attempts.max(1), ..Self::default() }
     }
 
-    /// The longest wait before the second try.
+    /// Sets the upper bound of the wait before the second attempt. Default: 200 ms.
     #[must_use]
     pub const fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
-    /// Tries again only errors for which `when` is true.
+    /// Retries only errors for which `when` returns `true`. Default: [`NodeError::is_retryable`].
     #[must_use]
     pub fn when(mut self, when: impl Fn(&NodeError) -> bool + Send + Sync + 'static) -> Self {
         self.when = Some(Arc::new(when));
@@ -449,13 +449,13 @@ impl From<u32> for RetryPolicy {
     }
 }
 
-/// Keeps the outcome of a node under a key of its input, so that an equal input does not run it again.
+/// Caches the outcome of a node under a key of its input.
 pub(crate) struct CachePolicy<S: State> {
     pub(crate) key: CacheKey<S>,
     pub(crate) ttl: Duration,
 }
 
-/// Computes the key of a cached node from the state and the input of a send.
+/// Computes the cache key from the state and the input of a send.
 pub(crate) type CacheKey<S> = Arc<dyn Fn(&S, Option<&RawValue>) -> serde_json::Result<String> + Send + Sync>;
 
 pub(crate) fn cache_key<S: State, K: Serialize>(
@@ -464,7 +464,7 @@ pub(crate) fn cache_key<S: State, K: Serialize>(
     Arc::new(move |state, input| serde_json::to_string(&(key(state), input)))
 }
 
-/// What a node may use and how its failures are met.
+/// Settings of a node: limits, retries, cache and failure handler.
 pub(crate) struct NodePolicy<S: State> {
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) timeout: Option<Duration>,
@@ -488,7 +488,7 @@ impl<S: State> Default for NodePolicy<S> {
 }
 
 impl<S: State> NodePolicy<S> {
-    /// Nothing to watch: the activation is one call.
+    /// Whether no setting needs a wrapper: the activation is a plain call.
     pub(crate) fn is_plain(&self) -> bool {
         self.retry.is_none() && self.timeout.is_none() && self.idle_timeout.is_none() && self.cache.is_none()
     }

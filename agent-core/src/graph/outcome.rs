@@ -1,4 +1,4 @@
-//! What a node or a branch says when it is done: an update, and where to go beyond the fixed edges.
+//! Outcome of a node or branch: a state update and the selected targets.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::state::State;
 
-/// What a node returns: an update of the state, and optionally where to go (`goto`) and what to send.
+/// Result of a node: a state update, and optionally targets (`goto`) and sends.
 ///
-/// Most nodes return the update alone: every derived update, `()` and `Outcome` itself are [`IntoOutcome`].
+/// Most nodes return only the update: every derived update, `()` and `Outcome` itself implement [`IntoOutcome`].
 pub struct Outcome<S: State> {
     pub(crate) update: Option<S::Update>,
     pub(crate) goto: Vec<Cow<'static, str>>,
@@ -17,34 +17,35 @@ pub struct Outcome<S: State> {
 }
 
 impl<S: State> Outcome<S> {
-    /// Changes nothing and goes where the edges lead.
+    /// Creates an outcome without an update. The fixed edges apply.
     #[must_use]
     pub const fn empty() -> Self {
         Self { update: None, goto: Vec::new(), sends: Vec::new() }
     }
 
-    /// Changes the state and goes where the edges lead.
+    /// Creates an outcome with an update. The fixed edges apply.
     #[must_use]
     pub const fn update(update: S::Update) -> Self {
         Self { update: Some(update), goto: Vec::new(), sends: Vec::new() }
     }
 
-    /// Goes to `node` as well (or to [`END`](crate::graph::END)); the fixed edges of this node and of its
-    /// siblings stay. The node must declare it with [`leads_to`](crate::graph::GraphBuilder::leads_to).
+    /// Activates `node` in addition to the fixed edges of this node, or selects [`END`](crate::graph::END).
+    ///
+    /// The node must be declared with [`leads_to`](crate::graph::GraphBuilder::leads_to).
     #[must_use]
     pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
         self.goto.push(node.into());
         self
     }
 
-    /// Activates a node with an input of its own; see [`Dispatch`].
+    /// Activates a node with its own input; see [`Dispatch`].
     #[must_use]
     pub fn send(mut self, dispatch: Dispatch) -> Self {
         self.sends.push(dispatch);
         self
     }
 
-    /// Several sends at once, in this order.
+    /// Adds several sends, in this order.
     #[must_use]
     pub fn send_all(mut self, dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
         self.sends.extend(dispatches);
@@ -62,13 +63,13 @@ impl<S: State> fmt::Debug for Outcome<S> {
     }
 }
 
-/// What a node may return in its `Ok`.
+/// Types that a node may return in `Ok`.
 #[diagnostic::on_unimplemented(
     message = "a node of this graph cannot return `{Self}`",
     note = "return the state's update (`MyState::update()…`), `Outcome::<MyState>::…` or `()`"
 )]
 pub trait IntoOutcome<S: State> {
-    /// The outcome it stands for.
+    /// Converts the value into an outcome.
     fn into_outcome(self) -> Outcome<S>;
 }
 
@@ -84,9 +85,9 @@ impl<S: State> IntoOutcome<S> for () {
     }
 }
 
-/// One dynamic activation of a node with its own typed input ("send" in the field).
+/// Activation of a node with its own typed input (LangGraph's `Send`).
 ///
-/// The input is turned into JSON at once, so it survives a pause, a crash and a move to another process.
+/// The input is serialized immediately, so it survives a pause, a crash and a move to another process.
 #[derive(Debug)]
 pub struct Dispatch {
     pub(crate) node: Cow<'static, str>,
@@ -104,7 +105,7 @@ impl Dispatch {
     }
 }
 
-/// Where a branch leads: one node, several, sends, or a mix.
+/// Targets selected by a branch: one node, several, sends, or a mix.
 #[derive(Debug)]
 pub struct Route(pub(crate) Ways);
 
@@ -115,25 +116,25 @@ pub(crate) enum Ways {
 }
 
 impl Route {
-    /// To one node, or [`END`](crate::graph::END).
+    /// Selects one node, or [`END`](crate::graph::END).
     #[must_use]
     pub fn to(node: impl Into<Cow<'static, str>>) -> Self {
         Self(Ways::One(node.into()))
     }
 
-    /// To several nodes, in parallel.
+    /// Selects several nodes, which run in parallel.
     #[must_use]
     pub fn to_all<N: Into<Cow<'static, str>>>(nodes: impl IntoIterator<Item = N>) -> Self {
         Self(Ways::Many(nodes.into_iter().map(Into::into).collect(), Vec::new()))
     }
 
-    /// Sends, each with its own input.
+    /// Selects activations with their own inputs.
     #[must_use]
     pub fn sends(dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
         Self(Ways::Many(Vec::new(), dispatches.into_iter().collect()))
     }
 
-    /// The same and one node more.
+    /// Adds one more node.
     #[must_use]
     pub fn and(self, node: impl Into<Cow<'static, str>>) -> Self {
         let (mut nodes, sends) = self.parts();

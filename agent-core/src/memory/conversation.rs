@@ -1,6 +1,6 @@
-//! What a model gets to read of a conversation: a valid history, cut to a window, its beginning as a summary.
+//! View of a conversation for a model: repaired, cut to a window, with the beginning replaced by a summary.
 //!
-//! Pure. The state keeps every message; only the view is cut.
+//! Pure. The state keeps every message; only the view is shortened.
 
 use std::{fmt, sync::Arc};
 
@@ -21,7 +21,7 @@ const MISSING: &str =
 /// is to be done, which is the rule; then only messages that were not looked at before are.
 #[must_use]
 pub fn valid(messages: &Messages) -> Messages {
-    // What is known to be valid stays so, whatever was appended: a round looks at what is new.
+    // The validated prefix stays valid, so each turn inspects only the new messages.
     if is_valid(&messages[messages.sound()..]) {
         messages.is_sound();
         return messages.clone();
@@ -37,7 +37,7 @@ pub fn valid(messages: &Messages) -> Messages {
         if message.tool_calls.is_empty() {
             continue;
         }
-        // A late result may stand behind what was said meanwhile.
+        // A late result may follow later messages.
         let turn_end = messages[at..]
             .iter()
             .position(|later| later.role == Role::Assistant)
@@ -86,10 +86,10 @@ fn is_valid(messages: &[Arc<Message>]) -> bool {
     true
 }
 
-/// How much of a conversation a model reads: the end of it.
+/// Window of the latest messages that a model reads.
 ///
-/// A tool call and its results are never parted. System messages stay. The latest message of the user stays even when
-/// it is older than the window (it is what the agent works on), and the window begins with a message of the user.
+/// A tool call is never separated from its results. System messages stay. The latest user message stays even if it
+/// is older than the window, because the agent works on it, and the window begins with a user message.
 #[derive(Clone)]
 pub struct Window {
     messages: usize,
@@ -98,41 +98,41 @@ pub struct Window {
 }
 
 impl Window {
-    /// At most this many messages.
+    /// Limits the number of messages.
     #[must_use]
     pub fn messages(limit: usize) -> Self {
         Self { messages: limit, tokens: u64::MAX, counter: Arc::new(Estimate) }
     }
 
-    /// At most this many tokens, counted by [`Estimate`] unless told otherwise.
+    /// Limits the number of tokens, counted by [`Estimate`] unless [`counter`](Self::counter) sets another counter.
     #[must_use]
     pub fn tokens(limit: u64) -> Self {
         Self { messages: usize::MAX, tokens: limit, counter: Arc::new(Estimate) }
     }
 
-    /// And at most this many messages.
+    /// Also limits the number of messages.
     #[must_use]
     pub const fn and_messages(mut self, limit: usize) -> Self {
         self.messages = limit;
         self
     }
 
-    /// Counts tokens with `counter`.
+    /// Sets the token counter. Default: [`Estimate`].
     #[must_use]
     pub fn counter(mut self, counter: impl CountTokens) -> Self {
         self.counter = Arc::new(counter);
         self
     }
 
-    /// The part of a [valid] history that fits. At least its last message stays, with what belongs to it. Costs as
-    /// much as what fits, not as the whole.
+    /// Returns the part of a [valid] history that fits. At least the last message stays, together with its calls or
+    /// results. The cost depends on the size of the window, not of the history.
     #[must_use]
     pub fn view(&self, messages: &Messages) -> Messages {
         let cut = self.cut(messages);
         if cut == 0 { messages.clone() } else { from(messages, cut) }
     }
 
-    /// The place of the first message that stays. 0: all fit.
+    /// Returns the index of the first message that stays; 0 if all fit.
     #[must_use]
     pub fn cut(&self, messages: &[Arc<Message>]) -> usize {
         let (mut cut, mut count, mut tokens) = (messages.len(), 0_usize, 0_u64);
@@ -156,7 +156,7 @@ impl Window {
     }
 }
 
-/// The messages from `cut` on, behind what stays in any case.
+/// Returns the messages from `cut` on, after the messages that always stay.
 fn from(messages: &Messages, cut: usize) -> Messages {
     let (before, after) = messages.split_at(cut);
     let asked = if after.iter().any(|message| message.role == Role::User) {
@@ -169,7 +169,7 @@ fn from(messages: &Messages, cut: usize) -> Messages {
     kept.map(|(_, message)| Arc::clone(message)).chain(after.iter().map(Arc::clone)).collect()
 }
 
-/// Where the block that ends before `end` begins: a call with its results, or one message.
+/// Returns where the block that ends before `end` begins: a call with its results, or one message.
 fn block(messages: &[Arc<Message>], end: usize) -> usize {
     let mut begin = end - 1;
     while begin > 0 && messages[begin].role == Role::Tool {
@@ -187,24 +187,25 @@ impl fmt::Debug for Window {
     }
 }
 
-/// The beginning of a conversation in few words. Plain data, part of a session's state.
+/// Summary of the beginning of a conversation. Plain data, part of a session's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The words.
+    /// Text of the summary.
     pub text: String,
-    /// Id of the last message that they stand for.
+    /// Id of the last message that the text covers.
     pub upto: String,
 }
 
 impl Summary {
-    /// A summary of everything up to and with the message `upto`.
+    /// Creates a summary of everything up to and including the message `upto`.
     #[must_use]
     pub fn new(text: impl Into<String>, upto: impl Into<String>) -> Self {
         Self { text: text.into(), upto: upto.into() }
     }
 
-    /// A valid history with its beginning replaced by this summary. As it is when the summary's end is not in it.
+    /// Replaces the beginning of a valid history by this summary. Returns the history unchanged if it does not
+    /// contain the message `upto`.
     #[must_use]
     pub fn view(&self, messages: &Messages) -> Messages {
         let Some(at) = messages.iter().rposition(|message| message.id == self.upto) else {
@@ -220,8 +221,8 @@ impl Summary {
     }
 }
 
-/// What must be summarised because it does not fit any more, if anything: the messages to be put into words, the
-/// earlier summary first, and the id of the last of them.
+/// Returns the messages that no longer fit and have to be summarized, starting with the earlier summary, and the id
+/// of the last of them.
 #[must_use]
 pub fn overflow(
     messages: &Messages,
@@ -235,7 +236,7 @@ pub fn overflow(
     if window.cut(fresh) == 0 {
         return None;
     }
-    // Half a window is kept, so that a summary is made now and then rather than at each turn.
+    // Keeps half a window, so that a summary is not necessary at each turn.
     let half = Window {
         messages: window.messages.div_ceil(2),
         tokens: window.tokens.div_ceil(2),

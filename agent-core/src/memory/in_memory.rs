@@ -1,4 +1,4 @@
-//! Keeps items in the memory of this process.
+//! In-memory `MemoryStore`. Contents are lost when the process exits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,20 +19,20 @@ use super::{
 };
 use crate::clock::{Clock, WallClock, millis};
 
-/// A long-term store in memory: gone when the process ends.
+/// In-memory store for long-term memory. Contents are lost when the process exits.
 pub struct InMemory {
     items: RwLock<Items>,
     embedder: Option<Batching>,
     clock: Arc<dyn Clock>,
 }
 
-/// The encoded namespace and the key.
+/// Encoded namespace and key.
 type Name = (Vec<u8>, String);
 
 #[derive(Default)]
 struct Items {
     by_name: BTreeMap<Name, Kept>,
-    /// Items whose time runs out, the first to end first.
+    /// Items with a time to live, ordered by expiry.
     ends: BTreeSet<(i64, Name)>,
 }
 
@@ -42,20 +42,21 @@ struct Kept {
 }
 
 impl InMemory {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self { items: RwLock::default(), embedder: None, clock: Arc::new(WallClock) }
     }
 
-    /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
+    /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
+    /// none.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(Batching::new(embedder));
         self
     }
 
-    /// Whose time items go by. Default: [`WallClock`].
+    /// Sets the clock that decides when items expire. Default: [`WallClock`].
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -113,7 +114,7 @@ impl Items {
                 continue;
             }
             let ControlFlow::Continue(score) = picker.score(kept.vector.as_deref()) else { continue };
-            // Before the copy, as most candidates fail here.
+            // Checked before the copy, because most candidates do not match.
             if !search.filters.iter().all(|filter| filter.matches(&kept.item.value)) {
                 continue;
             }

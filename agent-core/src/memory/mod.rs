@@ -1,8 +1,7 @@
-//! What outlives a session: the long-term store that nodes and models put facts into and find them in; and what a
-//! model reads of a [`conversation`].
+//! Long-term memory that outlives a session, and the part of a [`conversation`] that a model reads.
 //!
-//! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is
-//! found again by its name, by a filter on its fields, or, when the store has an [`Embedder`], by its meaning.
+//! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is found
+//! by its name, by a filter on its fields, or, if the store has an [`Embedder`], by its meaning.
 
 mod batch;
 #[cfg(any(test, feature = "test-util"))]

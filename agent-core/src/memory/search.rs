@@ -1,4 +1,4 @@
-//! Choosing what a search gives, the same for every store: filters, nearness, offset and limit.
+//! Selection of search results, the same for every store: filters, similarity, offset and limit.
 
 use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow};
 
@@ -7,23 +7,23 @@ use super::{
     store::{Found, Item, Search},
 };
 
-/// Takes candidates in the order of their names and keeps what the search wants.
+/// Selects results from candidates that are offered in the order of their names.
 pub(super) struct Picker {
     filters: Vec<Filter>,
-    /// What is looked for, of length 1.
+    /// Normalized query vector.
     near: Option<Vec<f32>>,
     offset: usize,
     limit: usize,
     seen: usize,
-    /// Without a meaning: what was taken, in order.
+    /// Without a query vector: the results in order.
     taken: Vec<Found>,
-    /// With one: the best so far, the worst of them on top.
+    /// With a query vector: the best results so far, the worst on top.
     best: BinaryHeap<Ranked>,
 }
 
 struct Ranked {
     score: f32,
-    /// Which candidate it was: of equals, the first by name comes first.
+    /// Index of the candidate. Candidates with equal scores are ordered by name.
     place: usize,
     item: Item,
 }
@@ -41,7 +41,7 @@ impl Picker {
         }
     }
 
-    /// How near a candidate is: `Break` when it can be passed over without reading its value.
+    /// Returns the similarity of a candidate. `Break`: the candidate can be skipped without reading its value.
     pub(super) fn score(&self, vector: Option<&[f32]>) -> ControlFlow<(), Option<f32>> {
         let Some(near) = &self.near else { return ControlFlow::Continue(None) };
         match vector.filter(|vector| vector.len() == near.len()) {
@@ -55,7 +55,7 @@ impl Picker {
         }
     }
 
-    /// Takes the candidate if it is wanted. `Break`: no further one is.
+    /// Adds the candidate if it matches. `Break`: no further candidate is needed.
     pub(super) fn offer(&mut self, item: Item, score: Option<f32>) -> ControlFlow<()> {
         if !self.filters.iter().all(|filter| filter.matches(&item.value)) {
             return ControlFlow::Continue(());
@@ -87,7 +87,7 @@ impl Picker {
 }
 
 impl Ord for Ranked {
-    /// The greatest is the worst, as the heap gives it up first.
+    /// The greatest is the worst, because the heap removes it first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.place.cmp(&other.place))
     }

@@ -1,4 +1,4 @@
-//! Keeps items in an SQLite file, the same one as the journals when that is wanted.
+//! SQLite `MemoryStore`. Can share the database file with the journals.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Items whose time ran out that one put removes at most, so that no put is slow.
+/// Maximum number of expired items that one put removes, so that no put is slow.
 const SWEEP: u32 = 100;
 
-/// The long-term store in the file of a [`Sqlite`]. Cheap to clone.
+/// Long-term memory in the file of a [`Sqlite`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SqliteMemory {
     sqlite: Sqlite,
@@ -31,7 +31,7 @@ pub struct SqliteMemory {
 }
 
 impl Sqlite {
-    /// The long-term store in the same file. It keeps the file open.
+    /// Returns the long-term memory in the same file. It keeps the file open.
     #[must_use]
     pub fn memory(&self) -> SqliteMemory {
         SqliteMemory { sqlite: self.clone(), embedder: None }
@@ -39,7 +39,8 @@ impl Sqlite {
 }
 
 impl SqliteMemory {
-    /// Embeds what is put from now on, so that it can be searched by meaning. Default: nothing is embedded.
+    /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
+    /// none.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(Arc::new(Batching::new(embedder)));
@@ -47,7 +48,7 @@ impl SqliteMemory {
     }
 }
 
-/// A row of the table as far as an item goes: key, value, created, updated, expires, namespace.
+/// Columns of an item: key, value, created, updated, expires, namespace.
 const ITEM: &str = "key, value, created, updated, expires, namespace";
 
 struct Stored {
@@ -73,7 +74,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
 impl Stored {
     fn item(self) -> Result<Item, MemoryError> {
         let value = crate::json::read(&self.value).map_err(|error| StoreError::Damaged {
-            reason: format!("the value of an item cannot be read: {error}"),
+            reason: format!("the value of an item is not valid JSON: {error}"),
         })?;
         Ok(Item {
             namespace: Namespace::decoded(&self.namespace)?,
@@ -138,9 +139,9 @@ fn search(
         return Ok(Ok(Vec::new()));
     }
     let mut picker = Picker::new(search, near.cloned());
-    // Above every encoded namespace: no UTF-8 begins with this byte.
+    // Greater than every encoded namespace: no UTF-8 text begins with this byte.
     let end = search.namespace.encoded_end().unwrap_or_else(|| vec![0xff]);
-    // Without a meaning to look for, nobody needs the vectors, which may be larger than the values.
+    // Vectors may be larger than the values and are read only if the search needs them.
     let vector = if near.is_some() { "vector" } else { "NULL" };
     let mut statement = db.prepare_cached(&format!(
         "SELECT {ITEM}, {vector} FROM memory

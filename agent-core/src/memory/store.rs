@@ -1,4 +1,4 @@
-//! What a long-term store must promise, and the items, names and bounds it deals in.
+//! The `MemoryStore` trait: items, names, limits and errors of long-term memory.
 
 use std::{fmt, time::Duration};
 
@@ -12,39 +12,39 @@ use crate::{
     json::{self, ValueError},
 };
 
-/// Longest key in bytes.
+/// Maximum length of a key in bytes.
 pub const KEY_BYTES: usize = 512;
 
-/// Largest value in bytes, as JSON; also the longest text that is embedded.
+/// Maximum size of a value in bytes, as JSON, and of a text that is embedded.
 pub const VALUE_BYTES: usize = 1024 * 1024;
 
-/// Most segments of a namespace.
+/// Maximum number of segments of a namespace.
 pub const DEPTH: usize = 16;
 
-/// Longest segment of a namespace in bytes.
+/// Maximum length of a segment of a namespace in bytes.
 pub const SEGMENT_BYTES: usize = 128;
 
-/// Most items one search gives.
+/// Maximum number of items that one search returns.
 pub const LIMIT: usize = 1000;
 
-/// Most items a search may skip.
+/// Maximum number of items that a search may skip.
 pub const OFFSET: usize = 100_000;
 
-/// Most filters of one search.
+/// Maximum number of filters of one search.
 pub const FILTERS: usize = 32;
 
 /// Most items that are put at once.
 pub const PUTS: usize = 1000;
 
-/// Keeps JSON values under names, for as long as they are wanted.
+/// Store for JSON values under names: the long-term memory of agents.
 ///
-/// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may
-/// not have taken effect, but never in part. An item whose time ran out is not seen any more, whether or not
-/// its bytes are still there. Every store must pass [`conformance`](crate::memory::conformance).
+/// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may not
+/// have taken effect, but never partially. Expired items are not returned, even if they are still stored. Every
+/// store must pass [`conformance`](crate::memory::conformance).
 pub trait MemoryStore: Send + Sync + 'static {
-    /// Puts an item, replacing what was under the same name (the time of its making stays, its end does not).
+    /// Puts an item, replacing the item with the same name. The creation time is kept, the expiry is not.
     ///
-    /// With an embedder, the item's text is embedded first.
+    /// With an embedder, the text of the item is embedded first.
     ///
     /// # Errors
     ///
@@ -86,79 +86,81 @@ pub trait MemoryStore: Send + Sync + 'static {
         })
     }
 
-    /// The item under a name.
+    /// Returns the item with this name.
     fn get(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<Option<Item>, MemoryError>>;
 
-    /// Removes an item. `false`: there was none.
+    /// Deletes an item. Returns `false` if there was none.
     fn delete(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<bool, MemoryError>>;
 
-    /// Items below a namespace that meet all filters: in the order of their names, or, with a text to look
-    /// for, the nearest in meaning first (items without an embedding are not among them).
+    /// Returns the items in a namespace and below it that match all filters.
+    ///
+    /// Without a query text they are in the order of their names. With one, the most similar come first; items
+    /// without an embedding are left out.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NoEmbedder`] when a text is looked for in a store without one.
+    /// [`MemoryError::NoEmbedder`] for a query text in a store without an embedder.
     fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>>;
 }
 
-/// Turns texts into vectors, so that texts of like meaning are near each other.
+/// Embedding model: turns texts into vectors, such that similar texts have similar vectors.
 pub trait Embedder: Send + Sync + fmt::Debug + 'static {
-    /// One vector of [`dimensions`](Embedder::dimensions) numbers for each text, in their order.
+    /// Returns one vector of [`dimensions`](Embedder::dimensions) numbers for each text, in the same order.
     ///
     /// # Errors
     ///
     /// [`MemoryError::Embedder`], without secrets.
     fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>>;
 
-    /// Length of its vectors. Vectors of another length in a store (of an earlier embedder) are left out of
-    /// searches.
+    /// Returns the length of the vectors. Stored vectors of another length (from an earlier embedder) are left out
+    /// of searches.
     fn dimensions(&self) -> usize;
 }
 
-/// Where an item belongs: a path of 0 to [`DEPTH`] segments, each of 1 to [`SEGMENT_BYTES`] bytes without
-/// control characters. The empty path is above all others and only good for searching.
+/// Location of an item: a path of 0 to [`DEPTH`] segments, each of 1 to [`SEGMENT_BYTES`] bytes without control
+/// characters. The empty path contains all others and is valid only in searches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Namespace(Vec<String>);
 
 impl Namespace {
-    /// The namespace with these segments.
+    /// Creates a namespace from its segments.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::TooLarge`] or [`MemoryError::Illegal`]; the hostile text is not repeated.
+    /// [`MemoryError::TooLarge`] or [`MemoryError::Illegal`]; the rejected text is not repeated.
     pub fn new<T: Into<String>>(segments: impl IntoIterator<Item = T>) -> Result<Self, MemoryError> {
-        // One more than is legal is enough to know that it is too many.
+        // One segment more than allowed is enough to detect the error.
         let segments: Vec<String> = segments.into_iter().take(DEPTH + 1).map(Into::into).collect();
-        bound("a namespace's depth", segments.len(), DEPTH)?;
+        bound("the depth of a namespace", segments.len(), DEPTH)?;
         for segment in &segments {
-            bound("a namespace's segment", segment.len(), SEGMENT_BYTES)?;
+            bound("a segment of a namespace", segment.len(), SEGMENT_BYTES)?;
             if segment.is_empty() || segment.chars().any(char::is_control) {
-                let reason = "a namespace's segment is empty or has control characters".to_owned();
+                let reason = "a segment of a namespace is empty or contains control characters".to_owned();
                 return Err(MemoryError::Illegal { reason });
             }
         }
         Ok(Self(segments))
     }
 
-    /// The path.
+    /// Returns the segments of the path.
     #[must_use]
     pub fn segments(&self) -> &[String] {
         &self.0
     }
 
-    /// The path as bytes that sort like it; those of a namespace below begin with those of the one above.
+    /// Encodes the path as bytes with the same order; the encoding of a namespace is a prefix of those below it.
     pub(super) fn encoded(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.iter().map(|segment| segment.len() + 1).sum());
         for segment in &self.0 {
             bytes.extend_from_slice(segment.as_bytes());
-            // Below every character of a segment.
+            // Less than every character of a segment.
             bytes.push(0);
         }
         bytes
     }
 
-    /// The first bytes behind all namespaces that begin with this one. `None`: this one is above all.
+    /// Returns the first bytes after all namespaces that begin with this one; `None` for the empty namespace.
     pub(super) fn encoded_end(&self) -> Option<Vec<u8>> {
         let mut bytes = self.encoded();
         *bytes.last_mut()? = 1;
@@ -186,44 +188,44 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// What [`MemoryStore::put`] is asked to do.
+/// Argument of [`MemoryStore::put`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Put {
-    /// Where it belongs; not the empty path.
+    /// Namespace of the item; not the empty path.
     pub namespace: Namespace,
-    /// Its name there, 1 to [`KEY_BYTES`] bytes.
+    /// Key of the item, 1 to [`KEY_BYTES`] bytes.
     pub key: String,
-    /// What is kept, at most [`VALUE_BYTES`] as JSON.
+    /// Value, at most [`VALUE_BYTES`] bytes as JSON.
     pub value: Value,
-    /// How long it is kept. `None`: until it is deleted.
+    /// Time to live. `None`: until it is deleted.
     pub ttl: Option<Duration>,
-    /// The text that stands for its meaning. `None`: all texts in the value, one a line.
+    /// Text that is embedded. `None`: all texts in the value, one per line.
     pub text: Option<String>,
 }
 
 impl Put {
-    /// An item that is kept until it is deleted.
+    /// Creates a put without a time to live.
     #[must_use]
     pub fn new(namespace: Namespace, key: impl Into<String>, value: Value) -> Self {
         Self { namespace, key: key.into(), value, ttl: None, text: None }
     }
 
-    /// How long it is kept. Default: until it is deleted.
+    /// Sets the time to live. Default: until the item is deleted.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// The text that stands for its meaning. Default: all texts in the value, one a line.
+    /// Sets the text that is embedded. Default: all texts in the value, one per line.
     #[must_use]
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
         self
     }
 
-    /// The value as JSON, when the item breaks no bound.
+    /// Validates the limits and returns the value as JSON.
     pub(super) fn checked(&self) -> Result<String, MemoryError> {
         check_name(&self.namespace, &self.key)?;
         bound("the text of an item", self.text.as_ref().map_or(0, String::len), VALUE_BYTES)?;
@@ -233,7 +235,7 @@ impl Put {
         Ok(json)
     }
 
-    /// The text to embed.
+    /// Returns the text to embed.
     pub(super) fn meaning(&self) -> String {
         fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
             match value {
@@ -251,70 +253,70 @@ impl Put {
     }
 }
 
-/// An item as it is kept.
+/// A stored item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Item {
-    /// Where it belongs.
+    /// Namespace of the item.
     pub namespace: Namespace,
-    /// Its name there.
+    /// Key of the item.
     pub key: String,
-    /// What is kept.
+    /// Value of the item.
     pub value: Value,
-    /// When the name was first used, in milliseconds since 1970.
+    /// Time at which the name was first used, in milliseconds since 1970.
     pub created_at: i64,
-    /// When it was put, in milliseconds since 1970.
+    /// Time of the latest put, in milliseconds since 1970.
     pub updated_at: i64,
-    /// When its time runs out, in milliseconds since 1970.
+    /// Expiry, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
 }
 
-/// What [`MemoryStore::search`] looks for.
+/// Argument of [`MemoryStore::search`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Search {
-    /// Only items of this namespace and those below it.
+    /// Namespace; items below it are included.
     pub namespace: Namespace,
     /// Conditions that must all hold, at most [`FILTERS`].
     pub filters: Vec<Filter>,
-    /// A text whose meaning is looked for.
+    /// Query text for a search by meaning.
     pub near: Option<String>,
-    /// How many items are given at most, up to [`LIMIT`].
+    /// Maximum number of returned items, up to [`LIMIT`].
     pub limit: usize,
-    /// How many items are skipped, up to [`OFFSET`].
+    /// Number of skipped items, up to [`OFFSET`].
     pub offset: usize,
 }
 
 impl Search {
-    /// All items below a namespace, the first 100.
+    /// Creates a search for all items in and below a namespace, limited to 100.
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
         Self { namespace, filters: Vec::new(), near: None, limit: 100, offset: 0 }
     }
 
-    /// One more condition. Default: none.
+    /// Adds a condition. Default: none.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filters.push(filter);
         self
     }
 
-    /// Looks for a meaning. Default: all, in the order of their names.
+    /// Searches by meaning. Default: all items in the order of their names.
     #[must_use]
     pub fn near(mut self, text: impl Into<String>) -> Self {
         self.near = Some(text.into());
         self
     }
 
-    /// How many items are given at most. Default: 100.
+    /// Limits the number of returned items. Default: 100.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How many items are skipped. Default: 0.
+    /// Skips items. Default: 0.
     #[must_use]
     pub fn offset(mut self, offset: usize) -> Self {
         self.offset = offset;
@@ -329,54 +331,54 @@ impl Search {
     }
 }
 
-/// An item that a search found.
+/// A search result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Found {
     /// The item.
     pub item: Item,
-    /// How near its meaning is, −1 to 1 (the cosine). `None`: no meaning was looked for.
+    /// Similarity of the item and the query text, −1 to 1 (cosine). `None`: no query text was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
 }
 
-/// What a long-term store answers when it cannot do what it is asked.
+/// Error of a long-term memory.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The request breaks a bound.
-    #[error("{what} is at most {limit}, this one is {size}")]
+    /// The request exceeds a limit.
+    #[error("{what} is limited to {limit}, but is {size}")]
     TooLarge {
-        /// What is bounded.
+        /// What is limited.
         what: &'static str,
-        /// What was given.
+        /// The given size.
         size: usize,
-        /// The bound.
+        /// The limit.
         limit: usize,
     },
     /// A value cannot be stored: it nests too deep, say.
     #[error(transparent)]
     Value(#[from] ValueError),
-    /// The request breaks a rule.
-    #[error("the memory refuses the request: {reason}")]
+    /// The request is invalid.
+    #[error("invalid memory request: {reason}")]
     Illegal {
-        /// Which rule.
+        /// The violated rule.
         reason: String,
     },
-    /// A meaning was looked for in a store without an embedder.
-    #[error("this memory has no embedder; search by filter, or give it one")]
+    /// A query text was given, but the store has no embedder.
+    #[error("the memory has no embedder; search by filter, or configure an embedder")]
     NoEmbedder,
     /// The embedder failed.
     #[error("the embedder failed: {reason}")]
     Embedder {
-        /// Why, without secrets.
+        /// Cause, without secrets.
         reason: String,
     },
-    /// The model behind the embedder failed.
+    /// The model of the embedder failed.
     #[error("the embedding model failed")]
     Model(#[from] crate::model::ModelError),
-    /// What keeps the items failed.
-    #[error("the memory's store failed")]
+    /// The underlying store failed.
+    #[error("the store of the memory failed")]
     Store(#[from] StoreError),
 }
 
@@ -388,9 +390,9 @@ pub(super) fn check_many(puts: &[Put]) -> Result<Vec<String>, MemoryError> {
 
 pub(super) fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {
     bound("a key", key.len(), KEY_BYTES)?;
-    // A zero ends a text for some of SQLite's functions.
+    // Some of SQLite's functions stop at a zero character.
     if key.is_empty() || key.contains('\0') || namespace.0.is_empty() {
-        let reason = "an item has a namespace of one segment or more, and a key without zero characters";
+        let reason = "an item needs a namespace with at least one segment and a key without zero characters";
         return Err(MemoryError::Illegal { reason: reason.to_owned() });
     }
     Ok(())

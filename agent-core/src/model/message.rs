@@ -1,4 +1,4 @@
-//! What is said in a conversation: messages, their parts, tool calls and reasoning. Plain data.
+//! Messages of a conversation, with their parts, tool calls and reasoning. Plain data.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,13 +12,13 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Who speaks.
+/// Role of a message's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Instructions of the author of the agent.
+    /// Instructions of the developer.
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -26,57 +26,57 @@ pub enum Role {
     Tool,
 }
 
-/// One piece of a message that is more than plain text.
+/// A part of a message that consists of more than plain text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
     /// Text.
     Text {
-        /// The text itself.
+        /// The text.
         text: String,
     },
-    /// A picture the model is shown.
+    /// An image.
     Image {
-        /// An `https:` address, or a `data:` address that holds the picture itself (see [`Part::image_bytes`]).
+        /// An `https:` URL, or a `data:` URL that contains the image (see [`Part::image_bytes`]).
         url: String,
-        /// How closely the model should look (`low`, `high`, `auto`); the endpoint decides when absent.
+        /// Level of detail (`low`, `high`, `auto`). Default: chosen by the endpoint.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
     },
 }
 
 impl Part {
-    /// A text part.
+    /// Creates a text part.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
     }
 
-    /// A picture by address.
+    /// Creates an image part from a URL.
     pub fn image_url(url: impl Into<String>) -> Self {
         Self::Image { url: url.into(), detail: None }
     }
 
-    /// A picture by its bytes; `mime` is for example `image/png`. A third larger when encoded.
+    /// Creates an image part from its bytes; `mime` is for example `image/png`. The encoded size is a third larger.
     #[must_use]
     pub fn image_bytes(mime: &str, bytes: &[u8]) -> Self {
         Self::image_url(format!("data:{mime};base64,{}", base64(bytes)))
     }
 }
 
-/// The content of a message: nearly always one text, else a list of parts.
+/// Content of a message: usually one text, otherwise a list of parts.
 ///
-/// Serialises as a string or as an array, which is also how the chat APIs write it.
+/// Serialized as a string or as an array, like in the chat APIs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// One text.
     Text(String),
-    /// Texts and pictures in order.
+    /// Texts and images in order.
     Parts(Vec<Part>),
 }
 
 impl Content {
-    /// Nothing was said.
+    /// Returns `true` if there is no text and no part.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -119,7 +119,7 @@ impl Serialize for Content {
     }
 }
 
-// By hand: serde's untagged enums buffer the whole value first, and histories are read often.
+// Implemented by hand: serde's untagged enums buffer the whole value first, and histories are read often.
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextOrParts;
@@ -159,31 +159,32 @@ impl schemars::JsonSchema for Content {
     }
 }
 
-/// The model's wish to have one tool called.
+/// Request of the model to call one tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ToolCall {
-    /// Names this call; its result carries the same id. Made here when the endpoint gave none.
+    /// Id of the call; its result carries the same id. Generated if the endpoint sent none.
     pub id: String,
-    /// The tool's name as the model wrote it; it may name a tool that does not exist.
+    /// Name of the tool as the model wrote it; the tool may not exist.
     pub name: String,
-    /// The arguments as raw JSON text, exactly as the model wrote it; it may be malformed.
+    /// Arguments as raw JSON text, exactly as the model wrote it; may be malformed.
     pub arguments: String,
-    /// Data of the endpoint that must be sent back with the call (Gemini's thought signature).
+    /// Provider data that must be sent back with the call (for example Gemini's thought signature).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Value>,
 }
 
 impl ToolCall {
-    /// A call with an id of its own.
+    /// Creates a call with a new id.
     pub fn new(name: impl Into<String>, arguments: &Value) -> Self {
         Self { id: new_id("call_"), name: name.into(), arguments: arguments.to_string(), provider: None }
     }
 
-    /// The arguments as JSON; no text at all counts as `{}` (several servers send that for tools without arguments).
+    /// Parses the arguments. Empty text counts as `{}`, because several servers send it for tools without
+    /// arguments.
     ///
     /// # Errors
     ///
-    /// The model wrote something that is not JSON.
+    /// The text is not valid JSON.
     pub fn parse_arguments(&self) -> Result<Value, serde_json::Error> {
         if self.arguments.trim().is_empty() {
             return Ok(Value::Object(serde_json::Map::new()));
@@ -192,44 +193,44 @@ impl ToolCall {
     }
 }
 
-/// What the model thought before it answered. Kept, because several endpoints want it back.
+/// Reasoning of the model before its answer. Kept, because several endpoints require it in the next request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reasoning {
-    /// The readable part; may be a summary, may be empty.
+    /// Readable text; may be a summary or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// The endpoint's id of this item (Responses API).
+    /// Id of the item, assigned by the endpoint (Responses API).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The sealed part: a signature (Anthropic) or the encrypted content (Responses API).
+    /// Opaque part: a signature (Anthropic) or the encrypted content (Responses API).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<String>,
 }
 
 /// One message of a conversation.
 ///
-/// Two messages with the same `id` are the same message; later versions replace earlier ones.
+/// Messages with the same `id` are versions of one message; later versions replace earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Message {
-    /// Made at creation; `msg_` and 16 hexadecimal digits.
+    /// Generated on creation: `msg_` and 16 hexadecimal digits.
     #[serde(default = "new_message_id")]
     pub id: String,
-    /// Who speaks.
+    /// Role of the author.
     pub role: Role,
-    /// What is said.
+    /// Content of the message.
     #[serde(default, skip_serializing_if = "Content::is_empty")]
     pub content: Content,
-    /// Tools the assistant wants called, in its order.
+    /// Tool calls of the assistant, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// For role `tool`: the call this is the result of.
+    /// For the role `tool`: the call that this is the result of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// Name of the tool (role `tool`) or of the speaker.
+    /// Name of the tool (role `tool`) or of the author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the assistant thought.
+    /// Reasoning of the assistant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasoning: Vec<Reasoning>,
 }
@@ -247,50 +248,50 @@ impl Message {
         }
     }
 
-    /// Instructions for the model.
+    /// Creates a message with instructions for the model.
     pub fn system(content: impl Into<Content>) -> Self {
         Self::new(Role::System, content.into())
     }
 
-    /// What the person says.
+    /// Creates a user message.
     pub fn user(content: impl Into<Content>) -> Self {
         Self::new(Role::User, content.into())
     }
 
-    /// What the model said.
+    /// Creates an assistant message.
     pub fn assistant(content: impl Into<Content>) -> Self {
         Self::new(Role::Assistant, content.into())
     }
 
-    /// The result of the tool call `call_id`.
+    /// Creates the result of the tool call `call_id`.
     pub fn tool_result(call_id: impl Into<String>, content: impl Into<Content>) -> Self {
         let mut message = Self::new(Role::Tool, content.into());
         message.tool_call_id = Some(call_id.into());
         message
     }
 
-    /// Adds tool calls (assistant messages).
+    /// Sets the tool calls of an assistant message.
     #[must_use]
     pub fn with_tool_calls(mut self, calls: impl IntoIterator<Item = ToolCall>) -> Self {
         self.tool_calls.extend(calls);
         self
     }
 
-    /// Sets the name of the tool or speaker.
+    /// Sets the name of the tool or author.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Replaces the id, for messages that come from elsewhere with one.
+    /// Replaces the id, for messages that already have one.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// The text of the message; texts of several parts are put together, pictures left out.
+    /// Returns the text of the message. The texts of several parts are joined; images are left out.
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match &self.content {
@@ -307,22 +308,22 @@ impl Message {
     }
 }
 
-/// A conversation that is cheap to hand around: a clone shares it, a push on an unshared one moves nothing.
+/// A list of messages that is cheap to clone: clones share it, and a push on an unshared list copies nothing.
 ///
-/// The tool loop clones it into each request and drops that before it appends, so a round costs
-/// the same at message 10 and at message 1,000.
+/// The tool loop clones it into each request and drops the clone before it appends, so that a turn costs the same
+/// at message 10 and at message 1,000.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
 pub struct Messages(#[schemars(with = "Vec<Message>")] Arc<List>);
 
-/// The messages, and what is known of them so that nobody looks at all of them again in each round.
+/// The messages, and facts about them that are cached so that a turn does not inspect all of them.
 #[derive(Default)]
 struct List {
     items: Vec<Arc<Message>>,
-    /// The ends of the ids of the first messages; made when one is first looked for.
+    /// Last parts of the ids of the first messages; built on the first lookup.
     marks: Vec<u64>,
-    /// So many of the first messages are known to be a valid history; see `memory::conversation`.
+    /// Number of leading messages that are known to be a valid history; see `memory::conversation`.
     sound: AtomicUsize,
 }
 
@@ -365,7 +366,7 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-/// The end of an id as a number. Ids begin alike, so their ends tell them apart.
+/// Returns the last part of an id as a number. Ids have a common prefix, so their last parts distinguish them.
 fn mark(id: &str) -> u64 {
     let bytes = id.as_bytes();
     match bytes.last_chunk::<8>() {
@@ -375,27 +376,27 @@ fn mark(id: &str) -> u64 {
 }
 
 impl Messages {
-    /// An empty conversation.
+    /// Creates an empty conversation.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends a message. Copies the list of pointers, never the messages, when the list is shared.
+    /// Appends a message. If the list is shared, the pointers are copied, never the messages.
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
         Arc::make_mut(&mut self.0).items.push(message.into());
     }
 
-    /// The list of shared messages for changes beyond a push; copies the pointers when shared.
+    /// Returns the list for other changes than a push. If it is shared, the pointers are copied.
     pub fn make_mut(&mut self) -> &mut Vec<Arc<Message>> {
         let list = Arc::make_mut(&mut self.0);
-        // Whatever was known of them, it may be another list in a moment.
+        // The caller may change anything, so cached facts are discarded.
         list.marks.clear();
         list.sound = AtomicUsize::new(0);
         &mut list.items
     }
 
-    /// The place of the last message with this id.
+    /// Returns the index of the last message with this id.
     pub(crate) fn place_of(&mut self, id: &str) -> Option<usize> {
         let List { items, marks, .. } = Arc::make_mut(&mut self.0);
         marks.extend(items[marks.len()..].iter().map(|message| mark(&message.id)));
@@ -410,12 +411,12 @@ impl Messages {
         None
     }
 
-    /// So many of the first messages are known to be a valid history.
+    /// Number of leading messages that are known to be a valid history.
     pub(crate) fn sound(&self) -> usize {
         self.0.sound.load(Ordering::Relaxed)
     }
 
-    /// All messages are a valid history, whatever is appended.
+    /// Marks all messages as a valid history; later appends do not change this.
     pub(crate) fn is_sound(&self) {
         self.0.sound.store(self.0.items.len(), Ordering::Relaxed);
     }
@@ -482,7 +483,7 @@ fn new_message_id() -> String {
     new_id("msg_")
 }
 
-/// `prefix` and 16 random hexadecimal digits. For names that must not clash, not for secrets.
+/// Returns `prefix` and 16 random hexadecimal digits. For unique names, not for secrets.
 pub(crate) fn new_id(prefix: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut random = fastrand::u64(..);

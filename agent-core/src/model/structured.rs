@@ -1,4 +1,4 @@
-//! Answers as Rust types: asked for by schema, checked, and asked for again with the fault.
+//! Answers as Rust types: requested by schema, validated, and requested again with the violations.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,41 +14,41 @@ use super::{
     ResponseFormat, Usage,
 };
 
-/// How often a model is asked before its answer is given up, the first time included.
+/// Maximum number of requests, including the first one.
 const ATTEMPTS: u32 = 3;
-/// How many faults of an answer it is told.
+/// Maximum number of violations reported to the model.
 const FAULTS: usize = 8;
 
-/// A value taken from a model's answer.
+/// A value extracted from a model's answer.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Extracted<T> {
     /// The value.
     pub value: T,
-    /// The answer it was taken from.
+    /// The answer that contains the value.
     pub reply: ModelReply,
-    /// What all attempts together used up.
+    /// Usage of all requests.
     pub usage: Usage,
-    /// How often the model was asked.
+    /// Number of requests.
     pub asked: u32,
 }
 
-/// What follows an answer.
+/// Result of judging an answer.
 #[derive(Debug)]
 pub enum Extraction<T> {
-    /// The value is there.
+    /// The answer is valid.
     Done(T),
-    /// The answer is not right; ask again with this request, which holds the answer and its faults.
+    /// The answer is invalid. Send this request, which contains the answer and its violations.
     Again(Box<ModelRequest>),
 }
 
-/// The pure part of an extraction: it makes requests and judges answers, whoever does the asking.
+/// The pure part of an extraction: creates requests and judges answers.
 ///
-/// [`Model::extract`] asks by itself; the engine asks through its journal.
+/// [`Model::extract`] calls the model directly; the engine records each call in the journal.
 pub struct Extractor<T> {
     request: ModelRequest,
     validator: jsonschema::Validator,
-    /// The value is the field `value` of an object, because endpoints want an object outermost.
+    /// Whether the value is wrapped in the field `value` of an object, because endpoints require an object.
     wrapped: bool,
     asked: u32,
     usage: Usage,
@@ -56,12 +56,12 @@ pub struct Extractor<T> {
 }
 
 impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
-    /// Prepares a request for a value of this type. The schema goes into `response_format` where the
-    /// endpoint holds answers to it, and into the conversation where not.
+    /// Prepares a request for a value of this type. The schema is sent in `response_format` if the endpoint
+    /// supports it, otherwise in the conversation.
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Unsupported`] when the type's schema is not a valid JSON Schema.
+    /// [`ModelFault::Unsupported`] if the type's schema is not a valid JSON Schema.
     pub fn new(mut request: ModelRequest, abilities: Abilities) -> Result<Self, ModelError> {
         let own = schema_of::<T>();
         let wrapped = own.get("type") != Some(&json!("object"));
@@ -86,7 +86,7 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
         Ok(Self { request, validator, wrapped, asked: 0, usage: Usage::default(), of: PhantomData })
     }
 
-    /// The request to begin with.
+    /// Returns the first request.
     #[must_use]
     pub fn request(&self) -> ModelRequest {
         self.request.clone()
@@ -96,8 +96,8 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Malformed`] when the third answer is still not right; [`ModelFault::Filtered`] when a
-    /// filter cut the answer off.
+    /// [`ModelFault::Malformed`] if the third answer is invalid too; [`ModelFault::Filtered`] if a content filter
+    /// ended the answer.
     pub fn judge(&mut self, reply: &ModelReply) -> Result<Extraction<T>, ModelError> {
         self.asked += 1;
         self.usage += reply.usage.unwrap_or_default();
@@ -115,7 +115,7 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
             let detail = format!("after {ATTEMPTS} answers: {faults}");
             return Err(ModelError::new(ModelFault::Malformed).with_detail(detail));
         }
-        // Kept apart from the history: only the last wrong answer is shown again, the conversation does not grow.
+        // Only the last invalid answer is sent again, so that the conversation does not grow.
         let mut request = self.request.clone();
         let mut answer = reply.message.clone();
         answer.tool_calls.clear();
@@ -130,7 +130,7 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
 
     fn read(&self, text: &str) -> Result<T, String> {
         let mut json = find_json(text).ok_or("it is not JSON.")?;
-        // Models that were not held to the wrapping object often leave it out.
+        // Models without schema enforcement often omit the wrapping object.
         if self.wrapped && !json.as_object().is_some_and(|map| map.len() == 1 && map.contains_key("value")) {
             json = json!({ "value": json });
         }
@@ -158,10 +158,10 @@ impl<T> fmt::Debug for Extractor<T> {
 }
 
 impl Model {
-    /// Asks for a value of a Rust type.
+    /// Requests a value of a Rust type.
     ///
-    /// The answer is held to the type's JSON Schema by the endpoint where it can do that, checked here in
-    /// any case, and asked for again with its faults, three times in all.
+    /// The endpoint enforces the type's JSON Schema if it can. The answer is validated here in any case. After a
+    /// violation the model is called again with the violations, at most three times in total.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl Model {
         Ok(self.extract_reply(request).await?.value)
     }
 
-    /// Asks for a value of a Rust type and tells what it took.
+    /// Requests a value of a Rust type and returns it with the answer and the usage.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ impl Model {
     }
 }
 
-/// Puts a schema into the field `value` of an object; its definitions stay outermost, where references look.
+/// Wraps a schema in the field `value` of an object. Definitions stay at the root, where references resolve.
 fn wrap(mut schema: Value) -> Value {
     let definitions = schema.as_object_mut().and_then(|map| map.remove("$defs"));
     let mut outer = json!({
@@ -225,7 +225,7 @@ fn wrap(mut schema: Value) -> Value {
     outer
 }
 
-/// A legal name for the schema.
+/// Returns a valid name for the schema.
 fn name_of(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' })
@@ -237,7 +237,8 @@ fn short(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-/// The JSON in an answer: all of it, or what is in a fence, or the first value that begins with a bracket.
+/// Returns the JSON of an answer: the whole text, the content of a code fence, or the first value that begins with
+/// a bracket.
 fn find_json(text: &str) -> Option<Value> {
     if let Ok(json) = serde_json::from_str(text.trim()) {
         return Some(json);
@@ -246,7 +247,7 @@ fn find_json(text: &str) -> Option<Value> {
     if let Some(json) = fenced.filter_map(|block| serde_json::from_str(block).ok()).next() {
         return Some(json);
     }
-    // A few beginnings only: a long text of brackets must not cost its square.
+    // Only the first few brackets are tried, so that a long text of brackets does not cost quadratic time.
     text.match_indices(['{', '['])
         .take(32)
         .find_map(|(at, _)| serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>().next()?.ok())

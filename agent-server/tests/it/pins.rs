@@ -12,8 +12,8 @@ use agent_core::{
     tool::{ToolError, ToolRegistry},
 };
 use agent_server::{Assistant, Chat, demo::TrendAgent};
-use trend_agent::graph::{Desk, trend_graph};
 use serde_json::{Value, json};
+use trend_agent::graph::{Desk, trend_graph};
 
 use crate::support::{Here, upstream::Fake};
 

@@ -1,4 +1,4 @@
-//! Arguments as the model wrote them, held against the schema, with faults in words it can act on.
+//! Validates tool arguments against their schema and reports violations in terms a model can act on.
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -10,13 +10,13 @@ use crate::{
     validation::validator,
 };
 
-/// Longest arguments, in bytes. A model that writes more has lost its way.
+/// Maximum length of the arguments in bytes. Longer ones are treated as a runaway model.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Faults told at once, and characters of each.
+/// Maximum number of reported violations, and of characters of each.
 const MAX_FAULTS: usize = 8;
 const FAULT_CHARS: usize = 300;
 
-/// The schema of one tool's arguments, compiled once.
+/// Compiled schema of a tool's arguments.
 pub(in crate::tool) struct Checker {
     schema: Value,
     validator: Validator,
@@ -51,9 +51,9 @@ impl Checker {
             ToolError::bad_arguments(&call.name, &[format!("they are not valid JSON: {error}")])
         };
         let args = match call.parse_arguments().map_err(no_json)? {
-            // No arguments, as some models say it.
+            // Some models write no arguments as `null`.
             Value::Null => serde_json::json!({}),
-            // An object that was encoded twice.
+            // Object that was encoded twice.
             Value::String(inner) if inner.trim_start().starts_with('{') => {
                 if deep(&inner) {
                     return Err(too_deep(&call.name));
@@ -65,7 +65,7 @@ impl Checker {
         self.check(&call.name, args)
     }
 
-    /// The arguments as the tool takes them, or every fault (up to a number).
+    /// Returns the arguments as the tool takes them, or the violations (up to a limit).
     pub(in crate::tool) fn check(&self, tool: &str, mut args: Value) -> Result<Value, ToolError> {
         // A call is stored before it is made.
         if let Err(error) = json::check(&args) {
@@ -75,7 +75,7 @@ impl Checker {
         if self.validator.is_valid(&args) {
             return Ok(args);
         }
-        // A strict endpoint makes the model name every property; `null` then means "left out".
+        // A strict endpoint makes the model write every property; `null` then means that it is absent.
         drop_nulls(&self.schema, &self.schema, &mut args, 0);
         let faults: Vec<String> = self
             .validator
@@ -102,8 +102,8 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Refuses unknown properties, so that a misspelt optional one is a fault instead of nothing. Schemas put together
-/// from several are left open: closing a part would refuse what the other parts allow.
+/// Rejects unknown properties, so that a misspelt optional property is an error. Schemas composed of several parts
+/// stay open: closing one part would reject what the others allow.
 fn close(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
     let composed = ["allOf", "anyOf", "oneOf", "$ref", "if", "patternProperties", "dependentSchemas"];
@@ -117,7 +117,7 @@ fn close(schema: &mut Value) {
         .into_iter()
         .filter_map(|key| object.remove(key).map(|part| (key, part)))
         .collect();
-    // Variants beside properties describe one object together.
+    // Variants next to properties describe one object together.
     let variants: Vec<(&str, Value)> = if object.contains_key("properties") {
         ["anyOf", "oneOf"].into_iter().filter_map(|key| object.remove(key).map(|part| (key, part))).collect()
     } else {
@@ -127,7 +127,7 @@ fn close(schema: &mut Value) {
     object.extend(parts.into_iter().chain(variants).map(|(key, part)| (key.to_owned(), part)));
 }
 
-/// Removes each `null` that stands for an optional property which cannot be `null` itself.
+/// Removes each `null` that represents an absent optional property, unless the property itself allows `null`.
 fn drop_nulls(schema: &Value, root: &Value, value: &mut Value, level: usize) {
     if level > MAX_DEPTH {
         return;
