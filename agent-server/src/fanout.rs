@@ -39,8 +39,11 @@ pub(crate) struct Fanout {
     all: Weak<Fanouts>,
     written: Mutex<Written>,
     /// The message of the latest end of a run.
-    completion: Mutex<Option<(Arc<Event>, Arc<OnceCell<Utf8Bytes>>)>>,
+    completion: Mutex<Option<Completion>>,
 }
+
+/// The end of a run and its message, once that is computed.
+type Completion = (Arc<Event>, Arc<OnceCell<Utf8Bytes>>);
 
 /// How an event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

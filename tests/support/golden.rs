@@ -157,9 +157,9 @@ fn work() -> Graph<Ledger> {
             effect(cx, "fetch").await?;
             let said = cx.model()?.complete("Summarise the reviews.").await?.message.text().into_owned();
             let call = |n: u64| ToolCall {
-                id: format!("c{n}").into(),
+                id: format!("c{n}"),
                 name: "lookup".into(),
-                arguments: json!({ "n": n }).to_string().into(),
+                arguments: json!({ "n": n }).to_string(),
                 provider: None,
             };
             let results = cx.tools()?.call_all([call(1), call(2)]).await?;
@@ -210,7 +210,7 @@ fn hold() -> Graph<Ledger> {
 fn ship() -> Graph<Ledger> {
     Graph::<Ledger>::builder("ship")
         .node("ship", async |_: &Ledger, cx: &Context| {
-            let arguments = json!({"n": 9}).to_string().into();
+            let arguments = json!({"n": 9}).to_string();
             let call = ToolCall { id: "c1".into(), name: "ship".into(), arguments, provider: None };
             let result = cx.tools()?.call(call).await?;
             Ok(Ledger::update().steps([result.text().into_owned()]))
@@ -303,7 +303,6 @@ pub fn first_turns() -> Scripted {
 }
 
 /// A runtime that knows every graph of the golden files.
-#[must_use]
 pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scripted) -> RuntimeBuilder {
     let price = Price { input: 2_000_000, output: 10_000_000, cached: None };
     Runtime::builder()

@@ -141,6 +141,7 @@ async fn the_result_of_a_run_is_computed_once_for_all_its_subscribers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "the figures are its result")]
 async fn what_two_hundred_subscribers_of_one_session_cost_the_others() {
     let here = Here::trend().await;
     beside(&here, "warm", 0).await;
