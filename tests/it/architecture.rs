@@ -321,8 +321,11 @@ fn exported(file: &syn::File) -> BTreeMap<String, String> {
     found
 }
 
+/// The files in which one module imports another.
+type Edges = BTreeMap<(String, String), Vec<String>>;
+
 /// Every import of one first-level module by another, with the files that have it.
-fn imports(source: &str) -> (BTreeSet<String>, BTreeMap<(String, String), Vec<String>>) {
+fn imports(source: &str) -> (BTreeSet<String>, Edges) {
     let parse = |file: &str| syn::parse_file(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     let all = files(source, &["rs"]);
     let inside = |file: &String| file[source.len() + 1..].trim_end_matches(".rs").to_owned();

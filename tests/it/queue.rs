@@ -135,7 +135,7 @@ async fn an_acknowledged_queued_run_is_begun_whenever_the_process_dies() {
         }
         gate.0.notify_one();
         if acknowledged > 0 {
-            let _ = session.wait().await;
+            let _status = session.wait().await;
         }
         let completed = !dying.is_dead();
         dying.kill();

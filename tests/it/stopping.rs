@@ -132,15 +132,17 @@ async fn a_stop_drops_what_does_not_listen_at_once_and_waits_for_what_listens() 
         let stage = Stage::new();
         let session = set_up(&stage).build().session("s").unwrap();
         begin(&session, &graph, &stage, 2).await;
-        let stopping = tokio::spawn({
+        let mut stopping = tokio::task::JoinSet::new();
+        stopping.spawn({
             let session = session.clone();
             async move { session.stop().await }
         });
         soon(stage.dropped.notified()).await;
         assert!(!stage.ended.load(Ordering::SeqCst), "{}: dropped before the other ended", graph.name());
-        assert!(!stopping.is_finished(), "{}: the one that listens has its time", graph.name());
+        assert!(stopping.try_join_next().is_none(), "{}: the one that listens has its time", graph.name());
         stage.release.notify_one();
-        assert_eq!(soon(stopping).await.unwrap().unwrap(), RunStatus::Stopped, "{}", graph.name());
+        let stopped = soon(stopping.join_next()).await.unwrap().unwrap();
+        assert_eq!(stopped.unwrap(), RunStatus::Stopped, "{}", graph.name());
         assert!(stage.ended.load(Ordering::SeqCst), "{}", graph.name());
         assert_eq!(stage.drops.load(Ordering::SeqCst), 1, "{}", graph.name());
     }
