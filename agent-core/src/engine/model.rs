@@ -52,6 +52,10 @@ impl RecordedModel {
     /// # Errors
     ///
     /// [`ModelError`], or [`LimitError`](super::LimitError) when the budget does not allow the call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call; a reply that is recorded stays recorded.
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply> {
         self.complete_under(self.cx.task_try().next_model_key(), request.into()).await
     }
@@ -61,6 +65,10 @@ impl RecordedModel {
     /// # Errors
     ///
     /// See [`complete`](Self::complete).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call; a reply that is recorded stays recorded.
     pub async fn complete_as(
         &self,
         key: impl Into<String>,
@@ -87,6 +95,10 @@ impl RecordedModel {
     /// # Errors
     ///
     /// See [`complete`](Self::complete).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call; a reply that is recorded stays recorded.
     pub async fn complete_or_stop(
         &self,
         key: impl Into<String>,
@@ -126,6 +138,10 @@ impl RecordedModel {
     /// # Errors
     ///
     /// As [`complete`](Self::complete), and those of [`Extractor::judge`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call; a reply that is recorded stays recorded.
     pub async fn extract<T: JsonSchema + DeserializeOwned>(
         &self,
         request: impl Into<ModelRequest>,

@@ -195,6 +195,10 @@ impl RecordedTools {
     ///
     /// As [`call`](RecordedTools::call): the first in the order of calls, once all have ended, so that what the
     /// others did is recorded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the calls that have not finished. What is recorded stays recorded.
     pub async fn call_all(&self, calls: impl IntoIterator<Item = ToolCall>) -> Result<Vec<Message>> {
         let named: Vec<(String, ToolCall)> =
             calls.into_iter().map(|call| (self.cx.task_try().next_call_name(&call.id), call)).collect();

@@ -164,6 +164,10 @@ impl Model {
     ///
     /// See [`ChatModel::stream`].
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
+    ///
     /// # Examples
     ///
     /// ```
@@ -240,6 +244,10 @@ impl ModelStream {
     /// # Errors
     ///
     /// The error of the stream, or [`ModelFault::Cut`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
     pub async fn collect_reply(mut self) -> Result<ModelReply, ModelError> {
         let mut assembler = Assembler::new();
         while let Some(delta) = self.next().await {

@@ -167,6 +167,10 @@ impl Model {
     ///
     /// See [`complete`](Self::complete) and [`Extractor::judge`].
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
+    ///
     /// # Examples
     ///
     /// ```
@@ -191,6 +195,10 @@ impl Model {
     /// # Errors
     ///
     /// See [`extract`](Self::extract).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
     pub async fn extract_reply<T: JsonSchema + DeserializeOwned>(
         &self,
         request: impl Into<ModelRequest>,

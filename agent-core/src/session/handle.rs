@@ -76,6 +76,10 @@ impl Run {
     ///
     /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`;
     /// [`SessionError::ShuttingDown`] when the process ends before the run does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the run.
     pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
         let settled = self.wait().await.ok_or(SessionError::ShuttingDown)?;
         if let Some(error) = &settled.error {
@@ -98,6 +102,10 @@ impl Run {
     }
 
     /// Waits as [`settled`](Run::settled): the status, the open questions, and the error of a failed run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the run.
     pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
         match self.wait().await {
             Some(settled) => (settled.status, settled.questions.clone(), settled.error.clone()),
@@ -178,6 +186,10 @@ impl EventStream {
     /// # Errors
     ///
     /// As [`Run::outcome`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the run.
     pub async fn outcome<S: State>(self) -> Result<RunOutcome<S>, SessionError> {
         self.run.outcome().await
     }

@@ -61,6 +61,10 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::NotFound`]; [`SessionError::CannotResume`] without a store.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn head(&self) -> Result<Head, SessionError> {
         let head = self.store()?.head(self.id()).await?;
         // Here and below: what was read after a deletion may be that of a session made under the same id.
@@ -73,6 +77,10 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::NotFound`]; [`SessionError::CannotResume`] without a store.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn history(&self, after: Seq, limit: usize) -> Result<Vec<Checkpoint>, SessionError> {
         let store = self.store()?;
         if store.head(self.id()).await?.is_none() {
@@ -117,6 +125,10 @@ impl Session {
     /// # Errors
     ///
     /// As [`history`](Session::history).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
         let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
         self.slot.check_exists()?;
@@ -150,6 +162,10 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn status_at(&self, seq: Seq) -> Result<SessionStatus, SessionError> {
         Ok(self.status_of(self.image_at(seq).await?))
     }
@@ -159,6 +175,10 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn state_at<S: State>(&self, seq: Seq) -> Result<S, SessionError> {
         let image = self.image_at(seq).await?;
         Ok(compute(image.root.state_bytes(), move || read_state::<S>(&image.root)).await?)
@@ -169,6 +189,10 @@ impl Session {
     /// # Errors
     ///
     /// See [`state_at`](Session::state_at), and [`SessionError::GraphNotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
         let image = self.image_at(seq).await?;
         let graph = self.graph_of(&image.graph)?;

@@ -150,6 +150,11 @@ impl Session {
     /// # Errors
     ///
     /// See [`run`](Session::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
+    /// executed, or refused.
     pub async fn run_with<S: State>(
         &self,
         graph: &Graph<S>,
@@ -164,6 +169,11 @@ impl Session {
     /// # Errors
     ///
     /// See [`start`](Session::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
+    /// executed, or refused.
     pub async fn stream<S: State>(
         &self,
         graph: &Graph<S>,
@@ -182,6 +192,11 @@ impl Session {
     ///
     /// [`SessionError::Busy`] and its like; [`SessionError::InvalidInput`] when the input cannot be applied.
     /// Nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
+    /// executed, or refused.
     pub async fn start<S: State>(
         &self,
         graph: &Graph<S>,
@@ -196,6 +211,11 @@ impl Session {
     /// # Errors
     ///
     /// See [`start`](Session::start), and [`SessionError::GraphNotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
+    /// executed, or refused.
     pub async fn start_json(
         &self,
         graph: &str,
@@ -212,6 +232,11 @@ impl Session {
     /// # Errors
     ///
     /// See [`start_json`](Session::start_json).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
+    /// executed, or refused.
     pub async fn run_json(
         &self,
         graph: &str,
@@ -425,6 +450,10 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::NotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
         if let Some(live) = self.slot.live() {
             self.until_told(&live).await;
@@ -504,6 +533,10 @@ impl Session {
     ///
     /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
     /// without a store, or what is stored cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn state_json(&self) -> Result<Value, SessionError> {
         Ok(self.place_json().await?.0)
     }
@@ -515,6 +548,10 @@ impl Session {
     /// # Errors
     ///
     /// As [`state_json`](Session::state_json).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn place_json(&self) -> Result<(Value, Vec<TaskId>), SessionError> {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
@@ -529,6 +566,10 @@ impl Session {
     /// # Errors
     ///
     /// See [`state_json`](Session::state_json).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn state<S: State>(&self) -> Result<S, SessionError> {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;

@@ -375,6 +375,10 @@ impl Runtime {
     /// # Errors
     ///
     /// [`SessionError::Store`] when the list of sessions cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends it between two sessions; a session whose run is being taken over is taken over. Call it again.
     pub async fn recover(&self) -> Result<Recovered, SessionError> {
         let mut recovered = self.sweep().await?;
         let Some(store) = &self.0.store else { return Ok(recovered) };
@@ -413,6 +417,10 @@ impl Runtime {
     /// # Errors
     ///
     /// [`SessionError::Store`] when the list of sessions cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`recover`](Runtime::recover).
     ///
     /// # Examples
     ///
@@ -464,6 +472,10 @@ impl Runtime {
     /// # Errors
     ///
     /// [`SessionError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn sessions(
         &self,
         after: Option<&SessionId>,
@@ -481,6 +493,10 @@ impl Runtime {
     /// # Errors
     ///
     /// [`SessionError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn recent(&self, mut wanted: Recent) -> Result<Vec<SessionInfo>, SessionError> {
         let Some(store) = &self.0.store else { return Ok(Vec::new()) };
         wanted.limit = wanted.limit.min(1_000);
@@ -543,6 +559,10 @@ impl Runtime {
 
     /// Ends: no new runs; running ones stop at their next superstep and go on at the next start; whatever is still
     /// there after `grace` is stopped where it is. Nothing that was accepted is lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the runtime accepts no runs, and those in memory still end; nothing waits for them. Call it again to wait.
     pub async fn shutdown(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         if tokio::time::timeout(grace, self.wind_down(LiveRun::drain_for_restart)).await.is_err() {

@@ -69,6 +69,10 @@ impl Session {
     /// # Errors
     ///
     /// As [`history`](Session::history).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub async fn why(&self, key: &str) -> Result<Vec<Cause>, SessionError> {
         let store = self.store()?;
         if store.head(self.id()).await?.is_none() {
