@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agent_core::{Answers, Context, END, Graph, Runtime, START, SessionError, State, journal::JournalStore};
+use agent_core::{
+    Answers, BusyPolicy, Context, END, Graph, RunOptions, Runtime, START, SessionError, State, ids::Seq,
+    journal::JournalStore,
+};
 use serde::{Deserialize, Serialize};
 use tests::{Yielding, journal};
 
@@ -97,4 +100,22 @@ async fn a_graph_whose_code_carries_no_data_need_not_be_registered() {
     after.session("other").unwrap().run(&plain(), Desk::update()).await.unwrap();
     let run = after.session("s").unwrap().answer(Answers::only(true)).await.unwrap();
     assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "plain");
+}
+
+#[tokio::test]
+async fn a_queued_run_and_a_fork_have_the_graph_of_their_caller() {
+    let runtime = runtime(&store());
+    runtime.session("ann").unwrap().run(&agent("ann"), Desk::update()).await.unwrap();
+    let bob = runtime.session("bob").unwrap();
+    bob.run(&agent("bob"), Desk::update()).await.unwrap();
+    let enqueue = RunOptions::default().on_busy(BusyPolicy::Enqueue);
+    let mut queued = bob.start(&agent("guest"), Desk::update(), enqueue).await.unwrap();
+    let fork = bob.fork(Seq(3), "fork".parse().unwrap()).await.unwrap();
+    let run = bob.answer(Answers::only(true)).await.unwrap();
+    assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "bob");
+    queued.settled().await;
+    let run = bob.answer(Answers::only(true)).await.unwrap();
+    assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "guest");
+    let run = fork.answer(Answers::only(true)).await.unwrap();
+    assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "bob");
 }

@@ -195,7 +195,7 @@ impl Session {
     /// Dropping the future has no effect.
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
         let image = self.image_at(seq).await?;
-        let graph = self.graph_of(&image.graph)?;
+        let graph = self.graph_to_read(&image.graph)?;
         compute(image.root.state_bytes(), move || graph.state_json(&image, None)).await
     }
 
@@ -220,7 +220,7 @@ impl Session {
     /// ```
     pub async fn state_and_status_at(&self, seq: Seq) -> Result<(Value, SessionStatus), SessionError> {
         let image = self.image_at(seq).await?;
-        let graph = self.graph_of(&image.graph)?;
+        let graph = self.graph_to_read(&image.graph)?;
         let (state, image) = compute(image.root.state_bytes(), move || {
             graph.state_json(&image, None).map(|state| (state, image))
         })
@@ -291,6 +291,9 @@ impl LockedSession {
             return Err(deleted);
         }
         self.slot.forget();
+        // The fork continues with what the source continues with.
+        let graph = source.slot.inner.lock().graph.clone();
+        self.slot.inner.lock().graph = graph;
         let mut idle = self.idle().await?;
         let mut facts = vec![(image.run, Fact::SessionForked(Forked { from: source.id().clone(), seq }))];
         let message = "it stays with the session that was forked";

@@ -238,9 +238,9 @@ fn invalid_input<S: State>(graph: &Graph<S>, reason: String) -> SessionError {
 }
 
 /// A graph, erased and not.
-struct RunGraph<'a, S: State> {
-    graph: &'a Graph<S>,
-    instance: Arc<dyn DynGraph>,
+pub(super) struct RunGraph<'a, S: State> {
+    pub(super) graph: &'a Graph<S>,
+    pub(super) instance: Arc<dyn DynGraph>,
 }
 
 /// Where a session was before a run that is undone, as the journal will say.
@@ -273,8 +273,7 @@ impl LockedSession {
                 // Boxed, here and below: what is rare would make the future of every run large.
                 BusyPolicy::Enqueue => {
                     let run = self.slot.next_run(live.runs);
-                    let run =
-                        Box::pin(self.enqueue(graph.graph, input, options, &live.env.writer, run)).await?;
+                    let run = Box::pin(self.enqueue(graph, input, options, &live.env.writer, run)).await?;
                     return Ok(StartedRun { run, future: None });
                 }
                 BusyPolicy::Interrupt => {
@@ -296,7 +295,7 @@ impl LockedSession {
             let writer = Arc::clone(idle.writer());
             // The journal has more than this image from here on.
             idle.invalidate();
-            let run = Box::pin(self.enqueue(graph.graph, input, options, &writer, run)).await?;
+            let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
             return Ok(StartedRun { run, future: None });
         }
         let (idle, before) = self.resolve_previous_run(idle, &options, rollback).await?;
@@ -364,7 +363,7 @@ impl LockedSession {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         };
         let before = Seq(accepted.0.saturating_sub(1));
-        let graph = self.graph_of(graph)?;
+        let graph = self.graph_to_read(graph)?;
         let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
         let mut plan = earlier.root.plan.clone().unwrap_or_default();

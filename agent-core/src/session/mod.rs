@@ -445,6 +445,12 @@ impl Session {
         own.map_or_else(|| self.shared.graph_to_resume(name, self.id()), Ok)
     }
 
+    /// The graph that reads the state of the session: any graph of the name reads it alike.
+    pub(crate) fn graph_to_read(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
+        let own = self.slot.inner.lock().graph.clone().filter(|graph| graph.name() == name);
+        own.map_or_else(|| self.shared.graph(name), Ok)
+    }
+
     /// Where the session stands.
     ///
     /// # Errors
@@ -556,7 +562,7 @@ impl Session {
         self.check_readable()?;
         let (image, state) = self.peek_with_state().await?;
         let tasks = image.root.unfinished();
-        let graph = self.graph_of(&image.graph)?;
+        let graph = self.graph_to_read(&image.graph)?;
         let bytes = image.root.state_bytes().max(state.as_ref().map_or(0, |_| self.slot.footprint()));
         Ok((compute(bytes, move || graph.state_json(&image, state)).await?, tasks))
     }

@@ -4,7 +4,8 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Run, RunOptions, Session, SessionError,
-    launch::{EncodedInput, RawInput},
+    erased::DynGraph,
+    launch::{EncodedInput, RawInput, RunGraph},
     lock::LockedSession,
     runtime::Shared,
     settled::{Settled, Teller},
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::{
     engine::{RunError, read_update},
-    graph::Graph,
     ids::RunId,
     journal::{
         entry::{Dequeued, Fact, Queued},
@@ -29,6 +29,9 @@ const QUEUE_LIMIT: usize = 64;
 /// Wait before a queued run that could not begin for a passing reason is tried again: first and longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
+/// The first queued run, with the graph that it was queued with in this process.
+type NextRun = (RunId, Queued, Option<Arc<dyn DynGraph>>);
+
 impl LockedSession {
     /// Queues a run. Ready when that is stored.
     ///
@@ -36,12 +39,13 @@ impl LockedSession {
     /// none, and the end of the run before it finds the queued one or is found by this call.
     pub(super) async fn enqueue<S: State>(
         &self,
-        graph: &Graph<S>,
+        graph: RunGraph<'_, S>,
         input: EncodedInput<S>,
         options: RunOptions,
         writer: &Arc<Writer>,
         run: RunId,
     ) -> Result<Run, SessionError> {
+        let RunGraph { graph, instance } = graph;
         if self.slot.inner.lock().queue.len() >= QUEUE_LIMIT {
             return Err(SessionError::TooManyRuns { limit: QUEUE_LIMIT });
         }
@@ -60,7 +64,7 @@ impl LockedSession {
         };
         let settled = Teller::new();
         let handle = Run::queued(Session::clone(self), run, settled.listener());
-        let seq = self.slot.enqueue(writer, run, queued, settled)?;
+        let seq = self.slot.enqueue(writer, run, queued, instance, settled)?;
         if let Err(error) = writer.stored(seq).await {
             self.slot.remove_queued(run);
             if self.slot.live().is_none() {
@@ -76,8 +80,8 @@ impl LockedSession {
 
     /// Begins the first queued run, if the session has no unfinished run. The error is a passing one.
     async fn begin_queued(&self) -> Result<(), SessionError> {
-        while let Some((run, queued)) = self.next_queued().await? {
-            let begun = match self.graph_of(&queued.graph) {
+        while let Some((run, queued, graph)) = self.next_queued().await? {
+            let begun = match graph.map_or_else(|| self.graph_of(&queued.graph), Ok) {
                 Ok(graph) => graph.start_queued(self, run, queued).await,
                 Err(error) => Err(error),
             };
@@ -103,7 +107,7 @@ impl LockedSession {
         Ok(())
     }
 
-    async fn next_queued(&self) -> Result<Option<(RunId, Queued)>, SessionError> {
+    async fn next_queued(&self) -> Result<Option<NextRun>, SessionError> {
         if self.slot.live().is_some() || self.shared.is_closing() {
             return Ok(None);
         }
@@ -111,7 +115,10 @@ impl LockedSession {
         if idle.image().status.is_busy() {
             return Ok(None);
         }
-        let front = self.slot.inner.lock().queue.front().map(|queued| (queued.run, queued.queued.clone()));
+        let front = {
+            let inner = self.slot.inner.lock();
+            inner.queue.front().map(|next| (next.run, next.queued.clone(), next.graph.clone()))
+        };
         if front.is_some() {
             self.check_open()?;
         }

@@ -52,6 +52,8 @@ pub(crate) struct QueuedRun {
     /// Its entry; 0 when it was read from the store.
     pub(crate) seq: Seq,
     pub(crate) queued: Queued,
+    /// The graph that it was queued with in this process.
+    pub(crate) graph: Option<Arc<dyn DynGraph>>,
     /// Becomes that of the run.
     pub(crate) settled: Teller,
 }
@@ -146,6 +148,7 @@ impl Slot {
         writer: &Writer,
         run: RunId,
         queued: Queued,
+        graph: Arc<dyn DynGraph>,
         settled: Teller,
     ) -> Result<Seq, StoreError> {
         let fact = Fact::RunQueued(queued.clone());
@@ -156,7 +159,7 @@ impl Slot {
             Some(seq) => seq,
             None => writer.push(run, [fact])?,
         };
-        inner.queue.push_back(QueuedRun { run, seq, queued, settled });
+        inner.queue.push_back(QueuedRun { run, seq, queued, graph: Some(graph), settled });
         Ok(seq)
     }
 
@@ -239,7 +242,13 @@ impl Slot {
         for (run, queued) in &image.queue {
             if !inner.queue.iter().any(|waiting| waiting.run == *run) {
                 let (run, queued) = (*run, queued.clone());
-                inner.queue.push_back(QueuedRun { run, seq: Seq::ZERO, queued, settled: Teller::new() });
+                inner.queue.push_back(QueuedRun {
+                    run,
+                    seq: Seq::ZERO,
+                    queued,
+                    graph: None,
+                    settled: Teller::new(),
+                });
             }
         }
         drop(inner);
