@@ -289,7 +289,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`AnswerError`]; [`SessionError::Run`] when the run cannot be resumed with the present graph. Nothing has changed
+    /// [`AnswerError`](crate::interrupt::AnswerError); [`SessionError::Run`] when the run cannot be resumed with the present graph. Nothing has changed
     /// then, and the questions are open.
     ///
     /// # Cancel safety

@@ -51,6 +51,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 ],
             )
             .codes(&waits())
+            .codes(&values())
             .codes(&[
                 Code::InvalidAnswer,
                 Code::AmbiguousAnswer,
@@ -107,6 +108,7 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
             "The request counts once, however often it is sent with the same key and body. A session remembers its latest 1,024 keys; an older one starts a run again.",
         )
         .codes(&[Code::InvalidSessionId, Code::InvalidInput, Code::GraphNotFound])
+        .codes(&values())
         .codes(&waits())
         .codes(&[Code::SessionBusy, Code::RequestDiffers, Code::LabelDiffers, Code::OtherGraph])
         .of_store()
@@ -118,6 +120,11 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
             Refusal::NoAgent,
             Refusal::QuotaExceeded,
         ])
+}
+
+/// Refusals of a value that could not be read back after it was stored.
+fn values() -> Vec<Code> {
+    vec![Code::ValueTooDeep, Code::ValueTooLarge, Code::ValueReservedKey, Code::ValueNotFinite]
 }
 
 /// What may keep a run from going on.
