@@ -513,3 +513,18 @@ async fn a_short_run_is_at_rest_when_a_caller_that_waits_gets_it_and_goes_on_whe
     while !soon(events.next()).await.unwrap().body.ends_run() {}
     assert_eq!(session.status().await.unwrap().status, RunStatus::Completed);
 }
+
+/// The end of a run is published before its last entries are behind it: who starts the next one upon that event waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_started_upon_the_end_of_the_one_before_it_is_not_refused() {
+    let graph =
+        Graph::<Trail>::builder("short").node("a", step).edge(START, "a").edge("a", END).build().unwrap();
+    for runtime in [Runtime::builder().build(), on(&journal()).build()] {
+        let session = runtime.session("s").unwrap();
+        for run in 0..1_000 {
+            let mut events = session.stream(&graph, Trail::update(), RunOptions::default()).await;
+            let events = events.as_mut().unwrap_or_else(|error| panic!("run {run}: {error}"));
+            while events.next().await.is_some() {}
+        }
+    }
+}

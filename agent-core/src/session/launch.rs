@@ -298,6 +298,11 @@ impl LockedSession {
             let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
             return Ok(StartedRun { run, future: None });
         }
+        let first_queued = self.slot.inner.lock().queue.front().map(|queued| queued.run);
+        if let (BusyPolicy::Reject, Some(run)) = (options.on_busy, first_queued) {
+            // It is the queued run's turn.
+            return Err(self.busy(run, RunStatus::Running));
+        }
         let (idle, before) = self.resolve_previous_run(idle, &options, rollback).await?;
         let run = self.slot.next_run(idle.image().runs);
         self.begin_run(graph, input, options, ack, StartPoint { idle, before, run }).await

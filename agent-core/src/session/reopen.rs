@@ -115,10 +115,11 @@ impl Session {
         }
     }
 
-    /// The run in memory. Waits for the end of one whose journal cannot be written.
+    /// The run in memory. Waits for the end of one that writes its last entries: a subscriber may have seen its end and
+    /// ask for the next run at once. Waits as well for one whose journal cannot be written.
     pub(super) async fn live_run(&self) -> Option<Arc<LiveRun>> {
         let live = self.slot.live()?;
-        if !live.env.writer.has_failed() {
+        if !live.env.writer.has_failed() && !live.env.control.is_closed() {
             return Some(live);
         }
         Box::pin(live.settled.gone()).await;
