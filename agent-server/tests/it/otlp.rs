@@ -422,5 +422,5 @@ async fn a_collector_that_never_answers_holds_up_neither_requests_nor_the_end() 
     collector.reaches(1).await;
     let (log, took) = server.end().await;
     assert!(took < Duration::from_secs(8), "the end took {took:?}");
-    assert!(log.contains("the last traces were not sent"), "{log}");
+    assert!(log.contains("the last traces were not exported"), "{log}");
 }
