@@ -12,7 +12,8 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemory, JournalStore, Sqlite, Summary},
+    journal::{Append, Epoch, InMemory, JournalStore, Summary},
+    sqlite::Sqlite,
 };
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_sweep_of_a_hundred_thousand_waiting_sessions_takes_under_ten_milliseconds() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Sqlite::builder().synchronous(agent_core::journal::sqlite::Synchronous::Normal);
+    let options = Sqlite::builder().synchronous(agent_core::sqlite::Synchronous::Normal);
     let store = options.open(folder.path().join("agent.db")).unwrap();
     idle_sweeps_are_cheap("SQLite", Arc::new(store)).await;
     idle_sweeps_are_cheap("memory", Arc::new(InMemory::new())).await;

@@ -6,8 +6,9 @@ use std::{cell::Cell, path::Path, sync::Arc};
 
 use agent_core::{
     clock::Clock,
-    journal::{InMemory, JournalStore, Sqlite, conformance},
+    journal::{InMemory, JournalStore, conformance},
     memory::{self, Embedder, MemoryStore},
+    sqlite::Sqlite,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

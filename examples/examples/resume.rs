@@ -5,7 +5,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use agent_core::{Context, END, Graph, Runtime, START, State, journal::Sqlite};
+use agent_core::{Context, END, Graph, Runtime, START, State, sqlite::Sqlite};
 use serde::{Deserialize, Serialize};
 
 #[derive(State, Default, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use agent_core::{
     clock::ManualClock,
     event::EventBody,
     ids::{QuestionId, RunId, Seq},
-    journal::Sqlite,
     model::testing::{Scripted, Turn},
+    sqlite::Sqlite,
     todo::TodoStatus,
 };
 use serde_json::{Value, json};

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, engine::Limits,
-    graph::RetryPolicy,
+    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, graph::RetryPolicy,
+    run::Limits,
 };
 use tests::{journal, on};
 

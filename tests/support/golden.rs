@@ -9,7 +9,6 @@ use agent_core::{
     Agent, Answers, BusyPolicy, Context, END, Graph, Input, NodeError, Question, Result, RunOptions, Runtime,
     START, Session, State,
     clock::ManualClock,
-    engine::{Limits, Overrun},
     graph::{Dispatch, Outcome},
     ids::Seq,
     interrupt::AskError,
@@ -18,6 +17,7 @@ use agent_core::{
         Model, Price, PriceTable, ToolCall, Usage,
         testing::{Scripted, Turn},
     },
+    run::{Limits, OverrunPolicy},
     session::{Retention, RuntimeBuilder},
     tool::{Approval, DynamicTool, ToolPolicy, ToolRegistry},
 };
@@ -396,7 +396,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
         "work" => assert!(session.run(&work(), update()).await.expect("it pauses").is_paused()),
         "agent" => assert!(session.run(&agent(), "주문해 줘").await.expect("it pauses").is_paused()),
         "budget" => {
-            let limits = Limits::default().model_calls(1).on_overrun(Overrun::Ask);
+            let limits = Limits::default().model_calls(1).on_overrun(OverrunPolicy::Ask);
             let outcome =
                 session.run_with(&agent(), "go", options().limits(limits)).await.expect("it pauses");
             assert!(outcome.is_paused());

@@ -12,29 +12,28 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    RunEnv,
-    ask::Ask,
-    budget,
-    cell::{Begun, Call, TaskCell, TaskTry},
-    keys,
+    RunContext, budget,
+    executor::ConcurrencySlot,
+    interrupt::Ask,
+    journal_writer::QUEUE,
     scope::InScope,
-    superstep::Slot,
+    task::{AttemptHandle, BudgetCall, StepStart, TaskReplay},
     todos::Todos,
 };
 use crate::{
-    engine::Used,
     event::{EventBody, payload},
     graph::{NodeError, Result},
     ids::{NodeName, RunId, SessionId, TaskId},
     interrupt::Question,
     journal::{
         entry::{Cause, CustomFact, Fact, Recorded},
-        image::{StepFailure, StepRecord, TaskRecord, shown},
-        writer::QUEUE,
+        keys,
+        projection::{StepFailure, StepRecord, TaskRecord, shown},
     },
     json::{self, Stored, ValueError},
     memory::MemoryStore,
     model::{Model, ModelError},
+    run::BudgetUsage,
     tool::ToolRegistry,
 };
 
@@ -45,55 +44,55 @@ const MAX_KEY: usize = 512;
 
 /// What a node holds in its hand while it runs. A clone belongs to the same activation.
 pub struct Context {
-    pub(super) env: Arc<RunEnv>,
+    pub(super) env: Arc<RunContext>,
     pub(super) parent: Option<Arc<TaskId>>,
     pub(super) node: NodeName,
     pub(super) number: u64,
     pub(super) superstep: u64,
-    pub(super) slot: Option<Arc<dyn Slot>>,
+    pub(super) slot: Option<Arc<dyn ConcurrencySlot>>,
     /// Made when first needed: most activations of a plain node never do.
-    cell: OnceLock<Arc<TaskCell>>,
+    cell: OnceLock<Arc<TaskReplay>>,
     /// The try in which this was cloned; 0: the node's own, of the present try.
     of_try: u32,
 }
 
 impl Context {
     pub(super) fn new(
-        env: Arc<RunEnv>,
+        env: Arc<RunContext>,
         parent: Option<Arc<TaskId>>,
         node: NodeName,
         number: u64,
         superstep: u64,
-        slot: Option<Arc<dyn Slot>>,
+        slot: Option<Arc<dyn ConcurrencySlot>>,
     ) -> Self {
         Self { env, parent, node, number, superstep, slot, cell: OnceLock::new(), of_try: 0 }
     }
 
     pub(super) fn restore(&self, record: TaskRecord) {
         let cell =
-            TaskCell::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
+            TaskReplay::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
         if self.cell.set(Arc::new(cell)).is_err() {
             unreachable!("a fresh context has no cell yet");
         }
     }
 
-    pub(super) fn cell(&self) -> &Arc<TaskCell> {
+    pub(super) fn cell(&self) -> &Arc<TaskReplay> {
         self.cell.get_or_init(|| {
             let task = Arc::new(self.task_id());
-            Arc::new(TaskCell::new(Arc::clone(&self.env), task, self.slot.clone(), None))
+            Arc::new(TaskReplay::new(Arc::clone(&self.env), task, self.slot.clone(), None))
         })
     }
 
     /// The try that this belongs to. What a node leaves running keeps the try of its clone.
-    pub(super) fn task_try(&self) -> TaskTry {
-        TaskTry::new(Arc::clone(self.cell()), self.try_number())
+    pub(super) fn task_try(&self) -> AttemptHandle {
+        AttemptHandle::new(Arc::clone(self.cell()), self.try_number())
     }
 
     fn try_number(&self) -> u32 {
         if self.of_try == 0 { self.cell().failed() + 1 } else { self.of_try }
     }
 
-    pub(super) fn cell_if_made(&self) -> Option<&Arc<TaskCell>> {
+    pub(super) fn cell_if_made(&self) -> Option<&Arc<TaskReplay>> {
         self.cell.get()
     }
 
@@ -159,7 +158,7 @@ impl Context {
 
     /// What the run has used of its budget.
     #[must_use]
-    pub fn used(&self) -> Used {
+    pub fn used(&self) -> BudgetUsage {
         self.env.budget.used()
     }
 
@@ -242,38 +241,38 @@ impl Context {
         &self,
         kind: &'static str,
         key: String,
-        reserve: Option<Used>,
+        reserve: Option<BudgetUsage>,
         future: F,
     ) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
-        F: Future<Output = (Result<T>, Option<Used>)>,
+        F: Future<Output = (Result<T>, Option<BudgetUsage>)>,
     {
         let key: Arc<str> = key.into();
         let of = self.task_try();
         let begun = std::future::poll_fn(|cx| match of.begin_step(&key, cx.waker()) {
-            Begun::Hold => Poll::Pending,
+            StepStart::Held => Poll::Pending,
             begun => Poll::Ready(begun),
         })
         .await;
         let scope = match begun {
-            Begun::Recorded(step) => {
+            StepStart::Replayed(step) => {
                 // Its record may not be stored yet.
                 self.env.recorded(step.seq).await?;
                 return recorded(&key, step);
             }
-            Begun::Twice => {
+            StepStart::Duplicate => {
                 return Err(NodeError::permanent(format!(
                     "step `{key}` is already running in this activation; give each its own key"
                 )));
             }
-            Begun::Run(scope) => scope,
-            Begun::Ended(ended) => return Err(ended.into()),
-            Begun::Hold => unreachable!("a held step stays pending"),
+            StepStart::Run(scope) => scope,
+            StepStart::Ended(ended) => return Err(ended.into()),
+            StepStart::Held => unreachable!("a held step stays pending"),
         };
         let mut running = Running { of: of.clone(), key, scope, reserved: None };
         if let Some(reserve) = reserve {
-            let call = || Arc::new(Call { of: of.clone(), scope }) as _;
+            let call = || Arc::new(BudgetCall { of: of.clone(), scope }) as _;
             budget::reserve(&self.env, &reserve, call).await?;
             running.reserved = Some(reserve);
             std::future::poll_fn(|cx| of.poll_place(cx.waker())).await;
@@ -549,10 +548,10 @@ pub(super) fn author_key(key: String) -> Result<String> {
 
 /// A step on its way; ends it when dropped, so that an abandoned one does not count as work.
 struct Running {
-    of: TaskTry,
+    of: AttemptHandle,
     key: Arc<str>,
     scope: usize,
-    reserved: Option<Used>,
+    reserved: Option<BudgetUsage>,
 }
 
 impl Drop for Running {

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Used, context::author_key};
+use super::{Context, context::author_key};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -13,11 +13,13 @@ use crate::{
         ModelRequest, Usage,
         tokens::{CountTokens, Estimate},
     },
+    run::BudgetUsage,
     telemetry,
 };
 
 /// One call.
-const ONE: Used = Used { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
+const ONE: BudgetUsage =
+    BudgetUsage { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
 
 /// How a call that listens for a stop ended.
 #[derive(Debug)]
@@ -213,7 +215,7 @@ impl RecordedModel {
 
     /// What a call will use at least: one call, what it reads, and the answer where its length has a bound. Tokens are
     /// estimated only where they are counted against a limit.
-    fn wanted(&self, request: &ModelRequest) -> Result<Used> {
+    fn wanted(&self, request: &ModelRequest) -> Result<BudgetUsage> {
         let budget = &self.cx.env.budget;
         if !budget.estimates() {
             return Ok(ONE);
@@ -238,8 +240,8 @@ impl RecordedModel {
     fn settled(
         &self,
         result: Result<ModelReply, ModelError>,
-        wanted: &Used,
-    ) -> (Result<ModelReply>, Option<Used>) {
+        wanted: &BudgetUsage,
+    ) -> (Result<ModelReply>, Option<BudgetUsage>) {
         match result {
             Ok(reply) => {
                 let usage = reply.usage.unwrap_or_else(|| {
@@ -265,8 +267,8 @@ impl RecordedModel {
     }
 }
 
-fn used(usage: &Usage, cost: Option<Micros>) -> Used {
-    Used {
+fn used(usage: &Usage, cost: Option<Micros>) -> BudgetUsage {
+    BudgetUsage {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
         cost_micros: cost.unwrap_or_default().0,

@@ -6,8 +6,10 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::superstep::{Leaves, Slot};
-use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
+use super::executor::{ConcurrencySlot, SubgraphSlot};
+use super::{
+    Context, Frame, FrameEnd, RunError, begin, drive, encode_schedule, read_state, schedule::Schedule,
+};
 use crate::{
     graph::{AnyNode, CodeIdentity, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
     journal::entry::{Fact, Frame as FrameFact},
@@ -66,7 +68,10 @@ where
                 }
             };
             // In a crew with caps, what waits inside is this task's waiting.
-            let slot = cx.slot.clone().map(|slot| Arc::new(Leaves::new(slot, cx.task())) as Arc<dyn Slot>);
+            let slot = cx
+                .slot
+                .clone()
+                .map(|slot| Arc::new(SubgraphSlot::new(slot, cx.task())) as Arc<dyn ConcurrencySlot>);
             frame = frame.under(slot);
             cx.cell().hosts_tasks(true);
             match drive(&mut frame).await? {
@@ -117,7 +122,7 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
                 version: T::VERSION,
                 state: stored.json,
                 form: stored.form,
-                plan: raw_plan(&plan),
+                plan: encode_schedule(&plan),
             };
             cx.env.commit([Fact::FrameOpened(fact)]).await?;
         }
@@ -127,11 +132,11 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
 
     fn restore(
         &self,
-        image: crate::journal::image::FrameImage,
+        image: crate::journal::projection::FrameProjection,
         cx: &Context,
     ) -> std::result::Result<Frame<T>, RunError> {
         let state = read_state::<T>(&image)?;
-        let plan = Plan::restore(Arc::clone(&self.graph.0.topology), &image.plan.unwrap_or_default())
+        let plan = Schedule::restore(Arc::clone(&self.graph.0.topology), &image.plan.unwrap_or_default())
             .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
         let (env, task) = (Arc::clone(&cx.env), Some(cx.task()));
         Ok(Frame::new(self.graph.clone(), Arc::new(state), plan, env, task, image.tasks))

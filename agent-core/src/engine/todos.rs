@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::cell::TaskTry;
+use super::task::AttemptHandle;
 use crate::{
     journal::{
         entry::{Fact, TodoChange},
-        image::shown,
+        projection::shown,
     },
     todo::{Todo, TodoError, TodoStatus, tree::Change},
 };
@@ -14,12 +14,12 @@ use crate::{
 /// The plan, as one activation sees it. Changes are journalled; those made before a restart are not made again.
 #[derive(Clone)]
 pub struct Todos {
-    of: TaskTry,
+    of: AttemptHandle,
     parent: Option<String>,
 }
 
 impl Todos {
-    pub(super) const fn new(of: TaskTry, parent: Option<String>) -> Self {
+    pub(super) const fn new(of: AttemptHandle, parent: Option<String>) -> Self {
         Self { of, parent }
     }
 

@@ -24,7 +24,7 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Ask, Context, Todos, Used, scope::InScope};
+use super::{Ask, Context, Todos, scope::InScope};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -33,6 +33,7 @@ use crate::{
     journal::entry::{Fact, ToolBegun},
     memory::{MemoryStore, keep_result},
     model::Message,
+    run::BudgetUsage,
     telemetry,
     tool::{
         ApprovalRequest, Away, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered,
@@ -227,7 +228,7 @@ impl RecordedTools {
             Err(error) => Settled::Answer(Err(error), usize::MAX),
         };
         let key = format!("tool:{name}");
-        let one = Used { tool_calls: 1, ..Used::default() };
+        let one = BudgetUsage { tool_calls: 1, ..BudgetUsage::default() };
         let settled = match settled {
             Settled::Run(prepared) => self.known_outcome(&name, &key, prepared).await?,
             settled => settled,
@@ -322,9 +323,9 @@ impl RecordedTools {
         key: String,
         prepared: Prepared,
         spawned: Spawned,
-    ) -> (Result<Recorded>, Option<Used>) {
+    ) -> (Result<Recorded>, Option<BudgetUsage>) {
         let cx = &self.cx;
-        let used = Some(Used { tool_calls: 1, ..Used::default() });
+        let used = Some(BudgetUsage { tool_calls: 1, ..BudgetUsage::default() });
         let noted = prepared.policy().notes_begin().then(|| ToolBegun {
             task: cx.task(),
             key: key.clone(),

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
-use super::{contain, keys, plan::PlanImage, plan::TaskImage, read_update, tools::Recorded};
+use super::{contain, read_update, tools::Recorded};
 use crate::{
     graph::Graph,
-    journal::{entry::Closing, image::TaskRecord},
+    journal::{
+        entry::Closing,
+        keys,
+        projection::TaskRecord,
+        stored_schedule::{StoredSchedule, StoredTask},
+    },
     json::{self, Stored},
     model::{Message, ToolCall},
     state::State,
@@ -17,7 +22,7 @@ use crate::{
 /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
 #[derive(Debug)]
 pub struct UnfinishedTask<'a> {
-    image: &'a TaskImage,
+    image: &'a StoredTask,
     record: Option<&'a TaskRecord>,
 }
 
@@ -87,7 +92,7 @@ impl UnfinishedTask<'_> {
 pub(crate) fn closing_update<S: State>(
     graph: &Graph<S>,
     state: &S,
-    plan: &PlanImage,
+    plan: &StoredSchedule,
     tasks: &HashMap<u64, TaskRecord>,
 ) -> Option<(Closing, S::Update)> {
     let close = graph.0.on_stop.as_ref()?;

@@ -1,14 +1,14 @@
 //! What others see of a run: a reading of the journal, plus pieces of text while they arrive.
 
-mod feed;
-mod observe;
+mod broadcast;
+mod observer;
 mod partial;
 pub mod payload;
 
-pub(crate) use feed::Feed;
-pub use feed::{Subscription, SubscriptionError};
-pub(crate) use observe::Observed;
-pub use observe::{Note, Observer, Stored};
+pub(crate) use broadcast::EventBroadcast;
+pub use broadcast::{Subscription, SubscriptionError};
+pub(crate) use observer::ObserverCell;
+pub use observer::{Note, Observer, Stored};
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    engine::plan::PlanImage,
     ids::{RunId, Seq, SessionId, TaskId},
     journal::entry::{Entry, Fact, Raw},
+    journal::stored_schedule::StoredSchedule,
 };
 
 /// One thing that happened, as subscribers see it.
@@ -307,6 +307,6 @@ fn committed_plan(plan: &Raw) -> (u64, Vec<String>) {
     (closed, plan.due.into_iter().map(|task| task.1).collect())
 }
 
-fn stored(plan: &Raw) -> PlanImage {
+fn stored(plan: &Raw) -> StoredSchedule {
     crate::json::read(plan.get()).unwrap_or_default()
 }

@@ -3,27 +3,23 @@
 //! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is found
 //! by its name, by a filter on its fields, or, if the store has an [`Embedder`], by its meaning.
 
-mod batch;
+pub(crate) mod batch;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 pub mod conversation;
 mod filter;
 mod in_memory;
 mod results;
-mod search;
-#[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod search;
 #[cfg(feature = "static-embeddings")]
 mod static_embeddings;
-mod store;
+pub(crate) mod store;
 mod tools;
 
 pub use filter::{Filter, Test};
 pub use in_memory::InMemory;
 pub(crate) use results::keep_result;
 pub use results::{ReadResult, ReadResultArgs};
-#[cfg(feature = "sqlite")]
-pub use sqlite::SqliteMemory;
 #[cfg(feature = "static-embeddings")]
 pub use static_embeddings::StaticEmbeddings;
 pub use store::{

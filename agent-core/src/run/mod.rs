@@ -1,5 +1,13 @@
 //! Status and outcome of a run.
 
+mod durability;
+mod grants;
+mod limits;
+
+pub use durability::Durability;
+pub(crate) use grants::{BUDGET_PREFIX, BudgetGrants, read_grant};
+pub use limits::{BudgetUsage, LimitError, LimitKind, Limits, OverrunPolicy};
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};

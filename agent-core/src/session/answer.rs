@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::{
     Run, Session, SessionError,
-    conduct::{summary, todo_facts},
+    cell::{LiveRun, SessionCell},
     lock::LockedSession,
-    settled::Settled,
-    slot::{LiveRun, Slot},
+    run_watch::RunResult,
+    supervisor::{summary, todo_facts},
 };
 use crate::{
     ids::{QuestionId, Seq},
@@ -60,8 +60,13 @@ impl LockedSession {
         if live.status() == RunStatus::Paused {
             if env.control.is_idle() {
                 let questions = self.slot.board.open();
-                let paused =
-                    Settled { status: RunStatus::Paused, questions, state: None, supersteps: 0, error: None };
+                let paused = RunResult {
+                    status: RunStatus::Paused,
+                    questions,
+                    state: None,
+                    supersteps: 0,
+                    error: None,
+                };
                 live.settled.tell(Some(Arc::new(paused)));
             } else {
                 env.control.go_on();
@@ -193,7 +198,7 @@ impl LockedSession {
     }
 }
 
-fn answered_facts(slot: &Slot, taken: &[(QuestionId, Value)], by: &str) -> Vec<Fact> {
+fn answered_facts(slot: &SessionCell, taken: &[(QuestionId, Value)], by: &str) -> Vec<Fact> {
     taken
         .iter()
         .filter_map(|(id, value)| {

@@ -6,22 +6,23 @@ use serde_json::Value;
 
 use super::{
     Session, SessionError, SessionStatus,
-    conduct::todo_facts,
-    erased::DynGraph,
-    launch::{copy_state, read_contained, restore_plan},
+    dyn_graph::DynGraph,
     lock::LockedSession,
+    start::{copy_state, read_contained, restore_plan},
+    supervisor::todo_facts,
 };
 use crate::{
     compute::compute,
-    engine::{plan::PlanImage, raw_plan, read_state, reroute},
+    engine::{encode_schedule, read_state, reroute},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
         Head, JournalStore, Summary,
+        dedup::read_entries,
         entry::{Dequeued, Edited, Entry, Fact, Forked, Stopped},
         fold,
-        holes::read_entries,
-        image::Image,
+        projection::Projection,
+        stored_schedule::StoredSchedule,
     },
     json::{self, Stored},
     run::RunStatus,
@@ -100,7 +101,7 @@ impl Session {
                     Fact::RunRolledBack(base) => &base.plan,
                     _ => continue,
                 };
-                let plan: PlanImage = json::read(plan.get()).unwrap_or_default();
+                let plan: StoredSchedule = json::read(plan.get()).unwrap_or_default();
                 found.push(Checkpoint {
                     session: self.id().clone(),
                     seq: record.seq,
@@ -135,10 +136,10 @@ impl Session {
         Ok(entries.iter().map(|entry| crate::Event::of(self.id(), entry)).collect())
     }
 
-    async fn image_at(&self, seq: Seq) -> Result<Image, SessionError> {
+    async fn image_at(&self, seq: Seq) -> Result<Projection, SessionError> {
         let store = self.store()?;
         let head = self.head().await?;
-        let nowhere = || SessionError::NoSuchPlace {
+        let nowhere = || SessionError::NoSuchCheckpoint {
             session: self.id().clone(),
             seq,
             first: head.first,
@@ -161,7 +162,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    /// [`SessionError::NoSuchCheckpoint`] and as [`history`](Session::history).
     ///
     /// # Cancel safety
     ///
@@ -174,7 +175,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    /// [`SessionError::NoSuchCheckpoint`] and as [`history`](Session::history).
     ///
     /// # Cancel safety
     ///
@@ -233,7 +234,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchPlace`], [`SessionError::Exists`].
+    /// [`SessionError::NoSuchCheckpoint`], [`SessionError::Exists`].
     ///
     /// # Cancel safety
     ///
@@ -276,7 +277,7 @@ impl Session {
 
 impl LockedSession {
     /// Makes this session a copy of another one up to `seq`, where that one stood as `image` says.
-    async fn copy_from(&self, source: Session, seq: Seq, image: Image) -> Result<Session, SessionError> {
+    async fn copy_from(&self, source: Session, seq: Seq, image: Projection) -> Result<Session, SessionError> {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not continue by itself in two places.
         let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
@@ -363,7 +364,7 @@ impl LockedSession {
             version: S::VERSION,
             update: stored.json,
             form: stored.form,
-            plan: raw_plan(&plan),
+            plan: encode_schedule(&plan),
             graph: graph.name().into(),
             hash: graph.hash().into(),
         });

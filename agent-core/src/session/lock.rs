@@ -6,10 +6,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     Session, SessionError,
+    cell::{IdleProjection, SessionCell},
     command::Command,
-    slot::{Resting, Slot},
 };
-use crate::journal::{image::Image, writer::Writer};
+use crate::{engine::journal_writer::JournalWriter, journal::projection::Projection};
 
 /// The right to change a session. One command has it at a time.
 pub(crate) struct LockedSession {
@@ -61,22 +61,22 @@ impl Deref for LockedSession {
 /// [`invalidate`](IdleSession::invalidate); a run that begins takes the image with
 /// [`into_parts`](IdleSession::into_parts).
 pub(crate) struct IdleSession<'a> {
-    slot: &'a Slot,
-    writer: Arc<Writer>,
+    slot: &'a SessionCell,
+    writer: Arc<JournalWriter>,
     /// `None` only after it was taken out.
-    resting: Option<Resting>,
+    resting: Option<IdleProjection>,
 }
 
 impl IdleSession<'_> {
-    pub(super) const fn writer(&self) -> &Arc<Writer> {
+    pub(super) const fn writer(&self) -> &Arc<JournalWriter> {
         &self.writer
     }
 
-    pub(super) fn image(&self) -> &Image {
+    pub(super) fn image(&self) -> &Projection {
         &self.resting().image
     }
 
-    pub(super) fn image_mut(&mut self) -> &mut Image {
+    pub(super) fn image_mut(&mut self) -> &mut Projection {
         &mut self.resting.as_mut().expect("taken out only by methods that consume it").image
     }
 
@@ -92,12 +92,12 @@ impl IdleSession<'_> {
     }
 
     /// Takes the image out for good.
-    pub(super) fn into_parts(mut self) -> (Arc<Writer>, Resting) {
+    pub(super) fn into_parts(mut self) -> (Arc<JournalWriter>, IdleProjection) {
         let resting = self.resting.take().expect("taken out only by methods that consume it");
         (Arc::clone(&self.writer), resting)
     }
 
-    fn resting(&self) -> &Resting {
+    fn resting(&self) -> &IdleProjection {
         self.resting.as_ref().expect("taken out only by methods that consume it")
     }
 }

@@ -2,49 +2,48 @@
 
 mod answer;
 mod command;
-mod conduct;
-mod erased;
+mod cell;
+mod deadlines;
+mod dyn_graph;
 mod error;
-mod expire;
-mod handle;
 mod history;
-mod launch;
 mod lock;
 mod options;
+mod provenance;
 mod queue;
 mod reopen;
+mod run_handle;
+mod run_watch;
 mod runtime;
-mod settled;
-mod slot;
+mod start;
+mod supervisor;
 mod takeover;
-mod why;
 
 pub use error::SessionError;
-pub use handle::{EventStream, Run};
 pub use history::Checkpoint;
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
+pub use provenance::{Provenance, ProvenanceKind};
 pub use reopen::Reopening;
-pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
-pub use why::{Cause, CauseKind};
+pub use run_handle::{EventStream, Run};
+pub use runtime::{RecoveryReport, Runtime, RuntimeBuilder, SessionInfo};
 
 use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use serde_json::Value;
 
-use self::{erased::DynGraph, launch::AckMode, lock::LockedSession, takeover::Resumption};
+use self::{dyn_graph::DynGraph, lock::LockedSession, start::AckMode, takeover::Resumption};
 use crate::{
     compute::compute,
-    engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId, TaskId},
     interrupt::{Answers, OpenQuestion},
-    journal::{entry::Failure, fold, image::Image},
-    run::{RunOutcome, RunStatus},
+    journal::{entry::Failure, fold, projection::Projection},
+    run::{BudgetUsage, Limits, RunOutcome, RunStatus},
     state::{Input, State},
     todo::Todo,
 };
+use cell::SessionCell;
 use runtime::Shared;
-use slot::Slot;
 
 /// How long a status waits for a run that is being closed. Longer only where the store is slow.
 const ENDING: Duration = Duration::from_secs(1);
@@ -53,7 +52,7 @@ const ENDING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) slot: Arc<Slot>,
+    pub(crate) slot: Arc<SessionCell>,
 }
 
 /// Where a session stands.
@@ -73,7 +72,7 @@ pub struct SessionStatus {
     /// What is asked.
     pub questions: Vec<OpenQuestion>,
     /// What it used up.
-    pub used: Used,
+    pub used: BudgetUsage,
     /// The number of its acceptance: events of the run stand at this number and behind it.
     pub accepted: Seq,
     /// When it was accepted, in milliseconds since 1970.
@@ -186,7 +185,7 @@ impl Session {
     }
 
     /// Starts a run. When this returns, the run is accepted for good: it is stored, and a process that dies now
-    /// leaves it to the next one (unless the durability is [`Exit`](crate::engine::Durability::Exit)).
+    /// leaves it to the next one (unless the durability is [`Exit`](crate::run::Durability::Exit)).
     ///
     /// # Errors
     ///
@@ -360,7 +359,7 @@ impl Session {
         locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
 
-    async fn wait_gone(&self, live: &slot::LiveRun) -> RunStatus {
+    async fn wait_gone(&self, live: &cell::LiveRun) -> RunStatus {
         live.settled.gone().await;
         live.status()
     }
@@ -493,7 +492,7 @@ impl Session {
     }
 
     /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
-    async fn until_told(&self, live: &slot::LiveRun) {
+    async fn until_told(&self, live: &cell::LiveRun) {
         let env = &live.env;
         let ends = env.control.is_closed();
         let pauses =
@@ -512,7 +511,7 @@ impl Session {
         }
     }
 
-    fn status_of(&self, image: Image) -> SessionStatus {
+    fn status_of(&self, image: Projection) -> SessionStatus {
         let busy = image.status.is_busy();
         SessionStatus {
             session: self.id().clone(),
@@ -581,7 +580,7 @@ impl Session {
         let (image, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
             // A state that JSON cannot express (NaN of a custom reducer) is folded from the journal.
-            Some(state) => match (launch::copy_state(&*state), &self.shared.store) {
+            Some(state) => match (start::copy_state(&*state), &self.shared.store) {
                 (Err(_), Some(store)) => {
                     let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.unwrap_or_default();
                     Ok(crate::engine::read_state::<S>(&image.root)?)
@@ -620,7 +619,7 @@ impl Session {
     }
 
     /// Where the session stands by the journal, without becoming its writer.
-    pub(crate) async fn peek(&self) -> Result<Image, SessionError> {
+    pub(crate) async fn peek(&self) -> Result<Projection, SessionError> {
         Ok(self.peek_with_state().await?.0)
     }
 
@@ -634,7 +633,7 @@ impl Session {
 
     async fn peek_with_state(
         &self,
-    ) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
+    ) -> Result<(Projection, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
         let not_found = || SessionError::NotFound { session: self.id().clone() };
         self.slot.check_exists()?;
         {
@@ -646,11 +645,11 @@ impl Session {
                 return Ok((rest.image.outline(), state));
             }
             if let (Some(live), None) = (&inner.live, &self.shared.store) {
-                let mut image = Image {
+                let mut image = Projection {
                     graph: Arc::clone(&live.graph),
                     run: live.run(),
                     labels: live.env.writer.labels(),
-                    ..Image::default()
+                    ..Projection::default()
                 };
                 image.status = live.status();
                 return Ok((image, None));

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    engine::{Durability, Limits},
     journal::StoreRetry,
+    run::{Durability, Limits},
 };
 
 /// What becomes of a new run on a session whose run is not at its end (running, or waiting for a person).

@@ -4,20 +4,17 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Run, RunOptions, Session, SessionError,
-    erased::DynGraph,
-    launch::{EncodedInput, RawInput, RunGraph},
+    cell::SessionCell,
+    dyn_graph::DynGraph,
     lock::LockedSession,
+    run_watch::{RunResult, RunSender},
     runtime::Shared,
-    settled::{Settled, Teller},
-    slot::Slot,
+    start::{EncodedInput, RawInput, RunGraph},
 };
 use crate::{
-    engine::{RunError, read_update},
+    engine::{RunError, journal_writer::JournalWriter, read_update},
     ids::RunId,
-    journal::{
-        entry::{Dequeued, Fact, Queued},
-        writer::Writer,
-    },
+    journal::entry::{Dequeued, Fact, Queued},
     json,
     run::RunStatus,
     state::{Input, State},
@@ -42,7 +39,7 @@ impl LockedSession {
         graph: RunGraph<'_, S>,
         input: EncodedInput<S>,
         options: RunOptions,
-        writer: &Arc<Writer>,
+        writer: &Arc<JournalWriter>,
         run: RunId,
     ) -> Result<Run, SessionError> {
         let RunGraph { graph, instance } = graph;
@@ -62,7 +59,7 @@ impl LockedSession {
             request: options.request,
             labels: options.labels,
         };
-        let settled = Teller::new();
+        let settled = RunSender::new();
         let handle = Run::queued(Session::clone(self), run, settled.listener());
         let seq = self.slot.enqueue(writer, run, queued, instance, settled)?;
         if let Err(error) = writer.stored(seq).await {
@@ -148,7 +145,7 @@ impl LockedSession {
             idle.image_mut().queue.retain(|(queued, _)| *queued != run);
         }
         if let Some(settled) = self.slot.remove_queued(run) {
-            settled.tell(Some(Arc::new(Settled {
+            settled.tell(Some(Arc::new(RunResult {
                 status,
                 questions: Vec::new(),
                 state: None,
@@ -234,7 +231,7 @@ impl Session {
 
 impl Shared {
     /// Begins the queued runs of a session after a wait. At most one such wait a session is pending.
-    fn retry_queue(self: &Arc<Self>, slot: &Arc<Slot>) {
+    fn retry_queue(self: &Arc<Self>, slot: &Arc<SessionCell>) {
         let attempt = {
             let mut inner = slot.inner.lock();
             if std::mem::replace(&mut inner.queue_retry.pending, true) {

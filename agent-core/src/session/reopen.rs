@@ -7,17 +7,17 @@ use std::{
 
 use super::{
     RunFailure, RunLocation, Runtime, Session, SessionError, SessionStatus,
+    cell::{LiveRun, SessionCell},
+    run_watch::RunResult,
     runtime::Shared,
-    settled::Settled,
-    slot::{LiveRun, Slot},
     takeover::Resumption,
 };
 use crate::{
     clock::millis,
-    engine::RunError,
+    engine::{RunError, journal_writer::OnFailure},
     event::{EventBody, payload},
     ids::SessionId,
-    journal::{StoreError, writer::OnFailure},
+    journal::StoreError,
     run::RunStatus,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct LostRun(SessionStatus);
 
 impl LostRun {
     /// Of a run that ended because its journal cannot be written. `None`: another process writes it now.
-    pub(super) fn of(slot: &Slot, live: &LiveRun, settled: &Settled) -> Option<Box<Self>> {
+    pub(super) fn of(slot: &SessionCell, live: &LiveRun, settled: &RunResult) -> Option<Box<Self>> {
         let env = &live.env;
         match env.writer.failure()? {
             StoreError::StaleWriter { .. }
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Notes the next try for [`SessionStatus::reopening`]. `false`: one is noted already.
-    fn plan_reopening(&self, slot: &Slot, tries: u32, wait: Duration, error: String) -> bool {
+    fn plan_reopening(&self, slot: &SessionCell, tries: u32, wait: Duration, error: String) -> bool {
         let next_at = self.clock.now_ms().saturating_add(millis(wait));
         let mut inner = slot.inner.lock();
         if inner.reopening.is_some() {

@@ -15,22 +15,23 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     RunOptions, RuntimeOptions, Session, SessionError,
-    erased::{DynGraph, ErasedGraph, Identity},
-    expire::Deadlines,
-    slot::{LiveRun, Slot},
+    cell::{LiveRun, SessionCell},
+    deadlines::Deadlines,
+    dyn_graph::{DynGraph, ErasedGraph, Identity},
     takeover::Takeover,
 };
 use crate::{
     clock::{Clock, ContainedClock, WallClock},
-    engine::{Deps, Durability, Limits, TaskGroup},
-    event::{Observed, Observer},
+    engine::Deps,
+    event::{Observer, ObserverCell},
     graph::{Graph, Outline},
     ids::{Seq, SessionId},
     journal::{Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record},
     memory::MemoryStore,
     model::{Model, PriceTable},
-    run::RunStatus,
+    run::{Durability, Limits, RunStatus},
     state::State,
+    task_group::TaskGroup,
     tool::ToolRegistry,
 };
 
@@ -51,7 +52,7 @@ pub(crate) struct Shared {
     /// Runs in memory.
     pub(crate) live: AtomicUsize,
     graphs: RwLock<HashMap<String, KnownGraph>>,
-    pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
+    pub(crate) slots: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
     /// So many slots are a reason to look for those that can leave.
     crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
@@ -60,21 +61,21 @@ pub(crate) struct Shared {
     /// Itself.
     pub(super) me: Weak<Self>,
     /// Who is told of every entry.
-    pub(crate) observed: Arc<Observed>,
+    pub(crate) observed: Arc<ObserverCell>,
     /// Runs that wait for a person in memory.
     pub(crate) parked: AtomicUsize,
     /// Memory of sessions at rest.
-    pub(crate) rests: Rests,
+    pub(crate) rests: IdleMemory,
 }
 
 /// When memory of sessions at rest is measured: a measurement looks at each of them, so it follows a certain growth.
 #[derive(Debug, Default)]
-pub(crate) struct Rests {
+pub(crate) struct IdleMemory {
     /// Bytes read and journalled since the last measurement.
     grown: AtomicU64,
 }
 
-impl Rests {
+impl IdleMemory {
     /// Notes bytes that were read or journalled.
     pub(crate) fn grow(&self, bytes: u64) {
         self.grown.fetch_add(bytes, Ordering::Relaxed);
@@ -244,7 +245,7 @@ impl RuntimeBuilder {
             me: Weak::clone(me),
             observed: Arc::default(),
             parked: AtomicUsize::new(0),
-            rests: Rests::default(),
+            rests: IdleMemory::default(),
         }))
     }
 }
@@ -268,7 +269,7 @@ pub struct SessionInfo {
 /// What a [`Runtime::recover`] found and did.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Recovered {
+pub struct RecoveryReport {
     /// Sessions whose run goes on.
     pub resumed: Vec<SessionId>,
     /// Sessions that wait for a person, as they did before.
@@ -303,7 +304,7 @@ impl Runtime {
             match slots.get(&id) {
                 Some(slot) => (Arc::clone(slot), false),
                 None => {
-                    let slot = Arc::new(Slot::new(id.clone(), Arc::clone(&self.0.observed)));
+                    let slot = Arc::new(SessionCell::new(id.clone(), Arc::clone(&self.0.observed)));
                     slots.insert(id, Arc::clone(&slot));
                     (slot, slots.len() > self.0.crowded.load(Ordering::Relaxed))
                 }
@@ -312,7 +313,7 @@ impl Runtime {
         // Ids that somebody only asked about must not fill the memory.
         // Leases are given back by a task, which needs an executor.
         if crowded && tokio::runtime::Handle::try_current().is_ok() {
-            self.0.tidy();
+            self.0.evict_cells();
         }
         Session { shared: Arc::clone(&self.0), slot }
     }
@@ -379,7 +380,7 @@ impl Runtime {
     /// # Cancel safety
     ///
     /// Dropping the future ends it between two sessions; a session whose run is being taken over is taken over. Call it again.
-    pub async fn recover(&self) -> Result<Recovered, SessionError> {
+    pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
         let mut recovered = self.sweep().await?;
         let Some(store) = &self.0.store else { return Ok(recovered) };
         let paused = [RunStatus::Paused.as_str().to_owned()];
@@ -409,7 +410,7 @@ impl Runtime {
     }
 
     /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
-    /// memory. Does not list sessions that wait for a person, so [`Recovered::waiting`] is incomplete.
+    /// memory. Does not list sessions that wait for a person, so [`RecoveryReport::waiting`] is incomplete.
     ///
     /// The cost grows with the runs at work and the deadlines that are over, not with the sessions in the store. Call it
     /// from time to time: leases of other processes run out late.
@@ -433,8 +434,8 @@ impl Runtime {
     /// assert!(found.resumed.is_empty());
     /// # Ok(()) }
     /// ```
-    pub async fn sweep(&self) -> Result<Recovered, SessionError> {
-        let mut recovered = Recovered::default();
+    pub async fn sweep(&self) -> Result<RecoveryReport, SessionError> {
+        let mut recovered = RecoveryReport::default();
         let Some(store) = &self.0.store else { return Ok(recovered) };
         let running = [RunStatus::Running.as_str().to_owned()];
         let mut after = None;
@@ -569,7 +570,7 @@ impl Runtime {
             self.wind_down(LiveRun::stop_for_restart).await;
         }
         self.0.group.stop();
-        self.0.group.quiet().await;
+        self.0.group.wait_idle().await;
         // Another process may take the sessions up at once, those that were put away included.
         if let Some(store) = &self.0.store
             && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
@@ -586,7 +587,7 @@ impl Runtime {
         loop {
             let live: Vec<_> = self.0.slots.lock().values().filter_map(|slot| slot.live()).collect();
             live.iter().for_each(|run| tell(run));
-            if tokio::time::timeout(LATECOMERS, self.0.runs.quiet()).await.is_ok() {
+            if tokio::time::timeout(LATECOMERS, self.0.runs.wait_idle()).await.is_ok() {
                 return;
             }
         }
@@ -669,7 +670,7 @@ impl Shared {
 
     /// Parts a deleted session from its id: its subscriptions end, its handles answer that it does not exist, and
     /// the next session of the id has a slot of its own. The door of the slot must be held.
-    pub(crate) fn retire(&self, slot: &Arc<Slot>) {
+    pub(crate) fn retire(&self, slot: &Arc<SessionCell>) {
         slot.feed.close();
         let mut slots = self.slots.lock();
         if slots.get(&slot.id).is_some_and(|known| Arc::ptr_eq(known, slot)) {
@@ -678,27 +679,27 @@ impl Shared {
     }
 
     /// A run is gone from memory. Sessions at rest beyond the bound leave too.
-    pub(crate) fn run_ended(self: &Arc<Self>, slot: &Arc<Slot>) {
+    pub(crate) fn run_ended(self: &Arc<Self>, slot: &Arc<SessionCell>) {
         if !slot.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
             let session = Session { shared: Arc::clone(self), slot: Arc::clone(slot) };
-            self.runs.spawn_to_its_end(async move { session.begin_next().await });
+            self.runs.spawn_uncancelled(async move { session.begin_next().await });
             return;
         }
         if let Some(writer) = slot.inner.lock().writer.as_ref().filter(|(writer, _)| writer.keeps()) {
             self.rests.grow(writer.0.grown());
         }
-        self.tidy();
-        self.shed_rests();
+        self.evict_cells();
+        self.evict_idle_sessions();
     }
 
     /// Takes the largest sessions at rest out of memory while all of them take up more than `resting_bytes`. Their slots
     /// stay, for those who hold or watch them.
-    fn shed_rests(&self) {
+    fn evict_idle_sessions(&self) {
         let most = self.options.resting_bytes;
         if self.store.is_none() || !self.rests.is_due(most) {
             return;
         }
-        let mut rests: Vec<(u64, Arc<Slot>)> = self
+        let mut rests: Vec<(u64, Arc<SessionCell>)> = self
             .slots
             .lock()
             .values()
@@ -718,7 +719,7 @@ impl Shared {
     }
 
     /// Sessions at rest beyond the bound leave memory.
-    fn tidy(self: &Arc<Self>) {
+    fn evict_cells(self: &Arc<Self>) {
         let mut slots = self.slots.lock();
         if slots.len() <= self.options.resting {
             return;
@@ -726,7 +727,7 @@ impl Shared {
         // Nobody else holds a slot with a count of one, and the lock keeps it so.
         let spare: Vec<SessionId> = slots
             .iter()
-            .filter(|(_, slot)| Arc::strong_count(slot) == 1 && slot.is_spare())
+            .filter(|(_, slot)| Arc::strong_count(slot) == 1 && slot.is_evictable())
             .map(|(id, _)| id.clone())
             .take(slots.len() - self.options.resting)
             .collect();
@@ -743,7 +744,7 @@ impl Shared {
         drop(slots);
         if !leases.is_empty() {
             let shared = Arc::clone(self);
-            self.group.spawn_to_its_end(async move { shared.give_back(leases).await });
+            self.group.spawn_uncancelled(async move { shared.give_back(leases).await });
         }
     }
 

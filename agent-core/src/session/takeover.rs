@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Session, SessionError,
-    conduct::todo_facts,
     lock::{IdleSession, LockedSession},
+    supervisor::todo_facts,
 };
 use crate::{
     engine::RunError,
@@ -13,7 +13,7 @@ use crate::{
     journal::{
         Summary,
         entry::{Fact, Failure},
-        image::Image,
+        projection::Projection,
     },
     run::RunStatus,
     todo::TodoStatus,
@@ -65,7 +65,11 @@ impl Session {
     }
 
     /// Whether the run of `image` was left by a process that died, rather than by one that shut down or by this one.
-    pub(super) async fn is_takeover(&self, why: Resumption, image: &Image) -> Result<bool, SessionError> {
+    pub(super) async fn is_takeover(
+        &self,
+        why: Resumption,
+        image: &Projection,
+    ) -> Result<bool, SessionError> {
         if why == Resumption::InProcess
             || image.status != RunStatus::Running
             || self.slot.inner.lock().lost.is_some()

@@ -2,9 +2,10 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::{InMemory, Sqlite},
+    journal::InMemory,
     model::{Model, Retry},
     session::RuntimeBuilder,
+    sqlite::Sqlite,
 };
 use clap::{Arg, ArgMatches};
 

@@ -3,12 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use agent_core::{
-    Event, Graph, Input, RunOptions, Runtime, SessionId, State,
-    engine::Limits,
-    event::EventBody,
-    journal::{InMemory, Sqlite},
-    model::Model,
-    run::Rest,
+    Event, Graph, Input, RunOptions, Runtime, SessionId, State, event::EventBody, journal::InMemory,
+    model::Model, run::Limits, run::Rest, sqlite::Sqlite,
 };
 use tempfile::TempDir;
 

@@ -1,0 +1,287 @@
+//! One try of a task, as its node holds it. Nothing passes through it once that try has ended.
+
+use std::{ops::Deref, sync::Arc, task::Waker};
+
+use tokio::time::Instant;
+
+use super::{Inner, StepStart, TaskReplay, questions::AskedQuestion};
+use crate::{
+    engine::{RunError, budget::BudgetWaiter},
+    graph::{NodeError, Result},
+    ids::{QuestionId, Seq, TaskId},
+    interrupt::{OpenQuestion, Shown, Waiting},
+    journal::{
+        entry::{Fact, Recorded},
+        keys,
+        projection::{StepFailure, StepRecord},
+    },
+    json::Stored,
+};
+
+/// Code that a node left running (in a spawned task, say) asked, recorded or showed something after the node had
+/// ended. Nothing changed.
+///
+/// Let the node wait for all that it starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "task {task} has ended, so what its node left running cannot record, ask or show anything; let the node wait for it"
+)]
+#[non_exhaustive]
+pub struct NodeEnded {
+    /// The activation of the node.
+    pub task: String,
+}
+
+impl NodeEnded {
+    pub(super) fn of(task: &TaskId) -> Self {
+        Self { task: task.to_string() }
+    }
+}
+
+/// One try of a task.
+#[derive(Clone)]
+pub(crate) struct AttemptHandle {
+    cell: Arc<TaskReplay>,
+    number: u32,
+}
+
+impl Deref for AttemptHandle {
+    type Target = TaskReplay;
+
+    fn deref(&self) -> &TaskReplay {
+        &self.cell
+    }
+}
+
+impl AttemptHandle {
+    pub(crate) const fn new(cell: Arc<TaskReplay>, number: u32) -> Self {
+        Self { cell, number }
+    }
+
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Identifies the cell among those that exist.
+    pub(in crate::engine) fn address(&self) -> usize {
+        Arc::as_ptr(&self.cell) as usize
+    }
+
+    pub(crate) fn waiter(&self) -> Arc<dyn Waiting> {
+        Arc::clone(&self.cell) as _
+    }
+
+    fn ended(&self) -> NodeEnded {
+        NodeEnded::of(&self.task)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.inner.lock().is_live(self.number)
+    }
+
+    pub(crate) fn check_live(&self) -> Result<(), NodeEnded> {
+        if self.is_live() { Ok(()) } else { Err(self.ended()) }
+    }
+
+    /// Acts while the try cannot end.
+    fn while_live<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> Result<T, NodeEnded> {
+        let mut inner = self.inner.lock();
+        if inner.is_live(self.number) { Ok(act(&mut inner)) } else { Err(self.ended()) }
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn sign_of_life(&self) -> Result<(), NodeEnded> {
+        self.while_live(|inner| inner.sign = Some(Instant::now()))
+    }
+
+    /// Journals facts without waiting. `make` makes them while the try cannot end.
+    fn push<E: From<NodeEnded>>(
+        &self,
+        make: impl FnOnce(&mut Inner) -> Result<Vec<Fact>, E>,
+    ) -> Result<Result<Seq, RunError>, E> {
+        let pushed = self.while_live(|inner| {
+            let facts = make(inner)?;
+            Ok(if facts.is_empty() { Ok(Seq::ZERO) } else { self.env.line_up(facts) })
+        })?;
+        // Storing may run here, so the try is free again.
+        if matches!(pushed, Ok(Ok(seq)) if seq > Seq::ZERO) {
+            self.env.begin_storing();
+        }
+        pushed
+    }
+
+    /// Journals what is shown with this fingerprint, unless it was shown before a restart.
+    pub(crate) fn show_once<E: From<NodeEnded>>(
+        &self,
+        fingerprint: u64,
+        make: impl FnOnce() -> Result<Vec<Fact>, E>,
+    ) -> Result<Result<(), RunError>, E> {
+        let pushed = self.push(|inner| {
+            inner.sign = Some(Instant::now());
+            if inner.was_shown(fingerprint) { Ok(Vec::new()) } else { make() }
+        })?;
+        Ok(pushed.map(drop))
+    }
+
+    /// Journals a fact and waits until it is stored, unless all waits for the run's exit.
+    pub(crate) async fn record(&self, fact: Fact) -> Result<()> {
+        let seq = self.push::<NodeError>(|_| Ok(vec![fact]))??;
+        Ok(self.env.recorded(seq).await?)
+    }
+
+    // --- steps ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn begin_step(&self, key: &Arc<str>, waker: &Waker) -> StepStart {
+        self.cell.begin_step(self.number, key, waker)
+    }
+
+    /// Keeps the result of a step. From here on it counts, whether its record is stored yet or not.
+    pub(crate) fn keep_step(
+        &self,
+        key: &str,
+        scope: usize,
+        result: Result<Stored, StepFailure>,
+        record: Option<Recorded>,
+    ) -> Result<Seq> {
+        self.while_live(|inner| {
+            let parent = inner.scopes.get(scope).map_or(0, |scope| scope.parent);
+            let inside = inner.scopes.get(parent).and_then(|scope| scope.step.clone());
+            let seq = match record {
+                Some(mut record) => {
+                    record.step.clone_from(&inside);
+                    self.env.line_up([Fact::StepRecorded(record)])?
+                }
+                None => Seq::ZERO,
+            };
+            let step = StepRecord { result, seq, inside };
+            self.note_unfinished(|record| {
+                record.begun.remove(key);
+                record.steps.insert(key.to_owned(), step.clone());
+            });
+            inner.begun.remove(key);
+            inner.steps.insert(key.to_owned(), step);
+            Ok(seq)
+        })?
+    }
+
+    pub(crate) fn end_step(&self, key: &str, scope: usize) {
+        self.cell.end_step(self.number, key, scope);
+    }
+
+    /// A tool call begins that must not be made twice.
+    pub(crate) fn call_begins(&self, key: &str) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            *inner.begun.entry(key.to_owned()).or_default() += 1;
+            self.note_unfinished(|record| *record.begun.entry(key.to_owned()).or_default() += 1);
+        })
+    }
+
+    /// The tool call waits for a person: should it be cut short now, it may be made again.
+    pub(crate) fn call_waits(&self, key: &str) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            inner.begun.remove(key);
+            self.note_unfinished(|record| {
+                record.begun.remove(key);
+            });
+        })
+    }
+
+    /// Counts as work until the guard is dropped: what is begun meanwhile may already wait for a person on another
+    /// thread, and the task is not blocked before all of it is begun.
+    pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
+        self.while_live(|inner| {
+            inner.working += 1;
+            self.weigh(inner);
+        })?;
+        Ok(Held(self.clone()))
+    }
+
+    pub(crate) fn next_model_key(&self) -> String {
+        let mut inner = self.inner.lock();
+        let scope = self.scope(self.number, &inner);
+        let scope = &mut inner.scopes[scope];
+        let numbers = scope.numbers();
+        numbers.models += 1;
+        let n = numbers.models;
+        keys::unnamed_model(scope.step.as_deref(), n)
+    }
+
+    /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
+    pub(crate) fn next_call_name(&self, id: &str) -> String {
+        let mut inner = self.inner.lock();
+        let scope = self.scope(self.number, &inner);
+        let scope = &mut inner.scopes[scope];
+        let step = scope.step.clone();
+        keys::next_call(&mut scope.numbers().calls, step.as_deref(), id)
+    }
+
+    // --- questions --------------------------------------------------------------------------------------------
+
+    /// The id of a question, by the order of asking where it has no key.
+    pub(crate) fn question_id(&self, key: Option<&str>) -> QuestionId {
+        match key {
+            Some(key) => self.id_of_key(key),
+            None => self.next_id(self.number),
+        }
+    }
+
+    /// The scope that is polled on this thread. 0: outside of every step.
+    pub(in crate::engine) fn current_scope(&self) -> usize {
+        self.scope(self.number, &self.inner.lock())
+    }
+
+    /// The step that is polled on this thread.
+    pub(crate) fn current_step(&self) -> Option<Arc<str>> {
+        let inner = self.inner.lock();
+        inner.scopes[self.scope(self.number, &inner)].step.clone()
+    }
+
+    /// A question begins to wait, in the scope that is being polled.
+    pub(crate) fn wait_begins(&self, scope: &mut usize) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            *scope = self.scope(self.number, inner);
+            self.wait_in(inner, *scope);
+        })
+    }
+
+    pub(crate) fn wait_ends(&self, scope: usize) {
+        self.cell.wait_ends(self.number, scope);
+    }
+
+    /// Journals a question that is on the board, if it is new there.
+    pub(crate) fn note_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
+        self.push::<NodeError>(|inner| {
+            inner.asked.entry(open.id.clone()).or_insert_with(|| AskedQuestion::new(shown, &open));
+            inner.open.push(open.id.clone());
+            Ok(if is_new { vec![Fact::QuestionAsked(open)] } else { Vec::new() })
+        })??;
+        Ok(())
+    }
+}
+
+/// Work that is counted; see [`AttemptHandle::hold`].
+pub(crate) struct Held(AttemptHandle);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Self(of) = self;
+        // The work of an ended try was forgotten with it.
+        let ended = of.while_live(|inner| {
+            inner.working = inner.working.saturating_sub(1);
+            of.weigh(inner);
+        });
+        drop(ended);
+    }
+}
+
+/// A call of a task that waits for more of the budget.
+pub(crate) struct BudgetCall {
+    pub(crate) of: AttemptHandle,
+    pub(crate) scope: usize,
+}
+
+impl BudgetWaiter for BudgetCall {
+    fn waits(&self, waits: bool) {
+        self.of.gate(self.of.number, self.scope, waits);
+    }
+}
