@@ -13,7 +13,7 @@ use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session,
     event::{EventBody, payload},
     ids::Seq,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     memory::conversation::Window,
     model::{
         Message, Model, ModelError, ModelFault, ModelRequest, Role, ToolCall,
@@ -27,14 +27,14 @@ use tokio::sync::mpsc;
 type Store = Arc<dyn JournalStore>;
 
 fn store() -> Store {
-    Arc::new(InMemory::new())
+    Arc::new(InMemoryJournal::new())
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .shared_journal(Arc::clone(store))
         .model(Model::new(model.clone()))
-        .options(|options| options.lease = Duration::ZERO)
+        .options(|options| options.lease_ttl = Duration::ZERO)
         .build()
 }
 

@@ -13,7 +13,7 @@ use agent_core::{
     Agent, AgentState, Answers, Runtime,
     agent::{AgentError, Finish, OutputMode},
     interrupt::Question,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     memory::{self, MemoryStore, ReadResult, conversation::Window},
     model::{
         Model, ModelRequest, Role, ToolCall, ToolChoice,
@@ -182,7 +182,7 @@ async fn an_agent_pages_through_a_result_that_it_was_shown_in_part() {
         };
         Turn::call(ReadResult::NAME, json!({ "id": id, "offset": offset, "limit": 23_999 }))
     });
-    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemoryJournal::new());
     let runtime = Runtime::builder().model(Model::new(model)).memory(memory).build();
     let agent = Agent::builder("a").tools(registry([big])).max_turns(200).build().unwrap();
     let outcome = runtime.session("s").unwrap().run(&agent, "go").await.unwrap();
@@ -194,7 +194,7 @@ async fn an_agent_pages_through_a_result_that_it_was_shown_in_part() {
 
 #[tokio::test]
 async fn a_kept_result_is_read_within_its_session_and_its_bounds() {
-    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemoryJournal::new());
     let big = tool("big", |_, _| async { Ok("x".repeat(2_000).into()) });
     let big = big.with_policy(ToolPolicy::read_only().result_limit(100));
     let agent = Agent::builder("a").tools(registry([big])).build().unwrap();
@@ -265,7 +265,7 @@ async fn a_panic_in_one_call_of_a_turn_is_the_result_of_that_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let begun = Arc::<AtomicU32>::default();
     let count = Arc::clone(&begun);
     let ask = tool("ask", move |args, cx: ToolContext| {
@@ -281,9 +281,9 @@ async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once
     let model = Scripted::new([turn, Turn::text("done")]);
     let agent = Agent::builder("a").tools(registry([ask])).build().unwrap();
     let runtime = Runtime::builder()
-        .shared_store(store)
+        .shared_journal(store)
         .model(Model::new(model))
-        .options(|options| options.lease = Duration::ZERO)
+        .options(|options| options.lease_ttl = Duration::ZERO)
         .build();
     let session = runtime.session("s").unwrap();
     let outcome = session.run(&agent, "go").await.unwrap();

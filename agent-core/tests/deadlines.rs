@@ -12,7 +12,7 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemory, JournalStore, Summary},
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary},
     sqlite::Sqlite,
 };
 use futures::future::join_all;
@@ -66,7 +66,7 @@ async fn fill(store: &dyn JournalStore) {
 async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
     fill(&*store).await;
     let graph = asking(Some(Duration::from_millis(30)));
-    let make = || Runtime::builder().shared_store(Arc::clone(&store)).graph(&graph).build();
+    let make = || Runtime::builder().shared_journal(Arc::clone(&store)).graph(&graph).build();
     let before = make();
     let session = before.session("short").unwrap();
     assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
@@ -88,11 +88,11 @@ async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
         assert!(store.due(None, 1_800_000_000_000, 256).await.unwrap().is_empty());
         assert_eq!(store.due(None, i64::MAX - 1, 1).await.unwrap().len(), 1);
         times.push(start.elapsed());
-        assert!(found.resumed.is_empty() && found.left.is_empty(), "{found:?}");
+        assert!(found.resumed.is_empty() && found.skipped.is_empty(), "{found:?}");
     }
     times.sort();
     let start = Instant::now();
-    let waiting = runtime.recover().await.unwrap().waiting.len();
+    let waiting = runtime.recover().await.unwrap().paused.len();
     println!(
         "{name}: idle sweep of {waiting} paused sessions: {:?} (median {:?}); full list of them: {:?}",
         times[0],
@@ -110,7 +110,7 @@ async fn an_idle_sweep_of_a_hundred_thousand_waiting_sessions_takes_under_ten_mi
     let options = Sqlite::builder().synchronous(agent_core::sqlite::Synchronous::Normal);
     let store = options.open(folder.path().join("agent.db")).unwrap();
     idle_sweeps_are_cheap("SQLite", Arc::new(store)).await;
-    idle_sweeps_are_cheap("memory", Arc::new(InMemory::new())).await;
+    idle_sweeps_are_cheap("memory", Arc::new(InMemoryJournal::new())).await;
 }
 
 #[test]
@@ -126,14 +126,14 @@ fn a_runtime_whose_executor_has_ended_gives_its_sessions_up_in_the_same_process(
     execute(&|| {
         let (path, graph) = (path.clone(), graph.clone());
         Box::pin(async move {
-            let runtime = Runtime::builder().store(Sqlite::open(path).unwrap()).build();
+            let runtime = Runtime::builder().journal(Sqlite::open(path).unwrap()).build();
             assert!(runtime.session("s").unwrap().run(&graph, Talk::update()).await.unwrap().is_paused());
         })
     });
     execute(&|| {
         let (path, graph) = (path.clone(), graph.clone());
         Box::pin(async move {
-            let runtime = Runtime::builder().store(Sqlite::open(path).unwrap()).graph(&graph).build();
+            let runtime = Runtime::builder().journal(Sqlite::open(path).unwrap()).graph(&graph).build();
             let run = runtime.session("s").unwrap().answer(Answers::only("yes")).await.unwrap();
             let outcome = run.outcome::<Talk>().await.unwrap();
             assert_eq!(outcome.state().unwrap().said, ["yes"]);

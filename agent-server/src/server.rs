@@ -492,7 +492,7 @@ async fn sweep(inner: &Inner) {
                 if first || !found.resumed.is_empty() {
                     tracing::info!(
                         resumed = found.resumed.len(),
-                        waiting = found.waiting.len(),
+                        waiting = found.paused.len(),
                         "sessions taken up"
                     );
                 }
@@ -504,7 +504,7 @@ async fn sweep(inner: &Inner) {
                 for (session, error) in &found.failed {
                     tracing::error!(%session, %error, "a run has failed: it ended one process after another");
                 }
-                for (session, error) in found.left.iter().filter(|_| first) {
+                for (session, error) in found.skipped.iter().filter(|_| first) {
                     tracing::warn!(%session, %error, "a session was left as it is");
                 }
                 first = false;

@@ -254,7 +254,7 @@ async fn a_paused_run_that_goes_on_by_itself_says_so_and_survives_a_crash_then()
     });
     let store = tests::Dying::never(&inner);
     let runtime =
-        agent_core::Runtime::builder().shared_store(store.clone()).provide(Arc::clone(&gate)).build();
+        agent_core::Runtime::builder().shared_journal(store.clone()).provide(Arc::clone(&gate)).build();
     let session = runtime.session("s").unwrap();
     let mut events = session.subscribe(None);
     session.run(&graph, Talk::update()).await.unwrap();
@@ -353,7 +353,7 @@ async fn a_deadline_is_kept_by_the_process_that_comes_after() {
         Ok(Talk::update().said([said]))
     });
     let store = journal();
-    let make = || agent_core::Runtime::builder().shared_store(store.clone()).graph(&graph).build();
+    let make = || agent_core::Runtime::builder().shared_journal(store.clone()).graph(&graph).build();
     let before = make();
     let session = before.session("s").unwrap();
     assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
@@ -361,7 +361,7 @@ async fn a_deadline_is_kept_by_the_process_that_comes_after() {
 
     let after = make();
     let mut events = after.session("s").unwrap().subscribe(Some(Seq::ZERO));
-    assert_eq!(after.recover().await.unwrap().waiting.len(), 1);
+    assert_eq!(after.recover().await.unwrap().paused.len(), 1);
     while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {}
     let state = after.session("s").unwrap().state::<Talk>().await.unwrap();
     assert_eq!(state.said, [json!("nobody")]);

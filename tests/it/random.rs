@@ -10,7 +10,7 @@ use agent_core::{
     SessionError, State,
     engine::NodeFailure,
     graph::{Dispatch, Outcome, RetryPolicy, Route},
-    journal::{InMemory, StoreRetry},
+    journal::{InMemoryJournal, StoreRetry},
     run::Durability,
     run::RunStatus,
 };
@@ -536,7 +536,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let make = |crash: Option<u64>| {
         let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
         Runtime::builder()
-            .shared_store(Faulty::on(dying).planned(faults.iter().copied()))
+            .shared_journal(Faulty::on(dying).planned(faults.iter().copied()))
             .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
@@ -602,7 +602,7 @@ fn check_paid(known: &BTreeMap<String, u32>, world: &World, paid_twice: &mut Vec
 }
 
 /// The effects whose results are stored, with how often they have happened by now.
-async fn recorded(inner: &Arc<InMemory>, world: &World) -> BTreeMap<String, u32> {
+async fn recorded(inner: &Arc<InMemoryJournal>, world: &World) -> BTreeMap<String, u32> {
     let reader = on(inner).build();
     let session: Session = reader.session("s").unwrap();
     facts(&session)
@@ -776,14 +776,14 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
         .unwrap();
     let inner = journal();
     let store = Dying::never(&inner);
-    let runtime = Runtime::builder().shared_store(store.clone()).provide(store).build();
+    let runtime = Runtime::builder().shared_journal(store.clone()).provide(store).build();
     let session = runtime.session("s").unwrap();
     let options = RunOptions::default().durability(Durability::Exit);
     let error = session.run_with(&graph, Model::update(), options).await.unwrap_err();
     assert_eq!(error.code().name(), "store_unavailable");
     let next = on(&inner).graph(&graph).build();
     let recovered = next.recover().await.unwrap();
-    assert!(recovered.resumed.is_empty() && recovered.left.is_empty(), "{recovered:?}");
+    assert!(recovered.resumed.is_empty() && recovered.skipped.is_empty(), "{recovered:?}");
     let error = next.session("s").unwrap().status().await.unwrap_err();
     assert_eq!(error.code().name(), "session_not_found");
 }

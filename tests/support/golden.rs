@@ -18,7 +18,7 @@ use agent_core::{
         testing::{Scripted, Turn},
     },
     run::{Limits, OverrunPolicy},
-    session::{Retention, RuntimeBuilder},
+    session::{Retention, RuntimeBuilder, StateView},
     tool::{Approval, DynamicTool, ToolPolicy, ToolRegistry},
 };
 use serde::{Deserialize, Serialize};
@@ -306,7 +306,7 @@ pub fn first_turns() -> Scripted {
 pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scripted) -> RuntimeBuilder {
     let price = Price { input: 2_000_000, output: 10_000_000, cached: None };
     Runtime::builder()
-        .shared_store(store)
+        .shared_journal(store)
         .clock(Arc::new(ManualClock::new(WRITTEN_AT)))
         .graph(&count())
         .graph(&ask())
@@ -407,7 +407,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
             let part = questions.iter().find(|open| open.question.key.as_deref() == Some("price"));
             let part = part.expect("the part asks").id.clone();
             let mut run = session.answer(Answers::to(part, 3)).await.expect("it takes the answer");
-            assert!(run.settled().await.is_busy());
+            assert!(run.wait_status().await.is_busy());
         }
         "running" | "shipping" => {
             let graph = if name == "running" { hold() } else { ship() };
@@ -445,7 +445,8 @@ pub async fn reading(runtime: &Runtime) -> Value {
 async fn one_reading(session: &Session) -> Value {
     let status = session.status().await.expect("the status reads");
     let failure = status.failure.as_ref();
-    let (state, tasks) = session.place_json().await.expect("the state reads");
+    let StateView { state, active_tasks: tasks, .. } =
+        session.state_and_active_tasks().await.expect("the state reads");
     let history: Vec<Value> = session
         .history(Seq::ZERO, 1_000)
         .await

@@ -18,12 +18,12 @@ pub(crate) struct RunControl {
     /// End at the next superstep.
     pub(crate) drain: AtomicBool,
     /// Leaf tasks that can go on by themselves. Nobody busy while questions are open: the run is paused.
-    busy: AtomicI64,
+    runnable: AtomicI64,
     pub(crate) idle: Notify,
     /// Somebody can go on again.
-    pub(crate) awake: Notify,
-    /// The same, for the deadline.
     pub(crate) resumed: Notify,
+    /// The same, for the deadline.
+    pub(crate) resumed_for_deadline: Notify,
     /// Tasks that asked to be told of a stop.
     pub(crate) listeners: AtomicI64,
     /// The run has been closed: what a task that could not be stopped still says comes too late.
@@ -37,7 +37,7 @@ pub(crate) struct RunControl {
     /// Nothing more of the run can be journalled.
     store_failed: AtomicBool,
     /// The tasks are being put away (a stop, a park, a shutdown): dropped questions stay asked.
-    putting_away: AtomicBool,
+    evicting: AtomicBool,
     /// Time running before this process took over, and since when it runs now.
     active_before: AtomicU64,
     active_since: Mutex<Option<Instant>>,
@@ -77,34 +77,34 @@ impl RunControl {
         Self {
             stop: Stop::default(),
             drain: AtomicBool::new(false),
-            busy: AtomicI64::new(1),
+            runnable: AtomicI64::new(1),
             idle: Notify::new(),
-            awake: Notify::new(),
             resumed: Notify::new(),
+            resumed_for_deadline: Notify::new(),
             listeners: AtomicI64::new(0),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             idle_time: Mutex::default(),
             handover: AtomicBool::new(false),
             store_failed: AtomicBool::new(false),
-            putting_away: AtomicBool::new(false),
+            evicting: AtomicBool::new(false),
             active_before: AtomicU64::new(active_ms),
             active_since: Mutex::new(Some(Instant::now())),
         }
     }
 
     /// `change` more leaf tasks can go on.
-    pub(crate) fn busy(&self, change: i64) {
+    pub(crate) fn adjust_runnable(&self, change: i64) {
         if change == 0 {
             return;
         }
-        let before = self.busy.fetch_add(change, Ordering::AcqRel);
+        let before = self.runnable.fetch_add(change, Ordering::AcqRel);
         if before + change == 0 {
             self.idle_time.lock().1 = Some(Instant::now());
             self.idle.notify_one();
         } else if before == 0 {
-            self.awake.notify_one();
-            self.resumed.notify_waiters();
+            self.resumed.notify_one();
+            self.resumed_for_deadline.notify_waiters();
             let mut idle = self.idle_time.lock();
             if let Some(since) = idle.1.take() {
                 idle.0 += since.elapsed();
@@ -129,12 +129,12 @@ impl RunControl {
     }
 
     /// Notes that the fact that ends the run was given to the writer.
-    pub(crate) fn end_noted(&self) {
+    pub(crate) fn mark_end_written(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
     /// Whether the fact that ends the run was given to the writer.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(crate) fn is_end_written(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
@@ -156,7 +156,7 @@ impl RunControl {
         self.stop.cancel();
     }
 
-    pub(crate) fn is_handed_over(&self) -> bool {
+    pub(crate) fn is_handover(&self) -> bool {
         self.handover.load(Ordering::Acquire)
     }
 
@@ -170,16 +170,16 @@ impl RunControl {
         self.store_failed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn put_away(&self) {
-        self.putting_away.store(true, Ordering::Release);
+    pub(crate) fn begin_eviction(&self) {
+        self.evicting.store(true, Ordering::Release);
     }
 
-    pub(crate) fn keeps_questions(&self) -> bool {
-        self.putting_away.load(Ordering::Acquire)
+    pub(crate) fn is_evicting(&self) -> bool {
+        self.evicting.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.busy.load(Ordering::Acquire) <= 0
+        self.runnable.load(Ordering::Acquire) <= 0
     }
 
     pub(crate) fn active_ms(&self) -> u64 {
@@ -188,13 +188,13 @@ impl RunControl {
     }
 
     /// The clock of running stands still while the run is paused.
-    pub(crate) fn hold(&self) {
+    pub(crate) fn pause_clock(&self) {
         let now = self.active_ms();
         self.active_before.store(now, Ordering::Relaxed);
         *self.active_since.lock() = None;
     }
 
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume_clock(&self) {
         *self.active_since.lock() = Some(Instant::now());
     }
 }

@@ -39,7 +39,7 @@ async fn until_deadline<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunE
 /// on to the end of their superstep.
 async fn deadline(env: &RunContext) -> RunError {
     loop {
-        let resumed = env.control.resumed.notified();
+        let resumed = env.control.resumed_for_deadline.notified();
         let mut resumed = std::pin::pin!(resumed);
         resumed.as_mut().enable();
         // Nothing runs, so no time is used up.
@@ -58,7 +58,7 @@ async fn deadline(env: &RunContext) -> RunError {
 struct Watch;
 
 impl budget::BudgetWaiter for Watch {
-    fn waits(&self, _waits: bool) {}
+    fn set_waiting(&self, _waits: bool) {}
 }
 
 impl budget::Budget {

@@ -33,13 +33,13 @@ use crate::{
 /// The places of tasks under caps. A task that waits for a person has none.
 pub(crate) trait ConcurrencySlot: Send + Sync {
     /// A task begins or ends to wait for a person.
-    fn blocked(&self, blocked: bool, task: &TaskId);
+    fn set_blocked(&self, blocked: bool, task: &TaskId);
 
     /// Ready when a task that stopped waiting has a place again. Keeps the waker otherwise.
-    fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
+    fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
 
     /// So many more tasks can go on. Only a subgraph counts: it is one task to the crew above.
-    fn leaves(&self, _more: i64) {}
+    fn adjust_runnable(&self, _more: i64) {}
 }
 
 /// A subgraph as one task of the crew above: it waits for a person when all tasks inside it do.
@@ -57,20 +57,20 @@ impl SubgraphSlot {
 }
 
 impl ConcurrencySlot for SubgraphSlot {
-    fn blocked(&self, blocked: bool, _task: &TaskId) {
-        self.leaves(if blocked { -1 } else { 1 });
+    fn set_blocked(&self, blocked: bool, _task: &TaskId) {
+        self.adjust_runnable(if blocked { -1 } else { 1 });
     }
 
-    fn poll_place(&self, _task: &TaskId, waker: &Waker) -> Poll<()> {
-        self.slot.poll_place(&self.task, waker)
+    fn poll_slot(&self, _task: &TaskId, waker: &Waker) -> Poll<()> {
+        self.slot.poll_slot(&self.task, waker)
     }
 
-    fn leaves(&self, more: i64) {
+    fn adjust_runnable(&self, more: i64) {
         let before = self.busy.fetch_add(more, Ordering::AcqRel);
         if more != 0 && before + more == 0 {
-            self.slot.blocked(true, &self.task);
+            self.slot.set_blocked(true, &self.task);
         } else if more != 0 && before == 0 {
-            self.slot.blocked(false, &self.task);
+            self.slot.set_blocked(false, &self.task);
         }
     }
 }
@@ -163,9 +163,9 @@ pub(crate) async fn run_parallel<S: State>(
         me: std::sync::Weak::clone(me),
     });
     // Every task can go on by itself until it ends or waits; this loop's own place goes to the first of them.
-    env.control.busy(count as i64 - 1);
+    env.control.adjust_runnable(count as i64 - 1);
     if let Some(outer) = outer {
-        outer.leaves(count as i64 - 1);
+        outer.adjust_runnable(count as i64 - 1);
     }
     let guard = crew.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
@@ -276,7 +276,9 @@ async fn run_job<S: State>(crew: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> T
     });
     // Journalled at once: a sibling's failure or a crash does not undo it.
     match end {
-        TaskResult::Finished { outcome, raw, cached, journalled: false } if crew.env.writer.matters() => {
+        TaskResult::Finished { outcome, raw, cached, journalled: false }
+            if crew.env.writer.has_consumers() =>
+        {
             let node = Arc::clone(&crew.graph.node(job.activation.node).name);
             let number = job.activation.number;
             let task = match &crew.parent {
@@ -377,9 +379,9 @@ impl<S: State> TaskPool<S> {
             // The last one's place in the count of the busy goes back to the loop.
             self.all_done.notify_one();
         } else {
-            self.env.control.busy(-1);
+            self.env.control.adjust_runnable(-1);
             if let Some(outer) = &self.outer {
-                outer.leaves(-1);
+                outer.adjust_runnable(-1);
             }
         }
         drop(done);
@@ -401,7 +403,7 @@ impl<S: State> Queue<S> {
 }
 
 impl<S: State> ConcurrencySlot for TaskPool<S> {
-    fn blocked(&self, blocked: bool, task: &TaskId) {
+    fn set_blocked(&self, blocked: bool, task: &TaskId) {
         let Some(&node) = self.graph.0.index.get(task.node()) else { return };
         let of = Of { number: task.number(), node };
         if blocked {
@@ -418,11 +420,11 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
             }
         }
         if let Some(outer) = &self.outer {
-            outer.blocked(blocked, task);
+            outer.set_blocked(blocked, task);
         }
     }
 
-    fn poll_place(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
+    fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
         {
             let mut queue = self.queue.lock();
             let mut returning = queue.returning.iter_mut();
@@ -434,7 +436,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
             }
         }
         if let Some(outer) = &self.outer {
-            ready!(outer.poll_place(task, waker));
+            ready!(outer.poll_slot(task, waker));
         }
         Poll::Ready(())
     }

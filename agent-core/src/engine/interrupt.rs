@@ -94,7 +94,7 @@ impl<T: DeserializeOwned> Ask<T> {
             Recalled::Replaced => self.of.env.board.forget(&self.id),
             Recalled::New => {}
         }
-        match self.of.was_given_up(&self.id) {
+        match self.of.was_withdrawn(&self.id) {
             Some(WithdrawReason::Expired) => return Poll::Ready(Err(self.expired())),
             Some(WithdrawReason::Dropped) => {
                 self.stage = Stage::WithdrawReason;
@@ -103,7 +103,7 @@ impl<T: DeserializeOwned> Ask<T> {
             None => {}
         }
         // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
-        if self.of.holds(&self.id.0, cx.waker()) {
+        if self.of.must_hold(&self.id.0, cx.waker()) {
             self.question = Some(question);
             return Poll::Pending;
         }
@@ -126,15 +126,15 @@ impl<T: DeserializeOwned> Ask<T> {
         let mut asked_at = now;
         let deadline = open.question.deadline;
         let mut scope = 0;
-        let new = env.board.ask(open.clone(), &of.waiter(), || of.wait_begins(&mut scope))?;
+        let new = env.board.ask(open.clone(), &of.waiter(), || of.suspend(&mut scope))?;
         self.stage = Stage::Asked(scope);
         // The pause is reported only when this is stored.
-        if let Err(error) = of.note_question(shown, open, new) {
+        if let Err(error) = of.append_question(shown, open, new) {
             self.stage = Stage::Done;
             if new {
                 env.board.withdraw(&self.id);
             }
-            of.wait_ends(scope);
+            of.cancel_suspend(scope);
             return Err(error);
         }
         if !new && let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
@@ -170,11 +170,11 @@ impl<T: DeserializeOwned> Ask<T> {
             return Poll::Pending;
         }
         // Answered, but others have the places under the caps.
-        ready!(self.of.poll_place(cx.waker()));
+        ready!(self.of.poll_slot(cx.waker()));
         let board = &self.of.env.board;
         match board.poll_answer(&self.id, &self.of.task, &self.of.waiter(), cx.waker()) {
             Poll::Ready(Some(answer)) => {
-                self.of.keep_answer(&self.id, answer.clone());
+                self.of.store_answer(&self.id, answer.clone());
                 return Poll::Ready(self.read(answer));
             }
             Poll::Ready(None) => {
@@ -193,7 +193,7 @@ impl<T: DeserializeOwned> Ask<T> {
             self.deadline = None;
             if self.of.withdraw(&self.id, Some(WithdrawReason::Expired)) {
                 if let Stage::Asked(scope) = std::mem::replace(&mut self.stage, Stage::Done) {
-                    self.of.wait_ends(scope);
+                    self.of.cancel_suspend(scope);
                 }
                 return Poll::Ready(Err(self.expired()));
             }
@@ -220,11 +220,11 @@ impl<T> Drop for Ask<T> {
         if !self.of.is_live() {
             return;
         }
-        self.of.wait_ends(scope);
+        self.of.cancel_suspend(scope);
         // A node that drops a question withdraws it. A run that leaves memory keeps its questions, and so does one
         // that is being stopped: a tool call that was cancelled is made again by a resume, and asks again.
         let control = &self.of.env.control;
-        if !control.keeps_questions() && !control.stop.is_cancelled() {
+        if !control.is_evicting() && !control.stop.is_cancelled() {
             self.of.withdraw(&self.id, Some(WithdrawReason::Dropped));
         }
     }

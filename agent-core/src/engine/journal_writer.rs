@@ -26,9 +26,9 @@ use crate::{
 };
 
 /// Entries that one append takes at most.
-const APPEND: usize = 1_024;
+const MAX_APPEND: usize = 1_024;
 /// Entries that may wait for the store before those who write must wait too.
-pub(crate) const QUEUE: usize = 65_536;
+pub(crate) const QUEUE_CAPACITY: usize = 65_536;
 
 /// Writes one session's journal, in order, with the epoch of one lease.
 ///
@@ -39,11 +39,11 @@ pub(crate) const QUEUE: usize = 65_536;
 pub(crate) struct JournalWriter {
     store: Option<Arc<dyn JournalStore>>,
     epoch: Epoch,
-    feed: Arc<EventBroadcast>,
+    broadcast: Arc<EventBroadcast>,
     clock: Arc<dyn Clock>,
     group: TaskGroup,
     state: Mutex<State>,
-    moved: Notify,
+    durable_changed: Notify,
     retry: StoreRetry,
     on_failure: Option<OnFailure>,
 }
@@ -56,7 +56,7 @@ struct State {
     last: Seq,
     /// The last number stored.
     durable: Seq,
-    queue: Vec<Queued>,
+    queue: Vec<QueuedItem>,
     flushing: bool,
     failed: Option<StoreError>,
     /// In every summary.
@@ -68,15 +68,15 @@ struct State {
     /// Runs that were queued and have not begun.
     queued_runs: BTreeSet<RunId>,
     /// Bytes stored since the last snapshot.
-    unfolded: u64,
+    bytes_since_snapshot: u64,
     /// Size of the last snapshot in bytes; 0 until this writer keeps one.
     snapshot: u64,
     /// Events without a number that found the queue full, since subscribers were last told.
-    not_shown: u64,
+    dropped_events: u64,
     /// Bytes that the session was read from when this writer began.
-    read: u64,
+    bytes_read: u64,
     /// Bytes journalled that were not asked for yet; see [`JournalWriter::grown`].
-    grown: u64,
+    bytes_unreported: u64,
 }
 
 impl State {
@@ -111,9 +111,9 @@ impl State {
     }
 }
 
-enum Queued {
+enum QueuedItem {
     Entry(Box<Entry>, Vec<u8>),
-    Show(Box<Event>),
+    Event(Box<Event>),
 }
 
 impl JournalWriter {
@@ -121,7 +121,7 @@ impl JournalWriter {
         store: Option<Arc<dyn JournalStore>>,
         epoch: Epoch,
         last: Seq,
-        feed: Arc<EventBroadcast>,
+        broadcast: Arc<EventBroadcast>,
         clock: Arc<dyn Clock>,
         group: TaskGroup,
     ) -> Self {
@@ -135,15 +135,15 @@ impl JournalWriter {
             summary: None,
             summary_changed: false,
             queued_runs: BTreeSet::new(),
-            unfolded: 0,
+            bytes_since_snapshot: 0,
             snapshot: 0,
-            not_shown: 0,
-            read: 0,
-            grown: 0,
+            dropped_events: 0,
+            bytes_read: 0,
+            bytes_unreported: 0,
         };
-        let (state, moved) = (Mutex::new(state), Notify::new());
+        let (state, durable_changed) = (Mutex::new(state), Notify::new());
         let (retry, on_failure) = (StoreRetry::none(), None);
-        Self { store, epoch, feed, clock, group, state, moved, retry, on_failure }
+        Self { store, epoch, broadcast, clock, group, state, durable_changed, retry, on_failure }
     }
 
     /// The same with further tries of appends, and with what is called when it has ended.
@@ -154,16 +154,16 @@ impl JournalWriter {
     }
 
     /// Whether facts go anywhere: to a store, or to somebody who watches.
-    pub(crate) fn matters(&self) -> bool {
-        self.store.is_some() || self.feed.watched()
+    pub(crate) fn has_consumers(&self) -> bool {
+        self.store.is_some() || self.broadcast.is_watched()
     }
 
     /// Whether anybody would see what is shown now.
     pub(crate) fn is_watched(&self) -> bool {
-        self.feed.watched()
+        self.broadcast.is_watched()
     }
 
-    pub(crate) fn keeps(&self) -> bool {
+    pub(crate) fn is_durable(&self) -> bool {
         self.store.is_some()
     }
 
@@ -177,7 +177,7 @@ impl JournalWriter {
     }
 
     /// Adds to the marks of the session.
-    pub(crate) fn mark(&self, labels: &BTreeMap<String, String>) {
+    pub(crate) fn add_labels(&self, labels: &BTreeMap<String, String>) {
         if !labels.is_empty() {
             let mut state = self.state.lock();
             Arc::make_mut(&mut state.labels).extend(labels.clone());
@@ -209,24 +209,24 @@ impl JournalWriter {
     /// twice the last snapshot, so that all snapshots of a growing state together stay smaller than its journal.
     pub(crate) fn wants_snapshot(&self, at_least: u64) -> bool {
         let state = self.state.lock();
-        state.unfolded >= at_least.max(state.snapshot.saturating_mul(2))
+        state.bytes_since_snapshot >= at_least.max(state.snapshot.saturating_mul(2))
     }
 
     /// Notes how many bytes the session was read from.
-    pub(crate) fn begin_with(&self, bytes: u64) {
-        self.state.lock().read = bytes;
+    pub(crate) fn set_bytes_read(&self, bytes: u64) {
+        self.state.lock().bytes_read = bytes;
     }
 
     /// The size of the session's state, estimated in bytes from what was read and journalled.
     pub(crate) fn footprint(&self) -> u64 {
         let state = self.state.lock();
-        let kept = if state.snapshot > 0 { state.snapshot } else { state.read };
-        kept.saturating_add(state.unfolded)
+        let kept = if state.snapshot > 0 { state.snapshot } else { state.bytes_read };
+        kept.saturating_add(state.bytes_since_snapshot)
     }
 
     /// Bytes journalled since the last call.
-    pub(crate) fn grown(&self) -> u64 {
-        mem::take(&mut self.state.lock().grown)
+    pub(crate) fn take_bytes_written(&self) -> u64 {
+        mem::take(&mut self.state.lock().bytes_unreported)
     }
 
     /// Gives facts their numbers and puts them in line. The last number is returned.
@@ -264,7 +264,7 @@ impl JournalWriter {
                 })
                 .collect();
             state.durable = state.last;
-            self.feed.publish(entries.iter());
+            self.broadcast.publish(entries.iter());
             return Ok(state.last);
         }
         // Encoded before the lock is taken.
@@ -283,10 +283,10 @@ impl JournalWriter {
         for (mut entry, body) in encoded {
             state.last = state.last.next();
             entry.seq = state.last;
-            state.unfolded += body.len() as u64;
+            state.bytes_since_snapshot += body.len() as u64;
             state.track_queued(&entry);
-            state.grown += body.len() as u64;
-            state.queue.push(Queued::Entry(Box::new(entry), body));
+            state.bytes_unreported += body.len() as u64;
+            state.queue.push(QueuedItem::Entry(Box::new(entry), body));
         }
         if summary.is_some() {
             state.summary = summary;
@@ -296,38 +296,38 @@ impl JournalWriter {
     }
 
     /// Shows something without a number, behind everything that is in line.
-    pub(crate) fn show(&self, event: Event) {
-        if !self.shows(&event.body) {
+    pub(crate) fn emit(&self, event: Event) {
+        if !self.wants_event(&event.body) {
             return;
         }
         let mut state = self.state.lock();
         if state.queue.is_empty() && !state.flushing {
-            self.feed.show(event);
-        } else if state.queue.len() < QUEUE {
-            state.queue.push(Queued::Show(Box::new(event)));
+            self.broadcast.show(event);
+        } else if state.queue.len() < QUEUE_CAPACITY {
+            state.queue.push(QueuedItem::Event(Box::new(event)));
         } else {
-            state.not_shown += 1;
+            state.dropped_events += 1;
         }
     }
 
     /// Whether an event without a number is of use: to a subscriber, or, as a piece of a message, to one to come.
-    pub(crate) fn shows(&self, body: &EventBody) -> bool {
-        self.feed.watched() || body.is_partial()
+    pub(crate) fn wants_event(&self, body: &EventBody) -> bool {
+        self.broadcast.is_watched() || body.is_partial()
     }
 
     /// Notes that a message of a task, or (`None`) the task itself, ended: called where no entry tells subscribers.
     pub(crate) fn end_partial(&self, task: &Arc<TaskId>, message: Option<&str>) {
-        self.feed.end_partial(task, message);
+        self.broadcast.end_partial(task, message);
     }
 
     /// How much waits for the store.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(crate) fn queue_len(&self) -> usize {
         self.state.lock().queue.len()
     }
 
     /// Starts storing what is in line, without waiting for it: a store that commits at the first poll would make
     /// the run wait all the same.
-    pub(crate) fn kick(self: &Arc<Self>) {
+    pub(crate) fn flush_soon(self: &Arc<Self>) {
         if !self.begin_flush() {
             return;
         }
@@ -358,9 +358,9 @@ impl JournalWriter {
     }
 
     /// Ready when everything up to `seq` is stored. Cancel safe.
-    pub(crate) async fn stored(self: &Arc<Self>, seq: Seq) -> Result<(), StoreError> {
+    pub(crate) async fn wait_durable(self: &Arc<Self>, seq: Seq) -> Result<(), StoreError> {
         loop {
-            let moved = self.moved.notified();
+            let durable_changed = self.durable_changed.notified();
             {
                 let state = self.state.lock();
                 if state.durable >= seq {
@@ -382,22 +382,22 @@ impl JournalWriter {
                     return Err(failed.clone());
                 }
             }
-            moved.await;
+            durable_changed.await;
         }
     }
 
     /// Ready when everything in line is stored. Cancel safe.
-    pub(crate) async fn all_stored(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub(crate) async fn wait_all_durable(self: &Arc<Self>) -> Result<(), StoreError> {
         let last = self.last();
-        self.stored(last).await
+        self.wait_durable(last).await
     }
 
     /// Stores a summary behind everything that is queued. Nothing may be queued meanwhile.
-    pub(crate) async fn summarise(self: &Arc<Self>, mut summary: Summary) -> Result<(), StoreError> {
-        self.all_stored().await?;
+    pub(crate) async fn store_summary(self: &Arc<Self>, mut summary: Summary) -> Result<(), StoreError> {
+        self.wait_all_durable().await?;
         let Some(store) = &self.store else { return Ok(()) };
         summary.labels = BTreeMap::clone(&self.labels());
-        let (session, last) = (self.feed.session().clone(), self.last());
+        let (session, last) = (self.broadcast.session().clone(), self.last());
         store.append(Append::new(session, self.epoch, last, Vec::new()).with_summary(Some(summary))).await
     }
 
@@ -406,14 +406,14 @@ impl JournalWriter {
         let Some(store) = self.store.clone() else { return };
         {
             let mut state = self.state.lock();
-            state.unfolded = 0;
+            state.bytes_since_snapshot = 0;
             state.snapshot = body.len() as u64;
         }
         let writer = Arc::clone(self);
         self.group.spawn_uncancelled(async move {
-            let session = writer.feed.session();
+            let session = writer.broadcast.session();
             // A snapshot of what is not stored would know more than the journal.
-            let kept = match writer.stored(seq).await {
+            let kept = match writer.wait_durable(seq).await {
                 Ok(()) => store.put_snapshot(session, StoredSnapshot::new(seq, body)).await,
                 Err(error) => Err(error),
             };
@@ -447,7 +447,7 @@ impl Drop for Flushing<'_> {
             mem::take(&mut state.queue)
         };
         drop(dropped);
-        self.writer.moved.notify_waiters();
+        self.writer.durable_changed.notify_waiters();
     }
 }
 
@@ -463,27 +463,27 @@ async fn flush(writer: Arc<JournalWriter>) {
                 flushing.armed = false;
                 return;
             }
-            let batch: Vec<Queued> = if state.queue.len() <= APPEND {
+            let batch: Vec<QueuedItem> = if state.queue.len() <= MAX_APPEND {
                 mem::take(&mut state.queue)
             } else {
-                state.queue.drain(..APPEND).collect()
+                state.queue.drain(..MAX_APPEND).collect()
             };
             let summary = if state.queue.is_empty() { state.changed_summary() } else { None };
             (batch, state.durable, summary)
         };
-        let mut shown: Vec<Queued> = Vec::with_capacity(batch.len());
+        let mut shown: Vec<QueuedItem> = Vec::with_capacity(batch.len());
         let mut records = Vec::with_capacity(batch.len());
         for queued in batch {
             match queued {
-                Queued::Entry(entry, body) => {
+                QueuedItem::Entry(entry, body) => {
                     records.push(Record::new(entry.seq, body));
-                    shown.push(Queued::Entry(entry, Vec::new()));
+                    shown.push(QueuedItem::Entry(entry, Vec::new()));
                 }
-                Queued::Show(event) => shown.push(Queued::Show(event)),
+                QueuedItem::Event(event) => shown.push(QueuedItem::Event(event)),
             }
         }
         let durable = records.last().map_or(expected, |record| record.seq);
-        let session = writer.feed.session().clone();
+        let session = writer.broadcast.session().clone();
         let result = if records.is_empty() && summary.is_none() {
             Ok(())
         } else {
@@ -501,19 +501,19 @@ async fn flush(writer: Arc<JournalWriter>) {
             Ok(()) => {
                 for queued in shown {
                     match queued {
-                        Queued::Entry(entry, _) => writer.feed.publish(std::iter::once(&*entry)),
-                        Queued::Show(event) => writer.feed.show(*event),
+                        QueuedItem::Entry(entry, _) => writer.broadcast.publish(std::iter::once(&*entry)),
+                        QueuedItem::Event(event) => writer.broadcast.show(*event),
                     }
                 }
-                let not_shown = {
+                let dropped_events = {
                     let mut state = writer.state.lock();
                     state.durable = durable;
-                    mem::take(&mut state.not_shown)
+                    mem::take(&mut state.dropped_events)
                 };
-                if not_shown > 0 {
-                    writer.feed.show_dropped(not_shown);
+                if dropped_events > 0 {
+                    writer.broadcast.show_dropped(dropped_events);
                 }
-                writer.moved.notify_waiters();
+                writer.durable_changed.notify_waiters();
             }
             Err(error) => {
                 let dropped = {
@@ -524,7 +524,7 @@ async fn flush(writer: Arc<JournalWriter>) {
                     mem::take(&mut state.queue)
                 };
                 drop(dropped);
-                writer.moved.notify_waiters();
+                writer.durable_changed.notify_waiters();
                 if let Some(call) = &writer.on_failure {
                     call(&writer, &error);
                 }
@@ -548,15 +548,15 @@ async fn try_again(
     writer: &JournalWriter,
     store: &dyn JournalStore,
     expected: Seq,
-    batch: &[Queued],
+    batch: &[QueuedItem],
     summary: Option<Summary>,
     mut error: StoreError,
 ) -> Result<(), StoreError> {
-    let session = writer.feed.session();
+    let session = writer.broadcast.session();
     let records = || -> Vec<Record> {
         let entries = batch.iter().filter_map(|queued| match queued {
-            Queued::Entry(entry, _) => Some(Record::new(entry.seq, entry.encode())),
-            Queued::Show(_) => None,
+            QueuedItem::Entry(entry, _) => Some(Record::new(entry.seq, entry.encode())),
+            QueuedItem::Event(_) => None,
         });
         entries.collect()
     };

@@ -1,6 +1,6 @@
 //! How a run moves: one loop that plans, runs tasks, applies their updates in order, and commits.
 //!
-//! `plan` decides and never acts; `drive` acts and never decides. `run`, `stream`, `resume` and subgraphs all
+//! `schedule` decides and never acts; `drive` acts and never decides. `run`, `stream`, `resume` and subgraphs all
 //! come through `drive`.
 
 mod budget;
@@ -63,22 +63,22 @@ use schedule::{Activation, Advance, Schedule};
 use task::{NodeFailure as Failure, TaskResult, TaskScope, finished_fact, run_task, unless_stopped};
 
 /// A chain of ready nodes looks at the clock after so many supersteps …
-const LOOK_EVERY: u64 = 64;
+const YIELD_CHECK_INTERVAL: u64 = 64;
 /// … and gives way to others when it has kept the thread for so long: giving way costs as much as many supersteps.
-const KEEP_THREAD: Duration = Duration::from_micros(100);
+const YIELD_AFTER: Duration = Duration::from_micros(100);
 
 /// A graph on its way: the outermost one, or a subgraph inside a task.
 pub(crate) struct Frame<S: State> {
     pub(crate) graph: Graph<S>,
     pub(crate) state: Arc<S>,
-    pub(crate) plan: Schedule,
+    pub(crate) schedule: Schedule,
     env: Arc<RunContext>,
     /// The task whose subgraph this is.
     parent: Option<Arc<TaskId>>,
     /// What tasks that are due recorded before a restart.
     records: HashMap<u64, TaskRecord>,
     /// Updates were applied that are not committed: the state is no longer that of the journal.
-    pub(crate) torn: bool,
+    pub(crate) dirty: bool,
     /// The place of the task whose subgraph this is, in a crew with caps.
     slot: Option<Arc<dyn ConcurrencySlot>>,
     /// Called after each commit of the outermost graph.
@@ -88,7 +88,7 @@ pub(crate) struct Frame<S: State> {
     chosen: Vec<(NodeIx, Vec<Chosen>)>,
 }
 
-/// Called with the state and plan as of a commit, and its number (to keep a snapshot).
+/// Called with the state and schedule as of a commit, and its number (to keep a snapshot).
 pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Schedule, Seq) + Send + Sync>;
 
 /// How a frame's loop ended without an error.
@@ -101,23 +101,23 @@ pub(crate) enum FrameEnd {
 
 /// Takes the ways out of the start: what is due first. Pure but for the branches it asks.
 pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) -> Result<Schedule, RunError> {
-    let mut plan = Schedule::new(Arc::clone(&graph.0.topology), first_number);
+    let mut schedule = Schedule::new(Arc::clone(&graph.0.topology), first_number);
     let start = graph.0.topology.start();
     let mut chosen = Vec::new();
     graph.0.branch(start, state, &mut chosen)?;
-    plan.fire(start);
-    take(&mut plan, chosen);
-    match plan.settle() {
-        Advance::Superstep | Advance::Done => Ok(plan),
+    schedule.fire(start);
+    take(&mut schedule, chosen);
+    match schedule.advance() {
+        Advance::Superstep | Advance::Done => Ok(schedule),
         Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }
 }
 
-fn take(plan: &mut Schedule, chosen: Vec<Chosen>) {
+fn take(schedule: &mut Schedule, chosen: Vec<Chosen>) {
     for (target, input) in chosen {
         match (target, input) {
-            (Target::Node(node), Some(input)) => plan.send(node, Arc::from(input)),
-            (Target::Node(node), None) => plan.activate(node),
+            (Target::Node(node), Some(input)) => schedule.send(node, Arc::from(input)),
+            (Target::Node(node), None) => schedule.activate(node),
             (Target::End, _) => {}
         }
     }
@@ -131,15 +131,15 @@ pub(crate) fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, Run
     })
 }
 
-pub(crate) fn encode_schedule(plan: &Schedule) -> Raw {
-    to_raw_value(&plan.image()).expect("a plan is numbers, names and JSON")
+pub(crate) fn encode_schedule(schedule: &Schedule) -> Raw {
+    to_raw_value(&schedule.stored()).expect("a schedule is numbers, names and JSON")
 }
 
 impl<S: State> Frame<S> {
     pub(crate) fn new(
         graph: Graph<S>,
         state: Arc<S>,
-        plan: Schedule,
+        schedule: Schedule,
         env: Arc<RunContext>,
         parent: Option<Arc<TaskId>>,
         records: HashMap<u64, TaskRecord>,
@@ -148,11 +148,11 @@ impl<S: State> Frame<S> {
         Self {
             graph,
             state,
-            plan,
+            schedule,
             env,
             parent,
             records,
-            torn: false,
+            dirty: false,
             slot: None,
             on_commit: None,
             ends,
@@ -178,7 +178,7 @@ impl<S: State> Frame<S> {
 pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
     let env = Arc::clone(&frame.env);
     let mut since = Instant::now();
-    while !frame.plan.due.is_empty() {
+    while !frame.schedule.due.is_empty() {
         if env.control.stop.is_cancelled() || env.control.drain.load(Ordering::Acquire) {
             return Ok(FrameEnd::Interrupted);
         }
@@ -203,7 +203,7 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         if let Advance::Stuck { joins } = step {
             return Err(RunError::JoinNeverFilled { joins });
         }
-        if frame.plan.superstep.is_multiple_of(LOOK_EVERY) && since.elapsed() >= KEEP_THREAD {
+        if frame.schedule.superstep.is_multiple_of(YIELD_CHECK_INTERVAL) && since.elapsed() >= YIELD_AFTER {
             tokio::task::yield_now().await;
             since = Instant::now();
         }
@@ -220,8 +220,8 @@ async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunContext>) -> Result
 fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunContext) -> Result<(), LimitError> {
     let own = frame.graph.0.max_supersteps;
     let limit = if frame.parent.is_none() { env.budget.supersteps().unwrap_or(own) } else { own };
-    if frame.plan.superstep > limit {
-        return Err(LimitError::new(LimitKind::Supersteps, limit, frame.plan.superstep));
+    if frame.schedule.superstep > limit {
+        return Err(LimitError::new(LimitKind::Supersteps, limit, frame.schedule.superstep));
     }
     Ok(())
 }
@@ -234,21 +234,21 @@ struct BetweenSupersteps {
 }
 
 impl budget::BudgetWaiter for BetweenSupersteps {
-    fn waits(&self, waits: bool) {
+    fn set_waiting(&self, waits: bool) {
         if let (Some(slot), Some(task)) = (&self.slot, &self.task) {
-            slot.blocked(waits, task);
+            slot.set_blocked(waits, task);
         }
-        self.env.control.busy(if waits { -1 } else { 1 });
+        self.env.control.adjust_runnable(if waits { -1 } else { 1 });
     }
 }
 
 /// Runs everything that is due: one task here, several side by side. Interrupted: a stop dropped some of them, and what
 /// the others came to is not applied.
 async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<FrameEnd, RunError> {
-    let superstep = frame.plan.superstep;
+    let superstep = frame.schedule.superstep;
     // A task under a deadline is spawned; see `deadline`.
     let inline = frame.parent.is_some() || !env.budget.is_timed();
-    if let ([only], true) = (frame.plan.due.as_slice(), inline) {
+    if let ([only], true) = (frame.schedule.due.as_slice(), inline) {
         let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
         let place = TaskScope { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
         return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {
@@ -262,7 +262,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     }
     let records = &mut frame.records;
     let tasks: Vec<(Activation, Option<TaskRecord>)> =
-        frame.plan.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
+        frame.schedule.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
     let (parent, outer) = (frame.parent.as_ref(), frame.slot.as_ref());
     let ends = executor::run_parallel(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
     // The first in order of activation is the one that is reported, whoever was faster.
@@ -285,12 +285,12 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
 /// Applies the updates in task order, takes the ways out, and commits.
 async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<Advance, RunError> {
     check_conflicts(frame, &frame.ends)?;
-    let matters = env.writer.matters();
+    let matters = env.writer.has_consumers();
     let mut facts = Vec::new();
-    let due = std::mem::take(&mut frame.plan.due);
+    let due = std::mem::take(&mut frame.schedule.due);
     let mut ends = std::mem::take(&mut frame.ends);
     let mut chosen = std::mem::take(&mut frame.chosen);
-    frame.torn = true;
+    frame.dirty = true;
     {
         let state =
             Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
@@ -328,21 +328,21 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
     }
     route(frame, &mut chosen)?;
     // Their memory is used again.
-    (frame.ends, frame.chosen, frame.plan.due) = (ends, chosen, due);
-    let step = frame.plan.settle();
+    (frame.ends, frame.chosen, frame.schedule.due) = (ends, chosen, due);
+    let step = frame.schedule.advance();
     if matters {
         facts.push(Fact::SuperstepCommitted(Committed {
             of: frame.parent.clone(),
-            plan: encode_schedule(&frame.plan),
+            schedule: encode_schedule(&frame.schedule),
         }));
         // Behind the last superstep comes the run's end, which is waited for: one append for both.
         let last = frame.parent.is_none() && step != Advance::Superstep;
-        let seq = if last { env.line_up(facts)? } else { env.commit(facts).await? };
+        let seq = if last { env.append_uncommitted(facts)? } else { env.commit(facts).await? };
         if let Some(call) = &frame.on_commit {
-            call(&frame.state, &frame.plan, seq);
+            call(&frame.state, &frame.schedule, seq);
         }
     }
-    frame.torn = false;
+    frame.dirty = false;
     Ok(step)
 }
 
@@ -352,7 +352,7 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
     let handled = frame.graph.0.topology.start() + 1;
     for (node, mut ways) in chosen.drain(..) {
         if node == handled {
-            take(&mut frame.plan, ways);
+            take(&mut frame.schedule, ways);
             continue;
         }
         let graph = &frame.graph.0;
@@ -363,8 +363,8 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
             let declared = choices.leads_to.iter().map(|(name, _)| name.to_string()).collect();
             return Err(WayFault::NoWayTaken { from: graph.topology.name(node).to_owned(), declared }.into());
         }
-        frame.plan.fire(node);
-        take(&mut frame.plan, ways);
+        frame.schedule.fire(node);
+        take(&mut frame.schedule, ways);
     }
     Ok(())
 }
@@ -408,29 +408,29 @@ fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskResult<S>]) -> Result
         }
     }
     let Some((field, first, second)) = conflict else { return Ok(()) };
-    let name = |at: usize| frame.graph.node(frame.plan.due[at].node).name.to_string();
+    let name = |at: usize| frame.graph.node(frame.schedule.due[at].node).name.to_string();
     Err(RunError::WriteConflict {
         field: field.to_owned(),
         nodes: Box::new([name(first), name(second)]),
-        superstep: frame.plan.superstep,
+        superstep: frame.schedule.superstep,
     })
 }
 
-/// The plan after `node` is taken to have just run: its pending activation is gone, what follows it is due.
-pub(crate) fn reroute<S: State>(
+/// The schedule after `node` is taken to have just run: its pending activation is gone, what follows it is due.
+pub(crate) fn reschedule_after<S: State>(
     graph: &Graph<S>,
     state: &S,
-    mut plan: Schedule,
+    mut schedule: Schedule,
     node: NodeIx,
 ) -> Result<Schedule, RunError> {
-    plan.drop_due(node);
-    plan.reopen();
+    schedule.drop_due(node);
+    schedule.requeue_due();
     let mut chosen = Vec::new();
     graph.0.branch(node, state, &mut chosen)?;
-    plan.fire(node);
-    take(&mut plan, chosen);
-    match plan.settle() {
-        Advance::Superstep | Advance::Done => Ok(plan),
+    schedule.fire(node);
+    take(&mut schedule, chosen);
+    match schedule.advance() {
+        Advance::Superstep | Advance::Done => Ok(schedule),
         Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }
 }

@@ -59,7 +59,7 @@ impl RecordedModel {
     ///
     /// Dropping the future cancels the call; a reply that is recorded stays recorded.
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply> {
-        self.complete_under(self.cx.task_try().next_model_key(), request.into()).await
+        self.complete_under(self.cx.attempt_handle().next_model_key(), request.into()).await
     }
 
     /// As [`complete`](Self::complete), under a key of the caller's.
@@ -177,10 +177,12 @@ impl RecordedModel {
             let delta = delta?;
             match &delta {
                 Delta::Text { text } => self.cx.token(message, text),
-                Delta::Reasoning { text } => self.cx.show(EventBody::Reasoning(payload::Reasoning {
-                    message: message.to_owned(),
-                    text: text.clone(),
-                })),
+                Delta::Reasoning { text } => {
+                    self.cx.emit_ephemeral(EventBody::Reasoning(payload::Reasoning {
+                        message: message.to_owned(),
+                        text: text.clone(),
+                    }))
+                }
                 Delta::ToolCallStarted { index, id, name } => {
                     calls.push((*index, id.clone(), name.clone()));
                     self.show_call(message, &calls, *index, "");
@@ -190,7 +192,7 @@ impl RecordedModel {
                 }
                 Delta::Restarted { reason, .. } => {
                     calls.clear();
-                    self.cx.show(EventBody::TokensVoided(payload::TokensVoided {
+                    self.cx.emit_ephemeral(EventBody::TokensVoided(payload::TokensVoided {
                         message: message.to_owned(),
                         reason: reason.clone(),
                     }));
@@ -204,7 +206,7 @@ impl RecordedModel {
 
     fn show_call(&self, message: &str, calls: &[(u32, String, String)], index: u32, text: &str) {
         let Some((_, id, name)) = calls.iter().rfind(|(known, ..)| *known == index) else { return };
-        self.cx.show(EventBody::ToolArguments(payload::ToolArguments {
+        self.cx.emit_ephemeral(EventBody::ToolArguments(payload::ToolArguments {
             message: message.to_owned(),
             index,
             call_id: id.clone(),

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::{
     Budget, RunControl, RunError,
-    journal_writer::{JournalWriter, QUEUE},
+    journal_writer::{JournalWriter, QUEUE_CAPACITY},
     node_cache::NodeCache,
 };
 use crate::{
@@ -55,7 +55,7 @@ pub(crate) struct RunContext {
     pub(crate) traced: bool,
     /// What tasks of the outermost graph recorded and did not finish, by number. Only for a graph that asks for it
     /// at a stop, in a run without a store; with one, the journal has it.
-    pub(crate) ledger: Option<Mutex<HashMap<u64, TaskRecord>>>,
+    pub(crate) unfinished_records: Option<Mutex<HashMap<u64, TaskRecord>>>,
 }
 
 impl RunContext {
@@ -64,55 +64,57 @@ impl RunContext {
         self.control.check_open()?;
         let seq = self.writer.push(self.run, facts)?;
         match self.durability {
-            Durability::Sync => self.writer.stored(seq).await?,
+            Durability::Sync => self.writer.wait_durable(seq).await?,
             Durability::Async => {
-                self.writer.kick();
-                if self.writer.waiting() > QUEUE / 2 {
-                    self.writer.stored(Seq(seq.0.saturating_sub(QUEUE as u64 / 4))).await?;
+                self.writer.flush_soon();
+                if self.writer.queue_len() > QUEUE_CAPACITY / 2 {
+                    self.writer.wait_durable(Seq(seq.0.saturating_sub(QUEUE_CAPACITY as u64 / 4))).await?;
                 }
             }
             // A run that never rests must not fill the memory.
-            Durability::Exit if self.writer.waiting() > QUEUE / 2 => self.writer.stored(seq).await?,
+            Durability::Exit if self.writer.queue_len() > QUEUE_CAPACITY / 2 => {
+                self.writer.wait_durable(seq).await?
+            }
             Durability::Exit => {}
         }
         Ok(seq)
     }
 
     /// Notes facts right before others that are waited for.
-    pub(crate) fn line_up(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
+    pub(crate) fn append_uncommitted(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
         self.control.check_open()?;
         Ok(self.writer.push(self.run, facts)?)
     }
 
     /// Ready when what stands for something paid for is stored, unless all waits for the exit. Cancel safe.
-    pub(crate) async fn recorded(&self, seq: Seq) -> Result<(), RunError> {
+    pub(crate) async fn wait_recorded(&self, seq: Seq) -> Result<(), RunError> {
         if seq > Seq::ZERO && self.durability != Durability::Exit {
-            self.writer.stored(seq).await?;
+            self.writer.wait_durable(seq).await?;
         }
         Ok(())
     }
 
     /// Begins to store what was pushed, unless all waits for the exit.
-    pub(crate) fn begin_storing(&self) {
+    pub(crate) fn flush_soon(&self) {
         if self.durability != Durability::Exit {
-            self.writer.kick();
+            self.writer.flush_soon();
         }
     }
 
     /// Notes facts without waiting.
-    pub(crate) fn note(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+    pub(crate) fn append(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
         self.control.check_open()?;
         self.writer.push(self.run, facts)?;
-        self.begin_storing();
+        self.flush_soon();
         Ok(())
     }
 
     /// Shows an event without a number.
-    pub(crate) fn show(&self, task: Option<Arc<TaskId>>, body: EventBody) {
-        if !self.writer.shows(&body) {
+    pub(crate) fn emit_ephemeral(&self, task: Option<Arc<TaskId>>, body: EventBody) {
+        if !self.writer.wants_event(&body) {
             return;
         }
-        self.writer.show(Event {
+        self.writer.emit(Event {
             seq: None,
             at: self.clock.now_ms(),
             session: self.session.clone(),

@@ -19,7 +19,7 @@ pub(crate) struct Activation {
     pub(crate) input: Option<Arc<RawValue>>,
 }
 
-/// What the plan says.
+/// What the schedule says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Advance {
     /// Run what is due.
@@ -40,7 +40,7 @@ pub(crate) struct Schedule {
     pub(crate) due: Vec<Activation>,
     next: Vec<Activation>,
     /// Activations of deferred nodes, until nothing else is due.
-    held: Vec<Activation>,
+    deferred: Vec<Activation>,
     /// Arrivals by join; empty while none.
     arrived: Vec<NodeSet>,
     waiting: Vec<u32>,
@@ -49,7 +49,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// A plan with nothing due. `first_number` is the number of its first activation.
+    /// A schedule with nothing due. `first_number` is the number of its first activation.
     pub(crate) fn new(topology: Arc<Topology>, first_number: u64) -> Self {
         let marks = vec![0; topology.nodes()];
         let arrived = topology.joins.iter().map(|j| NodeSet::with_capacity(j.sources.len())).collect();
@@ -59,7 +59,7 @@ impl Schedule {
             next_number: first_number,
             due: Vec::new(),
             next: Vec::new(),
-            held: Vec::new(),
+            deferred: Vec::new(),
             arrived,
             waiting: Vec::new(),
             marks,
@@ -85,9 +85,9 @@ impl Schedule {
     /// Activates a node without an input, once a superstep.
     pub(crate) fn activate(&mut self, node: NodeIx) {
         if self.topology.deferred[node as usize] {
-            if self.held.iter().all(|held| held.node != node || held.input.is_some()) {
+            if self.deferred.iter().all(|deferred| deferred.node != node || deferred.input.is_some()) {
                 let activation = self.number(node, None);
-                self.held.push(activation);
+                self.deferred.push(activation);
             }
             return;
         }
@@ -103,7 +103,7 @@ impl Schedule {
     pub(crate) fn send(&mut self, node: NodeIx, input: Arc<RawValue>) {
         let activation = self.number(node, Some(input));
         if self.topology.deferred[node as usize] {
-            self.held.push(activation)
+            self.deferred.push(activation)
         } else {
             self.next.push(activation)
         }
@@ -117,11 +117,11 @@ impl Schedule {
 
     /// Closes the superstep: what was activated becomes due, joins that are complete or can get no more fire,
     /// and deferred nodes come when nothing else is left.
-    pub(crate) fn settle(&mut self) -> Advance {
+    pub(crate) fn advance(&mut self) -> Advance {
         self.due.clear();
         self.fire_joins();
-        if self.next.is_empty() && !self.held.is_empty() {
-            mem::swap(&mut self.next, &mut self.held);
+        if self.next.is_empty() && !self.deferred.is_empty() {
+            mem::swap(&mut self.next, &mut self.deferred);
         }
         if !self.next.is_empty() {
             mem::swap(&mut self.due, &mut self.next);
@@ -150,7 +150,7 @@ impl Schedule {
             // Judged together against one picture of what is alive, so that the order of joins does not matter.
             let ready: Vec<u32> = {
                 let mut alive = NodeSet::with_capacity(topology.nodes() + 1);
-                for activation in self.next.iter().chain(&self.held) {
+                for activation in self.next.iter().chain(&self.deferred) {
                     alive.insert(activation.node);
                 }
                 let lives = |join: u32| {
@@ -194,7 +194,7 @@ impl Schedule {
     }
 
     /// Puts what is due back in line, so that routing and [`settle`](Schedule::settle) add to it.
-    pub(crate) fn reopen(&mut self) {
+    pub(crate) fn requeue_due(&mut self) {
         let due = mem::take(&mut self.due);
         self.superstep = self.superstep.saturating_sub(u64::from(!due.is_empty()));
         for activation in &due {
@@ -205,14 +205,14 @@ impl Schedule {
         self.next = due;
     }
 
-    /// The plan as it is stored.
-    pub(crate) fn image(&self) -> ScheduleRef<'_> {
+    /// The schedule as it is stored.
+    pub(crate) fn stored(&self) -> ScheduleRef<'_> {
         ScheduleRef(self)
     }
 
-    /// The stored form of a plan in which nothing is left to do, without the way over text.
-    pub(crate) fn image_when_done(&self) -> Option<StoredSchedule> {
-        let done = self.due.is_empty() && self.held.is_empty() && self.waiting.is_empty();
+    /// The stored form of a schedule in which nothing is left to do, without the way over text.
+    pub(crate) fn stored_when_done(&self) -> Option<StoredSchedule> {
+        let done = self.due.is_empty() && self.deferred.is_empty() && self.waiting.is_empty();
         done.then(|| StoredSchedule {
             superstep: self.superstep,
             next: self.next_number,
@@ -220,16 +220,18 @@ impl Schedule {
         })
     }
 
-    /// The plan that was stored, on the present graph.
+    /// The schedule that was stored, on the present graph.
     ///
     /// What the graph no longer has is listed: a pending task's node, a waiting join.
-    pub(crate) fn restore(topology: Arc<Topology>, image: &StoredSchedule) -> Result<Self, Vec<String>> {
+    pub(crate) fn restore(topology: Arc<Topology>, projection: &StoredSchedule) -> Result<Self, Vec<String>> {
         let mut missing = Vec::new();
-        let mut plan = Self::new(Arc::clone(&topology), image.next);
-        plan.superstep = image.superstep;
+        let mut schedule = Self::new(Arc::clone(&topology), projection.next);
+        schedule.superstep = projection.superstep;
         let find =
             |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
-        for (stored, list) in [(&image.due, &mut plan.due), (&image.held, &mut plan.held)] {
+        for (stored, list) in
+            [(&projection.due, &mut schedule.due), (&projection.deferred, &mut schedule.deferred)]
+        {
             for task in stored {
                 match find(&task.1) {
                     Some(node) => {
@@ -241,7 +243,7 @@ impl Schedule {
                 }
             }
         }
-        for wait in &image.joins {
+        for wait in &projection.joins {
             let found = topology.joins.iter().position(|def| {
                 def.target.map_or(crate::graph::END, |t| topology.name(t)) == wait.target
                     && def.sources.len() == wait.sources.len()
@@ -249,10 +251,10 @@ impl Schedule {
             });
             match found {
                 Some(join) => {
-                    plan.waiting.push(join as u32);
+                    schedule.waiting.push(join as u32);
                     for (place, &source) in topology.joins[join].sources.iter().enumerate() {
                         if wait.arrived.iter().any(|name| name == topology.name(source)) {
-                            plan.arrived[join].insert(place as u32);
+                            schedule.arrived[join].insert(place as u32);
                         }
                     }
                 }
@@ -264,11 +266,11 @@ impl Schedule {
                 )),
             }
         }
-        if missing.is_empty() { Ok(plan) } else { Err(missing) }
+        if missing.is_empty() { Ok(schedule) } else { Err(missing) }
     }
 }
 
-/// Writes a plan as a [`StoredSchedule`] without building one.
+/// Writes a schedule as a [`StoredSchedule`] without building one.
 pub(crate) struct ScheduleRef<'a>(&'a Schedule);
 
 impl Serialize for ScheduleRef<'_> {
@@ -293,19 +295,19 @@ impl Serialize for ScheduleRef<'_> {
             }
         }
 
-        let plan = self.0;
-        let topology = &*plan.topology;
+        let schedule = self.0;
+        let topology = &*schedule.topology;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("s", &plan.superstep)?;
-        map.serialize_entry("n", &plan.next_number)?;
-        if !plan.due.is_empty() {
-            map.serialize_entry("due", &Tasks(topology, &plan.due))?;
+        map.serialize_entry("s", &schedule.superstep)?;
+        map.serialize_entry("n", &schedule.next_number)?;
+        if !schedule.due.is_empty() {
+            map.serialize_entry("due", &Tasks(topology, &schedule.due))?;
         }
-        if !plan.held.is_empty() {
-            map.serialize_entry("held", &Tasks(topology, &plan.held))?;
+        if !schedule.deferred.is_empty() {
+            map.serialize_entry("held", &Tasks(topology, &schedule.deferred))?;
         }
-        if !plan.waiting.is_empty() {
-            let joins: Vec<StoredJoin> = plan
+        if !schedule.waiting.is_empty() {
+            let joins: Vec<StoredJoin> = schedule
                 .waiting
                 .iter()
                 .map(|&join| {
@@ -321,7 +323,7 @@ impl Serialize for ScheduleRef<'_> {
                     StoredJoin {
                         sources: names(&|_| true),
                         target: def.target.map_or(crate::graph::END, |t| topology.name(t)).to_owned(),
-                        arrived: names(&|place| plan.arrived[join as usize].contains(place)),
+                        arrived: names(&|place| schedule.arrived[join as usize].contains(place)),
                     }
                 })
                 .collect();
@@ -337,7 +339,7 @@ mod tests {
     use crate::graph::topology::{JoinDef, WaysOut};
 
     /// a, b, c, d = 0, 1, 2, 3; START = 4; join [a, b] -> c; edges given.
-    fn plan(edges: &[(NodeIx, NodeIx)], upstream_b: &[NodeIx]) -> Schedule {
+    fn schedule(edges: &[(NodeIx, NodeIx)], upstream_b: &[NodeIx]) -> Schedule {
         let set = |nodes: &[NodeIx]| {
             let mut set = NodeSet::with_capacity(5);
             for &node in nodes {
@@ -366,48 +368,48 @@ mod tests {
         )
     }
 
-    fn due(plan: &Schedule) -> Vec<NodeIx> {
-        plan.due.iter().map(|a| a.node).collect()
+    fn due(schedule: &Schedule) -> Vec<NodeIx> {
+        schedule.due.iter().map(|a| a.node).collect()
     }
 
     #[test]
     fn a_join_waits_for_a_source_that_something_alive_can_reach() {
-        let mut plan = plan(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
-        plan.fire(4);
-        assert_eq!(plan.settle(), Advance::Superstep);
-        plan.fire(0);
-        plan.fire(3);
-        assert_eq!(plan.settle(), Advance::Superstep);
-        assert_eq!(due(&plan), [1], "c waits for b");
-        plan.fire(1);
-        assert_eq!(plan.settle(), Advance::Superstep);
-        assert_eq!(due(&plan), [2]);
-        assert_eq!(plan.settle(), Advance::Done);
+        let mut schedule = schedule(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        schedule.fire(3);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        assert_eq!(due(&schedule), [1], "c waits for b");
+        schedule.fire(1);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        assert_eq!(due(&schedule), [2]);
+        assert_eq!(schedule.advance(), Advance::Done);
     }
 
     #[test]
     fn a_join_fires_without_a_source_on_a_path_not_taken() {
-        let mut plan = plan(&[(4, 0)], &[1, 3]);
-        plan.fire(4);
-        assert_eq!(plan.settle(), Advance::Superstep);
-        plan.fire(0);
-        assert_eq!(plan.settle(), Advance::Superstep);
-        assert_eq!(due(&plan), [2]);
+        let mut schedule = schedule(&[(4, 0)], &[1, 3]);
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        assert_eq!(due(&schedule), [2]);
     }
 
     #[test]
     fn a_stored_plan_comes_back_the_same() {
-        let mut plan = plan(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
-        plan.fire(4);
-        assert_eq!(plan.settle(), Advance::Superstep);
-        plan.fire(0);
-        plan.fire(3);
-        plan.send(1, RawValue::from_string("{\"x\":\"한\"}".into()).unwrap().into());
-        assert_eq!(plan.settle(), Advance::Superstep);
-        let stored = serde_json::to_string(&plan.image()).unwrap();
-        let image: StoredSchedule = serde_json::from_str(&stored).unwrap();
-        let back = Schedule::restore(Arc::clone(&plan.topology), &image).unwrap();
-        assert_eq!(serde_json::to_string(&back.image()).unwrap(), stored);
+        let mut schedule = schedule(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        schedule.fire(3);
+        schedule.send(1, RawValue::from_string("{\"x\":\"한\"}".into()).unwrap().into());
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        let stored = serde_json::to_string(&schedule.stored()).unwrap();
+        let projection: StoredSchedule = serde_json::from_str(&stored).unwrap();
+        let back = Schedule::restore(Arc::clone(&schedule.topology), &projection).unwrap();
+        assert_eq!(serde_json::to_string(&back.stored()).unwrap(), stored);
         assert_eq!(back.due[1].input.as_ref().unwrap().get(), "{\"x\":\"한\"}");
     }
 }

@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// A state as it was stored.
-pub(crate) fn read_state<S: State>(image: &FrameProjection) -> Result<S, RunError> {
+pub(crate) fn read_state<S: State>(projection: &FrameProjection) -> Result<S, RunError> {
     let unreadable = |reason: String| RunError::StoredState { reason };
-    let mut state = match &image.base {
+    let mut state = match &projection.base {
         None => S::default(),
         Some((version, stored)) if *version == S::VERSION => {
             stored.read().map_err(|error| unreadable(format!("the state: {error}")))?
@@ -27,7 +27,7 @@ pub(crate) fn read_state<S: State>(image: &FrameProjection) -> Result<S, RunErro
                 .map_err(|error| unreadable(format!("the migrated state: {error}")))?
         }
     };
-    for (version, stored) in &image.updates {
+    for (version, stored) in &projection.updates {
         let update = read_update::<S>(*version, &stored.json, &stored.form)?;
         contain("(reducer)", || state.apply(update))?
             .map_err(|source| RunError::Update { node: "(journal)".into(), source })?;

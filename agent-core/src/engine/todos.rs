@@ -6,7 +6,7 @@ use super::task::AttemptHandle;
 use crate::{
     journal::{
         entry::{Fact, TodoChange},
-        projection::shown,
+        projection::fingerprint,
     },
     todo::{Todo, TodoError, TodoStatus, tree::Change},
 };
@@ -77,13 +77,13 @@ impl Todos {
             change.parent.clone_from(&self.parent);
         }
         let of = &self.of;
-        let fingerprint = shown(
+        let fingerprint = fingerprint(
             &id,
             &(&change.title, &change.parent, change.status, change.progress, change.message.as_deref()),
         );
-        let noted = of.show_once::<TodoError>(fingerprint, || {
+        let noted = of.emit_once::<TodoError>(fingerprint, || {
             let changed = of.env.todos.lock().change(&id, change)?;
-            if !of.env.writer.matters() {
+            if !of.env.writer.has_consumers() {
                 return Ok(Vec::new());
             }
             let facts = changed.into_iter().enumerate().map(|(at, todo)| {

@@ -80,7 +80,9 @@ impl UnfinishedTask<'_> {
             let step = record.steps.get(&key).and_then(|step| step.result.as_ref().ok());
             match step.and_then(|stored| stored.read::<Recorded>().ok()) {
                 Some(Recorded { message, kept, .. }) => CallOutcome::Recorded { message, kept },
-                None if record.begun.get(&key).is_some_and(|times| *times > 0) => CallOutcome::Unknown,
+                None if record.call_attempts.get(&key).is_some_and(|times| *times > 0) => {
+                    CallOutcome::Unknown
+                }
                 None => CallOutcome::Missing,
             }
         };
@@ -88,15 +90,15 @@ impl UnfinishedTask<'_> {
     }
 }
 
-/// The update that the graph makes for a run that ends before its plan is done, also as it is stored.
+/// The update that the graph makes for a run that ends before its schedule is done, also as it is stored.
 pub(crate) fn closing_update<S: State>(
     graph: &Graph<S>,
     state: &S,
-    plan: &StoredSchedule,
+    schedule: &StoredSchedule,
     tasks: &HashMap<u64, TaskRecord>,
 ) -> Option<(Closing, S::Update)> {
     let close = graph.0.on_stop.as_ref()?;
-    let due = plan.due.iter().chain(&plan.held);
+    let due = schedule.due.iter().chain(&schedule.deferred);
     let unfinished: Vec<UnfinishedTask<'_>> =
         due.map(|image| UnfinishedTask { image, record: tasks.get(&image.0) }).collect();
     let closed = contain("(on_stop)", || {

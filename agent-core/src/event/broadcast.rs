@@ -15,7 +15,7 @@ use std::{
 use futures::{Stream, future::BoxFuture};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Event, EventBody, Loss, Note, ObserverCell, partial::PartialMessages, payload};
+use super::{DropPolicy, Event, EventBody, JournalNotice, ObserverCell, partial::PartialMessages, payload};
 use crate::{
     ids::{Seq, SessionId, TaskId},
     journal::{JournalStore, StoreError, dedup::read_entries, entry::Entry},
@@ -35,16 +35,16 @@ pub(crate) struct EventBroadcast {
     /// Whether there are partial messages.
     has_partial: AtomicBool,
     observed: Arc<ObserverCell>,
-    live: Mutex<Live>,
+    live: Mutex<Ring>,
     /// The session was deleted: no event follows. Set under the lock of `live`.
     closed: AtomicBool,
 }
 
 /// The ring and who waits for it.
 #[derive(Default)]
-struct Live {
+struct Ring {
     ring: VecDeque<Arc<Event>>,
-    /// Position of the ring's first event, counted from the feed's beginning.
+    /// Position of the ring's first event, counted from the broadcast's beginning.
     first: u64,
     /// Unnumbered events that were in the ring so far.
     unnumbered: u64,
@@ -86,7 +86,7 @@ impl EventBroadcast {
     }
 
     /// Whether anybody watches.
-    pub(crate) fn watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.subscribers.load(Ordering::Acquire) > 0
     }
 
@@ -95,11 +95,11 @@ impl EventBroadcast {
         if self.observed.is_set() {
             let graph = self.live.lock().graph.clone();
             for entry in entries.clone() {
-                self.observed.notify(&Note::of(&self.session, graph.as_deref(), entry));
+                self.observed.notify(&JournalNotice::of(&self.session, graph.as_deref(), entry));
             }
         }
         let mut live = self.live.lock();
-        let watched = self.watched();
+        let watched = self.is_watched();
         let has_partial = self.has_partial.load(Ordering::Relaxed);
         for entry in entries {
             live.last = entry.seq;
@@ -118,9 +118,9 @@ impl EventBroadcast {
 
     /// Notes that entries up to `seq` are stored that were not published here: another process wrote them, or an append
     /// that was reported as failed. Subscribers read them from the journal.
-    pub(crate) fn passed(&self, seq: Seq) {
+    pub(crate) fn advance_to(&self, seq: Seq) {
         let mut live = self.live.lock();
-        let skips = live.last > Seq::ZERO && seq > live.last && self.watched();
+        let skips = live.last > Seq::ZERO && seq > live.last && self.is_watched();
         live.last = live.last.max(seq);
         if skips {
             live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
@@ -134,7 +134,7 @@ impl EventBroadcast {
     /// streamed.
     pub(crate) fn show(&self, event: Event) {
         let partial = event.body.is_partial();
-        if !partial && !self.watched() {
+        if !partial && !self.is_watched() {
             return;
         }
         let mut live = self.live.lock();
@@ -142,7 +142,7 @@ impl EventBroadcast {
             live.partial.take(&event);
             self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
         }
-        if self.watched() {
+        if self.is_watched() {
             live.push(Arc::new(event));
             wake(live);
         }
@@ -158,7 +158,7 @@ impl EventBroadcast {
     }
 
     /// Notes what runs from here on.
-    pub(crate) fn runs(&self, graph: &Arc<str>) {
+    pub(crate) fn set_graph(&self, graph: &Arc<str>) {
         let mut live = self.live.lock();
         live.graph = Some(Arc::clone(graph));
         // A run that was taken up streams its messages anew.
@@ -201,7 +201,7 @@ impl EventBroadcast {
             _ => Mode::Live,
         };
         let mut subscription = Subscription {
-            feed: Arc::clone(self),
+            broadcast: Arc::clone(self),
             store,
             at: live.end(),
             last: after.unwrap_or(live.last),
@@ -223,7 +223,7 @@ impl EventBroadcast {
     }
 }
 
-impl Live {
+impl Ring {
     fn push(&mut self, event: Arc<Event>) {
         if self.ring.len() >= RING
             && let Some(oldest) = self.ring.pop_front()
@@ -263,7 +263,7 @@ impl Live {
 }
 
 /// Wakes those who wait, without the lock: each of them takes it next.
-fn wake(mut live: MutexGuard<'_, Live>) {
+fn wake(mut live: MutexGuard<'_, Ring>) {
     if live.waiting.is_empty() {
         return;
     }
@@ -290,7 +290,7 @@ fn wake(mut live: MutexGuard<'_, Live>) {
 /// session; a gap counts the pieces beyond that). A number that is ahead of the journal is named by a gap as well.
 #[must_use = "a subscription does nothing unless it is read"]
 pub struct Subscription {
-    feed: Arc<EventBroadcast>,
+    broadcast: Arc<EventBroadcast>,
     store: Option<Arc<dyn JournalStore>>,
     /// The next position in the ring.
     at: u64,
@@ -410,7 +410,7 @@ impl Subscription {
             match &mut self.mode {
                 Mode::Live => {
                     if !self.take_live(cx) {
-                        return if self.feed.is_closed() { self.deleted() } else { Poll::Pending };
+                        return if self.broadcast.is_closed() { self.deleted() } else { Poll::Pending };
                     }
                 }
                 Mode::Lost { upto } => {
@@ -430,13 +430,13 @@ impl Subscription {
                     }
                 }
                 // By its name alone, the journal of a deleted session cannot be told from that of its successor.
-                Mode::Behind | Mode::Reading(_) if self.feed.is_closed() => return self.deleted(),
+                Mode::Behind | Mode::Reading(_) if self.broadcast.is_closed() => return self.deleted(),
                 Mode::Behind => {
                     let Some(store) = self.store.clone() else {
                         self.mode = Mode::Live;
                         continue;
                     };
-                    let (session, after, checked) = (self.feed.session.clone(), self.last, self.checked);
+                    let (session, after, checked) = (self.broadcast.session.clone(), self.last, self.checked);
                     self.mode = Mode::Reading(Box::pin(async move {
                         let entries = read_entries(&*store, &session, after, PAGE).await?;
                         let end = match entries.is_empty() && !checked {
@@ -449,7 +449,7 @@ impl Subscription {
                 Mode::Reading(read) => {
                     let Poll::Ready(read) = read.as_mut().poll(cx) else { return Poll::Pending };
                     self.mode = Mode::Behind;
-                    if self.feed.is_closed() {
+                    if self.broadcast.is_closed() {
                         return self.deleted();
                     }
                     let after = self.last;
@@ -465,14 +465,14 @@ impl Subscription {
     }
 
     fn deleted(&self) -> Poll<Result<Arc<Event>, SubscriptionError>> {
-        let session = self.feed.session.clone();
+        let session = self.broadcast.session.clone();
         Poll::Ready(Err(SubscriptionError::Deleted { session, after: self.last }))
     }
 
     /// Takes what the ring has. `false`: nothing; the waker is kept.
     fn take_live(&mut self, cx: &Context<'_>) -> bool {
-        let feed = Arc::clone(&self.feed);
-        let mut live = feed.live.lock();
+        let broadcast = Arc::clone(&self.broadcast);
+        let mut live = broadcast.live.lock();
         if self.at < live.first {
             // Fell out of the ring: numbered events are read from the journal, the others are gone.
             self.at = live.first;
@@ -488,7 +488,7 @@ impl Subscription {
         }
         let batch: Vec<Arc<Event>> = live.events_from(self.at).take(BATCH).map(Arc::clone).collect();
         if batch.is_empty() {
-            if !self.feed.is_closed() {
+            if !self.broadcast.is_closed() {
                 live.wait(&mut self.waits, cx.waker());
             }
             return false;
@@ -513,14 +513,14 @@ impl Subscription {
         }
         // From here on the ring has all entries, and what was shown between them.
         let in_ring = {
-            let live = self.feed.live.lock();
+            let live = self.broadcast.live.lock();
             live.events_from(self.at).find_map(|event| event.seq)
         };
         let behind = entries.iter().take_while(|entry| in_ring.is_none_or(|seq| entry.seq < seq));
         let mut taken = 0;
         for entry in behind {
             taken += 1;
-            self.ready.push_back(Arc::new(Event::of(&self.feed.session, entry)));
+            self.ready.push_back(Arc::new(Event::of(&self.broadcast.session, entry)));
         }
         if taken < PAGE {
             // All that was stored when the page was read. Later entries are in the ring.
@@ -537,7 +537,7 @@ impl Subscription {
     fn gap(&mut self, after: Seq, upto: Seq, ahead: Option<Seq>) {
         let unnumbered = mem::take(&mut self.unnumbered);
         let gap = payload::Gap { after, upto, unnumbered, ahead };
-        self.ready.push_back(Arc::new(super::gap(&self.feed.session, gap)));
+        self.ready.push_back(Arc::new(super::gap(&self.broadcast.session, gap)));
     }
 }
 
@@ -557,10 +557,10 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if self.feed.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.broadcast.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Nobody is left to read the ring.
-            let mut live = self.feed.live.lock();
-            if !self.feed.watched() {
+            let mut live = self.broadcast.live.lock();
+            if !self.broadcast.is_watched() {
                 live.first = live.end();
                 live.unnumbered_left = live.unnumbered;
                 live.ring = VecDeque::new();
@@ -573,7 +573,7 @@ impl Drop for Subscription {
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subscription")
-            .field("session", &self.feed.session)
+            .field("session", &self.broadcast.session)
             .field("last", &self.last)
             .finish_non_exhaustive()
     }
@@ -581,7 +581,7 @@ impl std::fmt::Debug for Subscription {
 
 /// Joins the text pieces of a message that stand side by side, and keeps only the latest progress of a name.
 fn coalesce(batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
-    if batch.iter().all(|event| event.body.loss() == Loss::Never) || batch.len() < 2 {
+    if batch.iter().all(|event| event.body.loss() == DropPolicy::Never) || batch.len() < 2 {
         return batch;
     }
     let mut seen = HashSet::new();

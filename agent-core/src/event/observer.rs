@@ -26,7 +26,7 @@ pub trait Observer: Send + Sync + 'static {
     ///
     /// A panic ends this notification and nothing else: the run goes on, and later entries are notified as well. The
     /// first panic of an observer is logged with its message.
-    fn stored(&self, note: &Note<'_>);
+    fn on_entry(&self, notice: &JournalNotice<'_>);
 }
 
 /// The observer of a runtime, if there is one.
@@ -48,15 +48,15 @@ impl ObserverCell {
     }
 
     /// Calls the observer and contains its panics: the caller is the session's writer.
-    pub(crate) fn notify(&self, note: &Note<'_>) {
+    pub(crate) fn notify(&self, notice: &JournalNotice<'_>) {
         let Some(observer) = self.observer.get() else { return };
-        let notified = catch_unwind(AssertUnwindSafe(|| observer.stored(note)));
+        let notified = catch_unwind(AssertUnwindSafe(|| observer.on_entry(notice)));
         if let Err(panic) = notified
             && !self.panicked.swap(true, Ordering::Relaxed)
         {
             let message = crate::text::panic_message(&*panic);
             tracing::error!(
-                session = %note.session, seq = %note.seq, message,
+                session = %notice.session, seq = %notice.seq, message,
                 "an observer panicked; it is still called, and further panics are not logged"
             );
         }
@@ -66,7 +66,7 @@ impl ObserverCell {
 /// An entry, as an [`Observer`] is told of it.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Note<'a> {
+pub struct JournalNotice<'a> {
     /// The session.
     pub session: &'a SessionId,
     /// The run.
@@ -76,13 +76,13 @@ pub struct Note<'a> {
     /// The entry's number.
     pub seq: Seq,
     /// What happened.
-    pub what: Stored<'a>,
+    pub kind: JournalNoticeKind<'a>,
 }
 
 /// What happened.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Stored<'a> {
+pub enum JournalNoticeKind<'a> {
     /// A run began.
     RunStarted {
         /// The graph it runs.
@@ -123,25 +123,27 @@ pub enum Stored<'a> {
     Other,
 }
 
-impl<'a> Note<'a> {
+impl<'a> JournalNotice<'a> {
     pub(crate) fn of(session: &'a SessionId, graph: Option<&'a str>, entry: &'a Entry) -> Self {
-        let what = match &entry.fact {
-            Fact::RunAccepted(accepted) => Stored::RunStarted { graph: &accepted.graph },
-            Fact::RunResumed(_) => Stored::RunResumed,
-            Fact::RunPaused(_) => Stored::RunPaused,
-            Fact::RunCompleted(completed) => Stored::RunCompleted { active_ms: completed.active_ms },
-            Fact::RunFailed(failure) => Stored::RunFailed { code: &failure.code },
-            Fact::RunStopped(_) => Stored::RunStopped,
-            Fact::StepRecorded(step) => Stored::Step {
+        let kind = match &entry.fact {
+            Fact::RunAccepted(accepted) => JournalNoticeKind::RunStarted { graph: &accepted.graph },
+            Fact::RunResumed(_) => JournalNoticeKind::RunResumed,
+            Fact::RunPaused(_) => JournalNoticeKind::RunPaused,
+            Fact::RunCompleted(completed) => {
+                JournalNoticeKind::RunCompleted { active_ms: completed.active_ms }
+            }
+            Fact::RunFailed(failure) => JournalNoticeKind::RunFailed { code: &failure.code },
+            Fact::RunStopped(_) => JournalNoticeKind::RunStopped,
+            Fact::StepRecorded(step) => JournalNoticeKind::Step {
                 kind: &step.kind,
                 ms: step.ms,
                 failed: step.error.is_some(),
                 used: step.usage.unwrap_or_default(),
             },
-            Fact::QuestionAsked(_) => Stored::QuestionAsked,
-            Fact::QuestionAnswered(_) => Stored::QuestionAnswered,
-            _ => Stored::Other,
+            Fact::QuestionAsked(_) => JournalNoticeKind::QuestionAsked,
+            Fact::QuestionAnswered(_) => JournalNoticeKind::QuestionAnswered,
+            _ => JournalNoticeKind::Other,
         };
-        Self { session, run: entry.run, graph, seq: entry.seq, what }
+        Self { session, run: entry.run, graph, seq: entry.seq, kind }
     }
 }

@@ -13,11 +13,11 @@ use super::{
 use crate::ids::{Seq, SessionId};
 
 /// Shorter parts are not worth a look.
-const WORTH: usize = 512;
+const MIN_DEDUP_BYTES: usize = 512;
 /// How much of a part is looked for before it is compared as a whole.
-const PROBE: usize = 64;
+const PREFIX_BYTES: usize = 64;
 /// What stands in a hole.
-const FILLER: &str = "null";
+const PLACEHOLDER: &str = "null";
 
 /// A part of an update that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,17 +32,17 @@ pub(crate) struct StepRef {
 }
 
 /// Leaves out what the results of `steps` hold word for word. `None`: nothing of that kind.
-pub(crate) fn dig<'a>(
+pub(crate) fn extract<'a>(
     whole: &RawValue,
     steps: impl IntoIterator<Item = (Seq, &'a RawValue)>,
 ) -> Option<(Raw, Vec<StepRef>)> {
     let text = whole.get();
-    if text.len() < WORTH {
+    if text.len() < MIN_DEDUP_BYTES {
         return None;
     }
     let mut found: Vec<(usize, usize, StepRef)> = Vec::new();
     for (seq, step) in steps {
-        if step.get().len() < WORTH {
+        if step.get().len() < MIN_DEDUP_BYTES {
             continue;
         }
         if let Some(at) = find(text, step.get()) {
@@ -51,7 +51,7 @@ pub(crate) fn dig<'a>(
         }
         let Ok(fields) = serde_json::from_str::<HashMap<String, &RawValue>>(step.get()) else { continue };
         for (name, field) in fields {
-            if field.get().len() >= WORTH
+            if field.get().len() >= MIN_DEDUP_BYTES
                 && let Some(at) = find(text, field.get())
             {
                 found.push((at, field.get().len(), StepRef { at: 0, seq, field: Some(name) }));
@@ -66,7 +66,7 @@ pub(crate) fn dig<'a>(
         }
         kept.push_str(&text[done..at]);
         hole.at = kept.len();
-        kept.push_str(FILLER);
+        kept.push_str(PLACEHOLDER);
         holes.push(hole);
         done = at + len;
     }
@@ -80,12 +80,12 @@ pub(crate) fn dig<'a>(
 
 fn find(text: &str, part: &str) -> Option<usize> {
     // A short beginning is cheap to look for; what follows is compared at once.
-    let probe = &part[..part.floor_char_boundary(PROBE)];
+    let probe = &part[..part.floor_char_boundary(PREFIX_BYTES)];
     text.match_indices(probe).map(|(at, _)| at).find(|at| text[*at..].starts_with(part))
 }
 
 /// Puts back what was left out. `None`: a step is not there any more, or is another.
-pub(crate) fn fill<'a>(
+pub(crate) fn restore<'a>(
     kept: &RawValue,
     holes: &[StepRef],
     step: impl Fn(Seq) -> Option<&'a RawValue>,
@@ -93,8 +93,8 @@ pub(crate) fn fill<'a>(
     let text = kept.get();
     let (mut whole, mut done) = (String::with_capacity(text.len()), 0);
     for hole in holes {
-        let end = hole.at.checked_add(FILLER.len())?;
-        if text.get(hole.at..end)? != FILLER {
+        let end = hole.at.checked_add(PLACEHOLDER.len())?;
+        if text.get(hole.at..end)? != PLACEHOLDER {
             return None;
         }
         whole.push_str(text.get(done..hole.at)?);
@@ -125,7 +125,7 @@ pub(crate) async fn read_entries(
     for record in &records {
         let mut entry = Entry::decode(session, record)?;
         if let Fact::StepRecorded(step) = &entry.fact
-            && let Some(value) = step.value.as_ref().filter(|value| value.get().len() >= WORTH)
+            && let Some(value) = step.value.as_ref().filter(|value| value.get().len() >= MIN_DEDUP_BYTES)
         {
             steps.insert(entry.seq, value.clone());
         }
@@ -143,7 +143,7 @@ pub(crate) async fn read_entries(
                     steps.insert(hole.seq, value);
                 }
             }
-            finished.fill(|seq| steps.get(&seq).map(|raw| &**raw));
+            finished.restore_update(|seq| steps.get(&seq).map(|raw| &**raw));
             for hole in &finished.holes {
                 steps.remove(&hole.seq);
             }
@@ -169,18 +169,18 @@ mod tests {
         let plain = raw(format!(r#"["{long}"]"#));
         let whole = raw(format!(r#"{{"a":null,"messages":[{message}],"n":1,"list":["{long}"]}}"#));
         let steps = [(Seq(3), &*step), (Seq(7), &*plain)];
-        let (kept, holes) = dig(&whole, steps).unwrap();
+        let (kept, holes) = extract(&whole, steps).unwrap();
         assert!(kept.get().len() < 64, "{kept}");
         let found = |seq| steps.iter().find(|(at, _)| *at == seq).map(|(_, raw)| *raw);
-        assert_eq!(fill(&kept, &holes, found).unwrap().get(), whole.get());
-        assert!(fill(&kept, &holes, |_| None).is_none());
+        assert_eq!(restore(&kept, &holes, found).unwrap().get(), whole.get());
+        assert!(restore(&kept, &holes, |_| None).is_none());
     }
 
     #[test]
     fn short_and_strange_results_stay_where_they_are() {
         let text = raw(format!(r#"["{}"]"#, "x".repeat(600)));
-        assert!(dig(&text, [(Seq(1), &*raw("\"x\"".into()))]).is_none());
+        assert!(extract(&text, [(Seq(1), &*raw("\"x\"".into()))]).is_none());
         let other = raw(format!(r#"["{}"]"#, "y".repeat(600)));
-        assert!(dig(&text, [(Seq(1), &*other)]).is_none());
+        assert!(extract(&text, [(Seq(1), &*other)]).is_none());
     }
 }

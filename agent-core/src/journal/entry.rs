@@ -49,7 +49,7 @@ pub(crate) enum Fact {
     RunStopped(Stopped),
     RunFailed(Failure),
     RunCompleted(Completed),
-    /// The run was undone: the state and plan are those given.
+    /// The run was undone: the state and schedule are those given.
     RunRolledBack(Base),
     SuperstepCommitted(Committed),
     TaskFinished(Finished),
@@ -105,7 +105,8 @@ pub(crate) struct Accepted {
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
     /// [`StoredSchedule`](crate::journal::stored_schedule::StoredSchedule) after the start's edges were taken.
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::run::Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,7 +185,8 @@ pub(crate) struct Base {
     /// Of the state.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
 }
 
 /// A superstep's updates are applied: what is due next.
@@ -193,7 +195,8 @@ pub(crate) struct Committed {
     /// The task whose subgraph this is about; none: the outermost graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) of: Option<Arc<TaskId>>,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
 }
 
 /// A task is done, its update not yet applied.
@@ -239,12 +242,12 @@ impl Finished {
     }
 
     /// Puts back what was left out of the update. `false`: it is not there.
-    pub(crate) fn fill<'a>(&mut self, step: impl Fn(Seq) -> Option<&'a RawValue>) -> bool {
+    pub(crate) fn restore_update<'a>(&mut self, step: impl Fn(Seq) -> Option<&'a RawValue>) -> bool {
         if !self.holes.is_empty()
             && self.whole.is_none()
             && let Some(kept) = &self.update
         {
-            self.whole = dedup::fill(kept, &self.holes, step);
+            self.whole = dedup::restore(kept, &self.holes, step);
             return self.whole.is_some();
         }
         true
@@ -375,7 +378,8 @@ pub(crate) struct Frame {
     /// Of the state.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -386,7 +390,8 @@ pub(crate) struct Edited {
     /// Of the update.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
     /// Hash of the graph that made the edit.
     pub(crate) graph: Arc<str>,
     pub(crate) hash: Arc<str>,

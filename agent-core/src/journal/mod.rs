@@ -12,7 +12,7 @@ pub mod store;
 mod store_retry;
 pub(crate) mod stored_schedule;
 
-pub use in_memory::InMemory;
+pub use in_memory::InMemoryJournal;
 pub(crate) use replay::fold;
 pub use store::{
     Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,

@@ -74,7 +74,7 @@ pub(crate) struct FrameProjection {
     /// Updates to apply to it, in order.
     pub(crate) updates: Vec<(u32, Stored)>,
     pub(crate) version: u32,
-    pub(crate) plan: Option<StoredSchedule>,
+    pub(crate) schedule: Option<StoredSchedule>,
     /// What the tasks that are due have recorded, by number.
     pub(crate) tasks: HashMap<u64, TaskRecord>,
 }
@@ -84,7 +84,7 @@ pub(crate) struct FrameProjection {
 pub(crate) struct TaskRecord {
     pub(crate) steps: HashMap<String, StepRecord>,
     /// Tool calls that were begun and have no result, by key, with how often.
-    pub(crate) begun: HashMap<String, u32>,
+    pub(crate) call_attempts: HashMap<String, u32>,
     pub(crate) finished: Option<Finished>,
     /// Tries that failed.
     pub(crate) failed: u32,
@@ -97,9 +97,9 @@ pub(crate) struct TaskRecord {
     /// Asked in this task and not withdrawn.
     pub(crate) asked: HashMap<QuestionId, QuestionRecord>,
     /// Questions that the node itself took back, in order.
-    pub(crate) given_up: HashMap<QuestionId, std::collections::VecDeque<super::entry::WithdrawReason>>,
+    pub(crate) withdrawn: HashMap<QuestionId, std::collections::VecDeque<super::entry::WithdrawReason>>,
     /// Events and todo changes by fingerprint, with how often.
-    pub(crate) shown: HashMap<u64, u32>,
+    pub(crate) emitted: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameProjection>>,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct StepFailure {
 
 impl Projection {
     /// Takes one entry. Entries come in order.
-    pub(crate) fn take(&mut self, entry: Entry) {
+    pub(crate) fn apply(&mut self, entry: Entry) {
         self.last = entry.seq;
         self.runs = self.runs.max(entry.run);
         // Time counts between entries of a run that is running; not while it waits, nor while no process had it, nor
@@ -152,7 +152,7 @@ impl Projection {
                 if let Some(request) = &queued.request {
                     self.remember_request(request.clone(), entry.run);
                 }
-                self.mark(&queued.labels);
+                self.add_labels(&queued.labels);
                 // A snapshot may know it already.
                 self.queue.retain(|(run, _)| *run != entry.run);
                 self.queue.push((entry.run, queued));
@@ -173,7 +173,7 @@ impl Projection {
                 if let Some(json) = accepted.update {
                     self.root.updates.push((accepted.version, Stored { json, form: accepted.form }));
                 }
-                self.root.plan = plan(&accepted.plan);
+                self.root.schedule = decode_schedule(&accepted.schedule);
                 self.root.tasks.clear();
                 self.open.clear();
                 self.todos.clear();
@@ -188,11 +188,11 @@ impl Projection {
                 if let Some(request) = accepted.request {
                     self.remember_request(request, entry.run);
                 }
-                self.mark(&accepted.labels);
+                self.add_labels(&accepted.labels);
             }
             Fact::RunResumed(resumed) => {
                 if self.status == RunStatus::Failed {
-                    self.root.forgive();
+                    self.root.reset_attempts();
                 }
                 self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
@@ -219,7 +219,7 @@ impl Projection {
                 self.root = FrameProjection {
                     base: Some((base.version, Stored { json: base.state, form: base.form })),
                     version: base.version,
-                    plan: plan(&base.plan),
+                    schedule: decode_schedule(&base.schedule),
                     ..FrameProjection::default()
                 };
                 self.status = RunStatus::Completed;
@@ -231,7 +231,7 @@ impl Projection {
                     Some(task) => self.root.inside(task),
                     None => &mut self.root,
                 };
-                frame.commit(plan(&committed.plan));
+                frame.commit(decode_schedule(&committed.schedule));
             }
             Fact::TaskFinished(mut finished) => {
                 let task = Arc::clone(&finished.task);
@@ -241,7 +241,7 @@ impl Projection {
                     let step = steps.values().find(|step| step.seq == seq);
                     step.and_then(|step| Some(&*step.result.as_ref().ok()?.json))
                 };
-                if !finished.fill(of) {
+                if !finished.restore_update(of) {
                     // The journal is not what it was: half of an update must not be applied.
                     finished.form = Form::lost();
                 }
@@ -252,8 +252,8 @@ impl Projection {
                 task.failed = failure.attempt;
                 // A new try starts clean, but for what succeeded.
                 task.steps.retain(|_, step| step.result.is_ok());
-                task.shown.clear();
-                task.given_up.clear();
+                task.emitted.clear();
+                task.withdrawn.clear();
                 task.asked.values_mut().for_each(|asked| asked.earlier_try = true);
                 if failure.handler.is_some() {
                     task.handled = Some(failure);
@@ -261,7 +261,7 @@ impl Projection {
                     task.exhausted = Some(failure);
                 } else if let Some(inner) = &mut task.inner {
                     // The new try takes up the subgraph where it was, failed tasks included.
-                    inner.reopen();
+                    inner.retry_exhausted();
                 }
             }
             Fact::StepRecorded(recorded) => {
@@ -273,18 +273,18 @@ impl Projection {
                     None => Ok(Stored { json: recorded.value.unwrap_or_else(null), form: recorded.form }),
                 };
                 let task = self.task(&recorded.task);
-                task.begun.remove(&recorded.key);
+                task.call_attempts.remove(&recorded.key);
                 let key = keys::stored_step(&recorded.kind, recorded.key);
                 task.steps.insert(key, StepRecord { result, seq: entry.seq, inside: recorded.step });
             }
             Fact::ToolBegun(begun) => {
-                *self.task(&begun.task).begun.entry(begun.key).or_default() += 1;
+                *self.task(&begun.task).call_attempts.entry(begun.key).or_default() += 1;
             }
             Fact::QuestionAsked(open) => {
                 // A tool call that waits for a person has not done what the answer would allow: cut short now, it is
                 // made again. With its answer it counts as begun again.
                 if let Some(call) = asking_call(&open) {
-                    self.task(&Arc::clone(&open.task)).begun.remove(&format!("tool:{call}"));
+                    self.task(&Arc::clone(&open.task)).call_attempts.remove(&format!("tool:{call}"));
                 }
                 let asked =
                     QuestionRecord { open: Some(Box::new(open.clone())), ..QuestionRecord::default() };
@@ -319,25 +319,25 @@ impl Projection {
                 let task = self.task(&withdrawn.task);
                 task.asked.remove(&withdrawn.id);
                 if let Some(why) = withdrawn.own {
-                    task.given_up.entry(withdrawn.id).or_default().push_back(why);
+                    task.withdrawn.entry(withdrawn.id).or_default().push_back(why);
                 }
             }
             Fact::TodoChanged(change) => {
                 self.todos.take(change.todo);
                 if let Some((task, fingerprint)) = change.by {
-                    *self.task(&task).shown.entry(fingerprint).or_default() += 1;
+                    *self.task(&task).emitted.entry(fingerprint).or_default() += 1;
                 }
             }
             Fact::Custom(custom) => {
-                let fingerprint = shown(&custom.name, &custom.value);
-                *self.task(&custom.task).shown.entry(fingerprint).or_default() += 1;
+                let fingerprint = fingerprint(&custom.name, &custom.value);
+                *self.task(&custom.task).emitted.entry(fingerprint).or_default() += 1;
             }
             Fact::FrameOpened(frame) => {
                 let task = self.task(&frame.task);
                 task.inner = Some(Box::new(FrameProjection {
                     base: Some((frame.version, Stored { json: frame.state, form: frame.form })),
                     version: frame.version,
-                    plan: plan(&frame.plan),
+                    schedule: decode_schedule(&frame.schedule),
                     ..FrameProjection::default()
                 }));
             }
@@ -346,7 +346,7 @@ impl Projection {
                 self.root.version = edited.version;
                 self.graph = edited.graph;
                 self.hash = edited.hash;
-                self.root.plan = plan(&edited.plan);
+                self.root.schedule = decode_schedule(&edited.schedule);
                 self.root.forget_tasks_that_are_not_due();
                 let due: Vec<u64> = self.root.tasks.keys().copied().collect();
                 self.open.retain(|open| due.contains(&open.task.outermost().number()));
@@ -375,7 +375,7 @@ impl Projection {
         self.root.task(task)
     }
 
-    fn mark(&mut self, labels: &BTreeMap<String, String>) {
+    fn add_labels(&mut self, labels: &BTreeMap<String, String>) {
         if labels.iter().any(|(name, value)| self.labels.get(name) != Some(value)) {
             let known = Arc::make_mut(&mut self.labels);
             known.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -392,7 +392,7 @@ impl Projection {
     }
 
     /// Everything but the state and what tasks recorded.
-    pub(crate) fn outline(&self) -> Self {
+    pub(crate) fn without_state(&self) -> Self {
         Self {
             last: self.last,
             run: self.run,
@@ -400,7 +400,7 @@ impl Projection {
             graph: Arc::clone(&self.graph),
             hash: Arc::clone(&self.hash),
             root: FrameProjection {
-                plan: self.root.plan.clone(),
+                schedule: self.root.schedule.clone(),
                 version: self.root.version,
                 ..FrameProjection::default()
             },
@@ -479,8 +479,8 @@ impl FrameProjection {
 
     /// The updates of the tasks that were due count from now on, in the order of activation.
     fn commit(&mut self, next: Option<StoredSchedule>) {
-        if let Some(plan) = &self.plan {
-            for task in &plan.due {
+        if let Some(schedule) = &self.schedule {
+            for task in &schedule.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
                 if let Some(finished) = finished
                     && let Some(json) = finished.whole.or(finished.update)
@@ -490,7 +490,7 @@ impl FrameProjection {
             }
         }
         self.tasks.clear();
-        self.plan = next;
+        self.schedule = next;
     }
 
     /// What the graph itself made of the state when the run was stopped or failed.
@@ -501,22 +501,22 @@ impl FrameProjection {
     }
 
     /// A person asked for another go: the tries of before do not count against the policy.
-    pub(crate) fn forgive(&mut self) {
+    pub(crate) fn reset_attempts(&mut self) {
         for task in self.tasks.values_mut() {
             task.forgiven = task.failed;
             task.exhausted = None;
             if let Some(inner) = &mut task.inner {
-                inner.forgive();
+                inner.reset_attempts();
             }
         }
     }
 
     /// Tasks that failed for good may be tried again.
-    fn reopen(&mut self) {
+    fn retry_exhausted(&mut self) {
         for task in self.tasks.values_mut() {
             task.exhausted = None;
             if let Some(inner) = &mut task.inner {
-                inner.reopen();
+                inner.retry_exhausted();
             }
         }
     }
@@ -525,7 +525,7 @@ impl FrameProjection {
     /// failed for good.
     pub(crate) fn at_work(&self, parent: Option<&Arc<TaskId>>) -> Vec<TaskId> {
         let mut tasks = Vec::new();
-        for task in self.plan.iter().flat_map(|plan| &plan.due) {
+        for task in self.schedule.iter().flat_map(|schedule| &schedule.due) {
             let (name, number) = (task.1.as_str().into(), task.0);
             let id = match parent {
                 Some(parent) => parent.child(name, number),
@@ -548,20 +548,24 @@ impl FrameProjection {
     /// The tasks that are due and have not finished.
     pub(crate) fn unfinished(&self) -> Vec<TaskId> {
         let finished = |number: &u64| self.tasks.get(number).is_some_and(|record| record.finished.is_some());
-        let due = self.plan.iter().flat_map(|plan| &plan.due);
+        let due = self.schedule.iter().flat_map(|schedule| &schedule.due);
         due.filter(|task| !finished(&task.0))
             .map(|task| TaskId::root(task.1.as_str().into(), task.0))
             .collect()
     }
 
     fn forget_tasks_that_are_not_due(&mut self) {
-        let due: Vec<u64> =
-            self.plan.iter().flat_map(|plan| plan.due.iter().chain(&plan.held)).map(|task| task.0).collect();
+        let due: Vec<u64> = self
+            .schedule
+            .iter()
+            .flat_map(|schedule| schedule.due.iter().chain(&schedule.deferred))
+            .map(|task| task.0)
+            .collect();
         self.tasks.retain(|number, _| due.contains(number));
     }
 }
 
-fn plan(raw: &Raw) -> Option<StoredSchedule> {
+fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
     crate::json::read(raw.get()).ok()
 }
 
@@ -570,7 +574,7 @@ fn null() -> Raw {
 }
 
 /// A number for something that is shown once: equal things have equal numbers.
-pub(crate) fn shown(name: &str, value: &impl Serialize) -> u64 {
+pub(crate) fn fingerprint(name: &str, value: &impl Serialize) -> u64 {
     // FNV-1a, 64 bit (Fowler, Noll, Vo): stable over time and machines, unlike the hashers of std.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let text = serde_json::to_string(value).unwrap_or_default();
@@ -588,7 +592,7 @@ fn no_labels(labels: &BTreeMap<String, String>) -> bool {
     labels.is_empty()
 }
 
-/// An image as it is stored: at a commit, with the state folded.
+/// An projection as it is stored: at a commit, with the state folded.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     pub(crate) format: u32,
@@ -601,7 +605,8 @@ pub(crate) struct Snapshot {
     /// Of the state.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Option<StoredSchedule>,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Option<StoredSchedule>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) answered: Vec<(QuestionId, String)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -626,7 +631,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn into_image(self, last: Seq) -> Projection {
+    pub(crate) fn into_projection(self, last: Seq) -> Projection {
         let mut todos = TodoTree::default();
         for todo in self.todos {
             todos.take(todo);
@@ -640,7 +645,7 @@ impl Snapshot {
             root: FrameProjection {
                 base: Some((self.version, Stored { json: self.state, form: self.form })),
                 version: self.version,
-                plan: self.plan,
+                schedule: self.schedule,
                 ..FrameProjection::default()
             },
             open: Vec::new(),

@@ -1,4 +1,4 @@
-//! Reads a journal into an image: the newest snapshot, then what came after it.
+//! Reads a journal into an projection: the newest snapshot, then what came after it.
 
 use super::{
     JournalStore, Record, StoreError, StoredSnapshot,
@@ -23,7 +23,7 @@ pub(crate) async fn fold(
     upto: Seq,
 ) -> Result<Option<Projection>, StoreError> {
     let snapshot = store.snapshot(session, upto).await?;
-    let mut image = match snapshot {
+    let mut projection = match snapshot {
         Some(stored) => {
             let session = session.clone();
             compute(stored.body.len(), move || read_snapshot(&session, &stored)).await?
@@ -32,18 +32,18 @@ pub(crate) async fn fold(
     };
     let mut page = PAGE.0;
     loop {
-        let records = store.read(session, image.last, upto, page).await?;
+        let records = store.read(session, projection.last, upto, page).await?;
         let count = records.len();
         let bytes: usize = records.iter().map(|record| record.body.len()).sum();
         let session = session.clone();
-        image = compute(bytes, move || take_page(image, &session, &records)).await?;
-        image.bytes += bytes as u64;
+        projection = compute(bytes, move || apply_page(projection, &session, &records)).await?;
+        projection.bytes += bytes as u64;
         if count < page {
             break;
         }
         page = (PAGE_BYTES / (bytes / count).max(1)).clamp(1, PAGE.1);
     }
-    Ok((image.last > Seq::ZERO).then_some(image))
+    Ok((projection.last > Seq::ZERO).then_some(projection))
 }
 
 fn read_snapshot(session: &SessionId, stored: &StoredSnapshot) -> Result<Projection, StoreError> {
@@ -56,23 +56,23 @@ fn read_snapshot(session: &SessionId, stored: &StoredSnapshot) -> Result<Project
         let (found, known) = (snapshot.format, FORMAT);
         return Err(StoreError::FormatTooNew { found, known });
     }
-    let mut image = snapshot.into_image(stored.seq);
-    image.bytes = stored.body.len() as u64;
-    Ok(image)
+    let mut projection = snapshot.into_projection(stored.seq);
+    projection.bytes = stored.body.len() as u64;
+    Ok(projection)
 }
 
-fn take_page(
-    mut image: Projection,
+fn apply_page(
+    mut projection: Projection,
     session: &SessionId,
     records: &[Record],
 ) -> Result<Projection, StoreError> {
     for record in records {
-        if record.seq != image.last.next() {
-            let (session, seq) = (session.clone(), image.last.next());
+        if record.seq != projection.last.next() {
+            let (session, seq) = (session.clone(), projection.last.next());
             let reason = "it is missing, and no snapshot covers it".to_owned();
             return Err(StoreError::Corrupt { session, seq, reason });
         }
-        image.take(Entry::decode(session, record)?);
+        projection.apply(Entry::decode(session, record)?);
     }
-    Ok(image)
+    Ok(projection)
 }

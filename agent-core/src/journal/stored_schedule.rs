@@ -19,7 +19,7 @@ pub(crate) struct StoredJoin {
     pub(crate) arrived: Vec<String>,
 }
 
-/// A stored plan, by names, so that a changed graph can be compared with it.
+/// A stored schedule, by names, so that a changed graph can be compared with it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct StoredSchedule {
     #[serde(rename = "s")]
@@ -29,8 +29,8 @@ pub(crate) struct StoredSchedule {
     pub(crate) next: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) due: Vec<StoredTask>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) held: Vec<StoredTask>,
+    #[serde(default, rename = "held", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deferred: Vec<StoredTask>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) joins: Vec<StoredJoin>,
 }

@@ -1,4 +1,4 @@
-//! One session's place in memory: its feed, its questions, and its run while there is one.
+//! One session's place in memory: its broadcast, its questions, and its run while there is one.
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
@@ -23,10 +23,10 @@ use crate::{
 
 pub(crate) struct SessionCell {
     pub(crate) id: SessionId,
-    pub(crate) feed: Arc<EventBroadcast>,
+    pub(crate) broadcast: Arc<EventBroadcast>,
     pub(crate) board: Arc<Board>,
     /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
-    pub(crate) door: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) command_lock: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pub(crate) writer: Option<(Arc<JournalWriter>, Option<Lease>)>,
     pub(crate) live: Option<Arc<LiveRun>>,
     /// Where the session stands while no run is in memory, and the state if it was kept.
-    pub(crate) rest: Option<IdleProjection>,
+    pub(crate) idle: Option<IdleProjection>,
     /// Queued runs, in the order in which they begin.
     pub(crate) queue: VecDeque<QueuedRun>,
     pub(crate) queue_retry: QueueRetry,
@@ -56,7 +56,7 @@ pub(crate) struct QueuedRun {
     /// The graph that it was queued with in this process.
     pub(crate) graph: Option<Arc<dyn DynGraph>>,
     /// Becomes that of the run.
-    pub(crate) settled: RunSender,
+    pub(crate) watch: RunSender,
 }
 
 /// A wait before queued runs are tried again.
@@ -70,8 +70,8 @@ pub(crate) struct QueueRetry {
 /// A session at rest, kept so that the next run need not read the journal.
 pub(crate) struct IdleProjection {
     /// Boxed: it is handed on from one place to the next.
-    pub(crate) image: Box<Projection>,
-    /// `Arc<S>`. When it is there, `image.root` holds neither base nor updates.
+    pub(crate) projection: Box<Projection>,
+    /// `Arc<S>`. When it is there, `projection.root` holds neither base nor updates.
     pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct LiveRun {
     pub(crate) requests: Arc<Vec<(String, RunId)>>,
     /// The highest number of a run when this one began.
     pub(crate) runs: RunId,
-    pub(crate) settled: RunSender,
+    pub(crate) watch: RunSender,
 }
 
 impl LiveRun {
@@ -104,24 +104,24 @@ impl LiveRun {
     }
 
     pub(crate) fn status(&self) -> RunStatus {
-        self.settled.status()
+        self.watch.status()
     }
 }
 
 impl SessionCell {
     pub(crate) fn new(id: SessionId, observed: Arc<ObserverCell>) -> Self {
         Self {
-            feed: Arc::new(EventBroadcast::new(id.clone(), observed)),
+            broadcast: Arc::new(EventBroadcast::new(id.clone(), observed)),
             id,
             board: Arc::default(),
-            door: Arc::default(),
+            command_lock: Arc::default(),
             inner: Mutex::default(),
         }
     }
 
-    /// Whether the session was deleted. Another one of the same id has another slot.
+    /// Whether the session was deleted. Another one of the same id has another cell.
     pub(crate) fn is_deleted(&self) -> bool {
-        self.feed.is_closed()
+        self.broadcast.is_closed()
     }
 
     /// Refuses what is asked of a session that was deleted.
@@ -150,17 +150,17 @@ impl SessionCell {
         run: RunId,
         queued: Queued,
         graph: Arc<dyn DynGraph>,
-        settled: RunSender,
+        watch: RunSender,
     ) -> Result<Seq, StoreError> {
         let fact = Fact::RunQueued(queued.clone());
         // Without a store, observers are called here, and no snapshot is kept: not under the lock.
-        let first = if writer.keeps() { None } else { Some(writer.push(run, [fact.clone()])?) };
+        let first = if writer.is_durable() { None } else { Some(writer.push(run, [fact.clone()])?) };
         let mut inner = self.inner.lock();
         let seq = match first {
             Some(seq) => seq,
             None => writer.push(run, [fact])?,
         };
-        inner.queue.push_back(QueuedRun { run, seq, queued, graph: Some(graph), settled });
+        inner.queue.push_back(QueuedRun { run, seq, queued, graph: Some(graph), watch });
         Ok(seq)
     }
 
@@ -169,36 +169,36 @@ impl SessionCell {
         let mut inner = self.inner.lock();
         let at = inner.queue.iter().position(|queued| queued.run == run)?;
         inner.queue_retry.attempts = 0;
-        inner.queue.remove(at).map(|queued| queued.settled)
+        inner.queue.remove(at).map(|queued| queued.watch)
     }
 
     /// What a session at rest takes up in memory, estimated in bytes from its journal; 0 where nothing is kept or there
     /// is no store.
     pub(crate) fn footprint(&self) -> usize {
         let inner = self.inner.lock();
-        let writer = inner.rest.as_ref().and(inner.writer.as_ref());
+        let writer = inner.idle.as_ref().and(inner.writer.as_ref());
         writer.map_or(0, |(writer, _)| usize::try_from(writer.footprint()).unwrap_or(usize::MAX))
     }
 
     /// Takes what is kept of a session at rest out of memory: the next use reads the store. `None` while somebody uses
     /// the session.
-    pub(crate) fn shed(&self) -> Option<IdleProjection> {
-        let _door = self.door.try_lock().ok()?;
+    pub(crate) fn evict_idle(&self) -> Option<IdleProjection> {
+        let _door = self.command_lock.try_lock().ok()?;
         let mut inner = self.inner.lock();
-        if inner.live.is_some() || !inner.writer.as_ref().is_some_and(|(writer, _)| writer.keeps()) {
+        if inner.live.is_some() || !inner.writer.as_ref().is_some_and(|(writer, _)| writer.is_durable()) {
             return None;
         }
-        inner.rest.take()
+        inner.idle.take()
     }
 
-    /// Whether the slot can leave memory: what it knows is in the store, or is nothing.
+    /// Whether the cell can leave memory: what it knows is in the store, or is nothing.
     pub(crate) fn is_evictable(&self) -> bool {
         let inner = self.inner.lock();
         inner.live.is_none()
             && inner.queue.is_empty()
             && inner.lost.is_none()
             && inner.reopening.is_none()
-            && !self.feed.watched()
+            && !self.broadcast.is_watched()
     }
 
     /// The session's writer and where it stands, from memory or from the store. The door must be held.
@@ -209,7 +209,7 @@ impl SessionCell {
         self.check_exists()?;
         let known = {
             let mut inner = self.inner.lock();
-            let rest = inner.rest.take();
+            let rest = inner.idle.take();
             // One that has ended knows less than the journal.
             let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
             writer.map(|(writer, _)| Arc::clone(writer)).zip(rest)
@@ -220,7 +220,7 @@ impl SessionCell {
         let Some(store) = &shared.store else {
             let writer = self.writer(shared, None, Seq::ZERO);
             self.inner.lock().writer = Some((Arc::clone(&writer), None));
-            return Ok((writer, IdleProjection { image: Box::default(), state: None }));
+            return Ok((writer, IdleProjection { projection: Box::default(), state: None }));
         };
         // Boxed: a session without a store, or in memory, has nothing of it.
         Box::pin(self.open_stored(shared, &**store)).await
@@ -231,19 +231,19 @@ impl SessionCell {
         shared: &Shared,
         store: &dyn JournalStore,
     ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
-        let lease = store.acquire(&self.id, &shared.owner, shared.options.lease).await?;
-        let image = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
-        let writer = self.writer(shared, Some(&lease), image.last);
-        writer.mark(&image.labels);
-        if image.last > Seq::ZERO {
-            writer.restore(summary_of(&image), image.queue.iter().map(|(run, _)| *run));
+        let lease = store.acquire(&self.id, &shared.owner, shared.options.lease_ttl).await?;
+        let projection = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+        let writer = self.writer(shared, Some(&lease), projection.last);
+        writer.add_labels(&projection.labels);
+        if projection.last > Seq::ZERO {
+            writer.restore(summary_of(&projection), projection.queue.iter().map(|(run, _)| *run));
         }
-        writer.begin_with(image.bytes);
-        shared.rests.grow(image.bytes);
-        self.feed.passed(image.last);
+        writer.set_bytes_read(projection.bytes);
+        shared.idle_memory.grow(projection.bytes);
+        self.broadcast.advance_to(projection.last);
         let mut inner = self.inner.lock();
         inner.writer = Some((Arc::clone(&writer), Some(lease)));
-        for (run, queued) in &image.queue {
+        for (run, queued) in &projection.queue {
             if !inner.queue.iter().any(|waiting| waiting.run == *run) {
                 let (run, queued) = (*run, queued.clone());
                 inner.queue.push_back(QueuedRun {
@@ -251,20 +251,21 @@ impl SessionCell {
                     seq: Seq::ZERO,
                     queued,
                     graph: None,
-                    settled: RunSender::new(),
+                    watch: RunSender::new(),
                 });
             }
         }
         drop(inner);
-        Ok((writer, IdleProjection { image: Box::new(image), state: None }))
+        Ok((writer, IdleProjection { projection: Box::new(projection), state: None }))
     }
 
     fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<JournalWriter> {
         let store = if lease.is_some() { shared.store.clone() } else { None };
         let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
         let stored = store.is_some();
-        let (feed, clock, group) = (Arc::clone(&self.feed), Arc::clone(&shared.clock), shared.group.clone());
-        let writer = JournalWriter::new(store, epoch, last, feed, clock, group);
+        let (broadcast, clock, group) =
+            (Arc::clone(&self.broadcast), Arc::clone(&shared.clock), shared.group.clone());
+        let writer = JournalWriter::new(store, epoch, last, broadcast, clock, group);
         Arc::new(match stored {
             true => writer.with_retry(shared.options.store_retry, shared.on_failure(&self.id)),
             false => writer,
@@ -272,14 +273,15 @@ impl SessionCell {
     }
 
     /// Forgets what is in memory, so that the next use reads the store.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn invalidate(&self) {
         let mut inner = self.inner.lock();
         inner.writer = None;
-        inner.rest = None;
+        inner.idle = None;
     }
 }
 
 /// The summary of a session as its journal says.
-fn summary_of(image: &Projection) -> Summary {
-    Summary::new(&*image.graph, image.status.as_str(), image.run, image.last_at).with_questions(&image.open)
+fn summary_of(projection: &Projection) -> Summary {
+    Summary::new(&*projection.graph, projection.status.as_str(), projection.run, projection.last_at)
+        .with_questions(&projection.open)
 }

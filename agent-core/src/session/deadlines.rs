@@ -60,9 +60,9 @@ impl Shared {
         self.group.spawn(async move {
             for id in sessions {
                 let session = Runtime(Arc::clone(&shared)).session_of(id.clone());
-                if let Ok(image) = session.peek().await
-                    && image.status == RunStatus::Paused
-                    && let Some(due) = image.open.iter().filter_map(OpenQuestion::due).min()
+                if let Ok(projection) = session.peek().await
+                    && projection.status == RunStatus::Paused
+                    && let Some(due) = projection.open.iter().filter_map(OpenQuestion::due).min()
                 {
                     shared.deadlines.unindexed.lock().insert((due, id));
                 }
@@ -115,7 +115,7 @@ impl Shared {
 
     async fn expire_one(self: &Arc<Self>, id: &SessionId, again: i64, refused: &mut HashMap<SessionId, i64>) {
         // In memory, the question itself has the timer.
-        let present = self.slots.lock().get(id).is_some_and(|slot| slot.live().is_some());
+        let present = self.cells.lock().get(id).is_some_and(|cell| cell.live().is_some());
         if present || refused.contains_key(id) {
             return;
         }
@@ -157,15 +157,15 @@ impl Session {
     /// none.
     async fn expire(&self) -> Result<bool, SessionError> {
         let locked = self.lock().await;
-        if self.slot.live().is_some() {
+        if self.cell.live().is_some() {
             return Ok(false);
         }
         let mut idle = locked.idle().await?;
         let now = self.shared.clock.now_ms();
-        let image = idle.image();
+        let projection = idle.projection();
         let over = |open: &&OpenQuestion| open.due().is_some_and(|due| due <= now);
-        let facts: Vec<Fact> = match image.status {
-            RunStatus::Paused => image.open.iter().filter(over).map(withdrawn).collect(),
+        let facts: Vec<Fact> = match projection.status {
+            RunStatus::Paused => projection.open.iter().filter(over).map(withdrawn).collect(),
             _ => Vec::new(),
         };
         if facts.is_empty() {
@@ -173,24 +173,24 @@ impl Session {
         }
         // Whatever can be refused is refused before anything is stored.
         self.check_open()?;
-        let unfinished = self.graph_of(&image.graph)?.read_run(image)?;
-        let (run, mut seq) = (image.run, image.last);
-        let image = idle.image_mut();
+        let unfinished = self.graph_of(&projection.graph)?.read_run(projection)?;
+        let (run, mut seq) = (projection.run, projection.last);
+        let projection = idle.projection_mut();
         for fact in &facts {
             seq = seq.next();
-            image.take(Entry { seq, at: now, run, fact: fact.clone() });
+            projection.apply(Entry { seq, at: now, run, fact: fact.clone() });
         }
-        let summary =
-            Summary::new(&*image.graph, image.status.as_str(), run, now).with_questions(&image.open);
+        let summary = Summary::new(&*projection.graph, projection.status.as_str(), run, now)
+            .with_questions(&projection.open);
         let stored = match idle.writer().push_with(run, facts, Some(summary)) {
-            Ok(last) => idle.writer().stored(last).await,
+            Ok(last) => idle.writer().wait_durable(last).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stored {
             idle.invalidate();
             return Err(error.into());
         }
-        if idle.image().status != RunStatus::Paused {
+        if idle.projection().status != RunStatus::Paused {
             unfinished.resume(&locked, Resumed::default(), idle).await?;
         }
         Ok(true)

@@ -43,18 +43,18 @@ pub(crate) trait DynGraph: Send + Sync {
         run: RunId,
         queued: Queued,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    /// Reads the unfinished run of `image`. Whatever about it can be refused is refused here, before anything is
+    /// Reads the unfinished run of `projection`. Whatever about it can be refused is refused here, before anything is
     /// stored.
-    fn read_run(self: Arc<Self>, image: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError>;
+    fn read_run(self: Arc<Self>, projection: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError>;
     fn state_json(
         &self,
-        image: &Projection,
+        projection: &Projection,
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError>;
     /// The update that closes a run that is stopped while it is not in memory.
-    fn closing(&self, image: &Projection) -> Option<Closing>;
+    fn closing(&self, projection: &Projection) -> Option<Closing>;
     /// The folded state as it is stored, with its version.
-    fn stored_state(&self, image: &Projection) -> Result<(u32, Stored), SessionError>;
+    fn stored_state(&self, projection: &Projection) -> Result<(u32, Stored), SessionError>;
 }
 
 /// An unfinished run that was read from the journal and can be resumed.
@@ -147,32 +147,33 @@ impl<S: State> DynGraph for ErasedGraph<S> {
         Box::pin(async move { session.start_queued(&self.0, instance, run, queued).await })
     }
 
-    fn read_run(self: Arc<Self>, image: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError> {
-        let read = start::read_run(&self.0, image)?;
+    fn read_run(self: Arc<Self>, projection: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError> {
+        let read = start::read_run(&self.0, projection)?;
         Ok(Box::new(ErasedRun { graph: self, read }))
     }
 
     fn state_json(
         &self,
-        image: &Projection,
+        projection: &Projection,
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError> {
         let json = match state.and_then(|state| state.downcast::<S>().ok()) {
             Some(state) => json::shown(&*state),
-            None => json::shown(&read_state::<S>(&image.root)?),
+            None => json::shown(&read_state::<S>(&projection.root)?),
         };
         json.map_err(|error| RunError::StoredState { reason: error.to_string() }.into())
     }
 
-    fn closing(&self, image: &Projection) -> Option<Closing> {
+    fn closing(&self, projection: &Projection) -> Option<Closing> {
         self.0.0.on_stop.as_ref()?;
-        let state = read_state::<S>(&image.root).ok()?;
-        let (closing, _) = closing_update(&self.0, &state, image.root.plan.as_ref()?, &image.root.tasks)?;
+        let state = read_state::<S>(&projection.root).ok()?;
+        let (closing, _) =
+            closing_update(&self.0, &state, projection.root.schedule.as_ref()?, &projection.root.tasks)?;
         Some(closing)
     }
 
-    fn stored_state(&self, image: &Projection) -> Result<(u32, Stored), SessionError> {
-        let state = read_state::<S>(&image.root)?;
+    fn stored_state(&self, projection: &Projection) -> Result<(u32, Stored), SessionError> {
+        let state = read_state::<S>(&projection.root)?;
         let stored = Stored::new(&state, json::AGAIN).map_err(|error| error.of("the state"))?;
         Ok((S::VERSION, stored))
     }

@@ -73,7 +73,7 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn why(&self, key: &str) -> Result<Vec<Provenance>, SessionError> {
+    pub async fn provenance(&self, key: &str) -> Result<Vec<Provenance>, SessionError> {
         let store = self.store()?;
         if store.head(self.id()).await?.is_none() {
             return Err(SessionError::NotFound { session: self.id().clone() });

@@ -1,4 +1,4 @@
-//! What a caller holds of a run: how it rests, and its events while it does not.
+//! What a caller holds of a run: how it idle_memory, and its events while it does not.
 
 use std::{any::Any, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     event::{Event, EventBody, Subscription, SubscriptionError},
     ids::{RunId, SessionId},
     interrupt::OpenQuestion,
-    run::{Rest, RunOutcome, RunStatus},
+    run::{Finished, RunOutcome, RunStatus},
     state::State,
 };
 
@@ -21,17 +21,17 @@ use crate::{
 pub struct Run {
     session: Session,
     run: RunId,
-    settled: RunReceiver,
+    watch: RunReceiver,
 }
 
 impl Run {
     pub(super) fn of(session: Session, live: &LiveRun) -> Self {
-        Self { session, run: live.run(), settled: live.settled.listener() }
+        Self { session, run: live.run(), watch: live.watch.listener() }
     }
 
     /// A run that waits for its turn.
-    pub(super) const fn queued(session: Session, run: RunId, settled: RunReceiver) -> Self {
-        Self { session, run, settled }
+    pub(super) const fn queued(session: Session, run: RunId, watch: RunReceiver) -> Self {
+        Self { session, run, watch }
     }
 
     /// An unfinished run that is not in memory.
@@ -41,8 +41,8 @@ impl Run {
         status: RunStatus,
         questions: Vec<OpenQuestion>,
     ) -> Self {
-        let settled = RunResult { status, questions, state: None, supersteps: 0, error: None };
-        Self { session, run, settled: RunReceiver::resting(settled) }
+        let result = RunResult { status, questions, state: None, supersteps: 0, error: None };
+        Self { session, run, watch: RunReceiver::fixed(result) }
     }
 
     /// Its number.
@@ -60,17 +60,17 @@ impl Run {
     /// Where it stands now.
     #[must_use]
     pub fn status(&self) -> RunStatus {
-        self.settled.status()
+        self.watch.status()
     }
 
     /// Waits until the run ends or waits for a person, and says which. Cancel safe.
     ///
     /// When the process ends first, the run is still [`RunStatus::Running`]: the next process goes on with it.
-    pub async fn settled(&mut self) -> RunStatus {
-        self.wait().await.map_or(RunStatus::Running, |settled| settled.status)
+    pub async fn wait_status(&mut self) -> RunStatus {
+        self.wait().await.map_or(RunStatus::Running, |result| result.status)
     }
 
-    /// Waits as [`settled`](Run::settled), and tells how it came to rest.
+    /// Waits as [`wait_status`](Run::wait_status), and tells how it came to rest.
     ///
     /// # Errors
     ///
@@ -81,41 +81,41 @@ impl Run {
     ///
     /// Dropping the future does not stop the run.
     pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
-        let settled = self.wait().await.ok_or(SessionError::ShuttingDown)?;
-        if let Some(error) = &settled.error {
+        let result = self.wait().await.ok_or(SessionError::ShuttingDown)?;
+        if let Some(error) = &result.error {
             return Err(SessionError::Run(Arc::clone(error)));
         }
-        if settled.status == RunStatus::Paused {
-            return Ok(RunOutcome::Paused { run: self.run, questions: settled.questions.clone() });
+        if result.status == RunStatus::Paused {
+            return Ok(RunOutcome::Paused { run: self.run, questions: result.questions.clone() });
         }
         let state =
-            settled.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
+            result.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
         let Some(state) = state else {
             let reason = format!("its state is no `{}`", std::any::type_name::<S>());
             return Err(SessionError::InvalidInput { graph: String::new(), reason });
         };
-        let rest = Rest { run: self.run, state, supersteps: settled.supersteps };
-        Ok(match settled.status {
-            RunStatus::Completed => RunOutcome::Completed(rest),
-            _ => RunOutcome::Stopped(rest),
+        let finished = Finished { run: self.run, state, supersteps: result.supersteps };
+        Ok(match result.status {
+            RunStatus::Completed => RunOutcome::Completed(finished),
+            _ => RunOutcome::Stopped(finished),
         })
     }
 
-    /// Waits as [`settled`](Run::settled): the status, the open questions, and the error of a failed run.
+    /// Waits as [`wait_status`](Run::wait_status): the status, the open questions, and the error of a failed run.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
     pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
         match self.wait().await {
-            Some(settled) => (settled.status, settled.questions.clone(), settled.error.clone()),
+            Some(result) => (result.status, result.questions.clone(), result.error.clone()),
             None => (RunStatus::Running, Vec::new(), None),
         }
     }
 
     /// `None`: the process ends, and the run is handed over to the next one.
     async fn wait(&mut self) -> Option<Arc<RunResult>> {
-        self.settled.rest().await
+        self.watch.rest().await
     }
 }
 
@@ -198,11 +198,11 @@ impl EventStream {
 /// Ready when the run failed for want of a store, so that no event can come any more.
 async fn lost(run: &mut Run) {
     loop {
-        let Some(settled) = run.wait().await else { return };
-        if settled.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
+        let Some(result) = run.wait().await else { return };
+        if result.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
             return;
         }
-        run.settled.changed_from(&settled).await;
+        run.watch.changed_from(&result).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a run rests, told to whoever waits: one lock and one list of waiters a run, because each request makes one.
+//! How a run idle_memory, told to whoever waits: one lock and one list of waiters a run, because each request makes one.
 
 use std::{any::Any, sync::Arc};
 
@@ -17,6 +17,13 @@ pub(crate) struct RunResult {
     pub(crate) error: Option<Arc<RunError>>,
 }
 
+impl RunResult {
+    /// Returns the result of a run without questions, state and supersteps.
+    pub(crate) const fn new(status: RunStatus, error: Option<Arc<RunError>>) -> Self {
+        Self { status, questions: Vec::new(), state: None, supersteps: 0, error }
+    }
+}
+
 /// The side that tells. Dropped, it lets go of whoever waits: the process ends before the run does.
 pub(crate) struct RunSender(Arc<RunWatch>);
 
@@ -33,11 +40,11 @@ struct RunWatch {
 #[derive(Default)]
 struct WatchState {
     /// None: the run is on its way.
-    settled: Option<Arc<RunResult>>,
+    result: Option<Arc<RunResult>>,
     /// Nothing of the run is left in memory.
-    gone: bool,
+    removed: bool,
     /// Nobody tells any more.
-    silent: bool,
+    closed: bool,
 }
 
 impl RunSender {
@@ -50,40 +57,40 @@ impl RunSender {
         RunReceiver(Arc::clone(&self.0))
     }
 
-    pub(crate) fn settled(&self) -> Option<Arc<RunResult>> {
-        self.0.now.lock().settled.clone()
+    pub(crate) fn result(&self) -> Option<Arc<RunResult>> {
+        self.0.now.lock().result.clone()
     }
 
     pub(crate) fn status(&self) -> RunStatus {
         self.0.status()
     }
 
-    /// Says how the run rests, or (`None`) that it goes on.
-    pub(crate) fn tell(&self, settled: Option<Arc<RunResult>>) {
-        self.0.change(|now| now.settled = settled);
+    /// Says how the run idle_memory, or (`None`) that it goes on.
+    pub(crate) fn send(&self, result: Option<Arc<RunResult>>) {
+        self.0.change(|now| now.result = result);
     }
 
     /// Says that nothing of the run is left in memory.
     pub(crate) fn mark_removed(&self) {
-        self.0.change(|now| now.gone = true);
+        self.0.change(|now| now.removed = true);
     }
 
     /// Ready when nothing of the run is left in memory. Cancel safe.
-    pub(crate) async fn gone(&self) {
-        self.0.until(|now| now.gone.then_some(())).await;
+    pub(crate) async fn wait_removed(&self) {
+        self.0.until(|now| now.removed.then_some(())).await;
     }
 }
 
 impl Drop for RunSender {
     fn drop(&mut self) {
-        self.0.change(|now| now.silent = true);
+        self.0.change(|now| now.closed = true);
     }
 }
 
 impl RunReceiver {
-    /// Of a run that rests like this for good, as far as this process knows.
-    pub(crate) fn resting(settled: RunResult) -> Self {
-        let now = WatchState { settled: Some(Arc::new(settled)), silent: true, ..WatchState::default() };
+    /// Of a run that idle_memory like this for good, as far as this process knows.
+    pub(crate) fn fixed(result: RunResult) -> Self {
+        let now = WatchState { result: Some(Arc::new(result)), closed: true, ..WatchState::default() };
         Self(Arc::new(RunWatch { now: Mutex::new(now), changed: Notify::new() }))
     }
 
@@ -91,21 +98,21 @@ impl RunReceiver {
         self.0.status()
     }
 
-    /// Ready when the run rests; `None` when nobody will say so any more. Cancel safe.
+    /// Ready when the run idle_memory; `None` when nobody will say so any more. Cancel safe.
     pub(crate) async fn rest(&self) -> Option<Arc<RunResult>> {
-        self.0.until(|now| (now.settled.is_some() || now.silent).then(|| now.settled.clone())).await
+        self.0.until(|now| (now.result.is_some() || now.closed).then(|| now.result.clone())).await
     }
 
-    /// Ready when the run no longer rests as `seen` says. Never when nobody tells any more. Cancel safe.
+    /// Ready when the run no longer idle_memory as `seen` says. Never when nobody tells any more. Cancel safe.
     pub(crate) async fn changed_from(&self, seen: &Arc<RunResult>) {
-        let same = |now: &WatchState| now.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, seen));
+        let same = |now: &WatchState| now.result.as_ref().is_some_and(|result| Arc::ptr_eq(result, seen));
         self.0.until(|now| (!same(now)).then_some(())).await;
     }
 }
 
 impl RunWatch {
     fn status(&self) -> RunStatus {
-        self.now.lock().settled.as_ref().map_or(RunStatus::Running, |settled| settled.status)
+        self.now.lock().result.as_ref().map_or(RunStatus::Running, |result| result.status)
     }
 
     fn change(&self, change: impl FnOnce(&mut WatchState)) {

@@ -115,10 +115,10 @@ impl Session {
     }
 
     /// The error when a graph cannot read the state that another one left.
-    fn check_graph_name(&self, image: &Projection, wanted: &str) -> Option<SessionError> {
-        (!image.graph.is_empty() && *image.graph != *wanted).then(|| SessionError::OtherGraph {
+    fn check_graph_name(&self, projection: &Projection, wanted: &str) -> Option<SessionError> {
+        (!projection.graph.is_empty() && *projection.graph != *wanted).then(|| SessionError::OtherGraph {
             session: self.id().clone(),
-            graph: image.graph.to_string(),
+            graph: projection.graph.to_string(),
             wanted: wanted.to_owned(),
         })
     }
@@ -126,7 +126,7 @@ impl Session {
     /// A named request that was accepted before starts no second run.
     fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
         let Some(request) = &options.request else { return Ok(()) };
-        let inner = self.slot.inner.lock();
+        let inner = self.cell.inner.lock();
         let queued =
             inner.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
         let known = known.iter().map(|(known, run)| (known, *run));
@@ -167,15 +167,15 @@ impl Session {
 
     /// The update that closes a run that is not in memory and is being stopped; see
     /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
-    pub(super) fn closing(&self, image: &Projection) -> Option<Closing> {
-        self.graph_of(&image.graph).ok()?.closing(image)
+    pub(super) fn closing(&self, projection: &Projection) -> Option<Closing> {
+        self.graph_of(&projection.graph).ok()?.closing(projection)
     }
 
     pub(super) fn check_open(&self) -> Result<(), SessionError> {
         if self.shared.closing.load(std::sync::atomic::Ordering::Acquire) {
             return Err(SessionError::ShuttingDown);
         }
-        let limit = self.shared.options.runs;
+        let limit = self.shared.options.max_runs;
         if self.shared.runs.len() >= limit {
             return Err(SessionError::TooManyRuns { limit });
         }
@@ -247,7 +247,7 @@ pub(super) struct RunGraph<'a, S: State> {
 struct Rollback {
     version: u32,
     state: Stored,
-    plan: crate::journal::stored_schedule::StoredSchedule,
+    schedule: crate::journal::stored_schedule::StoredSchedule,
 }
 
 impl LockedSession {
@@ -265,14 +265,14 @@ impl LockedSession {
         let mut rollback = None;
         if let Some(live) = self.live_run().await {
             let labels = live.env.writer.labels();
-            options.settle_labels(&labels);
+            options.resolve_default_labels(&labels);
             self.check_labels(&options, &labels)?;
             self.check_request(&options, &live.requests)?;
             match options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
                 // Boxed, here and below: what is rare would make the future of every run large.
                 BusyPolicy::Enqueue => {
-                    let run = self.slot.next_run(live.runs);
+                    let run = self.cell.next_run(live.runs);
                     let run = Box::pin(self.enqueue(graph, input, options, &live.env.writer, run)).await?;
                     return Ok(StartedRun { run, future: None });
                 }
@@ -286,25 +286,25 @@ impl LockedSession {
             }
         }
         let idle = self.idle().await?;
-        options.settle_labels(&idle.image().labels);
-        self.check_labels(&options, &idle.image().labels)?;
-        self.check_request(&options, &idle.image().requests)?;
-        let queue_is_empty = self.slot.inner.lock().queue.is_empty();
-        if options.on_busy == BusyPolicy::Enqueue && (idle.image().status.is_busy() || !queue_is_empty) {
-            let run = self.slot.next_run(idle.image().runs);
+        options.resolve_default_labels(&idle.projection().labels);
+        self.check_labels(&options, &idle.projection().labels)?;
+        self.check_request(&options, &idle.projection().requests)?;
+        let queue_is_empty = self.cell.inner.lock().queue.is_empty();
+        if options.on_busy == BusyPolicy::Enqueue && (idle.projection().status.is_busy() || !queue_is_empty) {
+            let run = self.cell.next_run(idle.projection().runs);
             let writer = Arc::clone(idle.writer());
-            // The journal has more than this image from here on.
+            // The journal has more than this projection from here on.
             idle.invalidate();
             let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
             return Ok(StartedRun { run, future: None });
         }
-        let first_queued = self.slot.inner.lock().queue.front().map(|queued| queued.run);
+        let first_queued = self.cell.inner.lock().queue.front().map(|queued| queued.run);
         if let (BusyPolicy::Reject, Some(run)) = (options.on_busy, first_queued) {
             // It is the queued run's turn.
             return Err(self.busy(run, RunStatus::Running));
         }
         let (idle, before) = self.resolve_previous_run(idle, &options, rollback).await?;
-        let run = self.slot.next_run(idle.image().runs);
+        let run = self.cell.next_run(idle.projection().runs);
         self.begin_run(graph, input, options, ack, StartPoint { idle, before, run }).await
     }
 
@@ -336,28 +336,31 @@ impl LockedSession {
         mut rollback: Option<Rollback>,
     ) -> Result<(IdleSession<'a>, Vec<(RunId, Fact)>), SessionError> {
         let mut before = Vec::new();
-        let (run, status) = (idle.image().run, idle.image().status);
+        let (run, status) = (idle.projection().run, idle.projection().status);
         if status.is_busy() {
             match options.on_busy {
                 BusyPolicy::Reject | BusyPolicy::Enqueue => return Err(self.busy(run, status)),
                 BusyPolicy::Interrupt => {
-                    let changed = idle.image().todos.clone().settle(TodoStatus::Cancelled, "stopped");
+                    let changed = idle.projection().todos.clone().settle(TodoStatus::Cancelled, "stopped");
                     before.extend(todo_facts(changed).map(|fact| (run, fact)));
-                    let closing = self.closing(idle.image());
+                    let closing = self.closing(idle.projection());
                     before.push((run, Fact::RunStopped(Stopped { drained: false, closing })));
                 }
                 BusyPolicy::Rollback => {
-                    let (graph, accepted) = (Arc::clone(&idle.image().graph), idle.image().accepted);
+                    let (graph, accepted) =
+                        (Arc::clone(&idle.projection().graph), idle.projection().accepted);
                     rollback = Some(Box::pin(self.rollback_to(&graph, accepted)).await?);
                 }
             }
         }
-        if let Some(Rollback { version, state, mut plan }) = rollback {
+        if let Some(Rollback { version, state, mut schedule }) = rollback {
             // Task numbers are never used twice, those of the run that is undone included.
-            plan.next = plan.next.max(idle.image().root.plan.as_ref().map_or(0, |plan| plan.next));
-            let plan = to_raw_value(&plan).expect("a plan is numbers, names and JSON");
+            schedule.next = schedule
+                .next
+                .max(idle.projection().root.schedule.as_ref().map_or(0, |schedule| schedule.next));
+            let schedule = to_raw_value(&schedule).expect("a schedule is numbers, names and JSON");
             let Stored { json, form } = state;
-            before.push((run, Fact::RunRolledBack(Base { version, state: json, form, plan })));
+            before.push((run, Fact::RunRolledBack(Base { version, state: json, form, schedule })));
         }
         Ok((idle, before))
     }
@@ -371,11 +374,11 @@ impl LockedSession {
         let graph = self.graph_to_read(graph)?;
         let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
-        let mut plan = earlier.root.plan.clone().unwrap_or_default();
-        plan.due.clear();
-        plan.held.clear();
-        plan.joins.clear();
-        Ok(Rollback { version, state, plan })
+        let mut schedule = earlier.root.schedule.clone().unwrap_or_default();
+        schedule.due.clear();
+        schedule.deferred.clear();
+        schedule.joins.clear();
+        Ok(Rollback { version, state, schedule })
     }
 
     async fn begin_run<S: State>(
@@ -389,32 +392,32 @@ impl LockedSession {
         let RunGraph { graph, instance } = graph;
         let (input, RawInput { state: raw_state, update: raw_update, form }) = input.into_parts();
         let StartPoint { idle, before, run } = start;
-        let (writer, mut resting) = idle.into_parts();
+        let (writer, mut previous) = idle.into_parts();
         let now = self.shared.clock.now_ms();
         for (run, fact) in &before {
-            let seq = resting.image.last.next();
+            let seq = previous.projection.last.next();
             if matches!(fact, Fact::RunRolledBack(_) | Fact::RunStopped(Stopped { closing: Some(_), .. })) {
                 // The state of the journal is another one from here on.
-                resting.state = None;
+                previous.state = None;
             }
-            resting.image.take(Entry { seq, at: now, run: *run, fact: fact.clone() });
+            previous.projection.apply(Entry { seq, at: now, run: *run, fact: fact.clone() });
         }
-        let (state, plan) = match self.apply_input(graph, input, &mut resting) {
+        let (state, schedule) = match self.apply_input(graph, input, &mut previous) {
             Ok(applied) => applied,
             Err((error, kept)) => {
-                // An image with facts that are not stored, or without its state, is no longer that of the journal.
+                // An projection with facts that are not stored, or without its state, is no longer that of the journal.
                 if before.is_empty() && kept {
-                    self.slot.inner.lock().rest = Some(resting);
+                    self.cell.inner.lock().idle = Some(previous);
                 } else {
-                    self.slot.forget();
+                    self.cell.invalidate();
                 }
                 return Err(error);
             }
         };
-        let IdleProjection { mut image, .. } = resting;
+        let IdleProjection { mut projection, .. } = previous;
         let limits = options.limits.unwrap_or(self.shared.options.limits);
         let durability = self.shared.durability(&options);
-        // What the image keeps of it: neither state nor plan, which the run has from here on.
+        // What the projection keeps of it: neither state nor schedule, which the run has from here on.
         let noted = Accepted {
             graph: graph.name().into(),
             hash: graph.hash().into(),
@@ -422,27 +425,27 @@ impl LockedSession {
             state: None,
             update: None,
             form: Form::default(),
-            plan: Raw::from(RawValue::NULL.to_owned()),
+            schedule: Raw::from(RawValue::NULL.to_owned()),
             limits: options.limits,
             durability: options.durability,
             request: options.request,
             labels: options.labels,
         };
-        // Without a store or a watcher nothing reads the plan.
-        let raw = if writer.matters() { encode_schedule(&plan) } else { noted.plan.clone() };
-        let fact = Accepted { state: raw_state, update: raw_update, form, plan: raw, ..noted.clone() };
-        writer.mark(&noted.labels);
+        // Without a store or a watcher nothing reads the schedule.
+        let raw = if writer.has_consumers() { encode_schedule(&schedule) } else { noted.schedule.clone() };
+        let fact = Accepted { state: raw_state, update: raw_update, form, schedule: raw, ..noted.clone() };
+        writer.add_labels(&noted.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
         if !before.is_empty() {
             // One append: nothing else may be in the writer's batch that could split it.
-            self.stored(&writer, writer.last()).await?;
+            self.wait_durable(&writer, writer.last()).await?;
         }
         let facts = before.into_iter().chain([(run, Fact::RunAccepted(fact))]);
         let accepted = match writer.push_each(facts, Some(summary)) {
             Ok(seq) => seq,
             Err(error) => {
-                self.slot.forget();
+                self.cell.invalidate();
                 return Err(error.into());
             }
         };
@@ -452,18 +455,18 @@ impl LockedSession {
             Durability::Exit => false,
         };
         if wait {
-            self.stored(&writer, accepted).await?;
+            self.wait_durable(&writer, accepted).await?;
         }
         if durability == Durability::Async {
-            writer.kick();
+            writer.flush_soon();
         }
         let fact = Fact::RunAccepted(noted);
-        image.take(Entry { seq: accepted, at: now, run, fact });
-        image.root = FrameProjection::default();
-        self.slot.board.clear();
+        projection.apply(Entry { seq: accepted, at: now, run, fact });
+        projection.root = FrameProjection::default();
+        self.cell.board.clear();
         let init = RunInit {
-            image,
-            plan,
+            projection,
+            schedule,
             state: Arc::new(state),
             limits,
             durability,
@@ -477,25 +480,29 @@ impl LockedSession {
     }
 
     /// Waits until `seq` is stored. On failure the next command reads the store.
-    pub(super) async fn stored(&self, writer: &Arc<JournalWriter>, seq: Seq) -> Result<(), SessionError> {
-        writer.stored(seq).await.map_err(|error| {
-            self.slot.forget();
+    pub(super) async fn wait_durable(
+        &self,
+        writer: &Arc<JournalWriter>,
+        seq: Seq,
+    ) -> Result<(), SessionError> {
+        writer.wait_durable(seq).await.map_err(|error| {
+            self.cell.invalidate();
             error.into()
         })
     }
 
-    /// Applies the input to the session's state and computes the first tasks. With an error comes whether `resting`
+    /// Applies the input to the session's state and computes the first tasks. With an error comes whether `previous`
     /// is unchanged.
     fn apply_input<S: State>(
         &self,
         graph: &Graph<S>,
         input: Input<S>,
-        resting: &mut IdleProjection,
+        previous: &mut IdleProjection,
     ) -> Result<(S, Schedule), (SessionError, bool)> {
-        let image = &resting.image;
-        let first = image.root.plan.as_ref().map_or(1, |plan| plan.next.max(1));
+        let projection = &previous.projection;
+        let first = projection.root.schedule.as_ref().map_or(1, |schedule| schedule.next.max(1));
         let begin = |state: S| match contain("(input)", || begin(graph, &state, first)) {
-            Ok(Ok(plan)) => Ok((state, plan)),
+            Ok(Ok(schedule)) => Ok((state, schedule)),
             Ok(Err(error)) => Err(SessionError::from(error)),
             Err(panicked) => Err(invalid_input(graph, panicked.to_string())),
         };
@@ -503,19 +510,19 @@ impl LockedSession {
             Input::State(given) => return begin(given).map_err(|error| (error, true)),
             Input::Update(update) => update,
         };
-        let mut state = match resting.state.take() {
+        let mut state = match previous.state.take() {
             Some(state) => match own_state::<S>(state) {
                 Ok(state) => state,
                 Err((error, state)) => {
-                    let other = self.check_graph_name(image, graph.name());
-                    resting.state = Some(state);
+                    let other = self.check_graph_name(projection, graph.name());
+                    previous.state = Some(state);
                     return Err((other.unwrap_or_else(|| invalid_input(graph, error.report())), true));
                 }
             },
-            None => match read_contained::<S>(&image.root) {
+            None => match read_contained::<S>(&projection.root) {
                 Ok(state) => state,
                 Err(error) => {
-                    let other = self.check_graph_name(image, graph.name());
+                    let other = self.check_graph_name(projection, graph.name());
                     return Err((other.unwrap_or_else(|| error.into()), false));
                 }
             },
@@ -532,7 +539,7 @@ impl LockedSession {
             let undone = undo.and_then(Result::ok).and_then(Result::ok);
             let undone = undone.and_then(|stored| stored.read::<S>().ok());
             let kept = undone.is_some();
-            resting.state = undone.map(|state| Arc::new(state) as _);
+            previous.state = undone.map(|state| Arc::new(state) as _);
             (error, kept)
         })
     }
@@ -544,22 +551,22 @@ impl LockedSession {
             return Err(self.nothing_to_resume(live.status()));
         }
         let idle = self.idle().await?;
-        if idle.image().last == Seq::ZERO {
+        if idle.projection().last == Seq::ZERO {
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        match idle.image().status {
+        match idle.projection().status {
             // Only an answer continues a paused run.
             status @ (RunStatus::Idle | RunStatus::Completed | RunStatus::Paused) => {
                 return Err(self.nothing_to_resume(status));
             }
             RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {}
         }
-        if !idle.writer().keeps() {
+        if !idle.writer().is_durable() {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         }
-        let run = self.graph_of(&idle.image().graph)?.read_run(idle.image())?;
-        let takeover = self.is_takeover(why, idle.image()).await?;
-        if takeover && idle.image().takeovers >= self.shared.options.max_takeovers {
+        let run = self.graph_of(&idle.projection().graph)?.read_run(idle.projection())?;
+        let takeover = self.is_takeover(why, idle.projection()).await?;
+        if takeover && idle.projection().takeovers >= self.shared.options.max_takeovers {
             return Err(Box::pin(self.fail_crash_loop(idle)).await);
         }
         run.resume(self, Resumed { limits, takeover }, idle).await
@@ -578,42 +585,42 @@ impl LockedSession {
         resumed: Resumed,
         idle: IdleSession<'_>,
     ) -> Result<Run, SessionError> {
-        let ReadRun { state, plan } = read;
-        let (writer, IdleProjection { mut image, .. }) = idle.into_parts();
-        let mut frame_image = std::mem::take(&mut image.root);
-        if image.status == RunStatus::Failed {
+        let ReadRun { state, schedule } = read;
+        let (writer, IdleProjection { mut projection, .. }) = idle.into_parts();
+        let mut frame_projection = std::mem::take(&mut projection.root);
+        if projection.status == RunStatus::Failed {
             // As the fold of the resumption will say.
-            frame_image.forgive();
+            frame_projection.reset_attempts();
         }
-        let mut todos = std::mem::take(&mut image.todos);
+        let mut todos = std::mem::take(&mut projection.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
         facts.push(Fact::RunResumed(resumed));
-        let (run, now) = (image.run, self.shared.clock.now_ms());
+        let (run, now) = (projection.run, self.shared.clock.now_ms());
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();
         let seq = match writer.push_with(run, facts, Some(summary)) {
             Ok(seq) => seq,
             Err(error) => {
-                self.slot.forget();
+                self.cell.invalidate();
                 return Err(error.into());
             }
         };
-        self.stored(&writer, seq).await?;
-        image.last = seq;
-        image.resume_limits(resumed.limits);
-        let open = std::mem::take(&mut image.open);
-        self.slot.board.restore(open, &image.answered);
-        image.graph = graph.name().into();
-        image.hash = graph.hash().into();
+        self.wait_durable(&writer, seq).await?;
+        projection.last = seq;
+        projection.resume_limits(resumed.limits);
+        let open = std::mem::take(&mut projection.open);
+        self.cell.board.restore(open, &projection.answered);
+        projection.graph = graph.name().into();
+        projection.hash = graph.hash().into();
         let init = RunInit {
-            limits: image.limits.unwrap_or(self.shared.options.limits),
-            durability: image.durability.unwrap_or(self.shared.options.durability),
-            active_ms: image.active_ms,
-            used: image.used,
+            limits: projection.limits.unwrap_or(self.shared.options.limits),
+            durability: projection.durability.unwrap_or(self.shared.options.durability),
+            active_ms: projection.active_ms,
+            used: projection.used,
             todos,
-            records: frame_image.tasks,
-            image,
-            plan,
+            records: frame_projection.tasks,
+            projection,
+            schedule,
             state: Arc::new(state),
             resumed: true,
         };
@@ -628,47 +635,47 @@ impl LockedSession {
         writer: &Arc<JournalWriter>,
         init: RunInit<S>,
     ) -> StartedRun {
-        let image = init.image;
-        let span = telemetry::run(self.id(), image.run, graph.name(), init.resumed);
+        let projection = init.projection;
+        let span = telemetry::run(self.id(), projection.run, graph.name(), init.resumed);
         let env = Arc::new(RunContext {
             session: self.id().clone(),
-            run: image.run,
+            run: projection.run,
             writer: Arc::clone(writer),
-            board: Arc::clone(&self.slot.board),
+            board: Arc::clone(&self.cell.board),
             deps: Arc::clone(&self.shared.deps),
             clock: Arc::clone(&self.shared.clock),
             durability: init.durability,
-            budget: Budget::new(init.limits, init.used, &image.granted),
+            budget: Budget::new(init.limits, init.used, &projection.granted),
             todos: parking_lot::Mutex::new(init.todos),
             control: RunControl::new(init.active_ms),
             group: TaskGroup::default(),
             traced: telemetry::nodes(),
-            ledger: (graph.0.on_stop.is_some() && !writer.keeps()).then(Default::default),
+            unfinished_records: (graph.0.on_stop.is_some() && !writer.is_durable()).then(Default::default),
         });
         let live = Arc::new(LiveRun {
             env: Arc::clone(&env),
-            graph: Arc::clone(&image.graph),
-            accepted: image.accepted,
-            accepted_at: image.accepted_at,
-            requests: image.requests.clone(),
-            runs: image.runs,
-            settled: self.slot.remove_queued(image.run).unwrap_or_else(RunSender::new),
+            graph: Arc::clone(&projection.graph),
+            accepted: projection.accepted,
+            accepted_at: projection.accepted_at,
+            requests: projection.requests.clone(),
+            runs: projection.runs,
+            watch: self.cell.remove_queued(projection.run).unwrap_or_else(RunSender::new),
         });
-        let mut frame = Frame::new(graph.clone(), init.state, init.plan, env, None, init.records);
-        if writer.keeps() {
-            frame = frame.on_commit(snapshots(&self.shared, &self.slot, &live, graph));
+        let mut frame = Frame::new(graph.clone(), init.state, init.schedule, env, None, init.records);
+        if writer.is_durable() {
+            frame = frame.on_commit(snapshots(&self.shared, &self.cell, &live, graph));
         }
-        self.slot.feed.runs(&live.graph);
+        self.cell.broadcast.set_graph(&live.graph);
         {
-            let mut inner = self.slot.inner.lock();
+            let mut inner = self.cell.inner.lock();
             inner.live = Some(Arc::clone(&live));
             inner.graph = Some(instance);
             inner.lost = None;
         }
         self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         let run = Run::of(Session::clone(self), &live);
-        let (shared, slot) = (Arc::clone(&self.shared), Arc::clone(&self.slot));
-        let future = run_future(shared, slot, live, frame, RunStart { image, span });
+        let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
+        let future = run_future(shared, cell, live, frame, RunStart { projection, span });
         StartedRun { run, future: Some(future) }
     }
 }
@@ -676,13 +683,13 @@ impl LockedSession {
 /// The future that drives a run, in the run's span if there is one.
 fn run_future<S: State>(
     shared: Arc<Shared>,
-    slot: Arc<SessionCell>,
+    cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
     frame: Frame<S>,
     begun: RunStart,
 ) -> RunFuture {
     let span = begun.span.clone();
-    let future: RunFuture = Box::pin(supervise(shared, slot, live, frame, begun));
+    let future: RunFuture = Box::pin(supervise(shared, cell, live, frame, begun));
     if span.is_disabled() { future } else { Box::pin(future.instrument(span)) }
 }
 
@@ -695,8 +702,8 @@ struct StartPoint<'a> {
 
 /// What a run is driven with.
 struct RunInit<S: State> {
-    image: Box<Projection>,
-    plan: Schedule,
+    projection: Box<Projection>,
+    schedule: Schedule,
     state: Arc<S>,
     limits: Limits,
     durability: Durability,
@@ -711,26 +718,32 @@ struct RunInit<S: State> {
 /// An unfinished run as the journal has it, readable by the present program.
 pub(super) struct ReadRun<S: State> {
     state: S,
-    plan: Schedule,
+    schedule: Schedule,
 }
 
 /// Reads an unfinished run with `graph`. Everything about it that can be refused is refused here.
-pub(super) fn read_run<S: State>(graph: &Graph<S>, image: &Projection) -> Result<ReadRun<S>, SessionError> {
-    let plan = restore_plan(graph, image)?;
-    Ok(ReadRun { state: read_contained(&image.root)?, plan })
+pub(super) fn read_run<S: State>(
+    graph: &Graph<S>,
+    projection: &Projection,
+) -> Result<ReadRun<S>, SessionError> {
+    let schedule = restore_plan(graph, projection)?;
+    Ok(ReadRun { state: read_contained(&projection.root)?, schedule })
 }
 
-/// The tasks that are pending in `image`, in the present graph.
-pub(super) fn restore_plan<S: State>(graph: &Graph<S>, image: &Projection) -> Result<Schedule, SessionError> {
-    let stored = image.root.plan.clone().unwrap_or_default();
-    let plan = Schedule::restore(Arc::clone(&graph.0.topology), &stored)
+/// The tasks that are pending in `projection`, in the present graph.
+pub(super) fn restore_plan<S: State>(
+    graph: &Graph<S>,
+    projection: &Projection,
+) -> Result<Schedule, SessionError> {
+    let stored = projection.root.schedule.clone().unwrap_or_default();
+    let schedule = Schedule::restore(Arc::clone(&graph.0.topology), &stored)
         .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
-    Ok(plan)
+    Ok(schedule)
 }
 
 /// Reads a stored state. A panic of the author's code (a migration, say) is an error.
-pub(super) fn read_contained<S: State>(image: &FrameProjection) -> Result<S, RunError> {
-    contain("(state)", || read_state(image))?
+pub(super) fn read_contained<S: State>(projection: &FrameProjection) -> Result<S, RunError> {
+    contain("(state)", || read_state(projection))?
 }
 
 /// The state for a new run. One that is still referenced is copied.

@@ -50,8 +50,8 @@ enum RunEnd {
 
 /// What a run begins with besides its frame.
 pub(crate) struct RunStart {
-    /// Where the session stood when the run began; becomes its resting image.
-    pub(crate) image: Box<Projection>,
+    /// Where the session stood when the run began; becomes its idle projection.
+    pub(crate) projection: Box<Projection>,
     /// The run's span.
     pub(crate) span: tracing::Span,
 }
@@ -59,21 +59,21 @@ pub(crate) struct RunStart {
 /// Conducts a run. Owns it: nothing of it is left when this is done.
 pub(crate) async fn supervise<S: State>(
     shared: Arc<Shared>,
-    slot: Arc<SessionCell>,
+    cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
     mut frame: Frame<S>,
     begun: RunStart,
 ) {
     let env = Arc::clone(&live.env);
     // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
-    let following = AssertUnwindSafe(drive_to_end(&shared, &slot, &live, &mut frame)).catch_unwind().await;
+    let following = AssertUnwindSafe(drive_to_end(&shared, &cell, &live, &mut frame)).catch_unwind().await;
     let mut end = following.unwrap_or_else(|panic| {
         let message = crate::text::panic_message(&*panic);
         RunEnd::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
     });
-    if env.control.is_handed_over()
+    if env.control.is_handover()
         && matches!(end, RunEnd::Stopped | RunEnd::Drive(Ok(FrameEnd::Interrupted)))
-        && env.writer.keeps()
+        && env.writer.is_durable()
     {
         // Not stopped: the next process finds it running, or paused, and takes it up.
         end = RunEnd::Evicted;
@@ -83,75 +83,75 @@ pub(crate) async fn supervise<S: State>(
     if !env.group.is_empty()
         && tokio::time::timeout(shared.options.grace, env.group.wait_idle()).await.is_err()
     {
-        tracing::warn!(session = %slot.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
+        tracing::warn!(session = %cell.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
     }
     env.control.close();
-    let put_away = matches!(end, RunEnd::Evicted);
+    let evicted = matches!(end, RunEnd::Evicted);
     let span = begun.span.clone();
     let ending = async {
         match end {
-            RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &slot, &live, frame, begun).await,
+            RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &cell, &live, frame, begun).await,
             RunEnd::Drive(Ok(FrameEnd::Interrupted)) => {
                 let drained = !env.control.stop.is_cancelled();
-                stopped(&shared, &slot, &live, frame, begun, drained).await
+                stopped(&shared, &cell, &live, frame, begun, drained).await
             }
-            RunEnd::Stopped => stopped(&shared, &slot, &live, frame, begun, false).await,
-            RunEnd::Drive(Err(error)) => failed(&shared, &slot, &live, frame, begun, error).await,
+            RunEnd::Stopped => stopped(&shared, &cell, &live, frame, begun, false).await,
+            RunEnd::Drive(Err(error)) => failed(&shared, &cell, &live, frame, begun, error).await,
             RunEnd::Evicted => {
                 let left = match live.status() {
-                    RunStatus::Running if env.control.is_handed_over() => {
+                    RunStatus::Running if env.control.is_handover() => {
                         let left = summary(&shared, &live, RunStatus::Running);
-                        Box::pin(env.writer.summarise(Summary { handed_over: true, ..left })).await
+                        Box::pin(env.writer.store_summary(Summary { handed_over: true, ..left })).await
                     }
-                    _ => env.writer.all_stored().await,
+                    _ => env.writer.wait_all_durable().await,
                 };
                 if let Err(error) = left {
-                    tracing::error!(session = %slot.id, %error, "a paused run could not be stored");
+                    tracing::error!(session = %cell.id, %error, "a paused run could not be stored");
                 }
-                slot.forget();
-                live.settled.settled().unwrap_or_else(|| Arc::new(rest(RunStatus::Paused, None)))
+                cell.invalidate();
+                live.watch.result().unwrap_or_else(|| Arc::new(RunResult::new(RunStatus::Paused, None)))
             }
         }
     };
     // The author's code runs here too: an error's `Display`, the `Drop` of a state. What waits for the run's end must be
     // notified whatever it does.
-    let settled = match AssertUnwindSafe(ending).catch_unwind().await {
-        Ok(settled) => settled,
-        Err(panic) => panicked_at_end(&shared, &slot, &live, crate::text::panic_message(&*panic)).await,
+    let result = match AssertUnwindSafe(ending).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => panicked_at_end(&shared, &cell, &live, crate::text::panic_message(&*panic)).await,
     };
-    let code = settled.error.as_deref().map(RunError::code);
-    telemetry::run_ended(&span, &settled.status, settled.supersteps, code);
+    let code = result.error.as_deref().map(RunError::code);
+    telemetry::run_ended(&span, &result.status, result.supersteps, code);
     drop(span);
-    let lost = match settled.status {
-        RunStatus::Failed | RunStatus::Paused => LostRun::of(&slot, &live, &settled),
+    let lost = match result.status {
+        RunStatus::Failed | RunStatus::Paused => LostRun::of(&cell, &live, &result),
         _ => None,
     };
     if let Some(lost) = &lost {
         lost.show(&live);
     }
     {
-        let mut inner = slot.inner.lock();
+        let mut inner = cell.inner.lock();
         inner.live = None;
         inner.lost = lost;
-        if !put_away {
-            live.settled.tell(Some(settled));
+        if !evicted {
+            live.watch.send(Some(result));
         }
     }
     shared.live.fetch_sub(1, Ordering::AcqRel);
-    live.settled.mark_removed();
-    shared.run_ended(&slot);
+    live.watch.mark_removed();
+    shared.run_ended(&cell);
 }
 
 /// A panic while the last facts of a run were written: the run fails, unless its end is stored already.
 async fn panicked_at_end(
     shared: &Arc<Shared>,
-    slot: &Arc<SessionCell>,
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     message: String,
 ) -> Arc<RunResult> {
-    tracing::error!(session = %slot.id, run = %live.run(), message, "a run panicked while it ended");
+    tracing::error!(session = %cell.id, run = %live.run(), message, "a run panicked while it ended");
     let error = RunError::Panicked { node: "(end of the run)".to_owned(), message };
-    if !live.env.control.has_ended() {
+    if !live.env.control.is_end_written() {
         let changed = live.env.todos.lock().settle(TodoStatus::Failed, "the run failed");
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
@@ -162,21 +162,17 @@ async fn panicked_at_end(
             closing: None,
         }));
         if let Err(error) = close(live, facts, summary(shared, live, RunStatus::Failed)).await {
-            tracing::error!(session = %slot.id, %error, "the failure of a run was not stored");
+            tracing::error!(session = %cell.id, %error, "the failure of a run was not stored");
         }
     }
-    slot.forget();
-    Arc::new(rest(RunStatus::Failed, Some(Arc::new(error))))
-}
-
-fn rest(status: RunStatus, error: Option<Arc<RunError>>) -> RunResult {
-    RunResult { status, questions: Vec::new(), state: None, supersteps: 0, error }
+    cell.invalidate();
+    Arc::new(RunResult::new(RunStatus::Failed, Some(Arc::new(error))))
 }
 
 /// Drives the graph until it ends or is to end. A pause is a state of this loop, not an end.
 async fn drive_to_end<S: State>(
     shared: &Arc<Shared>,
-    slot: &Arc<SessionCell>,
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     frame: &mut Frame<S>,
 ) -> RunEnd {
@@ -210,8 +206,8 @@ async fn drive_to_end<S: State>(
                 }
                 return RunEnd::Stopped;
             }
-            () = env.control.awake.notified(), if parked.is_some() => {
-                if let Err(error) = mark_resumed(shared, slot, live) {
+            () = env.control.resumed.notified(), if parked.is_some() => {
+                if let Err(error) = mark_resumed(shared, cell, live) {
                     return RunEnd::Drive(Err(error));
                 }
             }
@@ -228,12 +224,12 @@ async fn drive_to_end<S: State>(
                 if !env.board.any_open() {
                     continue;
                 }
-                match pause(shared, slot, live).await {
-                    Ok(true) => parked = Some(Instant::now() + shared.options.park),
+                match pause(shared, cell, live).await {
+                    Ok(true) => parked = Some(Instant::now() + shared.options.evict_paused_after),
                     Ok(false) => continue,
                     Err(error) => return RunEnd::Drive(Err(error)),
                 }
-                if place.take() > shared.options.parked && can_evict(env) {
+                if place.take() > shared.options.max_suspended_runs && can_evict(env) {
                     return RunEnd::Evicted;
                 }
             }
@@ -259,7 +255,7 @@ fn store_failed(live: &LiveRun) -> RunEnd {
 
 /// Whether a paused run can leave memory: the journal has it, and no question of it runs out of time.
 fn can_evict(env: &RunContext) -> bool {
-    env.writer.keeps() && !env.board.any_deadline()
+    env.writer.is_durable() && !env.board.any_deadline()
 }
 
 /// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
@@ -272,12 +268,12 @@ impl SuspendedPermit<'_> {
     /// How many there are, this one included.
     fn take(&mut self) -> usize {
         let more = usize::from(!std::mem::replace(&mut self.counted, true));
-        self.shared.parked.fetch_add(more, Ordering::AcqRel) + more
+        self.shared.suspended_runs.fetch_add(more, Ordering::AcqRel) + more
     }
 
     fn leave(&mut self) {
         if std::mem::take(&mut self.counted) {
-            self.shared.parked.fetch_sub(1, Ordering::AcqRel);
+            self.shared.suspended_runs.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -293,49 +289,49 @@ struct EvictionGuard<'a>(&'a RunContext);
 
 impl Drop for EvictionGuard<'_> {
     fn drop(&mut self) {
-        self.0.control.put_away();
+        self.0.control.begin_eviction();
     }
 }
 
 /// Everything waits for a person: says so, once it is stored. `false`: an answer came meanwhile.
-async fn pause(shared: &Arc<Shared>, slot: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
+async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
     let env = &live.env;
     let questions = env.board.open();
-    if env.writer.matters() {
+    if env.writer.has_consumers() {
         let ids = questions.iter().map(|open| open.id.clone()).collect();
         let summary = summary(shared, live, RunStatus::Paused).with_questions(&questions);
         let seq =
             env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
-        env.writer.stored(seq).await?;
+        env.writer.wait_durable(seq).await?;
     }
-    // Under the slot's lock, as is the delivery of answers: one of the two sees the other.
-    let _inner = slot.inner.lock();
+    // Under the cell's lock, as is the delivery of answers: one of the two sees the other.
+    let _inner = cell.inner.lock();
     if !env.control.is_idle() {
         return Ok(false);
     }
-    env.control.hold();
+    env.control.pause_clock();
     // Some of them may have been answered meanwhile.
     let questions = env.board.open();
-    live.settled.tell(Some(Arc::new(RunResult { questions, ..rest(RunStatus::Paused, None) })));
+    live.watch.send(Some(Arc::new(RunResult { questions, ..RunResult::new(RunStatus::Paused, None) })));
     Ok(true)
 }
 
 /// A paused run may go on without an answer: a deadline passed, or the node waits for something else too.
-fn mark_resumed(shared: &Arc<Shared>, slot: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<(), RunError> {
+fn mark_resumed(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<(), RunError> {
     let env = &live.env;
     {
-        // Under the slot's lock, as is the delivery of answers, which does the same.
-        let _inner = slot.inner.lock();
+        // Under the cell's lock, as is the delivery of answers, which does the same.
+        let _inner = cell.inner.lock();
         if live.status() != RunStatus::Paused || env.control.is_idle() {
             return Ok(());
         }
-        env.control.go_on();
-        live.settled.tell(None);
+        env.control.resume_clock();
+        live.watch.send(None);
     }
-    if env.writer.matters() {
+    if env.writer.has_consumers() {
         let summary = summary(shared, live, RunStatus::Running);
         env.writer.push_with(env.run, [Fact::RunResumed(Resumed::default())], Some(summary))?;
-        env.note([])?;
+        env.append([])?;
     }
     Ok(())
 }
@@ -352,40 +348,40 @@ pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
 async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
     let env = &live.env;
     let seq = env.writer.push_with(env.run, facts, Some(summary))?;
-    env.control.end_noted();
-    env.writer.stored(seq).await?;
+    env.control.mark_end_written();
+    env.writer.wait_durable(seq).await?;
     Ok(seq)
 }
 
 async fn completed<S: State>(
     shared: &Arc<Shared>,
-    slot: &Arc<SessionCell>,
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     frame: Frame<S>,
     begun: RunStart,
 ) -> Arc<RunResult> {
     let env = &live.env;
-    let (active_ms, supersteps) = (env.control.active_ms(), frame.plan.superstep);
+    let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
     let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
         Ok(seq) => seq,
-        Err(error) => return failed(shared, slot, live, frame, begun, error).await,
+        Err(error) => return failed(shared, cell, live, frame, begun, error).await,
     };
     let state = Arc::clone(&frame.state);
-    let mut image = begun.image;
-    settle_image(&mut image, slot, live, &frame, RunStatus::Completed, seq);
-    image.active_ms = active_ms;
+    let mut projection = begun.projection;
+    finish_projection(&mut projection, cell, live, &frame, RunStatus::Completed, seq);
+    projection.active_ms = active_ms;
     env.board.clear();
-    if env.writer.keeps() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
-        keep_snapshot(shared, live, &image, &*frame.state, seq);
+    if env.writer.is_durable() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
+        keep_snapshot(shared, live, &projection, &*frame.state, seq);
     }
-    slot.inner.lock().rest = Some(IdleProjection { image, state: Some(Arc::clone(&frame.state) as _) });
-    Arc::new(RunResult { state: Some(state), supersteps, ..rest(RunStatus::Completed, None) })
+    cell.inner.lock().idle = Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) });
+    Arc::new(RunResult { state: Some(state), supersteps, ..RunResult::new(RunStatus::Completed, None) })
 }
 
 async fn stopped<S: State>(
     shared: &Arc<Shared>,
-    slot: &Arc<SessionCell>,
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     mut frame: Frame<S>,
     begun: RunStart,
@@ -397,17 +393,17 @@ async fn stopped<S: State>(
     facts.push(Fact::RunStopped(Stopped { drained, closing }));
     match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
         Ok(seq) => {
-            let supersteps = frame.plan.superstep;
-            let state = leave(slot, live, frame, begun, RunStatus::Stopped, seq);
-            Arc::new(RunResult { state, supersteps, ..rest(RunStatus::Stopped, None) })
+            let supersteps = frame.schedule.superstep;
+            let state = release_session(cell, live, frame, begun, RunStatus::Stopped, seq);
+            Arc::new(RunResult { state, supersteps, ..RunResult::new(RunStatus::Stopped, None) })
         }
-        Err(error) => failed(shared, slot, live, frame, begun, error).await,
+        Err(error) => failed(shared, cell, live, frame, begun, error).await,
     }
 }
 
 async fn failed<S: State>(
     shared: &Arc<Shared>,
-    slot: &Arc<SessionCell>,
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     mut frame: Frame<S>,
     begun: RunStart,
@@ -415,8 +411,8 @@ async fn failed<S: State>(
 ) -> Arc<RunResult> {
     // What an endpoint says may repeat what a person said: no more of it is logged than of that.
     let detail = error.model().and_then(ModelError::detail).map(|detail| crate::text::shorten(detail, 50));
-    tracing::warn!(session = %slot.id, run = %live.run(), code = %error.code(), detail, "run failed");
-    let supersteps = frame.plan.superstep;
+    tracing::warn!(session = %cell.id, run = %live.run(), code = %error.code(), detail, "run failed");
+    let supersteps = frame.schedule.superstep;
     let error = Arc::new(error);
     let stored = if matches!(*error, RunError::Store(_)) {
         None
@@ -434,13 +430,13 @@ async fn failed<S: State>(
         close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
-        Some(seq) if !frame.torn => leave(slot, live, frame, begun, RunStatus::Failed, seq),
+        Some(seq) if !frame.dirty => release_session(cell, live, frame, begun, RunStatus::Failed, seq),
         _ => {
-            slot.forget();
+            cell.invalidate();
             None
         }
     };
-    Arc::new(RunResult { state, supersteps, ..rest(RunStatus::Failed, Some(error)) })
+    Arc::new(RunResult { state, supersteps, ..RunResult::new(RunStatus::Failed, Some(error)) })
 }
 
 /// Applies the update that the graph makes for a run that is cut short, and returns it as it is stored with the end.
@@ -451,7 +447,7 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
     let env = &live.env;
     let (closing, update) = match env.writer.store() {
         Some(store) => {
-            let folded = match env.writer.all_stored().await {
+            let folded = match env.writer.wait_all_durable().await {
                 Ok(()) => fold(&**store, &env.session, Seq(u64::MAX >> 1)).await,
                 Err(error) => Err(error),
             };
@@ -459,18 +455,19 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
                 .inspect_err(|error| tracing::warn!(session = %env.session, %error, "a state was not closed"))
                 .ok()??
                 .root;
-            let torn = if frame.torn { Some(read_state::<S>(&root).ok()?) } else { None };
-            let state = torn.as_ref().unwrap_or(&*frame.state);
-            closing_update(&frame.graph, state, root.plan.as_ref()?, &root.tasks)?
+            let dirty = if frame.dirty { Some(read_state::<S>(&root).ok()?) } else { None };
+            let state = dirty.as_ref().unwrap_or(&*frame.state);
+            closing_update(&frame.graph, state, root.schedule.as_ref()?, &root.tasks)?
         }
-        None if frame.torn => return None,
+        None if frame.dirty => return None,
         None => {
-            let tasks = env.ledger.as_ref().map(|ledger| std::mem::take(&mut *ledger.lock()));
-            let plan = serde_json::from_str(encode_schedule(&frame.plan).get()).expect("a plan reads back");
-            closing_update(&frame.graph, &*frame.state, &plan, &tasks.unwrap_or_default())?
+            let tasks = env.unfinished_records.as_ref().map(|ledger| std::mem::take(&mut *ledger.lock()));
+            let schedule =
+                serde_json::from_str(encode_schedule(&frame.schedule).get()).expect("a schedule reads back");
+            closing_update(&frame.graph, &*frame.state, &schedule, &tasks.unwrap_or_default())?
         }
     };
-    if frame.torn {
+    if frame.dirty {
         return Some(closing);
     }
     if Arc::get_mut(&mut frame.state).is_none() {
@@ -486,60 +483,61 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
         }
         Err(_) => {
             // It may have been applied in part: the journal has the state from before it.
-            frame.torn = true;
+            frame.dirty = true;
             None
         }
     }
 }
 
 /// Leaves a run that is not at its end: the journal has all of it. Without one, what can be kept is kept.
-fn leave<S: State>(
-    slot: &Arc<SessionCell>,
+fn release_session<S: State>(
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     frame: Frame<S>,
     begun: RunStart,
     status: RunStatus,
     seq: Seq,
 ) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-    let resting = (!live.env.writer.keeps()).then(|| {
-        let mut image = begun.image;
-        settle_image(&mut image, slot, live, &frame, status, seq);
-        IdleProjection { image, state: Some(Arc::clone(&frame.state) as _) }
+    let idle = (!live.env.writer.is_durable()).then(|| {
+        let mut projection = begun.projection;
+        finish_projection(&mut projection, cell, live, &frame, status, seq);
+        IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
     });
-    slot.inner.lock().rest = resting;
+    cell.inner.lock().idle = idle;
     Some(frame.state as _)
 }
 
-fn settle_image<S: State>(
-    image: &mut Projection,
-    slot: &SessionCell,
+fn finish_projection<S: State>(
+    projection: &mut Projection,
+    cell: &SessionCell,
     live: &LiveRun,
     frame: &Frame<S>,
     status: RunStatus,
     seq: Seq,
 ) {
-    image.last = seq;
-    image.status = status;
-    image.todos = live.env.todos.lock().clone();
-    image.used = live.env.budget.used();
-    image.open.clear();
-    image.answered = live.env.board.answered();
-    let queue = queued_until(live, slot, seq);
-    (image.runs, image.queue) = (queue.runs, queue.queue);
-    image.root = FrameProjection {
-        plan: Some(image_of(&frame.plan)),
+    projection.last = seq;
+    projection.status = status;
+    projection.todos = live.env.todos.lock().clone();
+    projection.used = live.env.budget.used();
+    projection.open.clear();
+    projection.answered = live.env.board.answered();
+    let queue = queued_until(live, cell, seq);
+    (projection.runs, projection.queue) = (queue.runs, queue.queue);
+    projection.root = FrameProjection {
+        schedule: Some(store_schedule(&frame.schedule)),
         version: S::VERSION,
         ..FrameProjection::default()
     };
 }
 
-fn image_of(plan: &Schedule) -> crate::journal::stored_schedule::StoredSchedule {
-    plan.image_when_done()
-        .unwrap_or_else(|| json::read(encode_schedule(plan).get()).expect("a plan reads back"))
+fn store_schedule(schedule: &Schedule) -> crate::journal::stored_schedule::StoredSchedule {
+    schedule
+        .stored_when_done()
+        .unwrap_or_else(|| json::read(encode_schedule(schedule).get()).expect("a schedule reads back"))
 }
 
 /// Keeps a snapshot of a session at rest, or in a run's commit.
-fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Projection, state: &S, seq: Seq) {
+fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, projection: &Projection, state: &S, seq: Seq) {
     // The journal has the updates; a state that JSON cannot express (NaN of a custom reducer) is folded from them.
     let state = match catch_unwind(AssertUnwindSafe(|| Stored::new(state, json::AGAIN))) {
         Ok(Ok(state)) => state,
@@ -554,27 +552,27 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Projection, 
     };
     let snapshot = Snapshot {
         format: FORMAT,
-        run: image.run,
-        status: image.status,
-        graph: Arc::clone(&image.graph),
-        hash: Arc::clone(&image.hash),
+        run: projection.run,
+        status: projection.status,
+        graph: Arc::clone(&projection.graph),
+        hash: Arc::clone(&projection.hash),
         version: S::VERSION,
         state: state.json,
         form: state.form,
-        plan: image.root.plan.clone(),
-        answered: image.answered.clone(),
-        todos: image.todos.items().to_vec(),
-        used: image.used,
-        limits: image.limits,
-        durability: image.durability,
-        accepted: image.accepted,
-        accepted_at: image.accepted_at,
-        active_ms: image.active_ms,
+        schedule: projection.root.schedule.clone(),
+        answered: projection.answered.clone(),
+        todos: projection.todos.items().to_vec(),
+        used: projection.used,
+        limits: projection.limits,
+        durability: projection.durability,
+        accepted: projection.accepted,
+        accepted_at: projection.accepted_at,
+        active_ms: projection.active_ms,
         last_at: shared.clock.now_ms(),
-        requests: image.requests.clone(),
-        labels: Arc::clone(&image.labels),
-        runs: image.runs,
-        queue: image.queue.clone(),
+        requests: projection.requests.clone(),
+        labels: Arc::clone(&projection.labels),
+        runs: projection.runs,
+        queue: projection.queue.clone(),
     };
     let Ok(body) = serde_json::to_vec(&snapshot) else { return };
     let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
@@ -584,26 +582,26 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, image: &Projection, 
 /// Called after each commit: keeps a snapshot when much was journalled since the last one.
 pub(crate) fn snapshots<S: State>(
     shared: &Arc<Shared>,
-    slot: &Arc<SessionCell>,
+    cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     graph: &Graph<S>,
 ) -> crate::engine::OnCommit<S> {
     let shared = Arc::clone(shared);
     let live = Arc::downgrade(live);
-    let slot = Arc::clone(slot);
+    let cell = Arc::clone(cell);
     let hash: Arc<str> = graph.hash().into();
-    Box::new(move |state: &S, plan: &Schedule, seq: Seq| {
+    Box::new(move |state: &S, schedule: &Schedule, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
         if !env.writer.wants_snapshot(shared.options.snapshot_bytes) {
             return;
         }
-        let image = Projection {
+        let projection = Projection {
             run: env.run,
             status: RunStatus::Running,
             graph: Arc::clone(&live.graph),
             hash: Arc::clone(&hash),
-            root: FrameProjection { plan: Some(image_of(plan)), ..FrameProjection::default() },
+            root: FrameProjection { schedule: Some(store_schedule(schedule)), ..FrameProjection::default() },
             answered: env.board.answered(),
             todos: env.todos.lock().clone(),
             used: env.budget.used(),
@@ -614,15 +612,15 @@ pub(crate) fn snapshots<S: State>(
             active_ms: env.control.active_ms(),
             requests: live.requests.clone(),
             labels: env.writer.labels(),
-            ..queued_until(&live, &slot, seq)
+            ..queued_until(&live, &cell, seq)
         };
-        keep_snapshot(&shared, &live, &image, state, seq);
+        keep_snapshot(&shared, &live, &projection, state, seq);
     })
 }
 
 /// The runs that are queued as of an entry, for a snapshot there. Runs queued later are read from their entries.
-fn queued_until(live: &LiveRun, slot: &SessionCell, seq: Seq) -> Projection {
-    let inner = slot.inner.lock();
+fn queued_until(live: &LiveRun, cell: &SessionCell, seq: Seq) -> Projection {
+    let inner = cell.inner.lock();
     let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
     let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect::<Vec<_>>();
     drop(inner);

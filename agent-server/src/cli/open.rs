@@ -2,7 +2,7 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::InMemory,
+    journal::InMemoryJournal,
     model::{Model, Retry},
     session::RuntimeBuilder,
     sqlite::Sqlite,
@@ -59,8 +59,8 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
     Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
         options.retention = config.retention;
         options.grace = config.grace;
-        options.park = config.park;
-        options.runs = config.runs;
+        options.evict_paused_after = config.park;
+        options.max_runs = config.runs;
     }))
 }
 
@@ -76,9 +76,9 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
                 Failure::new(format!("{}: {error}", path.display()))
                     .hint("DATABASE_PATH (--database-path) names the file")
             })?;
-            runtime.store(store).build()
+            runtime.journal(store).build()
         }
-        Database::Memory => runtime.store(InMemory::new()).build(),
+        Database::Memory => runtime.journal(InMemoryJournal::new()).build(),
     })
 }
 

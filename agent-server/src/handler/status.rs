@@ -1,5 +1,6 @@
 //! `GET /status/{session_id}`: where the run stands, what it knows, what it used up.
 
+use agent_core::session::StateView;
 use serde_json::json;
 
 use super::{refused, standing_of, words};
@@ -17,11 +18,11 @@ pub(crate) async fn handle(call: Call) -> Reply {
     // Read once, so that all of it is of one moment.
     let status = session.status().await.map_err(refused(session.id()))?;
     // A state that this process cannot read (its graph is gone) is no reason to keep the rest back.
-    let (state, tasks) = session.place_json().await.unwrap_or_default();
+    let StateView { state, active_tasks, .. } = session.state_and_active_tasks().await.unwrap_or_default();
     let mut data = standing_of(&call.inner, &status, &state);
     data["agent"] = json!(status.graph);
     data["title"] = json!(status.labels.get(TITLE));
-    data["running"] = json!(if status.status.is_busy() { tasks } else { Vec::new() });
+    data["running"] = json!(if status.status.is_busy() { active_tasks } else { Vec::new() });
     data["usage"] = json!({
         "model_calls": status.used.model_calls,
         "tool_calls": status.used.tool_calls,

@@ -92,7 +92,7 @@ impl Watcher {
             match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {
                 Ok(mut run) => {
                     // Only who waits can be let go.
-                    run.settled().await;
+                    run.wait_status().await;
                     true
                 }
                 Err(SessionError::SameRequest { .. }) => false,

@@ -7,6 +7,7 @@ use agent_core::{
     clock::{Clock, WallClock},
     event::{EventBody, Subscription, SubscriptionError},
     ids::Seq,
+    session::CheckpointView,
 };
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, future::BoxFuture};
@@ -309,8 +310,8 @@ async fn complete(
     active_ms: u64,
 ) -> Result<Utf8Bytes, Utf8Bytes> {
     let seq = event.seq.unwrap_or_default();
-    let (state, status) = match session.state_and_status_at(seq).await {
-        Ok(found) => found,
+    let (state, status) = match session.checkpoint(seq).await {
+        Ok(CheckpointView { state, status, .. }) => (state, status),
         // The journal does not reach back so far: what is there now is all there is.
         Err(_) => match (session.state_json().await, session.status().await) {
             (Ok(state), Ok(status)) => (state, status),

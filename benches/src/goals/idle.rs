@@ -1,6 +1,6 @@
 //! Memory of an idle session.
 
-use agent_core::{Runtime, Session, SessionId, State, journal::InMemory};
+use agent_core::{Runtime, Session, SessionId, State, journal::InMemoryJournal};
 
 use super::{journal::one_node, spawned, superstep::Count};
 use crate::workloads::interrupt::{self, Form};
@@ -9,11 +9,11 @@ const SESSIONS: usize = 4_000;
 
 fn runtime(journal: bool) -> Runtime {
     let mut builder = Runtime::builder().options(|options| {
-        options.resting = usize::MAX;
-        options.parked = usize::MAX;
+        options.max_idle_sessions = usize::MAX;
+        options.max_suspended_runs = usize::MAX;
     });
     if journal {
-        builder = builder.store(InMemory::new());
+        builder = builder.journal(InMemoryJournal::new());
     }
     builder.build()
 }

@@ -3,8 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use agent_core::{
-    Event, Graph, Input, RunOptions, Runtime, SessionId, State, event::EventBody, journal::InMemory,
-    model::Model, run::Limits, run::Rest, sqlite::Sqlite,
+    Event, Graph, Input, RunOptions, Runtime, SessionId, State, event::EventBody, journal::InMemoryJournal,
+    model::Model, run::Finished, run::Limits, sqlite::Sqlite,
 };
 use tempfile::TempDir;
 
@@ -82,8 +82,8 @@ fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Resul
     let mut builder =
         Runtime::builder().durability(case.durability).limits(Limits::default().supersteps(u64::MAX));
     builder = match (case.saver, folder) {
-        (Saver::Memory, _) => builder.store(InMemory::new()),
-        (Saver::Sqlite, Some(folder)) => builder.store(Sqlite::open(folder.path().join("journal.db"))?),
+        (Saver::Memory, _) => builder.journal(InMemoryJournal::new()),
+        (Saver::Sqlite, Some(folder)) => builder.journal(Sqlite::open(folder.path().join("journal.db"))?),
         _ => builder,
     };
     if let Some(model) = model {
@@ -98,7 +98,7 @@ pub(crate) async fn one_run<S: State>(
     graph: &Graph<S>,
     input: S::Update,
     mut seen: impl FnMut(&Event),
-) -> Result<Rest<S>> {
+) -> Result<Finished<S>> {
     let session = runtime.session_of(SessionId::random());
     let mut events = session.stream(graph, Input::Update(input), RunOptions::default()).await?;
     while let Some(event) = events.next().await {

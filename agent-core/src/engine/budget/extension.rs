@@ -26,7 +26,7 @@ const MOST: u64 = 1 << 53;
 
 /// Something that waits for a person to allow more: counted as waiting meanwhile.
 pub(crate) trait BudgetWaiter: Send + Sync {
-    fn waits(&self, waits: bool);
+    fn set_waiting(&self, waits: bool);
 }
 
 /// Those who wait for the answer to one question.
@@ -69,7 +69,7 @@ impl ExtensionRequest {
     fn enter(&self, who: Arc<dyn BudgetWaiter>) -> u64 {
         let mut waiters = self.waiters.lock();
         let id = waiters.last().map_or(0, |last| last.id + 1);
-        who.waits(true);
+        who.set_waiting(true);
         waiters.push(Waiter { id, who, waits: true });
         id
     }
@@ -80,7 +80,7 @@ impl ExtensionRequest {
         if let Some(at) = waiters.iter().position(|waiter| waiter.id == id) {
             let waiter = waiters.remove(at);
             if waiter.waits {
-                waiter.who.waits(false);
+                waiter.who.set_waiting(false);
             }
         }
         waiters.is_empty()
@@ -91,7 +91,7 @@ impl Waiting for ExtensionRequest {
     fn answered(&self) {
         for waiter in self.waiters.lock().iter_mut() {
             if std::mem::take(&mut waiter.waits) {
-                waiter.who.waits(false);
+                waiter.who.set_waiting(false);
             }
         }
     }
@@ -187,7 +187,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
             Ok::<_, RunError>(())
         };
         let new = env.board.ask(open.clone(), &waiter, begins)?;
-        if new && let Err(error) = env.note([Fact::QuestionAsked(open.clone())]) {
+        if new && let Err(error) = env.append([Fact::QuestionAsked(open.clone())]) {
             env.board.withdraw(&id);
             gate.leave(place);
             return Err(error);
@@ -226,12 +226,12 @@ impl Drop for WaiterGuard<'_> {
         let _turn = self.gate.turn.lock();
         let last = self.gate.leave(self.place);
         let control = &self.env.control;
-        let keeps = control.keeps_questions() || control.stop.is_cancelled();
+        let keeps = control.is_evicting() || control.stop.is_cancelled();
         if !last || keeps || !self.env.board.withdraw(self.id) {
             return;
         }
         let fact = Withdrawn { id: self.id.clone(), task: Arc::clone(self.task), own: None };
-        if let Err(error) = self.env.note([Fact::QuestionWithdrawn(fact)]) {
+        if let Err(error) = self.env.append([Fact::QuestionWithdrawn(fact)]) {
             tracing::debug!(question = %self.id, %error, "a withdrawn question could not be noted");
         }
     }

@@ -22,7 +22,7 @@ use crate::{
 
 /// How long a replayed node may wait for something outside [`Context`] before asking for a new step while recorded
 /// ones were not asked for counts as a mismatch.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MISMATCH_GRACE: Duration = Duration::from_secs(1);
 
 /// One try; `None` when a stop of the run dropped it.
 pub(super) async fn attempt<S: State>(
@@ -40,7 +40,7 @@ pub(super) async fn attempt<S: State>(
     } else {
         None
     };
-    Attempt { future, cx, limits, patience: None, returned: false }.await
+    Attempt { future, cx, limits, mismatch_timer: None, returned: false }.await
 }
 
 /// One try, in its span where nodes have spans.
@@ -68,7 +68,7 @@ struct Attempt<'a, F> {
     future: Pin<&'a mut F>,
     cx: &'a Context,
     limits: Option<Box<TimeLimits>>,
-    patience: Option<Pin<Box<Sleep>>>,
+    mismatch_timer: Option<Pin<Box<Sleep>>>,
     /// The node has returned.
     returned: bool,
 }
@@ -102,44 +102,44 @@ where
             }
             Ok(Poll::Pending) => {}
         }
-        let cell = this.cx.cell_if_made();
-        if this.cx.env.control.stop.is_cancelled() && !cell.is_some_and(|cell| cell.has_grace()) {
+        let replay = this.cx.replay_if_created();
+        if this.cx.env.control.stop.is_cancelled() && !replay.is_some_and(|replay| replay.has_grace()) {
             return Poll::Ready(None);
         }
-        let Some(cell) = cell else {
-            return this.late(cx, false);
+        let Some(replay) = replay else {
+            return this.poll_time_limits(cx, false);
         };
-        if let Some((recorded, asked)) = cell.mismatch() {
-            let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
-            if patience.as_mut().poll(cx).is_ready() {
-                let task = Box::new(TaskId::clone(&cell.task));
+        if let Some((recorded, asked)) = replay.mismatch() {
+            let mismatch_timer = this.mismatch_timer.get_or_insert_with(|| Box::pin(sleep(MISMATCH_GRACE)));
+            if mismatch_timer.as_mut().poll(cx).is_ready() {
+                let task = Box::new(TaskId::clone(&replay.task));
                 return Poll::Ready(Some(Err(RunError::ReplayMismatch { task, recorded, asked })));
             }
         } else {
-            this.patience = None;
+            this.mismatch_timer = None;
         }
-        let blocked = this.limits.is_some() && cell.waits();
-        this.late(cx, blocked)
+        let blocked = this.limits.is_some() && replay.is_suspended();
+        this.poll_time_limits(cx, blocked)
     }
 }
 
 impl<F> Drop for Attempt<'_, F> {
     fn drop(&mut self) {
         // The node's own future is dropped after this; when it is done already, nothing is left in it.
-        if let Some(cell) = self.cx.cell_if_made() {
-            cell.end_try(!self.returned && self.cx.env.control.stop.is_cancelled());
+        if let Some(replay) = self.cx.replay_if_created() {
+            replay.end_attempt(!self.returned && self.cx.env.control.stop.is_cancelled());
         }
     }
 }
 
 impl<F> Attempt<'_, F> {
-    fn late<T>(
+    fn poll_time_limits<T>(
         &mut self,
         cx: &mut std::task::Context<'_>,
         blocked: bool,
     ) -> Poll<Option<Result<T, RunError>>> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
-        let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
+        let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
         match limits.poll(cx, blocked, sign, self.cx) {
             Some(passed) => Poll::Ready(Some(Err(self.timed_out(passed)))),
             None => Poll::Pending,
@@ -148,9 +148,9 @@ impl<F> Attempt<'_, F> {
 
     /// Takes the time of a wait that ended before this poll out of the limits.
     fn count_wait(&mut self) {
-        if let (Some(limits), Some(cell)) = (&mut self.limits, self.cx.cell_if_made())
+        if let (Some(limits), Some(replay)) = (&mut self.limits, self.cx.replay_if_created())
             && limits.blocked_since.is_some()
-            && !cell.waits()
+            && !replay.is_suspended()
         {
             limits.end_wait(Instant::now());
         }
@@ -159,7 +159,7 @@ impl<F> Attempt<'_, F> {
     /// The limit that was passed before the node came back, if any.
     fn overdue(&mut self) -> Option<RunError> {
         let limits = self.limits.as_mut()?;
-        let sign = self.cx.cell_if_made().and_then(|cell| cell.last_sign());
+        let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
         let passed = limits.passed(sign, self.cx)?;
         Some(self.timed_out(passed))
     }
@@ -185,8 +185,8 @@ struct TimeLimits {
 
 impl TimeLimits {
     fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
-        // Signs of life are kept by the cell, which must therefore exist.
-        cx.cell();
+        // Signs of life are kept by the replay, which must therefore exist.
+        cx.replay();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));

@@ -102,10 +102,10 @@ pub(crate) async fn run_task<S: State>(
     );
     if let Some(mut record) = record {
         if let Some(finished) = record.finished.take() {
-            return restored(finished);
+            return replay_finished(finished);
         }
         if let Some(failure) = record.handled.take() {
-            return TaskResult::Handled(told(&failure));
+            return TaskResult::Handled(to_node_failure(&failure));
         }
         if let Some(failure) = record.exhausted.take() {
             // Its tries were used up before the process ended.
@@ -120,13 +120,13 @@ pub(crate) async fn run_task<S: State>(
         cx.restore(record);
         if waits {
             // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
-            let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.cell())));
+            let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.replay())));
             if answered.await.is_none() {
                 return TaskResult::Cancelled;
             }
         }
     }
-    started(&cx);
+    emit_started(&cx);
     if node.policy.is_plain() && !env.traced {
         return match attempt::attempt(node, state, input, &cx).await {
             Some(Ok(outcome)) => finish(&cx, outcome, false),
@@ -134,11 +134,11 @@ pub(crate) async fn run_task<S: State>(
             None => TaskResult::Cancelled,
         };
     }
-    Box::pin(tries(graph, node, state, input, &cx)).await
+    Box::pin(run_with_retries(graph, node, state, input, &cx)).await
 }
 
 /// The tries of a node with a policy, or with spans.
-async fn tries<S: State>(
+async fn run_with_retries<S: State>(
     graph: &Graph<S>,
     node: &NodeDef<S>,
     state: &S,
@@ -174,7 +174,7 @@ async fn tries<S: State>(
             Some(Err(error)) => error,
             None => return TaskResult::Cancelled,
         };
-        let failed = cx.attempt() - cx.cell().forgiven();
+        let failed = cx.attempt() - cx.replay().forgiven_attempts();
         let again = match (&node.policy.retry, &error) {
             (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
             (Some(policy), RunError::TimedOut { .. }) => {
@@ -184,40 +184,40 @@ async fn tries<S: State>(
         };
         let Some(wait) = again else { return fail(node, graph, cx, error).await };
         let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        if let Err(error) = note_failure(cx, &error, Some(ms), None).await {
+        if let Err(error) = append_failure(cx, &error, Some(ms), None).await {
             return TaskResult::Failed(error);
         }
-        cx.cell().new_try();
+        cx.replay().next_attempt();
         if node.run.drawing().is_some()
-            && let Err(error) = take_up_subgraph(cx).await
+            && let Err(error) = resume_subgraph(cx).await
         {
             return TaskResult::Failed(error);
         }
         if unless_stopped(&cx.env, sleep(wait)).await.is_none() {
             return TaskResult::Cancelled;
         }
-        started(cx);
+        emit_started(cx);
     }
 }
 
 /// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
-async fn take_up_subgraph(cx: &Context) -> Result<(), RunError> {
+async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
     let Some(store) = cx.env.writer.store() else { return Ok(()) };
-    cx.env.writer.all_stored().await?;
-    let image = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
-    if let Some(frame) = image.and_then(|image| image.root.into_frame(&cx.cell().task)) {
-        cx.cell().give_frame(frame);
+    cx.env.writer.wait_all_durable().await?;
+    let projection = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    if let Some(frame) = projection.and_then(|projection| projection.root.into_frame(&cx.replay().task)) {
+        cx.replay().restore_frame(frame);
     }
     Ok(())
 }
 
-fn started(cx: &Context) {
+fn emit_started(cx: &Context) {
     if !cx.env.writer.is_watched() {
         return;
     }
     let body =
         EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
-    cx.env.show(Some(cx.task_for_show()), body);
+    cx.env.emit_ephemeral(Some(cx.task_for_event()), body);
 }
 
 /// Waits for a future until the run is being stopped; `None` then. A stop wakes everything that polls a task.
@@ -231,36 +231,38 @@ pub(super) async fn unless_stopped<F: Future>(env: &RunContext, future: F) -> Op
     .await
 }
 
-async fn wait_for_answers(cell: &Arc<TaskReplay>) {
-    let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
+async fn wait_for_answers(replay: &Arc<TaskReplay>) {
+    let waiter: Arc<dyn Waiting> = Arc::clone(replay) as _;
     std::future::poll_fn(|cx| {
-        ready!(cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || cell.waits_before_try()));
-        cell.poll_place(cx.waker())
+        ready!(
+            replay.env.board.poll_task(&replay.task, &waiter, cx.waker(), || replay.suspend_before_attempt())
+        );
+        replay.poll_slot(cx.waker())
     })
     .await;
 }
 
 fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResult<S> {
-    if let Some(cell) = cx.cell_if_made() {
-        let left = cell.leftovers();
+    if let Some(replay) = cx.replay_if_created() {
+        let left = replay.unreplayed();
         if !left.is_empty() {
             return TaskResult::Failed(RunError::ReplayMismatch {
-                task: Box::new(TaskId::clone(&cell.task)),
+                task: Box::new(TaskId::clone(&replay.task)),
                 recorded: left,
                 asked: Vec::new(),
             });
         }
-        if !cx.env.writer.matters() {
-            cx.env.writer.end_partial(&cell.task, None);
+        if !cx.env.writer.has_consumers() {
+            cx.env.writer.end_partial(&replay.task, None);
         }
-        cell.finished();
+        replay.finished();
     }
-    let raw = match (&outcome.update, cx.env.writer.matters()) {
+    let raw = match (&outcome.update, cx.env.writer.has_consumers()) {
         (Some(update), true) => match super::contain(cx.node(), || Stored::update(update, json::NEW)) {
             Err(panicked) => return TaskResult::Failed(panicked),
             Ok(Ok(whole)) => {
-                let cell = cx.cell_if_made().filter(|_| cx.env.writer.keeps());
-                Some(EncodedUpdate { kept: cell.and_then(|cell| cell.dig(&whole.json)), whole })
+                let replay = cx.replay_if_created().filter(|_| cx.env.writer.is_durable());
+                Some(EncodedUpdate { kept: replay.and_then(|replay| replay.deduplicate(&whole.json)), whole })
             }
             Ok(Err(error)) => {
                 return TaskResult::Failed(cx.failed(NodeError::permanent(error.of("the update"))));
@@ -328,7 +330,7 @@ fn from_parts<S: State>(
 }
 
 /// A task that had finished before a restart.
-fn restored<S: State>(finished: Finished) -> TaskResult<S> {
+fn replay_finished<S: State>(finished: Finished) -> TaskResult<S> {
     let read = |raw| super::read_update::<S>(finished.version, raw, &finished.form);
     let update = finished.update().map(read);
     let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
@@ -339,7 +341,7 @@ fn restored<S: State>(finished: Finished) -> TaskResult<S> {
     TaskResult::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
 }
 
-fn told(failure: &TaskFailure) -> NodeFailure {
+fn to_node_failure(failure: &TaskFailure) -> NodeFailure {
     NodeFailure {
         node: failure.task.node().to_string(),
         task: failure.task.to_string(),
@@ -350,7 +352,7 @@ fn told(failure: &TaskFailure) -> NodeFailure {
 }
 
 /// Notes a failed try. The message is what people may see.
-async fn note_failure(
+async fn append_failure(
     cx: &Context,
     error: &RunError,
     retry_in_ms: Option<u64>,
@@ -364,7 +366,7 @@ async fn note_failure(
         retry_in_ms,
         handler,
     };
-    if cx.env.writer.matters() {
+    if cx.env.writer.has_consumers() {
         cx.env.commit([Fact::TaskFailed(failure.clone())]).await?;
     } else {
         cx.env.writer.end_partial(&failure.task, None);
@@ -380,9 +382,9 @@ async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error
         _ => None,
     };
     let name = handler.map(|handler| graph.node(handler).name.to_string());
-    match note_failure(cx, &error, None, name).await {
+    match append_failure(cx, &error, None, name).await {
         Err(error) => TaskResult::Failed(error),
-        Ok(failure) if handler.is_some() => TaskResult::Handled(told(&failure)),
+        Ok(failure) if handler.is_some() => TaskResult::Handled(to_node_failure(&failure)),
         Ok(_) => TaskResult::Failed(error),
     }
 }

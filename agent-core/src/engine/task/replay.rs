@@ -46,17 +46,17 @@ struct Inner {
     steps: HashMap<String, StepRecord>,
     running: HashSet<Arc<str>>,
     /// Recorded before a restart and not asked for again yet, with the step inside which each was made.
-    leftover_steps: HashMap<String, Option<Arc<str>>>,
-    leftover_questions: HashMap<QuestionId, Option<Arc<str>>>,
+    unreplayed_steps: HashMap<String, Option<Arc<str>>>,
+    unreplayed_questions: HashMap<QuestionId, Option<Arc<str>>>,
     /// Tool calls that were begun and have no result, with how often.
-    begun: HashMap<String, u32>,
+    call_attempts: HashMap<String, u32>,
     asked: HashMap<QuestionId, AskedQuestion>,
     /// Questions of this try that are neither answered nor withdrawn.
     open: Vec<QuestionId>,
-    given_up: HashMap<QuestionId, VecDeque<WithdrawReason>>,
+    withdrawn: HashMap<QuestionId, VecDeque<WithdrawReason>>,
     /// Steps that are new while something recorded was not asked for yet: they wait.
     held: Vec<(String, Waker)>,
-    shown: HashMap<u64, u32>,
+    emitted: HashMap<u64, u32>,
     frame: Option<Box<FrameProjection>>,
     scopes: Vec<Scope>,
     /// Questions waited for, in all scopes.
@@ -66,7 +66,7 @@ struct Inner {
     /// Steps on their way that do not wait for a person.
     working: u32,
     blocked: bool,
-    sign: Option<Instant>,
+    last_activity: Option<Instant>,
     listens: bool,
     /// Tasks of a subgraph run inside this one.
     hosts: bool,
@@ -82,8 +82,8 @@ impl Inner {
     }
 
     /// Whether something with this fingerprint was shown before a restart; counts it off.
-    fn was_shown(&mut self, fingerprint: u64) -> bool {
-        match self.shown.get_mut(&fingerprint) {
+    fn already_emitted(&mut self, fingerprint: u64) -> bool {
+        match self.emitted.get_mut(&fingerprint) {
             Some(times) if *times > 0 => {
                 *times -= 1;
                 true
@@ -92,30 +92,30 @@ impl Inner {
         }
     }
 
-    fn leftovers(&self) -> Vec<String> {
-        let mut left: Vec<String> = self.leftover_steps.keys().cloned().collect();
-        left.extend(self.leftover_questions.keys().map(ToString::to_string));
+    fn unreplayed(&self) -> Vec<String> {
+        let mut left: Vec<String> = self.unreplayed_steps.keys().cloned().collect();
+        left.extend(self.unreplayed_questions.keys().map(ToString::to_string));
         left.sort();
         left
     }
 
     /// Something was recorded before a restart and not asked for again yet.
-    fn replays(&self) -> bool {
-        !(self.leftover_steps.is_empty() && self.leftover_questions.is_empty())
+    fn is_replaying(&self) -> bool {
+        !(self.unreplayed_steps.is_empty() && self.unreplayed_questions.is_empty())
     }
 
     /// The step `key` is asked for: what it recorded and asked inside is its own business from here on. With a record
     /// it is not entered again; without, it is done again and may do other things (the world may have moved on).
     fn take_step(&mut self, key: &str) {
-        if !self.replays() {
+        if !self.is_replaying() {
             return;
         }
-        self.leftover_steps.remove(key);
+        self.unreplayed_steps.remove(key);
         let mut inside = vec![Arc::<str>::from(key)];
         while let Some(step) = inside.pop() {
             let of = |made: &Option<Arc<str>>| made.as_deref() == Some(&*step);
-            self.leftover_questions.retain(|_, made| !of(made));
-            self.leftover_steps.retain(|key, made| {
+            self.unreplayed_questions.retain(|_, made| !of(made));
+            self.unreplayed_steps.retain(|key, made| {
                 let taken = of(made);
                 if taken {
                     inside.push(key.as_str().into());
@@ -128,7 +128,7 @@ impl Inner {
 
     /// Wakes what is new once everything recorded was asked for.
     fn release_held(&mut self) {
-        if !self.replays() {
+        if !self.is_replaying() {
             self.wake_held();
         }
     }
@@ -167,31 +167,32 @@ impl TaskReplay {
         let record = record.unwrap_or_default();
         let asked: HashMap<QuestionId, AskedQuestion> =
             record.asked.into_iter().map(|(id, asked)| (id, AskedQuestion::restored(asked))).collect();
-        let (mut leftover_steps, mut leftover_questions) = (HashMap::new(), HashMap::new());
+        let (mut unreplayed_steps, mut unreplayed_questions) = (HashMap::new(), HashMap::new());
         // After a failed try the node may go another way; within one try it may not.
         if record.failed == 0 {
-            leftover_steps.extend(record.steps.iter().map(|(key, step)| (key.clone(), step.inside.clone())));
-            leftover_questions.extend(asked.iter().map(|(id, asked)| (id.clone(), asked.step.clone())));
+            unreplayed_steps
+                .extend(record.steps.iter().map(|(key, step)| (key.clone(), step.inside.clone())));
+            unreplayed_questions.extend(asked.iter().map(|(id, asked)| (id.clone(), asked.step.clone())));
         }
         let inner = Inner {
             live: true,
             steps: record.steps,
             running: HashSet::new(),
-            leftover_steps,
-            leftover_questions,
-            begun: record.begun,
+            unreplayed_steps,
+            unreplayed_questions,
+            call_attempts: record.call_attempts,
             asked,
             open: Vec::new(),
-            given_up: record.given_up,
+            withdrawn: record.withdrawn,
             held: Vec::new(),
-            shown: record.shown,
+            emitted: record.emitted,
             frame: record.inner,
             scopes: vec![Scope::default()],
             waiting: 0,
             gated: 0,
             working: 0,
             blocked: false,
-            sign: None,
+            last_activity: None,
             listens: false,
             hosts: false,
             failed: record.failed,
@@ -203,14 +204,14 @@ impl TaskReplay {
     /// Ends the try: code that the node left running has no effect any more, and open questions are withdrawn.
     ///
     /// A try that a stop dropped keeps its questions, as a run that leaves memory does.
-    pub(crate) fn end_try(&self, dropped_by_stop: bool) {
+    pub(crate) fn end_attempt(&self, dropped_by_stop: bool) {
         let open = {
             let mut inner = self.inner.lock();
             inner.live = false;
             inner.wake_held();
             std::mem::take(&mut inner.open)
         };
-        if !dropped_by_stop && !self.env.control.keeps_questions() {
+        if !dropped_by_stop && !self.env.control.is_evicting() {
             for id in open {
                 self.withdraw(&id, None);
             }
@@ -219,13 +220,13 @@ impl TaskReplay {
     }
 
     /// A new try: what failed may be done again, what succeeded stays.
-    pub(crate) fn new_try(&self) {
+    pub(crate) fn next_attempt(&self) {
         let mut inner = self.inner.lock();
         inner.steps.retain(|_, step| step.result.is_ok());
-        inner.leftover_steps.clear();
-        inner.leftover_questions.clear();
-        inner.shown.clear();
-        inner.given_up.clear();
+        inner.unreplayed_steps.clear();
+        inner.unreplayed_questions.clear();
+        inner.emitted.clear();
+        inner.withdrawn.clear();
         inner.asked.values_mut().for_each(|asked| asked.earlier_try = true);
         inner.hosts = false;
         inner.failed += 1;
@@ -241,14 +242,14 @@ impl TaskReplay {
         inner.waiting = 0;
         inner.gated = 0;
         inner.working = 0;
-        self.weigh(inner);
+        self.update_blocked(inner);
     }
 
-    pub(crate) fn failed(&self) -> u32 {
+    pub(crate) fn failed_attempts(&self) -> u32 {
         self.inner.lock().failed
     }
 
-    pub(crate) fn forgiven(&self) -> u32 {
+    pub(crate) fn forgiven_attempts(&self) -> u32 {
         self.inner.lock().forgiven
     }
 
@@ -257,7 +258,7 @@ impl TaskReplay {
     }
 
     /// A subgraph's frame as the journal has it, for its next try.
-    pub(crate) fn give_frame(&self, frame: Box<FrameProjection>) {
+    pub(crate) fn restore_frame(&self, frame: Box<FrameProjection>) {
         self.inner.lock().frame = Some(frame);
     }
 
@@ -276,7 +277,7 @@ impl TaskReplay {
             return StepStart::Duplicate;
         }
         inner.take_step(key);
-        if inner.replays() {
+        if inner.is_replaying() {
             inner.hold(key, waker);
             return StepStart::Held;
         }
@@ -284,9 +285,9 @@ impl TaskReplay {
         inner.working += 1;
         let parent = self.scope(number, &inner);
         inner.scopes.push(Scope::of(parent, Arc::clone(key)));
-        inner.sign = Some(Instant::now());
+        inner.last_activity = Some(Instant::now());
         // A sibling on another thread may wait for a person already.
-        self.weigh(&mut inner);
+        self.update_blocked(&mut inner);
         StepStart::Run(inner.scopes.len() - 1)
     }
 
@@ -298,14 +299,14 @@ impl TaskReplay {
     }
 
     /// How often a tool call was begun whose result is not known.
-    pub(crate) fn begun(&self, key: &str) -> u32 {
+    pub(crate) fn call_attempts(&self, key: &str) -> u32 {
         let inner = self.inner.lock();
-        if inner.steps.contains_key(key) { 0 } else { inner.begun.get(key).copied().unwrap_or(0) }
+        if inner.steps.contains_key(key) { 0 } else { inner.call_attempts.get(key).copied().unwrap_or(0) }
     }
 
-    /// Keeps what a stop must know of this task where no journal does; see [`RunContext::ledger`].
+    /// Keeps what a stop must know of this task where no journal does; see [`RunContext::unfinished_records`].
     fn note_unfinished(&self, change: impl FnOnce(&mut TaskRecord)) {
-        if let Some(ledger) = &self.env.ledger
+        if let Some(ledger) = &self.env.unfinished_records
             && self.task.parent().is_none()
         {
             change(ledger.lock().entry(self.task.number()).or_default());
@@ -314,7 +315,7 @@ impl TaskReplay {
 
     /// The task has finished: a stop need not know of it any more.
     pub(crate) fn finished(&self) {
-        if let Some(ledger) = &self.env.ledger
+        if let Some(ledger) = &self.env.unfinished_records
             && self.task.parent().is_none()
         {
             ledger.lock().remove(&self.task.number());
@@ -328,17 +329,17 @@ impl TaskReplay {
             return;
         }
         inner.running.remove(key);
-        inner.sign = Some(Instant::now());
+        inner.last_activity = Some(Instant::now());
         if inner.scopes.get(scope).is_some_and(Scope::works) {
             inner.working = inner.working.saturating_sub(1);
         }
-        self.weigh(&mut inner);
+        self.update_blocked(&mut inner);
     }
 
     /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
-    pub(crate) fn holds(&self, key: &str, waker: &Waker) -> bool {
+    pub(crate) fn must_hold(&self, key: &str, waker: &Waker) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.replays() {
+        if !inner.is_replaying() {
             return false;
         }
         inner.hold(key, waker);
@@ -346,10 +347,10 @@ impl TaskReplay {
     }
 
     /// An update without what the steps of this task recorded word for word; see [`holes`].
-    pub(crate) fn dig(&self, whole: &RawValue) -> Option<(Raw, Vec<StepRef>)> {
+    pub(crate) fn deduplicate(&self, whole: &RawValue) -> Option<(Raw, Vec<StepRef>)> {
         let inner = self.inner.lock();
         let steps = inner.steps.values().filter(|step| step.seq > Seq::ZERO);
-        dedup::dig(whole, steps.filter_map(|step| Some((step.seq, &*step.result.as_ref().ok()?.json))))
+        dedup::extract(whole, steps.filter_map(|step| Some((step.seq, &*step.result.as_ref().ok()?.json))))
     }
 
     /// What a replay asks for and what it should have asked for, when it cannot go on.
@@ -358,23 +359,23 @@ impl TaskReplay {
         if inner.held.is_empty() {
             return None;
         }
-        Some((inner.leftovers(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
+        Some((inner.unreplayed(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
     }
 
     /// What was recorded and never asked for, when the node is done.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
-        self.inner.lock().leftovers()
+    pub(crate) fn unreplayed(&self) -> Vec<String> {
+        self.inner.lock().unreplayed()
     }
 
     /// Blocked exactly when it waits for a person and does nothing else that is known of.
-    fn weigh(&self, inner: &mut Inner) {
+    fn update_blocked(&self, inner: &mut Inner) {
         let blocked = inner.waiting + inner.gated > 0 && inner.working == 0;
         if blocked != inner.blocked {
             inner.blocked = blocked;
             if let Some(slot) = &self.slot {
-                slot.blocked(blocked, &self.task);
+                slot.set_blocked(blocked, &self.task);
             }
-            self.env.control.busy(if blocked { -1 } else { 1 });
+            self.env.control.adjust_runnable(if blocked { -1 } else { 1 });
         }
     }
 
@@ -384,12 +385,12 @@ impl TaskReplay {
 
     // --- signs of life, listening, what was shown -------------------------------------------------------------
 
-    pub(crate) fn last_sign(&self) -> Option<Instant> {
-        self.inner.lock().sign
+    pub(crate) fn last_activity(&self) -> Option<Instant> {
+        self.inner.lock().last_activity
     }
 
     /// Notes that the task wants to be told of a stop; `true` the first time.
-    pub(crate) fn listen(&self) -> bool {
+    pub(crate) fn register_stop_listener(&self) -> bool {
         !std::mem::replace(&mut self.inner.lock().listens, true)
     }
 
@@ -411,9 +412,9 @@ impl Drop for TaskReplay {
         let inner = self.inner.get_mut();
         if inner.blocked {
             // Its place in the count goes back to whoever ends the task.
-            self.env.control.busy(1);
+            self.env.control.adjust_runnable(1);
             if let Some(slot) = &self.slot {
-                slot.blocked(false, &self.task);
+                slot.set_blocked(false, &self.task);
             }
         }
         if inner.listens {

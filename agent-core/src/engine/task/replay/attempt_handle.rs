@@ -41,7 +41,7 @@ impl NodeEnded {
 /// One try of a task.
 #[derive(Clone)]
 pub(crate) struct AttemptHandle {
-    cell: Arc<TaskReplay>,
+    replay: Arc<TaskReplay>,
     number: u32,
 }
 
@@ -49,26 +49,26 @@ impl Deref for AttemptHandle {
     type Target = TaskReplay;
 
     fn deref(&self) -> &TaskReplay {
-        &self.cell
+        &self.replay
     }
 }
 
 impl AttemptHandle {
-    pub(crate) const fn new(cell: Arc<TaskReplay>, number: u32) -> Self {
-        Self { cell, number }
+    pub(crate) const fn new(replay: Arc<TaskReplay>, number: u32) -> Self {
+        Self { replay, number }
     }
 
     pub(crate) const fn number(&self) -> u32 {
         self.number
     }
 
-    /// Identifies the cell among those that exist.
+    /// Identifies the replay among those that exist.
     pub(in crate::engine) fn address(&self) -> usize {
-        Arc::as_ptr(&self.cell) as usize
+        Arc::as_ptr(&self.replay) as usize
     }
 
     pub(crate) fn waiter(&self) -> Arc<dyn Waiting> {
-        Arc::clone(&self.cell) as _
+        Arc::clone(&self.replay) as _
     }
 
     fn ended(&self) -> NodeEnded {
@@ -90,8 +90,8 @@ impl AttemptHandle {
     }
 
     /// Notes a sign of life.
-    pub(crate) fn sign_of_life(&self) -> Result<(), NodeEnded> {
-        self.while_live(|inner| inner.sign = Some(Instant::now()))
+    pub(crate) fn touch(&self) -> Result<(), NodeEnded> {
+        self.while_live(|inner| inner.last_activity = Some(Instant::now()))
     }
 
     /// Journals facts without waiting. `make` makes them while the try cannot end.
@@ -101,24 +101,24 @@ impl AttemptHandle {
     ) -> Result<Result<Seq, RunError>, E> {
         let pushed = self.while_live(|inner| {
             let facts = make(inner)?;
-            Ok(if facts.is_empty() { Ok(Seq::ZERO) } else { self.env.line_up(facts) })
+            Ok(if facts.is_empty() { Ok(Seq::ZERO) } else { self.env.append_uncommitted(facts) })
         })?;
         // Storing may run here, so the try is free again.
         if matches!(pushed, Ok(Ok(seq)) if seq > Seq::ZERO) {
-            self.env.begin_storing();
+            self.env.flush_soon();
         }
         pushed
     }
 
     /// Journals what is shown with this fingerprint, unless it was shown before a restart.
-    pub(crate) fn show_once<E: From<NodeEnded>>(
+    pub(crate) fn emit_once<E: From<NodeEnded>>(
         &self,
         fingerprint: u64,
         make: impl FnOnce() -> Result<Vec<Fact>, E>,
     ) -> Result<Result<(), RunError>, E> {
         let pushed = self.push(|inner| {
-            inner.sign = Some(Instant::now());
-            if inner.was_shown(fingerprint) { Ok(Vec::new()) } else { make() }
+            inner.last_activity = Some(Instant::now());
+            if inner.already_emitted(fingerprint) { Ok(Vec::new()) } else { make() }
         })?;
         Ok(pushed.map(drop))
     }
@@ -126,17 +126,17 @@ impl AttemptHandle {
     /// Journals a fact and waits until it is stored, unless all waits for the run's exit.
     pub(crate) async fn record(&self, fact: Fact) -> Result<()> {
         let seq = self.push::<NodeError>(|_| Ok(vec![fact]))??;
-        Ok(self.env.recorded(seq).await?)
+        Ok(self.env.wait_recorded(seq).await?)
     }
 
     // --- steps ------------------------------------------------------------------------------------------------
 
     pub(crate) fn begin_step(&self, key: &Arc<str>, waker: &Waker) -> StepStart {
-        self.cell.begin_step(self.number, key, waker)
+        self.replay.begin_step(self.number, key, waker)
     }
 
     /// Keeps the result of a step. From here on it counts, whether its record is stored yet or not.
-    pub(crate) fn keep_step(
+    pub(crate) fn record_step(
         &self,
         key: &str,
         scope: usize,
@@ -149,39 +149,39 @@ impl AttemptHandle {
             let seq = match record {
                 Some(mut record) => {
                     record.step.clone_from(&inside);
-                    self.env.line_up([Fact::StepRecorded(record)])?
+                    self.env.append_uncommitted([Fact::StepRecorded(record)])?
                 }
                 None => Seq::ZERO,
             };
             let step = StepRecord { result, seq, inside };
             self.note_unfinished(|record| {
-                record.begun.remove(key);
+                record.call_attempts.remove(key);
                 record.steps.insert(key.to_owned(), step.clone());
             });
-            inner.begun.remove(key);
+            inner.call_attempts.remove(key);
             inner.steps.insert(key.to_owned(), step);
             Ok(seq)
         })?
     }
 
     pub(crate) fn end_step(&self, key: &str, scope: usize) {
-        self.cell.end_step(self.number, key, scope);
+        self.replay.end_step(self.number, key, scope);
     }
 
     /// A tool call begins that must not be made twice.
-    pub(crate) fn call_begins(&self, key: &str) -> Result<(), NodeEnded> {
+    pub(crate) fn mark_call_started(&self, key: &str) -> Result<(), NodeEnded> {
         self.while_live(|inner| {
-            *inner.begun.entry(key.to_owned()).or_default() += 1;
-            self.note_unfinished(|record| *record.begun.entry(key.to_owned()).or_default() += 1);
+            *inner.call_attempts.entry(key.to_owned()).or_default() += 1;
+            self.note_unfinished(|record| *record.call_attempts.entry(key.to_owned()).or_default() += 1);
         })
     }
 
     /// The tool call waits for a person: should it be cut short now, it may be made again.
-    pub(crate) fn call_waits(&self, key: &str) -> Result<(), NodeEnded> {
+    pub(crate) fn mark_call_suspended(&self, key: &str) -> Result<(), NodeEnded> {
         self.while_live(|inner| {
-            inner.begun.remove(key);
+            inner.call_attempts.remove(key);
             self.note_unfinished(|record| {
-                record.begun.remove(key);
+                record.call_attempts.remove(key);
             });
         })
     }
@@ -191,7 +191,7 @@ impl AttemptHandle {
     pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
         self.while_live(|inner| {
             inner.working += 1;
-            self.weigh(inner);
+            self.update_blocked(inner);
         })?;
         Ok(Held(self.clone()))
     }
@@ -237,19 +237,19 @@ impl AttemptHandle {
     }
 
     /// A question begins to wait, in the scope that is being polled.
-    pub(crate) fn wait_begins(&self, scope: &mut usize) -> Result<(), NodeEnded> {
+    pub(crate) fn suspend(&self, scope: &mut usize) -> Result<(), NodeEnded> {
         self.while_live(|inner| {
             *scope = self.scope(self.number, inner);
-            self.wait_in(inner, *scope);
+            self.suspend_in(inner, *scope);
         })
     }
 
-    pub(crate) fn wait_ends(&self, scope: usize) {
-        self.cell.wait_ends(self.number, scope);
+    pub(crate) fn cancel_suspend(&self, scope: usize) {
+        self.replay.cancel_suspend(self.number, scope);
     }
 
     /// Journals a question that is on the board, if it is new there.
-    pub(crate) fn note_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
+    pub(crate) fn append_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
         self.push::<NodeError>(|inner| {
             inner.asked.entry(open.id.clone()).or_insert_with(|| AskedQuestion::new(shown, &open));
             inner.open.push(open.id.clone());
@@ -268,7 +268,7 @@ impl Drop for Held {
         // The work of an ended try was forgotten with it.
         let ended = of.while_live(|inner| {
             inner.working = inner.working.saturating_sub(1);
-            of.weigh(inner);
+            of.update_blocked(inner);
         });
         drop(ended);
     }
@@ -281,7 +281,7 @@ pub(crate) struct BudgetCall {
 }
 
 impl BudgetWaiter for BudgetCall {
-    fn waits(&self, waits: bool) {
-        self.of.gate(self.of.number, self.scope, waits);
+    fn set_waiting(&self, waits: bool) {
+        self.of.set_budget_wait(self.of.number, self.scope, waits);
     }
 }

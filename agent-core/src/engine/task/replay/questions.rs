@@ -95,7 +95,7 @@ impl TaskReplay {
     /// is then asked anew.
     pub(crate) fn recall(&self, id: &QuestionId, now: &Shown, may_change: bool) -> Recalled {
         let mut inner = self.inner.lock();
-        inner.leftover_questions.remove(id);
+        inner.unreplayed_questions.remove(id);
         inner.release_held();
         let Some(asked) = inner.asked.get(id) else { return Recalled::New };
         match &asked.shown {
@@ -116,11 +116,11 @@ impl TaskReplay {
     }
 
     /// Whether the node took this question back before a restart, and why; counts it off.
-    pub(crate) fn was_given_up(&self, id: &QuestionId) -> Option<WithdrawReason> {
-        self.inner.lock().given_up.get_mut(id).and_then(VecDeque::pop_front)
+    pub(crate) fn was_withdrawn(&self, id: &QuestionId) -> Option<WithdrawReason> {
+        self.inner.lock().withdrawn.get_mut(id).and_then(VecDeque::pop_front)
     }
 
-    pub(crate) fn keep_answer(&self, id: &QuestionId, answer: Value) {
+    pub(crate) fn store_answer(&self, id: &QuestionId, answer: Value) {
         let mut inner = self.inner.lock();
         inner.open.retain(|open| open != id);
         if let Some(asked) = inner.asked.get_mut(id) {
@@ -139,43 +139,43 @@ impl TaskReplay {
             inner.open.retain(|open| open != id);
         }
         let fact = Withdrawn { id: id.clone(), task: Arc::clone(&self.task), own };
-        if let Err(error) = self.env.note([Fact::QuestionWithdrawn(fact)]) {
+        if let Err(error) = self.env.append([Fact::QuestionWithdrawn(fact)]) {
             tracing::debug!(question = %id, %error, "a withdrawn question could not be noted");
         }
         true
     }
 
     /// Ready when the task, which does not wait any more, has its place under the caps again.
-    pub(crate) fn poll_place(&self, waker: &Waker) -> Poll<()> {
+    pub(crate) fn poll_slot(&self, waker: &Waker) -> Poll<()> {
         match &self.slot {
-            Some(slot) if !self.is_blocked() => slot.poll_place(&self.task, waker),
+            Some(slot) if !self.is_blocked() => slot.poll_slot(&self.task, waker),
             _ => Poll::Ready(()),
         }
     }
 
     /// Whether the task waits for a person, or for its place after that.
-    pub(crate) fn waits(&self) -> bool {
-        self.is_blocked() || self.poll_place(Waker::noop()).is_pending()
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.is_blocked() || self.poll_slot(Waker::noop()).is_pending()
     }
 
     /// Whether any part of the task waits for a person, or for its place after that.
-    pub(crate) fn waits_in_part(&self) -> bool {
+    pub(crate) fn is_partly_suspended(&self) -> bool {
         let waits = {
             let inner = self.inner.lock();
             inner.waiting + inner.gated > 0
         };
-        waits || self.poll_place(Waker::noop()).is_pending()
+        waits || self.poll_slot(Waker::noop()).is_pending()
     }
 
     /// The task waits for answers before its first try.
-    pub(crate) fn waits_before_try(&self) {
+    pub(crate) fn suspend_before_attempt(&self) {
         let mut inner = self.inner.lock();
         inner.waiting += 1;
-        self.weigh(&mut inner);
+        self.update_blocked(&mut inner);
     }
 
     /// A question begins to wait, in this scope and those around it.
-    pub(super) fn wait_in(&self, inner: &mut Inner, scope: usize) {
+    pub(super) fn suspend_in(&self, inner: &mut Inner, scope: usize) {
         let mut at = scope;
         while at != 0 {
             if inner.scopes[at].works() {
@@ -185,11 +185,11 @@ impl TaskReplay {
             at = inner.scopes[at].parent;
         }
         inner.waiting += 1;
-        self.weigh(inner);
+        self.update_blocked(inner);
     }
 
     /// A question is not waited for any more, before its answer came.
-    pub(super) fn wait_ends(&self, number: u32, scope: usize) {
+    pub(super) fn cancel_suspend(&self, number: u32, scope: usize) {
         let mut inner = self.inner.lock();
         if inner.waiting == 0 || !inner.is_live(number) {
             return;
@@ -203,11 +203,11 @@ impl TaskReplay {
             }
             at = inner.scopes[at].parent;
         }
-        self.weigh(&mut inner);
+        self.update_blocked(&mut inner);
     }
 
     /// A call in this scope begins or ends to wait for a person to allow more of the budget.
-    pub(super) fn gate(&self, number: u32, scope: usize, waits: bool) {
+    pub(super) fn set_budget_wait(&self, number: u32, scope: usize, waits: bool) {
         let mut inner = self.inner.lock();
         if !inner.is_live(number) {
             return;
@@ -225,7 +225,7 @@ impl TaskReplay {
             at = inner.scopes[at].parent;
         }
         inner.gated = if waits { inner.gated + 1 } else { inner.gated.saturating_sub(1) };
-        self.weigh(&mut inner);
+        self.update_blocked(&mut inner);
     }
 }
 
@@ -241,6 +241,6 @@ impl Waiting for TaskReplay {
                 }
             }
         }
-        self.weigh(&mut inner);
+        self.update_blocked(&mut inner);
     }
 }
