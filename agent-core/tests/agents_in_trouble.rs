@@ -11,10 +11,10 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session,
+    agent::conversation::Window,
     event::{EventBody, payload},
     ids::Seq,
     journal::{InMemoryJournal, JournalStore},
-    memory::conversation::Window,
     model::{
         Message, Model, ModelError, ModelFault, ModelRequest, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
@@ -32,7 +32,7 @@ fn store() -> Store {
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
-        .shared_journal(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .options(|options| options.lease_ttl = Duration::ZERO)
         .build()

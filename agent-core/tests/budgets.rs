@@ -11,6 +11,7 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Context, END, Graph, Question, RunOptions, RunStatus, Runtime, START, State,
+    run::{Limits, OverrunPolicy},
     event::EventBody,
     ids::Seq,
     interrupt::OpenQuestion,
@@ -19,7 +20,6 @@ use agent_core::{
         Model, Price, PriceTable, Usage,
         testing::{Scripted, Turn},
     },
-    run::{Limits, OverrunPolicy},
     tool::{DynamicTool, ToolRegistry},
 };
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ fn runtime(store: &Store, model: &Scripted) -> Runtime {
     let prices =
         PriceTable::new().with("scripted", Price { input: 2_000_000, output: 10_000_000, cached: None });
     Runtime::builder()
-        .shared_journal(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .prices(prices)
         .options(|options| options.lease_ttl = Duration::ZERO)
@@ -282,7 +282,7 @@ async fn more_time_can_be_asked_for_between_two_supersteps() {
         .edge("c", END)
         .build()
         .unwrap();
-    let session = Runtime::builder().shared_journal(store()).build().session("s").unwrap();
+    let session = Runtime::builder().journal(store()).build().session("s").unwrap();
     let limits = Limits::default().active(Duration::from_millis(50));
     let outcome = session.run_with(&graph, Notes::update(), asking(limits)).await.unwrap();
     assert_eq!(budget(&outcome.questions()[0])["budget"], "active_ms");

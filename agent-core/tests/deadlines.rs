@@ -12,8 +12,7 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary},
-    sqlite::Sqlite,
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary}, sqlite::Sqlite,
 };
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -66,7 +65,7 @@ async fn fill(store: &dyn JournalStore) {
 async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
     fill(&*store).await;
     let graph = asking(Some(Duration::from_millis(30)));
-    let make = || Runtime::builder().shared_journal(Arc::clone(&store)).graph(&graph).build();
+    let make = || Runtime::builder().journal(Arc::clone(&store)).graph(&graph).build();
     let before = make();
     let session = before.session("short").unwrap();
     assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());

@@ -11,12 +11,12 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, BusyPolicy, Graph, RunOptions, RunStatus, Runtime, Session,
+    run::Limits,
     journal::{InMemoryJournal, JournalStore},
     model::{
         Message, Model, Role, ToolCall,
         testing::{Scripted, Turn},
     },
-    run::Limits,
     tool::{DynamicTool, Effect, ToolError, ToolFault, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;
@@ -35,7 +35,7 @@ fn call(id: &str, name: &str) -> ToolCall {
 fn builder(store: Option<&Store>, model: &Scripted) -> Runtime {
     let builder = Runtime::builder().model(Model::new(model.clone()));
     let builder = match store {
-        Some(store) => builder.shared_journal(Arc::clone(store)),
+        Some(store) => builder.journal(Arc::clone(store)),
         None => builder,
     };
     builder.options(|options| options.lease_ttl = Duration::ZERO).build()

@@ -12,9 +12,7 @@ use std::{
 
 use agent_core::{
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Summary},
-    sqlite::Sqlite,
-    sqlite::Synchronous,
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Summary}, sqlite::Synchronous, sqlite::Sqlite,
 };
 use tokio::task::JoinSet;
 

@@ -6,9 +6,9 @@ use std::{cell::Cell, path::Path, sync::Arc};
 
 use agent_core::{
     clock::Clock,
-    journal::{InMemoryJournal, JournalStore, conformance},
-    memory::{self, Embedder, MemoryStore},
-    sqlite::Sqlite,
+    journal::{InMemoryJournal, JournalStore, conformance}, sqlite::Sqlite,
+    memory::{self, MemoryStore},
+    model::Embedder,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -40,7 +40,7 @@ async fn journals_in_an_sqlite_memory_keep_every_promise() {
 #[tokio::test]
 async fn a_memory_in_memory_keeps_every_promise() {
     memory::conformance::all(async |clock, embedder| {
-        let store = memory::InMemoryJournal::new().with_clock(clock);
+        let store = memory::InMemoryStore::new().with_clock(clock);
         let store = match embedder {
             Some(embedder) => store.with_embedder(embedder),
             None => store,

@@ -36,7 +36,7 @@ async fn measure(rounds: usize, bytes: usize, store: bool, tries: usize) -> Resu
     let journal: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let mut builder = Runtime::builder().model(model);
     if store {
-        builder = builder.shared_journal(Arc::clone(&journal));
+        builder = builder.journal(Arc::clone(&journal));
     }
     let runtime = builder.build();
     let (mut best, mut size) = (f64::MAX, 0);

@@ -47,7 +47,7 @@ async fn a_charge_between_two_questions_is_made_once_in_process_and_after_a_rest
         let store: Arc<dyn agent_core::journal::JournalStore> = Arc::new(InMemoryJournal::new());
         let make = || {
             Runtime::builder()
-                .shared_journal(Arc::clone(&store))
+                .journal(Arc::clone(&store))
                 .graph(&shop())
                 .provide(Arc::clone(&charges))
                 .options(|o| o.lease_ttl = std::time::Duration::ZERO)

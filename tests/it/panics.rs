@@ -338,7 +338,7 @@ async fn a_store_that_panics_is_a_store_that_is_not_available() {
     for at in 0..8 {
         let inner = Arc::new(InMemoryJournal::new());
         let broken = store::Panicking { inner, at, appends: AtomicUsize::new(0) };
-        let session = Runtime::builder().shared_journal(Arc::new(broken)).build().session("s").unwrap();
+        let session = Runtime::builder().journal(Arc::new(broken)).build().session("s").unwrap();
         let ended = soon(session.run(&chain(), Trail::update())).await;
         if let Err(error) = ended {
             assert_eq!(error.code().name(), "store_unavailable", "append {at}: {error}");

@@ -29,7 +29,7 @@ fn gated() -> Graph<Trail> {
 
 fn runtime(store: &Arc<dyn JournalStore>, gate: &Arc<Gate>) -> Runtime {
     Runtime::builder()
-        .shared_journal(Arc::clone(store))
+        .journal(Arc::clone(store))
         .graph(&gated())
         .provide(Arc::clone(gate))
         .options(|o| o.lease_ttl = std::time::Duration::ZERO)

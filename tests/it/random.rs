@@ -8,10 +8,9 @@ use std::{
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
-    engine::NodeFailure,
+    engine::NodeFailure, run::Durability,
     graph::{Dispatch, Outcome, RetryPolicy, Route},
     journal::{InMemoryJournal, StoreRetry},
-    run::Durability,
     run::RunStatus,
 };
 use proptest::prelude::*;
@@ -536,7 +535,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let make = |crash: Option<u64>| {
         let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
         Runtime::builder()
-            .shared_journal(Faulty::on(dying).planned(faults.iter().copied()))
+            .journal(Faulty::on(dying).planned(faults.iter().copied()))
             .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
@@ -776,7 +775,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
         .unwrap();
     let inner = journal();
     let store = Dying::never(&inner);
-    let runtime = Runtime::builder().shared_journal(store.clone()).provide(store).build();
+    let runtime = Runtime::builder().journal(store.clone()).provide(store).build();
     let session = runtime.session("s").unwrap();
     let options = RunOptions::default().durability(Durability::Exit);
     let error = session.run_with(&graph, Model::update(), options).await.unwrap_err();

@@ -46,7 +46,7 @@ fn graph() -> Graph<Trail> {
 async fn a_resume_runs_only_what_is_unfinished() {
     let world = Arc::new(World { broken: AtomicBool::new(true), ..World::default() });
     let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
-    let runtime = Runtime::builder().shared_journal(Arc::clone(&store)).provide(Arc::clone(&world)).build();
+    let runtime = Runtime::builder().journal(Arc::clone(&store)).provide(Arc::clone(&world)).build();
     let session = runtime.session("s").unwrap();
     let error = session.run(&graph(), Trail::update()).await.unwrap_err();
     assert_eq!(error.code().name(), "node_failed", "{error}");

@@ -161,16 +161,16 @@ async fn a_writer_whose_session_was_taken_over_can_write_nothing_more() {
 async fn a_sweep_takes_up_what_was_accepted_and_leaves_the_living_alone() {
     let (inner, gate) = (journal(), Arc::new(Notify::new()));
     let shared: Arc<dyn JournalStore> = inner.clone();
-    let alive = Runtime::builder().shared_journal(Arc::clone(&shared)).provide(Arc::clone(&gate)).build();
+    let alive = Runtime::builder().journal(Arc::clone(&shared)).provide(Arc::clone(&gate)).build();
     let living = alive.session("living").unwrap();
     let run = living.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
     let store = tests::Dying::never(&inner);
-    let dead = Runtime::builder().shared_journal(store.clone()).provide(Arc::new(Notify::new())).build();
+    let dead = Runtime::builder().journal(store.clone()).provide(Arc::new(Notify::new())).build();
     let left = dead.session("left").unwrap();
     let _lost = left.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
     store.kill();
     let next = Runtime::builder()
-        .shared_journal(Arc::clone(&shared))
+        .journal(Arc::clone(&shared))
         .provide(Arc::new(Notify::new()))
         .graph(&gated())
         .build();

@@ -177,7 +177,7 @@ async fn a_step_whose_record_is_not_stored_yet_is_not_done_again() {
         .build()
         .unwrap();
     let runtime = Runtime::builder()
-        .shared_journal(store.clone())
+        .journal(store.clone())
         .provide(Arc::clone(&world))
         .provide(Arc::clone(&store))
         .provide(Arc::clone(&held))

@@ -66,7 +66,7 @@ fn deadly(steps: Option<u32>) -> Graph<Count> {
 fn process(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) -> Runtime {
     let store = Dying::never(journal);
     let process = Process { store: store.clone(), world: Arc::clone(world) };
-    let builder = Runtime::builder().shared_journal(store).graph(graph).provide(process);
+    let builder = Runtime::builder().journal(store).graph(graph).provide(process);
     builder.durability(agent_core::Durability::Sync).build()
 }
 
@@ -178,7 +178,7 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
     for appends in 1..10 {
         let (journal, world) = (journal(), Arc::new(World::default()));
         let dying = Runtime::builder()
-            .shared_journal(Dying::at(&journal, appends, false))
+            .journal(Dying::at(&journal, appends, false))
             .durability(agent_core::Durability::Sync)
             .provide(Arc::clone(&world))
             .build();

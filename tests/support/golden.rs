@@ -9,6 +9,7 @@ use agent_core::{
     Agent, Answers, BusyPolicy, Context, END, Graph, Input, NodeError, Question, Result, RunOptions, Runtime,
     START, Session, State,
     clock::ManualClock,
+    run::{Limits, OverrunPolicy},
     graph::{Dispatch, Outcome},
     ids::Seq,
     interrupt::AskError,
@@ -17,7 +18,6 @@ use agent_core::{
         Model, Price, PriceTable, ToolCall, Usage,
         testing::{Scripted, Turn},
     },
-    run::{Limits, OverrunPolicy},
     session::{Retention, RuntimeBuilder, StateView},
     tool::{Approval, DynamicTool, ToolPolicy, ToolRegistry},
 };
@@ -306,7 +306,7 @@ pub fn first_turns() -> Scripted {
 pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scripted) -> RuntimeBuilder {
     let price = Price { input: 2_000_000, output: 10_000_000, cached: None };
     Runtime::builder()
-        .shared_journal(store)
+        .journal(store)
         .clock(Arc::new(ManualClock::new(WRITTEN_AT)))
         .graph(&count())
         .graph(&ask())
@@ -445,8 +445,7 @@ pub async fn reading(runtime: &Runtime) -> Value {
 async fn one_reading(session: &Session) -> Value {
     let status = session.status().await.expect("the status reads");
     let failure = status.failure.as_ref();
-    let StateView { state, active_tasks: tasks, .. } =
-        session.state_and_active_tasks().await.expect("the state reads");
+    let StateView { state, active_tasks: tasks, .. } = session.state_and_active_tasks().await.expect("the state reads");
     let history: Vec<Value> = session
         .history(Seq::ZERO, 1_000)
         .await

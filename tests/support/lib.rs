@@ -189,7 +189,7 @@ impl JournalStore for Dying {
 
 /// A runtime on a journal that other runtimes of the test share; its leases end at once.
 pub fn on(journal: &Arc<InMemoryJournal>) -> RuntimeBuilder {
-    Runtime::builder().shared_journal(Dying::never(journal))
+    Runtime::builder().journal(Dying::never(journal))
 }
 
 /// A journal to share.

@@ -18,7 +18,6 @@ use super::{
     journal_writer::QUEUE_CAPACITY,
     scope::InScope,
     task::{AttemptHandle, BudgetCall, StepStart, TaskReplay},
-    todos::Todos,
 };
 use crate::{
     event::{EventBody, payload},
@@ -34,6 +33,7 @@ use crate::{
     memory::MemoryStore,
     model::{Model, ModelError},
     run::BudgetUsage,
+    todo::Todos,
     tool::ToolRegistry,
 };
 
@@ -179,11 +179,11 @@ impl Context {
         })
     }
 
-    /// The long-term memory.
+    /// Returns the long-term memory that was set with [`RuntimeBuilder::memory`](crate::session::RuntimeBuilder::memory).
     ///
     /// # Errors
     ///
-    /// A permanent error when the runtime has none.
+    /// A permanent error if the runtime has no long-term memory.
     pub fn memory(&self) -> Result<&Arc<dyn MemoryStore>> {
         self.env.deps.memory.as_ref().ok_or_else(|| {
             NodeError::permanent("the runtime has no long-term memory; give it one with `.memory(..)`")
@@ -371,7 +371,7 @@ impl Context {
     /// The schedule that people see.
     #[must_use]
     pub fn todos(&self) -> Todos {
-        Todos::new(self.attempt_handle(), None)
+        Todos::new(self.attempt_handle())
     }
 
     /// Sends an event of the application, kept in the journal. An event that was sent before a restart is not

@@ -24,6 +24,7 @@ mod tools;
 mod unfinished;
 
 pub(crate) use budget::Budget;
+pub use crate::run::NodeEnded;
 pub use context::Context;
 pub(crate) use control::RunControl;
 pub(crate) use deadline::drive_within_limits;
@@ -33,8 +34,7 @@ pub use interrupt::Ask;
 pub use model::{Completion, RecordedModel};
 pub(crate) use run_context::{Deps, RunContext};
 pub(crate) use stored_state::{read_state, read_update};
-pub use task::{NodeEnded, NodeFailure};
-pub use todos::{TodoHandle, Todos};
+pub use task::NodeFailure;
 pub use tools::{RecordedTools, ToolFailed};
 pub(crate) use unfinished::closing_update;
 pub use unfinished::{CallOutcome, UnfinishedTask};

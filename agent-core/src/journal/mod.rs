@@ -15,6 +15,7 @@ pub(crate) mod stored_schedule;
 pub use in_memory::InMemoryJournal;
 pub(crate) use replay::fold;
 pub use store::{
-    Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
+    Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
+    StoredSnapshot, Summary,
 };
 pub use store_retry::StoreRetry;

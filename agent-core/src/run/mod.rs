@@ -3,6 +3,7 @@
 mod durability;
 mod grants;
 mod limits;
+mod node_ended;
 
 pub use durability::Durability;
 pub(crate) use grants::{BUDGET_PREFIX, BudgetGrants, read_grant};
@@ -12,6 +13,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::node_ended::NodeEnded;
 use crate::{ids::RunId, interrupt::OpenQuestion, state::State};
 
 /// Status of a session's latest run.

@@ -26,8 +26,8 @@ use crate::{
     event::{Observer, ObserverCell},
     graph::{Graph, Outline},
     ids::{Seq, SessionId},
-    journal::{Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record},
-    memory::MemoryStore,
+    journal::{Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record},
+    memory::IntoMemory,
     model::{Model, PriceTable},
     run::{Durability, Limits, RunStatus},
     state::State,
@@ -146,15 +146,20 @@ pub struct RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
-    /// Where journals are kept. Default: nowhere; runs then pause only while the process lives.
-    pub fn journal(mut self, journal: impl JournalStore) -> Self {
-        self.store = Some(Arc::new(journal));
-        self
-    }
-
-    /// As [`journal`](Self::journal), shared.
-    pub fn shared_journal(mut self, journal: Arc<dyn JournalStore>) -> Self {
-        self.store = Some(journal);
+    /// Sets the journal store: a [`JournalStore`] or an `Arc` of one.
+    ///
+    /// Default: none. Sessions then last only as long as the process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, journal::InMemoryJournal};
+    ///
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// assert!(runtime.has_journal());
+    /// ```
+    pub fn journal(mut self, store: impl IntoJournal) -> Self {
+        self.store = Some(store.into_journal());
         self
     }
 
@@ -190,9 +195,19 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The long-term memory that nodes get with [`Context::memory`](crate::Context::memory).
-    pub fn memory(mut self, memory: Arc<dyn MemoryStore>) -> Self {
-        self.deps.memory = Some(memory);
+    /// Sets the long-term memory that nodes get with [`Context::memory`](crate::Context::memory): a [`MemoryStore`] or an
+    /// `Arc` of one. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, memory::InMemoryStore};
+    ///
+    /// let runtime = Runtime::builder().memory(InMemoryStore::new()).build();
+    /// # assert!(!runtime.has_journal());
+    /// ```
+    pub fn memory(mut self, store: impl IntoMemory) -> Self {
+        self.deps.memory = Some(store.into_memory());
         self
     }
 
@@ -320,7 +335,7 @@ impl Runtime {
 
     /// Whether it has a store: without one, its sessions last as long as it does and are in no list.
     #[must_use]
-    pub fn has_store(&self) -> bool {
+    pub fn has_journal(&self) -> bool {
         self.0.store.is_some()
     }
 
@@ -537,10 +552,10 @@ impl Runtime {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), agent_core::SessionError> {
-    /// Runtime::builder().journal(InMemoryJournal::new()).build().check_store().await?;
+    /// Runtime::builder().journal(InMemoryJournal::new()).build().check_journal().await?;
     /// # Ok(()) }
     /// ```
-    pub async fn check_store(&self) -> Result<(), SessionError> {
+    pub async fn check_journal(&self) -> Result<(), SessionError> {
         let Some(store) = &self.0.store else { return Ok(()) };
         let id: SessionId =
             format!("store-check-{:032x}", fastrand::u128(..)).parse().expect("these are legal characters");

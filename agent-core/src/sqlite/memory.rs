@@ -14,11 +14,12 @@ use crate::{
     clock::millis,
     journal::StoreError,
     memory::{
-        Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search,
+        Found, Item, MemoryError, MemoryStore, Namespace, Put, Search,
         batch::Batching,
         search::Picker,
         store::{check_many, check_name},
     },
+    model::Embedder,
 };
 
 /// Maximum number of expired items that one put removes, so that no put is slow.

@@ -2,10 +2,9 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::InMemoryJournal,
+    journal::InMemoryJournal, sqlite::Sqlite,
     model::{Model, Retry},
     session::RuntimeBuilder,
-    sqlite::Sqlite,
 };
 use clap::{Arg, ArgMatches};
 

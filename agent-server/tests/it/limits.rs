@@ -400,7 +400,7 @@ async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_f
 async fn a_run_whose_store_dies_gives_its_place_back() {
     let (runtime, strings) = puppet();
     let store = Dying::never(&Arc::new(InMemoryJournal::new()));
-    let runtime = runtime.shared_journal(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let runtime = runtime.journal(Arc::clone(&store) as Arc<dyn JournalStore>);
     let here =
         Here::kept(runtime, |server| server.agent(Puppeteer).options(|options| options.runs_per_caller = 1))
             .await;

@@ -42,7 +42,7 @@ async fn it_is_ready_while_its_store_answers() {
 async fn it_is_not_ready_while_its_store_can_be_read_and_not_written() {
     let inner = Arc::new(InMemoryJournal::new());
     let store = Dying::never(&inner);
-    let runtime = puppet().0.shared_journal(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let runtime = puppet().0.journal(Arc::clone(&store) as Arc<dyn JournalStore>);
     let here = Here::kept(runtime, |server| server.agent(Puppeteer)).await;
     assert_eq!(here.get("/ready").await.status, 200);
     store.kill();

@@ -7,8 +7,9 @@ use std::{
 };
 
 use agent_core::{
-    Context, Durability, END, Graph, Input, Runtime, START, SessionId, journal::InMemoryJournal,
-    model::Message, sqlite::Sqlite,
+    Context, Durability, END, Graph, Input, Runtime, START, SessionId,
+    journal::InMemoryJournal, sqlite::Sqlite,
+    model::Message,
 };
 use serde::Serialize;
 

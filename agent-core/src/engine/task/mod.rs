@@ -3,7 +3,6 @@
 mod attempt;
 mod replay;
 
-pub use replay::NodeEnded;
 pub(super) use replay::{AttemptHandle, BudgetCall, Recalled, StepStart, TaskReplay};
 
 use std::{

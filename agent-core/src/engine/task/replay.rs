@@ -25,9 +25,9 @@ use crate::{
         entry::{Raw, WithdrawReason},
         projection::{FrameProjection, StepRecord, TaskRecord},
     },
+    run::NodeEnded,
 };
 
-pub use attempt_handle::NodeEnded;
 pub(crate) use attempt_handle::{AttemptHandle, BudgetCall};
 use questions::AskedQuestion;
 pub(crate) use questions::Recalled;

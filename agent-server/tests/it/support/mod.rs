@@ -74,7 +74,7 @@ impl Here {
         make: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
         let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
-        Self::kept(runtime.shared_journal(store), make).await
+        Self::kept(runtime.journal(store), make).await
     }
 
     /// Any server on the store that the runtime has.
