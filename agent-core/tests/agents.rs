@@ -12,7 +12,6 @@ use std::{
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session, SessionError,
     agent::{Finish, conversation::Window},
-    run::Limits,
     event::EventBody,
     ids::Seq,
     interrupt::{AnswerError, OpenQuestion, Question},
@@ -22,6 +21,7 @@ use agent_core::{
         Message, Model, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
     },
+    run::Limits,
     todo::TodoStatus,
     tool::{
         Approval, DynamicTool, Effect, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,

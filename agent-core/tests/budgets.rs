@@ -11,7 +11,6 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Context, END, Graph, Question, RunOptions, RunStatus, Runtime, START, State,
-    run::{Limits, OverrunPolicy},
     event::EventBody,
     ids::Seq,
     interrupt::OpenQuestion,
@@ -20,6 +19,7 @@ use agent_core::{
         Model, Price, PriceTable, Usage,
         testing::{Scripted, Turn},
     },
+    run::{Limits, OverrunPolicy},
     tool::{DynamicTool, ToolRegistry},
 };
 use serde::{Deserialize, Serialize};

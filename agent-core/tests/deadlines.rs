@@ -12,7 +12,8 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary}, sqlite::Sqlite,
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary},
+    sqlite::Sqlite,
 };
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};

@@ -11,12 +11,12 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, BusyPolicy, Graph, RunOptions, RunStatus, Runtime, Session,
-    run::Limits,
     journal::{InMemoryJournal, JournalStore},
     model::{
         Message, Model, Role, ToolCall,
         testing::{Scripted, Turn},
     },
+    run::Limits,
     tool::{DynamicTool, Effect, ToolError, ToolFault, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;

@@ -12,7 +12,9 @@ use std::{
 
 use agent_core::{
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Summary}, sqlite::Synchronous, sqlite::Sqlite,
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Summary},
+    sqlite::Sqlite,
+    sqlite::Synchronous,
 };
 use tokio::task::JoinSet;
 

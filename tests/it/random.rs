@@ -8,9 +8,10 @@ use std::{
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
-    engine::NodeFailure, run::Durability,
+    engine::NodeFailure,
     graph::{Dispatch, Outcome, RetryPolicy, Route},
     journal::{InMemoryJournal, StoreRetry},
+    run::Durability,
     run::RunStatus,
 };
 use proptest::prelude::*;

@@ -9,7 +9,6 @@ use agent_core::{
     Agent, Answers, BusyPolicy, Context, END, Graph, Input, NodeError, Question, Result, RunOptions, Runtime,
     START, Session, State,
     clock::ManualClock,
-    run::{Limits, OverrunPolicy},
     graph::{Dispatch, Outcome},
     ids::Seq,
     interrupt::AskError,
@@ -18,6 +17,7 @@ use agent_core::{
         Model, Price, PriceTable, ToolCall, Usage,
         testing::{Scripted, Turn},
     },
+    run::{Limits, OverrunPolicy},
     session::{Retention, RuntimeBuilder, StateView},
     tool::{Approval, DynamicTool, ToolPolicy, ToolRegistry},
 };
@@ -445,7 +445,8 @@ pub async fn reading(runtime: &Runtime) -> Value {
 async fn one_reading(session: &Session) -> Value {
     let status = session.status().await.expect("the status reads");
     let failure = status.failure.as_ref();
-    let StateView { state, active_tasks: tasks, .. } = session.state_and_active_tasks().await.expect("the state reads");
+    let StateView { state, active_tasks: tasks, .. } =
+        session.state_and_active_tasks().await.expect("the state reads");
     let history: Vec<Value> = session
         .history(Seq::ZERO, 1_000)
         .await

@@ -23,8 +23,8 @@ mod todos;
 mod tools;
 mod unfinished;
 
-pub(crate) use budget::Budget;
 pub use crate::run::NodeEnded;
+pub(crate) use budget::Budget;
 pub use context::Context;
 pub(crate) use control::RunControl;
 pub(crate) use deadline::drive_within_limits;

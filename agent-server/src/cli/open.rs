@@ -2,9 +2,10 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::InMemoryJournal, sqlite::Sqlite,
+    journal::InMemoryJournal,
     model::{Model, Retry},
     session::RuntimeBuilder,
+    sqlite::Sqlite,
 };
 use clap::{Arg, ArgMatches};
 

@@ -3,12 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use agent_core::{
-    Event, Graph, Input, RunOptions, Runtime, SessionId, State,
-    run::Limits,
-    event::EventBody,
-    journal::InMemoryJournal, sqlite::Sqlite,
-    model::Model,
-    run::Finished,
+    Event, Graph, Input, RunOptions, Runtime, SessionId, State, event::EventBody, journal::InMemoryJournal,
+    model::Model, run::Finished, run::Limits, sqlite::Sqlite,
 };
 use tempfile::TempDir;
 

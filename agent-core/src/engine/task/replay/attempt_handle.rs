@@ -10,13 +10,13 @@ use crate::{
     graph::{NodeError, Result},
     ids::{QuestionId, Seq},
     interrupt::{OpenQuestion, Shown, Waiting},
-    run::NodeEnded,
     journal::{
         entry::{Fact, Recorded},
         keys,
         projection::{StepFailure, StepRecord},
     },
     json::Stored,
+    run::NodeEnded,
 };
 
 /// One try of a task.
