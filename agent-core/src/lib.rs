@@ -34,7 +34,7 @@ mod compute;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod task_group;
-mod text;
+mod util;
 mod validation;
 
 #[doc(inline)]

@@ -336,7 +336,7 @@ impl Serialize for ScheduleRef<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::topology::{JoinDef, WaysOut};
+    use crate::graph::topology::{JoinDef, OutEdges};
 
     /// a, b, c, d = 0, 1, 2, 3; START = 4; join [a, b] -> c; edges given.
     fn schedule(edges: &[(NodeIx, NodeIx)], upstream_b: &[NodeIx]) -> Schedule {
@@ -347,7 +347,7 @@ mod tests {
             }
             set
         };
-        let mut out = vec![WaysOut::default(); 5];
+        let mut out = vec![OutEdges::default(); 5];
         for &(from, to) in edges {
             out[from as usize].edges.push(to);
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     graph::{
         AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
-        draw::Drawing,
+        render::Drawing,
     },
     journal::entry::{Fact, Frame as FrameFact},
     json::{self, Stored},

@@ -11,7 +11,7 @@ use crate::{
     engine::{RunContext, journal_writer::JournalWriter},
     event::{EventBroadcast, ObserverCell},
     ids::{RunId, Seq, SessionId},
-    interrupt::Board,
+    interrupt::PendingQuestions,
     journal::{
         JournalStore, Lease, StoreError, Summary,
         entry::{Fact, Queued},
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct SessionCell {
     pub(crate) id: SessionId,
     pub(crate) broadcast: Arc<EventBroadcast>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Arc<PendingQuestions>,
     /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
     pub(crate) command_lock: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inner: Mutex<Inner>,

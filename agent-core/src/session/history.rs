@@ -374,7 +374,7 @@ impl LockedSession {
         state.apply(update).map_err(|error| invalid(error.to_string()))?;
         let ix = graph.0.index.get(node).copied();
         let ix =
-            ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
+            ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::util::shorten(node, 128))))?;
         let schedule = reschedule_after(graph, &state, schedule, ix)?;
         let fact = Fact::StateEdited(Edited {
             node: node.to_owned(),

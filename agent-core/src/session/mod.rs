@@ -320,7 +320,7 @@ impl Session {
     ///
     /// See [`answer`](Session::answer).
     pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        let by = crate::text::shorten(by, 200);
+        let by = crate::util::shorten(by, 200);
         let answers = answers.checked()?;
         let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
         self.lock().await.complete(answer).await

@@ -68,7 +68,7 @@ pub(crate) async fn supervise<S: State>(
     // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
     let following = AssertUnwindSafe(drive_to_end(&shared, &cell, &live, &mut frame)).catch_unwind().await;
     let mut end = following.unwrap_or_else(|panic| {
-        let message = crate::text::panic_message(&*panic);
+        let message = crate::util::panic_message(&*panic);
         RunEnd::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
     });
     if env.control.is_handover()
@@ -117,7 +117,7 @@ pub(crate) async fn supervise<S: State>(
     // notified whatever it does.
     let result = match AssertUnwindSafe(ending).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => panicked_at_end(&shared, &cell, &live, crate::text::panic_message(&*panic)).await,
+        Err(panic) => panicked_at_end(&shared, &cell, &live, crate::util::panic_message(&*panic)).await,
     };
     let code = result.error.as_deref().map(RunError::code);
     telemetry::run_ended(&span, &result.status, result.supersteps, code);
@@ -156,7 +156,7 @@ async fn panicked_at_end(
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
             code: error.code().name().to_owned(),
-            message: crate::text::shorten(&error.to_string(), 2_000),
+            message: crate::util::shorten(&error.to_string(), 2_000),
             node: error.node().map(str::to_owned),
             task: None,
             closing: None,
@@ -410,7 +410,7 @@ async fn failed<S: State>(
     error: RunError,
 ) -> Arc<RunResult> {
     // What an endpoint says may repeat what a person said: no more of it is logged than of that.
-    let detail = error.model().and_then(ModelError::detail).map(|detail| crate::text::shorten(detail, 50));
+    let detail = error.model().and_then(ModelError::detail).map(|detail| crate::util::shorten(detail, 50));
     tracing::warn!(session = %cell.id, run = %live.run(), code = %error.code(), detail, "run failed");
     let supersteps = frame.schedule.superstep;
     let error = Arc::new(error);
@@ -422,7 +422,7 @@ async fn failed<S: State>(
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
             code: error.code().name().to_owned(),
-            message: crate::text::shorten(&error.report(), 2_000),
+            message: crate::util::shorten(&error.report(), 2_000),
             node: error.node().map(str::to_owned),
             task: None,
             closing,

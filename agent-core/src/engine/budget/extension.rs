@@ -16,7 +16,7 @@ use crate::{
     engine::{RunContext, RunError},
     graph::NodeError,
     ids::{QuestionId, TaskId},
-    interrupt::{OpenQuestion, Question, Shown, Waiting},
+    interrupt::{AnswerWaiter, OpenQuestion, Question, Shown},
     journal::entry::{Fact, Withdrawn},
     run::{BUDGET_PREFIX, BudgetUsage, LimitError, read_grant},
 };
@@ -87,7 +87,7 @@ impl ExtensionRequest {
     }
 }
 
-impl Waiting for ExtensionRequest {
+impl AnswerWaiter for ExtensionRequest {
     fn answered(&self) {
         for waiter in self.waiters.lock().iter_mut() {
             if std::mem::take(&mut waiter.waits) {
@@ -167,7 +167,7 @@ pub(crate) async fn check_active(
 async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) -> Result<(), RunError> {
     let (task, id, question) = question(over);
     let gate = env.budget.gates.get(&id);
-    let waiter: Arc<dyn Waiting> = Arc::clone(&gate) as _;
+    let waiter: Arc<dyn AnswerWaiter> = Arc::clone(&gate) as _;
     let open = OpenQuestion {
         id: id.clone(),
         task: Arc::clone(&task),

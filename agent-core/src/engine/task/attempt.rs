@@ -87,7 +87,7 @@ where
         this.returned = !matches!(polled, Ok(Poll::Pending));
         match polled {
             Err(panic) => {
-                let message = crate::text::panic_message(&*panic);
+                let message = crate::util::panic_message(&*panic);
                 return Poll::Ready(Some(Err(RunError::Panicked {
                     node: this.cx.node().to_owned(),
                     message,

@@ -24,7 +24,7 @@ use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
     ids::{Seq, TaskId},
-    interrupt::Waiting,
+    interrupt::AnswerWaiter,
     journal::{
         dedup::StepRef,
         entry::{Fact, Finished, Raw, TaskFailure},
@@ -231,7 +231,7 @@ pub(super) async fn unless_stopped<F: Future>(env: &RunContext, future: F) -> Op
 }
 
 async fn wait_for_answers(replay: &Arc<TaskReplay>) {
-    let waiter: Arc<dyn Waiting> = Arc::clone(replay) as _;
+    let waiter: Arc<dyn AnswerWaiter> = Arc::clone(replay) as _;
     std::future::poll_fn(|cx| {
         ready!(
             replay.env.board.poll_task(&replay.task, &waiter, cx.waker(), || replay.suspend_before_attempt())
@@ -361,7 +361,7 @@ async fn append_failure(
         task: cx.task(),
         attempt: cx.attempt(),
         code: error.code().name().to_owned(),
-        message: crate::text::shorten(&error.report(), 2_000),
+        message: crate::util::shorten(&error.report(), 2_000),
         retry_in_ms,
         handler,
     };

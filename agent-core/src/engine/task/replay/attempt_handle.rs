@@ -9,7 +9,7 @@ use crate::{
     engine::{RunError, budget::BudgetWaiter},
     graph::{NodeError, Result},
     ids::{QuestionId, Seq},
-    interrupt::{OpenQuestion, Shown, Waiting},
+    interrupt::{AnswerWaiter, OpenQuestion, Shown},
     journal::{
         entry::{Fact, Recorded},
         keys,
@@ -48,7 +48,7 @@ impl AttemptHandle {
         Arc::as_ptr(&self.replay) as usize
     }
 
-    pub(crate) fn waiter(&self) -> Arc<dyn Waiting> {
+    pub(crate) fn waiter(&self) -> Arc<dyn AnswerWaiter> {
         Arc::clone(&self.replay) as _
     }
 

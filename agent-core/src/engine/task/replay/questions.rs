@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Inner, TaskReplay};
 use crate::{
     ids::QuestionId,
-    interrupt::{OpenQuestion, Shown, Waiting, key_of},
+    interrupt::{AnswerWaiter, OpenQuestion, Shown, key_of},
     journal::{
         entry::{Fact, WithdrawReason, Withdrawn},
         keys,
@@ -229,7 +229,7 @@ impl TaskReplay {
     }
 }
 
-impl Waiting for TaskReplay {
+impl AnswerWaiter for TaskReplay {
     fn answered(&self) {
         let mut inner = self.inner.lock();
         inner.waiting = 0;
