@@ -23,7 +23,7 @@ impl Readiness {
         {
             return result;
         }
-        let result = match tokio::time::timeout(CHECK_TIMEOUT, runtime.check_store()).await {
+        let result = match tokio::time::timeout(CHECK_TIMEOUT, runtime.check_journal()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "not ready: the journal store failed");

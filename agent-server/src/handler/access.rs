@@ -53,7 +53,7 @@ impl RequestContext {
     /// Returns options for a run in a conversation, whose title is the beginning of its first message.
     pub(super) fn conversation_options(&self, message: &str) -> RunOptions {
         let options = self.run_options();
-        if self.app.runtime.has_store() { titled(options, message) } else { options }
+        if self.app.runtime.has_journal() { titled(options, message) } else { options }
     }
 
     /// Returns the sessions that the caller may use.
