@@ -21,6 +21,7 @@ pub(crate) const REQUEST_TARGET: &str = "agent_server::span";
 
 /// Settings of the exporter.
 #[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "only its presence is checked"))]
 #[derive(Debug, Clone)]
 pub(crate) struct TraceOptions {
     /// URL of the collector.
