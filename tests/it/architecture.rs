@@ -15,7 +15,7 @@ use syn::visit::{self, Visit};
 ///
 /// The modules of one row may import each other. Names of the target layout are included.
 const CORE: &[&[&str]] = &[
-    &["text", "util"],
+    &["util"],
     &["clock"],
     &["error"],
     &["compute"],

@@ -1,7 +1,7 @@
 //! `POST` and `GET /api/chat/stream`: streams the answer of the plain model.
 
 use agent_core::{
-    model::{Delta, FinishReason, Model, ModelError, ModelFault, ModelRequest, ModelStream},
+    model::{Delta, FinishReason, Model, ModelError, ModelErrorKind, ModelRequest, ModelStream},
     telemetry,
 };
 use bytes::Bytes;
@@ -91,7 +91,7 @@ fn sse_events(
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::Filtered })) => {
                         return Some((
-                            logged(&ModelError::new(ModelFault::Filtered)),
+                            logged(&ModelError::new(ModelErrorKind::Filtered)),
                             ChatStreamState::Ending,
                         ));
                     }

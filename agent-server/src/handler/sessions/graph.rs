@@ -34,7 +34,7 @@ fn graph(app: &AppState, name: &str) -> Result<Value, ApiError> {
         error.code = Code::GraphNotFound.name();
         error
     };
-    let outline = app.runtime.outline(name).ok_or_else(unknown)?;
+    let outline = app.runtime.description(name).ok_or_else(unknown)?;
     let mut graph = json!(outline);
     graph["mermaid"] = json!(app.runtime.mermaid(name));
     Ok(graph)
