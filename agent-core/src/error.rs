@@ -1,10 +1,10 @@
-//! Stable names of everything that can go wrong: one table, to branch on without reading prose.
+//! Error codes: one table of stable names, families and retryability.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Who can act on an error.
+/// Group of error codes by who can act on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {
@@ -12,7 +12,7 @@ pub enum Family {
     Input,
     /// What the caller names is not there.
     NotFound,
-    /// Somebody else was faster, or holds what is needed.
+    /// Another caller was faster, or holds what is needed.
     Conflict,
     /// The author of the graph, or of its data.
     Run,
@@ -37,7 +37,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// `(wire name, family, worth trying again)`: the only place that says so.
+            /// Returns `(wire name, family, retryable)`.
             const fn row(self) -> (&'static str, Family, bool) {
                 match self { $(Self::$variant => ($name, Family::$family, $retry),)* }
             }
@@ -74,7 +74,7 @@ codes! {
     SessionBusy = "session_busy", Conflict, true;
     /// The session exists already.
     SessionExists = "session_exists", Conflict, false;
-    /// Somebody answered before.
+    /// The question was answered before.
     AlreadyAnswered = "already_answered", Conflict, false;
     /// The session's state is another graph's.
     OtherGraph = "other_graph", Conflict, false;

@@ -1,4 +1,4 @@
-//! What a node holds in its hand: recorded steps, questions, todos, events, models, and when to stop.
+//! [`Context`]: the handle that a node gets for recorded steps, questions, todos, events, models and tools.
 
 use std::{
     any::{Any, TypeId},
@@ -192,8 +192,8 @@ impl Context {
 
     // --- recorded steps ---------------------------------------------------------------------------------------
 
-    /// Runs `future` once ever for this activation and key, and records its result; a node that is entered again
-    /// (after a crash, a pause elsewhere, a failed try) gets the recorded result and the future is not polled.
+    /// Runs `future` once for this task and key, and records its result. A node that is entered again (after a crash, an
+    /// eviction or a failed attempt) gets the recorded result, and the future is not polled.
     ///
     /// The result is stored before this returns (see [`Durability`](super::Durability)). An error is recorded for
     /// this try only: the next one runs the step again. For what happens between the effect and its record, give
@@ -202,13 +202,13 @@ impl Context {
     /// A step may [`ask`](Context::ask), and may hold steps of its own. They are part of it: once the step has a
     /// record, they are not asked for again. A step without one runs again after a restart and finds what was answered
     /// and recorded inside it; it may also do something else then. Questions, model calls and tool calls inside a step
-    /// that have no key of their own are numbered within the step.
+    /// that have no key are numbered within the step.
     ///
     /// # Errors
     ///
-    /// The future's own error; a permanent error when the same key is already on its way in this activation, when
-    /// the result cannot be stored ([`ValueError`]), or when what is recorded cannot be read as `T`; [`NodeEnded`](super::NodeEnded) when the
-    /// node that lent this context has ended: nothing is recorded then.
+    /// Returns the error of the future; a permanent error if a step with the same key is running in this task, if the
+    /// result cannot be stored ([`ValueError`]), or if the recorded result cannot be decoded as `T`;
+    /// [`NodeEnded`](super::NodeEnded) if the node has ended (nothing is recorded then).
     ///
     /// # Cancel safety
     ///
@@ -339,14 +339,14 @@ impl Context {
 
     // --- a person ---------------------------------------------------------------------------------------------
 
-    /// Asks a person and waits for the answer. The run pauses when nothing else can go on.
+    /// Asks a question and waits for the answer. The run pauses when no other task can proceed.
     ///
-    /// The wait cannot be swallowed: it is no error, the future just is not ready. While the process lives, the
-    /// node goes on where it stood; after a restart it is entered again and everything recorded is replayed.
-    /// Once an answer is given, asking with the same key again gives the same answer.
+    /// Waiting is not an error: the future is pending, so no `?` or `catch` can swallow it. While the process lives, the
+    /// node continues where it was; after a restart the node is entered again and everything recorded is replayed. Once
+    /// an answer is given, asking with the same key again returns the same answer.
     ///
     /// An answer counts for what was shown (prompt, options, schema and details). Asked with something else under
-    /// the same key, by a new version of the program say, the question is refused with
+    /// the same key (for example by a new version of the program), the question is refused with
     /// [`AskError::Changed`](crate::interrupt::AskError::Changed): make what it shows from the state and from recorded
     /// results. To ask something else on purpose, resume the failed run (the next try asks anew), or keep the old
     /// question for the runs that have it open. A try after a failed one may ask something else.
@@ -355,9 +355,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`AskError`](crate::interrupt::AskError) when the deadline passed, the question is no question or another one
-    /// than before, or the answer is no `T`; [`NodeEnded`](super::NodeEnded) when the node that lent this context has
-    /// ended: nothing is asked then.
+    /// Returns [`AskError`](crate::interrupt::AskError) if the deadline has passed, the question is invalid or differs from
+    /// the one asked before, or the answer cannot be decoded as `T`; [`NodeEnded`](super::NodeEnded) if the node has ended
+    /// (nothing is asked then).
     ///
     /// # Cancel safety
     ///
@@ -492,7 +492,7 @@ impl Context {
         }
     }
 
-    /// A sign of life for the idle timeout.
+    /// Resets the idle timeout.
     pub fn heartbeat(&self) {
         // Of an ended node, nothing counts.
         drop(self.attempt_handle().touch());

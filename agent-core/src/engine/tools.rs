@@ -1,4 +1,4 @@
-//! Tools as a node sees them: each call is checked, approved where it must be, and a recorded step.
+//! [`RecordedTools`]: tool calls as recorded steps, validated and approved.
 
 use std::{
     any::{Any, TypeId},
@@ -45,8 +45,8 @@ use crate::{
 
 /// A set of tools with recorded calls; see [`Context::tools`].
 ///
-/// What goes wrong in a call (an unknown tool, bad arguments, a failure, a time limit, a person's no) is told to the
-/// model as the call's result, unless [`failing_on`](RecordedTools::failing_on) says that it ends the run.
+/// A fault of a call (unknown tool, invalid arguments, failure, timeout, rejection) is returned to the model as the
+/// result of the call, unless [`failing_on`](RecordedTools::failing_on) makes it end the run.
 #[derive(Debug)]
 pub struct RecordedTools {
     cx: Context,
@@ -59,7 +59,7 @@ pub struct RecordedTools {
     under: Option<String>,
 }
 
-/// A tool call whose fault ends the run, as the policy demands.
+/// Error of a tool call with a fault that ends the run; see [`RecordedTools::failing_on`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("tool `{tool}` ({}): {reason}", .fault.code())]
 #[non_exhaustive]
@@ -74,7 +74,7 @@ pub struct ToolFailed {
     pub reason: String,
 }
 
-/// The result of a call as it is recorded. The message stands as it will in the state.
+/// Recorded result of a call. The message is stored as it will be in the state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Recorded {
     pub(super) message: Message,
@@ -94,7 +94,7 @@ impl From<ToolReply> for Recorded {
     }
 }
 
-/// Whether the calls of a turn are made by the node's own task, or each by a task of its own.
+/// Whether a call runs in the task of the node or in a spawned task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spawned {
     No,
@@ -121,7 +121,7 @@ impl RecordedTools {
         Ok(self)
     }
 
-    /// With these faults a call ends the run rather than being told to the model. Default: none.
+    /// Sets the faults that end the run in place of being returned to the model. Default: none.
     #[must_use]
     pub fn failing_on(mut self, faults: impl IntoIterator<Item = ToolFault>) -> Self {
         self.fatal.extend(faults);
@@ -167,14 +167,13 @@ impl RecordedTools {
         self.registry.specs()
     }
 
-    /// Carries out one call and gives the message that answers it.
+    /// Executes one call and returns the message that answers it.
     ///
     /// A call that needs approval is a question with the key `approve:<call id>`; its details are the
     /// [`ApprovalRequest`], an answer is a [`Decision`] (or just `"approve"`, `"reject"`, `true`, `false`).
-    /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation. After
-    /// a crash or a stop in the middle of a call it is made again, with the same idempotency key, where its
-    /// [`Effect`](crate::tool::Effect) allows; else the model is told that the outcome is not known, or a person is
-    /// asked: see [`InterruptedCallPolicy`].
+    /// The call itself is a step with the key `tool:<call id>`, so it is executed once in this task. After a crash or a stop
+    /// during a call, the call is repeated with the same idempotency key if its [`Effect`](crate::tool::Effect) allows it;
+    /// otherwise the result says that the outcome is unknown, or a person is asked: see [`InterruptedCallPolicy`].
     ///
     /// # Errors
     ///
@@ -189,10 +188,10 @@ impl RecordedTools {
         self.carry_out(name, call, Spawned::No).await
     }
 
-    /// Carries out the calls of one turn, side by side, and gives their messages in the order of the calls.
+    /// Executes the calls of one turn in parallel and returns their messages in the order of the calls.
     ///
-    /// With two or more calls, each tool runs in a task of its own: on a runtime with several threads, tools that
-    /// compute or block overlap too. A panic of a tool is its own result.
+    /// With two or more calls, each tool runs in a spawned task, so that tools that compute or block overlap on a runtime
+    /// with several threads. A panic of a tool is the result of its call.
     ///
     /// # Errors
     ///
@@ -312,7 +311,7 @@ impl RecordedTools {
                     return Ok(Settled::Run(prepared));
                 }
                 Ok(DecisionOutcome::Answer(result)) => return Ok(Settled::Answer(result, limit)),
-                // Edited arguments that do not fit: the person is asked again and told why.
+                // The edited arguments are invalid: ask again, with the reason.
                 Err(error) => refused = Some(error.for_model().to_owned()),
             }
         }
@@ -448,7 +447,7 @@ enum Settled {
     Run(PreparedCall),
     /// It was begun before, and its outcome is not known.
     CutShort(PreparedCall),
-    /// This is the result, of which so many bytes are shown.
+    /// The result is known; the limit is the number of bytes that the model gets.
     Answer(Result<ToolOutput, ToolError>, usize),
 }
 
@@ -463,7 +462,7 @@ fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> 
     Ok(Question::choose(prompt, ["approve", "reject"]).or_anything().schema(hoisted(schema)).details(details))
 }
 
-/// Definitions stand outermost, where references look for them.
+/// Moves definitions to the root of the schema, where references expect them.
 fn hoisted(mut schema: Value) -> Value {
     let definitions = schema["anyOf"][1].as_object_mut().and_then(|inner| inner.remove("$defs"));
     if let (Some(definitions), Some(outer)) = (definitions, schema.as_object_mut()) {
@@ -489,7 +488,7 @@ struct Host {
     under: Option<String>,
     /// The call's name within its activation.
     call: String,
-    /// What the journal was told when it began, if it must not be made twice.
+    /// The entry written before the call, if the call must not be repeated.
     noted: Option<ToolBegun>,
     asked: Mutex<Asked>,
 }
@@ -530,7 +529,7 @@ impl Host {
     }
 }
 
-/// One open question; the clock of the call's time limit stands still while there is one.
+/// An open question of a tool. The timeout of the call is suspended while there is one.
 struct Open(Arc<Host>);
 
 impl Open {

@@ -1,4 +1,5 @@
-//! Who sees what and when: each subscriber is a cursor, live from a ring and back from the journal.
+//! Event broadcast with catch-up: each subscriber is a cursor that reads live events from a ring and older ones from the
+//! journal.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -21,14 +22,14 @@ use crate::{
     journal::{JournalStore, StoreError, dedup::read_entries, entry::Entry},
 };
 
-/// Events kept for subscribers that are a little behind. Those further behind read the journal.
+/// Capacity of the ring. Subscribers that are further behind read the journal.
 const RING: usize = 8_192;
 /// Entries read from the journal at once.
 const PAGE: usize = 256;
 /// Events taken from the ring at once.
 const BATCH: usize = 256;
 
-/// The live end of a session's events.
+/// Event broadcast of a session.
 pub(crate) struct EventBroadcast {
     session: SessionId,
     subscribers: AtomicUsize,
@@ -40,23 +41,23 @@ pub(crate) struct EventBroadcast {
     closed: AtomicBool,
 }
 
-/// The ring and who waits for it.
+/// Ring of live events and the wakers of waiting subscribers.
 #[derive(Default)]
 struct Ring {
     ring: VecDeque<Arc<Event>>,
     /// Position of the ring's first event, counted from the broadcast's beginning.
     first: u64,
-    /// Unnumbered events that were in the ring so far.
+    /// Number of unnumbered events pushed so far.
     unnumbered: u64,
-    /// How many of those left the ring.
+    /// Number of unnumbered events that left the ring.
     unnumbered_left: u64,
-    /// The last number published.
+    /// The last published number.
     last: Seq,
-    /// The graph of the run in memory, or of the last one that was.
+    /// The graph of the present or latest run in memory.
     graph: Option<Arc<str>>,
     partial: PartialMessages,
     waiting: Vec<Waker>,
-    /// How often those who waited were woken.
+    /// Number of wake-ups so far.
     woken: u64,
 }
 
@@ -72,25 +73,24 @@ impl EventBroadcast {
         }
     }
 
-    /// Ends every subscription, present and future: the session was deleted. Subscribers still get the events in
-    /// the ring.
+    /// Ends all present and future subscriptions, because the session was deleted. Events in the ring are still delivered.
     pub(crate) fn close(&self) {
         let live = self.live.lock();
         self.closed.store(true, Ordering::Release);
         wake(live);
     }
 
-    /// Whether the session was deleted.
+    /// Returns whether the session was deleted.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether anybody watches.
+    /// Returns whether the session has subscribers.
     pub(crate) fn is_watched(&self) -> bool {
         self.subscribers.load(Ordering::Acquire) > 0
     }
 
-    /// Shows what was stored. Only numbers are noted when nobody watches.
+    /// Publishes stored entries. Without subscribers, only the last number is kept.
     pub(crate) fn publish<'a>(&self, entries: impl Iterator<Item = &'a Entry> + Clone) {
         if self.observed.is_set() {
             let graph = self.live.lock().graph.clone();
@@ -116,8 +116,8 @@ impl EventBroadcast {
         wake(live);
     }
 
-    /// Notes that entries up to `seq` are stored that were not published here: another process wrote them, or an append
-    /// that was reported as failed. Subscribers read them from the journal.
+    /// Advances to `seq` for entries that were not published here: written by another process, or by an append that was
+    /// reported as failed. Subscribers read them from the journal.
     pub(crate) fn advance_to(&self, seq: Seq) {
         let mut live = self.live.lock();
         let skips = live.last > Seq::ZERO && seq > live.last && self.is_watched();
@@ -130,8 +130,7 @@ impl EventBroadcast {
         }
     }
 
-    /// Shows an event without a number. A piece of a message is kept for subscribers to come while the message is being
-    /// streamed.
+    /// Publishes an unnumbered event. Parts of a message that is being streamed are kept for later subscribers.
     pub(crate) fn show(&self, event: Event) {
         let partial = event.body.is_partial();
         if !partial && !self.is_watched() {
@@ -148,7 +147,7 @@ impl EventBroadcast {
         }
     }
 
-    /// Tells subscribers that unnumbered events were dropped before they could be shown.
+    /// Publishes a gap for unnumbered events that were dropped.
     pub(crate) fn show_dropped(&self, unnumbered: u64) {
         let last = self.live.lock().last;
         self.show(super::gap(
@@ -157,16 +156,16 @@ impl EventBroadcast {
         ));
     }
 
-    /// Notes what runs from here on.
+    /// Sets the graph of the run that starts.
     pub(crate) fn set_graph(&self, graph: &Arc<str>) {
         let mut live = self.live.lock();
         live.graph = Some(Arc::clone(graph));
-        // A run that was taken up streams its messages anew.
+        // A resumed run streams its messages again.
         live.partial.clear();
         self.has_partial.store(false, Ordering::Relaxed);
     }
 
-    /// Forgets a partial message of a task, or all of them, where no entry does.
+    /// Removes a partial message of a task, or all of them, if no entry does.
     pub(crate) fn end_partial(&self, task: &Arc<TaskId>, message: Option<&str>) {
         if !self.has_partial.load(Ordering::Relaxed) {
             return;
@@ -183,8 +182,8 @@ impl EventBroadcast {
         &self.session
     }
 
-    /// A cursor. `after`: everything behind this number first, from the journal; `None`: from now on. In both cases the
-    /// partial messages of this moment come before what is live.
+    /// Creates a cursor. With `after`, entries after this number are read from the journal first; with `None`, only live
+    /// events follow. Partial messages precede live events in both cases.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         store: Option<Arc<dyn JournalStore>>,
@@ -235,18 +234,18 @@ impl Ring {
         self.ring.push_back(event);
     }
 
-    /// The position behind the ring's last event.
+    /// Returns the position after the last event of the ring.
     fn end(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
 
-    /// The events from a position on; none when it left the ring.
+    /// Returns the events from a position on; none if it left the ring.
     fn events_from(&self, at: u64) -> impl Iterator<Item = &Arc<Event>> {
         let skipped = at.checked_sub(self.first).and_then(|skipped| usize::try_from(skipped).ok());
         self.ring.range(skipped.unwrap_or(usize::MAX).min(self.ring.len())..)
     }
 
-    /// Keeps the waker of a subscriber that waits; `place` is where it was kept last.
+    /// Registers the waker of a subscriber; `place` is its last registration.
     fn wait(&mut self, place: &mut Option<(u64, usize)>, waker: &Waker) {
         match *place {
             Some((woken, at)) if woken == self.woken => {
@@ -262,7 +261,7 @@ impl Ring {
     }
 }
 
-/// Wakes those who wait, without the lock: each of them takes it next.
+/// Wakes the waiting subscribers after releasing the lock, because each of them takes it next.
 fn wake(mut live: MutexGuard<'_, Ring>) {
     if live.waiting.is_empty() {
         return;
@@ -271,7 +270,7 @@ fn wake(mut live: MutexGuard<'_, Ring>) {
     let waiting = mem::take(&mut live.waiting);
     drop(live);
     for waker in waiting {
-        // The waker is of the subscriber's executor: a panic in it is not the writer's.
+        // The waker belongs to the executor of the subscriber: its panic must not reach the writer.
         if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
             tracing::error!(
                 "the waker of a subscriber panicked; the subscriber may miss events until it is polled"
@@ -280,14 +279,13 @@ fn wake(mut live: MutexGuard<'_, Ring>) {
     }
 }
 
-/// One subscriber's view of a session: a stream of events in the order of their numbers, each once.
+/// Subscription to the events of a session: a stream in the order of their numbers, each once.
 ///
-/// It ends when the session is deleted ([`SubscriptionError::Deleted`]); a session that is made under the same id
-/// later has other subscriptions. Until then it never ends: a session can always run again. Dropping it is free. A slow
-/// subscriber delays no other; [`EventBody::loss`] names what it may miss, and a [gap](payload::Gap) counts what it lost.
+/// It ends only when the session is deleted ([`SubscriptionError::Deleted`]). A slow subscriber does not delay others;
+/// [`EventBody::loss`] says which events it may lose, and a [gap](payload::Gap) counts the lost ones.
 ///
-/// Before what is live it gets the text of messages that are being streamed, each message as one piece (at most 256 KiB a
-/// session; a gap counts the pieces beyond that). A number that is ahead of the journal is named by a gap as well.
+/// Live events are preceded by the text of messages that are being streamed, each as one part (at most 256 KiB per
+/// session; a gap counts the rest). A start number after the end of the journal is reported as a gap.
 #[must_use = "a subscription does nothing unless it is read"]
 pub struct Subscription {
     broadcast: Arc<EventBroadcast>,
@@ -298,19 +296,19 @@ pub struct Subscription {
     last: Seq,
     /// Unnumbered events of the ring before `at`.
     unnumbered_seen: u64,
-    /// Events without a number that fell out of the ring unseen.
+    /// Unnumbered events that left the ring before they were read.
     unnumbered: u64,
-    /// The number that the subscriber named is one of this journal.
+    /// The start number was checked against the journal.
     checked: bool,
-    /// The partial messages as of `at`, until they are shown.
+    /// Partial messages as of `at`, until they are delivered.
     partial: Vec<Arc<Event>>,
     mode: Mode,
     ready: VecDeque<Arc<Event>>,
-    /// Where its waker is kept.
+    /// Registration of its waker.
     waits: Option<(u64, usize)>,
-    /// The stream has given its last item.
+    /// The stream has returned its last item.
     ended: bool,
-    /// Keeps the session's place among the live ones for as long as somebody watches.
+    /// Keeps the session in memory while it has subscribers.
     keep: Option<Arc<dyn Send + Sync>>,
 }
 
@@ -318,28 +316,28 @@ enum Mode {
     Live,
     Behind,
     Reading(BoxFuture<'static, Result<Page, StoreError>>),
-    /// There is no journal to read what is missing from.
+    /// Entries are missing, and there is no journal to read them from.
     Lost {
         upto: Seq,
     },
-    /// The number that the subscriber named is larger than any of this journal.
+    /// The start number is after the end of the journal.
     Ahead {
         end: Seq,
     },
 }
 
-/// What was read of the journal.
+/// Entries read from the journal.
 struct Page {
     entries: Vec<Entry>,
-    /// The journal's last number, where it was asked for.
+    /// The last number of the journal, if requested.
     end: Option<Seq>,
 }
 
-/// Why a subscription has no next event.
+/// Error of a subscription.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscriptionError {
-    /// The journal could not be read. The subscription tries again when it is polled again.
+    /// The journal could not be read. The subscription retries when it is polled again.
     #[error("events after {after} cannot be read now")]
     Unreadable {
         /// The last number that was seen.
@@ -348,7 +346,7 @@ pub enum SubscriptionError {
         #[source]
         source: StoreError,
     },
-    /// The session was deleted. The subscription has ended: every later call gives the same error.
+    /// The session was deleted and the subscription has ended. Later calls return the same error.
     #[error("session `{session}` was deleted; its last event was {after}")]
     Deleted {
         /// The session.
@@ -359,7 +357,7 @@ pub enum SubscriptionError {
 }
 
 impl SubscriptionError {
-    /// Whether the subscription has ended, so that asking again is useless.
+    /// Returns whether the subscription has ended.
     ///
     /// # Examples
     ///
@@ -377,17 +375,17 @@ impl SubscriptionError {
 }
 
 impl Subscription {
-    /// The next event. Cancel safe.
+    /// Returns the next event. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`SubscriptionError::Unreadable`] when the journal cannot be read; call again to try again.
-    /// [`SubscriptionError::Deleted`] after the last event of a session that was deleted.
+    /// Returns [`SubscriptionError::Unreadable`] if the journal cannot be read (call again to retry), and
+    /// [`SubscriptionError::Deleted`] after the last event of a deleted session.
     pub async fn next(&mut self) -> Result<Arc<Event>, SubscriptionError> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// The last number that was handed out.
+    /// Returns the last delivered number.
     #[must_use]
     pub const fn last(&self) -> Seq {
         self.last
@@ -398,7 +396,7 @@ impl Subscription {
         self
     }
 
-    /// An event that is there already, without waiting.
+    /// Polls for the next event.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Event>, SubscriptionError>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -429,7 +427,7 @@ impl Subscription {
                         self.show_partial();
                     }
                 }
-                // By its name alone, the journal of a deleted session cannot be told from that of its successor.
+                // The journal of a deleted session has the same name as that of a later session.
                 Mode::Behind | Mode::Reading(_) if self.broadcast.is_closed() => return self.deleted(),
                 Mode::Behind => {
                     let Some(store) = self.store.clone() else {
@@ -469,12 +467,12 @@ impl Subscription {
         Poll::Ready(Err(SubscriptionError::Deleted { session, after: self.last }))
     }
 
-    /// Takes what the ring has. `false`: nothing; the waker is kept.
+    /// Reads events from the ring. Returns `false` if there is none; the waker is registered then.
     fn take_live(&mut self, cx: &Context<'_>) -> bool {
         let broadcast = Arc::clone(&self.broadcast);
         let mut live = broadcast.live.lock();
         if self.at < live.first {
-            // Fell out of the ring: numbered events are read from the journal, the others are gone.
+            // The position left the ring: numbered events are read from the journal, the others are lost.
             self.at = live.first;
             self.unnumbered += live.unnumbered_left - self.unnumbered_seen;
             self.unnumbered_seen = live.unnumbered_left;
@@ -529,7 +527,7 @@ impl Subscription {
         }
     }
 
-    /// Shows the partial messages as of the place in the ring, once.
+    /// Delivers the partial messages once.
     fn show_partial(&mut self) {
         self.ready.extend(mem::take(&mut self.partial));
     }
@@ -558,7 +556,7 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if self.broadcast.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Nobody is left to read the ring.
+            // The last subscriber is gone.
             let mut live = self.broadcast.live.lock();
             if !self.broadcast.is_watched() {
                 live.first = live.end();
@@ -579,7 +577,7 @@ impl std::fmt::Debug for Subscription {
     }
 }
 
-/// Joins the text pieces of a message that stand side by side, and keeps only the latest progress of a name.
+/// Joins adjacent text parts of a message, and keeps only the latest progress of each name.
 fn coalesce(batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
     if batch.iter().all(|event| event.body.loss() == DropPolicy::Never) || batch.len() < 2 {
         return batch;

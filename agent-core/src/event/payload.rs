@@ -1,4 +1,4 @@
-//! What each event carries: one struct a variant, passive data with public fields.
+//! Payloads of events: one struct per variant of [`EventBody`](super::EventBody).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

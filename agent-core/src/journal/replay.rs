@@ -1,4 +1,4 @@
-//! Reads a journal into an projection: the newest snapshot, then what came after it.
+//! Replay of a journal into a projection: the newest snapshot, then the entries after it.
 
 use super::{
     JournalStore, Record, StoreError, StoredSnapshot,
@@ -10,13 +10,13 @@ use crate::{
     ids::{Seq, SessionId},
 };
 
-/// Entries read at once: first, and at most.
+/// First and maximum number of entries read at once.
 const PAGE: (usize, usize) = (64, 1_024);
 /// Bytes of a page, about: larger entries are read in smaller pages.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Folds a journal up to and with `upto`. `None`: there is no such session. Large snapshots and pages are decoded off
-/// the async workers.
+/// Folds a journal up to and including `upto`. Returns `None` if the session does not exist. Large snapshots and pages are
+/// decoded outside of the async workers.
 pub(crate) async fn fold(
     store: &dyn JournalStore,
     session: &SessionId,

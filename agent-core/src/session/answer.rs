@@ -1,4 +1,4 @@
-//! Answers and marks of stop: commands on a run that waits for a person.
+//! Commands that answer, stop and delete.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl LockedSession {
         let env = &live.env;
         let taken = self.cell.board.take(answers, by)?;
         let facts = answered_facts(&self.cell, &taken, by);
-        // Idle: it pauses, and the entry that says so is being stored.
+        // An idle run is about to pause: its `RunPaused` entry is being stored.
         let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
         let waits = pauses && !self.cell.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };

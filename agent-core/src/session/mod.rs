@@ -1,4 +1,4 @@
-//! One conversation, one writer: starting, watching, answering, stopping and resuming its runs.
+//! Sessions: starting, watching, answering, stopping and resuming runs. A session has one writer.
 
 mod answer;
 mod command;
@@ -45,49 +45,49 @@ use crate::{
 use cell::SessionCell;
 use runtime::Shared;
 
-/// How long a status waits for a run that is being closed. Longer only where the store is slow.
+/// How long a status waits for a run that writes its last entries.
 const STATUS_WAIT: Duration = Duration::from_secs(1);
 
-/// One durable conversation or task. Cheap to clone.
+/// A durable conversation or task. Cheap to clone.
 #[derive(Clone)]
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) cell: Arc<SessionCell>,
 }
 
-/// Where a session stands.
+/// Status of a session.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionStatus {
     /// The session.
     pub session: SessionId,
-    /// Its latest run.
+    /// The latest run.
     pub run: RunId,
-    /// Where that run stands.
+    /// The status of that run.
     pub status: RunStatus,
-    /// The graph it runs.
+    /// The graph of the run.
     pub graph: String,
     /// Its schedule.
     pub todos: Vec<Todo>,
-    /// What is asked.
+    /// The open questions.
     pub questions: Vec<OpenQuestion>,
-    /// What it used up.
+    /// The budget usage of the run.
     pub used: BudgetUsage,
-    /// The number of its acceptance: events of the run stand at this number and behind it.
+    /// The number of the entry that accepted the run; its events have this number or a higher one.
     pub accepted: Seq,
-    /// When it was accepted, in milliseconds since 1970.
+    /// When the run was accepted, in milliseconds since 1970.
     pub accepted_at: i64,
-    /// Time spent running, pauses left out, in milliseconds.
+    /// Active time without pauses, in milliseconds.
     pub active_ms: u64,
-    /// Why it failed: code, message, node.
+    /// Why the run failed.
     pub failure: Option<RunFailure>,
-    /// The last number in the journal.
+    /// The last number of the journal.
     pub last: Seq,
-    /// Marks that the application gave the session.
+    /// The labels of the session.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Where the latest run is, as far as this process can tell.
+    /// Location of the latest run, as known to this process.
     pub location: RunLocation,
-    /// The store failed for longer than its retries, and this process opens the session again in the background.
+    /// Set while this process tries to open the session again after a failure of the store.
     pub reopening: Option<Reopening>,
 }
 
@@ -102,26 +102,26 @@ pub struct StateView {
     pub active_tasks: Vec<TaskId>,
 }
 
-/// Where a run is, as far as this process can tell.
+/// Location of a run, as known to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunLocation {
-    /// Tasks of this process drive it, or wait in memory for an answer.
+    /// Tasks of this process execute the run, or wait in memory for an answer.
     InMemory,
-    /// No task of this process drives it. A `running` one is driven by another process, or waits for
+    /// No task of this process executes the run. A `running` one is executed by another process or waits for
     /// [`Runtime::recover`]; a `paused` one waits for an answer.
     Journal,
 }
 
-/// Why a run failed, as it is journalled.
+/// Failure of a run, as stored in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunFailure {
-    /// What went wrong, to branch on.
+    /// The error code.
     pub code: String,
-    /// The same for people.
+    /// The error message.
     pub message: String,
-    /// The node at fault.
+    /// The node that failed.
     pub node: Option<String>,
 }
 
@@ -132,17 +132,17 @@ impl From<Failure> for RunFailure {
 }
 
 impl Session {
-    /// Its id.
+    /// Returns the session id.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.cell.id
     }
 
-    /// Runs a graph until it ends or waits for a person. See [`start`](Session::start).
+    /// Runs a graph until it ends or pauses. See [`start`](Session::start).
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; a run that failed is [`SessionError::Run`].
+    /// Returns [`SessionError`]; [`SessionError::Run`] if the run failed.
     ///
     /// # Cancel safety
     ///
@@ -155,7 +155,7 @@ impl Session {
         self.run_with(graph, input, RunOptions::default()).await
     }
 
-    /// As [`run`](Session::run), with options.
+    /// Runs a graph as [`run`](Session::run), with options.
     ///
     /// # Errors
     ///
@@ -195,13 +195,13 @@ impl Session {
         Ok(EventStream::new(run, events))
     }
 
-    /// Starts a run. When this returns, the run is accepted for good: it is stored, and a process that dies now
-    /// leaves it to the next one (unless the durability is [`Exit`](crate::run::Durability::Exit)).
+    /// Starts a run. When this returns, the run is accepted and stored: if the process dies, another process resumes it
+    /// (unless the durability is [`Exit`](crate::run::Durability::Exit)).
     ///
     /// # Errors
     ///
-    /// [`SessionError::Busy`] and its like; [`SessionError::InvalidInput`] when the input cannot be applied.
-    /// Nothing has changed then.
+    /// Returns [`SessionError::Busy`] and other conflicts; [`SessionError::InvalidInput`] if the input cannot be applied.
+    /// Nothing is changed then.
     ///
     /// # Cancel safety
     ///
@@ -216,7 +216,7 @@ impl Session {
         self.accept(graph, input.into(), options, AckMode::AfterAccept).await
     }
 
-    /// As [`start`](Session::start), for a graph known by name and an update as JSON.
+    /// Starts a run of a registered graph, with an update as JSON.
     ///
     /// # Errors
     ///
@@ -235,9 +235,10 @@ impl Session {
         self.shared.graph(graph)?.start(self, update, options, AckMode::AfterAccept).await
     }
 
-    /// As [`start_json`](Session::start_json), for a caller that says nothing to anybody before the run is at rest: a
-    /// short run is at rest when this returns, and what was accepted is stored together with what came of it. Wait
-    /// with [`Run::rest`].
+    /// Runs a registered graph, with an update as JSON, for a caller that reports only the result.
+    ///
+    /// The acceptance is stored together with the entries that follow, and a short run has ended when this returns. Wait for
+    /// the result with [`Run::wait`].
     ///
     /// # Errors
     ///
@@ -256,13 +257,14 @@ impl Session {
         self.shared.graph(graph)?.start(self, update, options, AckMode::AfterRun).await
     }
 
-    /// Resumes a run that was stopped, failed, or lost its process: from its last commit, executing only what is
-    /// unfinished.
+    /// Resumes a run that was stopped, failed, or lost its process. Continues from its last commit and executes only
+    /// unfinished tasks.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NothingToDo`] when it is running, waits for answers or is completed;
-    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing. Nothing has changed then.
+    /// Returns [`SessionError::NothingToDo`] if the run is executing, paused or completed;
+    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) if the graph lacks pending nodes. Nothing is changed
+    /// then.
     ///
     /// # Cancel safety
     ///
@@ -271,7 +273,7 @@ impl Session {
         self.resume_as(None).await
     }
 
-    /// As [`resume`](Session::resume), with new limits (a limit that the run reached, raised).
+    /// Resumes a run as [`resume`](Session::resume), with new limits.
     ///
     /// # Errors
     ///
@@ -295,7 +297,7 @@ impl Session {
             .await
     }
 
-    /// Answers open questions. Accepted answers are stored before this returns, and the run continues.
+    /// Answers open questions. Accepted answers are stored when this returns, and the run continues.
     ///
     /// # Errors
     ///
@@ -310,7 +312,7 @@ impl Session {
         self.answer_as(answers, "somebody").await
     }
 
-    /// As [`answer`](Session::answer), with the name of the person who answers (at most 200 characters are kept).
+    /// Answers as [`answer`](Session::answer), with the name of the person who answers (shortened to 200 characters).
     ///
     /// # Errors
     ///
@@ -326,9 +328,10 @@ impl Session {
         self.lock().await.complete(answer).await
     }
 
-    /// Stops the run: tasks that listen for cancellation are given a grace time, others are dropped; todos in progress
-    /// become cancelled. Ready when nothing of the run is left in memory. A paused run that is not in memory is marked as
-    /// stopped.
+    /// Stops the run and waits until it has left memory.
+    ///
+    /// Tasks that listen for cancellation get a grace period, the others are dropped; todos in progress are cancelled. A
+    /// paused run that is not in memory is marked as stopped.
     ///
     /// # Errors
     ///
@@ -349,8 +352,7 @@ impl Session {
         locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
 
-    /// Ends the run at the end of its present superstep, to be resumed later. Ready when nothing of it is left in memory.
-    /// A [`stop`](Session::stop) need not wait for it.
+    /// Ends the run after its current superstep and waits until it has left memory. It can be resumed later.
     ///
     /// # Errors
     ///
@@ -375,11 +377,10 @@ impl Session {
         live.status()
     }
 
-    /// A handle to the unfinished run of the session, whichever caller started it; `None` when its latest run has
-    /// finished.
+    /// Returns a handle of the unfinished run of the session; `None` if the latest run has finished.
     ///
-    /// The run is running or paused. Where no task of this process drives it (see [`SessionStatus::location`]), the
-    /// handle shows what the journal says, and waiting for it returns at once.
+    /// If no task of this process executes the run (see [`SessionStatus::location`]), the handle has the status in the
+    /// journal, and waiting for it returns at once.
     ///
     /// # Errors
     ///
@@ -449,13 +450,13 @@ impl Session {
         Ok(self.peek().await?.status)
     }
 
-    /// The graph that continues an unfinished run: the one it began with in this process, else the registered one.
+    /// Returns the graph that continues an unfinished run: the one it began with in this process, else the registered one.
     pub(crate) fn graph_of(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let own = self.cell.inner.lock().graph.clone().filter(|graph| graph.name() == name);
         own.map_or_else(|| self.shared.graph_to_resume(name, self.id()), Ok)
     }
 
-    /// The graph that reads the state of the session: any graph of the name reads it alike.
+    /// Returns a graph that can decode the state of the session.
     pub(crate) fn graph_to_read(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let own = self.cell.inner.lock().graph.clone().filter(|graph| graph.name() == name);
         own.map_or_else(|| self.shared.graph(name), Ok)
@@ -502,7 +503,8 @@ impl Session {
         self.status_from_journal().await
     }
 
-    /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
+    /// Waits for a run that ends or pauses, at most [`STATUS_WAIT`]: a subscriber that has seen the end or pause must not
+    /// get an older status.
     async fn wait_published(&self, live: &cell::LiveRun) {
         let env = &live.env;
         let ends = env.control.is_closed();
@@ -543,12 +545,12 @@ impl Session {
         }
     }
 
-    /// The state as of the last committed superstep, as JSON.
+    /// Returns the state as of the last committed superstep, as JSON.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
-    /// without a store, or what is stored cannot be read.
+    /// Returns [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
+    /// without a store, or an error if the stored state cannot be decoded.
     ///
     /// # Cancel safety
     ///
@@ -557,9 +559,7 @@ impl Session {
         Ok(self.state_and_active_tasks().await?.state)
     }
 
-    /// The state as [`state_json`](Session::state_json) has it, and the tasks of the outermost graph that the run is at: at
-    /// work, waiting for a person, or where it was stopped or has failed. None after its end. Both of one reading of the
-    /// journal.
+    /// Returns the state as JSON and the tasks that the run is at. Reads the journal once.
     ///
     /// # Errors
     ///
@@ -578,7 +578,7 @@ impl Session {
         Ok(StateView { state, active_tasks: tasks })
     }
 
-    /// The state as of the last committed superstep: a copy.
+    /// Returns a copy of the state as of the last committed superstep.
     ///
     /// # Errors
     ///
@@ -606,14 +606,15 @@ impl Session {
         }
     }
 
-    /// Events: everything after a number from the journal and then what happens, or only what happens from now on.
+    /// Subscribes to events: to all events after a number (from the journal) and then live ones, or (`None`) to live events
+    /// only.
     pub fn subscribe(&self, after: Option<Seq>) -> crate::event::Subscription {
         let keep: Arc<dyn Send + Sync> = Arc::clone(&self.cell) as _;
         self.cell.broadcast.subscribe(self.shared.store.clone(), after).keeping(keep)
     }
 
-    /// Removes the session with everything it has, and ends its subscriptions. Handles of it stay handles of the
-    /// deleted session: they answer [`SessionError::NotFound`], also when the id is used again.
+    /// Deletes the session and ends its subscriptions. Existing handles return [`SessionError::NotFound`] from then on, also
+    /// when the id is used again.
     ///
     /// # Errors
     ///
@@ -630,12 +631,12 @@ impl Session {
         SessionError::Busy { session: self.id().clone(), run, status }
     }
 
-    /// Where the session stands by the journal, without becoming its writer.
+    /// Returns the projection of the session without acquiring its lease.
     pub(crate) async fn peek(&self) -> Result<Projection, SessionError> {
         Ok(self.peek_with_state().await?.0)
     }
 
-    /// Without a journal the state of a run that is not at rest is the run's own.
+    /// Without a journal, the state of a run in memory cannot be read.
     fn check_readable(&self) -> Result<(), SessionError> {
         match (&self.shared.store, self.cell.live()) {
             (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
@@ -672,7 +673,7 @@ impl Session {
             live.env.writer.wait_all_durable().await?;
         }
         let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
-        // Deleted meanwhile: what was read may be that of a session made under the same id.
+        // If it was deleted meanwhile, the store may have returned a later session of the same id.
         self.cell.check_exists()?;
         Ok((projection?.ok_or_else(not_found)?, None))
     }

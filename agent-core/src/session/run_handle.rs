@@ -16,7 +16,7 @@ use crate::{
     state::State,
 };
 
-/// A run that was accepted. Dropping it does not stop the run. Cheap to clone; all clones are of one run.
+/// Handle of an accepted run. Dropping it does not stop the run. Cheap to clone.
 #[derive(Clone)]
 pub struct Run {
     session: Session,
@@ -29,12 +29,12 @@ impl Run {
         Self { session, run: live.run(), watch: live.watch.listener() }
     }
 
-    /// A run that waits for its turn.
+    /// Creates the handle of a queued run.
     pub(super) const fn queued(session: Session, run: RunId, watch: RunReceiver) -> Self {
         Self { session, run, watch }
     }
 
-    /// An unfinished run that is not in memory.
+    /// Creates the handle of an unfinished run that is not in memory.
     pub(super) fn waiting(
         session: Session,
         run: RunId,
@@ -45,37 +45,37 @@ impl Run {
         Self { session, run, watch: RunReceiver::fixed(result) }
     }
 
-    /// Its number.
+    /// Returns the number of the run.
     #[must_use]
     pub const fn id(&self) -> RunId {
         self.run
     }
 
-    /// Its session.
+    /// Returns the session of the run.
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Where it stands now.
+    /// Returns the current status.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.watch.status()
     }
 
-    /// Waits until the run ends or waits for a person, and says which. Cancel safe.
+    /// Waits until the run ends or pauses, and returns its status. Cancel safe.
     ///
-    /// When the process ends first, the run is still [`RunStatus::Running`]: the next process goes on with it.
+    /// If the process shuts down first, the status is [`RunStatus::Running`]: another process continues the run.
     pub async fn wait_status(&mut self) -> RunStatus {
         self.wait().await.map_or(RunStatus::Running, |result| result.status)
     }
 
-    /// Waits as [`wait_status`](Run::wait_status), and tells how it came to rest.
+    /// Waits until the run ends or pauses, and returns its outcome with the typed state.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`;
-    /// [`SessionError::ShuttingDown`] when the process ends before the run does.
+    /// Returns [`SessionError::Run`] if the run failed; [`SessionError::InvalidInput`] if the state is not an `S`;
+    /// [`SessionError::ShuttingDown`] if the process shuts down before the run ends.
     ///
     /// # Cancel safety
     ///
@@ -130,7 +130,7 @@ impl std::fmt::Debug for Run {
     }
 }
 
-/// The events of one run, from its acceptance to its end or pause.
+/// Event stream of a run, from its acceptance to its end or pause.
 pub struct EventStream {
     run: Run,
     events: Subscription,
@@ -142,7 +142,7 @@ impl EventStream {
         Self { run, events, ended: false }
     }
 
-    /// The next event; `None` after the one that ends or pauses the run. Cancel safe.
+    /// Returns the next event; `None` after the one that ends or pauses the run. Cancel safe.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl EventStream {
             let event = tokio::select! {
                 biased;
                 event = self.events.next() => event,
-                // A run whose journal failed ends without an event.
+                // A run ends without an event if its journal failed.
                 () = lost(&mut self.run) => {
                     self.ended = true;
                     return None;
@@ -165,7 +165,7 @@ impl EventStream {
                 self.ended = true;
             }
             if let Ok(event) = &event {
-                // The end of a run that this one replaced belongs to that one; a gap belongs to everybody.
+                // Skip the end of a run that this one replaced. Gaps concern every subscriber.
                 if event.run < self.run.run && !matches!(event.body, EventBody::Gap(_)) {
                     continue;
                 }
@@ -175,13 +175,13 @@ impl EventStream {
         }
     }
 
-    /// The run itself.
+    /// Returns the handle of the run.
     #[must_use]
     pub fn into_run(self) -> Run {
         self.run
     }
 
-    /// Reads the remaining events and tells how the run came to rest.
+    /// Waits until the run ends or pauses, and returns its outcome.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl EventStream {
     }
 }
 
-/// Ready when the run failed for want of a store, so that no event can come any more.
+/// Waits until the run has failed because of its store, after which no event can follow.
 async fn lost(run: &mut Run) {
     loop {
         let Some(result) = run.wait().await else { return };

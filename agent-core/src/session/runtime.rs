@@ -1,4 +1,4 @@
-//! The process's side of sessions: stores, graphs, dependencies, and every run that is in memory.
+//! [`Runtime`]: stores, graphs, dependencies and the sessions in memory.
 
 use std::{
     any::{Any, TypeId},
@@ -37,10 +37,10 @@ use crate::{
 
 /// Bytes that a check of the store writes.
 const CHECK_BYTES: usize = 16 * 1024;
-/// How often a runtime that ends looks for runs that came late.
+/// Poll interval of a shutdown for runs that were accepted late.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(50);
 
-/// What all sessions of a runtime share.
+/// State shared by all sessions of a runtime.
 pub(crate) struct Shared {
     pub(crate) store: Option<Arc<dyn JournalStore>>,
     pub(crate) owner: OwnerId,
@@ -49,26 +49,26 @@ pub(crate) struct Shared {
     pub(crate) options: RuntimeOptions,
     pub(crate) group: TaskGroup,
     pub(crate) runs: TaskGroup,
-    /// Runs in memory.
+    /// Number of runs in memory.
     pub(crate) live: AtomicUsize,
     graphs: RwLock<HashMap<String, KnownGraph>>,
     pub(crate) cells: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
-    /// So many cells are a reason to look for those that can leave.
+    /// Number of cells above which idle ones are evicted.
     crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
     pub(super) deadlines: Arc<Deadlines>,
     /// Itself.
     pub(super) me: Weak<Self>,
-    /// Who is told of every entry.
+    /// The observer of all entries.
     pub(crate) observed: Arc<ObserverCell>,
-    /// Runs that wait for a person in memory.
+    /// Number of suspended runs: paused runs in memory.
     pub(crate) suspended_runs: AtomicUsize,
-    /// Memory of sessions at rest.
+    /// Memory of idle sessions.
     pub(crate) idle_memory: IdleMemory,
 }
 
-/// When memory of sessions at rest is measured: a measurement looks at each of them, so it follows a certain growth.
+/// Schedules measurements of the memory of idle sessions. A measurement visits all of them, so it follows some growth.
 #[derive(Debug, Default)]
 pub(crate) struct IdleMemory {
     /// Bytes read and journalled since the last measurement.
@@ -76,12 +76,12 @@ pub(crate) struct IdleMemory {
 }
 
 impl IdleMemory {
-    /// Notes bytes that were read or journalled.
+    /// Adds bytes that were read or journalled.
     pub(crate) fn grow(&self, bytes: u64) {
         self.grown.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether it is time to measure, with so many bytes allowed.
+    /// Returns whether a measurement is due, with `most` bytes allowed.
     fn is_due(&self, most: u64) -> bool {
         let due = self.grown.load(Ordering::Relaxed) > most / 8;
         if due {
@@ -91,18 +91,18 @@ impl IdleMemory {
     }
 }
 
-/// A graph that a runtime knows by name.
+/// A graph known by name.
 struct KnownGraph {
     graph: Arc<dyn DynGraph>,
     origin: Origin,
 }
 
-/// How a graph became known.
+/// Origin of a known graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// The program registered it: it continues runs of its name that began in another process.
+    /// Registered by the program: continues runs of its name that began in another process.
     Registered,
-    /// It was run.
+    /// Known because it was run.
     Run,
 }
 
@@ -134,7 +134,7 @@ enum Origin {
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Shared>);
 
-/// What a runtime is made of.
+/// Builder of a [`Runtime`].
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Default)]
 pub struct RuntimeBuilder {
@@ -170,26 +170,26 @@ impl RuntimeBuilder {
         self
     }
 
-    /// A dependency that nodes get by its type with [`Context::get`](crate::Context::get).
+    /// Adds a dependency that nodes get by its type with [`Context::get`](crate::Context::get).
     pub fn provide<T: Any + Send + Sync>(mut self, value: T) -> Self {
         self.deps.typed.insert(TypeId::of::<T>(), Arc::new(value));
         self
     }
 
-    /// The model that nodes get with [`Context::model`](crate::Context::model).
+    /// Sets the model that nodes get with [`Context::model`](crate::Context::model). Default: none.
     pub fn model(mut self, model: Model) -> Self {
         self.deps.model = Some(model);
         self
     }
 
-    /// What models cost, so that what a run used has a cost and [`Limits::cost_micros`] can bound it. An answer is
-    /// priced by the name that the endpoint gives, else by the model's own. Default: none; the cost of all is 0.
+    /// Sets the prices of models, so that usage has a cost and [`Limits::cost_micros`] can limit it. A reply is priced by the
+    /// model name in it, else by the name of the model. Default: none; every cost is 0.
     pub fn prices(mut self, prices: PriceTable) -> Self {
         self.deps.prices = Some(prices);
         self
     }
 
-    /// The tools that nodes get with [`Context::tools`](crate::Context::tools).
+    /// Sets the tools that nodes get with [`Context::tools`](crate::Context::tools). Default: none.
     pub fn tools(mut self, tools: ToolRegistry) -> Self {
         self.deps.tools = Some(tools);
         self
@@ -211,31 +211,31 @@ impl RuntimeBuilder {
         self
     }
 
-    /// When commits are stored. Default: [`Durability::Async`].
+    /// Sets when commits are stored. Default: [`Durability::Async`].
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.options.durability = durability;
         self
     }
 
-    /// What each run may use.
+    /// Sets the limits of each run. Default: those of the graph.
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
         self
     }
 
-    /// Every other setting.
+    /// Changes other options.
     pub fn options(mut self, set: impl FnOnce(&mut RuntimeOptions)) -> Self {
         set(&mut self.options);
         self
     }
 
-    /// The clock. Default: the machine's, which is also read where this one panics.
+    /// Sets the clock. Default: the system clock, which is also used if this one panics.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The runtime. It does nothing by itself; call [`Runtime::recover`] at the start of a process.
+    /// Builds the runtime. Call [`Runtime::recover`] at the start of a process to resume interrupted runs.
     #[must_use]
     pub fn build(self) -> Runtime {
         let crowded = self.options.max_idle_sessions * 2;
@@ -271,38 +271,37 @@ impl fmt::Debug for RuntimeBuilder {
     }
 }
 
-/// A session in a list.
+/// An entry in a list of sessions.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// Its id.
     pub id: SessionId,
-    /// Where its journal ends and what it is about.
+    /// End and summary of its journal.
     pub head: Head,
 }
 
-/// What a [`Runtime::recover`] found and did.
+/// Result of [`Runtime::recover`] and [`Runtime::sweep`].
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Sessions whose run goes on.
+    /// Sessions with a resumed run.
     pub resumed: Vec<SessionId>,
-    /// Sessions that wait for a person, as they did before.
+    /// Sessions with a paused run.
     pub paused: Vec<SessionId>,
-    /// Sessions that could not be taken up, and why. They stay as they are.
+    /// Sessions that could not be resumed, with the error. They are unchanged.
     pub skipped: Vec<(SessionId, SessionError)>,
-    /// Sessions whose run ended one process after another and has failed now; see
-    /// [`RuntimeOptions::max_takeovers`].
+    /// Sessions with a run that failed after too many takeovers; see [`RuntimeOptions::max_takeovers`].
     pub failed: Vec<(SessionId, SessionError)>,
 }
 
 impl Runtime {
-    /// Begins a runtime.
+    /// Returns a builder.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
 
-    /// A session by its id, existing or not: it exists once a run was accepted on it.
+    /// Returns a session by its id. It exists once a run was accepted on it.
     ///
     /// # Errors
     ///
@@ -311,7 +310,7 @@ impl Runtime {
         Ok(self.session_of(id.parse()?))
     }
 
-    /// A session by its parsed id.
+    /// Returns a session by its parsed id.
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
         let (cell, crowded) = {
@@ -325,37 +324,36 @@ impl Runtime {
                 }
             }
         };
-        // Ids that somebody only asked about must not fill the memory.
-        // Leases are given back by a task, which needs an executor.
+        // Ids that were only looked up must not fill the memory. Leases are released by a task, which needs an executor.
         if crowded && tokio::runtime::Handle::try_current().is_ok() {
             self.0.evict_cells();
         }
         Session { shared: Arc::clone(&self.0), cell }
     }
 
-    /// Whether it has a store: without one, its sessions last as long as it does and are in no list.
+    /// Returns whether the runtime has a journal store. Without one, sessions end with the runtime and are not listed.
     #[must_use]
     pub fn has_journal(&self) -> bool {
         self.0.store.is_some()
     }
 
-    /// Has somebody told of every entry of every session that this runtime writes, from now on. One can be; `false`:
-    /// there is one already.
+    /// Registers an observer for every journal entry written by this runtime. Returns `false` if an observer is already
+    /// registered.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
         self.0.observed.set(observer)
     }
 
-    /// Registers a graph by its name. It replaces the graph that was registered under the name before.
+    /// Registers a graph by its name, in place of an earlier graph of that name.
     ///
-    /// The registered graph continues runs that this process did not begin, and runs that are started by name. A run
-    /// that began in this process continues with the graph it began with, also after another one was registered. A graph
-    /// that was only run, and whose code carries data (captured values, tools), continues no other session's run: it
-    /// may belong to another user. Such a run is refused with [`SessionError::GraphNotRegistered`].
+    /// The registered graph continues runs that began in another process, and runs that are started by name. A run that
+    /// began in this process continues with the graph it began with. A graph that was only run, and that captures data
+    /// (values, tools), does not continue runs of other sessions, because it may belong to another user: such a run is
+    /// refused with [`SessionError::GraphNotRegistered`].
     pub fn register<S: State>(&self, graph: &Graph<S>) {
         self.0.graphs.write().insert(graph.name().to_owned(), KnownGraph::registered(graph));
     }
 
-    /// The names of the known graphs, sorted.
+    /// Returns the names of the known graphs, sorted.
     #[must_use]
     pub fn graphs(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.graphs.read().keys().cloned().collect();
@@ -363,30 +361,29 @@ impl Runtime {
         names
     }
 
-    /// A known graph as a Mermaid flow chart.
+    /// Renders a known graph as a Mermaid flow chart.
     #[must_use]
     pub fn mermaid(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|known| known.graph.mermaid())
     }
 
-    /// A known graph in Graphviz' DOT language.
+    /// Renders a known graph in Graphviz' DOT language.
     #[must_use]
     pub fn dot(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|known| known.graph.dot())
     }
 
-    /// A known graph as plain data.
+    /// Returns a known graph as plain data.
     #[must_use]
     pub fn description(&self, graph: &str) -> Option<GraphDescription> {
         self.0.graphs.read().get(graph).map(|known| known.graph.description())
     }
 
-    /// Takes over what a process that ended left behind: accepted runs continue, paused ones wait as before.
-    /// Sessions of other living processes stay as they are. Call it at the start of a process, and
-    /// [`sweep`](Runtime::sweep) from time to time.
+    /// Recovers sessions of processes that ended: accepted runs continue, paused ones wait as before. Sessions of other
+    /// living processes are left alone. Call it at the start of a process, and [`sweep`](Runtime::sweep) periodically.
     ///
-    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without any progress
-    /// fails with the code `crash_loop`.
+    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without progress fails with
+    /// the code `crash_loop`.
     ///
     /// # Errors
     ///
@@ -394,7 +391,7 @@ impl Runtime {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends it between two sessions; a session whose run is being taken over is taken over. Call it again.
+    /// Dropping the future ends it between two sessions; a takeover in progress completes. It can be called again.
     pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
         let mut recovered = self.sweep().await?;
         let Some(store) = &self.0.store else { return Ok(recovered) };
@@ -425,10 +422,10 @@ impl Runtime {
     }
 
     /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
-    /// memory. Does not list sessions that wait for a person, so [`RecoveryReport::paused`] is incomplete.
+    /// memory. Does not list paused sessions, so [`RecoveryReport::paused`] is incomplete.
     ///
-    /// The cost grows with the runs at work and the deadlines that are over, not with the sessions in the store. Call it
-    /// from time to time: leases of other processes run out late.
+    /// The cost grows with the number of running runs and expired deadlines, not with the number of sessions. Call it
+    /// periodically, because leases of other processes expire later.
     ///
     /// # Errors
     ///
@@ -467,7 +464,7 @@ impl Runtime {
                     Ok(Takeover::Executing) => {}
                     Ok(Takeover::Resumed) => recovered.resumed.push(id),
                     Ok(Takeover::Waiting) => recovered.paused.push(id),
-                    // Its run had ended; others wait in line.
+                    // Its run had ended; others are queued.
                     Ok(Takeover::Free) => {
                         session.begin_next().await;
                         recovered.resumed.push(id);
@@ -483,7 +480,7 @@ impl Runtime {
         Ok(recovered)
     }
 
-    /// Sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
+    /// Lists sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
     ///
     /// # Errors
     ///
@@ -504,7 +501,7 @@ impl Runtime {
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 
-    /// Sessions that changed last, first; see [`JournalStore::recent`]. At most 1,000 at once.
+    /// Lists sessions by their last change, newest first; see [`JournalStore::recent`]. At most 1,000 at once.
     ///
     /// # Errors
     ///
@@ -520,7 +517,7 @@ impl Runtime {
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 
-    /// Bytes that sessions at rest take up in memory, estimated from their journals. Bounded by
+    /// Returns the size of idle sessions in memory, estimated in bytes from their journals. Limited by
     /// [`RuntimeOptions::max_idle_bytes`].
     ///
     /// # Examples
@@ -534,8 +531,8 @@ impl Runtime {
         self.0.cells.lock().values().map(|cell| cell.footprint() as u64).sum()
     }
 
-    /// Checks that the store can be written: appends a small entry to a session of a random name and removes it again.
-    /// Without a store it does nothing.
+    /// Checks that the store can be written: appends an entry to a session of a random name and deletes it. Does nothing
+    /// without a store.
     ///
     /// # Errors
     ///
@@ -567,18 +564,18 @@ impl Runtime {
         Ok(())
     }
 
-    /// How many runs are in memory, those that wait for a person included.
+    /// Returns the number of runs in memory, including suspended ones.
     #[must_use]
     pub fn live_runs(&self) -> usize {
         self.0.live.load(Ordering::Acquire)
     }
 
-    /// Ends: no new runs; running ones stop at their next superstep and go on at the next start; whatever is still
-    /// there after `grace` is stopped where it is. Nothing that was accepted is lost.
+    /// Shuts the runtime down: refuses new runs, lets running ones reach their next superstep, and stops those that have not
+    /// after `grace`. Accepted runs continue in the next process.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the runtime accepts no runs, and those in memory still end; nothing waits for them. Call it again to wait.
+    /// If it is dropped, the runtime refuses new runs and those in memory still end. Call it again to wait for them.
     pub async fn shutdown(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         if tokio::time::timeout(grace, self.wind_down(LiveRun::drain_for_restart)).await.is_err() {
@@ -586,7 +583,7 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.wait_idle().await;
-        // Another process may take the sessions up at once, those that were put away included.
+        // Release all leases, so that another process can resume the sessions at once.
         if let Some(store) = &self.0.store
             && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
         {
@@ -596,8 +593,7 @@ impl Runtime {
 }
 
 impl Runtime {
-    /// Tells every run how to end, until there is none. A run that was accepted in the same moment comes into memory a
-    /// little later: it is told, too.
+    /// Applies `end` to every run until there is none. A run that is accepted concurrently appears a little later.
     async fn wind_down(&self, tell: impl Fn(&LiveRun)) {
         loop {
             let live: Vec<_> = self.0.cells.lock().values().filter_map(|cell| cell.live()).collect();
@@ -616,14 +612,14 @@ impl fmt::Debug for Runtime {
 }
 
 impl Drop for Shared {
-    /// Nobody can use the runtime any more: its background tasks end.
+    /// Stops the background tasks.
     fn drop(&mut self) {
         self.group.stop();
     }
 }
 
 impl Shared {
-    /// The erased form of a graph that is run, and makes it known if no graph of its name is.
+    /// Returns the erased form of a graph that is run, and adds it to the known graphs if its name is new.
     pub(crate) fn instance<S: State>(&self, graph: &Graph<S>) -> Arc<dyn DynGraph> {
         if let Some(known) = self.graphs.read().get(graph.name()) {
             return match known.graph.identity().is(&Identity::of(graph)) {
@@ -637,14 +633,14 @@ impl Shared {
         instance
     }
 
-    /// A graph to start a run with, by name.
+    /// Returns a graph by name, to start a run.
     pub(crate) fn graph(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let graphs = self.graphs.read();
         let known = graphs.get(name).map(|known| Arc::clone(&known.graph));
         known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::util::shorten(name, 128) })
     }
 
-    /// The graph that continues a run which this process did not begin.
+    /// Returns the graph that continues a run of another process.
     pub(crate) fn graph_to_resume(
         &self,
         name: &str,
@@ -666,7 +662,7 @@ impl Shared {
         options.durability.unwrap_or(self.options.durability)
     }
 
-    /// Keeps the leases of this process alive for as long as it lives.
+    /// Starts the task that renews the leases of this process.
     pub(crate) fn keep_leases(self: &Arc<Self>) {
         let Some(store) = self.store.clone() else { return };
         if self.renewing.swap(true, Ordering::AcqRel) {
@@ -683,8 +679,8 @@ impl Shared {
         });
     }
 
-    /// Parts a deleted session from its id: its subscriptions end, its handles answer that it does not exist, and
-    /// the next session of the id has a cell of its own. The door of the cell must be held.
+    /// Removes the cell of a deleted session: its subscriptions end, its handles return `NotFound`, and the next session of
+    /// the id gets another cell. Callers hold `command_lock`.
     pub(crate) fn retire(&self, cell: &Arc<SessionCell>) {
         cell.broadcast.close();
         let mut cells = self.cells.lock();
@@ -693,7 +689,7 @@ impl Shared {
         }
     }
 
-    /// A run is gone from memory. Sessions at rest beyond the bound leave too.
+    /// Handles the end of a run in memory: starts the next queued run, or evicts idle sessions above the limits.
     pub(crate) fn run_ended(self: &Arc<Self>, cell: &Arc<SessionCell>) {
         if !cell.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
             let session = Session { shared: Arc::clone(self), cell: Arc::clone(cell) };
@@ -707,8 +703,8 @@ impl Shared {
         self.evict_idle_sessions();
     }
 
-    /// Takes the largest sessions at rest out of memory while all of them take up more than `max_idle_bytes`. Their cells
-    /// stay, for those who hold or watch them.
+    /// Evicts the projections of the largest idle sessions while all of them exceed `max_idle_bytes`. Their cells remain for
+    /// handles and subscribers.
     fn evict_idle_sessions(&self) {
         let most = self.options.max_idle_bytes;
         if self.store.is_none() || !self.idle_memory.is_due(most) {
@@ -733,13 +729,13 @@ impl Shared {
         }
     }
 
-    /// Sessions at rest beyond the bound leave memory.
+    /// Evicts idle cells above `max_idle_sessions`.
     fn evict_cells(self: &Arc<Self>) {
         let mut cells = self.cells.lock();
         if cells.len() <= self.options.max_idle_sessions {
             return;
         }
-        // Nobody else holds a cell with a count of one, and the lock keeps it so.
+        // A cell with a count of one has no other owner, and the lock keeps it so.
         let spare: Vec<SessionId> = cells
             .iter()
             .filter(|(_, cell)| Arc::strong_count(cell) == 1 && cell.is_evictable())
@@ -754,7 +750,7 @@ impl Shared {
                 leases.push((id, lease));
             }
         }
-        // Looked at again when there are twice as many, so that the search costs little a session.
+        // The next search follows when there are twice as many, so that its cost per session is small.
         self.crowded.store(cells.len().max(self.options.max_idle_sessions) * 2, Ordering::Relaxed);
         drop(cells);
         if !leases.is_empty() {

@@ -1,4 +1,4 @@
-//! Starts and resumes runs: accepts an input, or reads an unfinished run from the journal, and begins to drive it.
+//! Starts runs: accepts an input, ends an unfinished run as the policy says, and spawns the supervisor.
 
 use std::{any::Any, collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
 
@@ -37,7 +37,7 @@ use crate::{
     todo::{TodoStatus, TodoTree},
 };
 
-/// Bounds of labels: how many, and the bytes of values.
+/// Limits of labels: their number, and the bytes of a value.
 const LABELS: usize = 16;
 const LABEL_VALUE: usize = 512;
 
@@ -50,21 +50,21 @@ pub(crate) enum AckMode {
     AfterRun,
 }
 
-/// A run that was accepted, and the future that drives it.
+/// An accepted run and the future that drives it.
 struct StartedRun {
     run: Run,
-    /// `None` for a queued run. To be polled to its end, whatever becomes of the caller.
+    /// `None` for a queued run. Must be polled to its end, even if the caller is dropped.
     future: Option<RunFuture>,
 }
 
-/// Drives one run to its end.
+/// Future that drives one run to its end.
 type RunFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An `Arc<S>` whose `S` only the graph knows.
+/// An `Arc<S>` with an erased state type.
 type Erased = Arc<dyn Any + Send + Sync>;
 
 impl StartedRun {
-    /// Drives the run in a task.
+    /// Spawns the run.
     fn spawn(self, shared: &Shared) -> Run {
         if let Some(future) = self.future {
             shared.runs.spawn_uncancelled(future);
@@ -72,7 +72,7 @@ impl StartedRun {
         self.run
     }
 
-    /// Polls the run once here: a short run is finished then, without a task and without waking another thread.
+    /// Polls the run once on this thread, so that a short run ends without a task, and spawns it if it is pending.
     async fn poll_once(self, shared: &Shared) -> Run {
         if let Some(mut future) = self.future {
             let _counted = shared.runs.guard();
@@ -86,7 +86,7 @@ impl StartedRun {
 }
 
 impl Session {
-    /// Accepts a run and begins it.
+    /// Accepts a run and starts it.
     ///
     /// # Cancel safety
     ///
@@ -114,7 +114,7 @@ impl Session {
         self.lock().await.complete(start).await
     }
 
-    /// The error when a graph cannot read the state that another one left.
+    /// Returns the error for a graph that cannot read the state of another graph.
     fn check_graph_name(&self, projection: &Projection, wanted: &str) -> Option<SessionError> {
         (!projection.graph.is_empty() && *projection.graph != *wanted).then(|| SessionError::OtherGraph {
             session: self.id().clone(),
@@ -123,7 +123,7 @@ impl Session {
         })
     }
 
-    /// A named request that was accepted before starts no second run.
+    /// Fails if a request of this name was accepted before.
     fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
         let Some(request) = &options.request else { return Ok(()) };
         let inner = self.cell.inner.lock();
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    /// Labels that a session has cannot be given another value, and are bounded.
+    /// Fails if labels would change or exceed the limits.
     fn check_labels(
         &self,
         options: &RunOptions,
@@ -183,14 +183,14 @@ impl Session {
     }
 }
 
-/// The input of a run, encoded for the journal before anything is changed.
+/// Input of a run, encoded for the journal before anything is changed.
 pub(super) struct EncodedInput<S: State> {
     input: Input<S>,
     /// `None` without a journal.
     stored: Option<Stored>,
 }
 
-/// An input as it is journalled: a state or an update.
+/// The journalled form of an input: a state or an update.
 pub(super) struct RawInput {
     pub(super) state: Option<Raw>,
     pub(super) update: Option<Raw>,
@@ -203,7 +203,7 @@ impl<S: State> EncodedInput<S> {
         Ok(Self { input, stored })
     }
 
-    /// The input itself, and as it is journalled.
+    /// Returns the input and its journalled form.
     fn into_parts(self) -> (Input<S>, RawInput) {
         let Some(Stored { json, form }) = self.stored else {
             return (self.input, RawInput { state: None, update: None, form: Form::default() });
@@ -215,7 +215,7 @@ impl<S: State> EncodedInput<S> {
         (self.input, raw)
     }
 
-    /// The input as it is journalled. Encodes it if that was not done.
+    /// Returns the journalled form of the input.
     pub(super) fn into_raw(mut self, graph: &Graph<S>) -> Result<RawInput, SessionError> {
         if self.stored.is_none() {
             self.stored = Some(encode(graph, &self.input)?);
@@ -243,7 +243,7 @@ pub(super) struct RunGraph<'a, S: State> {
     pub(super) instance: Arc<dyn DynGraph>,
 }
 
-/// Where a session was before a run that is undone, as the journal will say.
+/// State and schedule of a session before a run that is undone.
 struct Rollback {
     version: u32,
     state: Stored,
@@ -293,14 +293,14 @@ impl LockedSession {
         if options.on_busy == BusyPolicy::Enqueue && (idle.projection().status.is_busy() || !queue_is_empty) {
             let run = self.cell.next_run(idle.projection().runs);
             let writer = Arc::clone(idle.writer());
-            // The journal has more than this projection from here on.
+            // The journal is ahead of this projection from here on.
             idle.invalidate();
             let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
             return Ok(StartedRun { run, future: None });
         }
         let first_queued = self.cell.inner.lock().queue.front().map(|queued| queued.run);
         if let (BusyPolicy::Reject, Some(run)) = (options.on_busy, first_queued) {
-            // It is the queued run's turn.
+            // A queued run comes first.
             return Err(self.busy(run, RunStatus::Running));
         }
         let (idle, before) = self.resolve_previous_run(idle, &options, rollback).await?;
@@ -308,7 +308,7 @@ impl LockedSession {
         self.begin_run(graph, input, options, ack, StartPoint { idle, before, run }).await
     }
 
-    /// Begins a queued run. The session must have no unfinished run.
+    /// Starts a queued run. The session must have no unfinished run.
     pub(super) async fn start_queued<S: State>(
         &self,
         graph: &Graph<S>,
@@ -327,8 +327,8 @@ impl LockedSession {
         Ok(started.spawn(&self.shared))
     }
 
-    /// Ends an unfinished run that is not in memory, as the policy says. The facts that end it are stored with the
-    /// acceptance of the new run, in one append.
+    /// Ends an unfinished run that is not in memory, as the policy says. The entries that end it are stored in one append
+    /// with the acceptance of the new run.
     async fn resolve_previous_run<'a>(
         &self,
         idle: IdleSession<'a>,
@@ -365,7 +365,7 @@ impl LockedSession {
         Ok((idle, before))
     }
 
-    /// Where the session was before the entry `accepted`.
+    /// Reads state and schedule from before the entry `accepted`.
     async fn rollback_to(&self, graph: &str, accepted: Seq) -> Result<Rollback, SessionError> {
         let Some(store) = &self.shared.store else {
             return Err(SessionError::CannotResume { session: self.id().clone() });
@@ -397,7 +397,7 @@ impl LockedSession {
         for (run, fact) in &before {
             let seq = previous.projection.last.next();
             if matches!(fact, Fact::RunRolledBack(_) | Fact::RunStopped(Stopped { closing: Some(_), .. })) {
-                // The state of the journal is another one from here on.
+                // The cached state no longer matches the journal.
                 previous.state = None;
             }
             previous.projection.apply(Entry { seq, at: now, run: *run, fact: fact.clone() });
@@ -405,7 +405,7 @@ impl LockedSession {
         let (state, schedule) = match self.apply_input(graph, input, &mut previous) {
             Ok(applied) => applied,
             Err((error, kept)) => {
-                // An projection with facts that are not stored, or without its state, is no longer that of the journal.
+                // A projection with unstored entries, or without its state, does not match the journal.
                 if before.is_empty() && kept {
                     self.cell.inner.lock().idle = Some(previous);
                 } else {
@@ -417,7 +417,7 @@ impl LockedSession {
         let IdleProjection { mut projection, .. } = previous;
         let limits = options.limits.unwrap_or(self.shared.options.limits);
         let durability = self.shared.durability(&options);
-        // What the projection keeps of it: neither state nor schedule, which the run has from here on.
+        // The projection keeps neither state nor schedule: the run owns them.
         let noted = Accepted {
             graph: graph.name().into(),
             hash: graph.hash().into(),
@@ -431,7 +431,7 @@ impl LockedSession {
             request: options.request,
             labels: options.labels,
         };
-        // Without a store or a watcher nothing reads the schedule.
+        // Without a store or a subscriber nothing reads the schedule.
         let raw = if writer.has_consumers() { encode_schedule(&schedule) } else { noted.schedule.clone() };
         let fact = Accepted { state: raw_state, update: raw_update, form, schedule: raw, ..noted.clone() };
         writer.add_labels(&noted.labels);
@@ -479,7 +479,7 @@ impl LockedSession {
         Ok(self.spawn_run(graph, instance, &writer, init))
     }
 
-    /// Waits until `seq` is stored. On failure the next command reads the store.
+    /// Waits until `seq` is stored. After a failure the next command reads the store.
     pub(super) async fn wait_durable(
         &self,
         writer: &Arc<JournalWriter>,
@@ -491,8 +491,7 @@ impl LockedSession {
         })
     }
 
-    /// Applies the input to the session's state and computes the first tasks. With an error comes whether `previous`
-    /// is unchanged.
+    /// Applies the input to the state and computes the first tasks. An error comes with whether `previous` is unchanged.
     fn apply_input<S: State>(
         &self,
         graph: &Graph<S>,
@@ -527,7 +526,7 @@ impl LockedSession {
                 }
             },
         };
-        // Without a journal, an update that is refused half-way is undone from this.
+        // Without a journal, this restores the state if an update fails halfway.
         let undo =
             self.shared.store.is_none().then(|| contain("(state)", || Stored::new(&state, json::AGAIN)));
         let applied = match contain("(input)", || state.apply(update)) {
@@ -544,7 +543,7 @@ impl LockedSession {
         })
     }
 
-    /// Resumes a run that has no task in memory and is not completed.
+    /// Resumes a run that is not in memory and not completed.
     pub(super) async fn resume(&self, limits: Option<Limits>, why: Resumption) -> Result<Run, SessionError> {
         self.check_open()?;
         if let Some(live) = self.live_run().await {
@@ -555,7 +554,7 @@ impl LockedSession {
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
         match idle.projection().status {
-            // Only an answer continues a paused run.
+            // A paused run continues only with an answer.
             status @ (RunStatus::Idle | RunStatus::Completed | RunStatus::Paused) => {
                 return Err(self.nothing_to_resume(status));
             }
@@ -576,7 +575,7 @@ impl LockedSession {
         SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" }
     }
 
-    /// Resumes a run whose state and schedule were read.
+    /// Resumes a run from the decoded state and schedule.
     pub(super) async fn resume_read<S: State>(
         &self,
         graph: &Graph<S>,
@@ -589,7 +588,7 @@ impl LockedSession {
         let (writer, IdleProjection { mut projection, .. }) = idle.into_parts();
         let mut frame_projection = std::mem::take(&mut projection.root);
         if projection.status == RunStatus::Failed {
-            // As the fold of the resumption will say.
+            // As the projection will be after `RunResumed`.
             frame_projection.reset_attempts();
         }
         let mut todos = std::mem::take(&mut projection.todos);
@@ -627,7 +626,7 @@ impl LockedSession {
         Ok(self.spawn_run(graph, instance, &writer, init).spawn(&self.shared))
     }
 
-    /// Puts a run into memory.
+    /// Creates the run in memory and the future that drives it.
     fn spawn_run<S: State>(
         &self,
         graph: &Graph<S>,
@@ -680,7 +679,7 @@ impl LockedSession {
     }
 }
 
-/// The future that drives a run, in the run's span if there is one.
+/// Returns the future that drives a run, in its span if there is one.
 fn run_future<S: State>(
     shared: Arc<Shared>,
     cell: Arc<SessionCell>,
@@ -693,14 +692,14 @@ fn run_future<S: State>(
     if span.is_disabled() { future } else { Box::pin(future.instrument(span)) }
 }
 
-/// A session without an unfinished run, what is to be stored before the acceptance, and the number of the new run.
+/// A session without an unfinished run, the entries to store before the acceptance, and the number of the new run.
 struct StartPoint<'a> {
     idle: IdleSession<'a>,
     before: Vec<(RunId, Fact)>,
     run: RunId,
 }
 
-/// What a run is driven with.
+/// Initial values of a run in memory.
 struct RunInit<S: State> {
     projection: Box<Projection>,
     schedule: Schedule,
@@ -711,17 +710,17 @@ struct RunInit<S: State> {
     used: BudgetUsage,
     todos: TodoTree,
     records: std::collections::HashMap<u64, crate::journal::projection::TaskRecord>,
-    /// It was begun before.
+    /// The run is resumed.
     resumed: bool,
 }
 
-/// An unfinished run as the journal has it, readable by the present program.
+/// An unfinished run, decoded from the journal.
 pub(super) struct ReadRun<S: State> {
     state: S,
     schedule: Schedule,
 }
 
-/// Reads an unfinished run with `graph`. Everything about it that can be refused is refused here.
+/// Decodes an unfinished run with `graph`. Everything that can be refused is refused here.
 pub(super) fn read_run<S: State>(
     graph: &Graph<S>,
     projection: &Projection,
@@ -730,7 +729,7 @@ pub(super) fn read_run<S: State>(
     Ok(ReadRun { state: read_contained(&projection.root)?, schedule })
 }
 
-/// The tasks that are pending in `projection`, in the present graph.
+/// Restores the schedule of `projection` for the present graph.
 pub(super) fn restore_plan<S: State>(
     graph: &Graph<S>,
     projection: &Projection,
@@ -741,12 +740,12 @@ pub(super) fn restore_plan<S: State>(
     Ok(schedule)
 }
 
-/// Reads a stored state. A panic of the author's code (a migration, say) is an error.
+/// Decodes a stored state. A panic of user code, such as a migration, becomes an error.
 pub(super) fn read_contained<S: State>(projection: &FrameProjection) -> Result<S, RunError> {
     contain("(state)", || read_state(projection))?
 }
 
-/// The state for a new run. One that is still referenced is copied.
+/// Returns the state for a new run. A state that is still shared is copied.
 fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
     let state = state.downcast::<S>().map_err(|state| {
         let reason = format!("the session's state is no `{}`", std::any::type_name::<S>());
@@ -758,7 +757,7 @@ fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
     }
 }
 
-/// A copy by way of JSON: states need not be `Clone`.
+/// Copies a state through JSON, because states need not be `Clone`.
 pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
     let unreadable = |reason: String| RunError::StoredState { reason };
     let stored = contain("(state)", || Stored::new(state, json::AGAIN))?

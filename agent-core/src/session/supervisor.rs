@@ -1,4 +1,4 @@
-//! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
+//! Supervisor of a run: drives the graph, detects pauses, handles stop and eviction, and publishes the result.
 
 use std::{
     future,
@@ -39,16 +39,16 @@ use crate::{
     todo::{Todo, TodoStatus},
 };
 
-/// How the driving of a run ended.
+/// Why the supervisor stopped driving a run.
 enum RunEnd {
     Drive(Result<FrameEnd, RunError>),
-    /// Stopped in the middle.
+    /// Stopped within a superstep.
     Stopped,
-    /// Put away: the journal has it, memory need not.
+    /// Evicted from memory; the journal has everything.
     Evicted,
 }
 
-/// What a run begins with besides its frame.
+/// What a run starts with besides its frame.
 pub(crate) struct RunStart {
     /// Where the session stood when the run began; becomes its idle projection.
     pub(crate) projection: Box<Projection>,
@@ -56,7 +56,7 @@ pub(crate) struct RunStart {
     pub(crate) span: tracing::Span,
 }
 
-/// Conducts a run. Owns it: nothing of it is left when this is done.
+/// Drives a run to its end and cleans up: nothing of it is left in memory afterwards.
 pub(crate) async fn supervise<S: State>(
     shared: Arc<Shared>,
     cell: Arc<SessionCell>,
@@ -65,7 +65,7 @@ pub(crate) async fn supervise<S: State>(
     begun: RunStart,
 ) {
     let env = Arc::clone(&live.env);
-    // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
+    // Panics of user code that were not contained elsewhere (such as `Serialize`) end the run, not the session.
     let following = AssertUnwindSafe(drive_to_end(&shared, &cell, &live, &mut frame)).catch_unwind().await;
     let mut end = following.unwrap_or_else(|panic| {
         let message = crate::util::panic_message(&*panic);
@@ -75,11 +75,11 @@ pub(crate) async fn supervise<S: State>(
         && matches!(end, RunEnd::Stopped | RunEnd::Drive(Ok(FrameEnd::Interrupted)))
         && env.writer.is_durable()
     {
-        // Not stopped: the next process finds it running, or paused, and takes it up.
+        // Not stopped: another process finds it running or paused, and resumes it.
         end = RunEnd::Evicted;
     }
     env.group.stop();
-    // Most runs leave nobody behind: no timer for them.
+    // Most runs leave no task behind and need no timer.
     if !env.group.is_empty()
         && tokio::time::timeout(shared.options.grace, env.group.wait_idle()).await.is_err()
     {
@@ -113,8 +113,7 @@ pub(crate) async fn supervise<S: State>(
             }
         }
     };
-    // The author's code runs here too: an error's `Display`, the `Drop` of a state. What waits for the run's end must be
-    // notified whatever it does.
+    // User code runs here too: the `Display` of an error, the `Drop` of a state. Waiters must be notified even if it panics.
     let result = match AssertUnwindSafe(ending).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => panicked_at_end(&shared, &cell, &live, crate::util::panic_message(&*panic)).await,
@@ -142,7 +141,7 @@ pub(crate) async fn supervise<S: State>(
     shared.run_ended(&cell);
 }
 
-/// A panic while the last facts of a run were written: the run fails, unless its end is stored already.
+/// Handles a panic while the last entries were written: the run fails, unless its end is stored already.
 async fn panicked_at_end(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
@@ -169,7 +168,7 @@ async fn panicked_at_end(
     Arc::new(RunResult::new(RunStatus::Failed, Some(Arc::new(error))))
 }
 
-/// Drives the graph until it ends or is to end. A pause is a state of this loop, not an end.
+/// Drives the graph until it ends or must end. A pause is a state of this loop, not an end.
 async fn drive_to_end<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
@@ -178,13 +177,13 @@ async fn drive_to_end<S: State>(
 ) -> RunEnd {
     let env = &live.env;
     let mut driving = pin!(drive_within_limits(frame));
-    // Dropped before the driving is: from then on, questions whose tasks go away stay asked.
+    // Dropped before the drive future: from then on, questions of dropped tasks stay open.
     let _put_away = EvictionGuard(env);
     let mut stop = pin!(env.control.stop.cancelled());
     let mut parked: Option<Instant> = None;
     let mut place = SuspendedPermit { shared, counted: false };
     loop {
-        // A timer is made only when it is looked at.
+        // The timer is created only if it is polled.
         let park = async {
             match parked {
                 Some(at) => sleep_until(at).await,
@@ -195,8 +194,7 @@ async fn drive_to_end<S: State>(
             biased; // an end that came in the same poll wins over a stop
             end = driving.as_mut() => return RunEnd::Drive(end),
             () = stop.as_mut() => {
-                // Tasks that do not listen are dropped by the next poll (see `engine::task`); once the others have
-                // ended, so has the driving.
+                // Tasks that do not listen are dropped in the next poll (see `engine::task`); the drive future ends with the others.
                 if env.control.listeners.load(Ordering::Acquire) > 0 {
                     tokio::select! {
                         biased;
@@ -245,7 +243,7 @@ async fn drive_to_end<S: State>(
     }
 }
 
-/// Ends a run whose journal cannot be written. One that waits for answers has lost nothing.
+/// Returns the end of a run after a failure of its store. A paused run has lost nothing and is evicted.
 fn store_failed(live: &LiveRun) -> RunEnd {
     match live.env.writer.failure() {
         Some(error) if live.status() != RunStatus::Paused => RunEnd::Drive(Err(error.into())),
@@ -253,19 +251,19 @@ fn store_failed(live: &LiveRun) -> RunEnd {
     }
 }
 
-/// Whether a paused run can leave memory: the journal has it, and no question of it runs out of time.
+/// Returns whether a paused run can be evicted: it has a durable journal and no question with a deadline.
 fn can_evict(env: &RunContext) -> bool {
     env.writer.is_durable() && !env.board.any_deadline()
 }
 
-/// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
+/// Counts a suspended run. An answered run is no longer counted after its next poll.
 struct SuspendedPermit<'a> {
     shared: &'a Shared,
     counted: bool,
 }
 
 impl SuspendedPermit<'_> {
-    /// How many there are, this one included.
+    /// Counts the run and returns the number of suspended runs.
     fn take(&mut self) -> usize {
         let more = usize::from(!std::mem::replace(&mut self.counted, true));
         self.shared.suspended_runs.fetch_add(more, Ordering::AcqRel) + more
@@ -284,7 +282,7 @@ impl Drop for SuspendedPermit<'_> {
     }
 }
 
-/// Tells dropped questions that it is the run that goes away, and not a node that lost interest.
+/// Marks the run as evicting when dropped: questions that are dropped afterwards are not withdrawn.
 struct EvictionGuard<'a>(&'a RunContext);
 
 impl Drop for EvictionGuard<'_> {
@@ -293,7 +291,7 @@ impl Drop for EvictionGuard<'_> {
     }
 }
 
-/// Everything waits for a person: says so, once it is stored. `false`: an answer came meanwhile.
+/// Pauses the run and publishes the pause once it is stored. Returns `false` if an answer arrived meanwhile.
 async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
     let env = &live.env;
     let questions = env.board.open();
@@ -304,7 +302,7 @@ async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun
             env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
         env.writer.wait_durable(seq).await?;
     }
-    // Under the cell's lock, as is the delivery of answers: one of the two sees the other.
+    // Under the lock of the cell, as the delivery of answers is: one of the two sees the other.
     let _inner = cell.inner.lock();
     if !env.control.is_idle() {
         return Ok(false);
@@ -316,11 +314,11 @@ async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun
     Ok(true)
 }
 
-/// A paused run may go on without an answer: a deadline passed, or the node waits for something else too.
+/// Marks a paused run as resumed if a task can proceed without an answer, for example after a deadline.
 fn mark_resumed(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<(), RunError> {
     let env = &live.env;
     {
-        // Under the cell's lock, as is the delivery of answers, which does the same.
+        // Under the lock of the cell, as the delivery of answers is.
         let _inner = cell.inner.lock();
         if live.status() != RunStatus::Paused || env.control.is_idle() {
             return Ok(());
@@ -344,7 +342,7 @@ pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
     changed.into_iter().map(|todo| Fact::TodoChanged(TodoChange { todo, by: None }))
 }
 
-/// Writes the last facts of a run and waits until they are stored.
+/// Writes the last entries of a run and waits until they are stored.
 async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
     let env = &live.env;
     let seq = env.writer.push_with(env.run, facts, Some(summary))?;
@@ -409,7 +407,7 @@ async fn failed<S: State>(
     begun: RunStart,
     error: RunError,
 ) -> Arc<RunResult> {
-    // What an endpoint says may repeat what a person said: no more of it is logged than of that.
+    // The text of an endpoint may repeat user input: it is logged only in part.
     let detail = error.model().and_then(ModelError::detail).map(|detail| crate::util::shorten(detail, 50));
     tracing::warn!(session = %cell.id, run = %live.run(), code = %error.code(), detail, "run failed");
     let supersteps = frame.schedule.superstep;
@@ -439,9 +437,9 @@ async fn failed<S: State>(
     Arc::new(RunResult { state, supersteps, ..RunResult::new(RunStatus::Failed, Some(error)) })
 }
 
-/// Applies the update that the graph makes for a run that is cut short, and returns it as it is stored with the end.
+/// Applies the `on_stop` update of the graph and returns its stored form.
 ///
-/// With a store, the unfinished tasks are read from the journal, which knows more than the tasks that were dropped.
+/// With a store, the unfinished tasks are read from the journal, which has the records of dropped tasks.
 async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<Closing> {
     frame.graph.0.on_stop.as_ref()?;
     let env = &live.env;
@@ -489,7 +487,7 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
     }
 }
 
-/// Leaves a run that is not at its end: the journal has all of it. Without one, what can be kept is kept.
+/// Releases the session after a run that did not complete. Without a journal, its projection is cached.
 fn release_session<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
@@ -536,9 +534,9 @@ fn store_schedule(schedule: &Schedule) -> crate::journal::stored_schedule::Store
         .unwrap_or_else(|| json::read(encode_schedule(schedule).get()).expect("a schedule reads back"))
 }
 
-/// Keeps a snapshot of a session at rest, or in a run's commit.
+/// Stores a snapshot after a run or a commit.
 fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, projection: &Projection, state: &S, seq: Seq) {
-    // The journal has the updates; a state that JSON cannot express (NaN of a custom reducer) is folded from them.
+    // A state that JSON cannot express (NaN of a custom reducer) is folded from the updates in the journal.
     let state = match catch_unwind(AssertUnwindSafe(|| Stored::new(state, json::AGAIN))) {
         Ok(Ok(state)) => state,
         Ok(Err(error)) => {
@@ -579,7 +577,7 @@ fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, projection: &Project
     live.env.writer.snapshot(seq, body, trim);
 }
 
-/// Called after each commit: keeps a snapshot when much was journalled since the last one.
+/// Returns the callback that stores a snapshot after a commit if one is due.
 pub(crate) fn snapshots<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
@@ -618,7 +616,7 @@ pub(crate) fn snapshots<S: State>(
     })
 }
 
-/// The runs that are queued as of an entry, for a snapshot there. Runs queued later are read from their entries.
+/// Returns the runs that are queued as of an entry, for a snapshot. Later ones are read from their entries.
 fn queued_until(live: &LiveRun, cell: &SessionCell, seq: Seq) -> Projection {
     let inner = cell.inner.lock();
     let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
