@@ -10,12 +10,14 @@ use agent_core::{
     SessionError, State,
     engine::{Durability, NodeFailure},
     graph::{Dispatch, Outcome, RetryPolicy, Route},
-    journal::{InMemory, StoreRetry},
+    ids::RunId,
+    journal::{InMemory, JournalStore, StoreRetry},
     run::RunStatus,
+    session::RunLocation,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tests::{Dying, Fault, Faulty, World, facts, journal, on};
+use tests::{Dying, Fault, Faulty, World, Yielding, drop_after, facts, journal, on};
 
 #[derive(State, Default, Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Model {
@@ -509,6 +511,8 @@ struct Fate {
     restart: bool,
     /// All questions at once, or one after another.
     all: bool,
+    /// How often each call on the session is polled before its caller drops it; the calls after them are awaited.
+    drops: Vec<u8>,
 }
 
 struct Played {
@@ -524,6 +528,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let world = Arc::new(World::default());
     let graph = spec.graph();
     let mut crashes = fate.crashes.clone().into_iter();
+    let mut drops = fate.drops.iter();
     let mut paid_twice = Vec::new();
     let mut known: BTreeMap<String, u32> = BTreeMap::new();
     // More tries than there can be refusals in a row.
@@ -534,8 +539,12 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let faults: Vec<(u64, Fault)> = faults.collect();
     let make = |crash: Option<u64>| {
         let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
+        let faulty = Faulty::on(dying).planned(faults.iter().copied());
+        // More await points at which a caller can leave.
+        let store: Arc<dyn JournalStore> =
+            if fate.drops.is_empty() { faulty } else { Arc::new(Yielding(faulty)) };
         Runtime::builder()
-            .shared_store(Faulty::on(dying).planned(faults.iter().copied()))
+            .shared_store(store)
             .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
@@ -548,37 +557,57 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
         rounds += 1;
         assert!(rounds < 3_000, "it does not come to an end");
         let session = runtime.session("s").unwrap();
-        let outcome = match session.status().await {
-            Err(SessionError::NotFound { .. }) => session.run(&graph, Model::update()).await,
+        // The commands of callers that left are completed first; what they did is seen below.
+        let _ = session.cancel_queued(RunId(u64::MAX)).await;
+        let mut lost = false;
+        let status = match session.status().await {
+            Ok(status) if status.status == RunStatus::Completed => {
+                break Ok(session.state::<Model>().await.unwrap());
+            }
+            Ok(status) if status.status == RunStatus::Failed => {
+                let code = status.failure.unwrap().code;
+                if code != "store_unavailable" {
+                    break Err(code);
+                }
+                // The process died while no caller waited.
+                lost = true;
+                Ok(None)
+            }
+            Ok(status) => Ok(Some(status)),
+            Err(SessionError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
-            Ok(status) => match status.status {
-                RunStatus::Completed => break Ok(session.state::<Model>().await.unwrap()),
-                RunStatus::Failed => break Err(status.failure.unwrap().code),
-                RunStatus::Paused => {
+        };
+        let call = async {
+            match status? {
+                None if lost => Ok(()),
+                None => session.run(&graph, Model::update()).await.map(drop),
+                Some(status) if status.status == RunStatus::Paused => {
                     let count = if fate.all { status.questions.len() } else { 1 };
                     let answers = status.questions.iter().take(count);
                     let answers = answers.map(|open| (open.id.clone(), answer_to(&open.question.prompt)));
-                    match session.answer(Answers::each(answers)).await {
-                        Ok(run) => run.outcome::<Model>().await,
-                        Err(error) => Err(error),
-                    }
+                    session.answer(Answers::each(answers)).await?.outcome::<Model>().await.map(drop)
                 }
-                _ => match session.resume().await {
-                    Ok(run) => run.outcome::<Model>().await,
-                    Err(error) => Err(error),
-                },
-            },
+                // Its caller left.
+                Some(status) if status.location == RunLocation::InMemory => session.wait().await.map(drop),
+                Some(_) => session.resume().await?.outcome::<Model>().await.map(drop),
+            }
+        };
+        let outcome = match drops.next() {
+            Some(&polls) => drop_after(usize::from(polls), call).await.unwrap_or(Ok(())),
+            None => call.await,
         };
         let died = match &outcome {
             Err(error) => error.code().name() == "store_unavailable",
-            Ok(_) => false,
+            Ok(()) => lost,
         };
         if let (Err(error), false) = (&outcome, died)
             && !matches!(error, SessionError::Run(_))
         {
             break Err(format!("{error:?}"));
         }
-        if died || (fate.restart && outcome.as_ref().is_ok_and(agent_core::RunOutcome::is_paused)) {
+        let restarts =
+            fate.restart && session.status().await.is_ok_and(|now| now.status == RunStatus::Paused);
+        if died || restarts {
             // What was stored when the process died must not be done again by the next one.
             check_paid(&known, &world, &mut paid_twice);
             known = recorded(&inner, &world).await;
@@ -671,7 +700,13 @@ fn fate() -> impl Strategy<Value = Fate> {
             durability,
             restart,
             all,
+            drops: Vec::new(),
         })
+}
+
+/// How often each of the first calls is polled: some end before their first await point, most in the middle.
+fn drops() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![2 => 0u8..12, 1 => 12u8..80], 1..12)
 }
 
 fn faults(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(u64, u64, Fault)>> {
@@ -686,6 +721,7 @@ const CALM: Fate = Fate {
     durability: Durability::Async,
     restart: false,
     all: false,
+    drops: Vec::new(),
 };
 
 fn config(cases: u32) -> ProptestConfig {
@@ -720,6 +756,24 @@ proptest! {
                 prop_assert!(times as usize <= 1 + fate.crashes.len(), "{} happened {} times", what, times);
                 prop_assert!(!fate.crashes.is_empty() || times == 1, "{} happened {} times", what, times);
             }
+        }
+    }
+
+    #[test]
+    fn callers_that_leave_at_any_await_point_change_nothing_of_a_run(
+        spec in spec(), fate in fate(), drops in drops(), threads in any::<bool>()
+    ) {
+        let expected = reference(&spec);
+        let played = block_on(threads, play(&spec, &Fate { drops, ..fate.clone() }));
+        match (&expected, &played.result) {
+            (Ok(expected), Ok(found)) => prop_assert_eq!(expected, found),
+            (Err(expected), Err(found)) => prop_assert_eq!(expected, &found.as_str()),
+            _ => prop_assert!(false, "expected {:?}, found {:?}", expected, played.result),
+        }
+        prop_assert!(played.paid_twice.is_empty(), "done again: {:?}", played.paid_twice);
+        for (what, times) in played.world.all() {
+            let most = if what.starts_with("try ") { u32::MAX } else { 1 + u32::try_from(fate.crashes.len()).unwrap() };
+            prop_assert!(times <= most, "{} happened {} times", what, times);
         }
     }
 
