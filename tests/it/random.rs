@@ -17,6 +17,7 @@ use agent_core::{
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tests::{Dying, Fault, Faulty, World, Yielding, drop_after, facts, journal, on};
 
 #[derive(State, Default, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ struct Model {
     #[state(add)]
     sum: i64,
     last: Option<String>,
+    #[state(merge)]
+    values: BTreeMap<String, Value>,
 }
 
 /// Where a node leads.
@@ -57,6 +60,24 @@ struct Node {
     deferred: bool,
     /// It is a subgraph of two nodes.
     nested: bool,
+    /// Records, and writes into `values`, this one of the [`hostile`] values. Not in a subgraph.
+    hostile: Option<u8>,
+}
+
+/// A key and a value that were once read back differently from how they were written, or that look like one of the
+/// engine's own.
+fn hostile(which: u8) -> (String, Value) {
+    let key =
+        ["$overwrite", "", "\0", "\u{2028}", "q1", "__proto__", "values", "\"}\n"][usize::from(which % 8)];
+    let value = match which / 8 {
+        0 => (0..80).fold(json!("deep"), |inner, _| json!([inner])),
+        1 => (0..80).fold(json!("deep"), |inner, _| json!({ "$overwrite": inner })),
+        2 => json!([u64::MAX, i64::MIN, 1.797e308, -0.0, 5e-324, 0.1]),
+        3 => json!({ "$overwrite": ["values"], "type": "step_recorded", "seq": 1 }),
+        4 => json!("\0\u{7f}\u{2028}\u{2029}\u{feff}\\u0000 \u{10ffff}"),
+        _ => json!([null, {}, [], "", { "": null }]),
+    };
+    (key.to_owned(), value)
 }
 
 const TRIES: u32 = 4;
@@ -270,6 +291,9 @@ impl Spec {
         } else {
             before.clone()
         };
+        if let (Some(which), false) = (self.nodes[at].hostile, self.nodes[at].nested) {
+            update = update.values([hostile(which)]);
+        }
         let mut outcome = Outcome::update(update.log(log));
         match self.nodes[at].mode {
             Mode::Goto { .. } => {
@@ -291,7 +315,7 @@ impl Spec {
 }
 
 fn answer_to(prompt: &str) -> String {
-    format!("<{prompt}>")
+    format!("<{prompt}>\0\u{2028}\"$overwrite\"")
 }
 
 /// What every node does: steps, questions, failures, an update.
@@ -318,6 +342,13 @@ async fn work(
             })
             .await?;
         log.push(format!("+{count}"));
+    }
+    if let Some(which) = node.hostile {
+        let (_, value) = hostile(which);
+        let recorded: Value = cx.step("hostile", async { Ok::<_, NodeError>(value.clone()) }).await?;
+        if recorded != value {
+            return Err(NodeError::msg(format!("recorded {value}, read {recorded}")));
+        }
     }
     for n in 0..node.asks {
         let prompt = format!("{}{inner}?{n}", spec.name(at));
@@ -394,6 +425,10 @@ fn reference(spec: &Spec) -> Result<Model, &'static str> {
             if node.replaces {
                 state.last = Some(format!("n{}", task.at));
                 claims += 1;
+            }
+            if let (Some(which), false) = (node.hostile, node.nested) {
+                let (key, value) = hostile(which);
+                state.values.insert(key, value);
             }
             done.push((task.clone(), Some(before.clone())));
         }
@@ -674,10 +709,23 @@ fn node() -> impl Strategy<Value = Node> {
         prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8)],
         prop_oneof![6 => Just(0u32), 1 => 1u32..3, 1 => Just(TRIES + 1)],
         (prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.15)),
+        proptest::option::weighted(0.3, 0u8..48),
     )
-        .prop_map(|((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested))| {
-            Node { mode, parent, more, joins, steps, asks, fails, replaces, deferred, nested }
-        })
+        .prop_map(
+            |((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested), hostile)| Node {
+                mode,
+                parent,
+                more,
+                joins,
+                steps,
+                asks,
+                fails,
+                replaces,
+                deferred,
+                nested,
+                hostile,
+            },
+        )
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -745,6 +793,7 @@ proptest! {
             (Ok(expected), Ok(found)) => {
                 prop_assert_eq!(expected.sum, found.sum);
                 prop_assert_eq!(&expected.last, &found.last);
+                prop_assert_eq!(&expected.values, &found.values);
                 prop_assert_eq!(&expected.log, &found.log, "{:#?}", sorted(found.log.clone()));
             }
             (Err(expected), Err(found)) => prop_assert_eq!(expected, &found.as_str()),
