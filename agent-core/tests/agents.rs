@@ -11,13 +11,13 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session, SessionError,
-    agent::Finish,
+    agent::{Finish, conversation::Window},
     engine::Limits,
     event::EventBody,
     ids::Seq,
     interrupt::{AnswerError, OpenQuestion, Question},
-    journal::{InMemory, JournalStore},
-    memory::{self, MemoryStore, Search, conversation::Window},
+    journal::{InMemoryJournal, JournalStore},
+    memory::{self, MemoryStore, Search},
     model::{
         Message, Model, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
@@ -36,12 +36,12 @@ use tokio::sync::Barrier;
 type Store = Arc<dyn JournalStore>;
 
 fn store() -> Store {
-    Arc::new(InMemory::new())
+    Arc::new(InMemoryJournal::new())
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .options(|options| {
             options.lease = Duration::ZERO;
@@ -235,7 +235,7 @@ async fn a_tool_that_asked_before_a_restart_finds_the_answer() {
         let run = session.answer(Answers::only(3)).await.unwrap();
         assert!(run.outcome::<AgentState>().await.unwrap().is_paused());
     }
-    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
     let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
     let state = settled(&session, Answers::only("no")).await;
     assert_eq!(results(&state), ["3 \"no\", begun 2"]);
@@ -262,7 +262,7 @@ async fn a_tool_that_went_on_with_its_answer_is_not_made_again() {
     went.notified().await;
     // As a crash: nothing of the first process is told that it ends.
     std::mem::forget((run, session, first));
-    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
     let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
     let outcome = session.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
     let results = results(outcome.state().unwrap());
@@ -469,7 +469,7 @@ async fn a_result_that_is_too_long_is_kept_whole_in_the_memory() {
         let long = long.clone();
         async move { Ok(long.into()) }
     });
-    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemoryStore::new());
     let model = Scripted::new([Turn::call("big", json!({})), Turn::text("done")]);
     let runtime = Runtime::builder().model(Model::new(model)).memory(Arc::clone(&memory)).build();
     let outcome = runtime.session("s").unwrap().run(&agent(registry([big])), "go").await.unwrap();

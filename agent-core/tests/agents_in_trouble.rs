@@ -11,10 +11,10 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session,
+    agent::conversation::Window,
     event::{EventBody, payload},
     ids::Seq,
-    journal::{InMemory, JournalStore},
-    memory::conversation::Window,
+    journal::{InMemoryJournal, JournalStore},
     model::{
         Message, Model, ModelError, ModelFault, ModelRequest, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
@@ -27,12 +27,12 @@ use tokio::sync::mpsc;
 type Store = Arc<dyn JournalStore>;
 
 fn store() -> Store {
-    Arc::new(InMemory::new())
+    Arc::new(InMemoryJournal::new())
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .options(|options| options.lease = Duration::ZERO)
         .build()

@@ -11,7 +11,7 @@ use agent_core::{
     engine::{Durability, NodeFailure},
     graph::{Dispatch, Outcome, RetryPolicy, Route},
     ids::RunId,
-    journal::{InMemory, JournalStore, StoreRetry},
+    journal::{InMemoryJournal, JournalStore, StoreRetry},
     run::RunStatus,
     session::RunLocation,
 };
@@ -579,7 +579,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
         let store: Arc<dyn JournalStore> =
             if fate.drops.is_empty() { faulty } else { Arc::new(Yielding(faulty)) };
         Runtime::builder()
-            .shared_store(store)
+            .journal(store)
             .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
@@ -665,7 +665,7 @@ fn check_paid(known: &BTreeMap<String, u32>, world: &World, paid_twice: &mut Vec
 }
 
 /// The effects whose results are stored, with how often they have happened by now.
-async fn recorded(inner: &Arc<InMemory>, world: &World) -> BTreeMap<String, u32> {
+async fn recorded(inner: &Arc<InMemoryJournal>, world: &World) -> BTreeMap<String, u32> {
     let reader = on(inner).build();
     let session: Session = reader.session("s").unwrap();
     facts(&session)
@@ -878,7 +878,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
         .unwrap();
     let inner = journal();
     let store = Dying::never(&inner);
-    let runtime = Runtime::builder().shared_store(store.clone()).provide(store).build();
+    let runtime = Runtime::builder().journal(store.clone()).provide(store).build();
     let session = runtime.session("s").unwrap();
     let options = RunOptions::default().durability(Durability::Exit);
     let error = session.run_with(&graph, Model::update(), options).await.unwrap_err();

@@ -11,6 +11,7 @@ use super::Prompt;
 use super::{
     AgentState, AgentStateUpdate, Finish,
     close::close_turn,
+    conversation::Window,
     nodes::{
         Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
         Tools, ToolsNode,
@@ -20,7 +21,6 @@ use super::{
 use crate::{
     engine::RecordedModel,
     graph::{BuildError, END, Graph, GraphBuilder, NodeError, START},
-    memory::conversation::Window,
     model::{Extraction, Extractor, FinishReason, Message, Model, ModelReply, ModelRequest, Role, ToolSpec},
     tool::{RegistryError, ToolFault, ToolRegistry},
 };
@@ -203,7 +203,7 @@ impl AgentBuilder {
     /// The tools that it may use. Default: none. Cut a set with [`ToolRegistry::allow`].
     ///
     /// Once a result was too long for the model and is kept in the runtime's long-term memory, the agent also has the
-    /// tool [`read_result`](crate::memory::ReadResult), unless one of its own has that name.
+    /// tool [`read_result`](crate::tool::ReadResult), unless one of its own has that name.
     pub fn tools(mut self, tools: ToolRegistry) -> Self {
         self.tools = Tools::Own(tools);
         self

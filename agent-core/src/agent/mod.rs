@@ -9,10 +9,11 @@
 //! is recorded by itself. To call an agent from a graph of your own, give it a node with
 //! [`GraphBuilder::subgraph`](crate::graph::GraphBuilder::subgraph); to let a model choose it, use
 //! [`AgentBuilder::sub_agent`]. The todo tool [`UpdatePlan`](plan::UpdatePlan) and the
-//! [memory tools](crate::memory::MemoryTools) are plain tools for any registry.
+//! memory tools of `agent-tools` are plain tools for any registry.
 
 mod build;
 mod close;
+pub mod conversation;
 mod nodes;
 pub mod plan;
 #[cfg(feature = "prompt")]

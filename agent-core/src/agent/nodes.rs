@@ -11,20 +11,17 @@ use super::{
     AgentState, Finish, OutputMode,
     build::{System, finish},
     close::closing_id,
+    conversation::{self, Summary, Window},
 };
 use crate::{
     engine::{Completion, Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, NodeError, Outcome, Result},
-    memory::{
-        ReadResult,
-        conversation::{self, Summary, Window},
-    },
     model::{
         Abilities, Message, Messages, Model, ModelError, ModelFault, ModelRequest, ResponseFormat, Role,
         ToolCall, ToolChoice, ToolSpec,
         tokens::{CountTokens, Estimate},
     },
-    tool::{ToolError, ToolFault, ToolRegistry},
+    tool::{ReadResult, ToolError, ToolFault, ToolRegistry},
 };
 
 /// How often a conversation is halved for a model that refuses it as too long.

@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::Todos,
-    todo::{Todo, TodoStatus},
+    todo::{Todo, TodoStatus, Todos},
     tool::{Effect, Tool, ToolContext, ToolError, ToolPolicy},
 };
 

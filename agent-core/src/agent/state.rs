@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::close::is_closing;
+use super::{close::is_closing, conversation::Summary};
 use crate::{
     State,
-    memory::conversation::Summary,
     model::{Message, Messages, Role, ToolCall},
     state::Input,
     tool::Remembered,

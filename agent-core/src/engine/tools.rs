@@ -24,19 +24,21 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Ask, Context, Todos, Used, scope::InScope};
+use super::{Ask, Context, Used, scope::InScope};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
     ids::SessionId,
     interrupt::Question,
     journal::entry::{Fact, ToolBegun},
-    memory::{MemoryStore, keep_result},
+    memory::MemoryStore,
     model::Message,
     telemetry,
+    todo::Todos,
     tool::{
         ApprovalRequest, Away, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered,
         ToolCall, ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
+        keep_result,
     },
 };
 
@@ -146,7 +148,7 @@ impl RecordedTools {
     }
 
     /// Returns whether a result of this activation was too long for the model and is kept whole in the long-term
-    /// memory, where [`ReadResult`](crate::memory::ReadResult) reads it.
+    /// memory, where [`ReadResult`](crate::tool::ReadResult) reads it.
     #[must_use]
     pub fn kept_results(&self) -> bool {
         self.kept.load(Ordering::Relaxed)

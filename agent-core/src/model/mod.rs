@@ -7,6 +7,7 @@
 
 mod chain;
 mod delta;
+mod embed;
 mod error;
 mod fallback;
 #[cfg(feature = "openai")]
@@ -19,6 +20,8 @@ pub mod openai;
 mod request;
 mod retry;
 pub mod schema;
+#[cfg(feature = "static-embeddings")]
+mod static_embeddings;
 mod structured;
 pub mod testing;
 mod text_calls;
@@ -33,8 +36,11 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 
+#[cfg(feature = "static-embeddings")]
+pub use self::static_embeddings::StaticEmbeddings;
 pub use self::{
     delta::{Assembler, Delta, FinishReason, ModelReply},
+    embed::{EmbedError, Embedder},
     error::{ModelError, ModelFault, Waited},
     fallback::Fallback,
     message::{Content, Message, Messages, Part, Reasoning, Role, ToolCall},

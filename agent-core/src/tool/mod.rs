@@ -9,6 +9,7 @@ mod approval;
 mod context;
 mod error;
 mod guard;
+mod kept_result;
 mod output;
 mod policy;
 mod prepared;
@@ -28,12 +29,13 @@ pub use self::{
     context::{CallListener, ToolContext},
     error::{ToolError, ToolFault},
     guard::{AnyGuard, Guard, Verdict},
+    kept_result::{ReadResult, ReadResultArgs},
     output::{Cut, ToolOutput, ToolReply},
     policy::{Concurrency, Effect, Interrupted, Retry, ToolPolicy},
     prepared::Prepared,
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };
-pub(crate) use self::{context::ToolHost, seat::Away};
+pub(crate) use self::{context::ToolHost, kept_result::keep_result, seat::Away};
 pub use crate::model::{ToolCall, ToolSpec};
 
 /// Something that a model may call.

@@ -160,7 +160,7 @@ impl ToolPolicy {
     }
 
     /// Sets how many bytes of a result the model reads. A longer one is kept whole in the runtime's long-term memory, if it
-    /// has one, and read in parts with [`ReadResult`](crate::memory::ReadResult). Default: 32 KiB.
+    /// has one, and read in parts with [`ReadResult`](crate::tool::ReadResult). Default: 32 KiB.
     #[must_use]
     pub fn result_limit(mut self, bytes: usize) -> Self {
         self.result_limit = bytes;

@@ -2,7 +2,7 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::{InMemory, Sqlite},
+    journal::{InMemoryJournal, Sqlite},
     model::{Model, Retry},
     session::RuntimeBuilder,
 };
@@ -75,9 +75,9 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
                 Failure::new(format!("{}: {error}", path.display()))
                     .hint("DATABASE_PATH (--database-path) names the file")
             })?;
-            runtime.store(store).build()
+            runtime.journal(store).build()
         }
-        Database::Memory => runtime.store(InMemory::new()).build(),
+        Database::Memory => runtime.journal(InMemoryJournal::new()).build(),
     })
 }
 

@@ -1,9 +1,6 @@
 //! The visible plan: the analyst's own work, hung under the items of a model's plan when there is one.
 
-use agent_core::{
-    engine::Todos,
-    todo::{TodoError, TodoStatus},
-};
+use agent_core::todo::{TodoError, TodoStatus, Todos};
 
 use super::{catalogue::Brand, plan::PlannedTodo};
 

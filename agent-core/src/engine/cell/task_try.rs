@@ -8,34 +8,15 @@ use super::{Begun, Inner, TaskCell, questions::Asked};
 use crate::{
     engine::{RunError, budget::Gated, keys},
     graph::{NodeError, Result},
-    ids::{QuestionId, Seq, TaskId},
+    ids::{QuestionId, Seq},
     interrupt::{OpenQuestion, Shown, Waiting},
+    run::NodeEnded,
     journal::{
         entry::{Fact, Recorded},
         image::{StepFailure, StepRecord},
     },
     json::Stored,
 };
-
-/// Code that a node left running (in a spawned task, say) asked, recorded or showed something after the node had
-/// ended. Nothing changed.
-///
-/// Let the node wait for all that it starts.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "task {task} has ended, so what its node left running cannot record, ask or show anything; let the node wait for it"
-)]
-#[non_exhaustive]
-pub struct NodeEnded {
-    /// The activation of the node.
-    pub task: String,
-}
-
-impl NodeEnded {
-    pub(super) fn of(task: &TaskId) -> Self {
-        Self { task: task.to_string() }
-    }
-}
 
 /// One try of a task.
 #[derive(Clone)]

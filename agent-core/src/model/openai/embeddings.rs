@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{header, unusable};
 use crate::{
-    memory::{Embedder, MemoryError},
     model::{
-        ModelError, ModelFault, RetryPolicy, Waited,
+        EmbedError, Embedder, ModelError, ModelFault, RetryPolicy, Waited,
         http::{HttpOptions, Transport, client_builder, fault::refused},
     },
     secret::Secret,
@@ -33,10 +32,10 @@ const BATCH_BYTES: usize = 1024 * 1024;
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use agent_core::{memory::InMemory, model::openai::OpenAiEmbeddings};
+/// use agent_core::{memory::InMemoryStore, model::openai::OpenAiEmbeddings};
 /// # fn make() -> Result<(), agent_core::model::ModelError> {
 /// let embedder = OpenAiEmbeddings::builder().key("sk-…").model("text-embedding-3-small").shorten(512).build()?;
-/// let memory = InMemory::new().with_embedder(Arc::new(embedder));
+/// let memory = InMemoryStore::new().with_embedder(Arc::new(embedder));
 /// # Ok(()) }
 /// ```
 pub struct OpenAiEmbeddings {
@@ -222,7 +221,7 @@ impl OpenAiEmbeddings {
 }
 
 impl Embedder for OpenAiEmbeddings {
-    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
         let batches = self.batches(texts);
         Box::pin(async move {
             let mut vectors: Vec<Vec<f32>> = texts.iter().map(|_| Vec::new()).collect();
