@@ -24,8 +24,8 @@ use agent_core::{
     },
     todo::TodoStatus,
     tool::{
-        Approval, DynamicTool, Effect, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
-        ToolRegistry,
+        Approval, ApprovalScope, DynamicTool, Effect, ToolContext, ToolError, ToolFault, ToolOutput,
+        ToolPolicy, ToolRegistry,
     },
 };
 use schemars::JsonSchema;
@@ -313,7 +313,7 @@ async fn a_person_can_edit_a_call_or_answer_it_and_a_bad_edit_is_asked_again() {
 #[tokio::test]
 async fn a_sticky_approval_counts_in_later_runs_of_the_session() {
     let count = Arc::default();
-    let policy = ToolPolicy::default().approval(Approval::Always).sticky(Sticky::SameArguments);
+    let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::SameArguments);
     let model = Scripted::new([
         calls([raw("c1", "pay", r#"{"n":1}"#)]),
         Turn::text("one"),
@@ -566,7 +566,7 @@ async fn the_todos_of_a_sub_agent_hang_under_its_parents_item() {
 #[tokio::test]
 async fn a_sub_agent_that_fails_does_not_disturb_the_others() {
     let sub = Scripted::rule(|_, request| match request.messages[0].text().as_ref() {
-        "bad" => Turn::error(agent_core::model::ModelError::new(agent_core::model::ModelFault::Filtered)),
+        "bad" => Turn::error(agent_core::model::ModelError::new(agent_core::model::ModelErrorKind::Filtered)),
         task => Turn::text(format!("did {task}")),
     });
     let model = Scripted::new([

@@ -302,9 +302,9 @@ async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once
 
 #[tokio::test]
 async fn the_todo_tool_works_in_any_registry() {
-    use agent_core::{agent::plan::UpdatePlan, tool::Tool as _};
-    let registry = ToolRegistry::builder().tool(UpdatePlan).build().unwrap();
-    assert_eq!(UpdatePlan.name(), "update_plan");
+    use agent_core::{agent::todo_tool::UpdateTodos, tool::Tool as _};
+    let registry = ToolRegistry::builder().tool(UpdateTodos).build().unwrap();
+    assert_eq!(UpdateTodos.name(), "update_plan");
     let add = json!({ "operations": [{ "op": "add", "id": "1", "title": "리뷰 수집" }, { "op": "start", "id": "1" }] });
     let model = Scripted::new([Turn::call("update_plan", add), Turn::text("done")]);
     let agent = Agent::builder("a").tools(registry).build().unwrap();

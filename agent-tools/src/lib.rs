@@ -22,20 +22,14 @@ mod calculator;
 pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(feature = "sql-postgres")]
-mod postgres;
-#[cfg(any(feature = "sql", feature = "sql-postgres"))]
-mod rows;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "shell")]
 mod shell;
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "sql", feature = "sql-postgres"))]
 mod sql;
-#[cfg(feature = "sql")]
-mod unfold;
 #[cfg(feature = "time")]
 mod time;
 
@@ -43,11 +37,11 @@ mod time;
 pub use calculator::Calculator;
 #[cfg(feature = "memory")]
 pub use memory::MemoryTools;
-#[cfg(feature = "sql-postgres")]
-pub use postgres::{PostgresAddressError, PostgresQuery};
 #[cfg(feature = "shell")]
 pub use shell::{Isolation, Shell};
 #[cfg(feature = "sql")]
 pub use sql::SqlQuery;
+#[cfg(feature = "sql-postgres")]
+pub use sql::{PostgresAddressError, PostgresQuery};
 #[cfg(feature = "time")]
 pub use time::DateTime;

@@ -264,10 +264,10 @@ impl Spec {
                     );
                 }
                 Mode::Goto { .. } => {
-                    builder = builder.leads_to(self.name(at), names.clone()).edge(self.name(at), END);
+                    builder = builder.declare_targets(self.name(at), names.clone()).edge(self.name(at), END);
                 }
                 Mode::Sends(_) => {
-                    builder = builder.leads_to(self.name(at), names.clone()).edge(self.name(at), END);
+                    builder = builder.declare_targets(self.name(at), names.clone()).edge(self.name(at), END);
                 }
             }
             if !node.joins.is_empty() {

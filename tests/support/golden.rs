@@ -254,7 +254,7 @@ fn inside() -> Graph<Ledger> {
         )
         .node("close", plain)
         .edge(START, "split")
-        .leads_to("split", ["part", "contract"])
+        .declare_targets("split", ["part", "contract"])
         .join(["part", "contract"], "close")
         .edge("close", END)
         .build()

@@ -10,7 +10,7 @@ use crate::{
     State,
     model::{Message, Messages, Role, ToolCall},
     state::Input,
-    tool::Remembered,
+    tool::StandingApprovals,
 };
 
 /// How an agent came to its end.
@@ -51,7 +51,7 @@ pub struct AgentState {
     pub reviews: u32,
     /// Approvals that count for later calls too, those given inside sub-agents among them. Updates add to them.
     #[state(reduce = remember)]
-    pub approvals: Remembered,
+    pub approvals: StandingApprovals,
     /// The beginning of the conversation in few words, where it did not fit any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -80,7 +80,7 @@ pub struct AgentState {
     pub failure: Option<String>,
 }
 
-fn remember(held: &mut Remembered, new: Remembered) {
+fn remember(held: &mut StandingApprovals, new: StandingApprovals) {
     held.join(new);
 }
 

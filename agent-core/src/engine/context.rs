@@ -295,7 +295,7 @@ impl Context {
         let (result, kept) = match result {
             Ok((value, stored)) => (Ok(value), Ok(stored)),
             Err(error) => {
-                let text = crate::text::shorten(&error.to_string(), 2_000);
+                let text = crate::util::shorten(&error.to_string(), 2_000);
                 let model = error.downcast_ref::<ModelError>().cloned();
                 let value = error.downcast_ref::<ValueError>().cloned();
                 let cause = Cause { permanent: !error.is_retryable(), model, value };
@@ -335,7 +335,7 @@ impl Context {
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
         let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.cell().task);
-        crate::text::digest(&text, 16)
+        crate::util::digest(&text, 16)
     }
 
     // --- a person ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_pl
 use crate::{
     graph::{
         AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
-        draw::Drawing,
+        render::Drawing,
     },
     journal::entry::{Fact, Frame as FrameFact},
     json::{self, Stored},

@@ -168,7 +168,7 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Declares the nodes that a `goto` or a send in the outcome of `from` may target.
-    pub fn leads_to<N: Into<String>>(
+    pub fn declare_targets<N: Into<String>>(
         mut self,
         from: impl Into<String>,
         targets: impl IntoIterator<Item = N>,

@@ -555,7 +555,7 @@ pub enum StoreError {
 impl StoreError {
     /// A call of the store panicked: nothing is known of it.
     pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
-        Self::Unavailable { reason: format!("it panicked: {}", crate::text::panic_message(panic)) }
+        Self::Unavailable { reason: format!("it panicked: {}", crate::util::panic_message(panic)) }
     }
 
     /// Whether the same call may work later, without anything else being done.

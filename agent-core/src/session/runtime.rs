@@ -24,7 +24,7 @@ use crate::{
     clock::{Clock, ContainedClock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
     event::{Observed, Observer},
-    graph::{Graph, Outline},
+    graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
     journal::{Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record},
     memory::IntoMemory,
@@ -376,8 +376,8 @@ impl Runtime {
 
     /// A known graph as plain data.
     #[must_use]
-    pub fn outline(&self, graph: &str) -> Option<Outline> {
-        self.0.graphs.read().get(graph).map(|known| known.graph.outline())
+    pub fn description(&self, graph: &str) -> Option<GraphDescription> {
+        self.0.graphs.read().get(graph).map(|known| known.graph.description())
     }
 
     /// Takes over what a process that ended left behind: accepted runs continue, paused ones wait as before.
@@ -640,7 +640,7 @@ impl Shared {
     pub(crate) fn graph(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let graphs = self.graphs.read();
         let known = graphs.get(name).map(|known| Arc::clone(&known.graph));
-        known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::text::shorten(name, 128) })
+        known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::util::shorten(name, 128) })
     }
 
     /// The graph that continues a run which this process did not begin.

@@ -111,7 +111,7 @@ impl Todos {
         if self.sink.contains(id) {
             Ok(TodoHandle { todos: self.clone(), id: id.to_owned() })
         } else {
-            Err(TodoError::Unknown { id: crate::text::shorten(id, 80) })
+            Err(TodoError::Unknown { id: crate::util::shorten(id, 80) })
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_core::journal::sqlite::Sqlite;
 use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search};
 use agent_core::model::openai::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
-use agent_core::model::{EmbedError, Embedder, ModelError, ModelFault, RetryPolicy};
+use agent_core::model::{EmbedError, Embedder, ModelError, ModelErrorKind, RetryPolicy};
 use serde_json::json;
 
 use crate::server::{Answer, Server};
@@ -65,14 +65,17 @@ async fn vectors_are_shortened_by_the_endpoint_when_that_is_asked() {
 async fn a_bad_answer_is_a_typed_error() {
     let long = format!(r#"{{"data":[],"padding":"{}"}}"#, "x".repeat(400_000));
     let cases = [
-        (Answer::status(401, r#"{"error":{"message":"no"}}"#), ModelFault::Auth),
-        (Answer::status(400, r#"{"error":{"code":"context_length_exceeded"}}"#), ModelFault::ContextTooLong),
-        (Answer::status(200, "[]"), ModelFault::Malformed),
-        (Answer::status(200, r#"{"data":[]}"#), ModelFault::Malformed),
-        (Answer::status(200, r#"{"data":[{"index":0,"embedding":[1]}]}"#), ModelFault::Malformed),
-        (vectors([(7, [1.0, 0.0])]), ModelFault::Malformed),
-        (vectors([(0, [1.0, 0.0]), (0, [1.0, 0.0])]), ModelFault::Malformed),
-        (Answer::status(200, &long), ModelFault::Malformed),
+        (Answer::status(401, r#"{"error":{"message":"no"}}"#), ModelErrorKind::Auth),
+        (
+            Answer::status(400, r#"{"error":{"code":"context_length_exceeded"}}"#),
+            ModelErrorKind::ContextTooLong,
+        ),
+        (Answer::status(200, "[]"), ModelErrorKind::Malformed),
+        (Answer::status(200, r#"{"data":[]}"#), ModelErrorKind::Malformed),
+        (Answer::status(200, r#"{"data":[{"index":0,"embedding":[1]}]}"#), ModelErrorKind::Malformed),
+        (vectors([(7, [1.0, 0.0])]), ModelErrorKind::Malformed),
+        (vectors([(0, [1.0, 0.0]), (0, [1.0, 0.0])]), ModelErrorKind::Malformed),
+        (Answer::status(200, &long), ModelErrorKind::Malformed),
     ];
     for (answer, expected) in cases {
         assert_eq!(fault(answer).await.fault(), expected);

@@ -9,13 +9,13 @@ use crate::{
     engine::{RunError, budget::Gated, keys},
     graph::{NodeError, Result},
     ids::{QuestionId, Seq},
-    interrupt::{OpenQuestion, Shown, Waiting},
-    run::NodeEnded,
+    interrupt::{AnswerWaiter, OpenQuestion, Shown},
     journal::{
         entry::{Fact, Recorded},
         image::{StepFailure, StepRecord},
     },
     json::Stored,
+    run::NodeEnded,
 };
 
 /// One try of a task.
@@ -47,7 +47,7 @@ impl TaskTry {
         Arc::as_ptr(&self.cell) as usize
     }
 
-    pub(crate) fn waiter(&self) -> Arc<dyn Waiting> {
+    pub(crate) fn waiter(&self) -> Arc<dyn AnswerWaiter> {
         Arc::clone(&self.cell) as _
     }
 

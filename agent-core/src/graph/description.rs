@@ -1,0 +1,126 @@
+//! A graph as plain data, for programs that draw graphs themselves.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    END, START,
+    render::{Drawing, Line},
+};
+
+/// Nodes and edges of a graph, including those of its subgraphs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct GraphDescription {
+    /// Name of the graph.
+    pub name: String,
+    /// Nodes, including start and end. The nodes of a subgraph follow the node that contains it.
+    pub nodes: Vec<NodeDescription>,
+    /// Edges between the nodes.
+    pub edges: Vec<EdgeDescription>,
+}
+
+/// A node of an [`GraphDescription`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct NodeDescription {
+    /// Path of the node: `outer/inner` inside a subgraph. The task of an event is this path with a number after
+    /// each part.
+    pub id: String,
+    /// Name of the node.
+    pub label: String,
+    /// Kind of the node.
+    pub kind: NodeKind,
+    /// Node whose subgraph contains this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
+/// Kind of a node in an [`GraphDescription`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NodeKind {
+    /// Start of a graph.
+    Start,
+    /// End of a graph.
+    End,
+    /// A node that runs after any of its sources.
+    Node,
+    /// A node that waits for several sources.
+    Join,
+    /// A node that contains a graph.
+    Subgraph,
+}
+
+/// An edge of an [`GraphDescription`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct EdgeDescription {
+    /// Id of the source node.
+    pub from: String,
+    /// Id of the target node.
+    pub to: String,
+    /// Condition under which the edge is taken.
+    pub kind: EdgeKind,
+}
+
+/// Condition under which an edge of an [`GraphDescription`] is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EdgeKind {
+    /// Always.
+    Edge,
+    /// If a branch function selects it.
+    Branch,
+    /// Always; the target waits for other sources too.
+    Join,
+    /// If the outcome of the node selects it.
+    Goto,
+    /// If the node fails.
+    Error,
+}
+
+impl GraphDescription {
+    pub(super) fn of(drawing: &Drawing) -> Self {
+        let mut outline = Self { name: drawing.name.clone(), nodes: Vec::new(), edges: Vec::new() };
+        outline.take(drawing, None);
+        outline
+    }
+
+    fn take(&mut self, drawing: &Drawing, parent: Option<&str>) {
+        let id = |name: &str| parent.map_or_else(|| name.to_owned(), |parent| format!("{parent}/{name}"));
+        let node = |name: &str, kind| NodeDescription {
+            id: id(name),
+            label: name.to_owned(),
+            kind,
+            parent: parent.map(str::to_owned),
+        };
+        self.nodes.push(node(START, NodeKind::Start));
+        for (name, inner) in &drawing.nodes {
+            let joins = drawing.lines.iter().any(|(_, to, line)| to == name && *line == Line::Join);
+            let kind = match inner {
+                Some(_) => NodeKind::Subgraph,
+                None if joins => NodeKind::Join,
+                None => NodeKind::Node,
+            };
+            self.nodes.push(node(name, kind));
+            if let Some(inner) = inner {
+                self.take(inner, Some(&id(name)));
+            }
+        }
+        self.nodes.push(node(END, NodeKind::End));
+        self.edges.extend(drawing.lines.iter().map(|(from, to, line)| EdgeDescription {
+            from: id(from),
+            to: id(to),
+            kind: match line {
+                Line::Edge => EdgeKind::Edge,
+                Line::Branch => EdgeKind::Branch,
+                Line::Join => EdgeKind::Join,
+                Line::Goto => EdgeKind::Goto,
+                Line::Error => EdgeKind::Error,
+            },
+        }));
+    }
+}

@@ -1,0 +1,319 @@
+//! The open questions of one session: who waits for what, and which of two racing answers wins.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+    task::{Poll, Waker},
+};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{AnswerError, Answers, OpenQuestion, answer};
+use crate::ids::{QuestionId, TaskId};
+
+/// How many answered questions are remembered, so that a late answer learns who was first.
+const REMEMBERED: usize = 256;
+
+/// A task that waits. Told before its wakers are, so that nobody sees a run without work in between.
+pub(crate) trait AnswerWaiter: Send + Sync {
+    /// All open questions of the task have their answers.
+    fn answered(&self);
+}
+
+/// The questions of one session.
+#[derive(Default)]
+pub(crate) struct PendingQuestions(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    asked: BTreeMap<QuestionId, Pending>,
+    tasks: HashMap<Arc<TaskId>, TaskWait>,
+    answered: Vec<(QuestionId, String)>,
+}
+
+struct Pending {
+    open: OpenQuestion,
+    /// Somebody's answer is being stored, or is stored and waits for the task's other questions.
+    taken: Option<String>,
+    answer: Option<Value>,
+    /// The task had all its answers at some time since: this one may be fetched, whatever the task asks meanwhile.
+    free: bool,
+}
+
+#[derive(Default)]
+struct TaskWait {
+    /// Not owned: a waiting task holds its run, which holds this board and the store. An executor that ends drops the
+    /// tasks and must find no cycle.
+    waiter: Option<Weak<dyn AnswerWaiter>>,
+    wakers: Vec<Waker>,
+}
+
+impl Inner {
+    /// Questions of `task` without an answer.
+    fn unanswered(&self, task: &TaskId) -> usize {
+        self.asked.values().filter(|asked| *asked.open.task == *task && asked.answer.is_none()).count()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.asked.values().filter(|a| a.taken.is_none()).map(|a| a.open.id.to_string()).collect()
+    }
+
+    /// Lets `task` go on when it has all its answers.
+    fn go_on(&mut self, task: &Arc<TaskId>) {
+        if self.unanswered(task) > 0 {
+            return;
+        }
+        for asked in self.asked.values_mut().filter(|asked| *asked.open.task == **task) {
+            asked.free = asked.answer.is_some();
+        }
+        if let Some(wait) = self.tasks.get_mut(task) {
+            if let Some(waiter) = wait.waiter.as_ref().and_then(Weak::upgrade) {
+                waiter.answered();
+            }
+            for waker in wait.wakers.drain(..) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl PendingQuestions {
+    /// Adds a question. `false`: it was there already (asked before a restart).
+    ///
+    /// `begins` is called before the question is visible, so that an answer, however fast, finds the task waiting.
+    ///
+    /// # Errors
+    ///
+    /// That of `begins`; nothing is added then.
+    pub(crate) fn ask<E>(
+        &self,
+        open: OpenQuestion,
+        waiter: &Arc<dyn AnswerWaiter>,
+        begins: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let mut inner = self.0.lock();
+        begins()?;
+        inner.tasks.entry(Arc::clone(&open.task)).or_default().waiter = Some(Arc::downgrade(waiter));
+        let id = open.id.clone();
+        if inner.asked.contains_key(&id) {
+            // It may have got its answer before the task asked again.
+            let task = Arc::clone(&open.task);
+            inner.go_on(&task);
+            return Ok(false);
+        }
+        inner.asked.insert(id, Pending { open, taken: None, answer: None, free: false });
+        Ok(true)
+    }
+
+    /// Removes a question whose answer is not wanted any more, because something else is asked under its id.
+    pub(crate) fn forget(&self, id: &QuestionId) {
+        self.0.lock().asked.remove(id);
+    }
+
+    /// The answer, once every question of its task has one. Keeps the waker otherwise.
+    pub(crate) fn poll_answer(
+        &self,
+        id: &QuestionId,
+        task: &Arc<TaskId>,
+        waiter: &Arc<dyn AnswerWaiter>,
+        waker: &Waker,
+    ) -> Poll<Option<Value>> {
+        let mut inner = self.0.lock();
+        let free = inner.asked.get(id).is_some_and(|asked| asked.free);
+        if !free && inner.unanswered(task) > 0 {
+            Self::register(&mut inner, task, waiter, waker);
+            return Poll::Pending;
+        }
+        // `None`: withdrawn under the eyes of the task (its run was given up).
+        let answer = inner.asked.remove(id).and_then(|asked| asked.answer);
+        if !inner.asked.values().any(|asked| *asked.open.task == **task) {
+            inner.tasks.remove(task);
+        }
+        Poll::Ready(answer)
+    }
+
+    /// Ready when `task` has no question without an answer. `begins` is called when it first has to wait.
+    pub(crate) fn poll_task(
+        &self,
+        task: &Arc<TaskId>,
+        waiter: &Arc<dyn AnswerWaiter>,
+        waker: &Waker,
+        begins: impl FnOnce(),
+    ) -> Poll<()> {
+        let mut inner = self.0.lock();
+        if inner.unanswered(task) == 0 {
+            return Poll::Ready(());
+        }
+        if !inner.tasks.contains_key(task) {
+            begins();
+        }
+        Self::register(&mut inner, task, waiter, waker);
+        Poll::Pending
+    }
+
+    fn register(inner: &mut Inner, task: &Arc<TaskId>, waiter: &Arc<dyn AnswerWaiter>, waker: &Waker) {
+        let wait = inner.tasks.entry(Arc::clone(task)).or_default();
+        wait.waiter = Some(Arc::downgrade(waiter));
+        if !wait.wakers.iter().any(|known| known.will_wake(waker)) {
+            wait.wakers.push(waker.clone());
+        }
+    }
+
+    /// Checks answers and takes their questions, all or none. What is taken must be
+    /// [delivered](PendingQuestions::deliver) or [put back](PendingQuestions::put_back).
+    pub(crate) fn take(&self, answers: Answers, by: &str) -> Result<Vec<(QuestionId, Value)>, AnswerError> {
+        let mut inner = self.0.lock();
+        let open = inner.ids();
+        let answers: Vec<(QuestionId, Value)> = match answers {
+            Answers::Only(value) => match open.as_slice() {
+                [] => return Err(AnswerError::NothingAsked),
+                [only] => vec![(QuestionId::from(only.as_str()), value)],
+                _ => return Err(AnswerError::Ambiguous { open }),
+            },
+            Answers::Each(answers) => answers.into_iter().collect(),
+        };
+        if answers.is_empty() {
+            return Err(AnswerError::NothingAsked);
+        }
+        for (id, value) in &answers {
+            match inner.asked.get(id) {
+                Some(Pending { taken: Some(by), .. }) => {
+                    return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
+                }
+                Some(asked) => answer::check(&asked.open, value)?,
+                None => {
+                    if let Some((_, by)) = inner.answered.iter().find(|(known, _)| known == id) {
+                        return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
+                    }
+                    return Err(AnswerError::Unknown {
+                        question: crate::util::shorten(&id.0, 160),
+                        open: inner.ids(),
+                    });
+                }
+            }
+        }
+        for (id, _) in &answers {
+            if let Some(asked) = inner.asked.get_mut(id) {
+                asked.taken = Some(by.to_owned());
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Whether some task has all its answers once those that are taken are delivered.
+    pub(crate) fn frees(&self, taken: &[(QuestionId, Value)]) -> bool {
+        let inner = self.0.lock();
+        taken.iter().filter_map(|(id, _)| inner.asked.get(id)).any(|answered| {
+            let mut questions = inner.asked.values().filter(|asked| asked.open.task == answered.open.task);
+            questions.all(|asked| asked.answer.is_some() || asked.taken.is_some())
+        })
+    }
+
+    /// The answers are stored: tasks that have all of theirs go on.
+    pub(crate) fn deliver(&self, answers: Vec<(QuestionId, Value)>, by: &str) {
+        let mut inner = self.0.lock();
+        let mut tasks = Vec::new();
+        for (id, value) in answers {
+            inner.remember(id.clone(), by.to_owned());
+            if let Some(asked) = inner.asked.get_mut(&id) {
+                asked.answer = Some(value);
+                asked.taken = Some(by.to_owned());
+                if !tasks.contains(&asked.open.task) {
+                    tasks.push(Arc::clone(&asked.open.task));
+                }
+            }
+        }
+        for task in tasks {
+            inner.go_on(&task);
+        }
+    }
+
+    /// The answers could not be stored: their questions are open again.
+    pub(crate) fn put_back(&self, answers: &[(QuestionId, Value)]) {
+        let mut inner = self.0.lock();
+        for (id, _) in answers {
+            if let Some(asked) = inner.asked.get_mut(id)
+                && asked.answer.is_none()
+            {
+                asked.taken = None;
+            }
+        }
+    }
+
+    /// Takes a question back that nobody waits for any more. `false`: somebody's answer was faster.
+    pub(crate) fn withdraw(&self, id: &QuestionId) -> bool {
+        let mut inner = self.0.lock();
+        let Some(asked) = inner.asked.get(id) else { return false };
+        if asked.taken.is_some() {
+            return false;
+        }
+        let task = Arc::clone(&asked.open.task);
+        inner.asked.remove(id);
+        inner.go_on(&task);
+        true
+    }
+
+    /// The task that asks.
+    pub(crate) fn task_of(&self, id: &QuestionId) -> Option<Arc<TaskId>> {
+        self.0.lock().asked.get(id).map(|asked| Arc::clone(&asked.open.task))
+    }
+
+    /// The questions that are open.
+    pub(crate) fn open(&self) -> Vec<OpenQuestion> {
+        let inner = self.0.lock();
+        inner.asked.values().filter(|asked| asked.taken.is_none()).map(|asked| asked.open.clone()).collect()
+    }
+
+    /// Who answered what, for a snapshot.
+    pub(crate) fn answered(&self) -> Vec<(QuestionId, String)> {
+        self.0.lock().answered.clone()
+    }
+
+    pub(crate) fn any_deadline(&self) -> bool {
+        self.0.lock().asked.values().any(|asked| asked.open.question.deadline.is_some())
+    }
+
+    pub(crate) fn any_open(&self) -> bool {
+        self.0.lock().asked.values().any(|asked| asked.taken.is_none())
+    }
+
+    /// Forgets every question, and remembers who answered.
+    pub(crate) fn clear(&self) {
+        let mut inner = self.0.lock();
+        inner.asked.clear();
+        inner.tasks.clear();
+    }
+
+    /// Puts up what a fold of the journal found.
+    pub(crate) fn restore(
+        &self,
+        open: impl IntoIterator<Item = OpenQuestion>,
+        answered: &[(QuestionId, String)],
+    ) {
+        let mut inner = self.0.lock();
+        inner.asked.clear();
+        inner.tasks.clear();
+        for question in open {
+            inner.asked.insert(
+                question.id.clone(),
+                Pending { open: question, taken: None, answer: None, free: false },
+            );
+        }
+        for (id, by) in answered {
+            inner.remember(id.clone(), by.clone());
+        }
+    }
+}
+
+impl Inner {
+    fn remember(&mut self, id: QuestionId, by: String) {
+        if self.answered.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        if self.answered.len() >= REMEMBERED {
+            self.answered.remove(0);
+        }
+        self.answered.push((id, by));
+    }
+}
