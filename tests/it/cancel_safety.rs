@@ -54,7 +54,7 @@ impl Process {
             .journal(Arc::clone(store))
             .graph(&shop())
             .provide(Arc::clone(world))
-            .options(|options| options.lease = Duration::ZERO)
+            .options(|options| options.lease_ttl = Duration::ZERO)
             .build();
         let session = runtime.session("s").unwrap();
         Self { runtime, session, world: Arc::clone(world) }
@@ -90,7 +90,7 @@ impl Process {
                     let question = status.questions.first().expect("a paused run has a question");
                     let answer = Answers::to(question.id.clone(), true);
                     match self.session.answer(answer).await {
-                        Ok(run) => drop(run.clone().settled().await),
+                        Ok(run) => drop(run.clone().wait_status().await),
                         // A queued run began in the meantime, or the run was stopped.
                         Err(SessionError::Answer(_)) => {}
                         Err(error) => panic!("{error}"),
@@ -276,13 +276,13 @@ fn calls() -> Vec<(&'static str, Call, Vec<Before>)> {
         ("current_run", call!(|p| p.session.current_run()), all()),
         ("wait", call!(|p| p.session.wait()), all()),
         ("state", call!(|p| p.session.state::<Orders>()), all()),
-        ("place_json", call!(|p| p.session.place_json()), all()),
+        ("state_and_active_tasks", call!(|p| p.session.state_and_active_tasks()), all()),
         ("history", call!(|p| p.session.history(Seq::ZERO, 100)), all()),
         ("events", call!(|p| p.session.events(Seq::ZERO, 100)), all()),
         ("head", call!(|p| p.session.head()), all()),
         ("status_at", call!(|p| p.session.status_at(Seq(2))), all()),
         ("state_at", call!(|p| p.session.state_at::<Orders>(Seq(2))), all()),
-        ("why", call!(|p| p.session.why("done")), all()),
+        ("provenance", call!(|p| p.session.provenance("done")), all()),
         ("sessions", call!(|p| p.runtime.sessions(None, &[], 10)), all()),
         (
             "subscription",

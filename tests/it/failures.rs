@@ -10,8 +10,9 @@ use std::{
 
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunError, Runtime, START, Session, SessionError, State,
-    engine::{Limits, NodeFailure},
+    engine::NodeFailure,
     graph::{Outcome, RetryPolicy, Route},
+    run::Limits,
     session::RuntimeBuilder,
 };
 use serde::{Deserialize, Serialize, Serializer};

@@ -8,10 +8,11 @@ use std::{
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
-    engine::{Durability, NodeFailure},
+    engine::NodeFailure,
     graph::{Dispatch, Outcome, RetryPolicy, Route},
     ids::RunId,
     journal::{InMemoryJournal, JournalStore, StoreRetry},
+    run::Durability,
     run::RunStatus,
     session::RunLocation,
 };
@@ -885,7 +886,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
     assert_eq!(error.code().name(), "store_unavailable");
     let next = on(&inner).graph(&graph).build();
     let recovered = next.recover().await.unwrap();
-    assert!(recovered.resumed.is_empty() && recovered.left.is_empty(), "{recovered:?}");
+    assert!(recovered.resumed.is_empty() && recovered.skipped.is_empty(), "{recovered:?}");
     let error = next.session("s").unwrap().status().await.unwrap_err();
     assert_eq!(error.code().name(), "session_not_found");
 }
