@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for Code {
 /// errors of this crate know it themselves, others are.
 pub(crate) fn worth_trying_again(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
-        return error.fault().is_retryable();
+        return error.kind().is_retryable();
     }
     if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
         return error.code().is_retryable();

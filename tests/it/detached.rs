@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START,
     engine::{NodeEnded, TaskGroup},
-    graph::RetryPolicy,
+    retry::RetryPolicy,
     todo::{TodoError, TodoStatus},
 };
 use serde_json::Value;

@@ -9,8 +9,9 @@ use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
     engine::{Durability, NodeFailure},
-    graph::{Dispatch, Outcome, RetryPolicy, Route},
+    graph::{Dispatch, Outcome, Route},
     journal::{InMemoryJournal, StoreRetry},
+    retry::RetryPolicy,
     run::RunStatus,
 };
 use proptest::prelude::*;
@@ -197,7 +198,7 @@ impl Spec {
                 });
             }
             if node.fails > 0 {
-                builder = builder.retry(RetryPolicy::attempts(TRIES).base(std::time::Duration::ZERO));
+                builder = builder.retry(RetryPolicy::attempts(TRIES).first_wait(std::time::Duration::ZERO));
             }
             if node.deferred {
                 builder = builder.deferred();

@@ -7,7 +7,7 @@ use std::sync::{
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, engine::Limits,
-    graph::RetryPolicy,
+    retry::RetryPolicy,
 };
 use tests::{journal, on};
 
