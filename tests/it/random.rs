@@ -9,9 +9,10 @@ use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
     engine::NodeFailure,
-    graph::{Dispatch, Outcome, RetryPolicy, Route},
+    graph::{Dispatch, Outcome, Route},
     ids::RunId,
     journal::{InMemoryJournal, JournalStore, StoreRetry},
+    retry::RetryPolicy,
     run::Durability,
     run::RunStatus,
     session::RunLocation,
@@ -221,7 +222,7 @@ impl Spec {
                 });
             }
             if node.fails > 0 {
-                builder = builder.retry(RetryPolicy::attempts(TRIES).base(std::time::Duration::ZERO));
+                builder = builder.retry(RetryPolicy::attempts(TRIES).first_wait(std::time::Duration::ZERO));
             }
             if node.deferred {
                 builder = builder.deferred();
