@@ -50,7 +50,7 @@ impl Clock for ContainedClock {
     fn now_ms(&self) -> i64 {
         catch_unwind(AssertUnwindSafe(|| self.clock.now_ms())).unwrap_or_else(|panic| {
             if !self.panicked.swap(true, Ordering::Relaxed) {
-                let message = crate::text::panic_message(&*panic);
+                let message = crate::util::panic_message(&*panic);
                 tracing::error!(
                     message,
                     "the clock panicked, and the machine's was read; further panics are not logged"

@@ -101,7 +101,7 @@ codes! {
     /// A node or branch went where it had not declared.
     UndeclaredTarget = "undeclared_target", Run, false;
     /// A node or branch that must choose chose nothing.
-    NoWayTaken = "no_way_taken", Run, false;
+    NoBranchTaken = "no_way_taken", Run, false;
     /// A send's input is no JSON.
     SendRefused = "send_refused", Run, false;
     /// A join waits for what waits for it.

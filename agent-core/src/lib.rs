@@ -31,7 +31,7 @@ pub mod memory;
 pub mod agent;
 pub mod telemetry;
 mod compute;
-mod text;
+mod util;
 mod validation;
 
 #[doc(inline)]

@@ -41,7 +41,7 @@ use crate::{
     engine::RunError,
     ids::{RunId, SessionId},
     model::{Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream, Usage},
-    text::shorten,
+    util::shorten,
 };
 
 /// Target of every span of this crate.

@@ -11,21 +11,21 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session, SessionError,
-    agent::Finish,
+    agent::{Finish, conversation::Window},
     engine::Limits,
     event::EventBody,
     ids::Seq,
     interrupt::{AnswerError, OpenQuestion, Question},
-    journal::{InMemory, JournalStore},
-    memory::{self, MemoryStore, Search, conversation::Window},
+    journal::{InMemoryJournal, JournalStore},
+    memory::{self, MemoryStore, Search},
     model::{
         Message, Model, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
     },
     todo::TodoStatus,
     tool::{
-        Approval, DynamicTool, Effect, Sticky, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy,
-        ToolRegistry,
+        Approval, ApprovalScope, DynamicTool, Effect, ToolContext, ToolError, ToolFault, ToolOutput,
+        ToolPolicy, ToolRegistry,
     },
 };
 use schemars::JsonSchema;
@@ -36,12 +36,12 @@ use tokio::sync::Barrier;
 type Store = Arc<dyn JournalStore>;
 
 fn store() -> Store {
-    Arc::new(InMemory::new())
+    Arc::new(InMemoryJournal::new())
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .options(|options| {
             options.lease = Duration::ZERO;
@@ -235,7 +235,7 @@ async fn a_tool_that_asked_before_a_restart_finds_the_answer() {
         let run = session.answer(Answers::only(3)).await.unwrap();
         assert!(run.outcome::<AgentState>().await.unwrap().is_paused());
     }
-    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
     let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
     let state = settled(&session, Answers::only("no")).await;
     assert_eq!(results(&state), ["3 \"no\", begun 2"]);
@@ -262,7 +262,7 @@ async fn a_tool_that_went_on_with_its_answer_is_not_made_again() {
     went.notified().await;
     // As a crash: nothing of the first process is told that it ends.
     std::mem::forget((run, session, first));
-    let next = Runtime::builder().shared_store(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
+    let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
     let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
     let outcome = session.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
     let results = results(outcome.state().unwrap());
@@ -313,7 +313,7 @@ async fn a_person_can_edit_a_call_or_answer_it_and_a_bad_edit_is_asked_again() {
 #[tokio::test]
 async fn a_sticky_approval_counts_in_later_runs_of_the_session() {
     let count = Arc::default();
-    let policy = ToolPolicy::default().approval(Approval::Always).sticky(Sticky::SameArguments);
+    let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::SameArguments);
     let model = Scripted::new([
         calls([raw("c1", "pay", r#"{"n":1}"#)]),
         Turn::text("one"),
@@ -469,7 +469,7 @@ async fn a_result_that_is_too_long_is_kept_whole_in_the_memory() {
         let long = long.clone();
         async move { Ok(long.into()) }
     });
-    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemoryStore::new());
     let model = Scripted::new([Turn::call("big", json!({})), Turn::text("done")]);
     let runtime = Runtime::builder().model(Model::new(model)).memory(Arc::clone(&memory)).build();
     let outcome = runtime.session("s").unwrap().run(&agent(registry([big])), "go").await.unwrap();
@@ -566,7 +566,7 @@ async fn the_todos_of_a_sub_agent_hang_under_its_parents_item() {
 #[tokio::test]
 async fn a_sub_agent_that_fails_does_not_disturb_the_others() {
     let sub = Scripted::rule(|_, request| match request.messages[0].text().as_ref() {
-        "bad" => Turn::error(agent_core::model::ModelError::new(agent_core::model::ModelFault::Filtered)),
+        "bad" => Turn::error(agent_core::model::ModelError::new(agent_core::model::ModelErrorKind::Filtered)),
         task => Turn::text(format!("did {task}")),
     });
     let model = Scripted::new([

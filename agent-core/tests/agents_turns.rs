@@ -11,15 +11,17 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Runtime,
-    agent::{AgentError, Finish, OutputMode},
+    agent::{AgentError, Finish, OutputMode, conversation::Window},
     interrupt::Question,
-    journal::{InMemory, JournalStore},
-    memory::{self, MemoryStore, ReadResult, conversation::Window},
+    journal::{InMemoryJournal, JournalStore},
+    memory::{self, MemoryStore},
     model::{
         Model, ModelRequest, Role, ToolCall, ToolChoice,
         testing::{Scripted, Turn},
     },
-    tool::{DynamicTool, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry},
+    tool::{
+        DynamicTool, ReadResult, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry,
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,7 +184,7 @@ async fn an_agent_pages_through_a_result_that_it_was_shown_in_part() {
         };
         Turn::call(ReadResult::NAME, json!({ "id": id, "offset": offset, "limit": 23_999 }))
     });
-    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemoryStore::new());
     let runtime = Runtime::builder().model(Model::new(model)).memory(memory).build();
     let agent = Agent::builder("a").tools(registry([big])).max_turns(200).build().unwrap();
     let outcome = runtime.session("s").unwrap().run(&agent, "go").await.unwrap();
@@ -194,7 +196,7 @@ async fn an_agent_pages_through_a_result_that_it_was_shown_in_part() {
 
 #[tokio::test]
 async fn a_kept_result_is_read_within_its_session_and_its_bounds() {
-    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(memory::InMemoryStore::new());
     let big = tool("big", |_, _| async { Ok("x".repeat(2_000).into()) });
     let big = big.with_policy(ToolPolicy::read_only().result_limit(100));
     let agent = Agent::builder("a").tools(registry([big])).build().unwrap();
@@ -265,7 +267,7 @@ async fn a_panic_in_one_call_of_a_turn_is_the_result_of_that_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let begun = Arc::<AtomicU32>::default();
     let count = Arc::clone(&begun);
     let ask = tool("ask", move |args, cx: ToolContext| {
@@ -281,7 +283,7 @@ async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once
     let model = Scripted::new([turn, Turn::text("done")]);
     let agent = Agent::builder("a").tools(registry([ask])).build().unwrap();
     let runtime = Runtime::builder()
-        .shared_store(store)
+        .journal(store)
         .model(Model::new(model))
         .options(|options| options.lease = Duration::ZERO)
         .build();
@@ -296,4 +298,19 @@ async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once
     let expected: Vec<String> = (1..=8).map(|n| format!("\"question {n}\"")).collect();
     assert_eq!(results(&state), expected);
     assert_eq!(begun.load(Ordering::SeqCst), 8);
+}
+
+#[tokio::test]
+async fn the_todo_tool_works_in_any_registry() {
+    use agent_core::{agent::todo_tool::UpdateTodos, tool::Tool as _};
+    let registry = ToolRegistry::builder().tool(UpdateTodos).build().unwrap();
+    assert_eq!(UpdateTodos.name(), "update_plan");
+    let add = json!({ "operations": [{ "op": "add", "id": "1", "title": "리뷰 수집" }, { "op": "start", "id": "1" }] });
+    let model = Scripted::new([Turn::call("update_plan", add), Turn::text("done")]);
+    let agent = Agent::builder("a").tools(registry).build().unwrap();
+    let runtime = Runtime::builder().model(Model::new(model)).build();
+    let session = runtime.session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    let todos = session.status().await.unwrap().todos;
+    assert_eq!((todos.len(), todos[0].title.as_str()), (1, "리뷰 수집"));
 }

@@ -15,7 +15,7 @@ use agent_core::{
     event::EventBody,
     ids::Seq,
     interrupt::OpenQuestion,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     model::{
         Model, Price, PriceTable, Usage,
         testing::{Scripted, Turn},
@@ -28,14 +28,14 @@ use serde_json::{Value, json};
 type Store = Arc<dyn JournalStore>;
 
 fn store() -> Store {
-    Arc::new(InMemory::new())
+    Arc::new(InMemoryJournal::new())
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     let prices =
         PriceTable::new().with("scripted", Price { input: 2_000_000, output: 10_000_000, cached: None });
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .prices(prices)
         .options(|options| options.lease = Duration::ZERO)
@@ -282,7 +282,7 @@ async fn more_time_can_be_asked_for_between_two_supersteps() {
         .edge("c", END)
         .build()
         .unwrap();
-    let session = Runtime::builder().shared_store(store()).build().session("s").unwrap();
+    let session = Runtime::builder().journal(store()).build().session("s").unwrap();
     let limits = Limits::default().active(Duration::from_millis(50));
     let outcome = session.run_with(&graph, Notes::update(), asking(limits)).await.unwrap();
     assert_eq!(budget(&outcome.questions()[0])["budget"], "active_ms");

@@ -12,7 +12,7 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemory, JournalStore, Sqlite, Summary},
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, Sqlite, Summary},
 };
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ async fn fill(store: &dyn JournalStore) {
 async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
     fill(&*store).await;
     let graph = asking(Some(Duration::from_millis(30)));
-    let make = || Runtime::builder().shared_store(Arc::clone(&store)).graph(&graph).build();
+    let make = || Runtime::builder().journal(Arc::clone(&store)).graph(&graph).build();
     let before = make();
     let session = before.session("short").unwrap();
     assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
@@ -109,7 +109,7 @@ async fn an_idle_sweep_of_a_hundred_thousand_waiting_sessions_takes_under_ten_mi
     let options = Sqlite::builder().synchronous(agent_core::journal::sqlite::Synchronous::Normal);
     let store = options.open(folder.path().join("agent.db")).unwrap();
     idle_sweeps_are_cheap("SQLite", Arc::new(store)).await;
-    idle_sweeps_are_cheap("memory", Arc::new(InMemory::new())).await;
+    idle_sweeps_are_cheap("memory", Arc::new(InMemoryJournal::new())).await;
 }
 
 #[test]
@@ -125,14 +125,14 @@ fn a_runtime_whose_executor_has_ended_gives_its_sessions_up_in_the_same_process(
     execute(&|| {
         let (path, graph) = (path.clone(), graph.clone());
         Box::pin(async move {
-            let runtime = Runtime::builder().store(Sqlite::open(path).unwrap()).build();
+            let runtime = Runtime::builder().journal(Sqlite::open(path).unwrap()).build();
             assert!(runtime.session("s").unwrap().run(&graph, Talk::update()).await.unwrap().is_paused());
         })
     });
     execute(&|| {
         let (path, graph) = (path.clone(), graph.clone());
         Box::pin(async move {
-            let runtime = Runtime::builder().store(Sqlite::open(path).unwrap()).graph(&graph).build();
+            let runtime = Runtime::builder().journal(Sqlite::open(path).unwrap()).graph(&graph).build();
             let run = runtime.session("s").unwrap().answer(Answers::only("yes")).await.unwrap();
             let outcome = run.outcome::<Talk>().await.unwrap();
             assert_eq!(outcome.state().unwrap().said, ["yes"]);

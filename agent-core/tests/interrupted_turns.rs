@@ -12,7 +12,7 @@ use std::{
 use agent_core::{
     Agent, AgentState, BusyPolicy, Graph, RunOptions, RunStatus, Runtime, Session,
     engine::Limits,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     model::{
         Message, Model, Role, ToolCall,
         testing::{Scripted, Turn},
@@ -35,7 +35,7 @@ fn call(id: &str, name: &str) -> ToolCall {
 fn builder(store: Option<&Store>, model: &Scripted) -> Runtime {
     let builder = Runtime::builder().model(Model::new(model.clone()));
     let builder = match store {
-        Some(store) => builder.shared_store(Arc::clone(store)),
+        Some(store) => builder.journal(Arc::clone(store)),
         None => builder,
     };
     builder.options(|options| options.lease = Duration::ZERO).build()
@@ -141,9 +141,9 @@ fn and(mut lines: Vec<String>, more: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_message_after_a_stop_finds_the_real_result_of_every_call_that_has_one() {
-    let store: Store = Arc::new(InMemory::new());
+    let store: Store = Arc::new(InMemoryJournal::new());
     for (store, restart) in
-        [(None, false), (Some(&store), false), (Some(&(Arc::new(InMemory::new()) as Store)), true)]
+        [(None, false), (Some(&store), false), (Some(&(Arc::new(InMemoryJournal::new()) as Store)), true)]
     {
         let mut turns = turns(1);
         let mut session = turns.in_the_middle(store).await;
@@ -174,7 +174,7 @@ async fn a_stop_returns_the_closed_state_to_the_caller_of_the_run() {
 
 #[tokio::test]
 async fn a_resume_after_a_stop_replaces_what_the_stop_closed() {
-    let store: Store = Arc::new(InMemory::new());
+    let store: Store = Arc::new(InMemoryJournal::new());
     let mut turns = turns(1);
     let session = turns.in_the_middle(Some(&store)).await;
     session.stop().await.unwrap();
@@ -190,7 +190,7 @@ async fn a_resume_after_a_stop_replaces_what_the_stop_closed() {
 #[tokio::test]
 async fn a_message_after_a_crash_finds_the_real_result_of_every_call_that_has_one() {
     for way in ["stop", "interrupt"] {
-        let store: Store = Arc::new(InMemory::new());
+        let store: Store = Arc::new(InMemoryJournal::new());
         let mut turns = turns(1);
         // The first process is neither stopped nor dropped.
         let _dead = turns.in_the_middle(Some(&store)).await;
@@ -211,7 +211,7 @@ async fn a_message_after_a_crash_finds_the_real_result_of_every_call_that_has_on
 #[tokio::test]
 async fn a_message_after_a_failure_finds_the_real_result_of_every_call_that_has_one() {
     let schema = || json!({ "type": "object", "properties": {} });
-    for store in [None, Some(Arc::new(InMemory::new()) as Store)] {
+    for store in [None, Some(Arc::new(InMemoryJournal::new()) as Store)] {
         let good = DynamicTool::new("done", "Returns.", schema(), |_, _| async { Ok("real result".into()) });
         let bad = DynamicTool::new("fatal", "Fails.", schema(), |_, _| async {
             Err(ToolError::refused("not allowed here"))
@@ -233,7 +233,7 @@ async fn a_message_after_a_failure_finds_the_real_result_of_every_call_that_has_
 
 #[tokio::test]
 async fn calls_that_the_budget_refused_are_closed_as_cancelled() {
-    let store: Store = Arc::new(InMemory::new());
+    let store: Store = Arc::new(InMemoryJournal::new());
     let mut turns = turns(0);
     turns.model = Scripted::new([
         Turn::default().and_raw_call(call("c1", "done")).and_raw_call(call("c2", "write")),
@@ -250,7 +250,7 @@ async fn calls_that_the_budget_refused_are_closed_as_cancelled() {
 
 #[tokio::test]
 async fn a_fork_of_a_running_session_is_closed_like_a_stopped_one() {
-    let store: Store = Arc::new(InMemory::new());
+    let store: Store = Arc::new(InMemoryJournal::new());
     let mut turns = turns(1);
     let session = turns.in_the_middle(Some(&store)).await;
     let seq = session.head().await.unwrap().last;
@@ -261,7 +261,7 @@ async fn a_fork_of_a_running_session_is_closed_like_a_stopped_one() {
 
 #[tokio::test]
 async fn sub_agents_that_finished_before_a_stop_keep_their_results() {
-    let store: Store = Arc::new(InMemory::new());
+    let store: Store = Arc::new(InMemoryJournal::new());
     let (entered, mut reached) = mpsc::channel(4);
     let quick = Agent::builder("quick").model(Model::new(Scripted::new([Turn::text("quick answer")])));
     let hang =

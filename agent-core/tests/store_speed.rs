@@ -12,7 +12,9 @@ use std::{
 
 use agent_core::{
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemory, JournalStore, OwnerId, Record, Sqlite, Summary, sqlite::Synchronous},
+    journal::{
+        Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Sqlite, Summary, sqlite::Synchronous,
+    },
 };
 use tokio::task::JoinSet;
 
@@ -21,7 +23,7 @@ const BODY: usize = 400;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures, asserts nothing"]
 async fn what_an_append_costs() {
-    let memory = one_at_a_time(&InMemory::new(), 300_000, 3).await;
+    let memory = one_at_a_time(&InMemoryJournal::new(), 300_000, 3).await;
     println!("in memory, 3 records:              {:>8.3} µs an append", micros(memory));
     for (name, synchronous) in [("FULL", Synchronous::Full), ("NORMAL", Synchronous::Normal)] {
         let folder = tempfile::tempdir_in(std::env::var("PEERS_WORK").unwrap_or("/var/tmp".into())).unwrap();

@@ -6,13 +6,15 @@ use std::{cell::Cell, path::Path, sync::Arc};
 
 use agent_core::{
     clock::Clock,
-    journal::{InMemory, JournalStore, Sqlite, conformance},
-    memory::{self, Embedder, MemoryStore},
+    journal::{InMemoryJournal, JournalStore, Sqlite, conformance},
+    memory::{self, MemoryStore},
+    model::Embedder,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn journals_in_memory_keep_every_promise() {
-    conformance::all(async |clock| Arc::new(InMemory::with_clock(clock)) as Arc<dyn JournalStore>).await;
+    conformance::all(async |clock| Arc::new(InMemoryJournal::with_clock(clock)) as Arc<dyn JournalStore>)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -38,7 +40,7 @@ async fn journals_in_an_sqlite_memory_keep_every_promise() {
 #[tokio::test]
 async fn a_memory_in_memory_keeps_every_promise() {
     memory::conformance::all(async |clock, embedder| {
-        let store = memory::InMemory::new().with_clock(clock);
+        let store = memory::InMemoryStore::new().with_clock(clock);
         let store = match embedder {
             Some(embedder) => store.with_embedder(embedder),
             None => store,

@@ -15,9 +15,9 @@ use agent_core::{
     model::ToolCall,
     tool,
     tool::{
-        Approval, CallListener, Concurrency, Decided, Decision, DynamicTool, Effect, Guard, Prepared,
-        RegistryFault, Remembered, Retry, Sticky, Tool, ToolContext, ToolError, ToolFault, ToolOutput,
-        ToolPolicy, ToolRegistry, ToolReply, Verdict, schema,
+        Approval, ApprovalScope, CallListener, Concurrency, Decision, DecisionOutcome, DynamicTool, Effect,
+        Guardrail, PreparedCall, RegistryFault, Retry, StandingApprovals, Tool, ToolContext, ToolError,
+        ToolFault, ToolOutput, ToolPolicy, ToolRegistry, ToolReply, Verdict, schema,
     },
 };
 use schemars::JsonSchema;
@@ -78,7 +78,7 @@ async fn run(registry: &ToolRegistry, name: &str, arguments: Value) -> Result<To
 }
 
 /// A tool of one line, under a policy.
-fn with<F, Fut>(policy: ToolPolicy, f: F) -> Prepared
+fn with<F, Fut>(policy: ToolPolicy, f: F) -> PreparedCall
 where
     F: Fn(Value, ToolContext) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
@@ -445,19 +445,20 @@ fn a_reply_answers_its_call() {
     assert_eq!((message.tool_call_id.as_deref(), message.text().as_ref()), (Some("call_1"), "Error: no"));
 }
 
-fn any() -> Prepared {
+fn any() -> PreparedCall {
     with(ToolPolicy::default().approval(Approval::Always), async |args, _| Ok(ToolOutput::Json(args)))
 }
 
 #[test]
 fn approval_is_asked_by_rule_and_a_rule_that_panics_asks() {
-    let asks =
-        |policy: ToolPolicy| with(policy, async |_, _| Ok("".into())).approval_for(&Remembered::default());
+    let asks = |policy: ToolPolicy| {
+        with(policy, async |_, _| Ok("".into())).approval_for(&StandingApprovals::default())
+    };
     assert!(asks(ToolPolicy::default()).is_none());
     assert!(asks(ToolPolicy::default().approval_when(|args| args["n"] == 2)).is_none());
     assert!(asks(ToolPolicy::default().approval_when(|args| args["n"] == 1)).is_some());
     assert!(asks(ToolPolicy::default().approval_when(|_| panic!("bug"))).is_some());
-    let shown = any().approval_for(&Remembered::default()).unwrap();
+    let shown = any().approval_for(&StandingApprovals::default()).unwrap();
     assert_eq!(
         (shown.call_id.as_str(), shown.tool.as_str(), shown.arguments),
         ("call_1", "t", json!({ "n": 1 }))
@@ -466,23 +467,26 @@ fn approval_is_asked_by_rule_and_a_rule_that_panics_asks() {
 
 #[tokio::test]
 async fn each_decision_has_its_consequence() {
-    let shown = any().approval_for(&Remembered::default()).unwrap();
+    let shown = any().approval_for(&StandingApprovals::default()).unwrap();
     let decide =
         |decision: Value| any().decide(&shown, serde_json::from_value::<Decision>(decision).unwrap());
-    let Ok(Decided::Run(approved)) = decide(json!({ "decision": "approve" })) else { panic!() };
+    let Ok(DecisionOutcome::Run(approved)) = decide(json!({ "decision": "approve" })) else { panic!() };
     assert_eq!(approved.run(&ToolContext::detached()).await.unwrap(), ToolOutput::Json(json!({ "n": 1 })));
-    let Ok(Decided::Run(edited)) = decide(json!({ "decision": "edit", "arguments": { "n": 2 } })) else {
+    let Ok(DecisionOutcome::Run(edited)) = decide(json!({ "decision": "edit", "arguments": { "n": 2 } }))
+    else {
         panic!()
     };
     assert_eq!(edited.run(&ToolContext::detached()).await.unwrap(), ToolOutput::Json(json!({ "n": 2 })));
     let bad = decide(json!({ "decision": "edit", "arguments": { "n": "둘" } })).unwrap_err();
     assert_eq!(bad.fault(), ToolFault::BadArguments);
-    let Ok(Decided::Answer(Err(rejected))) = decide(json!({ "decision": "reject", "reason": "너무 비싸다" }))
+    let Ok(DecisionOutcome::Answer(Err(rejected))) =
+        decide(json!({ "decision": "reject", "reason": "너무 비싸다" }))
     else {
         panic!()
     };
     assert_eq!(rejected.for_model(), "the user rejected this call: 너무 비싸다");
-    let Ok(Decided::Answer(Ok(answer))) = decide(json!({ "decision": "respond", "output": "직접 했다" }))
+    let Ok(DecisionOutcome::Answer(Ok(answer))) =
+        decide(json!({ "decision": "respond", "output": "직접 했다" }))
     else {
         panic!()
     };
@@ -492,24 +496,26 @@ async fn each_decision_has_its_consequence() {
 
 #[test]
 fn a_decision_counts_only_for_what_was_shown() {
-    let mut shown = any().approval_for(&Remembered::default()).unwrap();
+    let mut shown = any().approval_for(&StandingApprovals::default()).unwrap();
     shown.fingerprint = "0".repeat(64);
     assert_eq!(any().decide(&shown, Decision::Approve {}).unwrap_err().fault(), ToolFault::Refused);
 }
 
 #[test]
 fn an_approval_counts_for_as_much_as_its_policy_says() {
-    for (sticky, same, other) in
-        [(Sticky::ThisCall, false, false), (Sticky::SameArguments, true, false), (Sticky::Tool, true, true)]
-    {
+    for (sticky, same, other) in [
+        (ApprovalScope::ThisCall, false, false),
+        (ApprovalScope::SameArguments, true, false),
+        (ApprovalScope::Tool, true, true),
+    ] {
         let policy = ToolPolicy::default().approval(Approval::Always).sticky(sticky);
         let tool = DynamicTool::new("t", "", json!({ "type": "object" }), async |_, _| Ok("".into()))
             .with_policy(policy);
         let tools = ToolRegistry::builder().tool(tool).build().unwrap();
         let prepared = |args| tools.prepare(call("t", args)).unwrap();
-        let mut remembered = Remembered::default();
+        let mut remembered = StandingApprovals::default();
         remembered.remember(&prepared(json!({ "a": 1, "b": [2] })));
-        let remembered: Remembered =
+        let remembered: StandingApprovals =
             serde_json::from_value(serde_json::to_value(&remembered).unwrap()).unwrap();
         let mut reordered = call("t", json!({}));
         reordered.arguments = r#"{"b":[2],"a":1}"#.into();
@@ -519,7 +525,7 @@ fn an_approval_counts_for_as_much_as_its_policy_says() {
 }
 
 struct Careful;
-impl Guard for Careful {
+impl Guardrail for Careful {
     async fn before(&self, _: &str, args: &Value) -> Verdict<Value> {
         match args["n"].as_i64() {
             Some(1) => Verdict::Replace(json!({ "n": 10 })),

@@ -4,8 +4,7 @@ use std::{fmt, sync::Arc};
 
 use agent_core::{
     Agent, AgentState, Graph,
-    agent::{AgentBuilder, AgentError, Prompt},
-    memory::conversation::Window,
+    agent::{AgentBuilder, AgentError, Prompt, conversation::Window},
     model::{Model, ModelRequest, TextTools},
     tool::{ToolFault, ToolRegistry, ToolRegistryBuilder},
 };

@@ -6,7 +6,7 @@ use agent_core::{
     RunError, SessionError,
     error::{Code, Family},
     ids::SessionId,
-    model::{ModelError, ModelFault},
+    model::{ModelError, ModelErrorKind},
 };
 use hyper::{StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
@@ -55,18 +55,18 @@ pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
 }
 
 /// The status and the code of a model that did not answer, for callers who asked for a model.
-const fn model_status(contract: Contract, fault: ModelFault) -> (StatusCode, &'static str) {
+const fn model_status(contract: Contract, fault: ModelErrorKind) -> (StatusCode, &'static str) {
     if !matches!(contract, Contract::OpenAi) {
         return (StatusCode::BAD_GATEWAY, fault.code());
     }
     match fault {
         // What the caller can change, under the names that its libraries branch on.
-        ModelFault::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
-        ModelFault::ContextTooLong => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
-        ModelFault::Filtered => (StatusCode::BAD_REQUEST, "content_filter"),
-        ModelFault::BadRequest | ModelFault::Unsupported => (StatusCode::BAD_REQUEST, fault.code()),
-        ModelFault::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, fault.code()),
-        ModelFault::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, fault.code()),
+        ModelErrorKind::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+        ModelErrorKind::ContextTooLong => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
+        ModelErrorKind::Filtered => (StatusCode::BAD_REQUEST, "content_filter"),
+        ModelErrorKind::BadRequest | ModelErrorKind::Unsupported => (StatusCode::BAD_REQUEST, fault.code()),
+        ModelErrorKind::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, fault.code()),
+        ModelErrorKind::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, fault.code()),
         _ => (StatusCode::BAD_GATEWAY, fault.code()),
     }
 }
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn no_more_is_logged_of_an_endpoints_words_than_of_a_persons() {
-        let error = ModelError::new(agent_core::model::ModelFault::Cut).with_detail("가".repeat(200));
+        let error = ModelError::new(agent_core::model::ModelErrorKind::Cut).with_detail("가".repeat(200));
         assert_eq!(logged(&error).map(|words| words.chars().count()), Some(50));
     }
 }

@@ -6,6 +6,7 @@
 //! | [`DateTime`] | now, time zones, adding, differences | |
 //! | [`http::Fetch`] | a web page as Markdown | public addresses only, 2 MiB, 20 s |
 //! | [`files::Files`] | list, read, write, search files under a root | nothing outside of the root, writing off |
+//! | [`MemoryTools`] | save, search and forget notes of the long-term memory | one namespace |
 //! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows of 100 columns, values of 256 KiB, 10 s |
 //! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows of 100 columns, 10 s |
 //! | `mcp::Client` (feature `mcp`) | tools of MCP servers | 60 s a call, bounded lists and results |
@@ -21,28 +22,26 @@ mod calculator;
 pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(feature = "sql-postgres")]
-mod postgres;
-#[cfg(any(feature = "sql", feature = "sql-postgres"))]
-mod rows;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg(feature = "memory")]
+mod memory;
 #[cfg(feature = "shell")]
 mod shell;
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "sql", feature = "sql-postgres"))]
 mod sql;
-#[cfg(feature = "sql")]
-mod unfold;
 #[cfg(feature = "time")]
 mod time;
 
 #[cfg(feature = "calculator")]
 pub use calculator::Calculator;
-#[cfg(feature = "sql-postgres")]
-pub use postgres::{PostgresAddressError, PostgresQuery};
+#[cfg(feature = "memory")]
+pub use memory::MemoryTools;
 #[cfg(feature = "shell")]
 pub use shell::{Isolation, Shell};
 #[cfg(feature = "sql")]
 pub use sql::SqlQuery;
+#[cfg(feature = "sql-postgres")]
+pub use sql::{PostgresAddressError, PostgresQuery};
 #[cfg(feature = "time")]
 pub use time::DateTime;

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use agent_core::{
     model::ToolCall,
-    tool::{Remembered, Tool, ToolContext, ToolError, ToolRegistry},
+    tool::{StandingApprovals, Tool, ToolContext, ToolError, ToolRegistry},
 };
 use agent_tools::files::Files;
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ async fn writing_is_whole_and_asks_first() {
     let world = World::new();
     let args = json!({ "path": "새 폴더/글.txt", "content": "안녕" });
     let prepared = world.tools.prepare(ToolCall::new("write_file", &args)).unwrap();
-    assert!(prepared.approval_for(&Remembered::default()).is_some());
+    assert!(prepared.approval_for(&StandingApprovals::default()).is_some());
     prepared.run(&ToolContext::detached()).await.unwrap();
     let dir = world.outer.path().join("root/새 폴더");
     assert_eq!(fs::read_to_string(dir.join("글.txt")).unwrap(), "안녕");

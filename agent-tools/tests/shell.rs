@@ -10,7 +10,7 @@ use std::{
 
 use agent_core::{
     model::ToolCall,
-    tool::{Remembered, Tool, ToolContext, ToolError, ToolFault, ToolRegistry},
+    tool::{StandingApprovals, Tool, ToolContext, ToolError, ToolFault, ToolRegistry},
 };
 use agent_tools::{Isolation, Shell};
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn run(shell: Shell, command: &str, cx: &ToolContext, limit: Duration) -> 
     let policy = shell.policy().timeout(limit);
     let tools = ToolRegistry::builder().tool_with(shell, policy).build().unwrap();
     let prepared = tools.prepare(ToolCall::new("shell", &json!({ "command": command })))?;
-    assert!(prepared.approval_for(&Remembered::default()).is_some());
+    assert!(prepared.approval_for(&StandingApprovals::default()).is_some());
     Ok(prepared.run(cx).await?.to_text())
 }
 

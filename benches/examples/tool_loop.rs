@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use agent_core::{
     Agent, Runtime,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     model::{
         Model,
         testing::{Scripted, Turn},
@@ -33,10 +33,10 @@ async fn measure(rounds: usize, bytes: usize, store: bool, tries: usize) -> Resu
     let model = Model::new(Scripted::rule(move |call, _| {
         if call % (rounds + 1) < rounds { Turn::call("t", json!({})) } else { Turn::text("done") }
     }));
-    let journal: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let journal: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let mut builder = Runtime::builder().model(model);
     if store {
-        builder = builder.shared_store(Arc::clone(&journal));
+        builder = builder.journal(Arc::clone(&journal));
     }
     let runtime = builder.build();
     let (mut best, mut size) = (f64::MAX, 0);

@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(Reviews::update().mean(sum as f64 / state.scores.len() as f64))
         })
         .edge(START, "split")
-        .leads_to("split", ["score"])
+        .declare_targets("split", ["score"])
         .edge("score", "mean")
         .edge("mean", END)
         .build()?;

@@ -33,7 +33,7 @@ async fn buy(_: &Order, cx: &Context) -> agent_core::Result<OrderUpdate> {
 fn runtime(path: &Path, graph: &Graph<Order>) -> Result<Runtime, Box<dyn std::error::Error>> {
     // After a crash, the session stays leased until the lease expires.
     let options = Runtime::builder().options(|options| options.lease = Duration::from_millis(200));
-    Ok(options.store(Sqlite::open(path)?).graph(graph).build())
+    Ok(options.journal(Sqlite::open(path)?).graph(graph).build())
 }
 
 #[tokio::main]

@@ -3,7 +3,7 @@
 //! Run: `cargo run --example time_travel`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
-use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemory};
+use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
 use serde::{Deserialize, Serialize};
 
 #[derive(State, Default, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .edge("choose", "write")
         .edge("write", END)
         .build()?;
-    let runtime = Runtime::builder().store(InMemory::new()).build();
+    let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
     let session = runtime.session("s1")?;
     session.run(&graph, Draft::update()).await?;
 

@@ -15,7 +15,7 @@ use syn::visit::{self, Visit};
 ///
 /// The modules of one row may import each other. Names of the target layout are included.
 const CORE: &[&[&str]] = &[
-    &["text", "util"],
+    &["util"],
     &["clock"],
     &["error"],
     &["compute"],
@@ -53,16 +53,8 @@ const CORE_EXCEPTIONS: &[(&str, &str)] = &[
     ("journal", "engine"),
     // The journal writer publishes events. It belongs to `engine/journal_writer.rs`.
     ("journal", "event"),
-    // Memory tools belong to `agent-tools`.
-    ("memory", "tool"),
-    // The trait `Embedder` belongs to `model`.
-    ("model", "memory"),
     // A span takes a `RunError`; it needs only its `Code`.
     ("telemetry", "engine"),
-    // The todo list of a tool's context is that of the engine; a trait in `todo` is enough.
-    ("tool", "engine"),
-    // A todo change after its node's end is an error of the engine.
-    ("todo", "engine"),
 ];
 
 /// First-level modules of `agent-server`, lowest first.

@@ -52,7 +52,7 @@ struct Process {
 impl Process {
     fn on(store: &Arc<dyn JournalStore>, world: &Arc<World>) -> Self {
         let runtime = Runtime::builder()
-            .shared_store(Arc::clone(store))
+            .journal(Arc::clone(store))
             .graph(&shop())
             .provide(Arc::clone(world))
             .options(|options| options.lease = Duration::ZERO)

@@ -127,10 +127,9 @@ async fn sessions_at_rest_have_a_bound_in_bytes_and_lose_nothing_by_it() {
 async fn a_check_of_the_store_writes_and_leaves_nothing_behind() {
     let store = journal();
     let dying = tests::Dying::never(&store);
-    let runtime =
-        agent_core::Runtime::builder().shared_store(Arc::clone(&dying) as Arc<dyn JournalStore>).build();
-    runtime.check_store().await.unwrap();
+    let runtime = agent_core::Runtime::builder().journal(Arc::clone(&dying) as Arc<dyn JournalStore>).build();
+    runtime.check_journal().await.unwrap();
     assert!(runtime.sessions(None, &[], 10).await.unwrap().is_empty());
     dying.kill();
-    assert!(matches!(runtime.check_store().await, Err(SessionError::Store(_))));
+    assert!(matches!(runtime.check_journal().await, Err(SessionError::Store(_))));
 }

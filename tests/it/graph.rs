@@ -83,7 +83,7 @@ async fn a_goto_adds_to_the_edges_of_its_siblings() {
         .node("y", step)
         .edge(START, "a")
         .edge(START, "b")
-        .leads_to("a", ["x"])
+        .declare_targets("a", ["x"])
         .edge("b", "y")
         .edge("x", END)
         .edge("y", END)

@@ -42,7 +42,7 @@ fn plain() -> Graph<Desk> {
 }
 
 fn runtime(store: &Arc<dyn JournalStore>) -> Runtime {
-    Runtime::builder().shared_store(Arc::clone(store)).options(|o| o.lease = Duration::ZERO).build()
+    Runtime::builder().journal(Arc::clone(store)).options(|o| o.lease = Duration::ZERO).build()
 }
 
 fn store() -> Arc<dyn JournalStore> {
@@ -53,7 +53,7 @@ fn store() -> Arc<dyn JournalStore> {
 async fn a_run_continues_with_the_graph_it_began_with_in_memory_and_evicted() {
     for evicted in [false, true] {
         let runtime = Runtime::builder()
-            .shared_store(store())
+            .journal(store())
             .options(|options| options.parked = if evicted { 0 } else { 100 })
             .build();
         let (ann, bob) = (runtime.session("ann").unwrap(), runtime.session("bob").unwrap());

@@ -7,7 +7,7 @@ use std::sync::{
 
 use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, SessionError, State, interrupt::AnswerError,
-    journal::InMemory,
+    journal::InMemoryJournal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +44,10 @@ fn shop() -> Graph<Order> {
 async fn a_charge_between_two_questions_is_made_once_in_process_and_after_a_restart() {
     for restart in [false, true] {
         let charges = Arc::new(Charges(AtomicU32::new(0)));
-        let store: Arc<dyn agent_core::journal::JournalStore> = Arc::new(InMemory::new());
+        let store: Arc<dyn agent_core::journal::JournalStore> = Arc::new(InMemoryJournal::new());
         let make = || {
             Runtime::builder()
-                .shared_store(Arc::clone(&store))
+                .journal(Arc::clone(&store))
                 .graph(&shop())
                 .provide(Arc::clone(&charges))
                 .options(|o| o.lease = std::time::Duration::ZERO)

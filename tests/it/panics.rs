@@ -14,7 +14,7 @@ use agent_core::{
     clock::Clock,
     event::{Note, Observer},
     ids::Seq,
-    journal::InMemory,
+    journal::InMemoryJournal,
     session::RuntimeBuilder,
 };
 use parking_lot::Mutex;
@@ -254,7 +254,7 @@ mod store {
 
     #[derive(Debug)]
     pub(super) struct Panicking {
-        pub(super) inner: Arc<InMemory>,
+        pub(super) inner: Arc<InMemoryJournal>,
         pub(super) at: usize,
         pub(super) appends: AtomicUsize,
     }
@@ -336,9 +336,9 @@ mod store {
 #[tokio::test]
 async fn a_store_that_panics_is_a_store_that_is_not_available() {
     for at in 0..8 {
-        let inner = Arc::new(InMemory::new());
+        let inner = Arc::new(InMemoryJournal::new());
         let broken = store::Panicking { inner, at, appends: AtomicUsize::new(0) };
-        let session = Runtime::builder().shared_store(Arc::new(broken)).build().session("s").unwrap();
+        let session = Runtime::builder().journal(Arc::new(broken)).build().session("s").unwrap();
         let ended = soon(session.run(&chain(), Trail::update())).await;
         if let Err(error) = ended {
             assert_eq!(error.code().name(), "store_unavailable", "append {at}: {error}");

@@ -253,8 +253,7 @@ async fn a_paused_run_that_goes_on_by_itself_says_so_and_survives_a_crash_then()
         Ok(Talk::update().said([json!(expired)]))
     });
     let store = tests::Dying::never(&inner);
-    let runtime =
-        agent_core::Runtime::builder().shared_store(store.clone()).provide(Arc::clone(&gate)).build();
+    let runtime = agent_core::Runtime::builder().journal(store.clone()).provide(Arc::clone(&gate)).build();
     let session = runtime.session("s").unwrap();
     let mut events = session.subscribe(None);
     session.run(&graph, Talk::update()).await.unwrap();
@@ -353,7 +352,7 @@ async fn a_deadline_is_kept_by_the_process_that_comes_after() {
         Ok(Talk::update().said([said]))
     });
     let store = journal();
-    let make = || agent_core::Runtime::builder().shared_store(store.clone()).graph(&graph).build();
+    let make = || agent_core::Runtime::builder().journal(store.clone()).graph(&graph).build();
     let before = make();
     let session = before.session("s").unwrap();
     assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_core::{
     BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START, SessionError,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
 };
 use tokio::sync::Notify;
 
@@ -29,7 +29,7 @@ fn gated() -> Graph<Trail> {
 
 fn runtime(store: &Arc<dyn JournalStore>, gate: &Arc<Gate>) -> Runtime {
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .journal(Arc::clone(store))
         .graph(&gated())
         .provide(Arc::clone(gate))
         .options(|o| o.lease = std::time::Duration::ZERO)
@@ -42,7 +42,7 @@ fn held(left: bool) -> TrailUpdate {
 
 #[tokio::test]
 async fn runs_in_line_begin_in_order_and_none_is_lost() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let gate = Arc::new(Gate::default());
     let runtime = runtime(&store, &gate);
     let session = runtime.session("s").unwrap();
@@ -62,7 +62,7 @@ async fn runs_in_line_begin_in_order_and_none_is_lost() {
 
 #[tokio::test]
 async fn runs_in_line_survive_the_process() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let gate = Arc::new(Gate::default());
     let before = runtime(&store, &gate);
     let session = before.session("s").unwrap();
@@ -169,7 +169,7 @@ async fn an_acknowledged_queued_run_is_begun_whenever_the_process_dies() {
 
 #[tokio::test]
 async fn a_fork_does_not_run_what_is_queued_in_its_source() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let gate = Arc::new(Gate::default());
     let runtime = runtime(&store, &gate);
     let session = runtime.session("s").unwrap();
@@ -191,7 +191,7 @@ async fn a_fork_does_not_run_what_is_queued_in_its_source() {
 
 #[tokio::test]
 async fn a_cancelled_queued_run_never_begins_and_the_others_do() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let gate = Arc::new(Gate::default());
     let runtime = runtime(&store, &gate);
     let session = runtime.session("s").unwrap();
@@ -211,7 +211,8 @@ async fn a_cancelled_queued_run_never_begins_and_the_others_do() {
 
 #[tokio::test]
 async fn a_session_remembers_its_latest_1024_named_requests_across_a_restart() {
-    let (store, gate): (Arc<dyn JournalStore>, _) = (Arc::new(InMemory::new()), Arc::new(Gate::default()));
+    let (store, gate): (Arc<dyn JournalStore>, _) =
+        (Arc::new(InMemoryJournal::new()), Arc::new(Gate::default()));
     let named = |n: u64| RunOptions::default().request(format!("r-{n}"));
     let session = runtime(&store, &gate).session("s").unwrap();
     for n in 1..=1_030 {

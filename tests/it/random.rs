@@ -10,7 +10,7 @@ use agent_core::{
     SessionError, State,
     engine::{Durability, NodeFailure},
     graph::{Dispatch, Outcome, RetryPolicy, Route},
-    journal::{InMemory, StoreRetry},
+    journal::{InMemoryJournal, StoreRetry},
     run::RunStatus,
 };
 use proptest::prelude::*;
@@ -241,10 +241,10 @@ impl Spec {
                     );
                 }
                 Mode::Goto { .. } => {
-                    builder = builder.leads_to(self.name(at), names.clone()).edge(self.name(at), END);
+                    builder = builder.declare_targets(self.name(at), names.clone()).edge(self.name(at), END);
                 }
                 Mode::Sends(_) => {
-                    builder = builder.leads_to(self.name(at), names.clone()).edge(self.name(at), END);
+                    builder = builder.declare_targets(self.name(at), names.clone()).edge(self.name(at), END);
                 }
             }
             if !node.joins.is_empty() {
@@ -535,7 +535,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let make = |crash: Option<u64>| {
         let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
         Runtime::builder()
-            .shared_store(Faulty::on(dying).planned(faults.iter().copied()))
+            .journal(Faulty::on(dying).planned(faults.iter().copied()))
             .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
@@ -601,7 +601,7 @@ fn check_paid(known: &BTreeMap<String, u32>, world: &World, paid_twice: &mut Vec
 }
 
 /// The effects whose results are stored, with how often they have happened by now.
-async fn recorded(inner: &Arc<InMemory>, world: &World) -> BTreeMap<String, u32> {
+async fn recorded(inner: &Arc<InMemoryJournal>, world: &World) -> BTreeMap<String, u32> {
     let reader = on(inner).build();
     let session: Session = reader.session("s").unwrap();
     facts(&session)
@@ -775,7 +775,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
         .unwrap();
     let inner = journal();
     let store = Dying::never(&inner);
-    let runtime = Runtime::builder().shared_store(store.clone()).provide(store).build();
+    let runtime = Runtime::builder().journal(store.clone()).provide(store).build();
     let session = runtime.session("s").unwrap();
     let options = RunOptions::default().durability(Durability::Exit);
     let error = session.run_with(&graph, Model::update(), options).await.unwrap_err();

@@ -7,7 +7,7 @@ use std::sync::{
 
 use agent_core::{
     Context, END, Graph, NodeError, Result, Runtime, START,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
 };
 
 use super::graph::{Trail, step};
@@ -45,8 +45,8 @@ fn graph() -> Graph<Trail> {
 #[tokio::test]
 async fn a_resume_runs_only_what_is_unfinished() {
     let world = Arc::new(World { broken: AtomicBool::new(true), ..World::default() });
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
-    let runtime = Runtime::builder().shared_store(Arc::clone(&store)).provide(Arc::clone(&world)).build();
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+    let runtime = Runtime::builder().journal(Arc::clone(&store)).provide(Arc::clone(&world)).build();
     let session = runtime.session("s").unwrap();
     let error = session.run(&graph(), Trail::update()).await.unwrap_err();
     assert_eq!(error.code().name(), "node_failed", "{error}");

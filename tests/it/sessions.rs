@@ -6,7 +6,7 @@ use agent_core::{
     Answers, BusyPolicy, Context, END, Graph, Result, RunOptions, Runtime, START, SessionError, State,
     event::EventBody,
     ids::Seq,
-    journal::{InMemory, JournalStore, OwnerId},
+    journal::{InMemoryJournal, JournalStore, OwnerId},
     run::RunStatus,
     session::Retention,
     state::ApplyError,
@@ -161,16 +161,16 @@ async fn a_writer_whose_session_was_taken_over_can_write_nothing_more() {
 async fn a_sweep_takes_up_what_was_accepted_and_leaves_the_living_alone() {
     let (inner, gate) = (journal(), Arc::new(Notify::new()));
     let shared: Arc<dyn JournalStore> = inner.clone();
-    let alive = Runtime::builder().shared_store(Arc::clone(&shared)).provide(Arc::clone(&gate)).build();
+    let alive = Runtime::builder().journal(Arc::clone(&shared)).provide(Arc::clone(&gate)).build();
     let living = alive.session("living").unwrap();
     let run = living.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
     let store = tests::Dying::never(&inner);
-    let dead = Runtime::builder().shared_store(store.clone()).provide(Arc::new(Notify::new())).build();
+    let dead = Runtime::builder().journal(store.clone()).provide(Arc::new(Notify::new())).build();
     let left = dead.session("left").unwrap();
     let _lost = left.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
     store.kill();
     let next = Runtime::builder()
-        .shared_store(Arc::clone(&shared))
+        .journal(Arc::clone(&shared))
         .provide(Arc::new(Notify::new()))
         .graph(&gated())
         .build();
@@ -361,7 +361,7 @@ async fn a_session_of_thousands_of_supersteps_is_folded_from_a_snapshot_and_trim
         .branch("turn", |state: &Trail| if state.sum % 3_000 == 0 { END } else { "turn" }, ["turn", END])
         .build()
         .unwrap();
-    let inner: Arc<InMemory> = journal();
+    let inner: Arc<InMemoryJournal> = journal();
     let make = || {
         on(&inner)
             .graph(&graph)

@@ -6,7 +6,7 @@ use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, Runtime, START, Session, State,
     graph::RetryPolicy,
     ids::{Seq, SessionId},
-    journal::{Append, InMemory, JournalStore, OwnerId, Record},
+    journal::{Append, InMemoryJournal, JournalStore, OwnerId, Record},
     model::{
         Message, Model, ToolCall,
         testing::{Scripted, Turn},
@@ -37,7 +37,7 @@ async fn answered(
     graph: &Graph<Notes>,
     answers: &[Value],
     restart: bool,
-    make: impl Fn(&Arc<InMemory>) -> Runtime,
+    make: impl Fn(&Arc<InMemoryJournal>) -> Runtime,
 ) -> (Vec<Value>, Vec<Value>) {
     let inner = journal();
     let mut runtime = make(&inner);
@@ -79,7 +79,7 @@ async fn comparable(session: &Session) -> Vec<Value> {
 async fn alike(
     graph: &Graph<Notes>,
     answers: &[Value],
-    make: impl Fn(&Arc<InMemory>) -> Runtime,
+    make: impl Fn(&Arc<InMemoryJournal>) -> Runtime,
 ) -> Vec<Value> {
     let (said, journal) = answered(graph, answers, false, &make).await;
     let (said_later, journal_later) = answered(graph, answers, true, &make).await;
@@ -104,7 +104,7 @@ async fn a_question_inside_a_step_is_part_of_it_in_memory_and_after_a_restart() 
         let eager: String = cx.step("eager", cx.ask::<String>("Which colour?")).await?;
         Ok(Notes::update().said([json!(ordered), json!(sure), json!(eager)]))
     });
-    let make = |inner: &Arc<InMemory>| on(inner).graph(&graph).provide(Arc::clone(&world)).build();
+    let make = |inner: &Arc<InMemoryJournal>| on(inner).graph(&graph).provide(Arc::clone(&world)).build();
     let answers = [json!(3), json!(true), json!("red")];
     assert_eq!(alike(&graph, &answers, make).await, answers);
     assert_eq!(world.times("ordered"), 2, "once in each of two runs");
@@ -124,7 +124,7 @@ async fn steps_inside_a_step_are_replayed_with_it() {
         let last: Value = cx.ask("And then?").await?;
         Ok(Notes::update().said([both, last]))
     });
-    let make = |inner: &Arc<InMemory>| on(inner).graph(&graph).provide(Arc::clone(&world)).build();
+    let make = |inner: &Arc<InMemoryJournal>| on(inner).graph(&graph).provide(Arc::clone(&world)).build();
     assert_eq!(alike(&graph, &[json!(true), json!(1)], make).await, [json!([true, true]), json!(1)]);
     assert_eq!(world.times("paid"), 2, "once in each of two runs");
 }
@@ -139,7 +139,7 @@ async fn a_model_call_inside_a_step_does_not_shift_those_after_it() {
         let go: Value = cx.ask("Go?").await?;
         Ok(Notes::update().said([json!(first), go, json!(ask("act").await?)]))
     });
-    let make = |inner: &Arc<InMemory>| {
+    let make = |inner: &Arc<InMemoryJournal>| {
         let model = Scripted::rule(|_, request| {
             let asked = request.messages.last().unwrap().text().into_owned();
             Turn::text(format!("to {asked}"))
@@ -177,7 +177,7 @@ async fn a_step_whose_record_is_not_stored_yet_is_not_done_again() {
         .build()
         .unwrap();
     let runtime = Runtime::builder()
-        .shared_store(store.clone())
+        .journal(store.clone())
         .provide(Arc::clone(&world))
         .provide(Arc::clone(&store))
         .provide(Arc::clone(&held))
@@ -207,7 +207,7 @@ async fn a_key_that_looks_like_one_of_the_engine_is_the_authors_own() {
         let texts = [json!(message.text()), json!(reply.message.text())];
         Ok(Notes::update().said([first, second, third, tool, model].into_iter().chain(texts)))
     });
-    let make = |inner: &Arc<InMemory>| {
+    let make = |inner: &Arc<InMemoryJournal>| {
         let schema = json!({ "type": "object", "properties": {} });
         let tool = DynamicTool::new("t", "A tool.", schema, |_, _| async { Ok("done".into()) });
         let tools = ToolRegistry::builder().tool(tool).build().unwrap();
@@ -222,7 +222,7 @@ async fn a_key_that_looks_like_one_of_the_engine_is_the_authors_own() {
 }
 
 /// The session's journal in the format of a version without fingerprints and without escaped keys.
-async fn as_of_an_older_version(inner: &Arc<InMemory>) -> Arc<InMemory> {
+async fn as_of_an_older_version(inner: &Arc<InMemoryJournal>) -> Arc<InMemoryJournal> {
     fn older(json: &mut Value) {
         match json {
             Value::Object(members) => {
@@ -292,7 +292,7 @@ fn deleting(what: &'static str) -> Graph<Notes> {
 async fn an_answer_does_not_count_for_a_question_that_a_deploy_changed() {
     for older in [false, true] {
         let (mut inner, world) = (journal(), Arc::new(World::default()));
-        let make = |inner: &Arc<InMemory>, what| {
+        let make = |inner: &Arc<InMemoryJournal>, what| {
             on(inner).graph(&deleting(what)).provide(Arc::clone(&world)).build().session("s").unwrap()
         };
         let paused = make(&inner, "test").run(&deleting("test"), Notes::update()).await.unwrap();

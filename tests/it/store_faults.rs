@@ -6,7 +6,7 @@ use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, RunOptions, Runtime, START, Session, State,
     event::EventBody,
     ids::Seq,
-    journal::{InMemory, JournalStore, StoreRetry},
+    journal::{InMemoryJournal, JournalStore, StoreRetry},
     run::RunStatus,
 };
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl Bench {
         let store = Faulty::on(journal());
         let (world, gate) = (Arc::new(World::default()), Arc::new(Notify::new()));
         let runtime = Runtime::builder()
-            .shared_store(store.clone())
+            .journal(store.clone())
             .graph(graph)
             .provide(Arc::clone(&world))
             .provide(Arc::clone(&gate))
@@ -99,7 +99,7 @@ async fn an_append_that_fails_and_works_again_costs_a_retry_and_changes_nothing(
         let store = Faulty::on(journal()).planned(faults.iter().copied());
         let world = Arc::new(World::default());
         let runtime =
-            Runtime::builder().shared_store(store.clone()).graph(&graph).provide(Arc::clone(&world)).build();
+            Runtime::builder().journal(store.clone()).graph(&graph).provide(Arc::clone(&world)).build();
         let session = runtime.session("s").unwrap();
         assert!(soon(session.run(&graph, Talk::update())).await.unwrap().is_paused(), "{faults:?}");
         let run = soon(session.answer(Answers::only("yes"))).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_waiting_run_that_is_not_in_memory_takes_its_answer_when_the_store_wor
 
 fn on_store(bench: &Bench, graph: &Graph<Talk>) -> Runtime {
     let store: Arc<dyn JournalStore> = bench.store.clone();
-    Runtime::builder().shared_store(store).graph(graph).provide(Arc::clone(&bench.world)).build()
+    Runtime::builder().journal(store).graph(graph).provide(Arc::clone(&bench.world)).build()
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,7 +245,7 @@ async fn a_shutdown_ends_the_tries_to_open_a_session_again() {
     bench.store.set_down(false);
     // The next process continues it.
     let next = Runtime::builder()
-        .shared_store(bench.store.clone())
+        .journal(bench.store.clone())
         .graph(&graph)
         .provide(Arc::clone(&bench.world))
         .provide(Arc::clone(&bench.gate))
@@ -263,7 +263,7 @@ async fn without_tries_the_first_refusal_is_reported_and_the_session_works_after
     let graph = talk();
     let store = Faulty::on(journal());
     let runtime = Runtime::builder()
-        .shared_store(store.clone())
+        .journal(store.clone())
         .options(|options| {
             options.store_retry = StoreRetry::none();
             options.store_reopen = 0;
@@ -280,10 +280,10 @@ async fn without_tries_the_first_refusal_is_reported_and_the_session_works_after
 #[test]
 fn an_executor_that_ends_while_a_run_waits_leaves_nothing_of_its_runtime() {
     let graph = talk();
-    let store = Arc::new(InMemory::new());
+    let store = Arc::new(InMemoryJournal::new());
     let left = Arc::downgrade(&store);
-    let make = |store: Arc<InMemory>| {
-        Runtime::builder().shared_store(store).graph(&graph).provide(Arc::new(World::default())).build()
+    let make = |store: Arc<InMemoryJournal>| {
+        Runtime::builder().journal(store).graph(&graph).provide(Arc::new(World::default())).build()
     };
     for threads in [1, 2] {
         let executor = tokio::runtime::Builder::new_multi_thread()
@@ -310,7 +310,7 @@ async fn a_session_that_another_process_executes_is_not_deleted_under_it() {
     let gate = Arc::new(Notify::new());
     let make = || {
         let world = Arc::new(World::default());
-        Runtime::builder().shared_store(store.clone()).provide(Arc::clone(&gate)).provide(world).build()
+        Runtime::builder().journal(store.clone()).provide(Arc::clone(&gate)).provide(world).build()
     };
     let (one, two) = (make(), make());
     let session = one.session("s").unwrap();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Context, END, Graph, NodeError, RunOptions, Runtime, START, State, graph::RetryPolicy, ids::Seq,
-    journal::InMemory, run::RunStatus,
+    journal::InMemoryJournal, run::RunStatus,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Dying, World, journal, kinds, on};
@@ -63,21 +63,21 @@ fn deadly(steps: Option<u32>) -> Graph<Count> {
         .unwrap()
 }
 
-fn process(journal: &Arc<InMemory>, world: &Arc<World>, graph: &Graph<Count>) -> Runtime {
+fn process(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) -> Runtime {
     let store = Dying::never(journal);
     let process = Process { store: store.clone(), world: Arc::clone(world) };
-    let builder = Runtime::builder().shared_store(store).graph(graph).provide(process);
+    let builder = Runtime::builder().journal(store).graph(graph).provide(process);
     builder.durability(agent_core::Durability::Sync).build()
 }
 
 /// Begins a run, and lets its process die of it.
-async fn begin(journal: &Arc<InMemory>, world: &Arc<World>, graph: &Graph<Count>) {
+async fn begin(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) {
     let runtime = process(journal, world, graph);
     soon(runtime.session("s").unwrap().run(graph, Count::update())).await.unwrap_err();
 }
 
 /// A next process takes the run over and dies of it.
-async fn take_over(journal: &Arc<InMemory>, world: &Arc<World>, graph: &Graph<Count>) {
+async fn take_over(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) {
     let before = world.times("bomb");
     let runtime = process(journal, world, graph);
     let recovered = soon(runtime.recover()).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
     for appends in 1..10 {
         let (journal, world) = (journal(), Arc::new(World::default()));
         let dying = Runtime::builder()
-            .shared_store(Dying::at(&journal, appends, false))
+            .journal(Dying::at(&journal, appends, false))
             .durability(agent_core::Durability::Sync)
             .provide(Arc::clone(&world))
             .build();

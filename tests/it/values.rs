@@ -8,7 +8,7 @@ use agent_core::{
     event::EventBody,
     graph::Dispatch,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemory, JournalStore, Record, Summary},
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, Record, Summary},
     session::Session,
     state::ApplyError,
 };
@@ -73,17 +73,17 @@ fn map<const N: usize>(entries: [(&str, Value); N]) -> BTreeMap<String, Value> {
 }
 
 /// A session on a new runtime, as after a restart.
-fn session(journal: &Arc<InMemory>, graph: &Graph<Bag>) -> Session {
+fn session(journal: &Arc<InMemoryJournal>, graph: &Graph<Bag>) -> Session {
     on(journal).graph(graph).build().session("s").unwrap()
 }
 
-async fn last(journal: &Arc<InMemory>) -> Seq {
+async fn last(journal: &Arc<InMemoryJournal>) -> Seq {
     let id: SessionId = "s".parse().unwrap();
     journal.head(&id).await.unwrap().map_or(Seq::ZERO, |head| head.last)
 }
 
 /// The state, the events and the JSON of a session can be read after a restart.
-async fn readable(journal: &Arc<InMemory>, graph: &Graph<Bag>) -> Bag {
+async fn readable(journal: &Arc<InMemoryJournal>, graph: &Graph<Bag>) -> Bag {
     let session = session(journal, graph);
     session.state_json().await.unwrap();
     session.events(Seq::ZERO, 1_000).await.unwrap();
@@ -432,7 +432,7 @@ fn golden() -> Graph<Golden> {
 }
 
 /// Puts a journal into a new store, a line an entry.
-async fn stored(id: &str, graph: &str, lines: &str) -> Arc<InMemory> {
+async fn stored(id: &str, graph: &str, lines: &str) -> Arc<InMemoryJournal> {
     let journal = journal();
     let records = lines.lines().zip(1..);
     let records: Vec<Record> =
@@ -443,7 +443,7 @@ async fn stored(id: &str, graph: &str, lines: &str) -> Arc<InMemory> {
     journal
 }
 
-async fn lines(journal: &Arc<InMemory>, id: &str) -> String {
+async fn lines(journal: &Arc<InMemoryJournal>, id: &str) -> String {
     let records = journal.read(&id.parse().unwrap(), Seq::ZERO, Seq(1_000), 1_000).await.unwrap();
     records.iter().map(|record| String::from_utf8(record.body.to_vec()).unwrap() + "\n").collect()
 }

@@ -254,7 +254,7 @@ fn inside() -> Graph<Ledger> {
         )
         .node("close", plain)
         .edge(START, "split")
-        .leads_to("split", ["part", "contract"])
+        .declare_targets("split", ["part", "contract"])
         .join(["part", "contract"], "close")
         .edge("close", END)
         .build()
@@ -306,7 +306,7 @@ pub fn first_turns() -> Scripted {
 pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scripted) -> RuntimeBuilder {
     let price = Price { input: 2_000_000, output: 10_000_000, cached: None };
     Runtime::builder()
-        .shared_store(store)
+        .journal(store)
         .clock(Arc::new(ManualClock::new(WRITTEN_AT)))
         .graph(&count())
         .graph(&ask())

@@ -21,8 +21,8 @@ use agent_core::{
     Runtime, Session,
     ids::{Seq, SessionId},
     journal::{
-        Append, Head, InMemory, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot,
-        Summary,
+        Append, Head, InMemoryJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
+        StoredSnapshot, Summary,
     },
     session::RuntimeBuilder,
 };
@@ -33,7 +33,7 @@ use serde_json::Value;
 /// The store of a process that dies: from its `appends`-th append on it writes nothing more, as if the process
 /// had been killed. What was written before is in `inner`, for the next process. Its leases end at once.
 pub struct Dying {
-    inner: Arc<InMemory>,
+    inner: Arc<InMemoryJournal>,
     left: AtomicI64,
     /// Gives way to other tasks before each append, so that commits really overlap the next superstep.
     slow: bool,
@@ -44,14 +44,14 @@ pub struct Dying {
 impl Dying {
     /// Dies at its append number `appends` (counted from 0).
     #[must_use]
-    pub fn at(inner: &Arc<InMemory>, appends: u64, slow: bool) -> Arc<Self> {
+    pub fn at(inner: &Arc<InMemoryJournal>, appends: u64, slow: bool) -> Arc<Self> {
         let left = AtomicI64::new(i64::try_from(appends).unwrap_or(i64::MAX));
         Arc::new(Self { inner: Arc::clone(inner), left, slow, gate: Arc::default() })
     }
 
     /// Lives as long as the test.
     #[must_use]
-    pub fn never(inner: &Arc<InMemory>) -> Arc<Self> {
+    pub fn never(inner: &Arc<InMemoryJournal>) -> Arc<Self> {
         Self::at(inner, u64::MAX, false)
     }
 
@@ -188,14 +188,14 @@ impl JournalStore for Dying {
 }
 
 /// A runtime on a journal that other runtimes of the test share; its leases end at once.
-pub fn on(journal: &Arc<InMemory>) -> RuntimeBuilder {
-    Runtime::builder().shared_store(Dying::never(journal))
+pub fn on(journal: &Arc<InMemoryJournal>) -> RuntimeBuilder {
+    Runtime::builder().journal(Dying::never(journal))
 }
 
 /// A journal to share.
 #[must_use]
-pub fn journal() -> Arc<InMemory> {
-    Arc::new(InMemory::new())
+pub fn journal() -> Arc<InMemoryJournal> {
+    Arc::new(InMemoryJournal::new())
 }
 
 /// Effects on the outside world, counted by what they are called; survives every restart.

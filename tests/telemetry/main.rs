@@ -11,7 +11,7 @@ use agent_core::{
     Agent, AgentState, Context, END, Graph, NodeError, Result, RunStatus, Runtime, START, State,
     graph::RetryPolicy,
     model::{
-        Model, ModelError, ModelFault, ModelRequest, Usage,
+        Model, ModelError, ModelErrorKind, ModelRequest, Usage,
         testing::{Scripted, Turn},
     },
     telemetry::TARGET,
@@ -316,7 +316,8 @@ async fn what_is_replayed_is_no_second_call() {
 async fn what_fails_says_its_code_and_not_its_words() {
     let recorder = Recorder::new(Level::DEBUG);
     let _here = recorder.here();
-    let busy = || ModelError::new(ModelFault::Overloaded { retry_after: None }).with_detail("secret-detail");
+    let busy =
+        || ModelError::new(ModelErrorKind::Overloaded { retry_after: None }).with_detail("secret-detail");
     let model = Scripted::new([Turn::error(busy()), Turn::text("now").then_error(0, busy())]);
     let graph = Graph::<Trail>::builder("fails")
         .node("try", async |_: &Trail, cx: &Context| -> Result<()> {

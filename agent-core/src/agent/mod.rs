@@ -1,6 +1,6 @@
 //! Agents: a model that works with tools until it has an answer, built from the graph API that everybody has.
 //!
-//! Read in this order: [`AgentState`] what an agent knows, [`Agent`] what it is made of, [`plan`] the todo list that a
+//! Read in this order: [`AgentState`] what an agent knows, [`Agent`] what it is made of, [`todo_tool`] the todo list that a
 //! model moves itself. An agent is a [`Graph`](crate::Graph) of two nodes, `model` and `tools`, that take turns; around them stand,
 //! where wanted, sub-agents (`agent.<name>`), an `output` node for a typed answer and a `review` node.
 //!
@@ -8,18 +8,19 @@
 //! call is one recorded step, which a crash repeats or ends as a whole, while each call and question inside a subgraph
 //! is recorded by itself. To call an agent from a graph of your own, give it a node with
 //! [`GraphBuilder::subgraph`](crate::graph::GraphBuilder::subgraph); to let a model choose it, use
-//! [`AgentBuilder::sub_agent`]. The todo tool [`UpdatePlan`](plan::UpdatePlan) and the
-//! [memory tools](crate::memory::MemoryTools) are plain tools for any registry.
+//! [`AgentBuilder::sub_agent`]. The todo tool [`UpdateTodos`](todo_tool::UpdateTodos) and the
+//! memory tools of `agent-tools` are plain tools for any registry.
 
-mod build;
+mod builder;
 mod close;
+pub mod conversation;
 mod nodes;
-pub mod plan;
 #[cfg(feature = "prompt")]
 mod prompt;
 mod state;
+pub mod todo_tool;
 
-pub use build::{Agent, AgentBuilder, AgentError, OutputMode};
+pub use builder::{Agent, AgentBuilder, AgentError, OutputMode};
 #[cfg(feature = "prompt")]
 pub use prompt::{Prompt, PromptError};
 pub use state::{AgentState, AgentStateUpdate, Finish};

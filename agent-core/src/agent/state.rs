@@ -5,13 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::close::is_closing;
+use super::{close::is_closing, conversation::Summary};
 use crate::{
     State,
-    memory::conversation::Summary,
     model::{Message, Messages, Role, ToolCall},
     state::Input,
-    tool::Remembered,
+    tool::StandingApprovals,
 };
 
 /// How an agent came to its end.
@@ -52,7 +51,7 @@ pub struct AgentState {
     pub reviews: u32,
     /// Approvals that count for later calls too, those given inside sub-agents among them. Updates add to them.
     #[state(reduce = remember)]
-    pub approvals: Remembered,
+    pub approvals: StandingApprovals,
     /// The beginning of the conversation in few words, where it did not fit any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -81,7 +80,7 @@ pub struct AgentState {
     pub failure: Option<String>,
 }
 
-fn remember(held: &mut Remembered, new: Remembered) {
+fn remember(held: &mut StandingApprovals, new: StandingApprovals) {
     held.join(new);
 }
 

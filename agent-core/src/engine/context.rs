@@ -19,7 +19,6 @@ use super::{
     keys,
     scope::InScope,
     superstep::Slot,
-    todos::Todos,
 };
 use crate::{
     engine::Used,
@@ -35,6 +34,7 @@ use crate::{
     json::{self, Stored, ValueError},
     memory::MemoryStore,
     model::{Model, ModelError},
+    todo::Todos,
     tool::ToolRegistry,
 };
 
@@ -180,12 +180,12 @@ impl Context {
         })
     }
 
-    /// The long-term memory.
+    /// Returns the long-term memory that was set with [`RuntimeBuilder::memory`](crate::session::RuntimeBuilder::memory).
     ///
     /// # Errors
     ///
-    /// A permanent error when the runtime has none.
-    pub fn store(&self) -> Result<&Arc<dyn MemoryStore>> {
+    /// A permanent error if the runtime has no long-term memory.
+    pub fn memory(&self) -> Result<&Arc<dyn MemoryStore>> {
         self.env.deps.memory.as_ref().ok_or_else(|| {
             NodeError::permanent("the runtime has no long-term memory; give it one with `.memory(..)`")
         })
@@ -295,7 +295,7 @@ impl Context {
         let (result, kept) = match result {
             Ok((value, stored)) => (Ok(value), Ok(stored)),
             Err(error) => {
-                let text = crate::text::shorten(&error.to_string(), 2_000);
+                let text = crate::util::shorten(&error.to_string(), 2_000);
                 let model = error.downcast_ref::<ModelError>().cloned();
                 let value = error.downcast_ref::<ValueError>().cloned();
                 let cause = Cause { permanent: !error.is_retryable(), model, value };
@@ -335,7 +335,7 @@ impl Context {
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
         let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.cell().task);
-        crate::text::digest(&text, 16)
+        crate::util::digest(&text, 16)
     }
 
     // --- a person ---------------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ impl Context {
     /// The plan that people see.
     #[must_use]
     pub fn todos(&self) -> Todos {
-        Todos::new(self.task_try(), None)
+        Todos::new(self.task_try())
     }
 
     /// Sends an event of the application, kept in the journal. An event that was sent before a restart is not

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     event::{Event, EventBody},
     ids::{RunId, Seq, SessionId, TaskId},
-    interrupt::Board,
+    interrupt::PendingQuestions,
     journal::{
         entry::{Fact, Raw},
         image::TaskRecord,
@@ -97,7 +97,7 @@ pub(crate) struct RunEnv {
     pub(crate) session: SessionId,
     pub(crate) run: RunId,
     pub(crate) writer: Arc<Writer>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Arc<PendingQuestions>,
     pub(crate) deps: Arc<Deps>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) durability: Durability,

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use super::LimitError;
 use crate::{
     error::{Code, code_of},
-    graph::{NodeError, WayFault},
+    graph::{NodeError, RoutingError},
     ids::{RunId, TaskId},
     journal::StoreError,
     json::ValueError,
@@ -83,7 +83,7 @@ pub enum RunError {
     },
     /// A node or branch that must choose chose nothing.
     #[error("`{from}` chose none of its ways ({}); choose END to end the path", declared.join(", "))]
-    NoWayTaken {
+    NoBranchTaken {
         /// The node.
         from: String,
         /// Where it may go.
@@ -213,7 +213,7 @@ impl RunError {
             Self::WriteConflict { .. } => Code::WriteConflict,
             Self::Update { .. } => Code::UpdateRefused,
             Self::UndeclaredTarget { .. } => Code::UndeclaredTarget,
-            Self::NoWayTaken { .. } => Code::NoWayTaken,
+            Self::NoBranchTaken { .. } => Code::NoBranchTaken,
             Self::Send { .. } => Code::SendRefused,
             Self::JoinNeverFilled { .. } => Code::JoinNeverFilled,
             Self::ReplayMismatch { .. } => Code::ReplayMismatch,
@@ -245,9 +245,9 @@ impl RunError {
             | Self::FailedBefore { node, .. }
             | Self::Update { node, .. }
             | Self::Value { node, .. } => Some(node),
-            Self::UndeclaredTarget { from, .. } | Self::NoWayTaken { from, .. } | Self::Send { from, .. } => {
-                Some(from)
-            }
+            Self::UndeclaredTarget { from, .. }
+            | Self::NoBranchTaken { from, .. }
+            | Self::Send { from, .. } => Some(from),
             Self::ReplayMismatch { task, .. } => Some(task.node()),
             _ => None,
         }
@@ -283,15 +283,15 @@ impl From<StoreError> for RunError {
     }
 }
 
-impl From<WayFault> for RunError {
-    fn from(fault: WayFault) -> Self {
+impl From<RoutingError> for RunError {
+    fn from(fault: RoutingError) -> Self {
         match fault {
-            WayFault::Undeclared { from, target, declared } => {
+            RoutingError::Undeclared { from, target, declared } => {
                 Self::UndeclaredTarget { from, target, declared }
             }
-            WayFault::NoWayTaken { from, declared } => Self::NoWayTaken { from, declared },
-            WayFault::BadInput { from, target, reason } => Self::Send { from, target, reason },
-            WayFault::Panicked { from, message } => Self::Panicked { node: from, message },
+            RoutingError::NoBranchTaken { from, declared } => Self::NoBranchTaken { from, declared },
+            RoutingError::BadInput { from, target, reason } => Self::Send { from, target, reason },
+            RoutingError::Panicked { from, message } => Self::Panicked { node: from, message },
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn unnamed_model(step: Option<&str>, n: u32) -> String {
 /// A name for a tool call that is used once in a try of a task, or in a step of it: its id, with a number when the id
 /// was used before. `used` counts the ids.
 pub(crate) fn next_call(used: &mut HashMap<String, u32>, step: Option<&str>, id: &str) -> String {
-    let id = crate::text::shorten(id, 100);
+    let id = crate::util::shorten(id, 100);
     let times = used.entry(id.clone()).or_default();
     *times += 1;
     tool_call(step, &id, *times)

@@ -22,10 +22,10 @@ mod todos;
 mod tools;
 mod unfinished;
 
+pub use crate::run::NodeEnded;
 pub use ask::Ask;
 pub(crate) use budget::{Budget, Granted};
 pub use budget::{LimitError, Limits, Overrun, Used};
-pub use cell::NodeEnded;
 pub use context::Context;
 pub(crate) use deadline::drive_within_limits;
 pub use env::Durability;
@@ -34,7 +34,6 @@ pub use error::{NodeCause, RunError};
 pub use group::TaskGroup;
 pub use model::{Completion, RecordedModel};
 pub use task::NodeFailure;
-pub use todos::{TodoHandle, Todos};
 pub use tools::{RecordedTools, ToolFailed};
 pub(crate) use unfinished::closing_update;
 pub use unfinished::{CallOutcome, UnfinishedTask};
@@ -49,7 +48,7 @@ use std::{
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{
-    graph::{Chosen, Graph, Target, WayFault, topology::NodeIx},
+    graph::{Chosen, Graph, RoutingError, Target, topology::NodeIx},
     ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
@@ -215,7 +214,7 @@ fn newer<S: State>(version: u32) -> Result<(), RunError> {
 pub(crate) fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, RunError> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| RunError::Panicked {
         node: place.to_owned(),
-        message: crate::text::panic_message(&*panic),
+        message: crate::util::panic_message(&*panic),
     })
 }
 
@@ -391,7 +390,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
                         let id = task_id(graph, frame.parent.as_ref(), task);
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
-                    let declared = &graph.0.choices[task.node as usize].leads_to;
+                    let declared = &graph.0.choices[task.node as usize].declare_targets;
                     graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
                     if let Some(update) = outcome.update {
                         let node = &graph.node(task.node).name;
@@ -446,8 +445,10 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
         if !choices.branches.is_empty() {
             graph.branch(node, &frame.state, &mut ways)?;
         } else if ways.is_empty() && !choices.fixed {
-            let declared = choices.leads_to.iter().map(|(name, _)| name.to_string()).collect();
-            return Err(WayFault::NoWayTaken { from: graph.topology.name(node).to_owned(), declared }.into());
+            let declared = choices.declare_targets.iter().map(|(name, _)| name.to_string()).collect();
+            return Err(
+                RoutingError::NoBranchTaken { from: graph.topology.name(node).to_owned(), declared }.into()
+            );
         }
         frame.plan.fire(node);
         take(&mut frame.plan, ways);

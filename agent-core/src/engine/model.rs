@@ -9,8 +9,8 @@ use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
     model::{
-        Abilities, Assembler, Delta, Extraction, Extractor, Message, Micros, Model, ModelError, ModelReply,
-        ModelRequest, Usage,
+        Assembler, Delta, Extraction, Extractor, Message, Micros, Model, ModelCapabilities, ModelError,
+        ModelReply, ModelRequest, Usage,
         tokens::{CountTokens, Estimate},
     },
     telemetry,
@@ -146,7 +146,7 @@ impl RecordedModel {
         &self,
         request: impl Into<ModelRequest>,
     ) -> Result<T> {
-        let mut extractor = Extractor::<T>::new(request.into(), self.model.abilities())?;
+        let mut extractor = Extractor::<T>::new(request.into(), self.model.capabilities())?;
         let mut request = extractor.request();
         loop {
             match extractor.judge(&self.complete(request).await?)? {
@@ -158,8 +158,8 @@ impl RecordedModel {
 
     /// What the model's endpoint does by itself.
     #[must_use]
-    pub fn abilities(&self) -> Abilities {
-        self.model.abilities()
+    pub fn capabilities(&self) -> ModelCapabilities {
+        self.model.capabilities()
     }
 
     async fn call(
@@ -228,7 +228,7 @@ impl RecordedModel {
         if cost.is_none() && budget.counts_cost() {
             return Err(NodeError::permanent(format!(
                 "the run's cost is limited and model `{}` has no price; add one with `Runtime::builder().prices(..)`",
-                crate::text::shorten(name, 64)
+                crate::util::shorten(name, 64)
             )));
         }
         Ok(used(&usage, cost))

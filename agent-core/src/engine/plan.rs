@@ -359,7 +359,7 @@ impl Serialize for PlanRef<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::topology::{JoinDef, WaysOut};
+    use crate::graph::topology::{JoinDef, OutEdges};
 
     /// a, b, c, d = 0, 1, 2, 3; START = 4; join [a, b] -> c; edges given.
     fn plan(edges: &[(NodeIx, NodeIx)], upstream_b: &[NodeIx]) -> Plan {
@@ -370,7 +370,7 @@ mod tests {
             }
             set
         };
-        let mut out = vec![WaysOut::default(); 5];
+        let mut out = vec![OutEdges::default(); 5];
         for &(from, to) in edges {
             out[from as usize].edges.push(to);
         }

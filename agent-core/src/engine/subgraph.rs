@@ -9,7 +9,10 @@ use serde_json::value::RawValue;
 use super::superstep::{Leaves, Slot};
 use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
 use crate::{
-    graph::{AnyNode, CodeIdentity, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, draw::Drawing},
+    graph::{
+        AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
+        render::Drawing,
+    },
     journal::entry::{Fact, Frame as FrameFact},
     json::{self, Stored},
     state::State,
@@ -22,8 +25,36 @@ struct Subgraph<T: State, I, Into, Out> {
     input: PhantomData<fn(I)>,
 }
 
-/// Makes a node of `graph`.
-pub(crate) fn node<S, T, I, Into, Out, O>(graph: Graph<T>, into: Into, out: Out) -> AnyNode<S>
+impl<S: State> GraphBuilder<S> {
+    /// Adds another graph as one node.
+    ///
+    /// `into` derives the subgraph's initial state from this graph's state, `out` turns its final state into an
+    /// update of this graph. The subgraph's supersteps are written to the journal; its questions and events carry
+    /// the path of the outer task.
+    pub fn subgraph<T: State, Out: IntoOutcome<S>>(
+        self,
+        name: impl Into<String>,
+        graph: &Graph<T>,
+        into: impl Fn(&S) -> T + Send + Sync + 'static,
+        out: impl Fn(T) -> Out + Send + Sync + 'static,
+    ) -> Self {
+        self.node(name, node(graph.clone(), move |state: &S, (): ()| into(state), out))
+    }
+
+    /// Adds a subgraph that is activated by sends with an input of type `I`; see [`subgraph`](Self::subgraph).
+    pub fn subgraph_with_input<T: State, I: DeserializeOwned + Send + 'static, Out: IntoOutcome<S>>(
+        self,
+        name: impl Into<String>,
+        graph: &Graph<T>,
+        into: impl Fn(&S, I) -> T + Send + Sync + 'static,
+        out: impl Fn(T) -> Out + Send + Sync + 'static,
+    ) -> Self {
+        self.node(name, node(graph.clone(), into, out))
+    }
+}
+
+/// Creates a node of `graph`.
+fn node<S, T, I, Into, Out, O>(graph: Graph<T>, into: Into, out: Out) -> AnyNode<S>
 where
     S: State,
     T: State,

@@ -249,7 +249,7 @@ async fn see_through<S: State>(crew: Arc<Crew<S>>, place: usize, of: Of, mut tas
     }
     // A panic in the author's `Drop` must not leave the task's place open.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-        let (node, message) = (&crew.graph.node(of.node).name, crate::text::panic_message(&*panic));
+        let (node, message) = (&crew.graph.node(of.node).name, crate::util::panic_message(&*panic));
         tracing::error!(session = %crew.env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
     crew.finish(place, of, end.unwrap_or(TaskEnd::Cancelled));
@@ -268,7 +268,7 @@ async fn perform<S: State>(crew: Arc<Crew<S>>, job: Job, state: Arc<S>) -> TaskE
     // A panic outside the node's own code (a cache key, a retry's predicate) must not leave its place open.
     let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
         let node = crew.graph.node(job.activation.node).name.to_string();
-        TaskEnd::Failed(RunError::Panicked { node, message: crate::text::panic_message(&*panic) })
+        TaskEnd::Failed(RunError::Panicked { node, message: crate::util::panic_message(&*panic) })
     });
     // Journalled at once: a sibling's failure or a crash does not undo it.
     match end {

@@ -22,7 +22,7 @@ use crate::{
     event::{EventBody, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
     ids::{Seq, TaskId},
-    interrupt::Waiting,
+    interrupt::AnswerWaiter,
     journal::{
         entry::{Fact, Finished, Raw, TaskFailure},
         holes::Hole,
@@ -234,7 +234,7 @@ pub(super) async fn unless_stopped<F: Future>(env: &RunEnv, future: F) -> Option
 }
 
 async fn wait_for_answers(cell: &Arc<TaskCell>) {
-    let waiter: Arc<dyn Waiting> = Arc::clone(cell) as _;
+    let waiter: Arc<dyn AnswerWaiter> = Arc::clone(cell) as _;
     std::future::poll_fn(|cx| {
         ready!(cell.env.board.poll_task(&cell.task, &waiter, cx.waker(), || cell.waits_before_try()));
         cell.poll_place(cx.waker())
@@ -362,7 +362,7 @@ async fn note_failure(
         task: cx.task(),
         attempt: cx.attempt(),
         code: error.code().name().to_owned(),
-        message: crate::text::shorten(&error.report(), 2_000),
+        message: crate::util::shorten(&error.report(), 2_000),
         retry_in_ms,
         handler,
     };
@@ -452,7 +452,7 @@ where
         this.returned = !matches!(polled, Ok(Poll::Pending));
         match polled {
             Err(panic) => {
-                let message = crate::text::panic_message(&*panic);
+                let message = crate::util::panic_message(&*panic);
                 return Poll::Ready(Some(Err(RunError::Panicked {
                     node: this.cx.node().to_owned(),
                     message,

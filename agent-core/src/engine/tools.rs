@@ -24,19 +24,21 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Ask, Context, Todos, Used, scope::InScope};
+use super::{Ask, Context, Used, scope::InScope};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
     ids::SessionId,
     interrupt::Question,
     journal::entry::{Fact, ToolBegun},
-    memory::{MemoryStore, keep_result},
+    memory::MemoryStore,
     model::Message,
     telemetry,
+    todo::Todos,
     tool::{
-        ApprovalRequest, Away, Cut, Decided, Decision, Interrupted, Prepared, RegistryError, Remembered,
-        ToolCall, ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry, ToolReply, ToolSpec,
+        ApprovalRequest, Away, Decision, DecisionOutcome, InterruptedCallPolicy, PreparedCall, RegistryError,
+        StandingApprovals, ToolCall, ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry,
+        ToolReply, ToolSpec, Truncation, keep_result,
     },
 };
 
@@ -48,7 +50,7 @@ use crate::{
 pub struct RecordedTools {
     cx: Context,
     registry: ToolRegistry,
-    remembered: Mutex<Remembered>,
+    remembered: Mutex<StandingApprovals>,
     fatal: Vec<ToolFault>,
     /// A result of this activation was too long for the model, and is kept whole.
     kept: AtomicBool,
@@ -78,7 +80,7 @@ pub(super) struct Recorded {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<ToolFault>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cut: Option<Cut>,
+    cut: Option<Truncation>,
     /// The whole result is kept in the long-term memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) kept: bool,
@@ -134,19 +136,19 @@ impl RecordedTools {
 
     /// With the approvals that people gave before. Keep them in the state, so that they last as long as the session.
     #[must_use]
-    pub fn remembering(self, remembered: Remembered) -> Self {
+    pub fn with_approvals(self, remembered: StandingApprovals) -> Self {
         *self.remembered.lock() = remembered;
         self
     }
 
     /// The approvals that count for later calls, those given just now among them.
     #[must_use]
-    pub fn remembered(&self) -> Remembered {
+    pub fn remembered(&self) -> StandingApprovals {
         self.remembered.lock().clone()
     }
 
     /// Returns whether a result of this activation was too long for the model and is kept whole in the long-term
-    /// memory, where [`ReadResult`](crate::memory::ReadResult) reads it.
+    /// memory, where [`ReadResult`](crate::tool::ReadResult) reads it.
     #[must_use]
     pub fn kept_results(&self) -> bool {
         self.kept.load(Ordering::Relaxed)
@@ -171,7 +173,7 @@ impl RecordedTools {
     /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation. After
     /// a crash or a stop in the middle of a call it is made again, with the same idempotency key, where its
     /// [`Effect`](crate::tool::Effect) allows; else the model is told that the outcome is not known, or a person is
-    /// asked: see [`Interrupted`].
+    /// asked: see [`InterruptedCallPolicy`].
     ///
     /// # Errors
     ///
@@ -252,10 +254,10 @@ impl RecordedTools {
         }
         match recorded.fault {
             Some(fault) if self.fatal.contains(&fault) => Err(ToolFailed {
-                tool: crate::text::shorten(&call.name, 64),
+                tool: crate::util::shorten(&call.name, 64),
                 call_id: call.id,
                 fault,
-                reason: crate::text::shorten(&recorded.message.text(), 1_000),
+                reason: crate::util::shorten(&recorded.message.text(), 1_000),
             }
             .into()),
             _ => Ok(recorded.message),
@@ -263,12 +265,12 @@ impl RecordedTools {
     }
 
     /// A call that was begun before and has no result is not made again behind everybody's back.
-    async fn known_outcome(&self, name: &str, key: &str, prepared: Prepared) -> Result<Settled> {
+    async fn known_outcome(&self, name: &str, key: &str, prepared: PreparedCall) -> Result<Settled> {
         let times = if prepared.policy().notes_begin() { self.cx.cell().begun(key) } else { 0 };
         if times == 0 {
             return Ok(Settled::Run(prepared));
         }
-        if prepared.policy().interrupted != Interrupted::Ask {
+        if prepared.policy().interrupted != InterruptedCallPolicy::Ask {
             return Ok(Settled::CutShort(prepared));
         }
         for time in 1..=times {
@@ -289,7 +291,7 @@ impl RecordedTools {
     }
 
     /// What a person says about the call, if one must be asked. Asked before the step of the call begins.
-    async fn approved(&self, name: &str, prepared: Prepared) -> Result<Settled> {
+    async fn approved(&self, name: &str, prepared: PreparedCall) -> Result<Settled> {
         let limit = prepared.policy().result_limit;
         let Some(shown) = prepared.approval_for(&self.remembered.lock()) else {
             return Ok(Settled::Run(prepared));
@@ -302,13 +304,13 @@ impl RecordedTools {
             let decision = read(answer)?;
             let given = matches!(decision, Decision::Approve {});
             match prepared.clone().decide(&shown, decision) {
-                Ok(Decided::Run(prepared)) => {
+                Ok(DecisionOutcome::Run(prepared)) => {
                     if given {
                         self.remembered.lock().remember(&prepared);
                     }
                     return Ok(Settled::Run(prepared));
                 }
-                Ok(Decided::Answer(result)) => return Ok(Settled::Answer(result, limit)),
+                Ok(DecisionOutcome::Answer(result)) => return Ok(Settled::Answer(result, limit)),
                 // Edited arguments that do not fit: the person is asked again and told why.
                 Err(error) => refused = Some(error.for_model().to_owned()),
             }
@@ -320,7 +322,7 @@ impl RecordedTools {
         &self,
         name: &str,
         key: String,
-        prepared: Prepared,
+        prepared: PreparedCall,
         spawned: Spawned,
     ) -> (Result<Recorded>, Option<Used>) {
         let cx = &self.cx;
@@ -442,9 +444,9 @@ impl RecordedTools {
 }
 
 enum Settled {
-    Run(Prepared),
+    Run(PreparedCall),
     /// It was begun before, and its outcome is not known.
-    CutShort(Prepared),
+    CutShort(PreparedCall),
     /// This is the result, of which so many bytes are shown.
     Answer(Result<ToolOutput, ToolError>, usize),
 }
@@ -511,10 +513,10 @@ impl Host {
     /// By what is asked, not when: a call that is made again may ask in another order.
     fn key(&self, question: &Question) -> String {
         let what = match &question.key {
-            Some(key) => crate::text::fingerprint(key),
+            Some(key) => crate::util::fingerprint(key),
             None => {
                 let text = format!("{}\n{:?}\n{:?}", question.prompt, question.options, question.schema);
-                crate::text::fingerprint(&text)
+                crate::util::fingerprint(&text)
             }
         };
         let mut asked = self.asked.lock();

@@ -54,7 +54,7 @@ impl Observed {
         if let Err(panic) = notified
             && !self.panicked.swap(true, Ordering::Relaxed)
         {
-            let message = crate::text::panic_message(&*panic);
+            let message = crate::util::panic_message(&*panic);
             tracing::error!(
                 session = %note.session, seq = %note.seq, message,
                 "an observer panicked; it is still called, and further panics are not logged"

@@ -2,18 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use super::{
-    AnyNode, BranchFn, BuildError, BuildFault, CloseFn, FailurePolicy, Graph, IntoNode, IntoOutcome,
-    NodePolicy, RetryPolicy, Route,
+    AnyNode, BranchFn, BuildError, BuildFault, CloseFn, FailurePolicy, Graph, IntoNode, NodePolicy,
+    RetryPolicy, Route,
     node::{self, CodeIdentity},
     validate,
 };
-use crate::{
-    engine::{UnfinishedTask, subgraph},
-    state::State,
-};
+use crate::{engine::UnfinishedTask, state::State};
 
 /// Builder of a [`Graph`]. Node settings such as [`retry`](Self::retry) apply to the node added last.
 #[must_use = "a builder does nothing until `build`"]
@@ -69,32 +66,6 @@ impl<S: State> GraphBuilder<S> {
         node.0.identify(&mut self.code);
         self.nodes.push(Added { name: name.into(), node, policy: NodePolicy::default(), handler: None });
         self
-    }
-
-    /// Adds another graph as one node.
-    ///
-    /// `into` derives the subgraph's initial state from this graph's state, `out` turns its final state into an
-    /// update of this graph. The subgraph's supersteps are written to the journal; its questions and events carry
-    /// the path of the outer task.
-    pub fn subgraph<T: State, Out: IntoOutcome<S>>(
-        self,
-        name: impl Into<String>,
-        graph: &Graph<T>,
-        into: impl Fn(&S) -> T + Send + Sync + 'static,
-        out: impl Fn(T) -> Out + Send + Sync + 'static,
-    ) -> Self {
-        self.node(name, subgraph::node(graph.clone(), move |state: &S, (): ()| into(state), out))
-    }
-
-    /// Adds a subgraph that is activated by sends with an input of type `I`; see [`subgraph`](Self::subgraph).
-    pub fn subgraph_with_input<T: State, I: DeserializeOwned + Send + 'static, Out: IntoOutcome<S>>(
-        self,
-        name: impl Into<String>,
-        graph: &Graph<T>,
-        into: impl Fn(&S, I) -> T + Send + Sync + 'static,
-        out: impl Fn(T) -> Out + Send + Sync + 'static,
-    ) -> Self {
-        self.node(name, subgraph::node(graph.clone(), into, out))
     }
 
     /// Retries the node when it fails. Takes a number of attempts or a whole [`RetryPolicy`]. Default: one attempt.
@@ -197,7 +168,7 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Declares the nodes that a `goto` or a send in the outcome of `from` may target.
-    pub fn leads_to<N: Into<String>>(
+    pub fn declare_targets<N: Into<String>>(
         mut self,
         from: impl Into<String>,
         targets: impl IntoIterator<Item = N>,

@@ -3,14 +3,15 @@
 //! Data only: nothing here runs a node.
 
 mod builder;
-pub(crate) mod draw;
+pub(crate) mod render;
 mod node;
 mod outcome;
-mod outline;
+mod description;
 pub(crate) mod topology;
 mod validate;
 
 pub use builder::GraphBuilder;
+pub use description::{EdgeDescription, EdgeKind, GraphDescription, NodeDescription, NodeKind};
 pub use node::{
     AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,
     RetryPolicy, RetryWhen,
@@ -18,7 +19,6 @@ pub use node::{
 pub(crate) use node::{CodeIdentity, DynNode, NodePolicy};
 pub(crate) use outcome::Ways;
 pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
-pub use outline::{EdgeKind, NodeKind, Outline, OutlineEdge, OutlineNode};
 pub use validate::{BuildError, BuildFault};
 
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -69,7 +69,7 @@ pub(crate) struct Inner<S: State> {
     pub(crate) on_failure: FailurePolicy,
     pub(crate) on_stop: Option<CloseFn<S>>,
     pub(crate) hash: String,
-    pub(crate) drawing: draw::Drawing,
+    pub(crate) drawing: render::Drawing,
     pub(crate) code: CodeIdentity,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct NodeDef<S: State> {
 pub(crate) struct Choices<S: State> {
     pub(crate) branches: Vec<BranchDef<S>>,
     /// Declared targets of a `goto` or a send.
-    pub(crate) leads_to: Vec<(NodeName, Target)>,
+    pub(crate) declare_targets: Vec<(NodeName, Target)>,
     /// Whether the node has a fixed edge or join. Without one, an outcome that selects no target is an error.
     pub(crate) fixed: bool,
 }
@@ -163,14 +163,14 @@ impl<S: State> Graph<S> {
     ///     .edge(START, "a")
     ///     .edge("a", END)
     ///     .build()?;
-    /// let outline = graph.outline();
+    /// let outline = graph.description();
     /// assert_eq!((outline.nodes[1].id.as_str(), outline.nodes[1].kind), ("a", NodeKind::Node));
     /// assert_eq!(outline.edges.len(), 2);
     /// # Ok::<(), agent_core::graph::BuildError>(())
     /// ```
     #[must_use]
-    pub fn outline(&self) -> Outline {
-        Outline::of(&self.0.drawing)
+    pub fn description(&self) -> GraphDescription {
+        GraphDescription::of(&self.0.drawing)
     }
 
     /// Renders the graph in Graphviz' DOT language with subgraphs expanded.
@@ -203,9 +203,9 @@ impl<S: State> fmt::Debug for Graph<S> {
 
 /// A target that the node may not select, or a missing selection.
 #[derive(Debug)]
-pub(crate) enum WayFault {
+pub(crate) enum RoutingError {
     Undeclared { from: String, target: String, declared: Vec<String> },
-    NoWayTaken { from: String, declared: Vec<String> },
+    NoBranchTaken { from: String, declared: Vec<String> },
     BadInput { from: String, target: String, reason: String },
     Panicked { from: String, message: String },
 }
@@ -222,12 +222,12 @@ impl<S: State> Inner<S> {
         goto: Vec<std::borrow::Cow<'static, str>>,
         sends: Vec<Dispatch>,
         into: &mut Vec<Chosen>,
-    ) -> std::result::Result<(), WayFault> {
+    ) -> std::result::Result<(), RoutingError> {
         let find = |name: &str| {
             declared.iter().find(|(known, _)| **known == *name).map(|(_, target)| *target).ok_or_else(|| {
-                WayFault::Undeclared {
+                RoutingError::Undeclared {
                     from: self.topology.name(from).to_owned(),
-                    target: crate::text::shorten(name, 80),
+                    target: crate::util::shorten(name, 80),
                     declared: declared.iter().map(|(name, _)| name.to_string()).collect(),
                 }
             })
@@ -237,7 +237,7 @@ impl<S: State> Inner<S> {
         }
         for dispatch in sends {
             let target = find(&dispatch.node)?;
-            let input = dispatch.input.map_err(|reason| WayFault::BadInput {
+            let input = dispatch.input.map_err(|reason| RoutingError::BadInput {
                 from: self.topology.name(from).to_owned(),
                 target: dispatch.node.to_string(),
                 reason,
@@ -253,13 +253,13 @@ impl<S: State> Inner<S> {
         from: NodeIx,
         state: &S,
         into: &mut Vec<Chosen>,
-    ) -> std::result::Result<(), WayFault> {
+    ) -> std::result::Result<(), RoutingError> {
         for branch in &self.choices[from as usize].branches {
             let route =
                 std::panic::catch_unwind(AssertUnwindSafe(|| (branch.choose)(state))).map_err(|panic| {
-                    WayFault::Panicked {
+                    RoutingError::Panicked {
                         from: self.topology.name(from).to_owned(),
-                        message: crate::text::panic_message(&*panic),
+                        message: crate::util::panic_message(&*panic),
                     }
                 })?;
             let before = into.len();
@@ -268,7 +268,7 @@ impl<S: State> Inner<S> {
                 Ways::Many(goto, sends) => self.resolve(from, &branch.targets, goto, sends, into)?,
             }
             if into.len() == before {
-                return Err(WayFault::NoWayTaken {
+                return Err(RoutingError::NoBranchTaken {
                     from: self.topology.name(from).to_owned(),
                     declared: branch.targets.iter().map(|(name, _)| name.to_string()).collect(),
                 });

@@ -52,7 +52,7 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
     fn plain(&self) -> bool;
 
     /// The inner graph of a subgraph, for rendering and hashing.
-    fn drawing(&self) -> Option<&crate::graph::draw::Drawing> {
+    fn drawing(&self) -> Option<&crate::graph::render::Drawing> {
         None
     }
 

@@ -31,7 +31,7 @@ impl<S: State> Outcome<S> {
 
     /// Activates `node` in addition to the fixed edges of this node, or selects [`END`](crate::graph::END).
     ///
-    /// The node must be declared with [`leads_to`](crate::graph::GraphBuilder::leads_to).
+    /// The node must be declared with [`declare_targets`](crate::graph::GraphBuilder::declare_targets).
     #[must_use]
     pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
         self.goto.push(node.into());

@@ -45,7 +45,7 @@ pub(crate) struct JoinDef {
 
 /// Fixed outgoing edges of one node.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WaysOut {
+pub(crate) struct OutEdges {
     /// Plain edges, without edges to the end.
     pub(crate) edges: Vec<NodeIx>,
     /// `(join, index among its sources)`.
@@ -56,7 +56,7 @@ pub(crate) struct WaysOut {
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     /// By node; `START` is the last one.
-    pub(crate) out: Vec<WaysOut>,
+    pub(crate) out: Vec<OutEdges>,
     pub(crate) joins: Vec<JoinDef>,
     pub(crate) deferred: Vec<bool>,
     pub(crate) names: Vec<crate::ids::NodeName>,

@@ -14,8 +14,8 @@ use petgraph::{
 
 use super::{
     BranchDef, Choices, END, Graph, GraphBuilder, Inner, NodeDef, START, Target,
-    draw::{Drawing, Line},
-    topology::{JoinDef, NodeIx, NodeSet, Topology, WaysOut},
+    render::{Drawing, Line},
+    topology::{JoinDef, NodeIx, NodeSet, OutEdges, Topology},
 };
 use crate::{ids::NodeName, state::State};
 
@@ -126,12 +126,12 @@ pub enum BuildFault {
     NoTargets {
         /// Its source.
         from: String,
-        /// Branch or `leads_to`.
+        /// Branch or `declare_targets`.
         what: &'static str,
     },
     /// A node with an input of its own is reached by a way that brings none.
     #[error(
-        "node `{name}` takes an input, but {used_in} brings none; reach it by a send (`leads_to` or a branch with `Dispatch`)"
+        "node `{name}` takes an input, but {used_in} brings none; reach it by a send (`declare_targets` or a branch with `Dispatch`)"
     )]
     NeedsInput {
         /// The node.
@@ -159,10 +159,11 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
 
     let mut ways = Ways::new(count);
     let mut lines: Vec<(String, String, Line)> = Vec::new();
-    let mut out = vec![WaysOut::default(); count + 1];
+    let mut out = vec![OutEdges::default(); count + 1];
     let mut joins: Vec<JoinDef> = Vec::new();
-    let mut choices: Vec<Choices<S>> =
-        (0..=count).map(|_| Choices { branches: Vec::new(), leads_to: Vec::new(), fixed: false }).collect();
+    let mut choices: Vec<Choices<S>> = (0..=count)
+        .map(|_| Choices { branches: Vec::new(), declare_targets: Vec::new(), fixed: false })
+        .collect();
     let plain: Vec<bool> = builder.nodes.iter().map(|added| added.node.0.plain()).collect();
     let needs_input = |faults: &mut Vec<BuildFault>, target: Target, used_in: &str| {
         if let Target::Node(node) = target
@@ -245,9 +246,9 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
     }
 
     for (from, to) in &builder.leads {
-        let used_in = format!("`leads_to` of `{from}`");
+        let used_in = format!("`declare_targets` of `{from}`");
         if to.is_empty() {
-            faults.push(BuildFault::NoTargets { from: from.clone(), what: "`leads_to`" });
+            faults.push(BuildFault::NoTargets { from: from.clone(), what: "`declare_targets`" });
         }
         if from == START {
             faults.push(BuildFault::WrongWay { from: from.clone(), to: START.to_owned() });
@@ -260,7 +261,7 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
             ways.add(source, *target);
             lines.push((from.clone(), name.to_string(), Line::Goto));
         }
-        choices[source as usize].leads_to.extend(targets);
+        choices[source as usize].declare_targets.extend(targets);
     }
 
     let mut handlers = vec![None; count];
@@ -309,7 +310,7 @@ pub(super) fn freeze<S: State>(builder: GraphBuilder<S>) -> Result<Graph<S>, Bui
         })
         .collect();
     Ok(Graph(Arc::new(Inner {
-        hash: crate::text::fingerprint(&drawing.canonical()),
+        hash: crate::util::fingerprint(&drawing.canonical()),
         name: builder.name.into(),
         nodes,
         topology: Arc::new(topology),
@@ -339,7 +340,7 @@ impl Names {
                 && name != END
                 && !name.chars().any(|c| matches!(c, '#' | '/') || c.is_control());
             if !legal {
-                faults.push(BuildFault::IllegalName { name: crate::text::shorten(name, 40) });
+                faults.push(BuildFault::IllegalName { name: crate::util::shorten(name, 40) });
             }
             let name: NodeName = name.into();
             if index.insert(Arc::clone(&name), list.len() as NodeIx).is_some() {

@@ -144,13 +144,13 @@ pub(crate) fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerErr
     let question = &asked.question;
     if !question.options.is_empty() && !question.open && !question.options.contains(value) {
         let options = serde_json::to_string(&question.options).unwrap_or_default();
-        return Err(invalid("".into(), format!("one of {}", crate::text::shorten(&options, 400))));
+        return Err(invalid("".into(), format!("one of {}", crate::util::shorten(&options, 400))));
     }
     if let Some(schema) = &question.schema {
         let validator = validator(schema)
             .map_err(|error| invalid("".into(), format!("the question's schema is broken: {error}")))?;
         if let Err(error) = validator.validate(value) {
-            let text = crate::text::shorten(&error.to_string(), 400);
+            let text = crate::util::shorten(&error.to_string(), 400);
             return Err(invalid(error.instance_path().to_string().into(), text));
         }
     }

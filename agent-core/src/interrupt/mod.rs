@@ -1,12 +1,12 @@
 //! A person in the loop: the questions a run asks, the answers it takes, and who was first.
 
 mod answer;
-mod board;
+mod pending;
 mod shown;
 
 pub(crate) use answer::check_question;
 pub use answer::{AnswerError, Answers};
-pub(crate) use board::{Board, Waiting};
+pub(crate) use pending::{AnswerWaiter, PendingQuestions};
 pub(crate) use shown::{Shown, key_of};
 
 use std::{sync::Arc, time::Duration};

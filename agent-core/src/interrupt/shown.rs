@@ -28,7 +28,7 @@ impl Shown {
             text.value(question.schema.as_ref().unwrap_or(&Value::Null));
         }
         text.value(question.details.as_ref().unwrap_or(&Value::Null));
-        Self { fingerprint: crate::text::fingerprint(&text.0), text: describe(question) }
+        Self { fingerprint: crate::util::fingerprint(&text.0), text: describe(question) }
     }
 
     /// What a journal says was shown. Journals of older versions have no fingerprint; the question is there whole.
@@ -69,7 +69,7 @@ fn describe(question: &Question) -> String {
     if let Some(details) = &question.details {
         text = format!("{text} {details}");
     }
-    crate::text::shorten(&text, TEXT)
+    crate::util::shorten(&text, TEXT)
 }
 
 /// JSON with the members of objects in the order of their names, whatever features serde_json is built with.

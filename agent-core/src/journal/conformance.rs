@@ -31,10 +31,10 @@ const TTL: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// use std::sync::Arc;
-/// use agent_core::journal::{InMemory, JournalStore, conformance};
+/// use agent_core::journal::{InMemoryJournal, JournalStore, conformance};
 ///
 /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
-/// conformance::all(async |clock| Arc::new(InMemory::with_clock(clock)) as Arc<dyn JournalStore>).await;
+/// conformance::all(async |clock| Arc::new(InMemoryJournal::with_clock(clock)) as Arc<dyn JournalStore>).await;
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -388,7 +388,7 @@ impl Image {
     }
 
     /// Everything but the state and what tasks recorded.
-    pub(crate) fn outline(&self) -> Self {
+    pub(crate) fn description(&self) -> Self {
         Self {
             last: self.last,
             run: self.run,

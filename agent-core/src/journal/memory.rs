@@ -31,7 +31,7 @@ const SHARDS: usize = 32;
 /// A store in memory: fast, shared by cloning the `Arc` around it, gone when the process ends.
 ///
 /// No method waits for anything, so every future is ready at the first poll and dropping one loses nothing.
-pub struct InMemory {
+pub struct InMemoryJournal {
     shards: [Shard; SHARDS],
     hasher: RandomState,
     clock: Arc<dyn Clock>,
@@ -74,7 +74,7 @@ struct Holder {
     expires: i64,
 }
 
-impl InMemory {
+impl InMemoryJournal {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
@@ -400,7 +400,7 @@ impl Session {
     }
 }
 
-impl JournalStore for InMemory {
+impl JournalStore for InMemoryJournal {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(future::lazy(|_| self.append_now(append)))
     }
@@ -540,15 +540,15 @@ impl JournalStore for InMemory {
     }
 }
 
-impl Default for InMemory {
+impl Default for InMemoryJournal {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for InMemory {
+impl fmt::Debug for InMemoryJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sessions: usize = self.shards.iter().map(|shard| shard.read().len()).sum();
-        f.debug_struct("InMemory").field("sessions", &sessions).finish_non_exhaustive()
+        f.debug_struct("InMemoryJournal").field("sessions", &sessions).finish_non_exhaustive()
     }
 }

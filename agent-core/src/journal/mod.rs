@@ -13,10 +13,11 @@ pub mod store;
 pub(crate) mod writer;
 
 pub(crate) use fold::fold;
-pub use memory::InMemory;
+pub use memory::InMemoryJournal;
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;
 pub use store::{
-    Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
+    Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
+    StoredSnapshot, Summary,
 };
 pub use writer::StoreRetry;

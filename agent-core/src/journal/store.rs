@@ -1,6 +1,6 @@
 //! What a place that keeps journals must promise: compare-and-append, leases, snapshots, and nothing else.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -186,6 +186,31 @@ pub trait JournalStore: Send + Sync + 'static {
     /// Whether another process that opens the same store finds what this one wrote. Default: `true`.
     fn durable(&self) -> bool {
         true
+    }
+}
+
+/// A value that [`RuntimeBuilder::journal`](crate::session::RuntimeBuilder::journal) accepts: a [`JournalStore`] or an
+/// `Arc` of one.
+pub trait IntoJournal {
+    /// Converts the value into a shared store.
+    fn into_journal(self) -> Arc<dyn JournalStore>;
+}
+
+impl<S: JournalStore> IntoJournal for S {
+    fn into_journal(self) -> Arc<dyn JournalStore> {
+        Arc::new(self)
+    }
+}
+
+impl<S: JournalStore> IntoJournal for Arc<S> {
+    fn into_journal(self) -> Arc<dyn JournalStore> {
+        self
+    }
+}
+
+impl IntoJournal for Arc<dyn JournalStore> {
+    fn into_journal(self) -> Arc<dyn JournalStore> {
+        self
     }
 }
 
@@ -530,7 +555,7 @@ pub enum StoreError {
 impl StoreError {
     /// A call of the store panicked: nothing is known of it.
     pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
-        Self::Unavailable { reason: format!("it panicked: {}", crate::text::panic_message(panic)) }
+        Self::Unavailable { reason: format!("it panicked: {}", crate::util::panic_message(panic)) }
     }
 
     /// Whether the same call may work later, without anything else being done.

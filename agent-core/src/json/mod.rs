@@ -89,7 +89,7 @@ impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place.as_str() {
             "" => f.write_str(&self.of)?,
-            place => write!(f, "`{}` of {}", crate::text::shorten(place, 200), self.of)?,
+            place => write!(f, "`{}` of {}", crate::util::shorten(place, 200), self.of)?,
         }
         match &self.fault {
             ValueFault::TooDeep { limit } => {

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, fmt, mem, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::store::{Embedder, MemoryError};
+use super::store::MemoryError;
+use crate::model::{EmbedError, Embedder};
 
 /// Texts of one call, and bytes of all of them.
 const TEXTS: usize = 256;
@@ -50,8 +51,7 @@ impl Batching {
                 biased; // a caller with an answer needs no turn
                 answered = &mut vectors => {
                     return answered.unwrap_or_else(|_| {
-                        let reason = "the call that embedded the text was given up".to_owned();
-                        Err(MemoryError::Embedder { reason })
+                        Err(EmbedError::failed("the call that embedded the text was dropped").into())
                     });
                 }
                 _turn = self.turn.lock() => {
@@ -77,7 +77,8 @@ impl Batching {
         let texts: Vec<String> =
             batch.taken.iter().flat_map(|request| request.texts.iter().cloned()).collect();
         let mut answer = vectors(&*self.embedder, &texts).await;
-        let shares_fault = matches!(&answer, Err(MemoryError::Model(error)) if error.is_retryable());
+        let shares_fault =
+            matches!(&answer, Err(MemoryError::Embed(EmbedError::Model(error))) if error.is_retryable());
         if answer.is_err() && !shares_fault && batch.taken.len() > 1 {
             // One text may be at fault: each caller gets the error of its own texts.
             while let Some(request) = batch.taken.front() {
@@ -144,14 +145,14 @@ pub(super) async fn vectors(embedder: &dyn Embedder, texts: &[String]) -> Vector
         let length = vectors.iter().map(Vec::len).find(|length| *length != wanted).unwrap_or(wanted);
         let texts = texts.len();
         let reason = format!(
-            "it gave {count} vectors of {length} numbers for {texts} text(s), not {texts} of {wanted}"
+            "it returned {count} vectors of {length} numbers for {texts} text(s), not {texts} of {wanted}"
         );
-        return Err(MemoryError::Embedder { reason });
+        return Err(EmbedError::failed(reason).into());
     }
     for vector in &mut vectors {
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
         if !length.is_finite() {
-            return Err(MemoryError::Embedder { reason: "it gave numbers that are not finite".to_owned() });
+            return Err(EmbedError::failed("it returned numbers that are not finite").into());
         }
         // A text without any meaning (an empty one, say) stays at zero and is near to nothing.
         if length > 0.0 {

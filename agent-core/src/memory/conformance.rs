@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 use super::{
     filter::{Filter, Test},
     store::{
-        DEPTH, Embedder, FILTERS, Found, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET, Put,
+        DEPTH, FILTERS, Found, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET, Put,
         SEGMENT_BYTES, Search, VALUE_BYTES,
     },
 };
-use crate::clock::{Clock, ManualClock};
+use crate::{
+    clock::{Clock, ManualClock},
+    model::{EmbedError, Embedder},
+};
 
 const START: i64 = 1_800_000_000_000;
 
@@ -29,11 +32,11 @@ const START: i64 = 1_800_000_000_000;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use agent_core::memory::{InMemory, MemoryStore, conformance};
+/// use agent_core::memory::{InMemoryStore, MemoryStore, conformance};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// conformance::all(async |clock, embedder| {
-///     let store = InMemory::new().with_clock(clock);
+///     let store = InMemoryStore::new().with_clock(clock);
 ///     let store = match embedder {
 ///         Some(embedder) => store.with_embedder(embedder),
 ///         None => store,
@@ -445,7 +448,7 @@ impl Bench {
 struct Letters;
 
 impl Embedder for Letters {
-    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
         let count = |text: &String, letter| text.matches(letter).map(|_| 1.0).sum();
         let vectors = texts.iter().map(|text| vec![count(text, 'a'), count(text, 'b')]).collect();
         Box::pin(future::ready(Ok(vectors)))

@@ -13,14 +13,15 @@ use parking_lot::RwLock;
 use super::{
     batch::Batching,
     search::Picker,
-    store::{
-        Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name,
-    },
+    store::{Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name},
 };
-use crate::clock::{Clock, WallClock, millis};
+use crate::{
+    clock::{Clock, WallClock, millis},
+    model::Embedder,
+};
 
 /// In-memory store for long-term memory. Contents are lost when the process exits.
-pub struct InMemory {
+pub struct InMemoryStore {
     items: RwLock<Items>,
     embedder: Option<Batching>,
     clock: Arc<dyn Clock>,
@@ -41,7 +42,7 @@ struct Kept {
     vector: Option<Box<[f32]>>,
 }
 
-impl InMemory {
+impl InMemoryStore {
     /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
@@ -130,7 +131,7 @@ fn ended(item: &Item, now: i64) -> bool {
     item.expires_at.is_some_and(|end| end <= now)
 }
 
-impl MemoryStore for InMemory {
+impl MemoryStore for InMemoryStore {
     fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>> {
         self.put_many(vec![put])
     }
@@ -188,14 +189,16 @@ impl MemoryStore for InMemory {
     }
 }
 
-impl Default for InMemory {
+impl Default for InMemoryStore {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for InMemory {
+impl fmt::Debug for InMemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InMemory").field("items", &self.items.read().by_name.len()).finish_non_exhaustive()
+        f.debug_struct("InMemoryStore")
+            .field("items", &self.items.read().by_name.len())
+            .finish_non_exhaustive()
     }
 }

@@ -1,33 +1,23 @@
-//! Long-term memory that outlives a session, and the part of a [`conversation`] that a model reads.
+//! Long-term memory: JSON values that outlive a session.
 //!
 //! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is found
-//! by its name, by a filter on its fields, or, if the store has an [`Embedder`], by its meaning.
+//! by its name, by a filter on its fields, or, if the store has an [`Embedder`](crate::model::Embedder), by its meaning.
 
 mod batch;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
-pub mod conversation;
 mod filter;
 mod in_memory;
-mod results;
 mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(feature = "static-embeddings")]
-mod static_embeddings;
 mod store;
-mod tools;
 
 pub use filter::{Filter, Test};
-pub use in_memory::InMemory;
-pub(crate) use results::keep_result;
-pub use results::{ReadResult, ReadResultArgs};
+pub use in_memory::InMemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteMemory;
-#[cfg(feature = "static-embeddings")]
-pub use static_embeddings::StaticEmbeddings;
 pub use store::{
-    DEPTH, Embedder, FILTERS, Found, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
+    DEPTH, FILTERS, Found, IntoMemory, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
     PUTS, Put, SEGMENT_BYTES, Search, VALUE_BYTES,
 };
-pub use tools::MemoryTools;

@@ -8,9 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     batch::Batching,
     search::Picker,
-    store::{
-        Embedder, Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name,
-    },
+    store::{Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name},
 };
 use crate::{
     clock::millis,
@@ -18,6 +16,7 @@ use crate::{
         StoreError,
         sqlite::{FREES, Sqlite, cost, fault::Fault},
     },
+    model::Embedder,
 };
 
 /// Maximum number of expired items that one put removes, so that no put is slow.

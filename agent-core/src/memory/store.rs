@@ -1,6 +1,6 @@
 //! The `MemoryStore` trait: items, names, limits and errors of long-term memory.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -10,6 +10,7 @@ use super::filter::Filter;
 use crate::{
     journal::StoreError,
     json::{self, ValueError},
+    model::EmbedError,
 };
 
 /// Maximum length of a key in bytes.
@@ -65,10 +66,10 @@ pub trait MemoryStore: Send + Sync + 'static {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// use agent_core::memory::{InMemory, MemoryStore, Namespace, Put};
+    /// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put};
     /// use serde_json::json;
     ///
-    /// let memory = InMemory::new();
+    /// let memory = InMemoryStore::new();
     /// let notes = Namespace::new(["users", "42", "notes"])?;
     /// let puts = ["tea", "coffee"].map(|drink| Put::new(notes.clone(), drink, json!({ "likes": drink })));
     /// memory.put_many(puts.into()).await?;
@@ -103,18 +104,29 @@ pub trait MemoryStore: Send + Sync + 'static {
     fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>>;
 }
 
-/// Embedding model: turns texts into vectors, such that similar texts have similar vectors.
-pub trait Embedder: Send + Sync + fmt::Debug + 'static {
-    /// Returns one vector of [`dimensions`](Embedder::dimensions) numbers for each text, in the same order.
-    ///
-    /// # Errors
-    ///
-    /// [`MemoryError::Embedder`], without secrets.
-    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>>;
+/// A value that [`RuntimeBuilder::memory`](crate::session::RuntimeBuilder::memory) accepts: a [`MemoryStore`] or an `Arc`
+/// of one.
+pub trait IntoMemory {
+    /// Converts the value into a shared store.
+    fn into_memory(self) -> Arc<dyn MemoryStore>;
+}
 
-    /// Returns the length of the vectors. Stored vectors of another length (from an earlier embedder) are left out
-    /// of searches.
-    fn dimensions(&self) -> usize;
+impl<S: MemoryStore> IntoMemory for S {
+    fn into_memory(self) -> Arc<dyn MemoryStore> {
+        Arc::new(self)
+    }
+}
+
+impl<S: MemoryStore> IntoMemory for Arc<S> {
+    fn into_memory(self) -> Arc<dyn MemoryStore> {
+        self
+    }
+}
+
+impl IntoMemory for Arc<dyn MemoryStore> {
+    fn into_memory(self) -> Arc<dyn MemoryStore> {
+        self
+    }
 }
 
 /// Location of an item: a path of 0 to [`DEPTH`] segments, each of 1 to [`SEGMENT_BYTES`] bytes without control
@@ -369,14 +381,8 @@ pub enum MemoryError {
     #[error("the memory has no embedder; search by filter, or configure an embedder")]
     NoEmbedder,
     /// The embedder failed.
-    #[error("the embedder failed: {reason}")]
-    Embedder {
-        /// Cause, without secrets.
-        reason: String,
-    },
-    /// The model of the embedder failed.
-    #[error("the embedding model failed")]
-    Model(#[from] crate::model::ModelError),
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     /// The underlying store failed.
     #[error("the store of the memory failed")]
     Store(#[from] StoreError),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::{ModelError, ModelFault};
+use super::error::{ModelError, ModelErrorKind};
 use super::message::{Content, Message, Reasoning, ToolCall, new_id};
 use super::usage::Usage;
 
@@ -209,7 +209,7 @@ impl Assembler {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Malformed`] if the deltas contradict each other: arguments of a call that was never started,
+    /// [`ModelErrorKind::Malformed`] if the deltas contradict each other: arguments of a call that was never started,
     /// calls not numbered from 0, or more than 1,024 of them.
     pub fn push(&mut self, delta: &Delta) -> Result<(), ModelError> {
         match delta {
@@ -268,10 +268,10 @@ impl Assembler {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Cut`] if the stream ended without [`Delta::Finished`].
+    /// [`ModelErrorKind::Cut`] if the stream ended without [`Delta::Finished`].
     pub fn finish(self) -> Result<ModelReply, ModelError> {
         let Some(finish) = self.finish else {
-            return Err(ModelError::new(ModelFault::Cut));
+            return Err(ModelError::new(ModelErrorKind::Cut));
         };
         let mut message = Message::assistant(Content::Text(self.text)).with_id(self.message_id);
         message.tool_calls = self.calls;
@@ -297,5 +297,5 @@ impl Assembler {
 }
 
 fn malformed(detail: &str) -> ModelError {
-    ModelError::new(ModelFault::Malformed).with_detail(detail)
+    ModelError::new(ModelErrorKind::Malformed).with_detail(detail)
 }

@@ -11,7 +11,7 @@ const DETAIL_CHARS: usize = 300;
 /// Timeout that elapsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Waited {
+pub enum TimeoutPhase {
     /// No data was received.
     FirstToken,
     /// The answer began and then stalled.
@@ -22,7 +22,7 @@ pub enum Waited {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
-pub enum ModelFault {
+pub enum ModelErrorKind {
     /// The key is missing, wrong or lacks permission.
     Auth,
     /// The account has no credit left. Waiting does not help.
@@ -44,7 +44,7 @@ pub enum ModelFault {
     /// A timeout of this client elapsed.
     TimedOut {
         /// The timeout that elapsed.
-        waited: Waited,
+        waited: TimeoutPhase,
     },
     /// The answer violates the protocol, or does not have the requested structure.
     Malformed,
@@ -60,7 +60,7 @@ pub enum ModelFault {
     Unsupported,
 }
 
-impl ModelFault {
+impl ModelErrorKind {
     /// Returns `(code, message, retryable)`. The only table of these.
     const fn row(self) -> (&'static str, &'static str, bool) {
         match self {
@@ -80,10 +80,10 @@ impl ModelFault {
             Self::Overloaded { .. } => {
                 ("model_overloaded", "the model endpoint is overloaded or failing", true)
             }
-            Self::TimedOut { waited: Waited::FirstToken } => {
+            Self::TimedOut { waited: TimeoutPhase::FirstToken } => {
                 ("model_timed_out", "the model did not start its answer in time", true)
             }
-            Self::TimedOut { waited: Waited::Idle } => {
+            Self::TimedOut { waited: TimeoutPhase::Idle } => {
                 ("model_timed_out", "the model stalled in the middle of its answer", true)
             }
             Self::Malformed => ("model_malformed", "the model endpoint sent an invalid answer", true),
@@ -121,9 +121,9 @@ impl ModelFault {
 /// # Examples
 ///
 /// ```
-/// use agent_core::model::{ModelError, ModelFault};
+/// use agent_core::model::{ModelError, ModelErrorKind};
 ///
-/// let error = ModelError::new(ModelFault::Auth).with_model("gpt-4o-mini").with_status(401);
+/// let error = ModelError::new(ModelErrorKind::Auth).with_model("gpt-4o-mini").with_status(401);
 /// assert_eq!(error.code(), "model_auth");
 /// assert!(!error.is_retryable());
 /// ```
@@ -132,7 +132,7 @@ pub struct ModelError(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Inner {
-    fault: ModelFault,
+    fault: ModelErrorKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +168,7 @@ impl std::error::Error for Detail {}
 impl ModelError {
     /// Creates an error of this kind.
     #[must_use]
-    pub fn new(fault: ModelFault) -> Self {
+    pub fn new(fault: ModelErrorKind) -> Self {
         Self(Box::new(Inner { fault, model: None, status: None, detail: None, attempts: 1 }))
     }
 
@@ -204,7 +204,7 @@ impl ModelError {
 
     /// Returns the kind of the error.
     #[must_use]
-    pub fn fault(&self) -> ModelFault {
+    pub fn fault(&self) -> ModelErrorKind {
         self.0.fault
     }
 
@@ -224,7 +224,9 @@ impl ModelError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.fault {
-            ModelFault::RateLimited { retry_after } | ModelFault::Overloaded { retry_after } => retry_after,
+            ModelErrorKind::RateLimited { retry_after } | ModelErrorKind::Overloaded { retry_after } => {
+                retry_after
+            }
             _ => None,
         }
     }

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chain::{self, Attempt, Next};
-use super::{Abilities, ChatModel, Model, ModelError, ModelFault, ModelRequest, ModelStream};
+use super::failover::{self, Attempt, Next};
+use super::{ChatModel, Model, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream};
 
 /// Models in order of preference. The answer is that of the first one that does not fail.
 ///
 /// The next model is called after every error that another endpoint may not have, but not after
-/// [`BadRequest`](ModelFault::BadRequest) and [`Filtered`](ModelFault::Filtered), which are caused by the request.
+/// [`BadRequest`](ModelErrorKind::BadRequest) and [`Filtered`](ModelErrorKind::Filtered), which are caused by the request.
 /// Output that was shown is voided by [`Delta::Restarted`](super::Delta::Restarted). A model name in the request
 /// applies only to the first model. The error is that of the last model.
 ///
@@ -18,13 +18,13 @@ use super::{Abilities, ChatModel, Model, ModelError, ModelFault, ModelRequest, M
 ///
 /// ```
 /// use agent_core::model::{
-///     Fallback, Model, ModelError, ModelFault,
+///     Fallback, Model, ModelError, ModelErrorKind,
 ///     testing::{Scripted, Turn},
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), ModelError> {
-/// let overloaded = ModelError::new(ModelFault::Overloaded { retry_after: None });
+/// let overloaded = ModelError::new(ModelErrorKind::Overloaded { retry_after: None });
 /// let first = Scripted::new([Turn::error(overloaded)]);
 /// let second = Scripted::new([Turn::text("hello")]);
 /// let model = Model::new(Fallback::new(first).or(second));
@@ -49,8 +49,8 @@ impl Fallback {
         Self { models }
     }
 
-    fn may_differ_elsewhere(fault: ModelFault) -> bool {
-        !matches!(fault, ModelFault::BadRequest | ModelFault::Filtered)
+    fn may_differ_elsewhere(fault: ModelErrorKind) -> bool {
+        !matches!(fault, ModelErrorKind::BadRequest | ModelErrorKind::Filtered)
     }
 }
 
@@ -63,11 +63,13 @@ impl ChatModel for Fallback {
         self.models[0].provider()
     }
 
-    /// The abilities that all models have: it is not known in advance which one answers.
-    fn abilities(&self) -> Abilities {
-        self.models.iter().map(Model::abilities).fold(Abilities::default(), |all, one| Abilities {
-            json_schema: all.json_schema && one.json_schema,
-            tools: all.tools && one.tools,
+    /// The capabilities that all models have: it is not known in advance which one answers.
+    fn capabilities(&self) -> ModelCapabilities {
+        self.models.iter().map(Model::capabilities).fold(ModelCapabilities::default(), |all, one| {
+            ModelCapabilities {
+                json_schema: all.json_schema && one.json_schema,
+                tools: all.tools && one.tools,
+            }
         })
     }
 
@@ -86,6 +88,6 @@ impl ChatModel for Fallback {
                 None => Next::Fail(error.with_attempts(failures)),
             }
         });
-        chain::run(self.models[0].clone(), request, decide).await
+        failover::run(self.models[0].clone(), request, decide).await
     }
 }

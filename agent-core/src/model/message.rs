@@ -323,7 +323,7 @@ struct List {
     items: Vec<Arc<Message>>,
     /// Last parts of the ids of the first messages; built on the first lookup.
     marks: Vec<u64>,
-    /// Number of leading messages that are known to be a valid history; see `memory::conversation`.
+    /// Number of leading messages that are known to be a valid history; see `agent::conversation`.
     sound: AtomicUsize,
 }
 

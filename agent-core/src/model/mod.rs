@@ -1,27 +1,30 @@
 //! Model calls: one streaming call, typed answers and errors, and wrappers such as retry and fallback.
 //!
 //! Read in this order: [`Message`] (content), [`ModelRequest`] (the request), [`Delta`] (parts of the answer),
-//! [`ChatModel`] (the trait), [`ModelError`]. Wrappers: [`Retry`], [`Fallback`], [`extract`](Model::extract) for
+//! [`ChatModel`] (the trait), [`ModelError`]. Wrappers: [`RetryModel`], [`Fallback`], [`extract`](Model::extract) for
 //! answers as Rust types, [`TextTools`] for models that write tool calls as text. `openai` is a client for every
 //! endpoint with OpenAI's protocols; [`testing`] contains a scripted model.
 
-mod chain;
 mod delta;
+mod embed;
 mod error;
+mod failover;
 mod fallback;
+#[cfg(feature = "native")]
+pub mod genai;
 #[cfg(feature = "openai")]
 pub mod http;
 mod message;
-#[cfg(feature = "native")]
-pub mod native;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod request;
 mod retry;
 pub mod schema;
+#[cfg(feature = "static-embeddings")]
+mod static_embeddings;
 mod structured;
 pub mod testing;
-mod text_calls;
+mod text_tool_calls;
 pub mod tokens;
 mod usage;
 
@@ -33,29 +36,32 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 
+#[cfg(feature = "static-embeddings")]
+pub use self::static_embeddings::StaticEmbeddings;
 pub use self::{
     delta::{Assembler, Delta, FinishReason, ModelReply},
-    error::{ModelError, ModelFault, Waited},
+    embed::{EmbedError, Embedder},
+    error::{ModelError, ModelErrorKind, TimeoutPhase},
     fallback::Fallback,
     message::{Content, Message, Messages, Part, Reasoning, Role, ToolCall},
     request::{ModelRequest, ResponseFormat, ToolChoice, ToolSpec},
-    retry::{Retry, RetryPolicy},
+    retry::{RetryModel, RetryPolicy},
     structured::{Extracted, Extraction, Extractor},
-    text_calls::{TextCalls, TextPiece, TextTools},
+    text_tool_calls::{TextCalls, TextPiece, TextTools},
     usage::{Micros, Price, PriceTable, Usage},
 };
 
-/// Native abilities of a model's endpoint. What an endpoint lacks is emulated.
+/// Native capabilities of a model's endpoint. What an endpoint lacks is emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Abilities {
+pub struct ModelCapabilities {
     /// Supports a JSON schema in `response_format`.
     pub json_schema: bool,
     /// Supports tool calls.
     pub tools: bool,
 }
 
-impl Default for Abilities {
+impl Default for ModelCapabilities {
     fn default() -> Self {
         Self { json_schema: true, tools: true }
     }
@@ -78,9 +84,9 @@ pub trait ChatModel: Send + Sync + 'static {
         "custom"
     }
 
-    /// Returns the native abilities of the endpoint. Default: all.
-    fn abilities(&self) -> Abilities {
-        Abilities::default()
+    /// Returns the native capabilities of the endpoint. Default: all.
+    fn capabilities(&self) -> ModelCapabilities {
+        ModelCapabilities::default()
     }
 
     /// Sends a request. Resolves when the endpoint has accepted it; the stream yields the answer.
@@ -98,7 +104,7 @@ pub trait ChatModel: Send + Sync + 'static {
 trait DynModel: Send + Sync {
     fn name(&self) -> &str;
     fn provider(&self) -> &str;
-    fn abilities(&self) -> Abilities;
+    fn capabilities(&self) -> ModelCapabilities;
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, ModelError>>;
 }
 
@@ -109,8 +115,8 @@ impl<T: ChatModel> DynModel for T {
     fn provider(&self) -> &str {
         ChatModel::provider(self)
     }
-    fn abilities(&self) -> Abilities {
-        ChatModel::abilities(self)
+    fn capabilities(&self) -> ModelCapabilities {
+        ChatModel::capabilities(self)
     }
     fn stream(&self, request: ModelRequest) -> BoxFuture<'_, Result<ModelStream, ModelError>> {
         Box::pin(ChatModel::stream(self, request))
@@ -152,10 +158,10 @@ impl Model {
         self.0.provider()
     }
 
-    /// Returns the native abilities of the endpoint.
+    /// Returns the native capabilities of the endpoint.
     #[must_use]
-    pub fn abilities(&self) -> Abilities {
-        self.0.abilities()
+    pub fn capabilities(&self) -> ModelCapabilities {
+        self.0.capabilities()
     }
 
     /// Sends a request and streams the answer.
@@ -194,7 +200,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// The errors of [`stream`](Self::stream) and of the stream itself, and [`ModelFault::Cut`].
+    /// The errors of [`stream`](Self::stream) and of the stream itself, and [`ModelErrorKind::Cut`].
     ///
     /// # Cancel safety
     ///
@@ -212,8 +218,8 @@ impl ChatModel for Model {
     fn provider(&self) -> &str {
         self.0.provider()
     }
-    fn abilities(&self) -> Abilities {
-        self.0.abilities()
+    fn capabilities(&self) -> ModelCapabilities {
+        self.0.capabilities()
     }
     fn stream(&self, request: ModelRequest) -> impl Future<Output = Result<ModelStream, ModelError>> + Send {
         self.0.stream(request)
@@ -227,7 +233,7 @@ impl fmt::Debug for Model {
 }
 
 /// Stream of an answer. Ends after [`Delta::Finished`] or the first error. A stream that ends without either yields
-/// [`ModelFault::Cut`] as its last item.
+/// [`ModelErrorKind::Cut`] as its last item.
 pub struct ModelStream {
     inner: Pin<Box<dyn Stream<Item = Result<Delta, ModelError>> + Send>>,
     ended: bool,
@@ -243,7 +249,7 @@ impl ModelStream {
     ///
     /// # Errors
     ///
-    /// The error of the stream, or [`ModelFault::Cut`].
+    /// The error of the stream, or [`ModelErrorKind::Cut`].
     ///
     /// # Cancel safety
     ///
@@ -266,7 +272,7 @@ impl Stream for ModelStream {
         }
         let item = std::task::ready!(self.inner.as_mut().poll_next(cx));
         self.ended = !matches!(&item, Some(Ok(delta)) if !matches!(delta, Delta::Finished { .. }));
-        Poll::Ready(Some(item.unwrap_or_else(|| Err(ModelError::new(ModelFault::Cut)))))
+        Poll::Ready(Some(item.unwrap_or_else(|| Err(ModelError::new(ModelErrorKind::Cut)))))
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{self, Attempt, Next};
-use super::{Abilities, ChatModel, Model, ModelError, ModelRequest, ModelStream};
+use super::failover::{self, Attempt, Next};
+use super::{ChatModel, Model, ModelCapabilities, ModelError, ModelRequest, ModelStream};
 
 /// Number of attempts and the waits between them.
 ///
@@ -68,24 +68,24 @@ impl RetryPolicy {
 ///
 /// ```
 /// use agent_core::model::{
-///     Model, ModelError, ModelFault, Retry,
+///     Model, ModelError, ModelErrorKind, RetryModel,
 ///     testing::{Scripted, Turn},
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), ModelError> {
-/// let script = Scripted::new([Turn::error(ModelError::new(ModelFault::Transport)), Turn::text("hello")]);
-/// let reply = Model::new(Retry::new(script.clone())).complete("hi").await?;
+/// let script = Scripted::new([Turn::error(ModelError::new(ModelErrorKind::Transport)), Turn::text("hello")]);
+/// let reply = Model::new(RetryModel::new(script.clone())).complete("hi").await?;
 /// assert_eq!((reply.message.text().as_ref(), script.calls()), ("hello", 2));
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Retry {
+pub struct RetryModel {
     model: Model,
     policy: RetryPolicy,
 }
 
-impl Retry {
+impl RetryModel {
     /// Wraps a model with the default policy.
     pub fn new(model: impl ChatModel) -> Self {
         Self { model: Model::new(model), policy: RetryPolicy::default() }
@@ -99,7 +99,7 @@ impl Retry {
     }
 }
 
-impl ChatModel for Retry {
+impl ChatModel for RetryModel {
     fn name(&self) -> &str {
         self.model.name()
     }
@@ -108,8 +108,8 @@ impl ChatModel for Retry {
         self.model.provider()
     }
 
-    fn abilities(&self) -> Abilities {
-        self.model.abilities()
+    fn capabilities(&self) -> ModelCapabilities {
+        self.model.capabilities()
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
@@ -126,6 +126,6 @@ impl ChatModel for Retry {
                 None => Next::Fail(error.with_attempts(failures)),
             }
         });
-        chain::run(self.model.clone(), request, decide).await
+        failover::run(self.model.clone(), request, decide).await
     }
 }

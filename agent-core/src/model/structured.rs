@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::schema::{is_strict, schema_of, strict};
 use super::{
-    Abilities, FinishReason, Message, Model, ModelError, ModelFault, ModelReply, ModelRequest,
+    FinishReason, Message, Model, ModelCapabilities, ModelError, ModelErrorKind, ModelReply, ModelRequest,
     ResponseFormat, Usage,
 };
 
@@ -61,15 +61,15 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Unsupported`] if the type's schema is not a valid JSON Schema.
-    pub fn new(mut request: ModelRequest, abilities: Abilities) -> Result<Self, ModelError> {
+    /// [`ModelErrorKind::Unsupported`] if the type's schema is not a valid JSON Schema.
+    pub fn new(mut request: ModelRequest, capabilities: ModelCapabilities) -> Result<Self, ModelError> {
         let own = schema_of::<T>();
         let wrapped = own.get("type") != Some(&json!("object"));
         let schema = if wrapped { wrap(own) } else { own };
         let validator = crate::validation::validator(&schema).map_err(|error| {
-            ModelError::new(ModelFault::Unsupported).with_detail(format!("the type's schema: {error}"))
+            ModelError::new(ModelErrorKind::Unsupported).with_detail(format!("the type's schema: {error}"))
         })?;
-        if abilities.json_schema {
+        if capabilities.json_schema {
             let closed = strict(&schema);
             let is_strict = is_strict(&closed);
             request.response_format = Some(ResponseFormat::JsonSchema {
@@ -96,13 +96,13 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Malformed`] if the third answer is invalid too; [`ModelFault::Filtered`] if a content filter
+    /// [`ModelErrorKind::Malformed`] if the third answer is invalid too; [`ModelErrorKind::Filtered`] if a content filter
     /// ended the answer.
     pub fn judge(&mut self, reply: &ModelReply) -> Result<Extraction<T>, ModelError> {
         self.asked += 1;
         self.usage += reply.usage.unwrap_or_default();
         if reply.finish == FinishReason::Filtered {
-            return Err(ModelError::new(ModelFault::Filtered));
+            return Err(ModelError::new(ModelErrorKind::Filtered));
         }
         let faults = match self.read(&reply.message.text()) {
             Ok(value) => return Ok(Extraction::Done(value)),
@@ -113,7 +113,7 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
         };
         if self.asked >= ATTEMPTS {
             let detail = format!("after {ATTEMPTS} answers: {faults}");
-            return Err(ModelError::new(ModelFault::Malformed).with_detail(detail));
+            return Err(ModelError::new(ModelErrorKind::Malformed).with_detail(detail));
         }
         // Only the last invalid answer is sent again, so that the conversation does not grow.
         let mut request = self.request.clone();
@@ -204,7 +204,7 @@ impl Model {
         request: impl Into<ModelRequest>,
     ) -> Result<Extracted<T>, ModelError> {
         let named = |error: ModelError| error.with_model(self.name());
-        let mut extractor = Extractor::<T>::new(request.into(), self.abilities()).map_err(named)?;
+        let mut extractor = Extractor::<T>::new(request.into(), self.capabilities()).map_err(named)?;
         let mut request = extractor.request();
         loop {
             let reply = self.complete(request).await?;

@@ -1,9 +1,12 @@
 //! Status and outcome of a run.
 
+mod node_ended;
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::node_ended::NodeEnded;
 use crate::{ids::RunId, interrupt::OpenQuestion, state::State};
 
 /// Status of a session's latest run.
@@ -75,7 +78,7 @@ impl fmt::Display for RunStatus {
 /// # Examples
 ///
 /// ```
-/// use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemory};
+/// use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(State, Default, Serialize, Deserialize)]
@@ -91,7 +94,7 @@ impl fmt::Display for RunStatus {
 ///     .edge(START, "size")
 ///     .edge("size", END)
 ///     .build()?;
-/// let session = Runtime::builder().store(InMemory::new()).build().session("s1")?;
+/// let session = Runtime::builder().journal(InMemoryJournal::new()).build().session("s1")?;
 /// let paused = session.run(&graph, Order::update()).await?;
 /// assert_eq!(paused.questions()[0].question.prompt, "Which size?");
 /// let outcome = session.answer(Answers::only(38)).await?.outcome::<Order>().await?;

@@ -68,7 +68,7 @@ pub(crate) async fn conduct<S: State>(
     // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
     let following = AssertUnwindSafe(follow(&shared, &slot, &live, &mut frame)).catch_unwind().await;
     let mut end = following.unwrap_or_else(|panic| {
-        let message = crate::text::panic_message(&*panic);
+        let message = crate::util::panic_message(&*panic);
         End::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
     });
     if env.control.is_handed_over()
@@ -115,7 +115,7 @@ pub(crate) async fn conduct<S: State>(
     // notified whatever it does.
     let settled = match AssertUnwindSafe(ending).catch_unwind().await {
         Ok(settled) => settled,
-        Err(panic) => panicked_at_end(&shared, &slot, &live, crate::text::panic_message(&*panic)).await,
+        Err(panic) => panicked_at_end(&shared, &slot, &live, crate::util::panic_message(&*panic)).await,
     };
     telemetry::run_rests(&span, &settled.status, settled.supersteps, settled.error.as_deref());
     drop(span);
@@ -153,7 +153,7 @@ async fn panicked_at_end(
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
             code: error.code().name().to_owned(),
-            message: crate::text::shorten(&error.to_string(), 2_000),
+            message: crate::util::shorten(&error.to_string(), 2_000),
             node: error.node().map(str::to_owned),
             task: None,
             closing: None,
@@ -411,7 +411,7 @@ async fn failed<S: State>(
     error: RunError,
 ) -> Arc<Settled> {
     // What an endpoint says may repeat what a person said: no more of it is logged than of that.
-    let detail = error.model().and_then(ModelError::detail).map(|detail| crate::text::shorten(detail, 50));
+    let detail = error.model().and_then(ModelError::detail).map(|detail| crate::util::shorten(detail, 50));
     tracing::warn!(session = %slot.id, run = %live.run(), code = %error.code(), detail, "run failed");
     let supersteps = frame.plan.superstep;
     let error = Arc::new(error);
@@ -423,7 +423,7 @@ async fn failed<S: State>(
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
             code: error.code().name().to_owned(),
-            message: crate::text::shorten(&error.report(), 2_000),
+            message: crate::util::shorten(&error.report(), 2_000),
             node: error.node().map(str::to_owned),
             task: None,
             closing,

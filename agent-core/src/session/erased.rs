@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{RunError, closing_update, read_state},
-    graph::{CodeIdentity, Graph, Outline},
+    graph::{CodeIdentity, Graph, GraphDescription},
     ids::RunId,
     journal::{
         entry::{Closing, Queued, Resumed},
@@ -28,7 +28,7 @@ pub(crate) trait DynGraph: Send + Sync {
     fn identity(&self) -> Identity<'_>;
     fn mermaid(&self) -> String;
     fn dot(&self) -> String;
-    fn outline(&self) -> Outline;
+    fn description(&self) -> GraphDescription;
     fn start<'a>(
         &'a self,
         session: &'a Session,
@@ -113,8 +113,8 @@ impl<S: State> DynGraph for ErasedGraph<S> {
         self.0.to_dot()
     }
 
-    fn outline(&self) -> Outline {
-        self.0.outline()
+    fn description(&self) -> GraphDescription {
+        self.0.description()
     }
 
     fn start<'a>(

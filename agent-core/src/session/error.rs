@@ -149,7 +149,7 @@ pub enum SessionError {
     },
     /// The runtime has no store, or one that forgets, and the run is not in memory any more.
     #[error(
-        "session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemory` is enough within one process)"
+        "session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemoryJournal` is enough within one process)"
     )]
     CannotResume {
         /// The session.

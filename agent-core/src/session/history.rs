@@ -356,7 +356,7 @@ impl LockedSession {
         state.apply(update).map_err(|error| invalid(error.to_string()))?;
         let ix = graph.0.index.get(node).copied();
         let ix =
-            ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::text::shorten(node, 128))))?;
+            ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::util::shorten(node, 128))))?;
         let plan = reroute(graph, &state, plan, ix)?;
         let fact = Fact::StateEdited(Edited {
             node: node.to_owned(),

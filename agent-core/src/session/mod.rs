@@ -310,7 +310,7 @@ impl Session {
     ///
     /// See [`answer`](Session::answer).
     pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        let by = crate::text::shorten(by, 200);
+        let by = crate::util::shorten(by, 200);
         let answers = answers.checked()?;
         let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
         self.lock().await.complete(answer).await
@@ -643,7 +643,7 @@ impl Session {
                 && (self.shared.store.is_none() || rest.state.is_some())
             {
                 let state = rest.state.clone();
-                return Ok((rest.image.outline(), state));
+                return Ok((rest.image.description(), state));
             }
             if let (Some(live), None) = (&inner.live, &self.shared.store) {
                 let mut image = Image {

@@ -97,7 +97,7 @@ impl LockedSession {
                 ) => return Err(error),
                 Err(error) => {
                     tracing::warn!(session = %self.id(), %run, %error, "a queued run could not begin");
-                    let message = crate::text::shorten(&error.to_string(), 2_000);
+                    let message = crate::util::shorten(&error.to_string(), 2_000);
                     let fact = Dequeued { code: error.code().name().to_owned(), message: message.clone() };
                     let error = Arc::new(RunError::StoredState { reason: message });
                     self.dequeue(run, fact, RunStatus::Failed, error).await?;

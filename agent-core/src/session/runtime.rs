@@ -24,10 +24,10 @@ use crate::{
     clock::{Clock, ContainedClock, WallClock},
     engine::{Deps, Durability, Limits, TaskGroup},
     event::{Observed, Observer},
-    graph::{Graph, Outline},
+    graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
-    journal::{Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record},
-    memory::MemoryStore,
+    journal::{Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record},
+    memory::IntoMemory,
     model::{Model, PriceTable},
     run::RunStatus,
     state::State,
@@ -110,7 +110,7 @@ enum Origin {
 /// # Examples
 ///
 /// ```
-/// use agent_core::{Context, Runtime, State, graph::{END, Graph, START}, journal::InMemory};
+/// use agent_core::{Context, Runtime, State, graph::{END, Graph, START}, journal::InMemoryJournal};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(State, Default, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ enum Origin {
 ///     .edge(START, "one")
 ///     .edge("one", END)
 ///     .build()?;
-/// let runtime = Runtime::builder().store(InMemory::new()).build();
+/// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
 /// let session = runtime.session("s1")?;
 /// session.run(&graph, Count::update()).await?;
 /// let outcome = session.run(&graph, Count::update()).await?;
@@ -145,15 +145,20 @@ pub struct RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
-    /// Where journals are kept. Default: nowhere; runs then pause only while the process lives.
-    pub fn store(mut self, store: impl JournalStore) -> Self {
-        self.store = Some(Arc::new(store));
-        self
-    }
-
-    /// As [`store`](Self::store), shared.
-    pub fn shared_store(mut self, store: Arc<dyn JournalStore>) -> Self {
-        self.store = Some(store);
+    /// Sets the journal store: a [`JournalStore`] or an `Arc` of one.
+    ///
+    /// Default: none. Sessions then last only as long as the process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, journal::InMemoryJournal};
+    ///
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// assert!(runtime.has_journal());
+    /// ```
+    pub fn journal(mut self, store: impl IntoJournal) -> Self {
+        self.store = Some(store.into_journal());
         self
     }
 
@@ -189,9 +194,19 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The long-term memory that nodes get with [`Context::store`](crate::Context::store).
-    pub fn memory(mut self, memory: Arc<dyn MemoryStore>) -> Self {
-        self.deps.memory = Some(memory);
+    /// Sets the long-term memory that nodes get with [`Context::memory`](crate::Context::memory): a [`MemoryStore`] or an
+    /// `Arc` of one. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, memory::InMemoryStore};
+    ///
+    /// let runtime = Runtime::builder().memory(InMemoryStore::new()).build();
+    /// # assert!(!runtime.has_journal());
+    /// ```
+    pub fn memory(mut self, store: impl IntoMemory) -> Self {
+        self.deps.memory = Some(store.into_memory());
         self
     }
 
@@ -319,7 +334,7 @@ impl Runtime {
 
     /// Whether it has a store: without one, its sessions last as long as it does and are in no list.
     #[must_use]
-    pub fn has_store(&self) -> bool {
+    pub fn has_journal(&self) -> bool {
         self.0.store.is_some()
     }
 
@@ -361,8 +376,8 @@ impl Runtime {
 
     /// A known graph as plain data.
     #[must_use]
-    pub fn outline(&self, graph: &str) -> Option<Outline> {
-        self.0.graphs.read().get(graph).map(|known| known.graph.outline())
+    pub fn description(&self, graph: &str) -> Option<GraphDescription> {
+        self.0.graphs.read().get(graph).map(|known| known.graph.description())
     }
 
     /// Takes over what a process that ended left behind: accepted runs continue, paused ones wait as before.
@@ -425,10 +440,10 @@ impl Runtime {
     /// # Examples
     ///
     /// ```
-    /// # use agent_core::{Runtime, journal::InMemory};
+    /// # use agent_core::{Runtime, journal::InMemoryJournal};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), agent_core::SessionError> {
-    /// let runtime = Runtime::builder().store(InMemory::new()).build();
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
     /// let found = runtime.sweep().await?;
     /// assert!(found.resumed.is_empty());
     /// # Ok(()) }
@@ -532,14 +547,14 @@ impl Runtime {
     /// # Examples
     ///
     /// ```
-    /// use agent_core::{Runtime, journal::InMemory};
+    /// use agent_core::{Runtime, journal::InMemoryJournal};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), agent_core::SessionError> {
-    /// Runtime::builder().store(InMemory::new()).build().check_store().await?;
+    /// Runtime::builder().journal(InMemoryJournal::new()).build().check_journal().await?;
     /// # Ok(()) }
     /// ```
-    pub async fn check_store(&self) -> Result<(), SessionError> {
+    pub async fn check_journal(&self) -> Result<(), SessionError> {
         let Some(store) = &self.0.store else { return Ok(()) };
         let id: SessionId =
             format!("store-check-{:032x}", fastrand::u128(..)).parse().expect("these are legal characters");
@@ -625,7 +640,7 @@ impl Shared {
     pub(crate) fn graph(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let graphs = self.graphs.read();
         let known = graphs.get(name).map(|known| Arc::clone(&known.graph));
-        known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::text::shorten(name, 128) })
+        known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::util::shorten(name, 128) })
     }
 
     /// The graph that continues a run which this process did not begin.

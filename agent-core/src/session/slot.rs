@@ -9,7 +9,7 @@ use crate::{
     engine::RunEnv,
     event::{Feed, Observed},
     ids::{RunId, Seq, SessionId},
-    interrupt::Board,
+    interrupt::PendingQuestions,
     journal::{
         JournalStore, Lease, StoreError, Summary,
         entry::{Fact, Queued},
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Slot {
     pub(crate) id: SessionId,
     pub(crate) feed: Arc<Feed>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Arc<PendingQuestions>,
     /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
     pub(crate) door: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inner: Mutex<Inner>,

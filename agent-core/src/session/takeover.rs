@@ -94,7 +94,7 @@ impl LockedSession {
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
             code: error.code().name().to_owned(),
-            message: crate::text::shorten(&error.report(), 2_000),
+            message: crate::util::shorten(&error.report(), 2_000),
             node: tasks.first().map(|task| task.node().to_string()),
             task: tasks.into_iter().next(),
             closing,

@@ -185,6 +185,6 @@ pub fn overwrite<T>(slot: &mut Option<Write<T>>) -> bool {
 /// An update whose marks name a field that it does not set.
 #[doc(hidden)]
 pub fn unset<E: de::Error>(key: &str, name: &str) -> E {
-    let name = crate::text::shorten(name, 64);
+    let name = crate::util::shorten(name, 64);
     E::custom(format_args!("`{key}` names `{name}`, which is no field of this kind that the update sets"))
 }

@@ -1,7 +1,10 @@
 //! The visible plan of a run: a tree of todos that moves while the work does.
 
+mod handle;
 pub(crate) mod tree;
 
+pub(crate) use handle::TodoSink;
+pub use handle::{TodoHandle, Todos};
 pub use tree::TodoTree;
 
 use serde::{Deserialize, Serialize};
@@ -87,5 +90,5 @@ pub enum TodoError {
     },
     /// The node that lent the plan has ended; nothing was changed.
     #[error(transparent)]
-    NodeEnded(#[from] crate::engine::NodeEnded),
+    NodeEnded(#[from] crate::run::NodeEnded),
 }

@@ -51,7 +51,7 @@ impl TodoTree {
         let at = match self.items.iter().position(|todo| todo.id == id) {
             Some(at) => at,
             None if change.title.is_some() => self.add(id)?,
-            None => return Err(TodoError::Unknown { id: crate::text::shorten(id, 80) }),
+            None => return Err(TodoError::Unknown { id: crate::util::shorten(id, 80) }),
         };
         let mut todo = self.items[at].clone();
         let fresh = todo.revision == 0;
@@ -60,10 +60,10 @@ impl TodoTree {
             todo.parent = Some(parent);
         }
         if let Some(title) = change.title {
-            todo.title = crate::text::shorten(&title, MAX_TEXT);
+            todo.title = crate::util::shorten(&title, MAX_TEXT);
         }
         if let Some(message) = change.message {
-            todo.message = crate::text::shorten(&message, MAX_TEXT);
+            todo.message = crate::util::shorten(&message, MAX_TEXT);
         }
         if let Some(progress) = change.progress {
             todo.progress = progress.min(100);
@@ -168,7 +168,7 @@ impl TodoTree {
                 Some(name) if name == id => break,
                 Some(name) => match self.get(name) {
                     Some(todo) => above = todo.parent.as_deref(),
-                    None => return Err(TodoError::Unknown { id: crate::text::shorten(name, 80) }),
+                    None => return Err(TodoError::Unknown { id: crate::util::shorten(name, 80) }),
                 },
             }
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Effect, Prepared, ToolOutput};
+use super::{Effect, PreparedCall, ToolOutput};
 
 /// When a person is asked before a call.
 #[derive(Clone, Default)]
@@ -48,7 +48,7 @@ impl fmt::Debug for Approval {
 /// For which later calls of the session an approval counts too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sticky {
+pub enum ApprovalScope {
     /// For none.
     #[default]
     ThisCall,
@@ -61,11 +61,11 @@ pub enum Sticky {
 /// The approvals that count for later calls. Plain data, part of what a session remembers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Remembered(BTreeSet<String>);
+pub struct StandingApprovals(BTreeSet<String>);
 
-impl Remembered {
+impl StandingApprovals {
     /// Remembers the approval of `call`, as far as its policy lets it count.
-    pub fn remember(&mut self, call: &Prepared) {
+    pub fn remember(&mut self, call: &PreparedCall) {
         if let Some(key) = key(call) {
             self.0.insert(key);
         }
@@ -78,16 +78,16 @@ impl Remembered {
 
     /// Whether an earlier approval covers `call`.
     #[must_use]
-    pub fn covers(&self, call: &Prepared) -> bool {
+    pub fn covers(&self, call: &PreparedCall) -> bool {
         key(call).is_some_and(|key| self.0.contains(&key))
     }
 }
 
-fn key(call: &Prepared) -> Option<String> {
+fn key(call: &PreparedCall) -> Option<String> {
     match call.policy().sticky {
-        Sticky::ThisCall => None,
-        Sticky::SameArguments => Some(format!("{}#{}", call.name(), fingerprint(call))),
-        Sticky::Tool => Some(call.name().to_owned()),
+        ApprovalScope::ThisCall => None,
+        ApprovalScope::SameArguments => Some(format!("{}#{}", call.name(), fingerprint(call))),
+        ApprovalScope::Tool => Some(call.name().to_owned()),
     }
 }
 
@@ -104,7 +104,7 @@ pub struct ApprovalRequest {
     /// With what.
     pub arguments: Value,
     /// For which later calls an approval would count.
-    pub sticky: Sticky,
+    pub sticky: ApprovalScope,
     /// SHA-256 of tool and arguments: an answer is for exactly what was shown.
     pub fingerprint: String,
 }
@@ -135,14 +135,14 @@ pub enum Decision {
 
 /// What follows from a decision.
 #[derive(Debug)]
-pub enum Decided {
+pub enum DecisionOutcome {
     /// Run this, without asking again.
-    Run(Prepared),
+    Run(PreparedCall),
     /// Run nothing; this is the result.
     Answer(Result<ToolOutput, super::ToolError>),
 }
 
-pub(super) fn request(call: &Prepared) -> ApprovalRequest {
+pub(super) fn request(call: &PreparedCall) -> ApprovalRequest {
     ApprovalRequest {
         call_id: call.id().to_owned(),
         tool: call.name().to_owned(),
@@ -154,7 +154,7 @@ pub(super) fn request(call: &Prepared) -> ApprovalRequest {
 }
 
 /// Independent of the order in which the model wrote the keys.
-pub(super) fn fingerprint(call: &Prepared) -> String {
+pub(super) fn fingerprint(call: &PreparedCall) -> String {
     let mut hash = Sha256::new();
     hash.update(call.name().as_bytes());
     hash.update([0]);

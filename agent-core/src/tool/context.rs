@@ -16,7 +16,7 @@ use super::{
     ToolError,
     seat::{Away, Seat},
 };
-use crate::{engine::Todos, ids::SessionId, interrupt::Question, memory::MemoryStore};
+use crate::{ids::SessionId, interrupt::Question, memory::MemoryStore, todo::Todos};
 
 /// The circumstances of one call. Cheap to clone.
 #[derive(Clone)]

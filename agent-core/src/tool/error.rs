@@ -115,7 +115,7 @@ impl ToolError {
 
     /// It panicked; the message is for logs only.
     pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
-        Self::new(ToolFault::Panicked, "the tool failed").with_cause(crate::text::panic_message(panic))
+        Self::new(ToolFault::Panicked, "the tool failed").with_cause(crate::util::panic_message(panic))
     }
 
     /// The arguments of `tool` have these faults.

@@ -1,17 +1,18 @@
 //! What a model may do in the world: tools, their schemas, policies and faults, and how one call is carried out.
 //!
 //! Read in this order: [`Tool`] what an author writes, [`ToolPolicy`] under which rules, [`ToolRegistry`] what a
-//! model gets to see, [`Prepared`] one call that is known to be legal, [`ToolReply`] what the model reads.
+//! model gets to see, [`PreparedCall`] one call that is known to be legal, [`ToolReply`] what the model reads.
 //!
 //! The engine records each call and asks people; nothing here does either.
 
 mod approval;
 mod context;
 mod error;
-mod guard;
+mod guardrail;
+mod kept_result;
 mod output;
 mod policy;
-mod prepared;
+mod invocation;
 mod registry;
 mod seat;
 pub mod schema;
@@ -24,16 +25,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::{
-    approval::{Approval, ApprovalRequest, Decided, Decision, Remembered, Sticky},
+    approval::{Approval, ApprovalRequest, ApprovalScope, Decision, DecisionOutcome, StandingApprovals},
     context::{CallListener, ToolContext},
     error::{ToolError, ToolFault},
-    guard::{AnyGuard, Guard, Verdict},
-    output::{Cut, ToolOutput, ToolReply},
-    policy::{Concurrency, Effect, Interrupted, Retry, ToolPolicy},
-    prepared::Prepared,
+    guardrail::{AnyGuardrail, Guardrail, Verdict},
+    invocation::PreparedCall,
+    kept_result::{ReadResult, ReadResultArgs},
+    output::{ToolOutput, ToolReply, Truncation},
+    policy::{Concurrency, Effect, InterruptedCallPolicy, Retry, ToolPolicy},
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };
-pub(crate) use self::{context::ToolHost, seat::Away};
+pub(crate) use self::{context::ToolHost, kept_result::keep_result, seat::Away};
 pub use crate::model::{ToolCall, ToolSpec};
 
 /// Something that a model may call.
@@ -277,6 +279,6 @@ pub mod expansion {
 const _: () = {
     const fn send_sync<T: Send + Sync + 'static>() {}
     send_sync::<AnyTool>();
-    send_sync::<Prepared>();
+    send_sync::<PreparedCall>();
     send_sync::<ToolError>();
 };

@@ -93,7 +93,7 @@ impl From<Value> for ToolOutput {
 
 /// How much of a result was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cut {
+pub struct Truncation {
     /// Bytes of the whole text.
     pub whole: usize,
     /// Bytes that the model reads.
@@ -114,7 +114,7 @@ pub struct ToolReply {
     pub fault: Option<ToolFault>,
     /// Set when the result was longer than its limit; whoever stores results keeps the whole one then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cut: Option<Cut>,
+    pub cut: Option<Truncation>,
 }
 
 impl ToolReply {
@@ -139,13 +139,13 @@ impl ToolReply {
 }
 
 /// Three quarters of `limit` from the beginning and one from the end, whole characters only.
-fn preview(text: String, limit: usize) -> (String, Option<Cut>) {
+fn preview(text: String, limit: usize) -> (String, Option<Truncation>) {
     if text.len() <= limit {
         return (text, None);
     }
     let head = text.floor_char_boundary(limit - limit / 4);
     let tail = text.ceil_char_boundary(text.len() - limit / 4);
-    let cut = Cut { whole: text.len(), shown: head + (text.len() - tail) };
+    let cut = Truncation { whole: text.len(), shown: head + (text.len() - tail) };
     let gap = tail - head;
     (format!("{}\n[… {gap} bytes left out …]\n{}", &text[..head], &text[tail..]), Some(cut))
 }

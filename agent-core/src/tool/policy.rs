@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnyGuard, Approval, Guard, Sticky};
+use super::{AnyGuardrail, Approval, ApprovalScope, Guardrail};
 
 /// What a call does to the world. Decides what may be repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl Effect {
 /// dropped by a stop or a time limit of its node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Interrupted {
+pub enum InterruptedCallPolicy {
     /// Repeated when its [`Effect`] is repeatable, else told.
     #[default]
     ByEffect,
@@ -107,12 +107,12 @@ pub struct ToolPolicy {
     /// See [`effect`](Self::effect).
     pub effect: Effect,
     /// See [`interrupted`](Self::interrupted).
-    pub interrupted: Interrupted,
+    pub interrupted: InterruptedCallPolicy,
     /// See [`approval`](Self::approval).
     pub approval: Approval,
     /// See [`sticky`](Self::sticky).
-    pub sticky: Sticky,
-    pub(super) guards: Vec<AnyGuard>,
+    pub sticky: ApprovalScope,
+    pub(super) guards: Vec<AnyGuardrail>,
 }
 
 impl Default for ToolPolicy {
@@ -123,9 +123,9 @@ impl Default for ToolPolicy {
             concurrency: Concurrency::default(),
             result_limit: 32 * 1024,
             effect: Effect::default(),
-            interrupted: Interrupted::default(),
+            interrupted: InterruptedCallPolicy::default(),
             approval: Approval::default(),
-            sticky: Sticky::default(),
+            sticky: ApprovalScope::default(),
             guards: Vec::new(),
         }
     }
@@ -160,7 +160,7 @@ impl ToolPolicy {
     }
 
     /// Sets how many bytes of a result the model reads. A longer one is kept whole in the runtime's long-term memory, if it
-    /// has one, and read in parts with [`ReadResult`](crate::memory::ReadResult). Default: 32 KiB.
+    /// has one, and read in parts with [`ReadResult`](crate::tool::ReadResult). Default: 32 KiB.
     #[must_use]
     pub fn result_limit(mut self, bytes: usize) -> Self {
         self.result_limit = bytes;
@@ -177,7 +177,7 @@ impl ToolPolicy {
     /// Sets what becomes of a call whose result is not known. Default: it is made again if its effect allows, else the
     /// model is told.
     #[must_use]
-    pub fn interrupted(mut self, rule: Interrupted) -> Self {
+    pub fn interrupted(mut self, rule: InterruptedCallPolicy) -> Self {
         self.interrupted = rule;
         self
     }
@@ -185,9 +185,9 @@ impl ToolPolicy {
     /// Whether a call is noted before it is made, so that a later process knows of it.
     pub(crate) const fn notes_begin(&self) -> bool {
         match self.interrupted {
-            Interrupted::ByEffect => !self.effect.repeatable(),
-            Interrupted::Repeat => false,
-            Interrupted::Tell | Interrupted::Ask => true,
+            InterruptedCallPolicy::ByEffect => !self.effect.repeatable(),
+            InterruptedCallPolicy::Repeat => false,
+            InterruptedCallPolicy::Tell | InterruptedCallPolicy::Ask => true,
         }
     }
 
@@ -206,15 +206,15 @@ impl ToolPolicy {
 
     /// Sets for which later calls an approval counts too. Default: none.
     #[must_use]
-    pub fn sticky(mut self, sticky: Sticky) -> Self {
+    pub fn sticky(mut self, sticky: ApprovalScope) -> Self {
         self.sticky = sticky;
         self
     }
 
     /// Adds a guardrail; they run in the order they were added. Default: none.
     #[must_use]
-    pub fn guard(mut self, guard: impl Guard) -> Self {
-        self.guards.push(AnyGuard::new(guard));
+    pub fn guard(mut self, guard: impl Guardrail) -> Self {
+        self.guards.push(AnyGuardrail::new(guard));
         self
     }
 }

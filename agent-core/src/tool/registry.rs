@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    AnyTool, Concurrency, Prepared, Tool, ToolCall, ToolError, ToolFault, ToolPolicy, ToolSpec,
+    AnyTool, Concurrency, PreparedCall, Tool, ToolCall, ToolError, ToolFault, ToolPolicy, ToolSpec,
     schema::{self, Checker},
 };
 
@@ -109,12 +109,12 @@ impl ToolRegistry {
     /// # Errors
     ///
     /// [`ToolFault::Unknown`] and [`ToolFault::BadArguments`], in words the model can act on.
-    pub fn prepare(&self, call: ToolCall) -> Result<Prepared, ToolError> {
+    pub fn prepare(&self, call: ToolCall) -> Result<PreparedCall, ToolError> {
         let Some(entry) = self.by_name.get(&call.name) else {
             return Err(self.unknown(&call.name));
         };
         let args = entry.checker.parse(&call)?;
-        Ok(Prepared::new(call, Arc::clone(entry), args))
+        Ok(PreparedCall::new(call, Arc::clone(entry), args))
     }
 
     fn unknown(&self, name: &str) -> ToolError {

@@ -2,7 +2,7 @@
 
 use agent_core::model::testing::{Chunking, Scripted, Turn};
 use agent_core::model::{
-    Assembler, ChatModel, Content, Delta, FinishReason, Message, Messages, Model, ModelError, ModelFault,
+    Assembler, ChatModel, Content, Delta, FinishReason, Message, Messages, Model, ModelError, ModelErrorKind,
     ModelReply, ModelRequest, Part, Usage,
 };
 use agent_core::secret::Secret;
@@ -75,7 +75,7 @@ fn an_error_shows_neither_the_endpoints_words_nor_a_key() {
         "긴 글 ".repeat(400)
     );
     let error =
-        ModelError::new(ModelFault::Auth).with_model("gpt-4o-mini").with_status(401).with_detail(&said);
+        ModelError::new(ModelErrorKind::Auth).with_model("gpt-4o-mini").with_status(401).with_detail(&said);
     assert_eq!(
         error.to_string(),
         "the model endpoint rejected the API key (model `gpt-4o-mini`, status 401)"
@@ -133,8 +133,8 @@ async fn a_stream_without_an_end_is_cut_in_both_ways_of_reading() {
     let cut = || agent_core::model::ModelStream::new(futures::stream::iter([Ok(Delta::text("half"))]));
     let items: Vec<_> = cut().collect().await;
     assert_eq!(items.len(), 2);
-    assert_eq!(items[1].as_ref().unwrap_err().fault(), ModelFault::Cut);
-    assert_eq!(cut().collect_reply().await.unwrap_err().fault(), ModelFault::Cut);
+    assert_eq!(items[1].as_ref().unwrap_err().fault(), ModelErrorKind::Cut);
+    assert_eq!(cut().collect_reply().await.unwrap_err().fault(), ModelErrorKind::Cut);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_restart_voids_what_came_before_and_keeps_the_message_id() {
 #[test]
 fn arguments_of_a_call_that_never_began_are_malformed() {
     let orphan = Delta::ToolCallArguments { index: 3, text: "{}".into() };
-    assert_eq!(Assembler::new().push(&orphan).unwrap_err().fault(), ModelFault::Malformed);
+    assert_eq!(Assembler::new().push(&orphan).unwrap_err().fault(), ModelErrorKind::Malformed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,8 +174,10 @@ async fn a_script_delays_fails_and_ends() {
             .chunked(Chunking::Chars(1))
             .after(Duration::from_secs(5))
             .every(Duration::from_secs(1)),
-        Turn::error(ModelError::new(ModelFault::Quota)),
-        Turn::text("abc").chunked(Chunking::Chars(1)).then_error(2, ModelError::new(ModelFault::Transport)),
+        Turn::error(ModelError::new(ModelErrorKind::Quota)),
+        Turn::text("abc")
+            .chunked(Chunking::Chars(1))
+            .then_error(2, ModelError::new(ModelErrorKind::Transport)),
     ]);
     let started = tokio::time::Instant::now();
     let model = Model::new(script.clone());
@@ -185,10 +187,10 @@ async fn a_script_delays_fails_and_ends() {
         Duration::from_secs(8),
         "5 s, then 1 s before each of three further pieces"
     );
-    assert_eq!(model.complete("2").await.unwrap_err().fault(), ModelFault::Quota);
+    assert_eq!(model.complete("2").await.unwrap_err().fault(), ModelErrorKind::Quota);
     let broken: Vec<_> = model.stream("3").await.unwrap().collect().await;
     assert_eq!(broken[..2], [Ok(Delta::text("a")), Ok(Delta::text("b"))]);
-    assert_eq!(broken[2].as_ref().unwrap_err().fault(), ModelFault::Transport);
+    assert_eq!(broken[2].as_ref().unwrap_err().fault(), ModelErrorKind::Transport);
     let over = model.complete("4").await.unwrap_err();
     assert_eq!(over.detail(), Some("the script has no turn for call 4"));
     assert_eq!((script.calls(), script.remaining(), script.requests().len()), (4, 0, 4));

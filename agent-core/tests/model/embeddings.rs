@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::journal::sqlite::Sqlite;
-use agent_core::memory::{Embedder, InMemory, MemoryError, MemoryStore, Namespace, Put, Search};
+use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search};
 use agent_core::model::openai::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
-use agent_core::model::{ModelError, ModelFault, RetryPolicy};
+use agent_core::model::{EmbedError, Embedder, ModelError, ModelErrorKind, RetryPolicy};
 use serde_json::json;
 
 use crate::server::{Answer, Server};
@@ -30,7 +30,7 @@ fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
 
 async fn fault(answer: Answer) -> ModelError {
     let server = Server::start([answer]).await;
-    let MemoryError::Model(error) = at(&server).build().unwrap().embed(&texts(["립"])).await.unwrap_err()
+    let EmbedError::Model(error) = at(&server).build().unwrap().embed(&texts(["립"])).await.unwrap_err()
     else {
         panic!("an error of the model")
     };
@@ -65,14 +65,17 @@ async fn vectors_are_shortened_by_the_endpoint_when_that_is_asked() {
 async fn a_bad_answer_is_a_typed_error() {
     let long = format!(r#"{{"data":[],"padding":"{}"}}"#, "x".repeat(400_000));
     let cases = [
-        (Answer::status(401, r#"{"error":{"message":"no"}}"#), ModelFault::Auth),
-        (Answer::status(400, r#"{"error":{"code":"context_length_exceeded"}}"#), ModelFault::ContextTooLong),
-        (Answer::status(200, "[]"), ModelFault::Malformed),
-        (Answer::status(200, r#"{"data":[]}"#), ModelFault::Malformed),
-        (Answer::status(200, r#"{"data":[{"index":0,"embedding":[1]}]}"#), ModelFault::Malformed),
-        (vectors([(7, [1.0, 0.0])]), ModelFault::Malformed),
-        (vectors([(0, [1.0, 0.0]), (0, [1.0, 0.0])]), ModelFault::Malformed),
-        (Answer::status(200, &long), ModelFault::Malformed),
+        (Answer::status(401, r#"{"error":{"message":"no"}}"#), ModelErrorKind::Auth),
+        (
+            Answer::status(400, r#"{"error":{"code":"context_length_exceeded"}}"#),
+            ModelErrorKind::ContextTooLong,
+        ),
+        (Answer::status(200, "[]"), ModelErrorKind::Malformed),
+        (Answer::status(200, r#"{"data":[]}"#), ModelErrorKind::Malformed),
+        (Answer::status(200, r#"{"data":[{"index":0,"embedding":[1]}]}"#), ModelErrorKind::Malformed),
+        (vectors([(7, [1.0, 0.0])]), ModelErrorKind::Malformed),
+        (vectors([(0, [1.0, 0.0]), (0, [1.0, 0.0])]), ModelErrorKind::Malformed),
+        (Answer::status(200, &long), ModelErrorKind::Malformed),
     ];
     for (answer, expected) in cases {
         assert_eq!(fault(answer).await.fault(), expected);
@@ -88,7 +91,7 @@ async fn a_refusal_that_passes_is_tried_again() {
     let silent = Server::start([Answer::raw(["{"]).then_silence()]).await;
     let embedder = at(&silent).timeout(Duration::from_millis(50)).build().unwrap();
     let error = embedder.embed(&texts(["립"])).await.unwrap_err();
-    assert!(matches!(error, MemoryError::Model(ref error) if error.code() == "model_timed_out"), "{error:?}");
+    assert!(matches!(error, EmbedError::Model(ref error) if error.code() == "model_timed_out"), "{error:?}");
 }
 
 #[test]
@@ -123,7 +126,7 @@ async fn both_stores_search_by_what_an_endpoint_says_is_near() {
             let file = Sqlite::builder().open(":memory:").unwrap();
             nearest(&file.memory().with_embedder(embedder), &items, "수분").await
         } else {
-            nearest(&InMemory::new().with_embedder(embedder), &items, "수분").await
+            nearest(&InMemoryStore::new().with_embedder(embedder), &items, "수분").await
         };
         assert_eq!(found, ["serum", "lip"], "sqlite: {sqlite}");
     }
@@ -131,7 +134,7 @@ async fn both_stores_search_by_what_an_endpoint_says_is_near() {
 
 #[cfg(feature = "static-embeddings")]
 mod local {
-    use agent_core::memory::StaticEmbeddings;
+    use agent_core::model::StaticEmbeddings;
 
     use super::*;
 
@@ -168,7 +171,7 @@ mod local {
         let embedder = Arc::new(StaticEmbeddings::open(folder.path()).unwrap());
         assert_eq!(embedder.dimensions(), 2);
         let items = [("a", "Matte lip tint"), ("b", "Moist serum"), ("c", "unheard of")];
-        let memory = InMemory::new().with_embedder(embedder.clone());
+        let memory = InMemoryStore::new().with_embedder(embedder.clone());
         assert_eq!(nearest(&memory, &items, "cream").await[0], "b");
         let file = Sqlite::builder().open(":memory:").unwrap();
         let memory = file.memory().with_embedder(embedder);

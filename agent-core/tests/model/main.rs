@@ -1,18 +1,18 @@
 //! Promises of `agent_core::model`, kept against scripts and a real HTTP server on the loop-back address.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as a test does")]
 
-mod around;
+mod wrappers;
 #[cfg(feature = "openai")]
 mod cassette;
 mod data;
 #[cfg(all(feature = "openai", feature = "sqlite"))]
 mod embeddings;
 #[cfg(feature = "native")]
-mod native;
+mod genai;
 #[cfg(feature = "openai")]
 mod openai;
 #[cfg(feature = "openai")]
 mod server;
-mod text_calls;
+mod text_tool_calls;
 #[cfg(feature = "tiktoken")]
 mod tokens;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use agent_core::model::openai::{OpenAi, OpenAiBuilder, Protocol};
 use agent_core::model::{
-    Delta, FinishReason, Message, Model, ModelError, ModelFault, ModelReply, ModelRequest, Part,
-    ResponseFormat, ToolCall, ToolChoice, ToolSpec, Usage, Waited,
+    Delta, FinishReason, Message, Model, ModelError, ModelErrorKind, ModelReply, ModelRequest, Part,
+    ResponseFormat, TimeoutPhase, ToolCall, ToolChoice, ToolSpec, Usage,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -240,42 +240,42 @@ async fn refusals_are_told_apart() {
         (
             401,
             r#"{"error":{"message":"Incorrect API key provided: sk-test-abcdefghijklmnop","code":"invalid_api_key"}}"#,
-            ModelFault::Auth,
+            ModelErrorKind::Auth,
         ),
         (
             400,
             r#"[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]"#,
-            ModelFault::Auth,
+            ModelErrorKind::Auth,
         ),
-        (402, "", ModelFault::Quota),
+        (402, "", ModelErrorKind::Quota),
         (
             429,
             r#"{"error":{"message":"You exceeded your quota","code":"insufficient_quota"}}"#,
-            ModelFault::Quota,
+            ModelErrorKind::Quota,
         ),
-        (429, "not json at all", ModelFault::RateLimited { retry_after: None }),
+        (429, "not json at all", ModelErrorKind::RateLimited { retry_after: None }),
         (
             429,
             r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"17s"}]}}]"#,
-            ModelFault::RateLimited { retry_after: Some(Duration::from_secs(17)) },
+            ModelErrorKind::RateLimited { retry_after: Some(Duration::from_secs(17)) },
         ),
         (
             400,
             r#"{"error":{"message":"This model's maximum context length is 8192 tokens","code":"context_length_exceeded"}}"#,
-            ModelFault::ContextTooLong,
+            ModelErrorKind::ContextTooLong,
         ),
         (
             400,
             r#"{"object":"error","message":"This model's maximum context length is 4096","code":400}"#,
-            ModelFault::ContextTooLong,
+            ModelErrorKind::ContextTooLong,
         ),
-        (400, r#"{"error":{"code":"content_filter","message":"filtered"}}"#, ModelFault::Filtered),
-        (404, r#"{"error":"model 'tiny' not found"}"#, ModelFault::UnknownModel),
-        (422, r#"{"detail":[{"msg":"bad"}]}"#, ModelFault::BadRequest),
-        (500, "<html>oops</html>", ModelFault::Overloaded { retry_after: None }),
-        (503, r#"{"error":{"message":"Loading model"}}"#, ModelFault::Overloaded { retry_after: None }),
-        (529, r#"{"error":{"type":"overloaded_error"}}"#, ModelFault::Overloaded { retry_after: None }),
-        (302, "", ModelFault::UnknownModel),
+        (400, r#"{"error":{"code":"content_filter","message":"filtered"}}"#, ModelErrorKind::Filtered),
+        (404, r#"{"error":"model 'tiny' not found"}"#, ModelErrorKind::UnknownModel),
+        (422, r#"{"detail":[{"msg":"bad"}]}"#, ModelErrorKind::BadRequest),
+        (500, "<html>oops</html>", ModelErrorKind::Overloaded { retry_after: None }),
+        (503, r#"{"error":{"message":"Loading model"}}"#, ModelErrorKind::Overloaded { retry_after: None }),
+        (529, r#"{"error":{"type":"overloaded_error"}}"#, ModelErrorKind::Overloaded { retry_after: None }),
+        (302, "", ModelErrorKind::UnknownModel),
     ];
     for (status, body, expected) in cases {
         let error = fault(Answer::status(status, body)).await;
@@ -310,21 +310,25 @@ async fn the_library_below_makes_one_attempt_only() {
 async fn a_broken_stream_gives_what_came_and_then_its_fault() {
     let piece = "data: {\"choices\":[{\"delta\":{\"content\":\"반쪽\"}}]}\n\n";
     let cases = [
-        ("disconnect", Answer::raw([piece]).then_disconnect(), ModelFault::Transport),
-        ("clean end without a finish", Answer::raw([piece]), ModelFault::Cut),
-        ("end within an event", Answer::raw([piece, "data: {\"choi"]), ModelFault::Cut),
+        ("disconnect", Answer::raw([piece]).then_disconnect(), ModelErrorKind::Transport),
+        ("clean end without a finish", Answer::raw([piece]), ModelErrorKind::Cut),
+        ("end within an event", Answer::raw([piece, "data: {\"choi"]), ModelErrorKind::Cut),
         (
             "malformed",
             Answer::raw([piece, "data: {\"choices\": nonsense}\n\n", piece]),
-            ModelFault::Malformed,
+            ModelErrorKind::Malformed,
         ),
-        ("not UTF-8", Answer::raw([piece.as_bytes(), b"data: \"\xff\xfe\"\n\n"]), ModelFault::Malformed),
+        ("not UTF-8", Answer::raw([piece.as_bytes(), b"data: \"\xff\xfe\"\n\n"]), ModelErrorKind::Malformed),
         (
             "error inside",
             Answer::raw([piece, "data: {\"error\":{\"message\":\"CUDA out of memory\",\"code\":500}}\n\n"]),
-            ModelFault::Overloaded { retry_after: None },
+            ModelErrorKind::Overloaded { retry_after: None },
         ),
-        ("silence", Answer::raw([piece]).then_silence(), ModelFault::TimedOut { waited: Waited::Idle }),
+        (
+            "silence",
+            Answer::raw([piece]).then_silence(),
+            ModelErrorKind::TimedOut { waited: TimeoutPhase::Idle },
+        ),
     ];
     for (what, answer, expected) in cases {
         let server = Server::start([answer]).await;
@@ -343,7 +347,7 @@ async fn silence_before_the_first_token_is_its_own_fault() {
         let server = Server::start([answer]).await;
         let model = at(&server).first_token_timeout(Duration::from_millis(150)).build().unwrap();
         let error = Model::new(model).complete("x").await.unwrap_err();
-        assert_eq!(error.fault(), ModelFault::TimedOut { waited: Waited::FirstToken });
+        assert_eq!(error.fault(), ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken });
     }
 }
 
@@ -364,14 +368,14 @@ async fn an_endpoint_that_is_down_is_a_transport_fault_without_its_address() {
         format!("http://{}/v1", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let error =
         Model::new(OpenAi::builder().base_url(&url).build().unwrap()).complete("x").await.unwrap_err();
-    assert_eq!(error.fault(), ModelFault::Transport);
+    assert_eq!(error.fault(), ModelErrorKind::Transport);
     assert!(!format!("{error} {error:?}").contains("127.0.0.1"), "{error:?}");
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
     let refused = |builder: OpenAiBuilder| builder.build().unwrap_err();
-    assert_eq!(refused(OpenAi::builder().base_url("localhost:8000")).fault(), ModelFault::Unsupported);
+    assert_eq!(refused(OpenAi::builder().base_url("localhost:8000")).fault(), ModelErrorKind::Unsupported);
     let error = refused(OpenAi::builder().key("two\nlines-of-key"));
     assert!(!format!("{error:?}").contains("lines"), "{error:?}");
 }
@@ -439,13 +443,13 @@ async fn the_responses_protocol_names_its_failures() {
     let cases = [
         (
             json!({"type": "error", "code": "rate_limit_exceeded", "message": "slow down"}),
-            ModelFault::RateLimited { retry_after: None },
+            ModelErrorKind::RateLimited { retry_after: None },
         ),
         (
             json!({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "x"}}}),
-            ModelFault::Overloaded { retry_after: None },
+            ModelErrorKind::Overloaded { retry_after: None },
         ),
-        (json!({"type": "response.output_text.delta", "delta": "half"}), ModelFault::Cut),
+        (json!({"type": "response.output_text.delta", "delta": "half"}), ModelErrorKind::Cut),
     ];
     for (event, expected) in cases {
         let server = Server::start([events(std::slice::from_ref(&event))]).await;

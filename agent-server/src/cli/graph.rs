@@ -49,7 +49,7 @@ pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
     let name = args.get_one::<String>("agent").map_or_else(|| FIRST, String::as_str);
     let text = match format {
         Some("dot") => runtime.dot(name),
-        Some("json") => runtime.outline(name).map(|outline| format!("{:#}", json!(outline))),
+        Some("json") => runtime.description(name).map(|outline| format!("{:#}", json!(outline))),
         _ => runtime.mermaid(name),
     };
     let text = text.ok_or_else(|| {

@@ -2,8 +2,8 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::{InMemory, Sqlite},
-    model::{Model, Retry},
+    journal::{InMemoryJournal, Sqlite},
+    model::{Model, RetryModel},
     session::RuntimeBuilder,
 };
 use clap::{Arg, ArgMatches};
@@ -67,7 +67,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, Failure> {
 pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
     let mut runtime = builder(config)?;
     if let Some(model) = config.model() {
-        runtime = runtime.model(Model::new(Retry::new(model.open()?)));
+        runtime = runtime.model(Model::new(RetryModel::new(model.open()?)));
     }
     Ok(match config.store() {
         Database::File(path) => {
@@ -75,9 +75,9 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
                 Failure::new(format!("{}: {error}", path.display()))
                     .hint("DATABASE_PATH (--database-path) names the file")
             })?;
-            runtime.store(store).build()
+            runtime.journal(store).build()
         }
-        Database::Memory => runtime.store(InMemory::new()).build(),
+        Database::Memory => runtime.journal(InMemoryJournal::new()).build(),
     })
 }
 
@@ -85,7 +85,7 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
 pub(super) fn passing(config: &Config) -> Result<Runtime, Failure> {
     let runtime = builder(config)?;
     Ok(match config.model() {
-        Some(model) => runtime.model(Model::new(Retry::new(model.open()?))).build(),
+        Some(model) => runtime.model(Model::new(RetryModel::new(model.open()?))).build(),
         None => runtime.build(),
     })
 }
@@ -93,7 +93,7 @@ pub(super) fn passing(config: &Config) -> Result<Runtime, Failure> {
 /// The model behind the chat, if one is configured.
 pub(super) fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
     let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
-    let chat = Chat::new(Model::new(Retry::new(model.open()?)));
+    let chat = Chat::new(Model::new(RetryModel::new(model.open()?)));
     Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
 }
 
@@ -104,7 +104,7 @@ pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, Failure> {
         return Ok(None);
     }
     let endpoint = config.vllm().or_else(|| config.model()).unwrap_or_else(|| config.vllm_endpoint());
-    let model = Model::new(Retry::new(endpoint.open()?));
+    let model = Model::new(RetryModel::new(endpoint.open()?));
     #[cfg(feature = "demo")]
     let assistant = demo::assistant(model);
     #[cfg(not(feature = "demo"))]

@@ -1,7 +1,7 @@
 //! `POST` and `GET /api/chat/stream`: a model's words as they come.
 
 use agent_core::{
-    model::{Delta, FinishReason, Model, ModelError, ModelFault, ModelRequest, ModelStream},
+    model::{Delta, FinishReason, Model, ModelError, ModelErrorKind, ModelRequest, ModelStream},
     telemetry,
 };
 use bytes::Bytes;
@@ -88,7 +88,7 @@ fn said(model: &Model, request: ModelRequest, numbered: bool) -> impl Stream<Ite
                         return Some((trouble(&reason, BROKEN_OFF), Saying::Ending));
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::Filtered })) => {
-                        return Some((told(&ModelError::new(ModelFault::Filtered)), Saying::Ending));
+                        return Some((told(&ModelError::new(ModelErrorKind::Filtered)), Saying::Ending));
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::ToolCalls })) if !shown => {
                         let event = trouble("model_malformed", "the model called a tool, and there is none");

@@ -31,7 +31,7 @@ impl Readiness {
         {
             return found;
         }
-        let found = match tokio::time::timeout(PATIENCE, runtime.check_store()).await {
+        let found = match tokio::time::timeout(PATIENCE, runtime.check_journal()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "not ready: the store failed");

@@ -95,7 +95,7 @@ impl Call {
     /// The options of a run in a conversation, which is called by its first words in lists.
     pub(crate) fn run_options_of(&self, words: &str) -> RunOptions {
         let options = self.run_options();
-        if self.inner.runtime.has_store() { titled(options, words) } else { options }
+        if self.inner.runtime.has_journal() { titled(options, words) } else { options }
     }
 
     /// Whose sessions the caller may use.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_core::journal::{InMemory, JournalStore};
+use agent_core::journal::{InMemoryJournal, JournalStore};
 use agent_server::{
     Auth,
     auth::{Jwt, Subject, SubjectKind},
@@ -369,15 +369,14 @@ fn a_subject_is_written_with_how_it_shows_who_it_is() {
 
 #[tokio::test]
 async fn an_admin_uses_the_sessions_of_all_and_of_nobody_and_takes_none_away() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
-    let before =
-        Here::kept(puppet().0.shared_store(Arc::clone(&store)), |server| server.agent(Puppeteer)).await;
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+    let before = Here::kept(puppet().0.journal(Arc::clone(&store)), |server| server.agent(Puppeteer)).await;
     before.post("/run", json!({"message": "ask two", "session_id": "old"})).await;
     before.post("/run", json!({"message": "x", "session_id": "older"})).await;
     before.end().await;
     let auth = keys().key("admin", "the-key-of-the-operator".into()).unwrap();
     let auth = auth.admin("key:admin".parse().unwrap());
-    let here = Here::kept(puppet().0.shared_store(store), |server| server.agent(Puppeteer).auth(auth)).await;
+    let here = Here::kept(puppet().0.journal(store), |server| server.agent(Puppeteer).auth(auth)).await;
     let admin = "Bearer the-key-of-the-operator";
     let run = |who, session: &str, message: &str| {
         let body = json!({"message": message, "session_id": session});

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Runtime,
-    model::{Model, Retry},
+    model::{Model, RetryModel},
 };
 use agent_server::Chat;
 use hyper::Method;
@@ -104,7 +104,7 @@ async fn a_failure_is_one_error_before_the_done_and_never_a_chunk() {
 #[tokio::test]
 async fn a_model_that_fails_in_the_middle_is_told_by_its_own_code() {
     let fake = Fake::start([Script::Speak(vec![Do::Say("음"), Do::Fail])]).await;
-    let chat = Chat::new(Model::new(Retry::new(fake.model())));
+    let chat = Chat::new(Model::new(RetryModel::new(fake.model())));
     let here = Here::made(Runtime::builder(), |server| server.chat(chat)).await;
     let mut stream = Stream::post(&here, PATH, json!({"message": "hi"})).await;
     let events = stream.rest().await;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use agent_core::journal::{InMemory, JournalStore};
+use agent_core::journal::{InMemoryJournal, JournalStore};
 use agent_server::{Auth, Chat, Proxies, ServerOptions, Tls};
 use hyper::{Method, StatusCode};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -399,8 +399,8 @@ async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_f
 #[tokio::test]
 async fn a_run_whose_store_dies_gives_its_place_back() {
     let (runtime, strings) = puppet();
-    let store = Dying::never(&Arc::new(InMemory::new()));
-    let runtime = runtime.shared_store(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let store = Dying::never(&Arc::new(InMemoryJournal::new()));
+    let runtime = runtime.journal(Arc::clone(&store) as Arc<dyn JournalStore>);
     let here =
         Here::kept(runtime, |server| server.agent(Puppeteer).options(|options| options.runs_per_caller = 1))
             .await;

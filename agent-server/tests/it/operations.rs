@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agent_core::journal::{InMemory, JournalStore};
+use agent_core::journal::{InMemoryJournal, JournalStore};
 use hyper::Method;
 use serde_json::json;
 use tests::Dying;
@@ -40,9 +40,9 @@ async fn it_is_ready_while_its_store_answers() {
 
 #[tokio::test]
 async fn it_is_not_ready_while_its_store_can_be_read_and_not_written() {
-    let inner = Arc::new(InMemory::new());
+    let inner = Arc::new(InMemoryJournal::new());
     let store = Dying::never(&inner);
-    let runtime = puppet().0.shared_store(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let runtime = puppet().0.journal(Arc::clone(&store) as Arc<dyn JournalStore>);
     let here = Here::kept(runtime, |server| server.agent(Puppeteer)).await;
     assert_eq!(here.get("/ready").await.status, 200);
     store.kill();

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Agent, Runtime,
-    journal::{InMemory, JournalStore},
-    memory::conversation::Window,
+    agent::conversation::Window,
+    journal::{InMemoryJournal, JournalStore},
     tool,
     tool::{Approval, ToolError, ToolFault, ToolPolicy, ToolRegistry},
 };
@@ -138,11 +138,11 @@ async fn calls_that_a_model_writes_as_text_are_calls() {
 
 #[tokio::test]
 async fn a_conversation_remembers_also_in_another_process() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let fake = Fake::start([says("반가워요"), says("지민")]).await;
     for (content, answer) in [("나는 지민", "반가워요"), ("내 이름은?", "지민")] {
         let assistant = Assistant::built_in(fake.model()).unwrap();
-        let runtime = Runtime::builder().shared_store(Arc::clone(&store));
+        let runtime = Runtime::builder().journal(Arc::clone(&store));
         let here = Here::kept(runtime, |server| server.assistant(assistant)).await;
         let reply = here.post(PATH, json!({"content": content, "conversation_id": "c"})).await;
         assert_eq!(reply.body["content"], answer, "{reply:?}");

@@ -11,7 +11,7 @@ use std::{
 
 use agent_core::{
     Runtime, SessionId,
-    journal::{InMemory, JournalStore, Recent},
+    journal::{InMemoryJournal, JournalStore, Recent},
 };
 use agent_server::{Auth, Server, TaskAgent, Webhooks};
 use agent_tools::http::Reach;
@@ -237,7 +237,7 @@ async fn private_addresses_and_what_is_no_address_are_refused_before_anything_ru
 
 /// A server on a store, which can be ended, and what it is asked.
 async fn process(store: &Arc<dyn JournalStore>) -> (Runtime, SocketAddr, oneshot::Sender<()>, TaskTracker) {
-    let runtime = puppet().0.shared_store(Arc::clone(store)).build();
+    let runtime = puppet().0.journal(Arc::clone(store)).build();
     let server = Server::builder(runtime.clone()).agent(Puppeteer).auth(Auth::off()).webhooks(webhooks());
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let (address, tasks) = (server.address(), TaskTracker::new());
@@ -251,7 +251,7 @@ async fn process(store: &Arc<dyn JournalStore>) -> (Runtime, SocketAddr, oneshot
 
 #[tokio::test]
 async fn a_webhook_outlives_the_process_that_accepted_it() {
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let mut receiver = Receiver::start().await;
     assert_eq!(Puppeteer.graph(), "puppet");
     let (_, address, end, tasks) = process(&store).await;
@@ -262,7 +262,7 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
     timeout(LONG, tasks.wait()).await.unwrap();
 
     // In between, the run ends where no webhook is known of.
-    let between = puppet().0.shared_store(Arc::clone(&store)).build();
+    let between = puppet().0.journal(Arc::clone(&store)).build();
     between.session("s").unwrap().stop().await.unwrap();
     between.shutdown(LONG).await;
     assert!(receiver.nothing_more());

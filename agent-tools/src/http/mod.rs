@@ -1,8 +1,8 @@
 //! Web tools: pages as Markdown and search engines, through a client that does not reach private networks.
 
 mod fetch;
-mod guard;
-mod guarded;
+mod ssrf;
+mod webhook_client;
 mod search;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -14,9 +14,9 @@ use reqwest::{Client, Response, redirect::Policy};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 pub use fetch::{Fetch, FetchArgs};
-pub use guard::Reach;
-pub use guarded::{Guarded, Unsent};
 pub use search::{Engine, Found, WebSearch, WebSearchArgs};
+pub use ssrf::Reach;
+pub use webhook_client::{Guarded, Unsent};
 
 /// The client cannot be created because TLS cannot be set up on this machine.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ fn client(reach: &Reach) -> Result<Client, NoClient> {
     let tls = tls().map_err(|error| NoClient(error.into()))?;
     Client::builder()
         .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(guard::Resolver(reach.clone())))
+        .dns_resolver(Arc::new(ssrf::Resolver(reach.clone())))
         .redirect(Policy::none())
         .no_proxy()
         .referer(false)
@@ -86,7 +86,7 @@ async fn body(response: Response, limit: usize) -> Result<(BytesMut, bool), Tool
 fn no_answer(error: reqwest::Error) -> ToolError {
     let mut source: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(cause) = source {
-        if cause.is::<guard::Forbidden>() {
+        if cause.is::<ssrf::Forbidden>() {
             return ToolError::refused(
                 "this address is not on the public internet and therefore not allowed",
             );

@@ -8,7 +8,7 @@ use std::sync::{
 use agent_core::{
     Agent, AgentState, Answers, Graph, Runtime, Session,
     interrupt::Question,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     model::{
         Model, Role,
         testing::{Scripted, Turn},
@@ -105,11 +105,11 @@ async fn two_calls_that_ask_are_both_answered_and_never_mixed_up() {
 #[tokio::test]
 async fn after_a_restart_the_call_is_made_again_and_finds_its_answer() {
     let (line, begun) = (Line::default(), Arc::default());
-    let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let agent = agent(tools(line.client(asking(&begun))).await);
     let model = Model::new(script());
     let runtime = || {
-        let made = Runtime::builder().shared_store(Arc::clone(&store)).model(model.clone()).graph(&agent);
+        let made = Runtime::builder().journal(Arc::clone(&store)).model(model.clone()).graph(&agent);
         made.options(|options| options.lease = std::time::Duration::ZERO).build()
     };
     runtime().session("s").unwrap().run(&agent, "go").await.unwrap();

@@ -10,8 +10,8 @@ use agent_core::{
     Agent, RunOptions, Runtime,
     event::EventBody,
     model::{
-        Abilities, ChatModel, Delta, Model, ModelError, ModelFault, ModelRequest, ModelStream, Retry,
-        RetryPolicy,
+        ChatModel, Delta, Model, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream,
+        RetryModel, RetryPolicy,
         openai::{OpenAi, Protocol},
     },
     tool::{DynamicTool, ToolOutput, ToolRegistry},
@@ -48,8 +48,8 @@ impl ChatModel for Faulty {
         self.model.name()
     }
 
-    fn abilities(&self) -> Abilities {
-        self.model.abilities()
+    fn capabilities(&self) -> ModelCapabilities {
+        self.model.capabilities()
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
@@ -81,8 +81,8 @@ async fn each_fault_has_its_name() {
             let error = Model::new(Faulty::new(protocol, header, false)).complete("hello").await.unwrap_err();
             assert_eq!(error.code(), wanted, "{protocol:?} {header}: {error:?}");
             assert!(error.is_retryable());
-            if let ModelFault::RateLimited { .. } = error.fault() {
-                assert_eq!(error.retry_after().unwrap().as_secs(), 1, "as Retry-After says");
+            if let ModelErrorKind::RateLimited { .. } = error.fault() {
+                assert_eq!(error.retry_after().unwrap().as_secs(), 1, "as RetryModel-After says");
             }
         }
     }
@@ -94,7 +94,7 @@ async fn a_fault_that_passes_is_tried_again() {
     for protocol in BOTH {
         for header in ["x-aimock-chaos-ratelimit", "x-aimock-chaos-malformed", "x-aimock-chaos-disconnect"] {
             let began = std::time::Instant::now();
-            let model = Model::new(Retry::new(Faulty::new(protocol, header, true)));
+            let model = Model::new(RetryModel::new(Faulty::new(protocol, header, true)));
             let reply = model.complete("hello").await.unwrap();
             assert_eq!(reply.message.text(), "Hello! 안녕하세요, how can I help?", "{protocol:?} {header}");
             if header.ends_with("ratelimit") {
@@ -132,7 +132,7 @@ async fn an_answer_cut_in_the_middle_is_an_error_and_a_repetition_is_told() {
         assert!(matches!(code, "model_cut" | "model_transport"), "{protocol:?}: {code}");
         let policy = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
         let (text, restarts, error) =
-            shown(&Model::new(Retry::new(endpoint(protocol)).policy(policy)), "cut").await;
+            shown(&Model::new(RetryModel::new(endpoint(protocol)).policy(policy)), "cut").await;
         assert_eq!((restarts, error.unwrap().attempts()), (2, 3));
         assert_eq!(text.matches("One two").count(), 1, "never on the screen twice: {text}");
     }
@@ -152,7 +152,7 @@ async fn an_agent_calls_its_tool_and_answers_in_both_protocols_and_through_a_fau
         });
         let tools = ToolRegistry::builder().tool(weather).build().unwrap();
         let agent = Agent::builder("a").tools(tools).build().unwrap();
-        let model = Model::new(Retry::new(Faulty::new(protocol, "x-aimock-chaos-disconnect", true)));
+        let model = Model::new(RetryModel::new(Faulty::new(protocol, "x-aimock-chaos-disconnect", true)));
         let session = Runtime::builder().model(model).build().session("s").unwrap();
         let mut stream = session.stream(&agent, "weather", RunOptions::default()).await.unwrap();
         let mut calls = 0;

@@ -12,7 +12,7 @@ use std::{
 use agent_core::{
     Agent, Runtime,
     agent::Finish,
-    model::{Message, Model, ResponseFormat, Retry, Role, TextTools, openai::OpenAi},
+    model::{Message, Model, ResponseFormat, RetryModel, Role, TextTools, openai::OpenAi},
     tool::{DynamicTool, ToolOutput, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;
@@ -30,7 +30,7 @@ fn endpoint() -> OpenAi {
 async fn a_real_model_answers_piece_by_piece() {
     use futures::StreamExt;
     let mut stream =
-        Model::new(Retry::new(endpoint())).stream("Say hello in one short sentence.").await.unwrap();
+        Model::new(RetryModel::new(endpoint())).stream("Say hello in one short sentence.").await.unwrap();
     let (mut pieces, mut text) = (0, String::new());
     while let Some(delta) = stream.next().await {
         if let agent_core::model::Delta::Text { text: piece, .. } = delta.unwrap() {
@@ -90,7 +90,7 @@ async fn a_model_that_never_stops_calling_ends_at_the_limit_with_a_valid_history
         .max_turns(TURNS)
         .build()
         .unwrap();
-    let model = Model::new(TextTools::new(Retry::new(endpoint())).prompted());
+    let model = Model::new(TextTools::new(RetryModel::new(endpoint())).prompted());
     let runtime = Runtime::builder().model(model).build();
     let outcome = runtime.session("s").unwrap().run(&agent, "What is the weather in Paris?").await.unwrap();
     let state = outcome.state().expect("it ended");

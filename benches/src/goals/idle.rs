@@ -1,6 +1,6 @@
 //! Memory of an idle session.
 
-use agent_core::{Runtime, Session, SessionId, State, journal::InMemory};
+use agent_core::{Runtime, Session, SessionId, State, journal::InMemoryJournal};
 
 use super::{journal::one_node, spawned, superstep::Count};
 use crate::workloads::interrupt::{self, Form};
@@ -13,7 +13,7 @@ fn runtime(journal: bool) -> Runtime {
         options.parked = usize::MAX;
     });
     if journal {
-        builder = builder.store(InMemory::new());
+        builder = builder.journal(InMemoryJournal::new());
     }
     builder.build()
 }

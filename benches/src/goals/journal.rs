@@ -8,7 +8,7 @@ use std::{
 
 use agent_core::{
     Context, Durability, END, Graph, Input, Runtime, START, SessionId,
-    journal::{InMemory, Sqlite},
+    journal::{InMemoryJournal, Sqlite},
     model::Message,
 };
 use serde::Serialize;
@@ -73,7 +73,8 @@ pub(super) fn memory() -> Subject {
             let mut left = times;
             while left > 0 {
                 let now = left.min(1_000);
-                let runtime = Runtime::builder().store(InMemory::new()).durability(Durability::Sync).build();
+                let runtime =
+                    Runtime::builder().journal(InMemoryJournal::new()).durability(Durability::Sync).build();
                 took += runs(&runtime, &graph, now).await;
                 left -= now;
             }
@@ -132,7 +133,7 @@ pub(super) fn sqlite() -> Subject {
     let graph = graph();
     let place = folder().expect("a folder can be made");
     let store = Sqlite::open(place.path().join("ours.db")).expect("the file can be opened");
-    let runtime = Runtime::builder().store(store).durability(Durability::Sync).build();
+    let runtime = Runtime::builder().journal(store).durability(Durability::Sync).build();
     let ours = probe(move |times| {
         let (graph, runtime) = (graph.clone(), runtime.clone());
         async move { runs(&runtime, &graph, times).await }
@@ -170,7 +171,7 @@ pub(super) fn growth() -> Subject {
             place.replace(Some(folder));
             spawned(async move {
                 let store = Sqlite::open(path).expect("the file can be opened");
-                let runtime = Runtime::builder().store(store).durability(Durability::Sync).build();
+                let runtime = Runtime::builder().journal(store).durability(Durability::Sync).build();
                 let mut took = Duration::ZERO;
                 for _ in 0..times {
                     let session = runtime.session_of(SessionId::random());

@@ -83,7 +83,7 @@ pub async fn bind(port: u16) -> std::result::Result<Server, Box<dyn std::error::
     let durable = Runtime::builder()
         .graph(&three()?)
         .durability(agent_core::Durability::Sync)
-        .store(Sqlite::open(folder.join("shape.db"))?)
+        .journal(Sqlite::open(folder.join("shape.db"))?)
         .build();
     let (three, publisher) = (Arc::new(three()?), Arc::new(publisher()?));
     let run = |runtime: &Runtime| {

@@ -6,7 +6,7 @@ use agent_core::{
     Event, Graph, Input, RunOptions, Runtime, SessionId, State,
     engine::Limits,
     event::EventBody,
-    journal::{InMemory, Sqlite},
+    journal::{InMemoryJournal, Sqlite},
     model::Model,
     run::Rest,
 };
@@ -86,8 +86,8 @@ fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Resul
     let mut builder =
         Runtime::builder().durability(case.durability).limits(Limits::default().supersteps(u64::MAX));
     builder = match (case.saver, folder) {
-        (Saver::Memory, _) => builder.store(InMemory::new()),
-        (Saver::Sqlite, Some(folder)) => builder.store(Sqlite::open(folder.path().join("journal.db"))?),
+        (Saver::Memory, _) => builder.journal(InMemoryJournal::new()),
+        (Saver::Sqlite, Some(folder)) => builder.journal(Sqlite::open(folder.path().join("journal.db"))?),
         _ => builder,
     };
     if let Some(model) = model {

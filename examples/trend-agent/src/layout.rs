@@ -1,6 +1,6 @@
-//! The visible plan: the analyst's own work, hung under the items of a model's plan when there is one.
+//! The visible todos: the analyst's own work, under the items of a model's list if there is one.
 
-use agent_core::{engine::Todos, todo::TodoError};
+use agent_core::todo::{TodoError, Todos};
 
 use super::{catalogue::Brand, plan::PlannedTodo};
 

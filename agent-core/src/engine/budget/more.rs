@@ -16,7 +16,7 @@ use crate::{
     engine::{RunEnv, RunError},
     graph::NodeError,
     ids::{QuestionId, TaskId},
-    interrupt::{OpenQuestion, Question, Shown, Waiting},
+    interrupt::{AnswerWaiter, OpenQuestion, Question, Shown},
     journal::entry::{Fact, Withdrawn},
 };
 
@@ -87,7 +87,7 @@ impl Gate {
     }
 }
 
-impl Waiting for Gate {
+impl AnswerWaiter for Gate {
     fn answered(&self) {
         for waiter in self.waiters.lock().iter_mut() {
             if std::mem::take(&mut waiter.waits) {
@@ -203,7 +203,7 @@ pub(crate) async fn check_active(env: &RunEnv, who: impl FnOnce() -> Arc<dyn Gat
 async fn more(env: &RunEnv, over: &Over, who: &Arc<dyn Gated>) -> Result<(), RunError> {
     let (task, id, question) = question(over);
     let gate = env.budget.gates.get(&id);
-    let waiter: Arc<dyn Waiting> = Arc::clone(&gate) as _;
+    let waiter: Arc<dyn AnswerWaiter> = Arc::clone(&gate) as _;
     let open = OpenQuestion {
         id: id.clone(),
         task: Arc::clone(&task),

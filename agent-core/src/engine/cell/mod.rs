@@ -25,11 +25,11 @@ use crate::{
         holes::{self, Hole},
         image::{FrameImage, StepRecord, TaskRecord},
     },
+    run::NodeEnded,
 };
 
 use questions::Asked;
 pub(crate) use questions::Recalled;
-pub use task_try::NodeEnded;
 pub(crate) use task_try::{Call, TaskTry};
 
 /// The memory of one activation. Outlives its tries.

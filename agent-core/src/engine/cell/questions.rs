@@ -12,7 +12,7 @@ use super::{Inner, TaskCell};
 use crate::{
     engine::keys,
     ids::QuestionId,
-    interrupt::{OpenQuestion, Shown, Waiting, key_of},
+    interrupt::{AnswerWaiter, OpenQuestion, Shown, key_of},
     journal::{
         entry::{Fact, GivenUp, Withdrawn},
         image::AskedRecord,
@@ -229,7 +229,7 @@ impl TaskCell {
     }
 }
 
-impl Waiting for TaskCell {
+impl AnswerWaiter for TaskCell {
     fn answered(&self) {
         let mut inner = self.inner.lock();
         inner.waiting = 0;

@@ -8,34 +8,15 @@ use super::{Begun, Inner, TaskCell, questions::Asked};
 use crate::{
     engine::{RunError, budget::Gated, keys},
     graph::{NodeError, Result},
-    ids::{QuestionId, Seq, TaskId},
-    interrupt::{OpenQuestion, Shown, Waiting},
+    ids::{QuestionId, Seq},
+    interrupt::{AnswerWaiter, OpenQuestion, Shown},
     journal::{
         entry::{Fact, Recorded},
         image::{StepFailure, StepRecord},
     },
     json::Stored,
+    run::NodeEnded,
 };
-
-/// Code that a node left running (in a spawned task, say) asked, recorded or showed something after the node had
-/// ended. Nothing changed.
-///
-/// Let the node wait for all that it starts.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "task {task} has ended, so what its node left running cannot record, ask or show anything; let the node wait for it"
-)]
-#[non_exhaustive]
-pub struct NodeEnded {
-    /// The activation of the node.
-    pub task: String,
-}
-
-impl NodeEnded {
-    pub(super) fn of(task: &TaskId) -> Self {
-        Self { task: task.to_string() }
-    }
-}
 
 /// One try of a task.
 #[derive(Clone)]
@@ -66,7 +47,7 @@ impl TaskTry {
         Arc::as_ptr(&self.cell) as usize
     }
 
-    pub(crate) fn waiter(&self) -> Arc<dyn Waiting> {
+    pub(crate) fn waiter(&self) -> Arc<dyn AnswerWaiter> {
         Arc::clone(&self.cell) as _
     }
 

@@ -1,7 +1,7 @@
 //! HTTP client for model endpoints: TLS with *ring*, proxies, and the transport of all requests.
 
-pub(crate) mod clean;
-pub(crate) mod fault;
+pub(crate) mod sse_guard;
+pub(crate) mod error_response;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::error::{ModelError, ModelFault};
+use super::error::{ModelError, ModelErrorKind};
 
 /// Settings of the HTTP client.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ fn tls() -> Result<rustls::ClientConfig, ModelError> {
 }
 
 fn unusable(detail: &str) -> ModelError {
-    ModelError::new(ModelFault::Unsupported).with_detail(detail)
+    ModelError::new(ModelErrorKind::Unsupported).with_detail(detail)
 }
 
 /// Transport of requests to an endpoint: the network, or a cassette.
@@ -144,5 +144,5 @@ pub(crate) fn transport_error(error: &reqwest::Error) -> ModelError {
     }
     let cause = cause.to_string();
     let detail = if cause.contains("://") { what.to_owned() } else { format!("{what}: {cause}") };
-    ModelError::new(ModelFault::Transport).with_detail(detail)
+    ModelError::new(ModelErrorKind::Transport).with_detail(detail)
 }

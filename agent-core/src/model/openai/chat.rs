@@ -7,13 +7,13 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::read::{bounded, count, text};
+use super::stream::{bounded, count, text};
 use super::{Dialect, Settings};
-use crate::model::http::fault;
+use crate::model::http::error_response;
 use crate::model::message::new_id;
 use crate::model::{
-    Content, Delta, FinishReason, Message, ModelError, ModelFault, ModelRequest, Part, ResponseFormat, Role,
-    ToolChoice, Usage,
+    Content, Delta, FinishReason, Message, ModelError, ModelErrorKind, ModelRequest, Part, ResponseFormat,
+    Role, ToolChoice, Usage,
 };
 
 /// Request body, serialized directly from the request without copying the conversation.
@@ -228,11 +228,11 @@ pub(super) struct Decoder {
     finish: Option<FinishReason>,
 }
 
-impl super::read::Decoder for Decoder {
+impl super::stream::Decoder for Decoder {
     fn event(&mut self, event: &Value, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
         if event.get("error").is_some_and(|error| !error.is_null()) || text(event, "object") == Some("error")
         {
-            return Err(fault::inside(event));
+            return Err(error_response::inside(event));
         }
         if let Some(name) = text(event, "model").filter(|_| !self.model_told) {
             self.model_told = true;
@@ -265,10 +265,10 @@ impl super::read::Decoder for Decoder {
             Some(reason) => reason,
             None if done && self.calls > 0 => FinishReason::ToolCalls,
             None if done && self.output => FinishReason::Stop,
-            None => return Err(ModelError::new(ModelFault::Cut)),
+            None => return Err(ModelError::new(ModelErrorKind::Cut)),
         };
         if self.slots.iter().any(|slot| slot.number.is_none()) {
-            return Err(ModelError::new(ModelFault::Malformed).with_detail("a tool call without a name"));
+            return Err(ModelError::new(ModelErrorKind::Malformed).with_detail("a tool call without a name"));
         }
         out.push_back(Delta::Finished { reason });
         Ok(())
@@ -364,7 +364,7 @@ impl Decoder {
             return Ok(at);
         }
         if self.slots.len() >= 1_024 {
-            return Err(ModelError::new(ModelFault::Malformed).with_detail("too many tool calls"));
+            return Err(ModelError::new(ModelErrorKind::Malformed).with_detail("too many tool calls"));
         }
         let id = id.map_or_else(|| new_id("call_"), str::to_owned);
         self.slots.push(Slot { index, id, early: String::new(), number: None });

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{header, unusable};
 use crate::{
-    memory::{Embedder, MemoryError},
     model::{
-        ModelError, ModelFault, RetryPolicy, Waited,
-        http::{HttpOptions, Transport, client_builder, fault::refused},
+        EmbedError, Embedder, ModelError, ModelErrorKind, RetryPolicy, TimeoutPhase,
+        http::{HttpOptions, Transport, client_builder, error_response::refused},
     },
     secret::Secret,
 };
@@ -33,10 +32,10 @@ const BATCH_BYTES: usize = 1024 * 1024;
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use agent_core::{memory::InMemory, model::openai::OpenAiEmbeddings};
+/// use agent_core::{memory::InMemoryStore, model::openai::OpenAiEmbeddings};
 /// # fn make() -> Result<(), agent_core::model::ModelError> {
 /// let embedder = OpenAiEmbeddings::builder().key("sk-…").model("text-embedding-3-small").shorten(512).build()?;
-/// let memory = InMemory::new().with_embedder(Arc::new(embedder));
+/// let memory = InMemoryStore::new().with_embedder(Arc::new(embedder));
 /// # Ok(()) }
 /// ```
 pub struct OpenAiEmbeddings {
@@ -113,7 +112,7 @@ impl OpenAiEmbeddings {
         let mut failures = 0;
         loop {
             let once = tokio::time::timeout(self.timeout, self.once(texts)).await;
-            let late = || Err(ModelError::new(ModelFault::TimedOut { waited: Waited::FirstToken }));
+            let late = || Err(ModelError::new(ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken }));
             let error = match once.unwrap_or_else(|_| late()) {
                 Ok(vectors) => return Ok(vectors),
                 Err(error) => error,
@@ -129,11 +128,11 @@ impl OpenAiEmbeddings {
     }
 
     async fn once(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let malformed = |detail: String| ModelError::new(ModelFault::Malformed).with_detail(detail);
+        let malformed = |detail: String| ModelError::new(ModelErrorKind::Malformed).with_detail(detail);
         let dimensions = self.shorten.then_some(self.dimensions);
         let body = Body { model: &self.model, input: texts, encoding_format: "float", dimensions };
         let body = serde_json::to_vec(&body).map_err(|_| {
-            ModelError::new(ModelFault::BadRequest).with_detail("the request cannot be serialized")
+            ModelError::new(ModelErrorKind::BadRequest).with_detail("the request cannot be serialized")
         })?;
         let mut request = reqwest::Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
@@ -141,7 +140,7 @@ impl OpenAiEmbeddings {
         *request.body_mut() = Some(body.into());
         let response = self.transport.carry(request).await?;
         if response.status().is_redirection() {
-            let error = ModelError::new(ModelFault::UnknownModel).with_status(response.status().as_u16());
+            let error = ModelError::new(ModelErrorKind::UnknownModel).with_status(response.status().as_u16());
             return Err(
                 error.with_detail("the base URL redirects to another address; configure the final address")
             );
@@ -222,7 +221,7 @@ impl OpenAiEmbeddings {
 }
 
 impl Embedder for OpenAiEmbeddings {
-    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
         let batches = self.batches(texts);
         Box::pin(async move {
             let mut vectors: Vec<Vec<f32>> = texts.iter().map(|_| Vec::new()).collect();

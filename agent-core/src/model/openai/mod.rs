@@ -3,10 +3,10 @@
 //! async-openai sends the requests and splits the stream. Requests and events use lenient types of this module, and
 //! the library's retry, error handling and logging of bodies are replaced (see `call`).
 
-mod call;
+mod service;
 mod chat;
 mod embeddings;
-mod read;
+mod stream;
 mod responses;
 
 use std::time::Duration;
@@ -17,11 +17,13 @@ use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use self::call::Call;
 pub use self::embeddings::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
-use self::read::Reader;
+use self::service::Call;
+use self::stream::Reader;
 use super::http::{HttpOptions, Transport, client_builder};
-use super::{Abilities, ChatModel, ModelError, ModelFault, ModelRequest, ModelStream, Waited};
+use super::{
+    ChatModel, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream, TimeoutPhase,
+};
 use crate::secret::Secret;
 
 const OPENAI: &str = "https://api.openai.com/v1";
@@ -75,7 +77,7 @@ struct Settings {
 pub struct OpenAi {
     settings: Settings,
     protocol: Protocol,
-    abilities: Abilities,
+    capabilities: ModelCapabilities,
     config: OpenAIConfig,
     /// Builds requests only; they are sent through `transport`.
     client: reqwest::Client,
@@ -95,7 +97,7 @@ pub struct OpenAiBuilder {
     base_url: String,
     protocol: Protocol,
     dialect: Option<Dialect>,
-    abilities: Abilities,
+    capabilities: ModelCapabilities,
     temperature: Option<f32>,
     top_p: Option<f32>,
     max_output_tokens: Option<u32>,
@@ -116,7 +118,7 @@ impl OpenAi {
             base_url: OPENAI.to_owned(),
             protocol: Protocol::default(),
             dialect: None,
-            abilities: Abilities::default(),
+            capabilities: ModelCapabilities::default(),
             temperature: Some(DEFAULT_TEMPERATURE),
             top_p: None,
             max_output_tokens: None,
@@ -133,7 +135,7 @@ impl OpenAi {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Auth`] without a key and without the base URL of another endpoint; [`ModelFault::Unsupported`]
+    /// [`ModelErrorKind::Auth`] without a key and without the base URL of another endpoint; [`ModelErrorKind::Unsupported`]
     /// if the temperature is not a number from 0 to 2.
     pub fn builder_from_env() -> Result<OpenAiBuilder, ModelError> {
         let text = |name: &str| {
@@ -144,7 +146,7 @@ impl OpenAi {
         match text("OPENAI_BASE_URL") {
             Some(url) => builder.base_url = url,
             None if builder.key.is_none() => {
-                return Err(ModelError::new(ModelFault::Auth)
+                return Err(ModelError::new(ModelErrorKind::Auth)
                     .with_detail("set OPENAI_API_KEY, or OPENAI_BASE_URL for an endpoint without a key"));
             }
             None => {}
@@ -200,8 +202,8 @@ impl ChatModel for OpenAi {
         "openai"
     }
 
-    fn abilities(&self) -> Abilities {
-        self.abilities
+    fn capabilities(&self) -> ModelCapabilities {
+        self.capabilities
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
@@ -228,13 +230,13 @@ impl ChatModel for OpenAi {
         };
         let events = match tokio::time::timeout(self.first_token, sent).await {
             Ok(Ok(events)) => events,
-            Ok(Err(error)) => return Err(self.named(call::fault(error), &request)),
+            Ok(Err(error)) => return Err(self.named(service::fault(error), &request)),
             Err(_) => {
-                let late = ModelError::new(ModelFault::TimedOut { waited: Waited::FirstToken });
+                let late = ModelError::new(ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken });
                 return Err(self.named(late, &request));
             }
         };
-        let decoder: Box<dyn read::Decoder> = match self.protocol {
+        let decoder: Box<dyn stream::Decoder> = match self.protocol {
             Protocol::Chat => Box::<chat::Decoder>::default(),
             Protocol::Responses => Box::<responses::Decoder>::default(),
         };
@@ -286,13 +288,13 @@ impl OpenAiBuilder {
     /// Declares that the endpoint does not enforce response schemas. Answers are then validated and, if invalid,
     /// requested again. Default: it does.
     pub fn without_json_schema(mut self) -> Self {
-        self.abilities.json_schema = false;
+        self.capabilities.json_schema = false;
         self
     }
 
     /// Declares that the endpoint does not support tools. Default: it does.
     pub fn without_tools(mut self) -> Self {
-        self.abilities.tools = false;
+        self.capabilities.tools = false;
         self
     }
 
@@ -394,7 +396,7 @@ impl OpenAiBuilder {
                 usage: self.usage,
             },
             protocol: self.protocol,
-            abilities: self.abilities,
+            capabilities: self.capabilities,
             config,
             client,
             transport,
@@ -438,5 +440,5 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ModelErr
 }
 
 fn unusable(detail: &str) -> ModelError {
-    ModelError::new(ModelFault::Unsupported).with_detail(detail)
+    ModelError::new(ModelErrorKind::Unsupported).with_detail(detail)
 }

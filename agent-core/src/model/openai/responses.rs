@@ -7,13 +7,13 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::chat::arguments;
-use super::read::{bounded, count, text};
+use super::stream::{bounded, count, text};
 use super::{Dialect, Settings};
-use crate::model::http::fault;
+use crate::model::http::error_response;
 use crate::model::message::new_id;
 use crate::model::{
-    Content, Delta, FinishReason, Message, ModelError, ModelFault, ModelRequest, Part, ResponseFormat, Role,
-    ToolChoice, Usage,
+    Content, Delta, FinishReason, Message, ModelError, ModelErrorKind, ModelRequest, Part, ResponseFormat,
+    Role, ToolChoice, Usage,
 };
 
 /// Request body, serialized directly from the request.
@@ -172,7 +172,7 @@ pub(super) struct Decoder {
     finish: Option<FinishReason>,
 }
 
-impl super::read::Decoder for Decoder {
+impl super::stream::Decoder for Decoder {
     fn event(&mut self, event: &Value, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
         let response = event.get("response").unwrap_or(&Value::Null);
         if let Some(name) = text(response, "model").filter(|_| !self.model_told) {
@@ -208,12 +208,12 @@ impl super::read::Decoder for Decoder {
                 self.item(event.get("item").unwrap_or(&Value::Null), event, out)?
             }
             "response.completed" | "response.incomplete" => self.completed(response, out)?,
-            "response.failed" => return Err(fault::inside(response)),
-            "error" => return Err(fault::inside(event)),
+            "response.failed" => return Err(error_response::inside(response)),
+            "error" => return Err(error_response::inside(event)),
             // A server that cannot stream sends the response itself.
             "" if event.get("output").is_some() => self.completed(event, out)?,
             "" if event.get("error").is_some_and(|error| !error.is_null()) => {
-                return Err(fault::inside(event));
+                return Err(error_response::inside(event));
             }
             _ => {}
         }
@@ -226,7 +226,7 @@ impl super::read::Decoder for Decoder {
 
     fn end(&mut self, _done: bool, out: &mut VecDeque<Delta>) -> Result<(), ModelError> {
         // This protocol always sends an end event; without it the answer is incomplete.
-        let reason = self.finish.take().ok_or_else(|| ModelError::new(ModelFault::Cut))?;
+        let reason = self.finish.take().ok_or_else(|| ModelError::new(ModelErrorKind::Cut))?;
         out.push_back(Delta::Finished { reason });
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Decoder {
         }
         let Some(name) = text(item, "name") else { return Ok(()) };
         if self.slots.len() >= 1_024 {
-            return Err(ModelError::new(ModelFault::Malformed).with_detail("too many tool calls"));
+            return Err(ModelError::new(ModelErrorKind::Malformed).with_detail("too many tool calls"));
         }
         let number = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let id =

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::http::{Carry, Transport};
-use crate::model::{ModelError, ModelFault};
+use crate::model::{ModelError, ModelErrorKind};
 use crate::secret::Secret;
 
 const KEPT_HEADERS: [&str; 5] = ["content-type", "date", "retry-after", "retry-after-ms", "location"];
@@ -94,7 +94,7 @@ impl Cassette {
     }
 
     /// Answers calls from the file. Each recorded call answers once, the oldest first, if method, path and body are
-    /// equal. A call that is not recorded fails with [`ModelFault::BadRequest`].
+    /// equal. A call that is not recorded fails with [`ModelErrorKind::BadRequest`].
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Carry for Player {
             answer.map(Answered::play).ok_or_else(|| {
                 let detail =
                     format!("the cassette has no further response to {} {}", asked.method, asked.path);
-                ModelError::new(ModelFault::BadRequest).with_detail(detail)
+                ModelError::new(ModelErrorKind::BadRequest).with_detail(detail)
             })
         })
     }

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::model::{
-    Abilities, ChatModel, Delta, FinishReason, ModelError, ModelFault, ModelRequest, ModelStream, ToolCall,
-    Usage,
+    ChatModel, Delta, FinishReason, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream,
+    ToolCall, Usage,
 };
 
 /// How text and arguments are split.
@@ -200,7 +200,7 @@ pub struct Scripted(Arc<Inner>);
 struct Inner {
     script: Script,
     seen: Mutex<Seen>,
-    abilities: Abilities,
+    capabilities: ModelCapabilities,
 }
 
 #[derive(Default)]
@@ -211,7 +211,7 @@ struct Seen {
 
 impl Scripted {
     /// Creates a model with one turn per call, in order. A call beyond the last turn fails with
-    /// [`ModelFault::BadRequest`].
+    /// [`ModelErrorKind::BadRequest`].
     pub fn new(turns: impl IntoIterator<Item = Turn>) -> Self {
         Self::with(Script::Turns(Mutex::new(turns.into_iter().collect())))
     }
@@ -222,7 +222,7 @@ impl Scripted {
     }
 
     fn with(script: Script) -> Self {
-        Self(Arc::new(Inner { script, seen: Mutex::default(), abilities: Abilities::default() }))
+        Self(Arc::new(Inner { script, seen: Mutex::default(), capabilities: ModelCapabilities::default() }))
     }
 
     /// Returns the requests so far, oldest first. Empty for a model created with [`rule`](Self::rule): keeping them
@@ -257,8 +257,8 @@ impl ChatModel for Scripted {
         "scripted"
     }
 
-    fn abilities(&self) -> Abilities {
-        self.0.abilities
+    fn capabilities(&self) -> ModelCapabilities {
+        self.0.capabilities
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
@@ -277,7 +277,9 @@ impl ChatModel for Scripted {
         };
         let Some(turn) = turn else {
             let detail = format!("the script has no turn for call {}", call + 1);
-            return Err(ModelError::new(ModelFault::BadRequest).with_model("scripted").with_detail(detail));
+            return Err(ModelError::new(ModelErrorKind::BadRequest)
+                .with_model("scripted")
+                .with_detail(detail));
         };
         if let Some(delay) = turn.before {
             tokio::time::sleep(delay).await;

@@ -9,7 +9,7 @@ mod task_agent;
 
 use std::borrow::Cow;
 
-use agent_core::{Event, graph::Outline};
+use agent_core::{Event, graph::GraphDescription};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -87,7 +87,7 @@ pub(super) fn all() -> Map<String, Value> {
     take::<ClientInput>(&mut found);
     let mut all: Map<String, Value> = found.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
     hoist(&mut all, "Event", Event::schema());
-    hoist(&mut all, GraphOutline::NAME, schemars::schema_for!(Outline).to_value());
+    hoist(&mut all, GraphOutline::NAME, schemars::schema_for!(GraphDescription).to_value());
     GraphOutline::complete(&mut all);
     all
 }

@@ -2,7 +2,7 @@
 
 use agent_core::{
     clock::{Clock, WallClock},
-    model::{Assembler, Delta, FinishReason, Message, ModelError, ModelFault, Usage},
+    model::{Assembler, Delta, FinishReason, Message, ModelError, ModelErrorKind, Usage},
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -115,7 +115,7 @@ impl Writing {
 
     fn cut(&mut self) -> ApiError {
         self.ended = true;
-        ApiError::of_model(Contract::OpenAi, &ModelError::new(ModelFault::Cut))
+        ApiError::of_model(Contract::OpenAi, &ModelError::new(ModelErrorKind::Cut))
     }
 }
 

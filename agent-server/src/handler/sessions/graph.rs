@@ -38,7 +38,7 @@ fn told(inner: &Inner, name: &str) -> Result<Value, ApiError> {
         error.code = Code::GraphNotFound.name();
         error
     };
-    let outline = inner.runtime.outline(name).ok_or_else(unknown)?;
+    let outline = inner.runtime.description(name).ok_or_else(unknown)?;
     let mut graph = json!(outline);
     graph["mermaid"] = json!(inner.runtime.mermaid(name));
     Ok(graph)

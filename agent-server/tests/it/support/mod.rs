@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use agent_core::{
     Runtime,
-    journal::{InMemory, JournalStore},
+    journal::{InMemoryJournal, JournalStore},
     model::Model,
     session::RuntimeBuilder,
 };
@@ -73,8 +73,8 @@ impl Here {
         runtime: RuntimeBuilder,
         make: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let store: Arc<dyn JournalStore> = Arc::new(InMemory::new());
-        Self::kept(runtime.shared_store(store), make).await
+        let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+        Self::kept(runtime.journal(store), make).await
     }
 
     /// Any server on the store that the runtime has.

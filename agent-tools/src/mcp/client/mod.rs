@@ -2,7 +2,7 @@
 
 mod call;
 mod list;
-mod open;
+mod connect;
 mod process;
 mod question;
 mod session;
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 pub(super) use self::call::IDEMPOTENCY_KEY;
+use self::{connect::Endpoint, session::Shared};
 pub use self::{list::RemoteTool, process::Program};
-use self::{open::Endpoint, session::Shared};
 use super::McpError;
 
 /// Connection to one MCP server. Cheap to clone; dropping the last clone and the last tool ends the session and
@@ -57,11 +57,11 @@ impl Client {
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
-        let open = move || -> BoxFuture<'static, io::Result<open::Pipes>> {
+        let open = move || -> BoxFuture<'static, io::Result<connect::Pipes>> {
             let opening = open();
             Box::pin(async move {
                 let (read, write) = opening.await?;
-                Ok((Box::new(read) as open::Reader, Box::new(write) as open::Writer))
+                Ok((Box::new(read) as connect::Reader, Box::new(write) as connect::Writer))
             })
         };
         ClientBuilder::new(name, Endpoint::Stream(Arc::new(open)))

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ClientBuilder, McpError, Questions, RemoteTool, list, open::Opened, process::Process};
+use super::{ClientBuilder, McpError, Questions, RemoteTool, connect::Opened, list, process::Process};
 
 /// Timeout for a server to exit.
 const GRACE: Duration = Duration::from_secs(2);

@@ -17,8 +17,8 @@ use agent_core::{
     interrupt::Question,
     model::ToolCall,
     tool::{
-        AnyTool, CallListener, Effect, Prepared, Remembered, ToolContext, ToolError, ToolFault, ToolOutput,
-        ToolPolicy, ToolRegistry,
+        AnyTool, CallListener, Effect, PreparedCall, StandingApprovals, ToolContext, ToolError, ToolFault,
+        ToolOutput, ToolPolicy, ToolRegistry,
     },
 };
 use futures::future::BoxFuture;
@@ -165,8 +165,9 @@ impl Offer {
     }
 
     /// Checks that the policy allows the call without an approval.
-    fn permitted(&self, call: &Prepared) -> Result<(), ToolError> {
-        if self.unapproved.contains(call.name()) || call.approval_for(&Remembered::default()).is_none() {
+    fn permitted(&self, call: &PreparedCall) -> Result<(), ToolError> {
+        if self.unapproved.contains(call.name()) || call.approval_for(&StandingApprovals::default()).is_none()
+        {
             return Ok(());
         }
         Err(ToolError::refused(
@@ -176,7 +177,7 @@ impl Offer {
 
     async fn run(
         &self,
-        prepared: &Prepared,
+        prepared: &PreparedCall,
         cx: &RequestContext<RoleServer>,
     ) -> Result<ToolOutput, ToolError> {
         self.permitted(prepared)?;

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use futures::future::BoxFuture;
 use model2vec_rs::model::StaticModel;
 
-use super::{Embedder, MemoryError};
+use super::{EmbedError, Embedder};
 
 /// Maximum number of tokens of a text; the rest is ignored.
 const TOKENS: usize = 512;
@@ -29,8 +29,8 @@ impl StaticEmbeddings {
     ///
     /// # Errors
     ///
-    /// [`MemoryError::Embedder`] with the name of the file if a file is missing, larger than 4 GiB, or not a model.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self, MemoryError> {
+    /// [`EmbedError::Failed`] with the name of the file if a file is missing, larger than 4 GiB, or not a model.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, EmbedError> {
         let folder = folder.as_ref();
         let read = |name: &str| {
             let failed = |error: std::io::Error| broken(format!("`{name}` cannot be read: {error}"));
@@ -52,12 +52,12 @@ impl StaticEmbeddings {
     }
 }
 
-fn broken(reason: String) -> MemoryError {
-    MemoryError::Embedder { reason }
+fn broken(reason: String) -> EmbedError {
+    EmbedError::failed(reason)
 }
 
 impl Embedder for StaticEmbeddings {
-    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
         Box::pin(async move {
             let (model, texts) = (Arc::clone(&self.0), texts.to_vec());
             let work = move || model.encode_with_args(&texts, Some(TOKENS), BATCH);

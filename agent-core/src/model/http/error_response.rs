@@ -6,7 +6,7 @@ use futures::StreamExt;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::model::error::{ModelError, ModelFault};
+use crate::model::error::{ModelError, ModelErrorKind};
 
 /// Maximum number of bytes read of an error response.
 const BODY_BYTES: usize = 64 * 1024;
@@ -69,28 +69,28 @@ fn read_fault(status: u16, retry_after: Option<Duration>, body: &Value) -> Model
     let retry_after = retry_after.or(said.retry_after);
     let has = |words: &[&str]| words.iter().any(|word| said.words.contains(word));
     let fault = if has(CONTEXT) && status < 500 || has(&["context_length_exceeded", "exceed_context_size"]) {
-        ModelFault::ContextTooLong
+        ModelErrorKind::ContextTooLong
     } else if has(FILTERED) {
-        ModelFault::Filtered
+        ModelErrorKind::Filtered
     } else if has(QUOTA) {
-        ModelFault::Quota
+        ModelErrorKind::Quota
     } else if has(KEY) && status < 500 {
-        ModelFault::Auth
+        ModelErrorKind::Auth
     } else if has(&["rate_limit", "too_many_requests", "rate limit reached"]) {
-        ModelFault::RateLimited { retry_after }
+        ModelErrorKind::RateLimited { retry_after }
     } else if has(&["overloaded", "server_is_busy"]) {
-        ModelFault::Overloaded { retry_after }
+        ModelErrorKind::Overloaded { retry_after }
     } else {
         match status {
-            401 | 403 | 407 => ModelFault::Auth,
-            402 => ModelFault::Quota,
-            404 => ModelFault::UnknownModel,
-            400 if has(&["model_not_found"]) => ModelFault::UnknownModel,
-            429 => ModelFault::RateLimited { retry_after },
-            501 => ModelFault::Unsupported,
+            401 | 403 | 407 => ModelErrorKind::Auth,
+            402 => ModelErrorKind::Quota,
+            404 => ModelErrorKind::UnknownModel,
+            400 if has(&["model_not_found"]) => ModelErrorKind::UnknownModel,
+            429 => ModelErrorKind::RateLimited { retry_after },
+            501 => ModelErrorKind::Unsupported,
             // 408 and 409 are transient; 5xx are errors of the endpoint.
-            408 | 409 | 425 | 500.. => ModelFault::Overloaded { retry_after },
-            _ => ModelFault::BadRequest,
+            408 | 409 | 425 | 500.. => ModelErrorKind::Overloaded { retry_after },
+            _ => ModelErrorKind::BadRequest,
         }
     };
     let error = ModelError::new(fault).with_status(status);

@@ -17,14 +17,14 @@ use tokio::time::Instant;
 use super::http::{HttpOptions, client_builder, fault, transport_error};
 use super::message::new_id;
 use super::{
-    Abilities, ChatModel, Content, Delta, FinishReason, Message, ModelError, ModelFault, ModelRequest,
-    ModelStream, Part, ResponseFormat, Role, ToolChoice, Usage, Waited,
+    ChatModel, Content, Delta, FinishReason, Message, ModelCapabilities, ModelError, ModelErrorKind,
+    ModelRequest, ModelStream, Part, ResponseFormat, Role, TimeoutPhase, ToolChoice, Usage,
 };
 use crate::secret::Secret;
 
 /// A model of Anthropic or Google, called in the endpoint's own protocol.
 ///
-/// Makes one attempt per call; wrap it in [`Retry`](super::Retry) for more. The library logs error responses
+/// Makes one attempt per call; wrap it in [`RetryModel`](super::RetryModel) for more. The library logs error responses
 /// including their bodies: set the log target `genai` to `off` where that matters.
 #[derive(Debug)]
 pub struct Native {
@@ -123,13 +123,13 @@ impl NativeBuilder {
     ///
     /// # Errors
     ///
-    /// [`ModelFault::Auth`] without a key; the errors of [`client_builder`].
+    /// [`ModelErrorKind::Auth`] without a key; the errors of [`client_builder`].
     pub fn build(mut self) -> Result<Native, ModelError> {
         let variable =
             if self.0.kind == AdapterKind::Anthropic { "ANTHROPIC_API_KEY" } else { "GEMINI_API_KEY" };
         self.0.key = self.0.key.or_else(|| Secret::from_env(variable));
         if self.0.key.is_none() {
-            return Err(ModelError::new(ModelFault::Auth).with_detail(format!("set {variable}")));
+            return Err(ModelError::new(ModelErrorKind::Auth).with_detail(format!("set {variable}")));
         }
         let http = client_builder(&self.0.http)?.build().map_err(|error| transport_error(&error))?;
         let client = genai::Client::builder().with_reqwest(http).build().map_err(|error| read(&error))?;
@@ -146,9 +146,12 @@ impl ChatModel for Native {
         if self.settings.kind == AdapterKind::Anthropic { "anthropic" } else { "gcp.gemini" }
     }
 
-    fn abilities(&self) -> Abilities {
+    fn capabilities(&self) -> ModelCapabilities {
         // Anthropic has no response schema in a form that every model supports.
-        Abilities { json_schema: self.settings.kind == AdapterKind::Gemini, ..Abilities::default() }
+        ModelCapabilities {
+            json_schema: self.settings.kind == AdapterKind::Gemini,
+            ..ModelCapabilities::default()
+        }
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
@@ -181,7 +184,7 @@ impl ChatModel for Native {
         let stream = match tokio::time::timeout_at(first_token, sent).await {
             Ok(Ok(response)) => response.stream,
             Ok(Err(error)) => return Err(named.error(read(&error))),
-            Err(_) => return Err(named.error(late(Waited::FirstToken))),
+            Err(_) => return Err(named.error(late(TimeoutPhase::FirstToken))),
         };
         let mut reading = Reading {
             stream,
@@ -360,15 +363,15 @@ impl Reading {
                 return None;
             }
             let (until, waited) = if self.begun {
-                (Instant::now() + self.idle, Waited::Idle)
+                (Instant::now() + self.idle, TimeoutPhase::Idle)
             } else {
-                (self.first_token, Waited::FirstToken)
+                (self.first_token, TimeoutPhase::FirstToken)
             };
             match tokio::time::timeout_at(until, self.stream.next()).await {
                 Ok(Some(Ok(event))) => self.event(event),
                 Ok(Some(Err(error))) => self.failed = Some(read(&error)),
                 // Without the library's end event, the answer was cut off.
-                Ok(None) => self.failed = Some(ModelError::new(ModelFault::Cut)),
+                Ok(None) => self.failed = Some(ModelError::new(ModelErrorKind::Cut)),
                 Err(_) => self.failed = Some(late(waited)),
             }
         }
@@ -399,7 +402,7 @@ impl Reading {
                     Some(StopReason::Other(reason)) => FinishReason::Other(reason.chars().take(64).collect()),
                     Some(StopReason::Completed(_) | StopReason::StopSequence(_)) => FinishReason::Stop,
                     None => {
-                        self.failed = Some(ModelError::new(ModelFault::Cut));
+                        self.failed = Some(ModelError::new(ModelErrorKind::Cut));
                         return;
                     }
                 };
@@ -446,8 +449,8 @@ fn count(usage: &genai::chat::Usage) -> Usage {
     }
 }
 
-fn late(waited: Waited) -> ModelError {
-    ModelError::new(ModelFault::TimedOut { waited })
+fn late(waited: TimeoutPhase) -> ModelError {
+    ModelError::new(ModelErrorKind::TimedOut { waited })
 }
 
 /// The library's errors contain whole bodies and requests; only their kind and the endpoint's message are used.
@@ -461,25 +464,25 @@ fn read(error: &genai::Error) -> ModelError {
                 fault::of(status.as_u16(), headers, body)
             }
             genai::webc::Error::Reqwest(error) => transport_error(error),
-            _ => ModelError::new(ModelFault::Malformed),
+            _ => ModelError::new(ModelErrorKind::Malformed),
         },
         Error::WebStream { error, .. } => match error.downcast_ref::<Error>() {
             Some(inner) => read(inner),
             None => match error.downcast_ref::<reqwest::Error>() {
                 Some(error) => transport_error(error),
-                None => ModelError::new(ModelFault::Transport),
+                None => ModelError::new(ModelErrorKind::Transport),
             },
         },
         Error::ChatResponse { body, .. } => fault::inside(body),
         Error::StreamParse { .. }
         | Error::InvalidJsonResponseElement { .. }
-        | Error::NoChatResponse { .. } => ModelError::new(ModelFault::Malformed),
+        | Error::NoChatResponse { .. } => ModelError::new(ModelErrorKind::Malformed),
         Error::JsonValueExt(_) | Error::SerdeJson(_) | Error::ChatResponseGeneration { .. } => {
-            ModelError::new(ModelFault::Malformed)
+            ModelError::new(ModelErrorKind::Malformed)
         }
         Error::RequiresApiKey { .. } | Error::NoAuthData { .. } | Error::NoAuthResolver { .. } => {
-            ModelError::new(ModelFault::Auth)
+            ModelError::new(ModelErrorKind::Auth)
         }
-        _ => ModelError::new(ModelFault::Unsupported),
+        _ => ModelError::new(ModelErrorKind::Unsupported),
     }
 }

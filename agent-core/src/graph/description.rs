@@ -5,25 +5,25 @@ use serde::Serialize;
 
 use super::{
     END, START,
-    draw::{Drawing, Line},
+    render::{Drawing, Line},
 };
 
 /// Nodes and edges of a graph, including those of its subgraphs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
-pub struct Outline {
+pub struct GraphDescription {
     /// Name of the graph.
     pub name: String,
     /// Nodes, including start and end. The nodes of a subgraph follow the node that contains it.
-    pub nodes: Vec<OutlineNode>,
+    pub nodes: Vec<NodeDescription>,
     /// Edges between the nodes.
-    pub edges: Vec<OutlineEdge>,
+    pub edges: Vec<EdgeDescription>,
 }
 
-/// A node of an [`Outline`].
+/// A node of an [`GraphDescription`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
-pub struct OutlineNode {
+pub struct NodeDescription {
     /// Path of the node: `outer/inner` inside a subgraph. The task of an event is this path with a number after
     /// each part.
     pub id: String,
@@ -36,7 +36,7 @@ pub struct OutlineNode {
     pub parent: Option<String>,
 }
 
-/// Kind of a node in an [`Outline`].
+/// Kind of a node in an [`GraphDescription`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -53,10 +53,10 @@ pub enum NodeKind {
     Subgraph,
 }
 
-/// An edge of an [`Outline`].
+/// An edge of an [`GraphDescription`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
-pub struct OutlineEdge {
+pub struct EdgeDescription {
     /// Id of the source node.
     pub from: String,
     /// Id of the target node.
@@ -65,7 +65,7 @@ pub struct OutlineEdge {
     pub kind: EdgeKind,
 }
 
-/// Condition under which an edge of an [`Outline`] is taken.
+/// Condition under which an edge of an [`GraphDescription`] is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -82,7 +82,7 @@ pub enum EdgeKind {
     Error,
 }
 
-impl Outline {
+impl GraphDescription {
     pub(super) fn of(drawing: &Drawing) -> Self {
         let mut outline = Self { name: drawing.name.clone(), nodes: Vec::new(), edges: Vec::new() };
         outline.take(drawing, None);
@@ -91,7 +91,7 @@ impl Outline {
 
     fn take(&mut self, drawing: &Drawing, parent: Option<&str>) {
         let id = |name: &str| parent.map_or_else(|| name.to_owned(), |parent| format!("{parent}/{name}"));
-        let node = |name: &str, kind| OutlineNode {
+        let node = |name: &str, kind| NodeDescription {
             id: id(name),
             label: name.to_owned(),
             kind,
@@ -111,7 +111,7 @@ impl Outline {
             }
         }
         self.nodes.push(node(END, NodeKind::End));
-        self.edges.extend(drawing.lines.iter().map(|(from, to, line)| OutlineEdge {
+        self.edges.extend(drawing.lines.iter().map(|(from, to, line)| EdgeDescription {
             from: id(from),
             to: id(to),
             kind: match line {

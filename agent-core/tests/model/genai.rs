@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use agent_core::model::native::Native;
-use agent_core::model::{FinishReason, Message, Model, ModelFault, ModelRequest, ToolSpec, Waited};
+use agent_core::model::genai::Native;
+use agent_core::model::{FinishReason, Message, Model, ModelErrorKind, ModelRequest, TimeoutPhase, ToolSpec};
 use serde_json::json;
 
 use crate::server::{Answer, Server};
@@ -84,13 +84,13 @@ async fn refusals_of_anthropic_are_told_apart() {
     let cases = [
         (
             Answer::status(401, r#"{"error":{"type":"authentication_error","message":"invalid x-api-key"}}"#),
-            ModelFault::Auth,
+            ModelErrorKind::Auth,
         ),
-        (Answer::status(529, overloaded), ModelFault::Overloaded { retry_after: None }),
-        (limited, ModelFault::RateLimited { retry_after: Some(Duration::from_secs(3)) }),
-        (Answer::status(400, long), ModelFault::ContextTooLong),
-        (anthropic(std::slice::from_ref(&begun)), ModelFault::Cut),
-        (anthropic(&[begun]).then_silence(), ModelFault::TimedOut { waited: Waited::FirstToken }),
+        (Answer::status(529, overloaded), ModelErrorKind::Overloaded { retry_after: None }),
+        (limited, ModelErrorKind::RateLimited { retry_after: Some(Duration::from_secs(3)) }),
+        (Answer::status(400, long), ModelErrorKind::ContextTooLong),
+        (anthropic(std::slice::from_ref(&begun)), ModelErrorKind::Cut),
+        (anthropic(&[begun]).then_silence(), ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken }),
     ];
     for (answer, expected) in cases {
         let server = Server::start([answer]).await;

@@ -1,14 +1,14 @@
 //! The long-term memory as tools: a model saves, looks up and forgets notes in a namespace that the developer chose.
 
-use std::borrow::Cow;
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use agent_core::{
+    memory::{Found, MemoryError, MemoryStore, Namespace, Put, SEGMENT_BYTES, Search},
+    tool::{Effect, RegistryError, Tool, ToolContext, ToolError, ToolPolicy, ToolRegistry},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-use super::{Found, MemoryError, MemoryStore, Namespace, Put, SEGMENT_BYTES, Search};
-use crate::tool::{Effect, Tool, ToolContext, ToolError, ToolPolicy, ToolRegistry};
 
 /// Longest note in characters.
 const NOTE_CHARS: usize = 8_000;
@@ -26,7 +26,8 @@ const LOOKED_AT: usize = 1_000;
 /// # Examples
 ///
 /// ```
-/// use agent_core::memory::{MemoryTools, Namespace};
+/// use agent_core::memory::Namespace;
+/// use agent_tools::MemoryTools;
 /// let notes = Namespace::new(["users", "42", "notes"])?;
 /// let tools = MemoryTools::new(notes).registry()?;
 /// assert_eq!(tools.names().collect::<Vec<_>>(), ["save_memory", "search_memory", "forget_memory"]);
@@ -65,7 +66,7 @@ impl MemoryTools {
     /// # Errors
     ///
     /// None in practice: their names and schemas are fixed.
-    pub fn registry(&self) -> Result<ToolRegistry, crate::tool::RegistryError> {
+    pub fn registry(&self) -> Result<ToolRegistry, RegistryError> {
         ToolRegistry::builder()
             .tool(SaveMemory(self.clone()))
             .tool(SearchMemory(self.clone()))
@@ -74,7 +75,7 @@ impl MemoryTools {
             .build()
     }
 
-    fn store(&self, cx: &ToolContext) -> Result<(std::sync::Arc<dyn MemoryStore>, Namespace), ToolError> {
+    fn store(&self, cx: &ToolContext) -> Result<(Arc<dyn MemoryStore>, Namespace), ToolError> {
         let store = cx.memory().ok_or_else(|| ToolError::failed("there is no long-term memory here"))?;
         if !self.by_session {
             return Ok((store, self.namespace.clone()));

@@ -11,16 +11,16 @@ use super::Prompt;
 use super::{
     AgentState, AgentStateUpdate, Finish,
     close::close_turn,
+    conversation::Window,
     nodes::{
         Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
         Tools, ToolsNode,
     },
-    plan,
+    todo_tool,
 };
 use crate::{
     engine::RecordedModel,
     graph::{BuildError, END, Graph, GraphBuilder, NodeError, START},
-    memory::conversation::Window,
     model::{Extraction, Extractor, FinishReason, Message, Model, ModelReply, ModelRequest, Role, ToolSpec},
     tool::{RegistryError, ToolFault, ToolRegistry},
 };
@@ -203,7 +203,7 @@ impl AgentBuilder {
     /// The tools that it may use. Default: none. Cut a set with [`ToolRegistry::allow`].
     ///
     /// Once a result was too long for the model and is kept in the runtime's long-term memory, the agent also has the
-    /// tool [`read_result`](crate::memory::ReadResult), unless one of its own has that name.
+    /// tool [`read_result`](crate::tool::ReadResult), unless one of its own has that name.
     pub fn tools(mut self, tools: ToolRegistry) -> Self {
         self.tools = Tools::Own(tools);
         self
@@ -420,7 +420,7 @@ fn assemble(
         graph = graph.edge("tools", "model");
     } else {
         let targets = subs.iter().map(|(name, _)| name.clone()).chain(["model".to_owned()]);
-        graph = graph.leads_to("tools", targets.collect::<Vec<_>>());
+        graph = graph.declare_targets("tools", targets.collect::<Vec<_>>());
         for (node, sub) in &subs {
             graph = graph.subgraph_with_input(node, sub, begin_sub, end_sub).edge(node, "model");
         }
@@ -459,7 +459,7 @@ fn check_name(name: &str) -> Result<(), AgentError> {
     if (1..=40).contains(&name.len()) && name.bytes().all(legal) {
         return Ok(());
     }
-    Err(AgentError::IllegalName { name: crate::text::shorten(name, 64) })
+    Err(AgentError::IllegalName { name: crate::util::shorten(name, 64) })
 }
 
 /// The tools beside the registry's: sub-agents, and the other members of the team.
@@ -508,7 +508,7 @@ impl Profile {
         let sub_specs: Vec<ToolSpec> = subs.iter().map(sub_spec).collect();
         let extra = extra(&sub_specs, team, &name);
         let own = if plans {
-            ToolRegistry::builder().tool(plan::UpdatePlan).build()?
+            ToolRegistry::builder().tool(todo_tool::UpdateTodos).build()?
         } else {
             ToolRegistry::default()
         };
@@ -535,15 +535,16 @@ impl Profile {
 /// How an answer becomes a `T`: by reading it, else by asking.
 fn judge<T: JsonSchema + DeserializeOwned + Serialize + 'static>() -> Judge {
     Judge {
-        format: Arc::new(|abilities| {
-            let extractor = Extractor::<T>::new(ModelRequest::default(), abilities).ok()?;
+        format: Arc::new(|capabilities| {
+            let extractor = Extractor::<T>::new(ModelRequest::default(), capabilities).ok()?;
             extractor.request().response_format
         }),
         value: Arc::new(|model: RecordedModel, request: ModelRequest| {
             Box::pin(async move {
                 let said = request.messages.last().filter(|message| message.role == Role::Assistant);
                 if let Some(message) = said
-                    && let Ok(mut extractor) = Extractor::<T>::new(ModelRequest::default(), model.abilities())
+                    && let Ok(mut extractor) =
+                        Extractor::<T>::new(ModelRequest::default(), model.capabilities())
                 {
                     let reply = ModelReply {
                         message: Message::clone(message),

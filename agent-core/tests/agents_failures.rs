@@ -11,15 +11,15 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session,
+    agent::conversation::Window,
     event::{EventBody, payload},
     ids::Seq,
-    journal::{InMemory, JournalStore},
-    memory::conversation::Window,
+    journal::{InMemoryJournal, JournalStore},
     model::{
-        Message, Model, ModelError, ModelFault, ModelRequest, Role, ToolCall,
+        Message, Model, ModelError, ModelErrorKind, ModelRequest, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
     },
-    tool::{Approval, DynamicTool, Effect, Interrupted, Sticky, ToolPolicy, ToolRegistry},
+    tool::{Approval, ApprovalScope, DynamicTool, Effect, InterruptedCallPolicy, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -27,12 +27,12 @@ use tokio::sync::mpsc;
 type Store = Arc<dyn JournalStore>;
 
 fn store() -> Store {
-    Arc::new(InMemory::new())
+    Arc::new(InMemoryJournal::new())
 }
 
 fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
-        .shared_store(Arc::clone(store))
+        .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .options(|options| options.lease = Duration::ZERO)
         .build()
@@ -57,7 +57,7 @@ fn short_of_breath(most: usize) -> Scripted {
             return Turn::text("the short of it");
         }
         if request.messages.len() > most {
-            return Turn::error(ModelError::new(ModelFault::ContextTooLong));
+            return Turn::error(ModelError::new(ModelErrorKind::ContextTooLong));
         }
         Turn::text(format!("read {}", request.messages.len()))
     })
@@ -117,7 +117,7 @@ async fn a_single_message_that_is_too_long_is_an_error_as_before() {
 async fn a_refusal_is_not_asked_for_again_after_a_restart() {
     let (entered, mut reached) = mpsc::channel(4);
     let model = Scripted::rule(move |call, request: &ModelRequest| match call {
-        0 => Turn::error(ModelError::new(ModelFault::ContextTooLong)),
+        0 => Turn::error(ModelError::new(ModelErrorKind::ContextTooLong)),
         1 => {
             entered.try_send(()).unwrap();
             Turn::text("x").then_hang(0)
@@ -200,7 +200,7 @@ async fn a_call_with_an_effect_is_not_made_again_after_a_crash_in_the_middle_of_
 
 #[tokio::test]
 async fn a_repeatable_call_and_one_whose_policy_says_so_are_made_again() {
-    let repeats = ToolPolicy::default().interrupted(Interrupted::Repeat);
+    let repeats = ToolPolicy::default().interrupted(InterruptedCallPolicy::Repeat);
     for policy in [ToolPolicy::read_only(), ToolPolicy::default().effect(Effect::Idempotent), repeats] {
         let (store, mut payment) = (store(), payment(policy, 1));
         crash_in_the_call(&store, &mut payment).await;
@@ -213,7 +213,8 @@ async fn a_repeatable_call_and_one_whose_policy_says_so_are_made_again() {
 #[tokio::test]
 async fn a_person_can_be_asked_whether_to_make_it_again_each_time_it_was_cut_short() {
     for last in ["repeat", "leave"] {
-        let (store, mut payment) = (store(), payment(ToolPolicy::default().interrupted(Interrupted::Ask), 2));
+        let (store, mut payment) =
+            (store(), payment(ToolPolicy::default().interrupted(InterruptedCallPolicy::Ask), 2));
         crash_in_the_call(&store, &mut payment).await;
         let outcome = next_process(&store, &payment).resume().await.unwrap().outcome::<AgentState>().await;
         assert_eq!(outcome.unwrap().questions().len(), 1);
@@ -287,7 +288,7 @@ async fn an_approval_that_counts_for_later_calls_counts_for_the_parent_too() {
     let count = Arc::<AtomicU32>::default();
     let tools = || {
         let count = Arc::clone(&count);
-        let policy = ToolPolicy::default().approval(Approval::Always).sticky(Sticky::Tool);
+        let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::Tool);
         let tool =
             DynamicTool::new("t", "A tool.", json!({ "type": "object", "properties": {} }), move |_, _| {
                 count.fetch_add(1, Ordering::SeqCst);

@@ -12,9 +12,9 @@ use futures::future::BoxFuture;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 
 use crate::model::http::Transport;
-use crate::model::http::clean::{SharedCourse, clean};
-use crate::model::http::fault::refused;
-use crate::model::{ModelError, ModelFault};
+use crate::model::http::error_response::refused;
+use crate::model::http::sse_guard::{SharedCourse, clean};
+use crate::model::{ModelError, ModelErrorKind};
 
 /// A call in progress.
 #[derive(Clone)]
@@ -50,7 +50,8 @@ impl tower_service::Service<HttpRequestFactory> for Call {
                 return Ok(clean(response, call.course));
             }
             if response.status().is_redirection() {
-                let error = ModelError::new(ModelFault::UnknownModel).with_status(response.status().as_u16());
+                let error =
+                    ModelError::new(ModelErrorKind::UnknownModel).with_status(response.status().as_u16());
                 return Err(Refused(
                     error.with_detail(
                         "the base URL redirects to another address; configure the final address",
@@ -86,16 +87,16 @@ pub(super) fn fault(error: OpenAIError) -> ModelError {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Refused>() {
             Ok(refused) => refused.0,
-            Err(_) => ModelError::new(ModelFault::Transport),
+            Err(_) => ModelError::new(ModelErrorKind::Transport),
         },
         OpenAIError::Reqwest(error) => crate::model::http::transport_error(&error),
-        OpenAIError::JSONDeserialize(..) => ModelError::new(ModelFault::Malformed),
-        OpenAIError::StreamError(_) => ModelError::new(ModelFault::Transport),
+        OpenAIError::JSONDeserialize(..) => ModelError::new(ModelErrorKind::Malformed),
+        OpenAIError::StreamError(_) => ModelError::new(ModelErrorKind::Transport),
         OpenAIError::InvalidArgument(_) => {
-            ModelError::new(ModelFault::BadRequest).with_detail("the request cannot be written as JSON")
+            ModelError::new(ModelErrorKind::BadRequest).with_detail("the request cannot be written as JSON")
         }
-        OpenAIError::ApiError(error) => ModelError::new(ModelFault::Overloaded { retry_after: None })
+        OpenAIError::ApiError(error) => ModelError::new(ModelErrorKind::Overloaded { retry_after: None })
             .with_status(error.status_code.as_u16()),
-        _ => ModelError::new(ModelFault::Transport),
+        _ => ModelError::new(ModelErrorKind::Transport),
     }
 }

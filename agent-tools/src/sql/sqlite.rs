@@ -23,8 +23,8 @@ use serde_json::Value;
 
 use crate::{
     blocking::{Stop, blocking},
-    rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, columns, cut, size},
-    unfold::unfolded,
+    sql::rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, columns, cut, size},
+    sql::unfold::unfolded,
 };
 
 /// Bytes of the largest value SQLite may read or make. It bounds the memory of a query, together with the number of

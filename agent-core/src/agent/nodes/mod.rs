@@ -9,22 +9,19 @@ use serde_json::Value;
 
 use super::{
     AgentState, Finish, OutputMode,
-    build::{System, finish},
+    builder::{System, finish},
     close::closing_id,
+    conversation::{self, Summary, Window},
 };
 use crate::{
     engine::{Completion, Context, NodeFailure, RecordedModel, RecordedTools},
     graph::{Dispatch, Node, NodeError, Outcome, Result},
-    memory::{
-        ReadResult,
-        conversation::{self, Summary, Window},
-    },
     model::{
-        Abilities, Message, Messages, Model, ModelError, ModelFault, ModelRequest, ResponseFormat, Role,
-        ToolCall, ToolChoice, ToolSpec,
+        Message, Messages, Model, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest,
+        ResponseFormat, Role, ToolCall, ToolChoice, ToolSpec,
         tokens::{CountTokens, Estimate},
     },
-    tool::{ToolError, ToolFault, ToolRegistry},
+    tool::{ReadResult, ToolError, ToolFault, ToolRegistry},
 };
 
 /// How often a conversation is halved for a model that refuses it as too long.
@@ -81,7 +78,7 @@ pub(super) struct Reviewer {
 
 /// Makes a value of a type out of an answer; the type itself is erased.
 pub(super) struct Judge {
-    pub(super) format: Arc<dyn Fn(Abilities) -> Option<ResponseFormat> + Send + Sync>,
+    pub(super) format: Arc<dyn Fn(ModelCapabilities) -> Option<ResponseFormat> + Send + Sync>,
     pub(super) value:
         Arc<dyn Fn(RecordedModel, ModelRequest) -> BoxFuture<'static, Result<Value>> + Send + Sync>,
 }
@@ -193,7 +190,7 @@ impl Compaction {
 }
 
 fn is_too_long(error: &NodeError) -> bool {
-    error.downcast_ref::<ModelError>().is_some_and(|error| error.fault() == ModelFault::ContextTooLong)
+    error.downcast_ref::<ModelError>().is_some_and(|error| error.fault() == ModelErrorKind::ContextTooLong)
 }
 
 impl Profile {
@@ -261,7 +258,7 @@ impl Node<AgentState> for ModelNode {
         if let Some(judge) = &core.output
             && (last || core.output_mode == OutputMode::EveryTurn)
         {
-            request.response_format = (judge.format)(model.abilities());
+            request.response_format = (judge.format)(model.capabilities());
         }
         let mut update = AgentState::update();
         if state.interrupted.is_some() {
@@ -336,10 +333,10 @@ fn transcript(messages: &Messages) -> String {
             Role::Assistant => "assistant",
             Role::Tool => message.name.as_deref().unwrap_or("tool"),
         };
-        let said = crate::text::shorten(&message.text(), SUMMARISED);
+        let said = crate::util::shorten(&message.text(), SUMMARISED);
         write!(text, "\n[{who}] {said}").expect("writing to a string cannot fail");
         for call in &message.tool_calls {
-            let arguments = crate::text::shorten(&call.arguments, SUMMARISED);
+            let arguments = crate::util::shorten(&call.arguments, SUMMARISED);
             write!(text, "\n[{who} calls {}] {arguments}", call.name)
                 .expect("writing to a string cannot fail");
         }
@@ -382,7 +379,7 @@ impl Node<AgentState> for ToolsNode {
         let mut tools = profile
             .tools(state, cx)?
             .failing_on(profile.fatal.iter().copied())
-            .remembering(state.approvals.clone());
+            .with_approvals(state.approvals.clone());
         if let Some(todo) = &state.todo {
             tools = tools.under(todo);
         }
@@ -427,7 +424,7 @@ fn begin(cx: &Context, state: &AgentState, call: &ToolCall) -> Result<Dispatch, 
             item.start();
             item
         }
-        None => todos.start(item_id(state, call), crate::text::shorten(&args.task, 200))?,
+        None => todos.start(item_id(state, call), crate::util::shorten(&args.task, 200))?,
     };
     let input = SubInput { call: call.clone(), task: args.task, todo: item.id().to_owned() };
     Ok(Dispatch::new(format!("agent.{}", call.name), &input))
@@ -441,7 +438,7 @@ fn item_id(state: &AgentState, call: &ToolCall) -> String {
     match &state.todo {
         None => own,
         Some(parent) if parent.len() + own.len() < 64 => format!("{parent}/{own}"),
-        Some(parent) => format!("{}:{}", call.name, crate::text::fingerprint(&format!("{parent}/{own}"))),
+        Some(parent) => format!("{}:{}", call.name, crate::util::fingerprint(&format!("{parent}/{own}"))),
     }
 }
 

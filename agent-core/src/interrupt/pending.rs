@@ -16,23 +16,23 @@ use crate::ids::{QuestionId, TaskId};
 const REMEMBERED: usize = 256;
 
 /// A task that waits. Told before its wakers are, so that nobody sees a run without work in between.
-pub(crate) trait Waiting: Send + Sync {
+pub(crate) trait AnswerWaiter: Send + Sync {
     /// All open questions of the task have their answers.
     fn answered(&self);
 }
 
 /// The questions of one session.
 #[derive(Default)]
-pub(crate) struct Board(Mutex<Inner>);
+pub(crate) struct PendingQuestions(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    asked: BTreeMap<QuestionId, Asked>,
+    asked: BTreeMap<QuestionId, Pending>,
     tasks: HashMap<Arc<TaskId>, TaskWait>,
     answered: Vec<(QuestionId, String)>,
 }
 
-struct Asked {
+struct Pending {
     open: OpenQuestion,
     /// Somebody's answer is being stored, or is stored and waits for the task's other questions.
     taken: Option<String>,
@@ -45,7 +45,7 @@ struct Asked {
 struct TaskWait {
     /// Not owned: a waiting task holds its run, which holds this board and the store. An executor that ends drops the
     /// tasks and must find no cycle.
-    waiter: Option<Weak<dyn Waiting>>,
+    waiter: Option<Weak<dyn AnswerWaiter>>,
     wakers: Vec<Waker>,
 }
 
@@ -78,7 +78,7 @@ impl Inner {
     }
 }
 
-impl Board {
+impl PendingQuestions {
     /// Adds a question. `false`: it was there already (asked before a restart).
     ///
     /// `begins` is called before the question is visible, so that an answer, however fast, finds the task waiting.
@@ -89,7 +89,7 @@ impl Board {
     pub(crate) fn ask<E>(
         &self,
         open: OpenQuestion,
-        waiter: &Arc<dyn Waiting>,
+        waiter: &Arc<dyn AnswerWaiter>,
         begins: impl FnOnce() -> Result<(), E>,
     ) -> Result<bool, E> {
         let mut inner = self.0.lock();
@@ -102,7 +102,7 @@ impl Board {
             inner.go_on(&task);
             return Ok(false);
         }
-        inner.asked.insert(id, Asked { open, taken: None, answer: None, free: false });
+        inner.asked.insert(id, Pending { open, taken: None, answer: None, free: false });
         Ok(true)
     }
 
@@ -116,7 +116,7 @@ impl Board {
         &self,
         id: &QuestionId,
         task: &Arc<TaskId>,
-        waiter: &Arc<dyn Waiting>,
+        waiter: &Arc<dyn AnswerWaiter>,
         waker: &Waker,
     ) -> Poll<Option<Value>> {
         let mut inner = self.0.lock();
@@ -137,7 +137,7 @@ impl Board {
     pub(crate) fn poll_task(
         &self,
         task: &Arc<TaskId>,
-        waiter: &Arc<dyn Waiting>,
+        waiter: &Arc<dyn AnswerWaiter>,
         waker: &Waker,
         begins: impl FnOnce(),
     ) -> Poll<()> {
@@ -152,7 +152,7 @@ impl Board {
         Poll::Pending
     }
 
-    fn register(inner: &mut Inner, task: &Arc<TaskId>, waiter: &Arc<dyn Waiting>, waker: &Waker) {
+    fn register(inner: &mut Inner, task: &Arc<TaskId>, waiter: &Arc<dyn AnswerWaiter>, waker: &Waker) {
         let wait = inner.tasks.entry(Arc::clone(task)).or_default();
         wait.waiter = Some(Arc::downgrade(waiter));
         if !wait.wakers.iter().any(|known| known.will_wake(waker)) {
@@ -161,7 +161,7 @@ impl Board {
     }
 
     /// Checks answers and takes their questions, all or none. What is taken must be
-    /// [delivered](Board::deliver) or [put back](Board::put_back).
+    /// [delivered](PendingQuestions::deliver) or [put back](PendingQuestions::put_back).
     pub(crate) fn take(&self, answers: Answers, by: &str) -> Result<Vec<(QuestionId, Value)>, AnswerError> {
         let mut inner = self.0.lock();
         let open = inner.ids();
@@ -178,7 +178,7 @@ impl Board {
         }
         for (id, value) in &answers {
             match inner.asked.get(id) {
-                Some(Asked { taken: Some(by), .. }) => {
+                Some(Pending { taken: Some(by), .. }) => {
                     return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
                 }
                 Some(asked) => answer::check(&asked.open, value)?,
@@ -187,7 +187,7 @@ impl Board {
                         return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
                     }
                     return Err(AnswerError::Unknown {
-                        question: crate::text::shorten(&id.0, 160),
+                        question: crate::util::shorten(&id.0, 160),
                         open: inner.ids(),
                     });
                 }
@@ -297,7 +297,7 @@ impl Board {
         for question in open {
             inner.asked.insert(
                 question.id.clone(),
-                Asked { open: question, taken: None, answer: None, free: false },
+                Pending { open: question, taken: None, answer: None, free: false },
             );
         }
         for (id, by) in answered {

@@ -17,7 +17,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use crate::rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, columns, cut, size};
+use super::rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, columns, cut, size};
 
 const MAX_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(5);

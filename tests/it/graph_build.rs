@@ -45,7 +45,7 @@ fn every_kind_of_fault_is_found_at_build() {
     finds!(Fault::BadJoin { .. }, |b| b.join(["a", "a"], END));
     finds!(Fault::BadJoin { .. }, |b| b.join(Vec::<String>::new(), END));
     finds!(Fault::NoTargets { .. }, |b| b.branch("a", |_: &Trail| END, Vec::<String>::new()));
-    finds!(Fault::NoTargets { .. }, |b| b.leads_to("a", Vec::<String>::new()));
+    finds!(Fault::NoTargets { .. }, |b| b.declare_targets("a", Vec::<String>::new()));
     finds!(Fault::NeedsInput { .. }, |b| {
         b.node("in", async |_: &Trail, _: i64, _: &Context| Ok(())).edge("a", "in").edge("in", END)
     });

@@ -7,19 +7,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    ApprovalRequest, Decided, Decision, Remembered, ToolCall, ToolContext, ToolError, ToolFault, ToolOutput,
-    ToolPolicy, ToolReply, approval, registry::Entry, seat::Seat,
+    ApprovalRequest, Decision, DecisionOutcome, StandingApprovals, ToolCall, ToolContext, ToolError,
+    ToolFault, ToolOutput, ToolPolicy, ToolReply, approval, registry::Entry, seat::Seat,
 };
 
 /// A call of a tool that exists, with arguments that fit. Made by [`ToolRegistry::prepare`](super::ToolRegistry::prepare).
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub struct PreparedCall {
     call: ToolCall,
     entry: Arc<Entry>,
     args: Value,
 }
 
-impl Prepared {
+impl PreparedCall {
     pub(super) fn new(call: ToolCall, entry: Arc<Entry>, args: Value) -> Self {
         Self { call, entry, args }
     }
@@ -50,7 +50,7 @@ impl Prepared {
 
     /// What a person must be shown first, unless the policy or an earlier approval makes that needless.
     #[must_use]
-    pub fn approval_for(&self, remembered: &Remembered) -> Option<ApprovalRequest> {
+    pub fn approval_for(&self, remembered: &StandingApprovals) -> Option<ApprovalRequest> {
         let asks = self.policy().approval.asks(&self.args) && !remembered.covers(self);
         asks.then(|| approval::request(self))
     }
@@ -60,20 +60,20 @@ impl Prepared {
     /// # Errors
     ///
     /// `shown` is not this call, or the edited arguments do not fit the schema; the question stays open then.
-    pub fn decide(self, shown: &ApprovalRequest, decision: Decision) -> Result<Decided, ToolError> {
+    pub fn decide(self, shown: &ApprovalRequest, decision: Decision) -> Result<DecisionOutcome, ToolError> {
         if shown.call_id != self.call.id || shown.fingerprint != approval::fingerprint(&self) {
             return Err(ToolError::refused("the decision is about another call than this one"));
         }
         Ok(match decision {
-            Decision::Approve {} => Decided::Run(self),
-            Decision::Edit { arguments } => Decided::Run(self.with_args(arguments)?),
+            Decision::Approve {} => DecisionOutcome::Run(self),
+            Decision::Edit { arguments } => DecisionOutcome::Run(self.with_args(arguments)?),
             Decision::Reject { reason } if reason.trim().is_empty() => {
-                Decided::Answer(Err(ToolError::refused("the user rejected this call")))
+                DecisionOutcome::Answer(Err(ToolError::refused("the user rejected this call")))
             }
-            Decision::Reject { reason } => {
-                Decided::Answer(Err(ToolError::refused(format!("the user rejected this call: {reason}"))))
-            }
-            Decision::Respond { output } => Decided::Answer(ToolOutput::of(output)),
+            Decision::Reject { reason } => DecisionOutcome::Answer(Err(ToolError::refused(format!(
+                "the user rejected this call: {reason}"
+            )))),
+            Decision::Respond { output } => DecisionOutcome::Answer(ToolOutput::of(output)),
         })
     }
 

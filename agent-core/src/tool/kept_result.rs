@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MemoryError, MemoryStore, Namespace, Put};
+use super::{Tool, ToolContext, ToolError, ToolPolicy};
 use crate::{
     ids::SessionId,
-    tool::{Tool, ToolContext, ToolError, ToolPolicy},
+    memory::{MemoryError, MemoryStore, Namespace, Put},
 };
 
 /// The namespace of kept results; below it, the session.
@@ -55,7 +55,7 @@ pub(crate) async fn keep_result(
 /// # Examples
 ///
 /// ```
-/// use agent_core::{memory::ReadResult, tool::ToolRegistry};
+/// use agent_core::tool::{ReadResult, ToolRegistry};
 /// let tools = ToolRegistry::builder().tool(ReadResult).build()?;
 /// assert_eq!(tools.names().collect::<Vec<_>>(), [ReadResult::NAME]);
 /// # Ok::<_, agent_core::tool::RegistryError>(())

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{TextCalls, TextPiece};
 use crate::model::message::new_id;
 use crate::model::{
-    Abilities, ChatModel, Delta, FinishReason, Message, Messages, Model, ModelError, ModelRequest,
+    ChatModel, Delta, FinishReason, Message, Messages, Model, ModelCapabilities, ModelError, ModelRequest,
     ModelStream, Role,
 };
 
@@ -70,8 +70,8 @@ impl ChatModel for TextTools {
         self.model.provider()
     }
 
-    fn abilities(&self) -> Abilities {
-        Abilities { tools: true, ..self.model.abilities() }
+    fn capabilities(&self) -> ModelCapabilities {
+        ModelCapabilities { tools: true, ..self.model.capabilities() }
     }
 
     async fn stream(&self, mut request: ModelRequest) -> Result<ModelStream, ModelError> {

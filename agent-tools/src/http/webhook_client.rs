@@ -5,7 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use reqwest::{Client, Url};
 
-use super::{NoClient, Reach, client, guard::Forbidden};
+use super::{NoClient, Reach, client, ssrf::Forbidden};
 
 /// Client that posts only to allowed addresses, follows no redirects and reads only the status of the response.
 #[derive(Clone)]

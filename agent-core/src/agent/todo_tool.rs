@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::Todos,
-    todo::{Todo, TodoStatus},
+    todo::{Todo, TodoStatus, Todos},
     tool::{Effect, Tool, ToolContext, ToolError, ToolPolicy},
 };
 
@@ -14,21 +13,21 @@ const MAX_OPERATIONS: usize = 100;
 
 /// The tool `update_plan`: adds, begins, advances and ends items of the plan that people see.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct UpdatePlan;
+pub struct UpdateTodos;
 
 /// Changes of the plan, carried out in order.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Operations {
+pub struct UpdateTodosArgs {
     /// The changes.
     #[schemars(length(min = 1, max = MAX_OPERATIONS))]
-    pub operations: Vec<Operation>,
+    pub operations: Vec<TodoUpdate>,
 }
 
 /// One change of the plan.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Operation {
+pub struct TodoUpdate {
     /// What to do.
-    pub op: Op,
+    pub op: TodoOp,
     /// A short id of the item, such as `1` or `collect-reviews`.
     pub id: String,
     /// For `add`: what is to be done, in one line.
@@ -46,7 +45,7 @@ pub struct Operation {
 /// What to do with an item.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Op {
+pub enum TodoOp {
     /// Add it, or give it another title.
     Add,
     /// Begin it.
@@ -70,8 +69,8 @@ struct Item {
     progress: u8,
 }
 
-impl Tool for UpdatePlan {
-    type Args = Operations;
+impl Tool for UpdateTodos {
+    type Args = UpdateTodosArgs;
     type Output = serde_json::Value;
 
     fn name(&self) -> &str {
@@ -87,7 +86,7 @@ impl Tool for UpdatePlan {
         ToolPolicy::default().effect(Effect::Idempotent)
     }
 
-    async fn call(&self, args: Operations, cx: &ToolContext) -> Result<Self::Output, ToolError> {
+    async fn call(&self, args: UpdateTodosArgs, cx: &ToolContext) -> Result<Self::Output, ToolError> {
         let todos = cx.todos().ok_or_else(|| ToolError::failed("there is no plan here"))?;
         for operation in args.operations {
             apply(&todos, operation)?;
@@ -112,10 +111,10 @@ fn shown(todo: Todo, todos: &Todos, prefix: &str) -> Option<Item> {
     Some(Item { id, title: todo.title, status: todo.status, progress: todo.progress })
 }
 
-fn apply(todos: &Todos, operation: Operation) -> Result<(), ToolError> {
+fn apply(todos: &Todos, operation: TodoUpdate) -> Result<(), ToolError> {
     let id = format!("{}{}", prefix(todos), operation.id);
     let told = |error: crate::todo::TodoError| ToolError::failed(error.to_string());
-    if let Op::Add = operation.op {
+    if let TodoOp::Add = operation.op {
         let title = operation.title.filter(|title| !title.trim().is_empty());
         let title =
             title.ok_or_else(|| ToolError::failed(format!("item `{}` needs a title", operation.id)))?;
@@ -125,13 +124,13 @@ fn apply(todos: &Todos, operation: Operation) -> Result<(), ToolError> {
     let item = todos.get(&id).map_err(told)?;
     let message = operation.message.unwrap_or_default();
     match operation.op {
-        Op::Start => item.start(),
-        Op::Progress => item.progress(operation.percent.unwrap_or(0), message),
-        Op::Done if message.is_empty() => item.done(),
-        Op::Done => item.done_with(message),
-        Op::Fail => item.fail(message),
-        Op::Cancel => item.cancel(message),
-        Op::Add => {}
+        TodoOp::Start => item.start(),
+        TodoOp::Progress => item.progress(operation.percent.unwrap_or(0), message),
+        TodoOp::Done if message.is_empty() => item.done(),
+        TodoOp::Done => item.done_with(message),
+        TodoOp::Fail => item.fail(message),
+        TodoOp::Cancel => item.cancel(message),
+        TodoOp::Add => {}
     }
     Ok(())
 }

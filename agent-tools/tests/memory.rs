@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use agent_core::{
     Agent, AgentState, Runtime,
-    memory::{Embedder, InMemory, MemoryError, MemoryStore, MemoryTools, Namespace, Put, Search},
+    memory::{InMemoryStore, MemoryStore, Namespace, Put, Search},
     model::{
-        Model, Role,
+        EmbedError, Embedder, Model, Role,
         testing::{Scripted, Turn},
     },
-    tool::{Tool, ToolContext, ToolRegistry},
+    tool::ToolContext,
 };
+use agent_tools::MemoryTools;
 use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -41,7 +42,7 @@ async fn calls(
 
 #[tokio::test]
 async fn a_note_is_found_in_another_session_and_can_be_forgotten() {
-    let memory: Arc<dyn MemoryStore> = Arc::new(InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(InMemoryStore::new());
     let tools = MemoryTools::new(ns(["users", "1"]));
     let note = json!({ "key": "skin", "text": "피부가 건성이라 수분 크림을 좋아한다" });
     assert_eq!(calls(&memory, &tools, "s1", &[("save_memory", note)]).await, ["saved"]);
@@ -56,7 +57,7 @@ async fn a_note_is_found_in_another_session_and_can_be_forgotten() {
 
 #[tokio::test]
 async fn a_model_reads_and_writes_in_its_own_namespace_only() {
-    let memory: Arc<dyn MemoryStore> = Arc::new(InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(InMemoryStore::new());
     memory.put(Put::new(ns(["users", "2"]), "secret", json!({ "text": "theirs" }))).await.unwrap();
     let tools = MemoryTools::new(ns(["users", "1"]));
     let tries = [
@@ -75,7 +76,7 @@ async fn a_model_reads_and_writes_in_its_own_namespace_only() {
 
 #[tokio::test]
 async fn sessions_can_have_notes_of_their_own() {
-    let memory: Arc<dyn MemoryStore> = Arc::new(InMemory::new());
+    let memory: Arc<dyn MemoryStore> = Arc::new(InMemoryStore::new());
     let tools = MemoryTools::new(ns(["notes"])).by_session().keep_for(Duration::from_secs(60));
     calls(&memory, &tools, "s1", &[("save_memory", json!({ "key": "k", "text": "one" }))]).await;
     let other = calls(&memory, &tools, "s2", &[("search_memory", json!({ "query": "one" }))]).await;
@@ -94,21 +95,6 @@ async fn without_a_memory_the_model_is_told_so() {
     assert!(error.for_model().contains("no long-term memory"), "{error}");
 }
 
-#[tokio::test]
-async fn the_todo_tool_works_in_any_registry() {
-    use agent_core::agent::plan::UpdatePlan;
-    let registry = ToolRegistry::builder().tool(UpdatePlan).build().unwrap();
-    assert_eq!(UpdatePlan.name(), "update_plan");
-    let add = json!({ "operations": [{ "op": "add", "id": "1", "title": "리뷰 수집" }, { "op": "start", "id": "1" }] });
-    let model = Scripted::new([Turn::call("update_plan", add), Turn::text("done")]);
-    let agent = Agent::builder("a").tools(registry).build().unwrap();
-    let runtime = Runtime::builder().model(Model::new(model)).build();
-    let session = runtime.session("s").unwrap();
-    session.run(&agent, "go").await.unwrap();
-    let todos = session.status().await.unwrap().todos;
-    assert_eq!((todos.len(), todos[0].title.as_str()), (1, "리뷰 수집"));
-}
-
 // --- embeddings ----------------------------------------------------------------------------------------------------
 
 /// Counts its calls; refuses a text that says so; hangs in its first call where that is wanted.
@@ -120,7 +106,7 @@ struct Counting {
 }
 
 impl Embedder for Counting {
-    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, MemoryError>> {
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::SeqCst);
             if self.hangs.swap(false, Ordering::SeqCst) {
@@ -128,7 +114,7 @@ impl Embedder for Counting {
                 std::future::pending::<()>().await;
             }
             if texts.iter().any(|text| text.contains("refused")) {
-                return Err(MemoryError::Embedder { reason: "a text is not acceptable".to_owned() });
+                return Err(EmbedError::failed("a text is not acceptable"));
             }
             Ok(texts.iter().map(|text| vec![text.len() as f32, 1.0]).collect())
         })
@@ -141,7 +127,7 @@ impl Embedder for Counting {
 
 fn counted() -> (Arc<Counting>, Arc<dyn MemoryStore>) {
     let embedder = Arc::new(Counting::default());
-    let memory = InMemory::new().with_embedder(Arc::clone(&embedder) as Arc<dyn Embedder>);
+    let memory = InMemoryStore::new().with_embedder(Arc::clone(&embedder) as Arc<dyn Embedder>);
     (embedder, Arc::new(memory))
 }
 

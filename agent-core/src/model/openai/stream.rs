@@ -8,9 +8,9 @@ use futures::Stream;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::call::fault;
-use crate::model::http::clean::{SharedCourse, poll_asked};
-use crate::model::{Delta, ModelError, ModelFault, ModelStream, Waited};
+use super::service::fault;
+use crate::model::http::sse_guard::{SharedCourse, poll_asked};
+use crate::model::{Delta, ModelError, ModelErrorKind, ModelStream, TimeoutPhase};
 use crate::secret::Secret;
 
 /// Timeout for usage, or for the end of the connection, after the finish reason.
@@ -85,9 +85,9 @@ where
     async fn step(&mut self) -> Result<(), ModelError> {
         let finished = self.reader.decoder.is_finished();
         let (until, waited) = match (finished, self.begun) {
-            (true, _) => (Instant::now() + AFTER_FINISH.min(self.reader.idle), Waited::Idle),
-            (false, true) => (Instant::now() + self.reader.idle, Waited::Idle),
-            (false, false) => (self.reader.first_token, Waited::FirstToken),
+            (true, _) => (Instant::now() + AFTER_FINISH.min(self.reader.idle), TimeoutPhase::Idle),
+            (false, true) => (Instant::now() + self.reader.idle, TimeoutPhase::Idle),
+            (false, false) => (self.reader.first_token, TimeoutPhase::FirstToken),
         };
         let Reader { events, course, .. } = &mut self.reader;
         let next = std::future::poll_fn(|cx| poll_asked(events, course, cx));
@@ -103,7 +103,7 @@ where
                     self.end(done)
                 }
             },
-            Err(_) => Err(ModelError::new(ModelFault::TimedOut { waited })),
+            Err(_) => Err(ModelError::new(ModelErrorKind::TimedOut { waited })),
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Verdict<T> {
 }
 
 /// Looks at calls and results of a tool. A guardrail that panics has refused.
-pub trait Guard: Send + Sync + 'static {
+pub trait Guardrail: Send + Sync + 'static {
     /// Looks at valid arguments of `tool` before it runs. Default: allows all.
     fn before(&self, tool: &str, args: &Value) -> impl Future<Output = Verdict<Value>> + Send {
         let _: (&str, &Value) = (tool, args);
@@ -33,28 +33,28 @@ pub trait Guard: Send + Sync + 'static {
     }
 }
 
-trait DynGuard: Send + Sync {
+trait DynGuardrail: Send + Sync {
     fn before<'a>(&'a self, tool: &'a str, args: &'a Value) -> BoxFuture<'a, Verdict<Value>>;
     fn after<'a>(&'a self, tool: &'a str, output: &'a ToolOutput) -> BoxFuture<'a, Verdict<ToolOutput>>;
 }
 
-impl<G: Guard> DynGuard for G {
+impl<G: Guardrail> DynGuardrail for G {
     fn before<'a>(&'a self, tool: &'a str, args: &'a Value) -> BoxFuture<'a, Verdict<Value>> {
-        Box::pin(Guard::before(self, tool, args))
+        Box::pin(Guardrail::before(self, tool, args))
     }
 
     fn after<'a>(&'a self, tool: &'a str, output: &'a ToolOutput) -> BoxFuture<'a, Verdict<ToolOutput>> {
-        Box::pin(Guard::after(self, tool, output))
+        Box::pin(Guardrail::after(self, tool, output))
     }
 }
 
 /// A guardrail with its concrete type erased.
 #[derive(Clone)]
-pub struct AnyGuard(Arc<dyn DynGuard>);
+pub struct AnyGuardrail(Arc<dyn DynGuardrail>);
 
-impl AnyGuard {
+impl AnyGuardrail {
     /// Erases `guard`.
-    pub fn new(guard: impl Guard) -> Self {
+    pub fn new(guard: impl Guardrail) -> Self {
         Self(Arc::new(guard))
     }
 
@@ -83,8 +83,8 @@ async fn settle<T>(verdict: BoxFuture<'_, Verdict<T>>) -> Result<Option<T>, Tool
     }
 }
 
-impl fmt::Debug for AnyGuard {
+impl fmt::Debug for AnyGuardrail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyGuard")
+        f.write_str("AnyGuardrail")
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde::de::IgnoredAny;
 
 use super::transport_error;
-use crate::model::error::{ModelError, ModelFault};
+use crate::model::error::{ModelError, ModelErrorKind};
 
 /// Maximum size of one event.
 const EVENT_BYTES: usize = 4 * 1024 * 1024;
@@ -27,7 +27,7 @@ const AFTER_DONE: Duration = Duration::from_millis(100);
 
 /// State of the answer, shared by the cleaner and the reader on both sides of the library.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct StreamStatus {
     /// Error that ended the answer.
     pub(crate) fault: Option<ModelError>,
     /// The endpoint has sent its end marker.
@@ -38,7 +38,7 @@ pub(crate) struct Course {
     cleaner: Option<Waker>,
 }
 
-pub(crate) type SharedCourse = Arc<Mutex<Course>>;
+pub(crate) type SharedCourse = Arc<Mutex<StreamStatus>>;
 
 /// Polls the library's stream, and lets the cleaner continue when it is empty.
 ///
@@ -252,7 +252,7 @@ impl Lines {
         } else if !trimmed.is_empty() {
             // An event that is incomplete at the end of the connection was cut off, not malformed.
             return Err(if at_end {
-                ModelError::new(ModelFault::Cut)
+                ModelError::new(ModelErrorKind::Cut)
             } else {
                 malformed("an event of the answer is not JSON")
             });
@@ -279,5 +279,5 @@ fn bounded(len: usize) -> Result<(), ModelError> {
 }
 
 fn malformed(detail: &str) -> ModelError {
-    ModelError::new(ModelFault::Malformed).with_detail(detail)
+    ModelError::new(ModelErrorKind::Malformed).with_detail(detail)
 }

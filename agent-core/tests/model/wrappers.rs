@@ -6,20 +6,22 @@ use agent_core::model::schema::{is_strict, schema_of, strict};
 use agent_core::model::testing::{Chunking, Scripted, Turn};
 use agent_core::model::tokens::{CountTokens, Estimate};
 use agent_core::model::{
-    ChatModel, Delta, Fallback, Message, Model, ModelError, ModelFault, ModelRequest, ResponseFormat, Retry,
-    RetryPolicy, Usage, Waited,
+    ChatModel, Delta, Fallback, Message, Model, ModelError, ModelErrorKind, ModelRequest, ResponseFormat,
+    RetryModel, RetryPolicy, TimeoutPhase, Usage,
 };
 use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-fn failing(fault: ModelFault) -> Turn {
+fn failing(fault: ModelErrorKind) -> Turn {
     Turn::error(ModelError::new(fault))
 }
 
 fn breaking(text: &str, pieces: usize) -> Turn {
-    Turn::text(text).chunked(Chunking::Chars(1)).then_error(pieces, ModelError::new(ModelFault::Transport))
+    Turn::text(text)
+        .chunked(Chunking::Chars(1))
+        .then_error(pieces, ModelError::new(ModelErrorKind::Transport))
 }
 
 async fn deltas(model: impl ChatModel) -> Vec<Result<Delta, ModelError>> {
@@ -29,12 +31,12 @@ async fn deltas(model: impl ChatModel) -> Vec<Result<Delta, ModelError>> {
 #[tokio::test(start_paused = true)]
 async fn passing_faults_are_tried_again_after_growing_waits() {
     let script = Scripted::new([
-        failing(ModelFault::Transport),
-        failing(ModelFault::Overloaded { retry_after: None }),
+        failing(ModelErrorKind::Transport),
+        failing(ModelErrorKind::Overloaded { retry_after: None }),
         Turn::text("ok"),
     ]);
     let started = tokio::time::Instant::now();
-    let reply = Model::new(Retry::new(script.clone())).complete("x").await.unwrap();
+    let reply = Model::new(RetryModel::new(script.clone())).complete("x").await.unwrap();
     assert_eq!((reply.message.text().as_ref(), script.calls()), ("ok", 3));
     let waited = started.elapsed();
     assert!((Duration::from_millis(750)..=Duration::from_millis(1_510)).contains(&waited), "{waited:?}");
@@ -42,34 +44,34 @@ async fn passing_faults_are_tried_again_after_growing_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_an_endpoint_asks_for_is_kept_and_one_too_long_ends_it() {
-    let asked = |seconds| ModelFault::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
+    let asked = |seconds| ModelErrorKind::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
     let started = tokio::time::Instant::now();
     let script = Scripted::new([failing(asked(7)), Turn::text("ok")]);
-    Model::new(Retry::new(script)).complete("x").await.unwrap();
+    Model::new(RetryModel::new(script)).complete("x").await.unwrap();
     assert_eq!(started.elapsed().as_secs(), 7);
 
     let script = Scripted::new([failing(asked(3_600)), Turn::text("ok")]);
-    let error = Model::new(Retry::new(script.clone())).complete("x").await.unwrap_err();
+    let error = Model::new(RetryModel::new(script.clone())).complete("x").await.unwrap_err();
     assert_eq!((error.retry_after(), script.calls()), (Some(Duration::from_secs(3_600)), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn lasting_faults_are_not_tried_again_and_attempts_are_counted() {
     for fault in [
-        ModelFault::Auth,
-        ModelFault::Quota,
-        ModelFault::ContextTooLong,
-        ModelFault::Filtered,
-        ModelFault::BadRequest,
+        ModelErrorKind::Auth,
+        ModelErrorKind::Quota,
+        ModelErrorKind::ContextTooLong,
+        ModelErrorKind::Filtered,
+        ModelErrorKind::BadRequest,
     ] {
         let script = Scripted::new([failing(fault), Turn::text("ok")]);
-        let error = Model::new(Retry::new(script.clone())).complete("x").await.unwrap_err();
+        let error = Model::new(RetryModel::new(script.clone())).complete("x").await.unwrap_err();
         assert_eq!((error.fault(), error.attempts(), script.calls()), (fault, 1, 1));
     }
-    let late = ModelFault::TimedOut { waited: Waited::FirstToken };
+    let late = ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken };
     let script = Scripted::rule(move |_, _| failing(late));
     let policy = RetryPolicy { attempts: 4, ..RetryPolicy::default() };
-    let error = Model::new(Retry::new(script.clone()).policy(policy)).complete("x").await.unwrap_err();
+    let error = Model::new(RetryModel::new(script.clone()).policy(policy)).complete("x").await.unwrap_err();
     assert_eq!((error.fault(), error.attempts(), script.calls()), (late, 4, 4));
     assert!(error.to_string().ends_with("; failed after 4 attempts"), "{error}");
 }
@@ -77,7 +79,7 @@ async fn lasting_faults_are_not_tried_again_and_attempts_are_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_repeated_answer_is_announced_when_output_was_shown() {
     let script = Scripted::new([breaking("abc", 2), Turn::text("다시")]);
-    let items = deltas(Retry::new(script)).await;
+    let items = deltas(RetryModel::new(script)).await;
     let items: Vec<Delta> = items.into_iter().map(Result::unwrap).take(4).collect();
     assert_eq!(
         items,
@@ -89,28 +91,29 @@ async fn a_repeated_answer_is_announced_when_output_was_shown() {
         ]
     );
     let script = Scripted::new([breaking("abc", 2), Turn::text("다시")]);
-    let reply = Model::new(Retry::new(script)).complete("x").await.unwrap();
+    let reply = Model::new(RetryModel::new(script)).complete("x").await.unwrap();
     assert_eq!((reply.message.text().as_ref(), reply.attempts), ("다시", 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_announced_when_nothing_was_shown() {
-    let items = deltas(Retry::new(Scripted::new([breaking("abc", 0), Turn::text("ok")]))).await;
+    let items = deltas(RetryModel::new(Scripted::new([breaking("abc", 0), Turn::text("ok")]))).await;
     assert_eq!(items[0], Ok(Delta::text("ok")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempts_that_run_out_in_the_middle_end_with_the_last_error() {
-    let script = Scripted::new([breaking("ab", 1), failing(ModelFault::Transport), breaking("ab", 1)]);
-    let items = deltas(Retry::new(script)).await;
+    let script = Scripted::new([breaking("ab", 1), failing(ModelErrorKind::Transport), breaking("ab", 1)]);
+    let items = deltas(RetryModel::new(script)).await;
     let error = items.last().unwrap().as_ref().unwrap_err();
-    assert_eq!((error.fault(), error.attempts()), (ModelFault::Transport, 3));
+    assert_eq!((error.fault(), error.attempts()), (ModelErrorKind::Transport, 3));
     assert_eq!(items.len(), 4, "a, restarted, a, the error");
 }
 
 #[tokio::test]
 async fn the_next_model_answers_when_one_fails() {
-    let (first, second) = (Scripted::new([failing(ModelFault::Auth)]), Scripted::new([Turn::text("둘째")]));
+    let (first, second) =
+        (Scripted::new([failing(ModelErrorKind::Auth)]), Scripted::new([Turn::text("둘째")]));
     let model = Model::new(Fallback::new(first.clone()).or(second.clone()));
     let reply = model.complete(ModelRequest::new("x").model("only-the-first-has-it")).await.unwrap();
     assert_eq!(reply.message.text(), "둘째");
@@ -122,15 +125,15 @@ async fn the_next_model_answers_when_one_fails() {
 async fn a_request_that_is_wrong_everywhere_is_not_passed_on() {
     let second = Scripted::new([Turn::text("no")]);
     let model =
-        Model::new(Fallback::new(Scripted::new([failing(ModelFault::BadRequest)])).or(second.clone()));
-    assert_eq!(model.complete("x").await.unwrap_err().fault(), ModelFault::BadRequest);
+        Model::new(Fallback::new(Scripted::new([failing(ModelErrorKind::BadRequest)])).or(second.clone()));
+    assert_eq!(model.complete("x").await.unwrap_err().fault(), ModelErrorKind::BadRequest);
     assert_eq!(second.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_chain_of_retries_announces_each_new_beginning_once() {
     let once = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
-    let first = Retry::new(Scripted::new([breaking("ab", 1), breaking("cd", 1)])).policy(once);
+    let first = RetryModel::new(Scripted::new([breaking("ab", 1), breaking("cd", 1)])).policy(once);
     let items = deltas(Fallback::new(first).or(Scripted::new([Turn::text("끝")]))).await;
     let restarts: Vec<u32> = items
         .iter()
@@ -192,7 +195,7 @@ async fn a_wrong_answer_is_asked_for_again_with_its_faults() {
 async fn an_answer_that_stays_wrong_is_malformed() {
     let script = Scripted::rule(|_, _| Turn::text("{}"));
     let error = Model::new(script.clone()).extract::<Finding>("x").await.unwrap_err();
-    assert_eq!((error.fault(), script.calls()), (ModelFault::Malformed, 3));
+    assert_eq!((error.fault(), script.calls()), (ModelErrorKind::Malformed, 3));
     assert!(error.detail().unwrap().contains("\"topic\" is a required property"), "{error:?}");
 }
 

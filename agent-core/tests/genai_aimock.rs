@@ -5,7 +5,7 @@
 
 use agent_core::{
     Agent, Runtime,
-    model::{Model, ModelRequest, Retry, native::Native},
+    model::{Model, ModelRequest, RetryModel, genai::Native},
     tool::{DynamicTool, ToolOutput, ToolRegistry},
 };
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn an_agent_calls_its_tool_and_answers_in_the_endpoints_own_protocol() {
         });
         let tools = ToolRegistry::builder().tool(weather).build().unwrap();
         let agent = Agent::builder("assistant").tools(tools).build().unwrap();
-        let runtime = Runtime::builder().model(Model::new(Retry::new(endpoint))).build();
+        let runtime = Runtime::builder().model(Model::new(RetryModel::new(endpoint))).build();
         let outcome = runtime.session("s").unwrap().run(&agent, "weather").await.unwrap();
         assert_eq!(outcome.state().map(|state| state.answer()).as_deref(), Some("맑아요."), "{name}");
     }
