@@ -301,7 +301,7 @@ impl From<RoutingError> for RunError {
 /// errors of this crate know it themselves, others are.
 pub(crate) fn is_retryable(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
-        return error.fault().is_retryable();
+        return error.kind().is_retryable();
     }
     if let Some(error) = error.downcast_ref::<RunError>() {
         return error.code().is_retryable();
