@@ -30,6 +30,7 @@ pub mod tool;
 pub mod memory;
 pub mod agent;
 pub mod telemetry;
+pub mod retry;
 mod compute;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -17,6 +17,7 @@ use syn::visit::{self, Visit};
 const CORE: &[&[&str]] = &[
     &["util"],
     &["clock"],
+    &["retry"],
     &["error"],
     &["compute"],
     &["json"],

@@ -5,7 +5,6 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use agent_core::{
     session::RunLocation,
 };
 use serde::{Deserialize, Serialize};
-use tests::{World, Yielding, journal};
+use tests::{World, Yielding, drop_after, journal};
 
 #[derive(State, Default, Debug, Serialize, Deserialize)]
 struct Orders {
@@ -147,19 +146,6 @@ impl Process {
         assert_eq!(done.iter().collect::<BTreeSet<_>>().len(), done.len(), "{what}: {done:?}");
         self.runtime.shutdown(Duration::from_secs(5)).await;
     }
-}
-
-/// Polls `call` at most `polls` times, each time letting other tasks run, and drops it then. `true`: it was ready.
-async fn drop_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
-    let mut call = pin!(call);
-    for _ in 0..polls {
-        let poll = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-        if poll.is_ready() {
-            return true;
-        }
-        tokio::task::yield_now().await;
-    }
-    false
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -316,7 +302,7 @@ async fn a_call_dropped_at_any_await_does_nothing_or_all() {
         for before in sessions {
             for polls in 0..200 {
                 let process = before.prepare().await;
-                let ready = drop_after(polls, call(&process)).await;
+                let ready = drop_after(polls, call(&process)).await.is_some();
                 process.check(&format!("{name} on {before:?}, dropped after {polls} polls")).await;
                 if ready {
                     longest = longest.max(polls);

@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START,
     engine::NodeEnded,
-    graph::RetryPolicy,
+    retry::RetryPolicy,
     task_group::TaskGroup,
     todo::{TodoError, TodoStatus},
 };

@@ -6,8 +6,7 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, graph::RetryPolicy,
-    run::Limits,
+    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, retry::RetryPolicy, run::Limits,
 };
 use tests::{journal, on};
 

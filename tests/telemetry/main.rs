@@ -9,11 +9,11 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Context, END, Graph, NodeError, Result, RunStatus, Runtime, START, State,
-    graph::RetryPolicy,
     model::{
         Model, ModelError, ModelErrorKind, ModelRequest, Usage,
         testing::{Scripted, Turn},
     },
+    retry::RetryPolicy,
     telemetry::TARGET,
     tool::{DynamicTool, ToolError, ToolRegistry},
 };

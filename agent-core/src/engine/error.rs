@@ -303,7 +303,7 @@ impl From<RoutingError> for RunError {
 /// other crates are.
 pub(crate) fn is_retryable(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
-        return error.fault().is_retryable();
+        return error.kind().is_retryable();
     }
     if let Some(error) = error.downcast_ref::<RunError>() {
         return error.code().is_retryable();

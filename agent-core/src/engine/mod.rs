@@ -303,7 +303,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
                         let id = task_id(graph, frame.parent.as_ref(), task);
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
-                    let declared = &graph.0.choices[task.node as usize].declare_targets;
+                    let declared = &graph.0.choices[task.node as usize].declared;
                     graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
                     if let Some(update) = outcome.update {
                         let node = &graph.node(task.node).name;
@@ -360,7 +360,7 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
         if !choices.branches.is_empty() {
             graph.branch(node, &frame.state, &mut ways)?;
         } else if ways.is_empty() && !choices.fixed {
-            let declared = choices.declare_targets.iter().map(|(name, _)| name.to_string()).collect();
+            let declared = choices.declared.iter().map(|(name, _)| name.to_string()).collect();
             return Err(
                 RoutingError::NoBranchTaken { from: graph.topology.name(node).to_owned(), declared }.into()
             );

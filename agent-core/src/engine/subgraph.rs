@@ -65,12 +65,7 @@ where
     Out: Fn(T) -> O + Send + Sync + 'static,
     O: IntoOutcome<S>,
 {
-    AnyNode(Arc::new(Subgraph {
-        graph,
-        into,
-        out: move |state| out(state).into_outcome(),
-        input: PhantomData,
-    }))
+    AnyNode::new(Subgraph { graph, into, out: move |state| out(state).into_outcome(), input: PhantomData })
 }
 
 impl<S, T, I, Into, Out> DynNode<S> for Subgraph<T, I, Into, Out>

@@ -1,6 +1,6 @@
 //! `GET /sessions/{session_id}/state?at=SEQ`: the state of a session, now or at a checkpoint.
 
-use agent_core::{ids::Seq, session::CheckpointView};
+use agent_core::ids::Seq;
 use serde_json::json;
 
 use crate::{
@@ -15,8 +15,8 @@ pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
     let map_error = map_session_error(session.id());
     let (state, status) = match context.query().number("at")?.map(Seq) {
         Some(seq) => {
-            let CheckpointView { state, status, .. } = session.checkpoint(seq).await.map_err(&map_error)?;
-            (state, status)
+            let view = session.checkpoint(seq).await.map_err(&map_error)?;
+            (view.state, view.status)
         }
         None => {
             (session.state_json().await.map_err(&map_error)?, session.status().await.map_err(&map_error)?)

@@ -8,7 +8,6 @@ use agent_core::{
     clock::{Clock, WallClock},
     event::{EventBody, Subscription, SubscriptionError},
     ids::Seq,
-    session::CheckpointView,
 };
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, future::BoxFuture};
@@ -311,7 +310,7 @@ async fn complete_message(
 ) -> Result<Utf8Bytes, Utf8Bytes> {
     let seq = event.seq.unwrap_or_default();
     let (state, status) = match session.checkpoint(seq).await {
-        Ok(CheckpointView { state, status, .. }) => (state, status),
+        Ok(view) => (view.state, view.status),
         // The entry is no longer in the journal: the latest state is used.
         Err(_) => match (session.state_json().await, session.status().await) {
             (Ok(state), Ok(status)) => (state, status),
