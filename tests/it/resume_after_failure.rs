@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, retry::RetryPolicy, run::Limits,
+    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, retry::RetryPolicy,
+    run::Limits,
 };
 use tests::{journal, on};
 

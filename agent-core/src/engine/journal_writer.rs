@@ -4,29 +4,26 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     mem,
-    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::journal_flush::flush;
 use crate::{
     clock::Clock,
     event::{Event, EventBody, EventBroadcast},
-    ids::{RunId, Seq, SessionId, TaskId},
+    ids::{RunId, Seq, TaskId},
     journal::{
-        Append, Epoch, JournalStore, Record, StoreError, StoreRetry, StoredSnapshot, Summary,
+        Append, Epoch, JournalStore, StoreError, StoreRetry, StoredSnapshot, Summary,
         entry::{Entry, Fact},
     },
     run::RunStatus,
     task_group::TaskGroup,
 };
 
-/// Maximum number of entries in one append.
-const MAX_APPEND: usize = 1_024;
 /// Queue capacity. Commits wait for the store before it is reached.
 pub(crate) const QUEUE_CAPACITY: usize = 65_536;
 
@@ -37,46 +34,46 @@ pub(crate) const QUEUE_CAPACITY: usize = 65_536;
 /// the error, and the session is opened again with a new epoch. The new epoch settles an append with an unknown outcome:
 /// it is in the journal by then, or is refused.
 pub(crate) struct JournalWriter {
-    store: Option<Arc<dyn JournalStore>>,
-    epoch: Epoch,
-    broadcast: Arc<EventBroadcast>,
-    clock: Arc<dyn Clock>,
-    group: TaskGroup,
-    state: Mutex<State>,
-    durable_changed: Notify,
-    retry: StoreRetry,
-    on_failure: Option<OnFailure>,
+    pub(super) store: Option<Arc<dyn JournalStore>>,
+    pub(super) epoch: Epoch,
+    pub(super) broadcast: Arc<EventBroadcast>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) group: TaskGroup,
+    pub(super) state: Mutex<State>,
+    pub(super) durable_changed: Notify,
+    pub(super) retry: StoreRetry,
+    pub(super) on_failure: Option<OnFailure>,
 }
 
 /// Callback for the end of a writer; called once.
 pub(crate) type OnFailure = Box<dyn Fn(&JournalWriter, &StoreError) + Send + Sync>;
 
-struct State {
+pub(super) struct State {
     /// The last assigned number.
-    last: Seq,
+    pub(super) last: Seq,
     /// The last stored number.
-    durable: Seq,
-    queue: Vec<QueuedItem>,
-    flushing: bool,
-    failed: Option<StoreError>,
+    pub(super) durable: Seq,
+    pub(super) queue: Vec<QueuedItem>,
+    pub(super) flushing: bool,
+    pub(super) failed: Option<StoreError>,
     /// In every summary.
-    labels: Arc<BTreeMap<String, String>>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
     /// The latest summary given, without labels.
-    summary: Option<Summary>,
+    pub(super) summary: Option<Summary>,
     /// The head of the session in the store differs from `summary`, `labels` or `queued_runs`.
-    summary_changed: bool,
+    pub(super) summary_changed: bool,
     /// Runs that were queued and have not begun.
-    queued_runs: BTreeSet<RunId>,
+    pub(super) queued_runs: BTreeSet<RunId>,
     /// Bytes stored since the last snapshot.
-    bytes_since_snapshot: u64,
+    pub(super) bytes_since_snapshot: u64,
     /// Size of the last snapshot in bytes; 0 until this writer keeps one.
-    snapshot: u64,
+    pub(super) snapshot: u64,
     /// Unnumbered events dropped because the queue was full, since the last gap event.
-    dropped_events: u64,
+    pub(super) dropped_events: u64,
     /// Bytes that the session was read from when this writer began.
-    bytes_read: u64,
+    pub(super) bytes_read: u64,
     /// Bytes journalled that were not asked for yet; see [`JournalWriter::grown`].
-    bytes_unreported: u64,
+    pub(super) bytes_unreported: u64,
 }
 
 impl State {
@@ -93,7 +90,7 @@ impl State {
     }
 
     /// The summary to store, if it differs from the stored one.
-    fn changed_summary(&mut self) -> Option<Summary> {
+    pub(super) fn changed_summary(&mut self) -> Option<Summary> {
         if !std::mem::take(&mut self.summary_changed) {
             return None;
         }
@@ -111,7 +108,7 @@ impl State {
     }
 }
 
-enum QueuedItem {
+pub(super) enum QueuedItem {
     Entry(Box<Entry>, Vec<u8>),
     Event(Box<Event>),
 }
@@ -426,176 +423,4 @@ impl JournalWriter {
             }
         });
     }
-}
-
-/// Ends the writer if a flush is dropped before it completes (its executor has ended): the outcome is unknown.
-struct Flushing<'a> {
-    writer: &'a JournalWriter,
-    armed: bool,
-}
-
-impl Drop for Flushing<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        let dropped = {
-            let mut state = self.writer.state.lock();
-            let reason = "the executor ended while an append was on its way".to_owned();
-            state.failed = Some(StoreError::Unavailable { reason });
-            state.flushing = false;
-            mem::take(&mut state.queue)
-        };
-        drop(dropped);
-        self.writer.durable_changed.notify_waiters();
-    }
-}
-
-/// Stores the queue until it is empty. One flush at a time: `flushing` is set.
-async fn flush(writer: Arc<JournalWriter>) {
-    let Some(store) = writer.store.clone() else { return };
-    let mut flushing = Flushing { writer: &writer, armed: true };
-    loop {
-        let (batch, expected, summary) = {
-            let mut state = writer.state.lock();
-            if state.queue.is_empty() {
-                state.flushing = false;
-                flushing.armed = false;
-                return;
-            }
-            let batch: Vec<QueuedItem> = if state.queue.len() <= MAX_APPEND {
-                mem::take(&mut state.queue)
-            } else {
-                state.queue.drain(..MAX_APPEND).collect()
-            };
-            let summary = if state.queue.is_empty() { state.changed_summary() } else { None };
-            (batch, state.durable, summary)
-        };
-        let mut shown: Vec<QueuedItem> = Vec::with_capacity(batch.len());
-        let mut records = Vec::with_capacity(batch.len());
-        for queued in batch {
-            match queued {
-                QueuedItem::Entry(entry, body) => {
-                    records.push(Record::new(entry.seq, body));
-                    shown.push(QueuedItem::Entry(entry, Vec::new()));
-                }
-                QueuedItem::Event(event) => shown.push(QueuedItem::Event(event)),
-            }
-        }
-        let durable = records.last().map_or(expected, |record| record.seq);
-        let session = writer.broadcast.session().clone();
-        let result = if records.is_empty() && summary.is_none() {
-            Ok(())
-        } else {
-            // The store takes the records; a retry encodes them again and reuses the summary.
-            let kept = summary.clone();
-            let append = Append::new(session, writer.epoch, expected, records).with_summary(summary);
-            match append_contained(&*store, append).await {
-                Err(error) if error.is_transient() => {
-                    Box::pin(try_again(&writer, &*store, expected, &shown, kept, error)).await
-                }
-                result => result,
-            }
-        };
-        match result {
-            Ok(()) => {
-                for queued in shown {
-                    match queued {
-                        QueuedItem::Entry(entry, _) => writer.broadcast.publish(std::iter::once(&*entry)),
-                        QueuedItem::Event(event) => writer.broadcast.show(*event),
-                    }
-                }
-                let dropped_events = {
-                    let mut state = writer.state.lock();
-                    state.durable = durable;
-                    mem::take(&mut state.dropped_events)
-                };
-                if dropped_events > 0 {
-                    writer.broadcast.show_dropped(dropped_events);
-                }
-                writer.durable_changed.notify_waiters();
-            }
-            Err(error) => {
-                let dropped = {
-                    let mut state = writer.state.lock();
-                    state.failed = Some(error.clone());
-                    state.flushing = false;
-                    flushing.armed = false;
-                    mem::take(&mut state.queue)
-                };
-                drop(dropped);
-                writer.durable_changed.notify_waiters();
-                if let Some(call) = &writer.on_failure {
-                    call(&writer, &error);
-                }
-                return;
-            }
-        }
-    }
-}
-
-/// Appends, and turns a panic of the store into an error: it must not end the flush without notifying those who wait.
-async fn append_contained(store: &dyn JournalStore, append: Append) -> Result<(), StoreError> {
-    let appended = AssertUnwindSafe(async { store.append(append).await }).catch_unwind().await;
-    appended.unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)))
-}
-
-/// Retries an append after a transient error.
-///
-/// The failed attempt may have been stored. If the store returns [`StoreError::Conflict`], the epoch is still this
-/// writer's, so the entries at the expected numbers are compared with the batch.
-async fn try_again(
-    writer: &JournalWriter,
-    store: &dyn JournalStore,
-    expected: Seq,
-    batch: &[QueuedItem],
-    summary: Option<Summary>,
-    mut error: StoreError,
-) -> Result<(), StoreError> {
-    let session = writer.broadcast.session();
-    let records = || -> Vec<Record> {
-        let entries = batch.iter().filter_map(|queued| match queued {
-            QueuedItem::Entry(entry, _) => Some(Record::new(entry.seq, entry.encode())),
-            QueuedItem::Event(_) => None,
-        });
-        entries.collect()
-    };
-    for failed in 1..writer.retry.attempts {
-        let wait = writer.retry.wait(failed);
-        tracing::warn!(session = %session, %error, ?wait, "an append was refused and is tried again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            // The runtime shuts down and waits for this: the remaining attempts follow without a wait.
-            () = writer.group.stopped() => {}
-        }
-        let records = records();
-        let append = Append::new(session.clone(), writer.epoch, expected, records.clone());
-        error = match append_contained(store, append.with_summary(summary.clone())).await {
-            Err(conflict @ StoreError::Conflict { .. }) => {
-                match is_stored(store, session, expected, &records).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => return Err(conflict),
-                    Err(error) => error,
-                }
-            }
-            Err(error) => error,
-            Ok(()) => return Ok(()),
-        };
-        if !error.is_transient() {
-            break;
-        }
-    }
-    Err(error)
-}
-
-/// Whether the journal behind `expected` begins with these records.
-async fn is_stored(
-    store: &dyn JournalStore,
-    session: &SessionId,
-    expected: Seq,
-    records: &[Record],
-) -> Result<bool, StoreError> {
-    let Some(last) = records.last() else { return Ok(false) };
-    let stored = store.read(session, expected, last.seq, records.len()).await?;
-    Ok(stored == records)
 }

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, context::author_key};
+use super::{Context, step::author_key};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},

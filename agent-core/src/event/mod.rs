@@ -4,11 +4,12 @@ mod broadcast;
 mod observer;
 mod partial;
 pub mod payload;
+mod subscription;
 
 pub(crate) use broadcast::EventBroadcast;
-pub use broadcast::{Subscription, SubscriptionError};
 pub(crate) use observer::ObserverCell;
 pub use observer::{JournalNotice, JournalNoticeKind, Observer};
+pub use subscription::{Subscription, SubscriptionError};
 
 use std::sync::Arc;
 

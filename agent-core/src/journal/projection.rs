@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub(crate) use super::frame_projection::FrameProjection;
 use super::{
-    entry::{Cause, Closing, Entry, Fact, Failure, Finished, Queued, Raw},
+    entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw},
     keys,
     stored_schedule::StoredSchedule,
 };
@@ -17,7 +18,7 @@ use crate::{
     interrupt::{OpenQuestion, key_of},
     json::{Form, Stored},
     run::{BudgetGrants, BudgetUsage, Durability, Limits, RunStatus},
-    todo::{Todo, TodoTree},
+    todo::TodoTree,
 };
 
 /// Format of stored entries and snapshots. Incremented if an older program cannot read them.
@@ -63,19 +64,6 @@ pub(crate) struct Projection {
     pub(crate) queue: Vec<(RunId, Queued)>,
     /// Number of takeovers in a row without progress. Not part of a snapshot: a snapshot follows a commit, which is progress.
     pub(crate) takeovers: u32,
-}
-
-/// Projection of a graph: the outermost one, or a subgraph inside a task.
-#[derive(Debug, Default)]
-pub(crate) struct FrameProjection {
-    /// The base state and its version.
-    pub(crate) base: Option<(u32, Stored)>,
-    /// Updates to apply to it, in order.
-    pub(crate) updates: Vec<(u32, Stored)>,
-    pub(crate) version: u32,
-    pub(crate) schedule: Option<StoredSchedule>,
-    /// Records of due tasks, by number.
-    pub(crate) tasks: HashMap<u64, TaskRecord>,
 }
 
 /// Records of a task.
@@ -438,131 +426,6 @@ const fn is_progress(fact: &Fact) -> bool {
     )
 }
 
-impl FrameProjection {
-    /// Returns the size of the stored state and its updates, in bytes.
-    pub(crate) fn state_bytes(&self) -> usize {
-        let raw = |(_, stored): &(u32, Stored)| stored.json.get().len();
-        self.base.iter().chain(&self.updates).map(raw).sum()
-    }
-
-    /// Returns the frame inside `task`, if it was opened.
-    pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameProjection>> {
-        let mut path = vec![task.number()];
-        let mut above = task.parent();
-        while let Some(parent) = above {
-            path.push(parent.number());
-            above = parent.parent();
-        }
-        let mut frame = None;
-        while let Some(number) = path.pop() {
-            frame = self.tasks.remove(&number)?.inner;
-            if !path.is_empty() {
-                self = *frame.take()?;
-            }
-        }
-        frame
-    }
-
-    /// The frame inside `task`.
-    fn inside(&mut self, task: &TaskId) -> &mut FrameProjection {
-        self.task(task).inner.get_or_insert_default()
-    }
-
-    fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
-        let frame = match task.parent() {
-            Some(parent) => self.inside(parent),
-            None => self,
-        };
-        frame.tasks.entry(task.number()).or_default()
-    }
-
-    /// Commits a superstep: adds the updates of the due tasks in the order of activation.
-    fn commit(&mut self, next: Option<StoredSchedule>) {
-        if let Some(schedule) = &self.schedule {
-            for task in &schedule.due {
-                let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
-                if let Some(finished) = finished
-                    && let Some(json) = finished.whole.or(finished.update)
-                {
-                    self.updates.push((finished.version, Stored { json, form: finished.form }));
-                }
-            }
-        }
-        self.tasks.clear();
-        self.schedule = next;
-    }
-
-    /// Adds the update of `on_stop`.
-    pub(crate) fn close(&mut self, closing: Option<Closing>) {
-        if let Some(Closing { version, update, form }) = closing {
-            self.updates.push((version, Stored { json: update, form }));
-        }
-    }
-
-    /// Resets the attempts for a resumed run: earlier ones do not count against the retry policy.
-    pub(crate) fn reset_attempts(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.forgiven = task.failed;
-            task.exhausted = None;
-            if let Some(inner) = &mut task.inner {
-                inner.reset_attempts();
-            }
-        }
-    }
-
-    /// Allows tasks that failed after all attempts to run again.
-    fn retry_exhausted(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.exhausted = None;
-            if let Some(inner) = &mut task.inner {
-                inner.retry_exhausted();
-            }
-        }
-    }
-
-    /// Returns the due tasks of this frame (inside `parent`) and of its subgraphs that have neither finished nor failed.
-    pub(crate) fn at_work(&self, parent: Option<&Arc<TaskId>>) -> Vec<TaskId> {
-        let mut tasks = Vec::new();
-        for task in self.schedule.iter().flat_map(|schedule| &schedule.due) {
-            let (name, number) = (task.1.as_str().into(), task.0);
-            let id = match parent {
-                Some(parent) => parent.child(name, number),
-                None => TaskId::root(name, number),
-            };
-            match self.tasks.get(&number) {
-                Some(record)
-                    if record.finished.is_some()
-                        || record.handled.is_some()
-                        || record.exhausted.is_some() => {}
-                Some(TaskRecord { inner: Some(inner), .. }) => {
-                    tasks.extend(inner.at_work(Some(&Arc::new(id))))
-                }
-                _ => tasks.push(id),
-            }
-        }
-        tasks
-    }
-
-    /// Returns the due tasks that have not finished.
-    pub(crate) fn unfinished(&self) -> Vec<TaskId> {
-        let finished = |number: &u64| self.tasks.get(number).is_some_and(|record| record.finished.is_some());
-        let due = self.schedule.iter().flat_map(|schedule| &schedule.due);
-        due.filter(|task| !finished(&task.0))
-            .map(|task| TaskId::root(task.1.as_str().into(), task.0))
-            .collect()
-    }
-
-    fn forget_tasks_that_are_not_due(&mut self) {
-        let due: Vec<u64> = self
-            .schedule
-            .iter()
-            .flat_map(|schedule| schedule.due.iter().chain(&schedule.deferred))
-            .map(|task| task.0)
-            .collect();
-        self.tasks.retain(|number, _| due.contains(number));
-    }
-}
-
 fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
     crate::json::read(raw.get()).ok()
 }
@@ -580,92 +443,6 @@ pub(crate) fn fingerprint(name: &str, value: &impl Serialize) -> u64 {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
     hash
-}
-
-fn no_requests(requests: &[(String, RunId)]) -> bool {
-    requests.is_empty()
-}
-
-fn no_labels(labels: &BTreeMap<String, String>) -> bool {
-    labels.is_empty()
-}
-
-/// Stored projection as of a commit, with the folded state.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) format: u32,
-    pub(crate) run: RunId,
-    pub(crate) status: RunStatus,
-    pub(crate) graph: Arc<str>,
-    pub(crate) hash: Arc<str>,
-    pub(crate) version: u32,
-    pub(crate) state: Raw,
-    /// Of the state.
-    #[serde(default, skip_serializing_if = "Form::is_plain")]
-    pub(crate) form: Form,
-    #[serde(rename = "plan")]
-    pub(crate) schedule: Option<StoredSchedule>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) answered: Vec<(QuestionId, String)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) todos: Vec<Todo>,
-    #[serde(default)]
-    pub(crate) used: BudgetUsage,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) limits: Option<Limits>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) durability: Option<Durability>,
-    pub(crate) accepted: Seq,
-    pub(crate) accepted_at: i64,
-    pub(crate) active_ms: u64,
-    pub(crate) last_at: i64,
-    #[serde(default, skip_serializing_if = "no_requests")]
-    pub(crate) requests: Arc<Vec<(String, RunId)>>,
-    #[serde(default, skip_serializing_if = "no_labels")]
-    pub(crate) labels: Arc<BTreeMap<String, String>>,
-    pub(crate) runs: RunId,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) queue: Vec<(RunId, Queued)>,
-}
-
-impl Snapshot {
-    pub(crate) fn into_projection(self, last: Seq) -> Projection {
-        let mut todos = TodoTree::default();
-        for todo in self.todos {
-            todos.take(todo);
-        }
-        Projection {
-            last,
-            run: self.run,
-            status: self.status,
-            graph: self.graph,
-            hash: self.hash,
-            root: FrameProjection {
-                base: Some((self.version, Stored { json: self.state, form: self.form })),
-                version: self.version,
-                schedule: self.schedule,
-                ..FrameProjection::default()
-            },
-            open: Vec::new(),
-            answered: self.answered,
-            todos,
-            used: self.used,
-            limits: self.limits,
-            granted: BudgetGrants::default(),
-            durability: self.durability,
-            accepted: self.accepted,
-            accepted_at: self.accepted_at,
-            active_ms: self.active_ms,
-            last_at: self.last_at,
-            bytes: 0,
-            failure: None,
-            requests: self.requests,
-            labels: self.labels,
-            runs: self.runs,
-            queue: self.queue,
-            takeovers: 0,
-        }
-    }
 }
 
 /// Returns the name of the tool call that asks; see `engine::tools`.

@@ -3,7 +3,8 @@
 use super::{
     JournalStore, Record, StoreError, StoredSnapshot,
     entry::Entry,
-    projection::{FORMAT, Projection, Snapshot},
+    projection::{FORMAT, Projection},
+    snapshot::Snapshot,
 };
 use crate::{
     compute::compute,

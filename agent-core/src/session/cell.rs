@@ -1,11 +1,16 @@
-//! One session's place in memory: its broadcast, its questions, and its run while there is one.
+//! A session in memory: event broadcast, pending questions, queue, and the run while there is one.
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::{
-    Reopening, SessionError, dyn_graph::DynGraph, reopen::LostRun, run_watch::RunSender, runtime::Shared,
+    Reopening, SessionError,
+    dyn_graph::DynGraph,
+    phase::{Effect, Phase, PhaseEvent},
+    reopen::LostRun,
+    run_watch::{RunResult, RunSender},
+    runtime::Shared,
 };
 use crate::{
     engine::{RunContext, journal_writer::JournalWriter},
@@ -105,6 +110,42 @@ impl LiveRun {
 
     pub(crate) fn status(&self) -> RunStatus {
         self.watch.status()
+    }
+
+    /// Applies an event to the phase of the run and publishes the change. Returns the effect.
+    ///
+    /// The lock of the cell is held, so that a pause and an answer that arrive together see each other.
+    pub(super) fn apply(&self, _lock: &Inner, event: PhaseEvent) -> Effect {
+        let phase = match self.status() {
+            RunStatus::Paused => Phase::Suspended,
+            _ => Phase::Running,
+        };
+        let (_, effect) = phase.next(event, !self.env.control.is_idle());
+        match effect {
+            Effect::Suspend | Effect::UpdateQuestions => {
+                self.env.control.pause_clock();
+                // Some questions may have been answered meanwhile.
+                let questions = self.env.board.open();
+                self.watch.send(Some(Arc::new(RunResult { questions, ..self.result(RunStatus::Paused) })));
+            }
+            Effect::Resume => {
+                self.env.control.resume_clock();
+                self.watch.send(None);
+            }
+            Effect::Evict | Effect::None => {}
+        }
+        effect
+    }
+
+    /// Returns a result with the todos and the usage of the run.
+    pub(super) fn result(&self, status: RunStatus) -> RunResult {
+        let env = &self.env;
+        RunResult {
+            todos: env.todos.lock().items().to_vec(),
+            used: env.budget.used(),
+            active_ms: env.control.active_ms(),
+            ..RunResult::new(status, None)
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{
     Run, RunOptions, Session, SessionError,
     lock::{IdleSession, LockedSession},
-    start::{self, AckMode, ReadRun},
+    resume::{ReadRun, read_run},
+    start::AckMode,
 };
 use crate::{
     engine::{RunError, closing_update, read_state},
@@ -147,7 +148,7 @@ impl<S: State> DynGraph for ErasedGraph<S> {
     }
 
     fn read_run(self: Arc<Self>, projection: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError> {
-        let read = start::read_run(&self.0, projection)?;
+        let read = read_run(&self.0, projection)?;
         Ok(Box::new(ErasedRun { graph: self, read }))
     }
 

@@ -8,8 +8,9 @@ use super::{
     Session, SessionError, SessionStatus,
     dyn_graph::DynGraph,
     lock::LockedSession,
-    start::{copy_state, read_contained, restore_plan},
-    supervisor::todo_facts,
+    resume::{read_contained, restore_schedule},
+    run_end::todo_facts,
+    run_input::copy_state,
 };
 use crate::{
     compute::compute,
@@ -368,7 +369,7 @@ impl LockedSession {
             idle.invalidate();
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        let schedule = restore_plan(graph, projection)?;
+        let schedule = restore_schedule(graph, projection)?;
         let mut state = match idle.state().and_then(|state| Arc::clone(state).downcast::<S>().ok()) {
             Some(state) => copy_state(&*state)?,
             None => read_contained::<S>(&projection.root)?,

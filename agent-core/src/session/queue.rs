@@ -7,9 +7,10 @@ use super::{
     cell::SessionCell,
     dyn_graph::DynGraph,
     lock::LockedSession,
+    run_input::{EncodedInput, RawInput},
     run_watch::{RunResult, RunSender},
     runtime::Shared,
-    start::{EncodedInput, RawInput, RunGraph},
+    start::RunGraph,
 };
 use crate::{
     engine::{RunError, journal_writer::JournalWriter, read_update},
@@ -145,13 +146,7 @@ impl LockedSession {
             idle.projection_mut().queue.retain(|(queued, _)| *queued != run);
         }
         if let Some(result) = self.cell.remove_queued(run) {
-            result.send(Some(Arc::new(RunResult {
-                status,
-                questions: Vec::new(),
-                state: None,
-                supersteps: 0,
-                error: Some(error),
-            })));
+            result.send(Some(Arc::new(RunResult::new(status, Some(error)))));
         }
         Ok(())
     }

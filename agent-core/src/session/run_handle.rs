@@ -1,11 +1,14 @@
 //! What a caller holds of a run: how it idle_memory, and its events while it does not.
 
-use std::{any::Any, sync::Arc};
+use std::{future::IntoFuture, sync::Arc};
+
+use futures::future::BoxFuture;
 
 use super::{
     Session, SessionError,
     cell::LiveRun,
-    run_watch::{RunReceiver, RunResult},
+    run_report::RunReport,
+    run_watch::{ErasedState, RunReceiver, RunResult},
 };
 use crate::{
     engine::RunError,
@@ -41,7 +44,7 @@ impl Run {
         status: RunStatus,
         questions: Vec<OpenQuestion>,
     ) -> Self {
-        let result = RunResult { status, questions, state: None, supersteps: 0, error: None };
+        let result = RunResult { questions, ..RunResult::new(status, None) };
         Self { session, run, watch: RunReceiver::fixed(result) }
     }
 
@@ -67,7 +70,7 @@ impl Run {
     ///
     /// If the process shuts down first, the status is [`RunStatus::Running`]: another process continues the run.
     pub async fn wait_status(&mut self) -> RunStatus {
-        self.wait().await.map_or(RunStatus::Running, |result| result.status)
+        self.wait_result().await.map_or(RunStatus::Running, |result| result.status)
     }
 
     /// Waits until the run ends or pauses, and returns its outcome with the typed state.
@@ -80,16 +83,15 @@ impl Run {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
-    pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
-        let result = self.wait().await.ok_or(SessionError::ShuttingDown)?;
+    pub async fn outcome<S: State>(self) -> Result<RunOutcome<S>, SessionError> {
+        let result = self.wait_result().await.ok_or(SessionError::ShuttingDown)?;
         if let Some(error) = &result.error {
             return Err(SessionError::Run(Arc::clone(error)));
         }
         if result.status == RunStatus::Paused {
             return Ok(RunOutcome::Paused { run: self.run, questions: result.questions.clone() });
         }
-        let state =
-            result.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
+        let state = result.state.as_ref().and_then(ErasedState::downcast::<S>);
         let Some(state) = state else {
             let reason = format!("its state is no `{}`", std::any::type_name::<S>());
             return Err(SessionError::InvalidInput { graph: String::new(), reason });
@@ -101,21 +103,34 @@ impl Run {
         })
     }
 
-    /// Waits as [`wait_status`](Run::wait_status): the status, the open questions, and the error of a failed run.
+    /// Waits until the run ends or pauses, and returns a report: status, state, questions, todos, usage and error.
+    ///
+    /// `run.await` does the same for a run by value.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
-    pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
-        match self.wait().await {
-            Some(result) => (result.status, result.questions.clone(), result.error.clone()),
-            None => (RunStatus::Running, Vec::new(), None),
-        }
+    ///
+    /// # Examples
+    ///
+    /// See [`RunReport`].
+    pub async fn wait(&mut self) -> RunReport {
+        let result = self.wait_result().await;
+        RunReport::new(self.run, result.as_deref())
     }
 
-    /// `None`: the process ends, and the run is handed over to the next one.
-    async fn wait(&mut self) -> Option<Arc<RunResult>> {
-        self.watch.rest().await
+    /// Returns `None` if the process shuts down and another process continues the run.
+    async fn wait_result(&self) -> Option<Arc<RunResult>> {
+        self.watch.wait().await
+    }
+}
+
+impl IntoFuture for Run {
+    type Output = RunReport;
+    type IntoFuture = BoxFuture<'static, RunReport>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move { self.wait().await })
     }
 }
 
@@ -198,7 +213,7 @@ impl EventStream {
 /// Waits until the run has failed because of its store, after which no event can follow.
 async fn lost(run: &mut Run) {
     loop {
-        let Some(result) = run.wait().await else { return };
+        let Some(result) = run.wait_result().await else { return };
         if result.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
             return;
         }

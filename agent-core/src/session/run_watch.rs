@@ -5,23 +5,70 @@ use std::{any::Any, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{engine::RunError, interrupt::OpenQuestion, run::RunStatus};
+use serde_json::Value;
+
+use crate::{
+    engine::RunError,
+    interrupt::OpenQuestion,
+    json,
+    run::{BudgetUsage, RunStatus},
+    state::State,
+    todo::Todo,
+};
 
 /// Result of a run that ended or paused, with an erased state type.
 pub(crate) struct RunResult {
     pub(crate) status: RunStatus,
     pub(crate) questions: Vec<OpenQuestion>,
-    /// `Arc<S>`; none while paused, and after a failure that left none.
-    pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) todos: Vec<Todo>,
+    pub(crate) used: BudgetUsage,
+    pub(crate) active_ms: u64,
+    /// `None` while the run is paused, and after a failure that left no state.
+    pub(crate) state: Option<ErasedState>,
     pub(crate) supersteps: u64,
     pub(crate) error: Option<Arc<RunError>>,
 }
 
 impl RunResult {
-    /// Returns the result of a run without questions, state and supersteps.
-    pub(crate) const fn new(status: RunStatus, error: Option<Arc<RunError>>) -> Self {
-        Self { status, questions: Vec::new(), state: None, supersteps: 0, error }
+    /// Returns a result with a status and an error only.
+    pub(crate) fn new(status: RunStatus, error: Option<Arc<RunError>>) -> Self {
+        Self {
+            status,
+            questions: Vec::new(),
+            todos: Vec::new(),
+            used: BudgetUsage::default(),
+            active_ms: 0,
+            state: None,
+            supersteps: 0,
+            error,
+        }
     }
+}
+
+/// A state with an erased type that can be encoded as JSON.
+#[derive(Clone)]
+pub(crate) struct ErasedState {
+    state: Arc<dyn Any + Send + Sync>,
+    to_json: fn(&(dyn Any + Send + Sync)) -> Result<Value, RunError>,
+}
+
+impl ErasedState {
+    pub(crate) fn new<S: State>(state: Arc<S>) -> Self {
+        Self { state, to_json: state_to_json::<S> }
+    }
+
+    pub(crate) fn downcast<S: State>(&self) -> Option<Arc<S>> {
+        Arc::clone(&self.state).downcast().ok()
+    }
+
+    pub(crate) fn to_json(&self) -> Result<Value, RunError> {
+        (self.to_json)(&*self.state)
+    }
+}
+
+fn state_to_json<S: State>(state: &(dyn Any + Send + Sync)) -> Result<Value, RunError> {
+    let state = state.downcast_ref::<S>().expect("the state was created with this type");
+    json::shown(state).map_err(|error| RunError::StoredState { reason: error.to_string() })
 }
 
 /// Sender half. Dropping it closes the channel: the process ends before the run does.
@@ -99,7 +146,7 @@ impl RunReceiver {
     }
 
     /// Waits until the run ends or pauses; `None` if the sender was dropped first. Cancel safe.
-    pub(crate) async fn rest(&self) -> Option<Arc<RunResult>> {
+    pub(crate) async fn wait(&self) -> Option<Arc<RunResult>> {
         self.0.until(|now| (now.result.is_some() || now.closed).then(|| now.result.clone())).await
     }
 

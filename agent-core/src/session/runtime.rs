@@ -1,12 +1,11 @@
 //! [`Runtime`]: stores, graphs, dependencies and the sessions in memory.
 
 use std::{
-    any::{Any, TypeId},
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,21 +17,18 @@ use super::{
     cell::{LiveRun, SessionCell},
     deadlines::Deadlines,
     dyn_graph::{DynGraph, ErasedGraph, Identity},
-    takeover::Takeover,
 };
+use super::{builder::RuntimeBuilder, eviction::IdleMemory};
 use crate::{
-    clock::{Clock, ContainedClock, WallClock},
+    clock::Clock,
     engine::Deps,
     event::{Observer, ObserverCell},
     graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
-    journal::{Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record},
-    memory::IntoMemory,
-    model::{Model, PriceTable},
-    run::{Durability, Limits, RunStatus},
+    journal::{Append, Epoch, Head, JournalStore, OwnerId, Recent, Record},
+    run::{Durability, RunStatus},
     state::State,
     task_group::TaskGroup,
-    tool::ToolRegistry,
 };
 
 /// Bytes that a check of the store writes.
@@ -51,12 +47,12 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskGroup,
     /// Number of runs in memory.
     pub(crate) live: AtomicUsize,
-    graphs: RwLock<HashMap<String, KnownGraph>>,
+    pub(super) graphs: RwLock<HashMap<String, KnownGraph>>,
     pub(crate) cells: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
     /// Number of cells above which idle ones are evicted.
-    crowded: AtomicUsize,
+    pub(super) crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
-    renewing: AtomicBool,
+    pub(super) renewing: AtomicBool,
     pub(super) deadlines: Arc<Deadlines>,
     /// Itself.
     pub(super) me: Weak<Self>,
@@ -68,31 +64,8 @@ pub(crate) struct Shared {
     pub(crate) idle_memory: IdleMemory,
 }
 
-/// Schedules measurements of the memory of idle sessions. A measurement visits all of them, so it follows some growth.
-#[derive(Debug, Default)]
-pub(crate) struct IdleMemory {
-    /// Bytes read and journalled since the last measurement.
-    grown: AtomicU64,
-}
-
-impl IdleMemory {
-    /// Adds bytes that were read or journalled.
-    pub(crate) fn grow(&self, bytes: u64) {
-        self.grown.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Returns whether a measurement is due, with `most` bytes allowed.
-    fn is_due(&self, most: u64) -> bool {
-        let due = self.grown.load(Ordering::Relaxed) > most / 8;
-        if due {
-            self.grown.store(0, Ordering::Relaxed);
-        }
-        due
-    }
-}
-
 /// A graph known by name.
-struct KnownGraph {
+pub(super) struct KnownGraph {
     graph: Arc<dyn DynGraph>,
     origin: Origin,
 }
@@ -134,143 +107,6 @@ enum Origin {
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Shared>);
 
-/// Builder of a [`Runtime`].
-#[must_use = "a builder does nothing until `build`"]
-#[derive(Default)]
-pub struct RuntimeBuilder {
-    store: Option<Arc<dyn JournalStore>>,
-    clock: Option<Arc<dyn Clock>>,
-    deps: Deps,
-    options: RuntimeOptions,
-    graphs: HashMap<String, KnownGraph>,
-}
-
-impl RuntimeBuilder {
-    /// Sets the journal store: a [`JournalStore`] or an `Arc` of one.
-    ///
-    /// Default: none. Sessions then last only as long as the process.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use agent_core::{Runtime, journal::InMemoryJournal};
-    ///
-    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
-    /// assert!(runtime.has_journal());
-    /// ```
-    pub fn journal(mut self, store: impl IntoJournal) -> Self {
-        self.store = Some(store.into_journal());
-        self
-    }
-
-    /// Registers a graph by its name, so that its sessions can be resumed and answered after a restart. See
-    /// [`Runtime::register`].
-    pub fn graph<S: State>(mut self, graph: &Graph<S>) -> Self {
-        self.graphs.insert(graph.name().to_owned(), KnownGraph::registered(graph));
-        self
-    }
-
-    /// Adds a dependency that nodes get by its type with [`Context::get`](crate::Context::get).
-    pub fn provide<T: Any + Send + Sync>(mut self, value: T) -> Self {
-        self.deps.typed.insert(TypeId::of::<T>(), Arc::new(value));
-        self
-    }
-
-    /// Sets the model that nodes get with [`Context::model`](crate::Context::model). Default: none.
-    pub fn model(mut self, model: Model) -> Self {
-        self.deps.model = Some(model);
-        self
-    }
-
-    /// Sets the prices of models, so that usage has a cost and [`Limits::cost_micros`] can limit it. A reply is priced by the
-    /// model name in it, else by the name of the model. Default: none; every cost is 0.
-    pub fn prices(mut self, prices: PriceTable) -> Self {
-        self.deps.prices = Some(prices);
-        self
-    }
-
-    /// Sets the tools that nodes get with [`Context::tools`](crate::Context::tools). Default: none.
-    pub fn tools(mut self, tools: ToolRegistry) -> Self {
-        self.deps.tools = Some(tools);
-        self
-    }
-
-    /// Sets the long-term memory that nodes get with [`Context::memory`](crate::Context::memory): a [`MemoryStore`] or an
-    /// `Arc` of one. Default: none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use agent_core::{Runtime, memory::InMemoryStore};
-    ///
-    /// let runtime = Runtime::builder().memory(InMemoryStore::new()).build();
-    /// # assert!(!runtime.has_journal());
-    /// ```
-    pub fn memory(mut self, store: impl IntoMemory) -> Self {
-        self.deps.memory = Some(store.into_memory());
-        self
-    }
-
-    /// Sets when commits are stored. Default: [`Durability::Async`].
-    pub const fn durability(mut self, durability: Durability) -> Self {
-        self.options.durability = durability;
-        self
-    }
-
-    /// Sets the limits of each run. Default: those of the graph.
-    pub const fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
-        self
-    }
-
-    /// Changes other options.
-    pub fn options(mut self, set: impl FnOnce(&mut RuntimeOptions)) -> Self {
-        set(&mut self.options);
-        self
-    }
-
-    /// Sets the clock. Default: the system clock, which is also used if this one panics.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Builds the runtime. Call [`Runtime::recover`] at the start of a process to resume interrupted runs.
-    #[must_use]
-    pub fn build(self) -> Runtime {
-        let crowded = self.options.max_idle_sessions * 2;
-        Runtime(Arc::new_cyclic(|me| Shared {
-            store: self.store,
-            owner: OwnerId::random(),
-            clock: match self.clock {
-                Some(clock) => Arc::new(ContainedClock::new(clock)),
-                None => Arc::new(WallClock),
-            },
-            deps: Arc::new(self.deps),
-            options: self.options,
-            group: TaskGroup::default(),
-            runs: TaskGroup::default(),
-            live: AtomicUsize::new(0),
-            graphs: RwLock::new(self.graphs),
-            cells: Mutex::default(),
-            crowded: AtomicUsize::new(crowded),
-            closing: AtomicBool::new(false),
-            renewing: AtomicBool::new(false),
-            deadlines: Arc::default(),
-            me: Weak::clone(me),
-            observed: Arc::default(),
-            suspended_runs: AtomicUsize::new(0),
-            idle_memory: IdleMemory::default(),
-        }))
-    }
-}
-
-impl fmt::Debug for RuntimeBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeBuilder").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
 /// An entry in a list of sessions.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -279,20 +115,6 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// End and summary of its journal.
     pub head: Head,
-}
-
-/// Result of [`Runtime::recover`] and [`Runtime::sweep`].
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// Sessions with a resumed run.
-    pub resumed: Vec<SessionId>,
-    /// Sessions with a paused run.
-    pub paused: Vec<SessionId>,
-    /// Sessions that could not be resumed, with the error. They are unchanged.
-    pub skipped: Vec<(SessionId, SessionError)>,
-    /// Sessions with a run that failed after too many takeovers; see [`RuntimeOptions::max_takeovers`].
-    pub failed: Vec<(SessionId, SessionError)>,
 }
 
 impl Runtime {
@@ -377,107 +199,6 @@ impl Runtime {
     #[must_use]
     pub fn description(&self, graph: &str) -> Option<GraphDescription> {
         self.0.graphs.read().get(graph).map(|known| known.graph.description())
-    }
-
-    /// Recovers sessions of processes that ended: accepted runs continue, paused ones wait as before. Sessions of other
-    /// living processes are left alone. Call it at the start of a process, and [`sweep`](Runtime::sweep) periodically.
-    ///
-    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without progress fails with
-    /// the code `crash_loop`.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Store`] when the list of sessions cannot be read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends it between two sessions; a takeover in progress completes. It can be called again.
-    pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
-        let mut recovered = self.sweep().await?;
-        let Some(store) = &self.0.store else { return Ok(recovered) };
-        let paused = [RunStatus::Paused.as_str().to_owned()];
-        let known: HashSet<SessionId> = recovered.paused.iter().cloned().collect();
-        let (mut after, mut unindexed) = (None, Vec::new());
-        loop {
-            let page = store.list(after.as_ref(), &paused, 256).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            let cells = self.0.cells.lock();
-            for (id, head) in page {
-                if cells.get(&id).is_some_and(|cell| cell.live().is_some()) {
-                    continue;
-                }
-                if head.summary.due.is_none() {
-                    unindexed.push(id.clone());
-                }
-                if !known.contains(&id) {
-                    recovered.paused.push(id);
-                }
-            }
-        }
-        if !unindexed.is_empty() {
-            self.0.watch_unindexed(unindexed);
-        }
-        Ok(recovered)
-    }
-
-    /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
-    /// memory. Does not list paused sessions, so [`RecoveryReport::paused`] is incomplete.
-    ///
-    /// The cost grows with the number of running runs and expired deadlines, not with the number of sessions. Call it
-    /// periodically, because leases of other processes expire later.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Store`] when the list of sessions cannot be read.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`recover`](Runtime::recover).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Runtime, journal::InMemoryJournal};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), agent_core::SessionError> {
-    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
-    /// let found = runtime.sweep().await?;
-    /// assert!(found.resumed.is_empty());
-    /// # Ok(()) }
-    /// ```
-    pub async fn sweep(&self) -> Result<RecoveryReport, SessionError> {
-        let mut recovered = RecoveryReport::default();
-        let Some(store) = &self.0.store else { return Ok(recovered) };
-        let running = [RunStatus::Running.as_str().to_owned()];
-        let mut after = None;
-        loop {
-            let page = store.list(after.as_ref(), &running, 256).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (id, _) in page {
-                let session = self.session_of(id.clone());
-                if session.cell.live().is_some() {
-                    continue;
-                }
-                match session.take_over().await {
-                    Ok(Takeover::Executing) => {}
-                    Ok(Takeover::Resumed) => recovered.resumed.push(id),
-                    Ok(Takeover::Waiting) => recovered.paused.push(id),
-                    // Its run had ended; others are queued.
-                    Ok(Takeover::Free) => {
-                        session.begin_next().await;
-                        recovered.resumed.push(id);
-                    }
-                    Err(error) if error.code() == crate::Code::CrashLoop => {
-                        recovered.failed.push((id, error))
-                    }
-                    Err(error) => recovered.skipped.push((id, error)),
-                }
-            }
-        }
-        self.0.watch_deadlines();
-        Ok(recovered)
     }
 
     /// Lists sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
@@ -688,89 +409,10 @@ impl Shared {
             cells.remove(&cell.id);
         }
     }
-
-    /// Handles the end of a run in memory: starts the next queued run, or evicts idle sessions above the limits.
-    pub(crate) fn run_ended(self: &Arc<Self>, cell: &Arc<SessionCell>) {
-        if !cell.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
-            let session = Session { shared: Arc::clone(self), cell: Arc::clone(cell) };
-            self.runs.spawn_uncancelled(async move { session.begin_next().await });
-            return;
-        }
-        if let Some(writer) = cell.inner.lock().writer.as_ref().filter(|(writer, _)| writer.is_durable()) {
-            self.idle_memory.grow(writer.0.take_bytes_written());
-        }
-        self.evict_cells();
-        self.evict_idle_sessions();
-    }
-
-    /// Evicts the projections of the largest idle sessions while all of them exceed `max_idle_bytes`. Their cells remain for
-    /// handles and subscribers.
-    fn evict_idle_sessions(&self) {
-        let most = self.options.max_idle_bytes;
-        if self.store.is_none() || !self.idle_memory.is_due(most) {
-            return;
-        }
-        let mut idle_memory: Vec<(u64, Arc<SessionCell>)> = self
-            .cells
-            .lock()
-            .values()
-            .map(|cell| (cell.footprint() as u64, Arc::clone(cell)))
-            .filter(|(bytes, _)| *bytes > 0)
-            .collect();
-        let mut all: u64 = idle_memory.iter().map(|(bytes, _)| bytes).sum();
-        idle_memory.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (bytes, cell) in idle_memory {
-            if all <= most {
-                return;
-            }
-            if cell.evict_idle().is_some() {
-                all -= bytes;
-            }
-        }
-    }
-
-    /// Evicts idle cells above `max_idle_sessions`.
-    fn evict_cells(self: &Arc<Self>) {
-        let mut cells = self.cells.lock();
-        if cells.len() <= self.options.max_idle_sessions {
-            return;
-        }
-        // A cell with a count of one has no other owner, and the lock keeps it so.
-        let spare: Vec<SessionId> = cells
-            .iter()
-            .filter(|(_, cell)| Arc::strong_count(cell) == 1 && cell.is_evictable())
-            .map(|(id, _)| id.clone())
-            .take(cells.len() - self.options.max_idle_sessions)
-            .collect();
-        let mut leases = Vec::new();
-        for id in spare {
-            if let Some(cell) = cells.remove(&id)
-                && let Some((_, Some(lease))) = cell.inner.lock().writer.take()
-            {
-                leases.push((id, lease));
-            }
-        }
-        // The next search follows when there are twice as many, so that its cost per session is small.
-        self.crowded.store(cells.len().max(self.options.max_idle_sessions) * 2, Ordering::Relaxed);
-        drop(cells);
-        if !leases.is_empty() {
-            let shared = Arc::clone(self);
-            self.group.spawn_uncancelled(async move { shared.release_leases(leases).await });
-        }
-    }
-
-    async fn release_leases(&self, leases: Vec<(SessionId, Lease)>) {
-        let Some(store) = &self.store else { return };
-        for (id, lease) in leases {
-            if let Err(error) = store.release(&id, &lease).await {
-                tracing::debug!(session = %id, %error, "a lease was not given back");
-            }
-        }
-    }
 }
 
 impl KnownGraph {
-    fn registered<S: State>(graph: &Graph<S>) -> Self {
+    pub(super) fn registered<S: State>(graph: &Graph<S>) -> Self {
         Self { graph: Arc::new(ErasedGraph(graph.clone())), origin: Origin::Registered }
     }
 }

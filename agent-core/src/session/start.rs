@@ -1,45 +1,41 @@
 //! Starts runs: accepts an input, ends an unfinished run as the policy says, and spawns the supervisor.
 
-use std::{any::Any, collections::BTreeMap, pin::Pin, sync::Arc, task::Poll};
+use std::{pin::Pin, sync::Arc, task::Poll};
 
 use serde_json::value::{RawValue, to_raw_value};
 use tracing::Instrument;
 
+use super::run_input::{EncodedInput, RawInput};
 use super::{
     BusyPolicy, Run, RunOptions, Session, SessionError,
     cell::{IdleProjection, LiveRun, SessionCell},
     dyn_graph::DynGraph,
     lock::{IdleSession, LockedSession},
-    options::name_of,
+    run_end::todo_facts,
     run_watch::RunSender,
     runtime::Shared,
-    supervisor::{RunStart, snapshots, supervise, todo_facts},
-    takeover::Resumption,
+    snapshots::snapshots,
+    supervisor::{RunStart, supervise},
 };
 use crate::{
     engine::{
-        Budget, Frame, RunContext, RunControl, RunError, begin, contain, encode_schedule,
-        journal_writer::JournalWriter, read_state, schedule::Schedule,
+        Budget, Frame, RunContext, RunControl, encode_schedule, journal_writer::JournalWriter,
+        schedule::Schedule,
     },
     graph::Graph,
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Closing, Entry, Fact, Queued, Raw, Resumed, Stopped},
+        entry::{Accepted, Base, Closing, Entry, Fact, Queued, Raw, Stopped},
         projection::{FrameProjection, Projection},
-        store::is_label,
     },
-    json::{self, Form, Stored},
+    json::{Form, Stored},
     run::{BudgetUsage, Durability, Limits, RunStatus},
     state::{Input, State},
     task_group::TaskGroup,
     telemetry,
     todo::{TodoStatus, TodoTree},
 };
-
-/// Limits of labels: their number, and the bytes of a value.
-const LABELS: usize = 16;
-const LABEL_VALUE: usize = 512;
 
 /// When a start is acknowledged to its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +47,7 @@ pub(crate) enum AckMode {
 }
 
 /// An accepted run and the future that drives it.
-struct StartedRun {
+pub(super) struct StartedRun {
     run: Run,
     /// `None` for a queued run. Must be polled to its end, even if the caller is dropped.
     future: Option<RunFuture>,
@@ -60,12 +56,9 @@ struct StartedRun {
 /// Future that drives one run to its end.
 type RunFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An `Arc<S>` with an erased state type.
-type Erased = Arc<dyn Any + Send + Sync>;
-
 impl StartedRun {
     /// Spawns the run.
-    fn spawn(self, shared: &Shared) -> Run {
+    pub(super) fn spawn(self, shared: &Shared) -> Run {
         if let Some(future) = self.future {
             shared.runs.spawn_uncancelled(future);
         }
@@ -114,127 +107,11 @@ impl Session {
         self.lock().await.complete(start).await
     }
 
-    /// Returns the error for a graph that cannot read the state of another graph.
-    fn check_graph_name(&self, projection: &Projection, wanted: &str) -> Option<SessionError> {
-        (!projection.graph.is_empty() && *projection.graph != *wanted).then(|| SessionError::OtherGraph {
-            session: self.id().clone(),
-            graph: projection.graph.to_string(),
-            wanted: wanted.to_owned(),
-        })
-    }
-
-    /// Fails if a request of this name was accepted before.
-    fn check_request(&self, options: &RunOptions, known: &[(String, RunId)]) -> Result<(), SessionError> {
-        let Some(request) = &options.request else { return Ok(()) };
-        let inner = self.cell.inner.lock();
-        let queued =
-            inner.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
-        let known = known.iter().map(|(known, run)| (known, *run));
-        match known.chain(queued).find(|(known, _)| name_of(known) == name_of(request)) {
-            Some((known, run)) if known == request => {
-                Err(SessionError::SameRequest { session: self.id().clone(), run })
-            }
-            Some((_, run)) => Err(SessionError::RequestDiffers { session: self.id().clone(), run }),
-            None => Ok(()),
-        }
-    }
-
-    /// Fails if labels would change or exceed the limits.
-    fn check_labels(
-        &self,
-        options: &RunOptions,
-        known: &BTreeMap<String, String>,
-    ) -> Result<(), SessionError> {
-        let session = self.id();
-        for (name, value) in &options.labels {
-            match known.get(name) {
-                Some(known) if known == value => {}
-                Some(_) => {
-                    return Err(SessionError::LabelDiffers { session: session.clone(), label: name.clone() });
-                }
-                None if !is_label(name) || value.len() > LABEL_VALUE => {
-                    return Err(SessionError::TooManyLabels { session: session.clone() });
-                }
-                None => {}
-            }
-        }
-        let fresh = options.labels.keys().filter(|name| !known.contains_key(*name)).count();
-        if fresh > 0 && known.len() + fresh > LABELS {
-            return Err(SessionError::TooManyLabels { session: session.clone() });
-        }
-        Ok(())
-    }
-
     /// The update that closes a run that is not in memory and is being stopped; see
     /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
     pub(super) fn closing(&self, projection: &Projection) -> Option<Closing> {
         self.graph_of(&projection.graph).ok()?.closing(projection)
     }
-
-    pub(super) fn check_open(&self) -> Result<(), SessionError> {
-        if self.shared.closing.load(std::sync::atomic::Ordering::Acquire) {
-            return Err(SessionError::ShuttingDown);
-        }
-        let limit = self.shared.options.max_runs;
-        if self.shared.runs.len() >= limit {
-            return Err(SessionError::TooManyRuns { limit });
-        }
-        Ok(())
-    }
-}
-
-/// Input of a run, encoded for the journal before anything is changed.
-pub(super) struct EncodedInput<S: State> {
-    input: Input<S>,
-    /// `None` without a journal.
-    stored: Option<Stored>,
-}
-
-/// The journalled form of an input: a state or an update.
-pub(super) struct RawInput {
-    pub(super) state: Option<Raw>,
-    pub(super) update: Option<Raw>,
-    pub(super) form: Form,
-}
-
-impl<S: State> EncodedInput<S> {
-    fn new(graph: &Graph<S>, input: Input<S>, journalled: bool) -> Result<Self, SessionError> {
-        let stored = if journalled { Some(encode(graph, &input)?) } else { None };
-        Ok(Self { input, stored })
-    }
-
-    /// Returns the input and its journalled form.
-    fn into_parts(self) -> (Input<S>, RawInput) {
-        let Some(Stored { json, form }) = self.stored else {
-            return (self.input, RawInput { state: None, update: None, form: Form::default() });
-        };
-        let raw = match &self.input {
-            Input::State(_) => RawInput { state: Some(json), update: None, form },
-            Input::Update(_) => RawInput { state: None, update: Some(json), form },
-        };
-        (self.input, raw)
-    }
-
-    /// Returns the journalled form of the input.
-    pub(super) fn into_raw(mut self, graph: &Graph<S>) -> Result<RawInput, SessionError> {
-        if self.stored.is_none() {
-            self.stored = Some(encode(graph, &self.input)?);
-        }
-        Ok(self.into_parts().1)
-    }
-}
-
-fn encode<S: State>(graph: &Graph<S>, input: &Input<S>) -> Result<Stored, SessionError> {
-    let stored = contain("(input)", || match input {
-        Input::State(given) => Stored::new(given, json::NEW),
-        Input::Update(given) => Stored::update(given, json::NEW),
-    });
-    let stored = stored.map_err(|panicked| invalid_input(graph, panicked.to_string()))?;
-    Ok(stored.map_err(|error| error.of("the input"))?)
-}
-
-fn invalid_input<S: State>(graph: &Graph<S>, reason: String) -> SessionError {
-    SessionError::InvalidInput { graph: graph.name().to_owned(), reason }
 }
 
 /// A graph, erased and not.
@@ -491,143 +368,8 @@ impl LockedSession {
         })
     }
 
-    /// Applies the input to the state and computes the first tasks. An error comes with whether `previous` is unchanged.
-    fn apply_input<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: Input<S>,
-        previous: &mut IdleProjection,
-    ) -> Result<(S, Schedule), (SessionError, bool)> {
-        let projection = &previous.projection;
-        let first = projection.root.schedule.as_ref().map_or(1, |schedule| schedule.next.max(1));
-        let begin = |state: S| match contain("(input)", || begin(graph, &state, first)) {
-            Ok(Ok(schedule)) => Ok((state, schedule)),
-            Ok(Err(error)) => Err(SessionError::from(error)),
-            Err(panicked) => Err(invalid_input(graph, panicked.to_string())),
-        };
-        let update = match input {
-            Input::State(given) => return begin(given).map_err(|error| (error, true)),
-            Input::Update(update) => update,
-        };
-        let mut state = match previous.state.take() {
-            Some(state) => match own_state::<S>(state) {
-                Ok(state) => state,
-                Err((error, state)) => {
-                    let other = self.check_graph_name(projection, graph.name());
-                    previous.state = Some(state);
-                    return Err((other.unwrap_or_else(|| invalid_input(graph, error.report())), true));
-                }
-            },
-            None => match read_contained::<S>(&projection.root) {
-                Ok(state) => state,
-                Err(error) => {
-                    let other = self.check_graph_name(projection, graph.name());
-                    return Err((other.unwrap_or_else(|| error.into()), false));
-                }
-            },
-        };
-        // Without a journal, this restores the state if an update fails halfway.
-        let undo =
-            self.shared.store.is_none().then(|| contain("(state)", || Stored::new(&state, json::AGAIN)));
-        let applied = match contain("(input)", || state.apply(update)) {
-            Ok(Ok(())) => begin(state),
-            Ok(Err(error)) => Err(invalid_input(graph, error.to_string())),
-            Err(panicked) => Err(invalid_input(graph, panicked.to_string())),
-        };
-        applied.map_err(|error| {
-            let undone = undo.and_then(Result::ok).and_then(Result::ok);
-            let undone = undone.and_then(|stored| stored.read::<S>().ok());
-            let kept = undone.is_some();
-            previous.state = undone.map(|state| Arc::new(state) as _);
-            (error, kept)
-        })
-    }
-
-    /// Resumes a run that is not in memory and not completed.
-    pub(super) async fn resume(&self, limits: Option<Limits>, why: Resumption) -> Result<Run, SessionError> {
-        self.check_open()?;
-        if let Some(live) = self.live_run().await {
-            return Err(self.nothing_to_resume(live.status()));
-        }
-        let idle = self.idle().await?;
-        if idle.projection().last == Seq::ZERO {
-            return Err(SessionError::NotFound { session: self.id().clone() });
-        }
-        match idle.projection().status {
-            // A paused run continues only with an answer.
-            status @ (RunStatus::Idle | RunStatus::Completed | RunStatus::Paused) => {
-                return Err(self.nothing_to_resume(status));
-            }
-            RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {}
-        }
-        if !idle.writer().is_durable() {
-            return Err(SessionError::CannotResume { session: self.id().clone() });
-        }
-        let run = self.graph_of(&idle.projection().graph)?.read_run(idle.projection())?;
-        let takeover = self.is_takeover(why, idle.projection()).await?;
-        if takeover && idle.projection().takeovers >= self.shared.options.max_takeovers {
-            return Err(Box::pin(self.fail_crash_loop(idle)).await);
-        }
-        run.resume(self, Resumed { limits, takeover }, idle).await
-    }
-
-    fn nothing_to_resume(&self, status: RunStatus) -> SessionError {
-        SessionError::NothingToDo { session: self.id().clone(), status, verb: "resume" }
-    }
-
-    /// Resumes a run from the decoded state and schedule.
-    pub(super) async fn resume_read<S: State>(
-        &self,
-        graph: &Graph<S>,
-        instance: Arc<dyn DynGraph>,
-        read: ReadRun<S>,
-        resumed: Resumed,
-        idle: IdleSession<'_>,
-    ) -> Result<Run, SessionError> {
-        let ReadRun { state, schedule } = read;
-        let (writer, IdleProjection { mut projection, .. }) = idle.into_parts();
-        let mut frame_projection = std::mem::take(&mut projection.root);
-        if projection.status == RunStatus::Failed {
-            // As the projection will be after `RunResumed`.
-            frame_projection.reset_attempts();
-        }
-        let mut todos = std::mem::take(&mut projection.todos);
-        let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
-        facts.push(Fact::RunResumed(resumed));
-        let (run, now) = (projection.run, self.shared.clock.now_ms());
-        let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
-        self.shared.keep_leases();
-        let seq = match writer.push_with(run, facts, Some(summary)) {
-            Ok(seq) => seq,
-            Err(error) => {
-                self.cell.invalidate();
-                return Err(error.into());
-            }
-        };
-        self.wait_durable(&writer, seq).await?;
-        projection.last = seq;
-        projection.resume_limits(resumed.limits);
-        let open = std::mem::take(&mut projection.open);
-        self.cell.board.restore(open, &projection.answered);
-        projection.graph = graph.name().into();
-        projection.hash = graph.hash().into();
-        let init = RunInit {
-            limits: projection.limits.unwrap_or(self.shared.options.limits),
-            durability: projection.durability.unwrap_or(self.shared.options.durability),
-            active_ms: projection.active_ms,
-            used: projection.used,
-            todos,
-            records: frame_projection.tasks,
-            projection,
-            schedule,
-            state: Arc::new(state),
-            resumed: true,
-        };
-        Ok(self.spawn_run(graph, instance, &writer, init).spawn(&self.shared))
-    }
-
     /// Creates the run in memory and the future that drives it.
-    fn spawn_run<S: State>(
+    pub(super) fn spawn_run<S: State>(
         &self,
         graph: &Graph<S>,
         instance: Arc<dyn DynGraph>,
@@ -700,67 +442,16 @@ struct StartPoint<'a> {
 }
 
 /// Initial values of a run in memory.
-struct RunInit<S: State> {
-    projection: Box<Projection>,
-    schedule: Schedule,
-    state: Arc<S>,
-    limits: Limits,
-    durability: Durability,
-    active_ms: u64,
-    used: BudgetUsage,
-    todos: TodoTree,
-    records: std::collections::HashMap<u64, crate::journal::projection::TaskRecord>,
+pub(super) struct RunInit<S: State> {
+    pub(super) projection: Box<Projection>,
+    pub(super) schedule: Schedule,
+    pub(super) state: Arc<S>,
+    pub(super) limits: Limits,
+    pub(super) durability: Durability,
+    pub(super) active_ms: u64,
+    pub(super) used: BudgetUsage,
+    pub(super) todos: TodoTree,
+    pub(super) records: std::collections::HashMap<u64, crate::journal::projection::TaskRecord>,
     /// The run is resumed.
-    resumed: bool,
-}
-
-/// An unfinished run, decoded from the journal.
-pub(super) struct ReadRun<S: State> {
-    state: S,
-    schedule: Schedule,
-}
-
-/// Decodes an unfinished run with `graph`. Everything that can be refused is refused here.
-pub(super) fn read_run<S: State>(
-    graph: &Graph<S>,
-    projection: &Projection,
-) -> Result<ReadRun<S>, SessionError> {
-    let schedule = restore_plan(graph, projection)?;
-    Ok(ReadRun { state: read_contained(&projection.root)?, schedule })
-}
-
-/// Restores the schedule of `projection` for the present graph.
-pub(super) fn restore_plan<S: State>(
-    graph: &Graph<S>,
-    projection: &Projection,
-) -> Result<Schedule, SessionError> {
-    let stored = projection.root.schedule.clone().unwrap_or_default();
-    let schedule = Schedule::restore(Arc::clone(&graph.0.topology), &stored)
-        .map_err(|missing| RunError::GraphChanged { graph: graph.name().to_owned(), missing })?;
-    Ok(schedule)
-}
-
-/// Decodes a stored state. A panic of user code, such as a migration, becomes an error.
-pub(super) fn read_contained<S: State>(projection: &FrameProjection) -> Result<S, RunError> {
-    contain("(state)", || read_state(projection))?
-}
-
-/// Returns the state for a new run. A state that is still shared is copied.
-fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
-    let state = state.downcast::<S>().map_err(|state| {
-        let reason = format!("the session's state is no `{}`", std::any::type_name::<S>());
-        (RunError::StoredState { reason }, state)
-    })?;
-    match Arc::try_unwrap(state) {
-        Ok(state) => Ok(state),
-        Err(shared) => copy_state(&*shared).map_err(|error| (error, shared as _)),
-    }
-}
-
-/// Copies a state through JSON, because states need not be `Clone`.
-pub(super) fn copy_state<S: State>(state: &S) -> Result<S, RunError> {
-    let unreadable = |reason: String| RunError::StoredState { reason };
-    let stored = contain("(state)", || Stored::new(state, json::AGAIN))?
-        .map_err(|error| unreadable(error.of("the state").to_string()))?;
-    stored.read().map_err(|error| unreadable(error.to_string()))
+    pub(super) resumed: bool,
 }

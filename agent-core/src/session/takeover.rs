@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Session, SessionError,
     lock::{IdleSession, LockedSession},
-    supervisor::todo_facts,
+    run_end::todo_facts,
 };
 use crate::{
     engine::RunError,

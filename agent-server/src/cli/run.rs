@@ -189,7 +189,7 @@ impl Desk {
     async fn follow(&mut self, mut run: Run) -> Result<End, CliError> {
         prompt::say(&format!("session {} ({})\n", self.session.id(), run.id()));
         loop {
-            let rest = loop {
+            let report = loop {
                 tokio::select! {
                     biased;
                     _ = self.int.recv() => return self.interrupt().await,
@@ -198,17 +198,16 @@ impl Desk {
                         Ok(event) => self.progress.show(&event),
                         Err(error) => return Err(CliError::new(error.to_string())),
                     },
-                    rest = run.rest() => break rest,
+                    report = run.wait() => break report,
                 }
             };
             while let Some(Ok(event)) = self.events.next().now_or_never() {
                 self.progress.show(&event);
             }
-            let (status, questions, _) = rest;
-            if status != RunStatus::Paused {
-                return Ok(End::Rested(status));
+            if report.status != RunStatus::Paused {
+                return Ok(End::Rested(report.status));
             }
-            match self.ask(questions).await? {
+            match self.ask(report.questions).await? {
                 Asked::Answered(next) => run = next,
                 Asked::GoneOn => {}
                 Asked::Nobody => return Ok(End::Unanswered),
