@@ -229,7 +229,7 @@ impl ApiError {
     /// Returns the error for a failed model call.
     pub(crate) fn of_model(contract: Contract, error: &ModelError) -> Self {
         log_model(error);
-        let (status, code) = model_status(contract, error.fault());
+        let (status, code) = model_status(contract, error.kind());
         let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let wait = error.retry_after().filter(|_| waits);
         Self {

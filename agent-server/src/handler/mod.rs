@@ -118,15 +118,24 @@ fn run_failure_codes() -> Vec<Code> {
 /// Returns the response that describes the status of a session.
 async fn session_response(app: &AppState, session: &Session) -> Result<RunResponse, ApiError> {
     let status = session.status().await.map_err(map_session_error(session.id()))?;
-    let data = load_session_data(app, session, &status).await?;
-    Ok(run_response(session, &status, data))
+    session_response_for(app, session, &status).await
+}
+
+/// Returns the response that describes a status of a session.
+async fn session_response_for(
+    app: &AppState,
+    session: &Session,
+    status: &SessionStatus,
+) -> Result<RunResponse, ApiError> {
+    let data = load_session_data(app, session, status).await?;
+    Ok(run_response(session, status, data))
 }
 
 /// Returns the same at a checkpoint.
 async fn session_response_at(app: &AppState, session: &Session, seq: Seq) -> Result<RunResponse, ApiError> {
-    let (state, status) = session.state_and_status_at(seq).await.map_err(map_session_error(session.id()))?;
-    let data = session_data(app, &status, &state);
-    Ok(run_response(session, &status, data))
+    let view = session.checkpoint(seq).await.map_err(map_session_error(session.id()))?;
+    let data = session_data(app, &view.status, &view.state);
+    Ok(run_response(session, &view.status, data))
 }
 
 fn run_response(session: &Session, status: &SessionStatus, data: SessionData) -> RunResponse {

@@ -11,7 +11,7 @@ use agent_core::{
 use hyper::{HeaderMap, Method};
 use serde_json::json;
 
-use super::{run_failure_codes, session_response, session_response_at, start_codes, value_codes};
+use super::{run_failure_codes, session_response_at, session_response_for, start_codes, value_codes};
 use crate::{
     api::{
         session_data::SessionData,
@@ -155,7 +155,7 @@ async fn wait_for_result(app: &AppState, mut run: Run) -> Result<RunResponse, Ap
     }
     let status = session.status().await.map_err(map_session_error(session.id()))?;
     if status.run == run.id() {
-        return session_response(app, session).await;
+        return session_response_for(app, session, &status).await;
     }
     // Another run has started since. The journal has the result of this one.
     match find_end(session, run.id()).await.map_err(map_session_error(session.id()))? {
@@ -172,7 +172,7 @@ async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Res
         if status.run == run && !matches!(status.status, RunStatus::Running) {
             return match status.failure {
                 Some(_) if status.status == RunStatus::Failed => Err(stored_failure(session, &status)),
-                _ => session_response(app, session).await,
+                _ => session_response_for(app, session, &status).await,
             };
         }
         if status.run > run {

@@ -1,5 +1,6 @@
 //! `GET /status/{session_id}` and `GET /sessions/{session_id}`: the status of a session, its state and usage.
 
+use agent_core::session::StateView;
 use hyper::Method;
 
 use super::{session_data, status_message};
@@ -39,11 +40,14 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     // Read once, so that all fields are consistent.
     let status = session.status().await.map_err(map_session_error(session.id()))?;
     // If the state cannot be read, for example because its graph is not registered, the rest is still returned.
-    let (state, tasks) = session.place_json().await.unwrap_or_default();
+    let StateView { state, active_tasks, .. } = session.state_and_active_tasks().await.unwrap_or_default();
     let data = session_data(&context.app, &status, &state);
     let title = status.labels.get(TITLE).cloned();
-    let running =
-        if status.status.is_busy() { tasks.iter().map(ToString::to_string).collect() } else { Vec::new() };
+    let running = if status.status.is_busy() {
+        active_tasks.iter().map(ToString::to_string).collect()
+    } else {
+        Vec::new()
+    };
     let sizes = session.head().await.ok().map(|head| Sizes {
         entries: head.last.0.saturating_sub(head.first.0.saturating_sub(1)),
         journal_bytes: head.journal_bytes,

@@ -8,8 +8,9 @@ use std::{
 use agent_core::{
     Context, END, Graph, NodeError, Question, Result, RunStatus, Runtime, START, State,
     clock::{Clock, WallClock},
-    graph::{BuildError, RetryPolicy},
+    graph::BuildError,
     ids::{RunId, SessionId},
+    retry::RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -53,9 +54,9 @@ pub(crate) fn graph(
     host: Weak<dyn DeliveryHost>,
 ) -> Result<Graph<Delivery>, BuildError> {
     // Ten attempts within about four hours.
-    let mut retry = RetryPolicy::attempts(10).base(Duration::from_secs(2));
+    let mut retry = RetryPolicy::attempts(10).first_wait(Duration::from_secs(2));
     retry.factor = 4.0;
-    retry.max = Duration::from_secs(3_600);
+    retry.longest_wait = Duration::from_secs(3_600);
     Graph::<Delivery>::builder(GRAPH)
         .node("wait", wait)
         .node("tell", async move |delivery: &Delivery, cx: &Context| {
