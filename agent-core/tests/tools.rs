@@ -16,8 +16,8 @@ use agent_core::{
     tool,
     tool::{
         Approval, ApprovalScope, CallListener, Concurrency, Decision, DecisionOutcome, DynamicTool, Effect,
-        Guardrail, PreparedCall, RegistryFault, Retry, StandingApprovals, Tool, ToolContext, ToolError,
-        ToolFault, ToolOutput, ToolPolicy, ToolRegistry, ToolReply, Verdict, schema,
+        Guardrail, PreparedCall, RegistryFault, StandingApprovals, Tool, ToolContext, ToolError, ToolFault,
+        ToolOutput, ToolPolicy, ToolRegistry, ToolReply, Verdict, schema,
     },
 };
 use schemars::JsonSchema;
@@ -330,8 +330,7 @@ async fn a_slow_tool_times_out_and_is_repeated_only_if_it_may_be() {
     for (effect, attempts) in [(Effect::Writes, 1), (Effect::Idempotent, 3)] {
         let tried = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&tried);
-        let policy =
-            ToolPolicy::default().effect(effect).timeout(Duration::from_secs(2)).retry(Retry::attempts(3));
+        let policy = ToolPolicy::default().effect(effect).timeout(Duration::from_secs(2)).retry(3);
         let prepared = with(policy, move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
             std::future::pending()
@@ -347,7 +346,7 @@ async fn a_call_that_was_lost_is_repeated_only_if_it_may_be() {
     for (effect, attempts) in [(Effect::Destructive, 1), (Effect::Writes, 1), (Effect::ReadOnly, 3)] {
         let tried = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&tried);
-        let policy = ToolPolicy::default().effect(effect).retry(Retry::attempts(3));
+        let policy = ToolPolicy::default().effect(effect).retry(3);
         let prepared = with(policy, move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
             async { Err(ToolError::lost("it may have happened")) }
@@ -383,7 +382,7 @@ async fn a_call_of_no_run_has_who_listens_and_nobody_to_ask() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unavailable_tool_is_tried_again_with_the_same_key() {
-    let policy = ToolPolicy::default().retry(Retry::attempts(3));
+    let policy = ToolPolicy::default().retry(3);
     let prepared = with(policy, async |_, cx: ToolContext| match cx.attempt {
         3 => Ok(cx.idempotency_key.into()),
         _ => Err(ToolError::unavailable("busy").retry_after(Duration::from_secs(5))),

@@ -17,6 +17,7 @@ use syn::visit::{self, Visit};
 const CORE: &[&[&str]] = &[
     &["util"],
     &["clock"],
+    &["retry"],
     &["error"],
     &["compute"],
     &["json"],
@@ -41,80 +42,43 @@ const CORE: &[&[&str]] = &[
 ];
 
 /// Imports of `agent-core` against the order that exist today: `(importing module, imported module)`.
-const CORE_EXCEPTIONS: &[(&str, &str)] = &[
-    // The table of codes reads the code of every error. `code_of` belongs to `engine/error.rs`.
-    ("error", "engine"),
-    ("error", "interrupt"),
-    ("error", "json"),
-    ("error", "model"),
-    ("error", "todo"),
-    // Usage, limits and the stored schedule are plain data: they belong to `run` and `journal`.
-    ("event", "engine"),
-    ("journal", "engine"),
-    // The journal writer publishes events. It belongs to `engine/journal_writer.rs`.
-    ("journal", "event"),
-    // A span takes a `RunError`; it needs only its `Code`.
-    ("telemetry", "engine"),
-];
+const CORE_EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// First-level modules of `agent-server`, lowest first.
 const SERVER: &[&[&str]] = &[
-    &["options"],
     &["error"],
-    &["title"],
+    &["session_title"],
     &["derived"],
     &["tls"],
     &["auth"],
-    &["limit", "limits"],
     &["metrics"],
     &["otlp"],
     &["http"],
+    &["options"],
+    &["limits"],
     &["webhook"],
-    &["app"],
-    &["owner"],
-    &["agent"],
-    &["chat"],
-    &["talk", "conversation"],
-    &["follow"],
+    &["readiness"],
+    &["journal_observer"],
+    &["task_agent"],
+    &["chat_endpoint"],
     &["assistant"],
-    &["wire", "api"],
+    &["conversation"],
+    &["ephemeral_session"],
+    &["api"],
     &["fanout"],
+    &["app"],
     &["docs"],
     &["dashboard"],
-    &["ws"],
     &["handler"],
-    &["own", "custom_routes"],
+    &["custom_routes"],
     &["server"],
-    &["trend", "demo"],
+    &["demo"],
     &["config"],
     &["cli"],
 ];
 
 /// Imports of `agent-server` against the order that exist today.
-const SERVER_EXCEPTIONS: &[(&str, &str)] = &[
-    // `server::Inner` is what handlers share. It belongs to `app`, which knows no route.
-    ("docs", "server"),
-    ("handler", "server"),
-    ("http", "server"),
-    ("limit", "server"),
-    ("own", "server"),
-    ("owner", "server"),
-    ("webhook", "server"),
-    ("ws", "server"),
-    // Ownership checks and permits are done in `http/call.rs`; they belong to the handlers.
-    ("http", "owner"),
-    ("http", "talk"),
-    ("http", "wire"),
-    // Refusals of a quota are written by handlers, and quotas know webhooks and calls.
-    ("limit", "handler"),
-    ("limit", "http"),
-    ("limit", "webhook"),
-    // The exporter reads the configuration of the command line and the name of the request spans; both can be given to it.
-    ("otlp", "config"),
-    ("otlp", "http"),
-    // Sockets use the error mapping of the handlers.
-    ("ws", "handler"),
-];
+const SERVER_EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// Source files that do not begin with `//!`.
 const WITHOUT_HEADER: &[&str] = &[];
@@ -126,22 +90,20 @@ const LONG: &[&str] = &[
     "agent-core/src/agent/nodes.rs",
     "agent-core/src/engine/context.rs",
     "agent-core/src/engine/mod.rs",
-    "agent-core/src/engine/task.rs",
     "agent-core/src/engine/tools.rs",
-    "agent-core/src/event/feed.rs",
+    "agent-core/src/event/broadcast.rs",
     "agent-core/src/graph/validate.rs",
-    "agent-core/src/journal/image.rs",
-    "agent-core/src/journal/memory.rs",
+    "agent-core/src/journal/projection.rs",
+    "agent-core/src/journal/in_memory.rs",
     "agent-core/src/journal/store.rs",
-    "agent-core/src/journal/writer.rs",
+    "agent-core/src/engine/journal_writer.rs",
     "agent-core/src/model/message.rs",
-    "agent-core/src/session/conduct.rs",
-    "agent-core/src/session/launch.rs",
+    "agent-core/src/session/supervisor.rs",
+    "agent-core/src/session/start.rs",
     "agent-core/src/session/mod.rs",
     "agent-core/src/session/runtime.rs",
     "agent-core/tests/agents.rs",
     "agent-core/tests/tools.rs",
-    "agent-server/src/server.rs",
     "tests/it/failures.rs",
     "tests/it/random.rs",
     "tests/it/sessions.rs",

@@ -10,8 +10,10 @@ use std::{
 
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunError, Runtime, START, Session, SessionError, State,
-    engine::{Limits, NodeFailure},
-    graph::{Outcome, RetryPolicy, Route},
+    engine::NodeFailure,
+    graph::{Outcome, Route},
+    retry::RetryPolicy,
+    run::Limits,
     session::RuntimeBuilder,
 };
 use serde::{Deserialize, Serialize, Serializer};
@@ -221,7 +223,7 @@ async fn attempts_survive_a_restart() {
                 cx.step("paid", async { Ok::<_, NodeError>(cx.attempt().to_string()) }).await?;
             if cx.attempt() == 3 { Ok(Trail::update().steps([once])) } else { Err(NodeError::msg("no")) }
         })
-        .retry(RetryPolicy::attempts(3).base(Duration::from_secs(3_600)))
+        .retry(RetryPolicy::attempts(3).first_wait(Duration::from_secs(3_600)))
         .edge(START, "flaky")
         .edge("flaky", END)
         .build()

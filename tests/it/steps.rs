@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, Runtime, START, Session, State,
-    graph::RetryPolicy,
     ids::{Seq, SessionId},
     journal::{Append, InMemoryJournal, JournalStore, OwnerId, Record},
     model::{
         Message, Model, ToolCall,
         testing::{Scripted, Turn},
     },
+    retry::RetryPolicy,
     tool::{DynamicTool, ToolRegistry},
 };
 use parking_lot::Mutex;

@@ -10,8 +10,7 @@ use std::{
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, Session,
-    graph::{GraphBuilder, RetryPolicy},
-    session::RuntimeBuilder,
+    graph::GraphBuilder, retry::RetryPolicy, session::RuntimeBuilder,
 };
 use tests::{journal, on};
 use tokio::{
@@ -227,7 +226,7 @@ async fn a_task_between_two_tries_does_not_hold_up_a_stop() {
         cx.get::<Arc<Stage>>()?.waits.add_permits(1);
         Err(NodeError::msg("not now"))
     };
-    let retry = RetryPolicy::attempts(9).base(Duration::from_secs(1_800));
+    let retry = RetryPolicy::attempts(9).first_wait(Duration::from_secs(1_800));
     let builder =
         Graph::<Trail>::builder("trying").node("fails", fails).retry(retry).node("listens", listens);
     let graph = side_by_side(builder, &["fails", "listens"]);

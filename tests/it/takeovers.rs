@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, NodeError, RunOptions, Runtime, START, State, graph::RetryPolicy, ids::Seq,
-    journal::InMemoryJournal, run::RunStatus,
+    Context, END, Graph, NodeError, RunOptions, Runtime, START, State, ids::Seq, journal::InMemoryJournal,
+    retry::RetryPolicy, run::RunStatus,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Dying, World, journal, kinds, on};
@@ -169,7 +169,7 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
             cx.get::<Arc<World>>()?.happens("try");
             Err(NodeError::msg("out of luck"))
         })
-        .retry(RetryPolicy::attempts(2).base(Duration::ZERO))
+        .retry(RetryPolicy::attempts(2).first_wait(Duration::ZERO))
         .edge(START, "failing")
         .edge("failing", END)
         .build()

@@ -4,24 +4,20 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 #[cfg(feature = "prompt")]
 use super::Prompt;
 use super::{
-    AgentState, AgentStateUpdate, Finish,
-    close::close_turn,
+    AgentState, Finish,
+    assembly::assemble,
     conversation::Window,
-    nodes::{
-        Core, Failed, FinishNode, Judge, ModelNode, OutputNode, Profile, ReviewNode, Reviewer, SubInput,
-        Tools, ToolsNode,
-    },
-    todo_tool,
+    nodes::{Core, Judge, Profile, Reviewer, Tools},
+    profile::judge,
 };
 use crate::{
-    engine::RecordedModel,
-    graph::{BuildError, END, Graph, GraphBuilder, NodeError, START},
-    model::{Extraction, Extractor, FinishReason, Message, Model, ModelReply, ModelRequest, Role, ToolSpec},
+    graph::{BuildError, Graph, NodeError},
+    model::{Model, ModelRequest},
     tool::{RegistryError, ToolFault, ToolRegistry},
 };
 
@@ -108,20 +104,20 @@ impl Agent {
 /// What an agent is made of. Each setter says its default.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AgentBuilder {
-    name: String,
-    description: String,
-    system: Option<System>,
-    tools: Tools,
-    base: ModelRequest,
-    model: Option<Model>,
-    plans: bool,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) system: Option<System>,
+    pub(super) tools: Tools,
+    pub(super) base: ModelRequest,
+    pub(super) model: Option<Model>,
+    pub(super) plans: bool,
     max_turns: Option<u32>,
-    window: Option<Window>,
-    summary: Option<Window>,
+    pub(super) window: Option<Window>,
+    pub(super) summary: Option<Window>,
     output: Option<Judge>,
     output_mode: OutputMode,
     reviewer: Option<Reviewer>,
-    fatal: Vec<ToolFault>,
+    pub(super) fatal: Vec<ToolFault>,
     subs: Vec<AgentBuilder>,
     peers: Vec<AgentBuilder>,
 }
@@ -359,211 +355,12 @@ impl AgentBuilder {
     }
 }
 
-fn assemble(
-    name: &str,
-    core: Arc<Core>,
-    subs: Vec<(String, Graph<AgentState>)>,
-    contained: bool,
-) -> Result<Graph<AgentState>, AgentError> {
-    let end = if contained { "finish" } else { END };
-    let handled = |graph: GraphBuilder<AgentState>| if contained { graph.on_error("failed") } else { graph };
-    // Two supersteps a turn, three with sub-agents or a review, and some around.
-    let supersteps = u64::from(core.max_turns) * 3 + 16;
-    let mut graph = Graph::<AgentState>::builder(name)
-        .max_supersteps(supersteps)
-        .on_stop({
-            let core = Arc::clone(&core);
-            move |state, tasks| close_turn(&core, state, tasks)
-        })
-        .node("model", ModelNode(Arc::clone(&core)))
-        .edge(START, "model");
-    graph = handled(graph).node("tools", ToolsNode(Arc::clone(&core)));
-    graph = handled(graph);
-    let mut targets = vec!["tools", "model"];
-    let mut after_review = vec!["model"];
-    if core.reviewer.is_some() {
-        graph = handled(graph.node("review", ReviewNode(Arc::clone(&core))));
-        targets.push("review");
-    }
-    if core.output.is_some() {
-        graph = handled(graph.node("output", OutputNode(Arc::clone(&core)))).edge("output", end);
-        after_review.push("output");
-    } else {
-        after_review.push(end);
-    }
-    if core.reviewer.is_none() {
-        targets.extend(&after_review[1..]);
-    }
-    let last = after_review[1];
-    let reviewed = core.reviewer.is_some();
-    graph = graph.branch(
-        "model",
-        move |state: &AgentState| match state.messages.last() {
-            _ if state.interrupted.is_some() => "model",
-            Some(message) if message.role == Role::Assistant && !message.tool_calls.is_empty() => "tools",
-            _ if reviewed => "review",
-            _ => last,
-        },
-        targets,
-    );
-    if reviewed {
-        graph = graph.branch(
-            "review",
-            move |state: &AgentState| match state.messages.last() {
-                Some(message) if message.role == Role::User => "model",
-                _ => last,
-            },
-            after_review,
-        );
-    }
-    if subs.is_empty() {
-        graph = graph.edge("tools", "model");
-    } else {
-        let targets = subs.iter().map(|(name, _)| name.clone()).chain(["model".to_owned()]);
-        graph = graph.declare_targets("tools", targets.collect::<Vec<_>>());
-        for (node, sub) in &subs {
-            graph = graph.subgraph_with_input(node, sub, begin_sub, end_sub).edge(node, "model");
-        }
-    }
-    if contained {
-        graph =
-            graph.node("finish", FinishNode).edge("finish", END).node("failed", Failed).edge("failed", END);
-    }
-    Ok(graph.build()?)
-}
-
-fn begin_sub(state: &AgentState, input: SubInput) -> AgentState {
-    AgentState {
-        messages: Message::user(input.task).into(),
-        context: state.context.clone(),
-        approvals: state.approvals.clone(),
-        call: Some(input.call),
-        todo: Some(input.todo),
-        ..AgentState::default()
-    }
-}
-
-fn end_sub(state: AgentState) -> AgentStateUpdate {
-    let text = match (&state.failure, &state.structured) {
-        (Some(failure), _) => format!("Error: the agent gave up: {failure}"),
-        (None, Some(value)) => value.to_string(),
-        (None, None) => state.answer(),
-    };
-    let call = state.call.unwrap_or_else(|| crate::model::ToolCall::new("", &Value::Null));
-    let update = AgentState::update().messages(Message::tool_result(call.id, text).with_name(call.name));
-    if state.approvals == Default::default() { update } else { update.approvals(state.approvals) }
-}
-
 fn check_name(name: &str) -> Result<(), AgentError> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if (1..=40).contains(&name.len()) && name.bytes().all(legal) {
         return Ok(());
     }
     Err(AgentError::IllegalName { name: crate::util::shorten(name, 64) })
-}
-
-/// The tools beside the registry's: sub-agents, and the other members of the team.
-fn extra(subs: &[ToolSpec], team: &[(String, String)], own: &str) -> Vec<ToolSpec> {
-    let peers = team.iter().filter(|(name, _)| name != own).map(|(name, description)| ToolSpec {
-        name: format!("transfer_to_{name}"),
-        description: format!("Hands the conversation over to `{name}`. {description}").trim_end().to_owned(),
-        parameters: json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false }),
-        strict: true,
-    });
-    subs.iter().cloned().chain(peers).collect()
-}
-
-fn sub_spec(agent: &AgentBuilder) -> ToolSpec {
-    ToolSpec {
-        name: agent.name.clone(),
-        description: format!("An agent that works on a task by itself. {}", agent.description)
-            .trim_end()
-            .to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "task": {
-                    "type": "string",
-                    "description": "The whole task in words; the agent sees nothing else of this conversation.",
-                },
-                "todo": {
-                    "type": ["string", "null"],
-                    "description": "Id of the item of the plan that this works on, if there is one.",
-                },
-            },
-            "required": ["task", "todo"],
-            "additionalProperties": false,
-        }),
-        strict: true,
-    }
-}
-
-impl Profile {
-    fn new(
-        agent: AgentBuilder,
-        subs: &[AgentBuilder],
-        team: &[(String, String)],
-    ) -> Result<Self, AgentError> {
-        let AgentBuilder { name, system, tools, mut base, model, plans, window, summary, fatal, .. } = agent;
-        let sub_specs: Vec<ToolSpec> = subs.iter().map(sub_spec).collect();
-        let extra = extra(&sub_specs, team, &name);
-        let own = if plans {
-            ToolRegistry::builder().tool(todo_tool::UpdateTodos).build()?
-        } else {
-            ToolRegistry::default()
-        };
-        let tools = match tools {
-            Tools::None => Tools::Own(own.clone()),
-            Tools::Own(registry) => Tools::Own(registry.join(&own)?),
-            Tools::Runtime => Tools::Runtime,
-        };
-        if let Tools::Own(registry) = &tools {
-            if let Some(spec) = extra.iter().find(|spec| registry.names().any(|name| name == spec.name)) {
-                return Err(AgentError::Twice { name: spec.name.clone() });
-            }
-            base.tools = if extra.is_empty() {
-                registry.specs()
-            } else {
-                registry.specs().iter().cloned().chain(extra.iter().cloned()).collect()
-            };
-        }
-        let subs = subs.iter().map(|sub| sub.name.clone()).collect();
-        Ok(Self { name, base, system, tools, own, model, extra, subs, window, summary, fatal })
-    }
-}
-
-/// How an answer becomes a `T`: by reading it, else by asking.
-fn judge<T: JsonSchema + DeserializeOwned + Serialize + 'static>() -> Judge {
-    Judge {
-        format: Arc::new(|capabilities| {
-            let extractor = Extractor::<T>::new(ModelRequest::default(), capabilities).ok()?;
-            extractor.request().response_format
-        }),
-        value: Arc::new(|model: RecordedModel, request: ModelRequest| {
-            Box::pin(async move {
-                let said = request.messages.last().filter(|message| message.role == Role::Assistant);
-                if let Some(message) = said
-                    && let Ok(mut extractor) =
-                        Extractor::<T>::new(ModelRequest::default(), model.capabilities())
-                {
-                    let reply = ModelReply {
-                        message: Message::clone(message),
-                        usage: None,
-                        finish: FinishReason::Stop,
-                        model: String::new(),
-                        attempts: 1,
-                    };
-                    if let Ok(Extraction::Done(value)) = extractor.judge(&reply) {
-                        return serde_json::to_value(value).map_err(NodeError::permanent);
-                    }
-                }
-                let mut request = request;
-                request.messages.push(Message::user("Give the answer in the form that is asked for."));
-                let value: T = model.extract(request).await?;
-                serde_json::to_value(value).map_err(NodeError::permanent)
-            })
-        }),
-    }
 }
 
 impl fmt::Debug for AgentBuilder {

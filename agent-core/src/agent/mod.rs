@@ -11,10 +11,12 @@
 //! [`AgentBuilder::sub_agent`]. The todo tool [`UpdateTodos`](todo_tool::UpdateTodos) and the
 //! memory tools of `agent-tools` are plain tools for any registry.
 
+mod assembly;
 mod builder;
 mod close;
 pub mod conversation;
 mod nodes;
+mod profile;
 #[cfg(feature = "prompt")]
 mod prompt;
 mod state;

@@ -5,14 +5,15 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 
 use super::{
-    AnyNode, BranchFn, BuildError, BuildFault, CloseFn, FailurePolicy, Graph, IntoNode, NodePolicy,
-    RetryPolicy, Route,
-    node::{self, CodeIdentity},
-    validate,
+    AnyNode, BranchFn, BuildError, BuildFault, CloseFn, FailurePolicy, Graph, IntoNode, Route,
+    node::CodeIdentity, validate,
 };
-use crate::{engine::UnfinishedTask, state::State};
+use crate::{engine::UnfinishedTask, retry::RetryPolicy, state::State};
 
-/// Builder of a [`Graph`]. Node settings such as [`retry`](Self::retry) apply to the node added last.
+/// Builder of a [`Graph`].
+///
+/// Settings of a node are best given with the node: `.node("write", write.retry(3))`, see [`NodeExt`]. The methods of the
+/// same names here apply to the node added last, which includes a [`subgraph`](Self::subgraph).
 #[must_use = "a builder does nothing until `build`"]
 pub struct GraphBuilder<S: State> {
     pub(super) name: String,
@@ -32,8 +33,6 @@ pub struct GraphBuilder<S: State> {
 pub(super) struct Added<S: State> {
     pub(super) name: String,
     pub(super) node: AnyNode<S>,
-    pub(super) policy: NodePolicy<S>,
-    pub(super) handler: Option<String>,
 }
 
 pub(super) struct Branching<S: State> {
@@ -61,68 +60,67 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Adds a node under a name of 1 to 128 bytes without `#`, `/` and control characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub fn node<Marker>(mut self, name: impl Into<String>, node: impl IntoNode<S, Marker>) -> Self {
-        let node = node.into_node();
-        node.0.identify(&mut self.code);
-        self.nodes.push(Added { name: name.into(), node, policy: NodePolicy::default(), handler: None });
+        self.nodes.push(Added { name: name.into(), node: node.into_node() });
         self
     }
 
-    /// Retries the node when it fails. Takes a number of attempts or a whole [`RetryPolicy`]. Default: one attempt.
+    /// Sets the retries of the node added last; see [`NodeExt::retry`].
     pub fn retry(self, policy: impl Into<RetryPolicy>) -> Self {
-        let mut graph = self;
-        let policy: RetryPolicy = policy.into();
-        if policy.when.is_some() {
-            graph.code.add_unknown();
-        }
-        graph.last("retry", |added| added.policy.retry = Some(policy))
+        self.last("retry", |node| node.retry(policy))
     }
 
-    /// Timeout of one attempt, without the time spent waiting for answers. Default: none.
+    /// Sets the timeout of the node added last; see [`NodeExt::timeout`].
     pub fn timeout(self, limit: Duration) -> Self {
-        self.last("timeout", |added| added.policy.timeout = Some(limit))
+        self.last("timeout", |node| node.timeout(limit))
     }
 
-    /// Timeout between two signs of progress: a recorded step, an event, a token or a
-    /// [`heartbeat`](crate::Context::heartbeat). Default: none.
+    /// Sets the idle timeout of the node added last; see [`NodeExt::idle_timeout`].
     pub fn idle_timeout(self, limit: Duration) -> Self {
-        self.last("idle_timeout", |added| added.policy.idle_timeout = Some(limit))
+        self.last("idle_timeout", |node| node.idle_timeout(limit))
     }
 
-    /// Caches the node's outcome for `ttl`.
-    ///
-    /// The cache key is `key(state)` and the input of a send. On a hit, the cached outcome is used and the node
-    /// does not run. The cache belongs to the runtime and is not stored.
+    /// Caches the outcome of the node added last; see [`NodeExt::cache`].
     pub fn cache<K: Serialize>(self, ttl: Duration, key: impl Fn(&S) -> K + Send + Sync + 'static) -> Self {
-        let mut graph = self;
-        identify_closure(&mut graph.code, &key);
-        let key = node::cache_key(key);
-        graph.last("cache", |added| added.policy.cache = Some(node::CachePolicy { key, ttl }))
+        self.last("cache", |node| node.cache(ttl, key))
     }
 
-    /// Limits how many activations of the node run at once within a run. Tasks that wait for an answer do not
-    /// count. Default: no limit but that of the graph.
+    /// Limits the concurrency of the node added last; see [`NodeExt::concurrency`].
     pub fn concurrency(self, limit: usize) -> Self {
-        self.last("concurrency", |added| added.policy.concurrency = Some(limit.max(1)))
+        self.last("concurrency", |node| node.concurrency(limit))
     }
 
-    /// Defers the node until no other task is due.
+    /// Defers the node added last; see [`NodeExt::deferred`].
     pub fn deferred(self) -> Self {
-        self.last("deferred", |added| added.policy.deferred = true)
+        self.last("deferred", |node| node.deferred())
     }
 
-    /// Routes to `handler` when the node has failed after all retries.
-    ///
-    /// A handler with an input receives a [`NodeFailure`](crate::engine::NodeFailure). Sibling tasks continue. If
-    /// the handler fails too, the run fails, and a resume starts at the handler.
+    /// Sets the error handler of the node added last; see [`NodeExt::on_error`].
     pub fn on_error(self, handler: impl Into<String>) -> Self {
-        let handler = handler.into();
-        self.last("on_error", |added| added.handler = Some(handler))
+        self.last("on_error", |node| node.on_error(handler))
     }
 
-    fn last(mut self, setting: &'static str, set: impl FnOnce(&mut Added<S>)) -> Self {
-        match self.nodes.last_mut() {
-            Some(added) => set(added),
+    fn last(mut self, setting: &'static str, set: impl FnOnce(AnyNode<S>) -> AnyNode<S>) -> Self {
+        match self.nodes.pop() {
+            Some(Added { name, node }) => self.nodes.push(Added { name, node: set(node) }),
             None => self.faults.push(BuildFault::SettingWithoutNode { setting }),
         }
         self
@@ -132,6 +130,26 @@ impl<S: State> GraphBuilder<S> {
     ///
     /// Several outgoing edges run all their targets in parallel. Several incoming edges run the target once per
     /// superstep in which any of them fired.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .node("check", check)
+    ///     .edge(START, "write")
+    ///     .edge("write", "check")
+    ///     .edge("check", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub fn edge(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.edges.push((from.into(), to.into()));
         self
@@ -140,6 +158,26 @@ impl<S: State> GraphBuilder<S> {
     /// Adds a conditional edge: after `from` has run, `choose` reads the state and returns which of `targets` run.
     ///
     /// A target that is not in `targets`, or no target at all, fails the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .node("check", check)
+    ///     .edge(START, "write")
+    ///     .branch("write", |draft: &Draft| if draft.words > 100 { "check" } else { END }, ["check", END])
+    ///     .edge("check", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub fn branch<R: Into<Route>, N: Into<String>>(
         mut self,
         from: impl Into<String>,
@@ -158,6 +196,28 @@ impl<S: State> GraphBuilder<S> {
     /// Adds a join: `target` runs once when all `sources` have run.
     ///
     /// A source on a branch that was not taken is not waited for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .node("research", write)
+    ///     .node("check", check)
+    ///     .edge(START, "write")
+    ///     .edge(START, "research")
+    ///     .join(["write", "research"], "check")
+    ///     .edge("check", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub fn join<N: Into<String>>(
         mut self,
         sources: impl IntoIterator<Item = N>,
@@ -168,6 +228,31 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Declares the nodes that a `goto` or a send in the outcome of `from` may target.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::{Dispatch, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("plan", async |_: &Draft, _: &Context| {
+    ///         let chapters = ["one", "two"].map(|title| Dispatch::new("chapter", title));
+    ///         Ok(Outcome::update(Draft::update()).send_all(chapters))
+    ///     })
+    ///     .node("chapter", async |_: &Draft, title: String, _: &Context| {
+    ///         Ok(Draft::update().words(title.len() as u64))
+    ///     })
+    ///     .edge(START, "plan")
+    ///     .declare_targets("plan", ["chapter"])
+    ///     .edge("chapter", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub fn declare_targets<N: Into<String>>(
         mut self,
         from: impl Into<String>,
@@ -178,18 +263,75 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Limits the number of supersteps of a run; beyond it the run fails with a limit error. Default: 100.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .max_supersteps(20)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub const fn max_supersteps(mut self, limit: u64) -> Self {
         self.max_supersteps = limit;
         self
     }
 
     /// Limits the number of tasks that run at once in a superstep. Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .max_concurrency(8)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub fn max_concurrency(mut self, limit: usize) -> Self {
         self.concurrency = limit.max(1);
         self
     }
 
     /// Sets the policy for the siblings of a failed task. Default: [`FailurePolicy::FailFast`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::FailurePolicy};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .on_failure(FailurePolicy::LetFinish)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
     pub const fn on_failure(mut self, policy: FailurePolicy) -> Self {
         self.on_failure = policy;
         self
@@ -237,7 +379,26 @@ impl<S: State> GraphBuilder<S> {
     /// # Errors
     ///
     /// [`BuildError`] lists every fault found, not only the first.
-    pub fn build(self) -> Result<Graph<S>, BuildError> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let error = Graph::<Draft>::builder("draft").node("write", write).edge(START, "wriet").build().unwrap_err();
+    /// assert_eq!(error.faults.len(), 3);
+    /// assert!(error.to_string().contains("did you mean `write`?"));
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
+    pub fn build(mut self) -> Result<Graph<S>, BuildError> {
+        for Added { node, .. } in &self.nodes {
+            node.run.identify(&mut self.code);
+            self.code.add_graph(&node.code);
+        }
         validate::freeze(self)
     }
 }

@@ -3,23 +3,26 @@
 //! Data only: nothing here runs a node.
 
 mod builder;
-pub(crate) mod render;
-mod node;
-mod outcome;
 mod description;
+mod fault;
+mod node;
+mod node_ext;
+mod outcome;
+mod reachability;
+pub(crate) mod render;
 pub(crate) mod topology;
 mod validate;
 
 pub use builder::GraphBuilder;
 pub use description::{EdgeDescription, EdgeKind, GraphDescription, NodeDescription, NodeKind};
+pub use fault::{BuildError, BuildFault};
 pub use node::{
     AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,
-    RetryPolicy, RetryWhen,
 };
 pub(crate) use node::{CodeIdentity, DynNode, NodePolicy};
+pub use node_ext::NodeExt;
 pub(crate) use outcome::Ways;
 pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
-pub use validate::{BuildError, BuildFault};
 
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -85,7 +88,7 @@ pub(crate) struct NodeDef<S: State> {
 pub(crate) struct Choices<S: State> {
     pub(crate) branches: Vec<BranchDef<S>>,
     /// Declared targets of a `goto` or a send.
-    pub(crate) declare_targets: Vec<(NodeName, Target)>,
+    pub(crate) declared: Vec<(NodeName, Target)>,
     /// Whether the node has a fixed edge or join. Without one, an outcome that selects no target is an error.
     pub(crate) fixed: bool,
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::{
     engine::Context,
     graph::{IntoOutcome, Outcome},
+    retry::RetryPolicy,
     state::State,
 };
 
@@ -110,8 +111,26 @@ pub trait IntoNode<S: State, Marker> {
     fn into_node(self) -> AnyNode<S>;
 }
 
-/// A registered node with its concrete type erased.
-pub struct AnyNode<S: State>(pub(crate) Arc<dyn DynNode<S>>);
+/// A node with its settings and with its concrete type erased; see [`NodeExt`].
+pub struct AnyNode<S: State> {
+    pub(crate) run: Arc<dyn DynNode<S>>,
+    pub(crate) policy: NodePolicy<S>,
+    /// Node that handles a failure after all retries.
+    pub(crate) handler: Option<String>,
+    /// Types of the functions among its settings.
+    pub(crate) code: CodeIdentity,
+}
+
+impl<S: State> AnyNode<S> {
+    pub(crate) fn new(run: impl DynNode<S> + 'static) -> Self {
+        Self {
+            run: Arc::new(run),
+            policy: NodePolicy::default(),
+            handler: None,
+            code: CodeIdentity::default(),
+        }
+    }
+}
 
 impl<S: State> fmt::Debug for AnyNode<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,7 +190,7 @@ fn is_unit<T: 'static>() -> bool {
 
 impl<S: State, N: Node<S>> IntoNode<S, ByTrait<N::Input>> for N {
     fn into_node(self) -> AnyNode<S> {
-        AnyNode(Arc::new(TraitNode(self)))
+        AnyNode::new(TraitNode(self))
     }
 }
 
@@ -229,7 +248,7 @@ impl<S: State, F: for<'a> NodeFn<'a, S> + 'static> DynNode<S> for FnNode<F> {
 
 impl<S: State, F: for<'a> NodeFn<'a, S> + 'static> IntoNode<S, ByFn> for F {
     fn into_node(self) -> AnyNode<S> {
-        AnyNode(Arc::new(FnNode(self)))
+        AnyNode::new(FnNode(self))
     }
 }
 
@@ -292,7 +311,7 @@ where
     F: for<'a> InputFn<'a, S, I> + 'static,
 {
     fn into_node(self) -> AnyNode<S> {
-        AnyNode(Arc::new(InputFnNode(self, PhantomData)))
+        AnyNode::new(InputFnNode(self, PhantomData))
     }
 }
 
@@ -346,7 +365,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for NodeError {
     fn from(source: E) -> Self {
         let retryable = {
             let any: &(dyn StdError + 'static) = &source;
-            crate::error::worth_trying_again(any)
+            crate::engine::is_retryable(any)
         };
         Self { source: Box::new(source), retryable }
     }
@@ -367,85 +386,19 @@ impl fmt::Debug for NodeError {
 // --- policies -----------------------------------------------------------------------------------------------
 
 /// Decides whether an error is retried.
-pub type RetryWhen = Arc<dyn Fn(&NodeError) -> bool + Send + Sync>;
+pub(crate) type RetryWhen = Arc<dyn Fn(&NodeError) -> bool + Send + Sync>;
 
-/// Retry policy of a node: exponential backoff with full jitter.
-///
-/// The number of attempts is stored in the journal, so it survives a restart.
-#[derive(Clone)]
-pub struct RetryPolicy {
-    /// Maximum number of attempts, including the first one. Default: 3.
-    pub attempts: u32,
-    /// Upper bound of the wait before the second attempt. Default: 200 ms.
-    pub base: Duration,
-    /// Factor by which the upper bound grows with each attempt. Default: 2.
-    pub factor: f64,
-    /// Upper bound of every wait. Default: 30 s.
-    pub max: Duration,
-    /// Which errors are retried. Default: [`NodeError::is_retryable`].
-    pub when: Option<RetryWhen>,
+/// Retries of a node. The number of attempts is stored in the journal, so it survives a restart.
+pub(crate) struct NodeRetry {
+    pub(crate) policy: RetryPolicy,
+    /// Which errors are retried. `None`: [`NodeError::is_retryable`].
+    pub(crate) when: Option<RetryWhen>,
 }
 
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            attempts: 3,
-            base: Duration::from_millis(200),
-            factor: 2.0,
-            max: Duration::from_secs(30),
-            when: None,
-        }
-    }
-}
-
-impl RetryPolicy {
-    /// Sets the maximum number of attempts, including the first one.
-    #[must_use]
-    pub fn attempts(attempts: u32) -> Self {
-        Self { attempts: attempts.max(1), ..Self::default() }
-    }
-
-    /// Sets the upper bound of the wait before the second attempt. Default: 200 ms.
-    #[must_use]
-    pub const fn base(mut self, base: Duration) -> Self {
-        self.base = base;
-        self
-    }
-
-    /// Retries only errors for which `when` returns `true`. Default: [`NodeError::is_retryable`].
-    #[must_use]
-    pub fn when(mut self, when: impl Fn(&NodeError) -> bool + Send + Sync + 'static) -> Self {
-        self.when = Some(Arc::new(when));
-        self
-    }
-
+impl NodeRetry {
     pub(crate) fn again(&self, failed: u32, error: &NodeError) -> Option<Duration> {
         let wanted = self.when.as_ref().map_or_else(|| error.is_retryable(), |when| when(error));
-        if !wanted || failed >= self.attempts {
-            return None;
-        }
-        let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
-        let bound = (self.base.as_secs_f64() * self.factor.powi(exponent)).min(self.max.as_secs_f64());
-        // Full jitter (AWS Architecture Blog, "Exponential Backoff and Jitter", 2015).
-        Some(Duration::from_secs_f64(bound * fastrand::f64()))
-    }
-}
-
-impl fmt::Debug for RetryPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryPolicy")
-            .field("attempts", &self.attempts)
-            .field("base", &self.base)
-            .field("factor", &self.factor)
-            .field("max", &self.max)
-            .field("when", &self.when.is_some())
-            .finish()
-    }
-}
-
-impl From<u32> for RetryPolicy {
-    fn from(attempts: u32) -> Self {
-        Self::attempts(attempts)
+        self.policy.wait(failed, None, fastrand::f64()).filter(|_| wanted)
     }
 }
 
@@ -466,7 +419,7 @@ pub(crate) fn cache_key<S: State, K: Serialize>(
 
 /// Settings of a node: limits, retries, cache and failure handler.
 pub(crate) struct NodePolicy<S: State> {
-    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) retry: Option<NodeRetry>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) cache: Option<CachePolicy<S>>,

@@ -204,7 +204,7 @@ impl ModelError {
 
     /// Returns the kind of the error.
     #[must_use]
-    pub fn fault(&self) -> ModelErrorKind {
+    pub fn kind(&self) -> ModelErrorKind {
         self.0.fault
     }
 

@@ -80,7 +80,7 @@ impl ChatModel for Fallback {
         let mut failures = 0;
         let decide = Box::new(move |error: ModelError| {
             failures += error.attempts();
-            match rest.pop_front().filter(|_| Self::may_differ_elsewhere(error.fault())) {
+            match rest.pop_front().filter(|_| Self::may_differ_elsewhere(error.kind())) {
                 Some(model) => {
                     tracing::debug!(code = error.code(), next = model.name(), "model call falls back");
                     Next::Try(Box::new(Attempt { model, request: again.clone(), wait: Duration::ZERO }))

@@ -15,6 +15,7 @@ pub mod genai;
 #[cfg(feature = "openai")]
 pub mod http;
 mod message;
+mod messages;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod request;
@@ -43,9 +44,10 @@ pub use self::{
     embed::{EmbedError, Embedder},
     error::{ModelError, ModelErrorKind, TimeoutPhase},
     fallback::Fallback,
-    message::{Content, Message, Messages, Part, Reasoning, Role, ToolCall},
+    message::{Content, Message, Part, Reasoning, Role, ToolCall},
+    messages::Messages,
     request::{ModelRequest, ResponseFormat, ToolChoice, ToolSpec},
-    retry::{RetryModel, RetryPolicy},
+    retry::RetryModel,
     structured::{Extracted, Extraction, Extractor},
     text_tool_calls::{TextCalls, TextPiece, TextTools},
     usage::{Micros, Price, PriceTable, Usage},

@@ -1,63 +1,8 @@
 //! Retries model calls after transient errors.
 
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
 use super::failover::{self, Attempt, Next};
 use super::{ChatModel, Model, ModelCapabilities, ModelError, ModelRequest, ModelStream};
-
-/// Number of attempts and the waits between them.
-///
-/// The wait doubles from `first_wait` up to `longest_wait`. Each wait is shortened at random by up to half, so that
-/// many clients do not retry at once. A wait requested by the endpoint is used exactly. If it exceeds
-/// `longest_wait`, there is no further attempt, because an earlier one would be rejected again.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use agent_core::model::RetryPolicy;
-/// let policy = RetryPolicy::default();
-/// assert_eq!(policy.wait(1, None, 0.0), Some(Duration::from_millis(500)));
-/// assert_eq!(policy.wait(2, None, 1.0), Some(Duration::from_millis(500)));
-/// assert_eq!(policy.wait(1, Some(Duration::from_secs(7)), 0.0), Some(Duration::from_secs(7)));
-/// assert_eq!(policy.wait(3, None, 0.0), None, "three attempts, two waits");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RetryPolicy {
-    /// Number of attempts, including the first one; 0 counts as 1. Default: 3.
-    pub attempts: u32,
-    /// Wait after the first error. Default: 500 ms.
-    pub first_wait: Duration,
-    /// Maximum wait. Default: 30 s.
-    pub longest_wait: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { attempts: 3, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(30) }
-    }
-}
-
-impl RetryPolicy {
-    /// Returns the wait after error number `failures` (from 1), or `None` for no further attempt. `random` is
-    /// between 0 and 1.
-    #[must_use]
-    pub fn wait(&self, failures: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
-        if failures >= self.attempts {
-            return None;
-        }
-        match asked {
-            Some(asked) => (asked <= self.longest_wait).then_some(asked),
-            None => {
-                let doubled = self.first_wait.saturating_mul(1 << failures.saturating_sub(1).min(20));
-                Some(doubled.min(self.longest_wait).mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0))
-            }
-        }
-    }
-}
+use crate::retry::RetryPolicy;
 
 /// A model with retries after transient errors ([`ModelError::is_retryable`]).
 ///
@@ -91,10 +36,10 @@ impl RetryModel {
         Self { model: Model::new(model), policy: RetryPolicy::default() }
     }
 
-    /// Sets the policy. Default: see [`RetryPolicy`].
+    /// Sets the policy: a number of attempts, or a [`RetryPolicy`]. Default: [`RetryPolicy::default`].
     #[must_use]
-    pub fn policy(mut self, policy: RetryPolicy) -> Self {
-        self.policy = policy;
+    pub fn policy(mut self, policy: impl Into<RetryPolicy>) -> Self {
+        self.policy = policy.into();
         self
     }
 }

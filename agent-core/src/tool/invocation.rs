@@ -144,7 +144,8 @@ impl PreparedCall {
             if !again || attempt >= retry.attempts {
                 return Err(error);
             }
-            tokio::time::sleep(retry.wait(attempt, error.wait())).await;
+            let wait = error.wait().unwrap_or_else(|| retry.backoff(attempt, fastrand::f64()));
+            tokio::time::sleep(wait.min(retry.longest_wait)).await;
             attempt += 1;
         }
     }

@@ -32,7 +32,7 @@ pub use self::{
     invocation::PreparedCall,
     kept_result::{ReadResult, ReadResultArgs},
     output::{ToolOutput, ToolReply, Truncation},
-    policy::{Concurrency, Effect, InterruptedCallPolicy, Retry, ToolPolicy},
+    policy::{Concurrency, Effect, InterruptedCallPolicy, ToolPolicy},
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };
 pub(crate) use self::{context::ToolHost, kept_result::keep_result, seat::Away};

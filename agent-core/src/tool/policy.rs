@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AnyGuardrail, Approval, ApprovalScope, Guardrail};
+use crate::retry::RetryPolicy;
 
 /// What a call does to the world. Decides what may be repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,42 +47,6 @@ pub enum InterruptedCallPolicy {
     Ask,
 }
 
-/// How often and how fast a failed call is tried again.
-///
-/// Only a call that says that nothing happened ([`ToolError::unavailable`](super::ToolError::unavailable)) is
-/// repeated, and one that timed out if its [`Effect`] allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Retry {
-    /// Attempts in all, the first included. Default: 1.
-    pub attempts: u32,
-    /// Wait before the second attempt; doubles from there, with jitter. Default: 500 ms.
-    pub first_wait: Duration,
-    /// Longest wait, a tool's own wish included. Default: 30 s.
-    pub longest_wait: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { attempts: 1, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(30) }
-    }
-}
-
-impl Retry {
-    /// `attempts` in all, with the default waits.
-    #[must_use]
-    pub fn attempts(attempts: u32) -> Self {
-        Self { attempts: attempts.max(1), ..Self::default() }
-    }
-
-    /// The wait after attempt number `attempt` (from 1), between half and all of the doubled one.
-    pub(super) fn wait(&self, attempt: u32, wish: Option<Duration>) -> Duration {
-        let doubled = self.first_wait.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-        let jittered = doubled.mul_f64(0.5 + fastrand::f64() / 2.0);
-        wish.unwrap_or(jittered).min(self.longest_wait)
-    }
-}
-
 /// How many calls of a tool run at once, over all runs that share the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Concurrency {
@@ -99,7 +64,7 @@ pub struct ToolPolicy {
     /// See [`timeout`](Self::timeout).
     pub timeout: Duration,
     /// See [`retry`](Self::retry).
-    pub retry: Retry,
+    pub retry: RetryPolicy,
     /// See [`concurrency`](Self::concurrency).
     pub concurrency: Concurrency,
     /// See [`result_limit`](Self::result_limit).
@@ -119,7 +84,7 @@ impl Default for ToolPolicy {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(60),
-            retry: Retry::default(),
+            retry: RetryPolicy::never(),
             concurrency: Concurrency::default(),
             result_limit: 32 * 1024,
             effect: Effect::default(),
@@ -145,10 +110,13 @@ impl ToolPolicy {
         self
     }
 
-    /// Sets the retries. Default: none.
+    /// Sets the retries: a number of attempts, or a [`RetryPolicy`]. Default: no retries.
+    ///
+    /// Only errors that say that nothing happened ([`ToolError::unavailable`](super::ToolError::unavailable)) are retried,
+    /// and timeouts if the [`Effect`] allows.
     #[must_use]
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+    pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
+        self.retry = policy.into();
         self
     }
 

@@ -53,10 +53,16 @@ impl ToolRegistry {
         self.specs.iter().map(|spec| spec.name.as_str())
     }
 
-    /// The tool of this name, and the rules it runs under here.
+    /// Returns the tool with this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<(&AnyTool, &ToolPolicy)> {
-        self.by_name.get(name).map(|entry| (&entry.tool, &entry.policy))
+    pub fn tool(&self, name: &str) -> Option<&AnyTool> {
+        self.by_name.get(name).map(|entry| &entry.tool)
+    }
+
+    /// Returns the policy under which the tool with this name runs here.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<&ToolPolicy> {
+        self.by_name.get(name).map(|entry| &entry.policy)
     }
 
     /// Only the tools that `allowed` names, by their own name or by a group's.

@@ -48,10 +48,10 @@ async fn a_tape_gives_back_what_was_recorded_and_holds_no_secret() {
     let replay =
         Model::new(OpenAi::builder().base_url("http://nowhere.invalid/v1").transport(tape).build().unwrap());
     assert_eq!(stream(&replay, "하나").await, recorded[0]);
-    assert_eq!(stream(&replay, "***?").await[0].as_ref().unwrap_err().fault(), ModelErrorKind::Auth);
+    assert_eq!(stream(&replay, "***?").await[0].as_ref().unwrap_err().kind(), ModelErrorKind::Auth);
     let broken = stream(&replay, "셋").await;
     assert_eq!(broken[0], Ok(Delta::text("반쪽")));
-    assert_eq!(broken[1].as_ref().unwrap_err().fault(), ModelErrorKind::Transport);
+    assert_eq!(broken[1].as_ref().unwrap_err().kind(), ModelErrorKind::Transport);
     // Each answers once.
     let over = &stream(&replay, "하나").await[0];
     assert_eq!(

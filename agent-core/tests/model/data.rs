@@ -133,8 +133,8 @@ async fn a_stream_without_an_end_is_cut_in_both_ways_of_reading() {
     let cut = || agent_core::model::ModelStream::new(futures::stream::iter([Ok(Delta::text("half"))]));
     let items: Vec<_> = cut().collect().await;
     assert_eq!(items.len(), 2);
-    assert_eq!(items[1].as_ref().unwrap_err().fault(), ModelErrorKind::Cut);
-    assert_eq!(cut().collect_reply().await.unwrap_err().fault(), ModelErrorKind::Cut);
+    assert_eq!(items[1].as_ref().unwrap_err().kind(), ModelErrorKind::Cut);
+    assert_eq!(cut().collect_reply().await.unwrap_err().kind(), ModelErrorKind::Cut);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_restart_voids_what_came_before_and_keeps_the_message_id() {
 #[test]
 fn arguments_of_a_call_that_never_began_are_malformed() {
     let orphan = Delta::ToolCallArguments { index: 3, text: "{}".into() };
-    assert_eq!(Assembler::new().push(&orphan).unwrap_err().fault(), ModelErrorKind::Malformed);
+    assert_eq!(Assembler::new().push(&orphan).unwrap_err().kind(), ModelErrorKind::Malformed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,10 +187,10 @@ async fn a_script_delays_fails_and_ends() {
         Duration::from_secs(8),
         "5 s, then 1 s before each of three further pieces"
     );
-    assert_eq!(model.complete("2").await.unwrap_err().fault(), ModelErrorKind::Quota);
+    assert_eq!(model.complete("2").await.unwrap_err().kind(), ModelErrorKind::Quota);
     let broken: Vec<_> = model.stream("3").await.unwrap().collect().await;
     assert_eq!(broken[..2], [Ok(Delta::text("a")), Ok(Delta::text("b"))]);
-    assert_eq!(broken[2].as_ref().unwrap_err().fault(), ModelErrorKind::Transport);
+    assert_eq!(broken[2].as_ref().unwrap_err().kind(), ModelErrorKind::Transport);
     let over = model.complete("4").await.unwrap_err();
     assert_eq!(over.detail(), Some("the script has no turn for call 4"));
     assert_eq!((script.calls(), script.remaining(), script.requests().len()), (4, 0, 4));

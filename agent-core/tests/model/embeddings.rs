@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::journal::sqlite::Sqlite;
 use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search};
 use agent_core::model::openai::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
-use agent_core::model::{EmbedError, Embedder, ModelError, ModelErrorKind, RetryPolicy};
+use agent_core::model::{EmbedError, Embedder, ModelError, ModelErrorKind};
+use agent_core::retry::RetryPolicy;
+use agent_core::sqlite::Sqlite;
 use serde_json::json;
 
 use crate::server::{Answer, Server};
@@ -14,7 +15,7 @@ use crate::server::{Answer, Server};
 const KEY: &str = "sk-test-abcdefghijklmnop";
 
 fn at(server: &Server) -> OpenAiEmbeddingsBuilder {
-    let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    let once = RetryPolicy::attempts(1);
     OpenAiEmbeddings::builder().base_url(&server.url).key(KEY).model("tiny").length(2).retry(once)
 }
 
@@ -78,7 +79,7 @@ async fn a_bad_answer_is_a_typed_error() {
         (Answer::status(200, &long), ModelErrorKind::Malformed),
     ];
     for (answer, expected) in cases {
-        assert_eq!(fault(answer).await.fault(), expected);
+        assert_eq!(fault(answer).await.kind(), expected);
     }
 }
 

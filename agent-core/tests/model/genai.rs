@@ -95,7 +95,7 @@ async fn refusals_of_anthropic_are_told_apart() {
     for (answer, expected) in cases {
         let server = Server::start([answer]).await;
         let error = claude(&server).complete("x").await.unwrap_err();
-        assert_eq!((error.fault(), error.model()), (expected, Some("claude-test")));
+        assert_eq!((error.kind(), error.model()), (expected, Some("claude-test")));
         assert!(!format!("{error:?}").contains("sk-ant"), "{error:?}");
     }
 }

@@ -279,7 +279,7 @@ async fn refusals_are_told_apart() {
     ];
     for (status, body, expected) in cases {
         let error = fault(Answer::status(status, body)).await;
-        assert_eq!((error.fault(), error.status()), (expected, Some(status)), "{body}");
+        assert_eq!((error.kind(), error.status()), (expected, Some(status)), "{body}");
     }
 }
 
@@ -335,7 +335,7 @@ async fn a_broken_stream_gives_what_came_and_then_its_fault() {
         let model = Model::new(at(&server).idle_timeout(Duration::from_millis(150)).build().unwrap());
         let items: Vec<_> = model.stream("x").await.unwrap().collect().await;
         assert_eq!(items[0], Ok(Delta::text("반쪽")), "{what}");
-        assert_eq!(items.last().unwrap().as_ref().unwrap_err().fault(), expected, "{what}");
+        assert_eq!(items.last().unwrap().as_ref().unwrap_err().kind(), expected, "{what}");
         assert_eq!(items.len(), 2, "{what}");
     }
 }
@@ -347,7 +347,7 @@ async fn silence_before_the_first_token_is_its_own_fault() {
         let server = Server::start([answer]).await;
         let model = at(&server).first_token_timeout(Duration::from_millis(150)).build().unwrap();
         let error = Model::new(model).complete("x").await.unwrap_err();
-        assert_eq!(error.fault(), ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken });
+        assert_eq!(error.kind(), ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken });
     }
 }
 
@@ -368,14 +368,14 @@ async fn an_endpoint_that_is_down_is_a_transport_fault_without_its_address() {
         format!("http://{}/v1", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let error =
         Model::new(OpenAi::builder().base_url(&url).build().unwrap()).complete("x").await.unwrap_err();
-    assert_eq!(error.fault(), ModelErrorKind::Transport);
+    assert_eq!(error.kind(), ModelErrorKind::Transport);
     assert!(!format!("{error} {error:?}").contains("127.0.0.1"), "{error:?}");
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
     let refused = |builder: OpenAiBuilder| builder.build().unwrap_err();
-    assert_eq!(refused(OpenAi::builder().base_url("localhost:8000")).fault(), ModelErrorKind::Unsupported);
+    assert_eq!(refused(OpenAi::builder().base_url("localhost:8000")).kind(), ModelErrorKind::Unsupported);
     let error = refused(OpenAi::builder().key("two\nlines-of-key"));
     assert!(!format!("{error:?}").contains("lines"), "{error:?}");
 }
@@ -454,7 +454,7 @@ async fn the_responses_protocol_names_its_failures() {
     for (event, expected) in cases {
         let server = Server::start([events(std::slice::from_ref(&event))]).await;
         let model = Model::new(at(&server).protocol(Protocol::Responses).build().unwrap());
-        assert_eq!(model.complete("x").await.unwrap_err().fault(), expected, "{event}");
+        assert_eq!(model.complete("x").await.unwrap_err().kind(), expected, "{event}");
     }
     let incomplete = json!({"type": "response.incomplete", "response": {
         "output": [{"type": "message", "content": [{"type": "output_text", "text": "긴"}]}],

@@ -7,7 +7,7 @@ use agent_core::model::testing::{Chunking, Scripted, Turn};
 use agent_core::model::tokens::{CountTokens, Estimate};
 use agent_core::model::{
     ChatModel, Delta, Fallback, Message, Model, ModelError, ModelErrorKind, ModelRequest, ResponseFormat,
-    RetryModel, RetryPolicy, TimeoutPhase, Usage,
+    RetryModel, TimeoutPhase, Usage,
 };
 use futures::StreamExt;
 use schemars::JsonSchema;
@@ -66,13 +66,13 @@ async fn lasting_faults_are_not_tried_again_and_attempts_are_counted() {
     ] {
         let script = Scripted::new([failing(fault), Turn::text("ok")]);
         let error = Model::new(RetryModel::new(script.clone())).complete("x").await.unwrap_err();
-        assert_eq!((error.fault(), error.attempts(), script.calls()), (fault, 1, 1));
+        assert_eq!((error.kind(), error.attempts(), script.calls()), (fault, 1, 1));
     }
     let late = ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken };
     let script = Scripted::rule(move |_, _| failing(late));
-    let policy = RetryPolicy { attempts: 4, ..RetryPolicy::default() };
+    let policy = agent_core::retry::RetryPolicy::attempts(4);
     let error = Model::new(RetryModel::new(script.clone()).policy(policy)).complete("x").await.unwrap_err();
-    assert_eq!((error.fault(), error.attempts(), script.calls()), (late, 4, 4));
+    assert_eq!((error.kind(), error.attempts(), script.calls()), (late, 4, 4));
     assert!(error.to_string().ends_with("; failed after 4 attempts"), "{error}");
 }
 
@@ -106,7 +106,7 @@ async fn attempts_that_run_out_in_the_middle_end_with_the_last_error() {
     let script = Scripted::new([breaking("ab", 1), failing(ModelErrorKind::Transport), breaking("ab", 1)]);
     let items = deltas(RetryModel::new(script)).await;
     let error = items.last().unwrap().as_ref().unwrap_err();
-    assert_eq!((error.fault(), error.attempts()), (ModelErrorKind::Transport, 3));
+    assert_eq!((error.kind(), error.attempts()), (ModelErrorKind::Transport, 3));
     assert_eq!(items.len(), 4, "a, restarted, a, the error");
 }
 
@@ -126,13 +126,13 @@ async fn a_request_that_is_wrong_everywhere_is_not_passed_on() {
     let second = Scripted::new([Turn::text("no")]);
     let model =
         Model::new(Fallback::new(Scripted::new([failing(ModelErrorKind::BadRequest)])).or(second.clone()));
-    assert_eq!(model.complete("x").await.unwrap_err().fault(), ModelErrorKind::BadRequest);
+    assert_eq!(model.complete("x").await.unwrap_err().kind(), ModelErrorKind::BadRequest);
     assert_eq!(second.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_chain_of_retries_announces_each_new_beginning_once() {
-    let once = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
+    let once = agent_core::retry::RetryPolicy::attempts(2);
     let first = RetryModel::new(Scripted::new([breaking("ab", 1), breaking("cd", 1)])).policy(once);
     let items = deltas(Fallback::new(first).or(Scripted::new([Turn::text("끝")]))).await;
     let restarts: Vec<u32> = items
@@ -195,7 +195,7 @@ async fn a_wrong_answer_is_asked_for_again_with_its_faults() {
 async fn an_answer_that_stays_wrong_is_malformed() {
     let script = Scripted::rule(|_, _| Turn::text("{}"));
     let error = Model::new(script.clone()).extract::<Finding>("x").await.unwrap_err();
-    assert_eq!((error.fault(), script.calls()), (ModelErrorKind::Malformed, 3));
+    assert_eq!((error.kind(), script.calls()), (ModelErrorKind::Malformed, 3));
     assert!(error.detail().unwrap().contains("\"topic\" is a required property"), "{error:?}");
 }
 

@@ -1,19 +1,19 @@
 //! `why`: the journal's answer to "why is this so".
 
-use agent_core::session::{Cause, CauseKind};
+use agent_core::session::{Provenance, ProvenanceKind};
 use clap::{Arg, ArgMatches, Command};
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, Paint, json_arg, paint, short, time},
+    setup,
 };
 use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("why")
         .about("Tells which entries made a state field, todo, step or question what it is")
-        .arg(open::session_arg())
+        .arg(setup::session_arg())
         .arg(
             Arg::new("key")
                 .value_name("KEY")
@@ -23,17 +23,17 @@ pub(super) fn command() -> Command {
         .arg(json_arg())
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
-    let session = open::session(config, args).await?;
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    let session = setup::session(config, args).await?;
     let key = args.get_one::<String>("key").map(String::as_str).unwrap_or_default();
-    let causes = session.why(key).await?;
+    let causes = session.provenance(key).await?;
     if args.get_flag("json") {
         return output::json(&causes);
     }
     if causes.is_empty() {
         let told = format!("nothing in the journal of {} says `{}`", session.id(), short(key, 80));
         return Err(
-            Failure::new(told).hint(format!("`agent-server replay {}` shows all of it", session.id()))
+            CliError::new(told).hint(format!("`agent-server replay {}` shows all of it", session.id()))
         );
     }
     let last = causes.len() - 1;
@@ -48,18 +48,18 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
     Ok(())
 }
 
-fn told(cause: &Cause) -> String {
+fn told(cause: &Provenance) -> String {
     let by = cause.by.as_deref().unwrap_or_default();
     match cause.kind {
-        CauseKind::Input => "the input of the run set it".to_owned(),
-        CauseKind::Node => format!("task {by} set it"),
-        CauseKind::Edit => format!("an edit in the name of node {by} set it"),
-        CauseKind::Stop => "the stop or failure of the run set it".to_owned(),
-        CauseKind::Todo if by.is_empty() => "the todo changed with the run".to_owned(),
-        CauseKind::Todo => format!("task {by} changed the todo"),
-        CauseKind::Step => format!("task {by} recorded the step"),
-        CauseKind::Question => format!("task {by} asked"),
-        CauseKind::Answer => format!("{by} answered"),
+        ProvenanceKind::Input => "the input of the run set it".to_owned(),
+        ProvenanceKind::Node => format!("task {by} set it"),
+        ProvenanceKind::Edit => format!("an edit in the name of node {by} set it"),
+        ProvenanceKind::Stop => "the stop or failure of the run set it".to_owned(),
+        ProvenanceKind::Todo if by.is_empty() => "the todo changed with the run".to_owned(),
+        ProvenanceKind::Todo => format!("task {by} changed the todo"),
+        ProvenanceKind::Step => format!("task {by} recorded the step"),
+        ProvenanceKind::Question => format!("task {by} asked"),
+        ProvenanceKind::Answer => format!("{by} answered"),
         _ => by.to_owned(),
     }
 }

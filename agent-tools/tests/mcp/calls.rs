@@ -10,9 +10,7 @@ use std::{
 
 use agent_core::{
     model::ToolCall,
-    tool::{
-        Approval, Effect, Retry, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry,
-    },
+    tool::{Approval, Effect, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry},
 };
 use agent_tools::mcp::{McpError, Server};
 use serde_json::json;
@@ -28,11 +26,11 @@ async fn a_tool_keeps_its_schema_its_words_and_its_effect_and_gets_a_prefix() {
     let client = line.client(server).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     assert_eq!(tools.names().collect::<Vec<_>>(), ["s_read", "s_kill"]);
-    let (described, policy) = tools.get("s_read").unwrap();
+    let (described, policy) = (tools.tool("s_read").unwrap(), tools.policy("s_read").unwrap());
     assert_eq!(described.description(), "Does something.");
     assert_eq!(described.parameters()["properties"]["n"], json!({ "type": "integer" }));
     assert_eq!(policy.effect, Effect::ReadOnly);
-    assert_eq!(tools.get("s_kill").unwrap().1.effect, Effect::Destructive);
+    assert_eq!(tools.policy("s_kill").unwrap().effect, Effect::Destructive);
     assert_eq!(call(&tools, "s_read", json!({ "n": 1 })).await.unwrap(), json!({ "got": { "n": 1 } }).into());
     assert_eq!(line.made(), 1);
 }
@@ -194,7 +192,7 @@ fn hanging(count: &Arc<AtomicU32>, begun: &Arc<Notify>) -> Server {
 async fn a_call_under_way_when_the_session_drops_is_lost_and_only_a_harmless_one_is_repeated() {
     for (name, wanted) in [("s_writes", 1), ("s_reads", 2)] {
         let (count, begun, line) = (Arc::default(), Arc::new(Notify::new()), Line::default());
-        let retry = Retry::attempts(3);
+        let retry = agent_core::retry::RetryPolicy::attempts(3);
         let client = line.client(hanging(&count, &begun)).retry(retry).connect().await.unwrap();
         let tools = client.registry().await.unwrap();
         let cut = async {
@@ -235,10 +233,10 @@ async fn a_server_that_is_gone_is_tried_again_with_growing_waits() {
         });
         async move { pipes.ok_or_else(|| std::io::Error::other("refused")) }
     });
-    let client = client.retry(Retry::attempts(1)).connect().await.unwrap();
+    let client = client.retry(agent_core::retry::RetryPolicy::attempts(1)).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     line.cut();
-    line.tasks.quiet().await;
+    line.tasks.wait_idle().await;
     assert!(!client.is_connected().await);
     let mut waits = Vec::new();
     loop {
@@ -267,7 +265,7 @@ async fn a_closed_client_refuses_calls() {
     let client = line.client(server).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     client.close().await;
-    line.tasks.quiet().await;
+    line.tasks.wait_idle().await;
     assert_eq!(call(&tools, "s_one", json!({})).await.unwrap_err().fault(), ToolFault::Failed);
     assert!(matches!(client.tools().await, Err(McpError::Closed { .. })));
 }

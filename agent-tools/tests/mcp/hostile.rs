@@ -97,9 +97,9 @@ async fn names_schemas_and_descriptions_are_made_fit_or_left_out() {
         (names[0], names[1].len(), names[2], names[3], names[4]),
         ("h_______", 64, "h_same", "h_deep", "h_both")
     );
-    assert_eq!(tools.get("h_______").unwrap().0.description().chars().count(), 4_000);
-    assert_eq!(tools.get("h_both").unwrap().1.effect, Effect::Destructive);
-    assert_eq!(tools.get("h_same").unwrap().1.effect, Effect::Writes);
+    assert_eq!(tools.tool("h_______").unwrap().description().chars().count(), 4_000);
+    assert_eq!(tools.policy("h_both").unwrap().effect, Effect::Destructive);
+    assert_eq!(tools.policy("h_same").unwrap().effect, Effect::Writes);
 }
 
 #[tokio::test]

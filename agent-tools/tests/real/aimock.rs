@@ -11,7 +11,7 @@ use agent_core::{
     event::EventBody,
     model::{
         ChatModel, Delta, Model, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream,
-        RetryModel, RetryPolicy,
+        RetryModel,
         openai::{OpenAi, Protocol},
     },
     tool::{DynamicTool, ToolOutput, ToolRegistry},
@@ -81,7 +81,7 @@ async fn each_fault_has_its_name() {
             let error = Model::new(Faulty::new(protocol, header, false)).complete("hello").await.unwrap_err();
             assert_eq!(error.code(), wanted, "{protocol:?} {header}: {error:?}");
             assert!(error.is_retryable());
-            if let ModelErrorKind::RateLimited { .. } = error.fault() {
+            if let ModelErrorKind::RateLimited { .. } = error.kind() {
                 assert_eq!(error.retry_after().unwrap().as_secs(), 1, "as RetryModel-After says");
             }
         }
@@ -130,7 +130,7 @@ async fn an_answer_cut_in_the_middle_is_an_error_and_a_repetition_is_told() {
         let code = error.unwrap().code();
         assert!(!text.is_empty() && text.len() < 60, "{protocol:?}: {text}");
         assert!(matches!(code, "model_cut" | "model_transport"), "{protocol:?}: {code}");
-        let policy = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
+        let policy = agent_core::retry::RetryPolicy::attempts(3);
         let (text, restarts, error) =
             shown(&Model::new(RetryModel::new(endpoint(protocol)).policy(policy)), "cut").await;
         assert_eq!((restarts, error.unwrap().attempts()), (2, 3));

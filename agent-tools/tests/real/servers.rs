@@ -36,7 +36,7 @@ impl CallListener for Ears {
 async fn drive(client: ClientBuilder) {
     let client = client.prefix("").connect().await.unwrap();
     let tools = client.registry().await.unwrap();
-    assert_eq!(tools.get("echo").unwrap().1.effect, Effect::ReadOnly);
+    assert_eq!(tools.policy("echo").unwrap().effect, Effect::ReadOnly);
     assert_eq!(call(&tools, "echo", json!({ "message": "안녕 🧴" })).await, "Echo: 안녕 🧴");
     assert!(call(&tools, "get-sum", json!({ "a": 2, "b": 3 })).await.contains("2 and 3 is 5"));
     assert!(tools.prepare(ToolCall::new("get-sum", &json!({ "a": "x", "b": 1 }))).is_err());
@@ -82,7 +82,7 @@ async fn the_reference_servers_form_is_a_question_of_the_run() {
     let client = Client::program("everything", everything()).prefix("").questions(Questions::Asked);
     let tools = client.connect().await.unwrap().registry().await.unwrap();
     let name = "trigger-elicitation-request";
-    assert!(tools.get(name).is_some(), "{tools:?}");
+    assert!(tools.tool(name).is_some(), "{tools:?}");
     let agent = Agent::builder("a").tools(tools).build().unwrap();
     let model = Scripted::new([Turn::call(name, json!({})), Turn::text("done")]);
     let session = Runtime::builder().model(Model::new(model)).build().session("s").unwrap();
@@ -102,7 +102,7 @@ async fn a_shop_is_asked_and_its_refusals_reach_the_model() {
     let client = Client::program("shop", program).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     assert!(tools.names().count() >= 15, "{tools:?}");
-    assert_eq!(tools.get("shop_cancel_pending_order").unwrap().1.effect, Effect::Writes);
+    assert_eq!(tools.policy("shop_cancel_pending_order").unwrap().effect, Effect::Writes);
     call(&tools, "shop_reset_state", json!({ "domain": "retail" })).await;
     let kinds = call(&tools, "shop_list_all_product_types", json!({})).await;
     assert!(kinds.contains("T-Shirt"), "{kinds}");

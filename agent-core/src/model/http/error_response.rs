@@ -57,7 +57,7 @@ pub(crate) fn inside(body: &Value) -> ModelError {
 }
 
 fn strip_status(error: ModelError) -> ModelError {
-    let stripped = ModelError::new(error.fault());
+    let stripped = ModelError::new(error.kind());
     match error.detail() {
         Some(detail) => stripped.with_detail(detail),
         None => stripped,

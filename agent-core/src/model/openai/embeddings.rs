@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{header, unusable};
 use crate::{
     model::{
-        EmbedError, Embedder, ModelError, ModelErrorKind, RetryPolicy, TimeoutPhase,
+        EmbedError, Embedder, ModelError, ModelErrorKind, TimeoutPhase,
         http::{HttpOptions, Transport, client_builder, error_response::refused},
     },
+    retry::RetryPolicy,
     secret::Secret,
 };
 
@@ -285,9 +286,9 @@ impl OpenAiEmbeddingsBuilder {
         self
     }
 
-    /// Sets the retry policy for transient errors. Default: see [`RetryPolicy`].
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
+    /// Sets the retries after transient errors: a number of attempts, or a [`RetryPolicy`]. Default: [`RetryPolicy::default`].
+    pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
+        self.retry = policy.into();
         self
     }
 

@@ -10,8 +10,9 @@ mod session;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use agent_core::{
+    retry::RetryPolicy,
     secret::Secret,
-    tool::{AnyTool, RegistryError, Retry, ToolPolicy, ToolRegistry},
+    tool::{AnyTool, RegistryError, ToolPolicy, ToolRegistry},
 };
 use futures::future::BoxFuture;
 use tokio::{
@@ -177,7 +178,7 @@ pub struct ClientBuilder {
     endpoint: Endpoint,
     prefix: Option<String>,
     timeout: Duration,
-    retry: Retry,
+    retry: RetryPolicy,
     questions: Questions,
     limits: Limits,
     policy: Option<Arc<PolicyRule>>,
@@ -190,7 +191,7 @@ impl ClientBuilder {
             endpoint,
             prefix: None,
             timeout: Duration::from_secs(60),
-            retry: Retry::attempts(3),
+            retry: RetryPolicy::attempts(3),
             questions: Questions::default(),
             limits: Limits::default(),
             policy: None,
@@ -227,8 +228,8 @@ impl ClientBuilder {
     }
 
     /// Sets the retries of calls that were not made, or that may be repeated. Default: three attempts.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+    pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
+        self.retry = policy.into();
         self
     }
 

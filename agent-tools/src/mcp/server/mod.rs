@@ -161,7 +161,8 @@ impl fmt::Debug for Server {
 
 impl Offer {
     fn tools(&self) -> Vec<Tool> {
-        self.registry.names().filter_map(|name| self.registry.get(name)).map(described).collect()
+        let tool = |name| Some((self.registry.tool(name)?, self.registry.policy(name)?));
+        self.registry.names().filter_map(tool).map(described).collect()
     }
 
     /// Checks that the policy allows the call without an approval.

@@ -1,0 +1,137 @@
+//! Build errors: every fault of a graph, with what to change.
+
+use std::fmt;
+
+use super::START;
+
+/// Everything that is wrong with a graph.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct BuildError {
+    /// Name of the graph.
+    pub graph: String,
+    /// Every fault, in the order in which it was found; at least one.
+    pub faults: Vec<BuildFault>,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "graph `{}` has {} fault(s)", self.graph, self.faults.len())?;
+        for fault in &self.faults {
+            write!(f, "; {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong with a graph.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildFault {
+    /// A way names a node that was not added.
+    #[error("no node is called `{name}` ({used_in}); add it with `.node({name:?}, ..)` or fix the name{}", hint(.nearest))]
+    UnknownNode {
+        /// The name.
+        name: String,
+        /// Where it is used.
+        used_in: String,
+        /// A node with a similar name.
+        nearest: Option<String>,
+    },
+    /// Two nodes have one name.
+    #[error("two nodes are called `{name}`; rename one")]
+    DuplicateNode {
+        /// The name.
+        name: String,
+    },
+    /// The same edge was added twice.
+    #[error("the edge `{from}` -> `{to}` was added twice; remove one")]
+    DuplicateEdge {
+        /// Its source.
+        from: String,
+        /// Its target.
+        to: String,
+    },
+    /// A name that cannot be used.
+    #[error(
+        "`{name}` is no name for a node: 1 to 128 bytes, no `#`, no `/`, no control characters, not `__start__` or `__end__`"
+    )]
+    IllegalName {
+        /// The name, cut.
+        name: String,
+    },
+    /// A way into the start or out of the end.
+    #[error("`{from}` -> `{to}` leads {}; turn it round or remove it", if .to == START { "to the start" } else { "out of the end" })]
+    WrongWay {
+        /// Its source.
+        from: String,
+        /// Its target.
+        to: String,
+    },
+    /// Nothing leads out of the start.
+    #[error("nothing leads out of the start; add `.edge(START, ..)`")]
+    NoStart,
+    /// No path from the start leads to a node.
+    #[error("node `{name}` cannot be reached from the start; lead an edge to it or remove it")]
+    Unreachable {
+        /// The node.
+        name: String,
+    },
+    /// Nothing leads out of a node.
+    #[error("nothing leads out of node `{name}`; add `.edge({name:?}, END)` or another way")]
+    NoWayOut {
+        /// The node.
+        name: String,
+    },
+    /// A node has ways out, and none of them comes to the end.
+    #[error("node `{name}` cannot reach the end; give its loop a way out")]
+    NoWayToEnd {
+        /// The node.
+        name: String,
+    },
+    /// A join that can never fill, because one of its sources comes only after it.
+    #[error("join [{}] -> `{target}` can never fill: `{missing}` cannot run before it; use a plain edge for the way back", .sources.join(", "))]
+    JoinCannotFill {
+        /// Its sources.
+        sources: Vec<String>,
+        /// Its target.
+        target: String,
+        /// The source that cannot come first.
+        missing: String,
+    },
+    /// A join without sources, or with one of them twice.
+    #[error("join [{}] -> `{target}` needs at least one source, each once, and none may be the start or the end", .sources.join(", "))]
+    BadJoin {
+        /// Its sources.
+        sources: Vec<String>,
+        /// Its target.
+        target: String,
+    },
+    /// A branch or a declaration of targets without targets.
+    #[error("the {what} of `{from}` declares no targets; list every node it may choose")]
+    NoTargets {
+        /// Its source.
+        from: String,
+        /// Branch or `declare_targets`.
+        what: &'static str,
+    },
+    /// A node with an input of its own is reached by a way that brings none.
+    #[error(
+        "node `{name}` takes an input, but {used_in} brings none; reach it by a send (`declare_targets` or a branch with `Dispatch`)"
+    )]
+    NeedsInput {
+        /// The node.
+        name: String,
+        /// The way.
+        used_in: String,
+    },
+    /// A setting before the first node.
+    #[error("`.{setting}(..)` stands before the first `.node(..)`; settings apply to the node added last")]
+    SettingWithoutNode {
+        /// The setting.
+        setting: &'static str,
+    },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
