@@ -19,7 +19,7 @@ pub(super) fn answer(findings: &Findings) -> String {
     if findings.brands.is_empty() {
         return String::new();
     }
-    if findings.reviews() == 0 {
+    if findings.reviews() == 0 && !matches!(findings.request.question, Question::Count | Question::Share) {
         return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
     }
     match findings.request.question {
@@ -91,7 +91,7 @@ fn count(findings: &Findings, say: Say) -> String {
 
 fn share(findings: &Findings, say: Say) -> String {
     let request = &findings.request;
-    if request.measured().is_none() {
+    if request.measured().is_none() && findings.reviews() > 0 {
         // "What share is positive, neutral, negative": nothing was asked to be measured, so all three are shown.
         let (mut up, mut even, mut down) = (0, 0, 0);
         for finding in &findings.brands {
@@ -109,6 +109,9 @@ fn share(findings: &Findings, say: Say) -> String {
     let what = counted(request, say);
     let total = findings.reviews();
     let all: usize = findings.brands.iter().map(|finding| base(request, finding)).sum();
+    if all == 0 {
+        return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
+    }
     let of = percent(total as f64 / all as f64);
     let mut out = say.of(
         &format!("**{of}**입니다 ({what} {total}건, 전체 {all}건).\n"),
@@ -187,8 +190,10 @@ fn named(topics: &[&TopicFinding], say: Say, side: impl Fn(&TopicFinding) -> usi
 fn overview(findings: &Findings, say: Say) -> String {
     let mut out = String::new();
     if findings.brands.len() > 1 {
-        out.push_str(&verdict::ranking(findings));
-        line(&mut out, "");
+        let ranking = verdict::ranking(findings);
+        if !ranking.is_empty() {
+            line(&mut out, &ranking);
+        }
     }
     let list = findings.brands.len() > 1;
     for finding in findings.brands.iter().filter(|finding| finding.reviews > 0) {
@@ -220,6 +225,25 @@ fn overview(findings: &Findings, say: Say) -> String {
     out
 }
 
+/// What a brand's reviews say about the topics asked for, with a quote for each side.
+fn on_topics(finding: &BrandFinding, request: &Request, say: Say) -> String {
+    let name = finding.brand.name(say.0);
+    let mut lines = Vec::new();
+    for topic in finding.topics.iter().filter(|found| request.topics.contains(&found.topic)) {
+        let (what, all, good, bad) = (topic.topic.name(say.0), topic.count, topic.positive, topic.negative);
+        lines.push(say.of(
+            &format!("- **{name}**, {what}: 언급 {all}건 중 칭찬 {good}건, 불만 {bad}건."),
+            &format!("- **{name}**, {what}: {good} of {all} mentions praise it, {bad} complain."),
+        ));
+        for side in [Polarity::Positive, Polarity::Negative] {
+            if let Some(quote) = topic.quotes.iter().find(|quote| quote.polarity == side) {
+                lines.push(format!("  {}", evidence(topic.topic, quote, say.0)));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
 fn reasons(findings: &Findings, say: Say) -> String {
     let mut out = String::new();
     let sides: &[(Polarity, &str, &str)] = match findings.request.sentiment {
@@ -232,7 +256,11 @@ fn reasons(findings: &Findings, say: Say) -> String {
             let count = |topic: &TopicFinding| {
                 if *side == Polarity::Positive { topic.positive } else { topic.negative }
             };
-            let top = leading(finding, count);
+            let mut top = leading(finding, count);
+            if !findings.request.topics.is_empty() {
+                top = finding.topics.iter().filter(|topic| count(topic) > 0).collect();
+                top.retain(|topic| findings.request.topics.contains(&topic.topic));
+            }
             let name = finding.brand.name(say.0);
             if top.is_empty() {
                 line(

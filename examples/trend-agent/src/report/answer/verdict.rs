@@ -106,7 +106,10 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
 /// One sentence that ranks the brands of an overview by their mean rating.
 pub(super) fn ranking(findings: &Findings) -> String {
     let say = Say(findings.request.language);
-    let mut rated: Vec<_> = findings.brands.iter().filter(|finding| finding.reviews > 0).collect();
+    if !findings.request.topics.is_empty() {
+        return String::new();
+    }
+    let mut rated: Vec<_> = findings.brands.iter().filter(|finding| finding.reviews >= FEWEST).collect();
     rated.sort_by(|a, b| b.sentiment.mean_rating.total_cmp(&a.sentiment.mean_rating));
     let (Some(first), Some(last)) = (rated.first(), rated.last()) else { return String::new() };
     let (high, low) = (first.sentiment.mean_rating, last.sentiment.mean_rating);
