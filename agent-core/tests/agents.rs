@@ -384,7 +384,7 @@ async fn a_crash_between_tool_calls_repeats_no_paid_call() {
         Scripted::new([calls([raw("c1", "first", "{}"), raw("c2", "second", "{}")]), Turn::text("done")]);
     let agent = agent(registry([first, second]));
     let dead = runtime(&store, &model);
-    dead.session("s").unwrap().start(&agent, "go", RunOptions::default()).await.unwrap();
+    dead.session("s").unwrap().run(&agent, "go").start().await.unwrap();
     reached.recv().await.unwrap();
     // As a crash: nothing of the first process is told that it ends.
     let alive = runtime(&store, &model);
@@ -411,7 +411,7 @@ async fn a_stop_in_the_middle_of_a_call_leaves_a_history_that_a_later_run_can_us
         Scripted::new([calls([raw("c1", "slow", "{}"), raw("c2", "slow", "{}")]), Turn::text("fine")]);
     let agent = agent(registry([slow]));
     let session = runtime(&store(), &model).session("s").unwrap();
-    session.start(&agent, "go", RunOptions::default()).await.unwrap();
+    session.run(&agent, "go").start().await.unwrap();
     reached.recv().await.unwrap();
     reached.recv().await.unwrap();
     assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
@@ -432,7 +432,7 @@ async fn no_more_tools_are_called_than_the_budget_allows() {
     let agent = agent(registry([counting("t", ToolPolicy::default(), &count)]));
     let options = RunOptions::default().limits(Limits::default().tool_calls(2));
     let session = runtime(&store(), &model).session("s").unwrap();
-    let error = session.run_with(&agent, "go", options).await.unwrap_err();
+    let error = session.run(&agent, "go").options(options).await.unwrap_err();
     assert_eq!(error.code().name(), "budget_exceeded", "{error}");
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
@@ -745,7 +745,7 @@ async fn what_was_said_before_a_stop_stays_and_a_resume_says_it_whole() {
         ]);
         let agent = agent(ToolRegistry::default());
         let session = runtime(&store(), &model).session("s").unwrap();
-        let mut events = session.stream(&agent, "날씨?", RunOptions::default()).await.unwrap();
+        let mut events = session.run(&agent, "날씨?").stream().await.unwrap();
         let mut heard = String::new();
         while heard != "서울은 맑고" {
             if let EventBody::Token(token) = &events.next().await.unwrap().unwrap().body {
@@ -774,7 +774,7 @@ async fn a_streamed_answer_is_the_plain_one() {
     let plain = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
     let plain = plain.run(&agent, "go").await.unwrap().state().unwrap().clone();
     let session = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
-    let mut events = session.stream(&agent, "go", RunOptions::default()).await.unwrap();
+    let mut events = session.run(&agent, "go").stream().await.unwrap();
     let mut heard = String::new();
     while let Some(event) = events.next().await {
         if let EventBody::Token(token) = &event.unwrap().body {

@@ -127,7 +127,7 @@ async fn a_refusal_is_not_asked_for_again_after_a_restart() {
     let (store, agent) = (store(), Agent::builder("a").build().unwrap());
     let dead = runtime(&store, &model);
     let input = AgentState::says(long_talk());
-    dead.session("s").unwrap().start(&agent, input, RunOptions::default()).await.unwrap();
+    dead.session("s").unwrap().run(&agent, input).start().await.unwrap();
     reached.recv().await.unwrap();
     let alive = runtime(&store, &model);
     alive.register(&agent);
@@ -177,7 +177,7 @@ fn next_process(store: &Store, payment: &Payment) -> Session {
 
 async fn crash_in_the_call(store: &Store, payment: &mut Payment) {
     let session = next_process(store, payment);
-    session.start(&payment.agent, "go", RunOptions::default()).await.unwrap();
+    session.run(&payment.agent, "go").start().await.unwrap();
     payment.reached.recv().await.unwrap();
 }
 
@@ -238,7 +238,7 @@ async fn a_person_can_be_asked_whether_to_make_it_again_each_time_it_was_cut_sho
 async fn a_stop_in_the_middle_of_a_call_leaves_its_outcome_unknown_too() {
     let (store, mut payment) = (store(), payment(ToolPolicy::default(), 1));
     let session = next_process(&store, &payment);
-    session.start(&payment.agent, "go", RunOptions::default()).await.unwrap();
+    session.run(&payment.agent, "go").start().await.unwrap();
     payment.reached.recv().await.unwrap();
     assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
     let run = session.resume().await.unwrap();
@@ -329,7 +329,7 @@ async fn a_tool_call_is_seen_while_the_model_writes_it() {
     let session = runtime(&store(), &model).session("s").unwrap();
     let mut events = session.subscribe(None);
     let agent = Agent::builder("a").tools(tools).build().unwrap();
-    session.start(&agent, "go", RunOptions::default()).await.unwrap();
+    session.run(&agent, "go").start().await.unwrap();
     let (mut text, mut pieces, mut began_first, mut called_after) = (String::new(), 0, false, false);
     loop {
         match &events.next().await.unwrap().body {

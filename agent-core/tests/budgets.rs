@@ -92,13 +92,13 @@ async fn a_limit_of_cost_stops_the_run_and_wants_a_price_for_each_model() {
     let model = Scripted::rule(move |_, _| Turn::call("t", json!({})).usage(usage));
     let options = RunOptions::default().limits(Limits::default().cost_micros(500));
     let session = runtime(&store(), &model).session("s").unwrap();
-    let error = session.run_with(&agent(&Arc::default()), "go", options.clone()).await.unwrap_err();
+    let error = session.run(&agent(&Arc::default()), "go").options(options.clone()).await.unwrap_err();
     assert_eq!(error.code().name(), "budget_exceeded", "{error}");
     assert_eq!(model.calls(), 2, "the second is still within the limit, the third is not");
 
     let without = Runtime::builder().model(Model::new(model.clone())).build();
     let error =
-        without.session("s").unwrap().run_with(&agent(&Arc::default()), "go", options).await.unwrap_err();
+        without.session("s").unwrap().run(&agent(&Arc::default()), "go").options(options).await.unwrap_err();
     let text = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     assert!(format!("{error}: {text}").contains("`scripted` has no price"), "{error}: {text}");
     assert_eq!(model.calls(), 2);
@@ -110,7 +110,7 @@ async fn a_call_that_would_read_more_than_is_left_is_not_made() {
     let options = RunOptions::default().limits(Limits::default().tokens(50));
     let session = runtime(&store(), &model).session("s").unwrap();
     let long = "word ".repeat(200);
-    let error = session.run_with(&agent(&Arc::default()), long.as_str(), options).await.unwrap_err();
+    let error = session.run(&agent(&Arc::default()), long.as_str()).options(options).await.unwrap_err();
     assert_eq!((error.code().name(), model.calls()), ("budget_exceeded", 0));
 }
 
@@ -120,7 +120,7 @@ async fn a_person_allows_more_and_the_run_goes_on_with_exactly_that() {
     let model = Scripted::new([many(1), many(1), many(1), Turn::text("done")]);
     let session = runtime(&store(), &model).session("s").unwrap();
     let agent = agent(&count);
-    let outcome = session.run_with(&agent, "go", asking(Limits::default().tool_calls(1))).await.unwrap();
+    let outcome = session.run(&agent, "go").options(asking(Limits::default().tool_calls(1))).await.unwrap();
     let questions = outcome.questions();
     assert_eq!(questions.len(), 1);
     assert_eq!(*budget(&questions[0]), json!({ "budget": "tool_calls", "limit": 1, "needed": 2 }));
@@ -142,7 +142,7 @@ async fn a_no_fails_the_run_and_a_resume_asks_again() {
     let model = Scripted::new([many(2), Turn::text("done")]);
     let session = runtime(&store(), &model).session("s").unwrap();
     let agent = agent(&count);
-    session.run_with(&agent, "go", asking(Limits::default().tool_calls(1))).await.unwrap();
+    session.run(&agent, "go").options(asking(Limits::default().tool_calls(1))).await.unwrap();
     let run = session.answer(Answers::only("stop")).await.unwrap();
     assert_eq!(run.outcome::<AgentState>().await.unwrap_err().code().name(), "budget_exceeded");
     assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -169,7 +169,7 @@ async fn parallel_calls_and_sub_agents_ask_one_question_together() {
     });
     let agent = Agent::builder("a").sub_agent(helper("x")).sub_agent(helper("y")).build().unwrap();
     let session = runtime(&store(), &model).session("s").unwrap();
-    let outcome = session.run_with(&agent, "go", asking(Limits::default().tool_calls(3))).await.unwrap();
+    let outcome = session.run(&agent, "go").options(asking(Limits::default().tool_calls(3))).await.unwrap();
     assert_eq!(outcome.questions().len(), 1, "{:?}", outcome.questions());
     assert_eq!(count.load(Ordering::SeqCst), 3);
     let run = session.answer(Answers::only(2)).await.unwrap();
@@ -194,7 +194,7 @@ async fn what_was_asked_and_granted_outlives_the_process() {
         runtime.session("s").unwrap()
     };
     let outcome =
-        fresh(&model).run_with(&agent, "go", asking(Limits::default().tool_calls(1))).await.unwrap();
+        fresh(&model).run(&agent, "go").options(asking(Limits::default().tool_calls(1))).await.unwrap();
     let first = outcome.questions()[0].id.clone();
     // Each of these is a process of its own.
     let run = fresh(&model).answer(Answers::to(first.clone(), 1)).await.unwrap();
@@ -237,7 +237,8 @@ async fn a_task_that_asks_for_itself_too_goes_on_when_both_are_answered() {
             let name = format!("s{own_first}{restart}");
             let mut session = runtime(&store, &model).session(&name).unwrap();
             let outcome = session
-                .run_with(&graph, Notes::update(), asking(Limits::default().model_calls(1)))
+                .run(&graph, Notes::update())
+                .options(asking(Limits::default().model_calls(1)))
                 .await
                 .unwrap();
             let mut ids: Vec<_> = outcome.questions().iter().map(|open| open.id.clone()).collect();
@@ -284,7 +285,7 @@ async fn more_time_can_be_asked_for_between_two_supersteps() {
         .unwrap();
     let session = Runtime::builder().journal(store()).build().session("s").unwrap();
     let limits = Limits::default().active(Duration::from_millis(50));
-    let outcome = session.run_with(&graph, Notes::update(), asking(limits)).await.unwrap();
+    let outcome = session.run(&graph, Notes::update()).options(asking(limits)).await.unwrap();
     assert_eq!(budget(&outcome.questions()[0])["budget"], "active_ms");
     // Waiting for a person is no running.
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -300,7 +301,7 @@ async fn a_stop_while_more_is_asked_for_leaves_the_run_resumable() {
     let model = Scripted::new([many(2), Turn::text("done")]);
     let session = runtime(&store(), &model).session("s").unwrap();
     let agent = agent(&count);
-    session.run_with(&agent, "go", asking(Limits::default().tool_calls(1))).await.unwrap();
+    session.run(&agent, "go").options(asking(Limits::default().tool_calls(1))).await.unwrap();
     assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
     let outcome = session.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
     assert_eq!(outcome.questions().len(), 1);

@@ -113,7 +113,7 @@ impl Turns {
     /// Starts a run and returns when its first call has a result and the other two hang.
     async fn in_the_middle(&mut self, store: Option<&Store>) -> Session {
         let session = self.session(store);
-        session.start(&self.agent, "go", RunOptions::default()).await.unwrap();
+        session.run(&self.agent, "go").start().await.unwrap();
         self.reached.recv().await.unwrap();
         self.reached.recv().await.unwrap();
         while session.status().await.unwrap().used.tool_calls < 1 {
@@ -164,7 +164,7 @@ async fn a_message_after_a_stop_finds_the_real_result_of_every_call_that_has_one
 async fn a_stop_returns_the_closed_state_to_the_caller_of_the_run() {
     let mut turns = turns(1);
     let session = turns.session(None);
-    let run = session.start(&turns.agent, "go", RunOptions::default()).await.unwrap();
+    let run = session.run(&turns.agent, "go").start().await.unwrap();
     turns.reached.recv().await.unwrap();
     turns.reached.recv().await.unwrap();
     session.stop().await.unwrap();
@@ -202,7 +202,7 @@ async fn a_message_after_a_crash_finds_the_real_result_of_every_call_that_has_on
         } else {
             options = options.on_busy(BusyPolicy::Interrupt);
         }
-        session.run_with(&turns.agent, "and now?", options).await.unwrap();
+        session.run(&turns.agent, "and now?").options(options).await.unwrap();
         assert_eq!(turns.sent(), and(closed(), &["and now?"]), "{way}");
         assert_eq!(stored(&turns.session(Some(&store))).await, and(closed(), &["and now?", "fine"]));
     }
@@ -241,7 +241,7 @@ async fn calls_that_the_budget_refused_are_closed_as_cancelled() {
     ]);
     let session = turns.session(Some(&store));
     let options = RunOptions::default().limits(Limits::default().tool_calls(1));
-    let error = session.run_with(&turns.agent, "go", options).await.unwrap_err();
+    let error = session.run(&turns.agent, "go").options(options).await.unwrap_err();
     assert_eq!(error.code().name(), "budget_exceeded");
     let closed = ["go", "calls c1 c2", "c1: real result", &format!("c2: {CANCELLED}")];
     assert_eq!(stored(&session).await, closed);
@@ -285,7 +285,7 @@ async fn sub_agents_that_finished_before_a_stop_keep_their_results() {
     let agent = Agent::builder("a").sub_agent(quick).sub_agent(slow).build().unwrap();
     let session = builder(Some(&store), &model).session("s").unwrap();
     let mut events = session.subscribe(None);
-    session.start(&agent, "go", RunOptions::default()).await.unwrap();
+    session.run(&agent, "go").start().await.unwrap();
     reached.recv().await.unwrap();
     // Until the other sub-agent's result is in the journal.
     loop {

@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         if line.is_empty() {
             break;
         }
-        let mut events = session.stream(&agent, line, RunOptions::default()).await?;
+        let mut events = session.run(&agent, line).stream().await?;
         while let Some(event) = events.next().await {
             match &event?.body {
                 EventBody::Token(token) => print!("{}", token.text),

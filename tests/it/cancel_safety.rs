@@ -174,7 +174,7 @@ impl Before {
         }
         process.session.run(&shop(), Orders::update()).await.unwrap();
         if matches!(self, Self::Queued | Self::QueuedElsewhere) {
-            process.session.start(&shop(), Orders::update(), enqueue()).await.unwrap();
+            process.session.run(&shop(), Orders::update()).options(enqueue()).start().await.unwrap();
         }
         if self == Self::Stopped {
             process.session.stop().await.unwrap();
@@ -214,52 +214,44 @@ fn calls() -> Vec<(&'static str, Call, Vec<Before>)> {
     let all = || vec![New, Paused, PausedElsewhere, Stopped, Queued, QueuedElsewhere];
     vec![
         ("run", call!(|p| p.session.run(&shop(), Orders::update())), all()),
-        (
-            "start",
-            call!(|p| p.session.start(&shop(), Orders::update(), RunOptions::default())),
-            vec![New, Stopped],
-        ),
-        ("enqueue", call!(|p| p.session.start(&shop(), Orders::update(), enqueue())), all()),
+        ("start", call!(|p| p.session.run(&shop(), Orders::update()).start()), vec![New, Stopped]),
+        ("enqueue", call!(|p| p.session.run(&shop(), Orders::update()).options(enqueue()).start()), all()),
         (
             "interrupt",
-            call!(|p| p.session.start(
-                &shop(),
-                Orders::update(),
-                RunOptions::default().on_busy(BusyPolicy::Interrupt)
-            )),
+            call!(|p| p
+                .session
+                .run(&shop(), Orders::update())
+                .options(RunOptions::default().on_busy(BusyPolicy::Interrupt))
+                .start()),
             all(),
         ),
         (
             "rollback",
-            call!(|p| p.session.start(
-                &shop(),
-                Orders::update(),
-                RunOptions::default().on_busy(BusyPolicy::Rollback)
-            )),
+            call!(|p| p
+                .session
+                .run(&shop(), Orders::update())
+                .options(RunOptions::default().on_busy(BusyPolicy::Rollback))
+                .start()),
             all(),
         ),
         (
             "stream",
             call!(|p| async move {
-                let events = p.session.stream(&shop(), Orders::update(), RunOptions::default()).await;
+                let events = p.session.run(&shop(), Orders::update()).stream().await;
                 if let Ok(mut events) = events {
                     while events.next().await.is_some() {}
                 }
             }),
             vec![New, Stopped],
         ),
-        (
-            "start_json",
-            call!(|p| p.session.start_json("shop", serde_json::json!({}), RunOptions::default())),
-            vec![New],
-        ),
+        ("start_json", call!(|p| p.session.run_json("shop", serde_json::json!({})).start()), vec![New]),
         (
             "run_json",
-            call!(|p| p.session.run_json("shop", serde_json::json!({}), RunOptions::default())),
+            call!(|p| p.session.run_json("shop", serde_json::json!({})).start_unacknowledged()),
             vec![New],
         ),
         ("answer", call!(|p| p.session.answer(Answers::only(true))), all()),
-        ("answer_as", call!(|p| p.session.answer_as(Answers::only(true), "ana")), vec![PausedElsewhere]),
+        ("answer_as", call!(|p| p.session.answer(Answers::only(true)).by("ana")), vec![PausedElsewhere]),
         ("resume", call!(|p| p.session.resume()), all()),
         ("stop", call!(|p| p.session.stop()), all()),
         ("drain", call!(|p| p.session.drain()), all()),
@@ -329,7 +321,7 @@ async fn a_stop_does_not_wait_for_a_drain() {
         .unwrap();
     let runtime = Runtime::builder().build();
     let session = runtime.session("s").unwrap();
-    session.start(&graph, Orders::update(), RunOptions::default()).await.unwrap();
+    session.run(&graph, Orders::update()).start().await.unwrap();
     let mut drain = pin!(session.drain());
     assert!(futures::poll!(drain.as_mut()).is_pending());
     let stopped = tokio::time::timeout(Duration::from_secs(5), session.stop()).await;

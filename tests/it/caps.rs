@@ -120,7 +120,7 @@ async fn a_tool_call_that_withdraws_its_question_takes_its_place_again() {
     let graph = calling(&[Some("give up"), None, Some("give up"), None]);
     let runtime = on(&journal()).tools(registry(&meter)).build();
     let session = runtime.session("s").unwrap();
-    let run = session.start(&graph, Trail::update(), Default::default()).await.unwrap();
+    let run = session.run(&graph, Trail::update()).start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let outcome = run.outcome::<Trail>().await.unwrap();
     assert!(outcome.is_completed(), "{outcome:?}");

@@ -49,12 +49,12 @@ async fn a_run_beyond_its_time_is_ended_in_the_middle_of_a_superstep() {
         let graph = builder.build().unwrap();
         let session = on(&journal()).provide(Arc::clone(&world)).build().session("s").unwrap();
         let began = Instant::now();
-        let error = session.run_with(&graph, Trail::update(), limited()).await.unwrap_err();
+        let error = session.run(&graph, Trail::update()).options(limited()).await.unwrap_err();
         assert_eq!(code(&error), "budget_exceeded", "{error}");
         assert!(format!("{error:?}").contains("ms of running"), "{error:?}");
         assert!(began.elapsed() < 2 * LIMIT, "{:?}", began.elapsed());
         assert_eq!((world.times("began"), world.times("done")), (siblings, 0));
-        let run = session.resume_with(Limits::default().active(Duration::from_secs(60))).await.unwrap();
+        let run = session.resume().limits(Limits::default().active(Duration::from_secs(60))).await.unwrap();
         assert!(run.outcome::<Trail>().await.unwrap().is_completed());
         assert_eq!((world.times("began"), world.times("done")), (siblings, siblings));
     }
@@ -70,7 +70,7 @@ async fn the_time_in_which_a_run_waits_for_a_person_is_not_limited() {
         Ok(Trail::update().sum(n + more))
     });
     let session = on(&journal()).build().session("s").unwrap();
-    assert!(session.run_with(&graph, Trail::update(), limited()).await.unwrap().is_paused());
+    assert!(session.run(&graph, Trail::update()).options(limited()).await.unwrap().is_paused());
     tokio::time::sleep(Duration::from_secs(60)).await;
     let run = session.answer(Answers::only(1)).await.unwrap();
     assert!(run.outcome::<Trail>().await.unwrap().is_paused());
@@ -93,7 +93,7 @@ async fn a_person_is_asked_for_more_time_while_the_superstep_runs() {
     let session = on(&journal()).provide(Arc::clone(&world)).build().session("s").unwrap();
     let options =
         || RunOptions::default().limits(Limits::default().active(LIMIT).on_overrun(OverrunPolicy::Ask));
-    let run = session.start(&graph, Trail::update(), options()).await.unwrap();
+    let run = session.run(&graph, Trail::update()).options(options()).start().await.unwrap();
     tokio::time::sleep(2 * LIMIT).await;
     let status = session.status().await.unwrap();
     assert_eq!((status.status, status.questions.len()), (RunStatus::Running, 1));
@@ -103,7 +103,7 @@ async fn a_person_is_asked_for_more_time_while_the_superstep_runs() {
 
     let session = on(&journal()).provide(Arc::clone(&world)).build().session("s").unwrap();
     // At the superstep's end the run pauses, with the same question.
-    let outcome = session.run_with(&graph, Trail::update(), options()).await.unwrap();
+    let outcome = session.run(&graph, Trail::update()).options(options()).await.unwrap();
     assert_eq!((outcome.questions().len(), world.times("done")), (1, 1));
     let run = session.answer(Answers::only(json!({ "more": 60_000 }))).await.unwrap();
     assert!(run.outcome::<Trail>().await.unwrap().is_completed());
@@ -175,7 +175,7 @@ async fn a_result_that_comes_after_the_runs_time_is_not_applied_where_nothing_co
         Ok(Trail::update().sum(1))
     });
     let session = on(&journal()).build().session("s").unwrap();
-    let error = session.run_with(&graph, Trail::update(), limited()).await.unwrap_err();
+    let error = session.run(&graph, Trail::update()).options(limited()).await.unwrap_err();
     assert_eq!(code(&error), "budget_exceeded", "{error}");
     assert_eq!(session.state::<Trail>().await.unwrap().sum, 0);
 }

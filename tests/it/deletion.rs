@@ -86,7 +86,7 @@ async fn a_handle_of_a_deleted_session_neither_reads_nor_changes_the_next_one() 
     gone(old.status_at(Seq(1)).await.unwrap_err());
     gone(old.state_json_at(Seq(1)).await.unwrap_err());
     gone(old.run(&graph, Trail::update()).await.unwrap_err());
-    gone(old.start_json("asking", json!({}), Default::default()).await.unwrap_err());
+    gone(old.run_json("asking", json!({})).start().await.unwrap_err());
     gone(old.answer(Answers::only(1)).await.unwrap_err());
     gone(old.stop().await.unwrap_err());
     gone(old.drain().await.unwrap_err());

@@ -78,7 +78,7 @@ async fn whatever_a_task_does_after_its_node_has_ended_changes_nothing() {
         .provide(reports)
         .build();
     let session = runtime.session("s").unwrap();
-    let run = session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+    let run = session.run(&graph, Trail::update()).start().await.unwrap();
     soon(signals.working.notified()).await;
     signals.late.notify_one();
     let errors = soon(reported.recv()).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_question_of_a_task_that_outlives_its_node_is_withdrawn_at_the_nodes_e
     let runtime =
         on(&journal()).provide(Arc::clone(&signals)).provide(TaskGroup::default()).provide(reports).build();
     let session = runtime.session("s").unwrap();
-    let run = session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+    let run = session.run(&graph, Trail::update()).start().await.unwrap();
     soon(signals.working.notified()).await;
     let errors = soon(reported.recv()).await.unwrap();
     assert!(errors[0].downcast_ref::<NodeEnded>().is_some(), "{errors:?}");

@@ -173,7 +173,7 @@ async fn who_asks_upon_an_event_finds_the_session_no_earlier_than_it_told() {
     for n in 0..5_000 {
         let session = runtime.session(&format!("s{n}")).unwrap();
         let mut events = session.subscribe(None);
-        session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+        session.run(&graph, Trail::update()).start().await.unwrap();
         while !matches!(soon(events.next()).await.unwrap().body, EventBody::RunPaused(_)) {}
         let status = soon(session.status()).await.unwrap();
         assert_eq!(status.status, RunStatus::Paused);

@@ -185,7 +185,7 @@ async fn the_state_of_a_run_without_a_store_is_not_guessed() {
     });
     let runtime = Runtime::builder().provide(Arc::clone(&gate)).build();
     let session = runtime.session("s").unwrap();
-    let run = session.start(&graph, Trail::update().sum(5), Default::default()).await.unwrap();
+    let run = session.run(&graph, Trail::update().sum(5)).start().await.unwrap();
     let error = session.state::<Trail>().await.unwrap_err();
     assert_eq!(error.code().name(), "cannot_resume");
     gate.notify_one();
@@ -232,7 +232,7 @@ async fn attempts_survive_a_restart() {
     let runtime = make();
     let session = runtime.session("s").unwrap();
     let mut events = session.subscribe(None);
-    let _run = session.start(&graph, Trail::update(), Default::default()).await.unwrap();
+    let _run = session.run(&graph, Trail::update()).start().await.unwrap();
     while !matches!(events.next().await.unwrap().body, agent_core::event::EventBody::NodeFailed(_)) {}
     runtime.shutdown(Duration::ZERO).await;
     let before = world.times("try");
@@ -635,7 +635,7 @@ async fn a_stop_gives_listeners_time_and_cancels_todos_which_a_resume_restores()
         .options(|options| options.grace = Duration::from_millis(5))
         .build();
     let session = runtime.session("s").unwrap();
-    let run = session.start(&graph, Trail::update(), Default::default()).await.unwrap();
+    let run = session.run(&graph, Trail::update()).start().await.unwrap();
     begun.notified().await;
     assert_eq!(session.stop().await.unwrap().as_str(), "stopped");
     assert!(stopped.load(Ordering::SeqCst), "the listener was told and had time");

@@ -57,7 +57,7 @@ async fn a_fork_shows_the_time_of_its_source_up_to_its_place_however_late_it_is_
     for stops in [false, true] {
         let (desk, session) = desk();
         let input = Trail::update().left(stops);
-        let run = session.start(&graph(), input, RunOptions::default()).await.unwrap();
+        let run = session.run(&graph(), input).start().await.unwrap();
         if stops {
             desk.waits.notified().await;
             session.stop().await.unwrap();

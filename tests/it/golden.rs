@@ -114,7 +114,7 @@ async fn an_idle_session_keeps_its_state_labels_and_requests() {
                 (RunOptions::default().request_of("r-1", b"other"), "request_differs"),
                 (RunOptions::default().label("owner", "bob"), "label_differs"),
             ] {
-                let refused = session.run_with(&count(), Ledger::update(), options).await.unwrap_err();
+                let refused = session.run(&count(), Ledger::update()).options(options).await.unwrap_err();
                 match &refused {
                     SessionError::SameRequest { run, .. } => assert_eq!(format!("run {}", run.0), code),
                     other => assert_eq!(other.code().name(), code),
@@ -174,7 +174,7 @@ async fn queued_runs_start_in_order_behind_the_paused_one() {
         let steps = ["before", "ask 3", "after", "first", "second"];
         assert_eq!(after_second, ledger(steps, 9, Some("sum 9")));
         let again = RunOptions::default().request("r-2");
-        let refused = session.run_with(&count(), Ledger::update(), again).await.unwrap_err();
+        let refused = session.run(&count(), Ledger::update()).options(again).await.unwrap_err();
         assert!(matches!(refused, SessionError::SameRequest { run: RunId(2), .. }), "{refused}");
         let state = opened.answer(Answers::only(1)).await;
         assert_eq!(state, ledger(["given", "before", "ask 1", "after"], 41, None));

@@ -109,7 +109,7 @@ async fn a_queued_run_and_a_fork_have_the_graph_of_their_caller() {
     let bob = runtime.session("bob").unwrap();
     bob.run(&agent("bob"), Desk::update()).await.unwrap();
     let enqueue = RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    let mut queued = bob.start(&agent("guest"), Desk::update(), enqueue).await.unwrap();
+    let mut queued = bob.run(&agent("guest"), Desk::update()).options(enqueue).start().await.unwrap();
     let fork = bob.fork(Seq(3), "fork".parse().unwrap()).await.unwrap();
     let run = bob.answer(Answers::only(true)).await.unwrap();
     assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "bob");

@@ -234,7 +234,7 @@ async fn a_stopped_node_that_panics_while_it_is_dropped_ends_its_run() {
             .unwrap()
     };
     let session = on(&journal()).build().session("s").unwrap();
-    session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+    session.run(&graph, Trail::update()).start().await.unwrap();
     soon(waits.notified()).await;
     soon(session.stop()).await.unwrap();
     assert!(!session.status().await.unwrap().status.is_busy());

@@ -83,7 +83,7 @@ async fn a_subscriber_in_the_middle_of_a_message_gets_what_was_said_so_far_once(
             let speech = Speech::new();
             let session = builder.provide(Arc::clone(&speech)).build().session("s").unwrap();
             let mut early = watched.then(|| session.subscribe(None));
-            let run = session.start(&speaking(PIECES), Trail::update(), RunOptions::default()).await.unwrap();
+            let run = session.run(&speaking(PIECES), Trail::update()).start().await.unwrap();
             speech.say(3).await;
             let (mut live, mut again) = (session.subscribe(None), session.subscribe(Some(Seq::ZERO)));
             let first = soon(live.next()).await.unwrap();
@@ -164,7 +164,7 @@ async fn text_beyond_the_bound_is_a_gap_that_counts_its_pieces() {
         .build()
         .unwrap();
     let session = on(&journal()).provide(Arc::clone(&speech)).build().session("s").unwrap();
-    session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+    session.run(&graph, Trail::update()).start().await.unwrap();
     soon(speech.said.acquire()).await.unwrap().forget();
     let mut late = session.subscribe(None);
     let gap = soon(late.next()).await.unwrap();

@@ -79,7 +79,7 @@ async fn two_questions_of_one_task_are_answered_apart_in_memory_and_at_rest() {
             session.answer(Answers::each([(ids[0].as_text(), 1), ("ask#9:x", 2)])).await.unwrap_err();
         assert!(matches!(refused, SessionError::Answer(AnswerError::Unknown { .. })), "{refused}");
         let session = again(&mut runtime).await;
-        let run = session.answer_as(Answers::to(ids[0].clone(), 1), "보라").await.unwrap();
+        let run = session.answer(Answers::to(ids[0].clone(), 1)).by("보라").await.unwrap();
         let outcome = soon(run.outcome::<Talk>()).await.unwrap();
         assert_eq!(outcome.questions().iter().map(|open| &open.id).collect::<Vec<_>>(), [&ids[1]]);
         assert_eq!(runtime.session("s").unwrap().status().await.unwrap().status, RunStatus::Paused);
@@ -116,7 +116,7 @@ async fn exactly_one_of_many_racing_answers_wins() {
     let id = session.run(&graph, Talk::update()).await.unwrap().questions()[0].id.clone();
     let racers = (0..20).map(|n| {
         let (session, id) = (session.clone(), id.clone());
-        async move { session.answer_as(Answers::to(id, n), &n.to_string()).await }
+        async move { session.answer(Answers::to(id, n)).by(&n.to_string()).await }
     });
     let results = futures::future::join_all(racers).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);

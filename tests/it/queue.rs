@@ -47,10 +47,10 @@ async fn runs_in_line_begin_in_order_and_none_is_lost() {
     let runtime = runtime(&store, &gate);
     let session = runtime.session("s").unwrap();
     let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    let first = session.start(&gated(), held(true), queue()).await.unwrap();
-    let second = session.start(&gated(), held(false), queue().request("b")).await.unwrap();
-    let third = session.start(&gated(), held(false), queue()).await.unwrap();
-    let again = session.start(&gated(), held(false), queue().request("b")).await.unwrap_err();
+    let first = session.run(&gated(), held(true)).options(queue()).start().await.unwrap();
+    let second = session.run(&gated(), held(false)).options(queue().request("b")).start().await.unwrap();
+    let third = session.run(&gated(), held(false)).options(queue()).start().await.unwrap();
+    let again = session.run(&gated(), held(false)).options(queue().request("b")).start().await.unwrap_err();
     assert!(matches!(again, agent_core::SessionError::SameRequest { run, .. } if run == second.id()));
     assert_eq!((second.status(), third.status()), (RunStatus::Running, RunStatus::Running));
     gate.0.notify_one();
@@ -67,8 +67,8 @@ async fn runs_in_line_survive_the_process() {
     let before = runtime(&store, &gate);
     let session = before.session("s").unwrap();
     let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    session.start(&gated(), held(true), queue()).await.unwrap();
-    session.start(&gated(), held(false), queue()).await.unwrap();
+    session.run(&gated(), held(true)).options(queue()).start().await.unwrap();
+    session.run(&gated(), held(false)).options(queue()).start().await.unwrap();
     before.shutdown(std::time::Duration::ZERO).await;
 
     let after = runtime(&store, &gate);
@@ -94,9 +94,9 @@ async fn a_run_queued_while_the_one_before_it_ends_is_begun() {
         let runtime = runtime(&store, &gate);
         let session = runtime.session("s").unwrap();
         let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
-        let first = session.start(&gated(), held(true), queue()).await.unwrap();
+        let first = session.run(&gated(), held(true)).options(queue()).start().await.unwrap();
         let graph = gated();
-        let mut start = std::pin::pin!(session.start(&graph, held(false), queue()));
+        let mut start = std::pin::pin!(session.run(&graph, held(false)).options(queue()).start());
         let mut second = None;
         for _ in 0..polls {
             if let std::task::Poll::Ready(run) = futures::poll!(start.as_mut()) {
@@ -131,7 +131,8 @@ async fn an_acknowledged_queued_run_is_begun_whenever_the_process_dies() {
         let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
         let mut acknowledged = 0;
         for wait in [true, false] {
-            acknowledged += usize::from(session.start(&gated(), held(wait), queue()).await.is_ok());
+            acknowledged +=
+                usize::from(session.run(&gated(), held(wait)).options(queue()).start().await.is_ok());
         }
         gate.0.notify_one();
         if acknowledged > 0 {
@@ -174,8 +175,8 @@ async fn a_fork_does_not_run_what_is_queued_in_its_source() {
     let runtime = runtime(&store, &gate);
     let session = runtime.session("s").unwrap();
     let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    let first = session.start(&gated(), held(true), queue()).await.unwrap();
-    let second = session.start(&gated(), held(false), queue()).await.unwrap();
+    let first = session.run(&gated(), held(true)).options(queue()).start().await.unwrap();
+    let second = session.run(&gated(), held(false)).options(queue()).start().await.unwrap();
     let last = session.head().await.unwrap().last;
     let fork = session.fork(last, "fork".parse().unwrap()).await.unwrap();
     gate.0.notify_waiters();
@@ -196,9 +197,9 @@ async fn a_cancelled_queued_run_never_begins_and_the_others_do() {
     let runtime = runtime(&store, &gate);
     let session = runtime.session("s").unwrap();
     let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    let first = session.start(&gated(), held(true), queue()).await.unwrap();
-    let mut second = session.start(&gated(), held(false), queue()).await.unwrap();
-    let third = session.start(&gated(), held(false), queue()).await.unwrap();
+    let first = session.run(&gated(), held(true)).options(queue()).start().await.unwrap();
+    let mut second = session.run(&gated(), held(false)).options(queue()).start().await.unwrap();
+    let third = session.run(&gated(), held(false)).options(queue()).start().await.unwrap();
     session.cancel_queued(second.id()).await.unwrap();
     assert_eq!(second.wait_status().await, RunStatus::Stopped);
     let again = session.cancel_queued(second.id()).await.unwrap_err();
@@ -216,16 +217,24 @@ async fn a_session_remembers_its_latest_1024_named_requests_across_a_restart() {
     let named = |n: u64| RunOptions::default().request(format!("r-{n}"));
     let session = runtime(&store, &gate).session("s").unwrap();
     for n in 1..=1_030 {
-        session.start(&gated(), held(false), named(n)).await.unwrap().outcome::<Trail>().await.unwrap();
+        session
+            .run(&gated(), held(false))
+            .options(named(n))
+            .start()
+            .await
+            .unwrap()
+            .outcome::<Trail>()
+            .await
+            .unwrap();
     }
     for session in [session, runtime(&store, &gate).session("s").unwrap()] {
         for n in [7, 500, 1_030] {
-            let again = session.start(&gated(), held(false), named(n)).await.unwrap_err();
+            let again = session.run(&gated(), held(false)).options(named(n)).start().await.unwrap_err();
             let SessionError::SameRequest { run, .. } = again else { panic!("{n}: {again}") };
             assert_eq!(run.0, n);
         }
     }
     let session = runtime(&store, &gate).session("s").unwrap();
-    let forgotten = session.start(&gated(), held(false), named(6)).await.unwrap();
+    let forgotten = session.run(&gated(), held(false)).options(named(6)).start().await.unwrap();
     assert_eq!(forgotten.id().0, 1_031, "an older name starts a run again, as its documentation says");
 }

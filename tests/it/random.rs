@@ -883,7 +883,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
     let runtime = Runtime::builder().journal(store.clone()).provide(store).build();
     let session = runtime.session("s").unwrap();
     let options = RunOptions::default().durability(Durability::Exit);
-    let error = session.run_with(&graph, Model::update(), options).await.unwrap_err();
+    let error = session.run(&graph, Model::update()).options(options).await.unwrap_err();
     assert_eq!(error.code().name(), "store_unavailable");
     let next = on(&inner).graph(&graph).build();
     let recovered = next.recover().await.unwrap();

@@ -27,11 +27,11 @@ async fn a_run_that_came_to_its_limit_goes_on_with_a_raised_one() {
         .unwrap();
     let session = on(&journal()).build().session("s").unwrap();
     let tight = RunOptions::default().limits(Limits::default().supersteps(2));
-    let error = session.run_with(&graph, Trail::update(), tight).await.unwrap_err();
+    let error = session.run(&graph, Trail::update()).options(tight).await.unwrap_err();
     assert_eq!(error.code().name(), "superstep_limit");
     let same = session.resume().await.unwrap().outcome::<Trail>().await.unwrap_err();
     assert_eq!(same.code().name(), "superstep_limit", "the limit is the run's, not the process's");
-    let run = session.resume_with(Limits::default().supersteps(3)).await.unwrap();
+    let run = session.resume().limits(Limits::default().supersteps(3)).await.unwrap();
     let outcome = run.outcome::<Trail>().await.unwrap();
     assert_eq!(outcome.state().unwrap().steps, ["a", "b", "c"]);
 }

@@ -58,14 +58,15 @@ async fn runs_in_line_begin_in_the_order_in_which_they_came_and_none_is_lost() {
         let gate = Arc::new(Notify::new());
         let runtime = on(&journal()).provide(Arc::clone(&gate)).build();
         let session = runtime.session("s").unwrap();
-        let first = session.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
-        let refused = session.start(&gated(), Trail::update(), RunOptions::default()).await.unwrap_err();
+        let first = session.run(&gated(), Trail::update().left(true)).start().await.unwrap();
+        let refused = session.run(&gated(), Trail::update()).start().await.unwrap_err();
         assert!(matches!(refused, SessionError::Busy { .. }), "{refused}");
         let queue = (0..12).map(|_| {
             let session = session.clone();
             async move {
                 let options = RunOptions::default().on_busy(BusyPolicy::Enqueue);
-                let run = session.start(&gated(), Trail::update().sum(1), options).await.unwrap();
+                let run =
+                    session.run(&gated(), Trail::update().sum(1)).options(options).start().await.unwrap();
                 let id = run.id().0;
                 run.outcome::<Trail>().await.unwrap();
                 id
@@ -99,7 +100,7 @@ async fn an_interrupt_keeps_and_a_rollback_undoes_what_was_committed() {
             }
             let session = runtime.session("s").unwrap();
             let options = RunOptions::default().on_busy(policy);
-            let mut events = session.stream(&asking(), Trail::update(), options).await.unwrap();
+            let mut events = session.run(&asking(), Trail::update()).options(options).stream().await.unwrap();
             while let Some(event) = soon(events.next()).await {
                 assert_eq!(event.unwrap().run.0, 2, "an event of another run");
             }
@@ -125,16 +126,18 @@ async fn the_same_request_twice_starts_one_run_and_disturbs_none() {
             let session = runtime.session("s").unwrap();
             let options = RunOptions::default().on_busy(policy).request("r-1");
             if !restart {
-                let outcome = session.run_with(&asking(), Trail::update(), options.clone()).await.unwrap();
+                let outcome = session.run(&asking(), Trail::update()).options(options.clone()).await.unwrap();
                 assert!(outcome.is_paused());
             }
-            let refused = soon(session.start(&asking(), Trail::update(), options)).await.unwrap_err();
+            let refused =
+                soon(session.run(&asking(), Trail::update()).options(options).start()).await.unwrap_err();
             assert!(
                 matches!(&refused, SessionError::SameRequest { run, .. } if run.0 == 1),
                 "{policy:?} {refused}"
             );
             let other = RunOptions::default().on_busy(policy).request_of("r-1", b"another");
-            let refused = soon(session.start(&asking(), Trail::update(), other)).await.unwrap_err();
+            let refused =
+                soon(session.run(&asking(), Trail::update()).options(other).start()).await.unwrap_err();
             assert!(matches!(&refused, SessionError::RequestDiffers { run, .. } if run.0 == 1), "{refused}");
             assert_eq!(session.status().await.unwrap().status, RunStatus::Paused);
             runtime = on(&inner).graph(&asking()).build();
@@ -147,7 +150,7 @@ async fn a_writer_whose_session_was_taken_over_can_write_nothing_more() {
     let (inner, gate) = (journal(), Arc::new(Notify::new()));
     let zombie = on(&inner).provide(Arc::clone(&gate)).build();
     let session = zombie.session("s").unwrap();
-    let run = session.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
+    let run = session.run(&gated(), Trail::update().left(true)).start().await.unwrap();
     let id = session.id().clone();
     inner.acquire(&id, &OwnerId::random(), Duration::ZERO).await.unwrap();
     let before = inner.head(&id).await.unwrap().unwrap().last;
@@ -163,11 +166,11 @@ async fn a_sweep_takes_up_what_was_accepted_and_leaves_the_living_alone() {
     let shared: Arc<dyn JournalStore> = inner.clone();
     let alive = Runtime::builder().journal(Arc::clone(&shared)).provide(Arc::clone(&gate)).build();
     let living = alive.session("living").unwrap();
-    let run = living.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
+    let run = living.run(&gated(), Trail::update().left(true)).start().await.unwrap();
     let store = tests::Dying::never(&inner);
     let dead = Runtime::builder().journal(store.clone()).provide(Arc::new(Notify::new())).build();
     let left = dead.session("left").unwrap();
-    let _lost = left.start(&gated(), Trail::update().left(true), RunOptions::default()).await.unwrap();
+    let _lost = left.run(&gated(), Trail::update().left(true)).start().await.unwrap();
     store.kill();
     let next = Runtime::builder()
         .journal(Arc::clone(&shared))
@@ -205,7 +208,7 @@ async fn a_drain_ends_at_the_next_superstep_and_is_resumed_there() {
         .build()
         .unwrap();
     let session = on(&journal()).provide(Arc::clone(&gate)).build().session("s").unwrap();
-    let _run = session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+    let _run = session.run(&graph, Trail::update()).start().await.unwrap();
     gate.notified().await;
     assert_eq!(session.drain().await.unwrap(), RunStatus::Stopped);
     assert_eq!(session.state::<Trail>().await.unwrap().steps, ["one"]);
@@ -374,7 +377,7 @@ async fn a_session_of_thousands_of_supersteps_is_folded_from_a_snapshot_and_trim
     let runtime = make();
     let session = runtime.session("s").unwrap();
     let options = RunOptions::default().request("long");
-    session.run_with(&graph, Trail::update(), options.clone()).await.unwrap();
+    session.run(&graph, Trail::update()).options(options.clone()).await.unwrap();
     runtime.shutdown(Duration::from_secs(5)).await;
     let head = inner.head(session.id()).await.unwrap().unwrap();
     assert!(head.first.0 > 3_000 && head.last.0 - head.first.0 < 2_000, "{head:?}");
@@ -383,7 +386,7 @@ async fn a_session_of_thousands_of_supersteps_is_folded_from_a_snapshot_and_trim
     assert_eq!(session.state::<Trail>().await.unwrap().sum, 3_000);
     let refused = session.fork(Seq(10), "f".parse().unwrap()).await.unwrap_err();
     assert_eq!(refused.code().name(), "checkpoint_not_found");
-    let refused = session.start(&graph, Trail::update(), options).await.unwrap_err();
+    let refused = session.run(&graph, Trail::update()).options(options).start().await.unwrap_err();
     assert!(matches!(refused, SessionError::SameRequest { .. }), "{refused}");
     let mut events = session.subscribe(Some(Seq(10)));
     let gap = soon(events.next()).await.unwrap();
@@ -416,10 +419,14 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
     let owned = |owner: &str| RunOptions::default().label("owner", owner);
     let first = on(&store).graph(&graph).build();
     let session = first.session("s").unwrap();
-    let mut run = session.start(&graph, Trail::update(), owned("지민")).await.unwrap();
+    let mut run = session.run(&graph, Trail::update()).options(owned("지민")).start().await.unwrap();
     run.wait().await;
     assert_eq!(session.status().await.unwrap().labels["owner"], "지민");
-    let theirs = session.start(&graph, Trail::update(), owned("누구").on_busy(BusyPolicy::Enqueue)).await;
+    let theirs = session
+        .run(&graph, Trail::update())
+        .options(owned("누구").on_busy(BusyPolicy::Enqueue))
+        .start()
+        .await;
     assert!(matches!(theirs.unwrap_err(), SessionError::LabelDiffers { label, .. } if label == "owner"));
     first.shutdown(Duration::from_secs(5)).await;
 
@@ -432,14 +439,14 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
     let place = session.history(Seq::ZERO, 10).await.unwrap().last().unwrap().seq;
     let fork = session.fork(place, "fork".parse().unwrap()).await.unwrap();
     assert_eq!(fork.status().await.unwrap().labels["owner"], "지민");
-    let theirs = fork.start(&graph, Trail::update(), owned("누구")).await;
+    let theirs = fork.run(&graph, Trail::update()).options(owned("누구")).start().await;
     assert!(matches!(theirs.unwrap_err(), SessionError::LabelDiffers { .. }));
     let long = RunOptions::default().label("x", "가".repeat(200));
     assert!(matches!(
-        session.start(&graph, Trail::update(), long).await.unwrap_err(),
+        session.run(&graph, Trail::update()).options(long).start().await.unwrap_err(),
         SessionError::TooManyLabels { .. }
     ));
-    session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap().wait().await;
+    session.run(&graph, Trail::update()).start().await.unwrap().wait().await;
 }
 
 #[tokio::test]
@@ -449,21 +456,21 @@ async fn a_default_label_is_given_once_and_is_no_reason_to_refuse_a_run() {
     let called = |title: &str| RunOptions::default().default_label("title", title).label("owner", "지민");
     let first = on(&store).graph(&graph).build();
     let session = first.session("s").unwrap();
-    session.start(&graph, Trail::update(), called("첫째")).await.unwrap().wait().await;
+    session.run(&graph, Trail::update()).options(called("첫째")).start().await.unwrap().wait().await;
     // In line, while it waits, and after a restart.
     let in_line = called("둘째").default_label("kind", "x").on_busy(BusyPolicy::Enqueue);
-    session.start(&graph, Trail::update(), in_line).await.unwrap();
+    session.run(&graph, Trail::update()).options(in_line).start().await.unwrap();
     first.shutdown(Duration::from_secs(5)).await;
     let next = on(&store).graph(&graph).build();
     let session = next.session("s").unwrap();
     let stop = called("셋째").default_label("owner", "누구").on_busy(BusyPolicy::Interrupt);
-    session.start(&graph, Trail::update(), stop).await.unwrap().wait().await;
+    session.run(&graph, Trail::update()).options(stop).start().await.unwrap().wait().await;
     let labels = session.status().await.unwrap().labels;
     let pairs: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(pairs, [("kind", "x"), ("owner", "지민"), ("title", "첫째")]);
     // They are bounded as all labels are.
     let long = RunOptions::default().on_busy(BusyPolicy::Interrupt).default_label("x", "가".repeat(200));
-    let refused = session.start(&graph, Trail::update(), long).await.unwrap_err();
+    let refused = session.run(&graph, Trail::update()).options(long).start().await.unwrap_err();
     assert!(matches!(refused, SessionError::TooManyLabels { .. }));
 }
 
@@ -500,7 +507,7 @@ async fn a_short_run_is_at_rest_when_a_caller_that_waits_gets_it_and_goes_on_whe
     let gate = Arc::new(Notify::new());
     let runtime = Runtime::builder().graph(&gated()).provide(Arc::clone(&gate)).build();
     let input = |left: bool| serde_json::json!({ "left": left });
-    let run = runtime.session("short").unwrap().run_json("gated", input(false), RunOptions::default()).await;
+    let run = runtime.session("short").unwrap().run_json("gated", input(false)).start_unacknowledged().await;
     assert_eq!(run.unwrap().status(), RunStatus::Completed, "no other task was needed for it");
 
     let session = runtime.session("long").unwrap();
@@ -522,7 +529,7 @@ async fn a_run_started_upon_the_end_of_the_one_before_it_is_not_refused() {
     for runtime in [Runtime::builder().build(), on(&journal()).build()] {
         let session = runtime.session("s").unwrap();
         for run in 0..1_000 {
-            let mut events = session.stream(&graph, Trail::update(), RunOptions::default()).await;
+            let mut events = session.run(&graph, Trail::update()).stream().await;
             let events = events.as_mut().unwrap_or_else(|error| panic!("run {run}: {error}"));
             while events.next().await.is_some() {}
         }

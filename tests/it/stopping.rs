@@ -121,7 +121,7 @@ fn set_up(stage: &Arc<Stage>) -> RuntimeBuilder {
 }
 
 async fn begin(session: &Session, graph: &Graph<Trail>, stage: &Stage, waits: u32) {
-    session.start(graph, Trail::update(), RunOptions::default()).await.unwrap();
+    session.run(graph, Trail::update()).start().await.unwrap();
     soon(stage.waits.acquire_many(waits)).await.unwrap().forget();
 }
 

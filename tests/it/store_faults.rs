@@ -181,7 +181,7 @@ async fn an_answer_that_was_stored_but_reported_as_failed_is_executed() {
 async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_works() {
     let graph = gated();
     let bench = Bench::new(&graph);
-    let mut run = bench.session.start(&graph, Talk::update(), RunOptions::default()).await.unwrap();
+    let mut run = bench.session.run(&graph, Talk::update()).start().await.unwrap();
     let mut events = bench.session.subscribe(Some(Seq::ZERO));
     soon(async { while !matches!(events.next().await.unwrap().body, EventBody::StepRecorded(_)) {} }).await;
     bench.store.set_down(true);
@@ -223,7 +223,7 @@ async fn a_run_that_was_accepted_but_reported_as_refused_does_not_block_its_sess
     bench.store.fail_next(1, Fault::StoredButReported);
     let next = bench.store.appends() + 1;
     let _store = Arc::clone(&bench.store).planned((next..next + 7).map(|at| (at, Fault::Refused)));
-    let refused = soon(bench.session.start(&graph, Talk::update(), RunOptions::default())).await;
+    let refused = soon(bench.session.run(&graph, Talk::update()).start()).await;
     assert_eq!(refused.unwrap_err().code().name(), "store_unavailable");
     bench.gate.notify_one();
     bench.completed().await;
@@ -234,7 +234,7 @@ async fn a_run_that_was_accepted_but_reported_as_refused_does_not_block_its_sess
 async fn a_shutdown_ends_the_tries_to_open_a_session_again() {
     let graph = gated();
     let bench = Bench::new(&graph);
-    let mut run = bench.session.start(&graph, Talk::update(), RunOptions::default()).await.unwrap();
+    let mut run = bench.session.run(&graph, Talk::update()).start().await.unwrap();
     bench.store.set_down(true);
     bench.gate.notify_one();
     assert_eq!(soon(run.wait_status()).await, RunStatus::Failed);
@@ -272,7 +272,7 @@ async fn without_tries_the_first_refusal_is_reported_and_the_session_works_after
         .build();
     let session = runtime.session("s").unwrap();
     store.fail_next(1, Fault::Refused);
-    let refused = session.start(&graph, Talk::update(), RunOptions::default()).await.unwrap_err();
+    let refused = session.run(&graph, Talk::update()).start().await.unwrap_err();
     assert_eq!(refused.code().name(), "store_unavailable");
     assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
 }
@@ -314,7 +314,7 @@ async fn a_session_that_another_process_executes_is_not_deleted_under_it() {
     };
     let (one, two) = (make(), make());
     let session = one.session("s").unwrap();
-    let run = session.start(&graph, Talk::update(), RunOptions::default()).await.unwrap();
+    let run = session.run(&graph, Talk::update()).start().await.unwrap();
     let refused = two.session("s").unwrap().delete().await.unwrap_err();
     assert_eq!(refused.code().name(), "session_busy", "{refused}");
     gate.notify_one();

@@ -147,7 +147,7 @@ async fn processes_that_shut_down_are_not_counted_as_dead() {
         .unwrap();
     let make = || on(&journal).graph(&graph).provide(Arc::clone(&gate)).build();
     let mut runtime = make();
-    runtime.session("s").unwrap().start(&graph, Count::update(), RunOptions::default()).await.unwrap();
+    runtime.session("s").unwrap().run(&graph, Count::update()).start().await.unwrap();
     for _ in 0..6 {
         runtime.shutdown(Duration::ZERO).await;
         runtime = make();

@@ -151,7 +151,7 @@ async fn a_call_that_outlives_its_node_is_refused_by_name() {
         .build()
         .unwrap();
     let session = on(&journal()).build().session("s").unwrap();
-    let run = session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap();
+    let run = session.run(&graph, Trail::update()).start().await.unwrap();
     soon(working.notified()).await;
     release.send(()).unwrap();
     let errors = tokio::task::block_in_place(|| reported.recv_timeout(Duration::from_secs(10))).unwrap();

@@ -105,10 +105,10 @@ async fn an_input_nested_too_deep_is_refused_and_stores_nothing() {
     let update = || Bag::update().list([deep(96)]);
     assert_eq!(code(session(&journal, &graph).run(&graph, update()).await), Code::ValueTooDeep);
     let options = RunOptions::default;
-    let started = session(&journal, &graph).start(&graph, update(), options()).await;
+    let started = session(&journal, &graph).run(&graph, update()).options(options()).start().await;
     assert_eq!(code(started), Code::ValueTooDeep);
     let json = json!({"list": [deep(96)]});
-    let started = session(&journal, &graph).start_json("bag", json, options()).await;
+    let started = session(&journal, &graph).run_json("bag", json).options(options()).start().await;
     assert_eq!(code(started), Code::ValueTooDeep);
     // Far beyond what a recursive check or drop survives.
     let mut abyss = json!(1);
@@ -117,7 +117,7 @@ async fn an_input_nested_too_deep_is_refused_and_stores_nothing() {
     }
     // Not by `json!`, which would serialise it.
     let input = Value::Object(serde_json::Map::from_iter([("list".to_owned(), abyss)]));
-    let started = session(&journal, &graph).start_json("bag", input, options()).await;
+    let started = session(&journal, &graph).run_json("bag", input).options(options()).start().await;
     assert_eq!(code(started), Code::ValueTooDeep);
     assert_eq!(last(&journal).await, Seq::ZERO);
 
@@ -145,7 +145,7 @@ async fn an_answer_or_a_queued_input_nested_too_deep_is_refused_and_the_question
         assert_eq!(refused.code(), Code::ValueReservedKey);
         assert!(refused.to_string().contains("`/a` of the answer"), "{refused}");
         let options = RunOptions::default().on_busy(BusyPolicy::Enqueue);
-        let queued = session.start(&graph, Bag::update().list([deep(97)]), options).await;
+        let queued = session.run(&graph, Bag::update().list([deep(97)])).options(options).start().await;
         assert_eq!(code(queued), Code::ValueTooDeep);
         assert_eq!(last(&journal).await, before);
         assert_eq!(session.status().await.unwrap().questions.len(), 1);
@@ -301,7 +301,7 @@ async fn a_map_key_that_looks_like_an_overwrite_is_data_after_a_restart() {
 
     // From a caller's JSON as well.
     let input = json!({"map": {"$overwrite": {"c": 3}}});
-    let run = session.start_json("bag", input, RunOptions::default()).await.unwrap();
+    let run = session.run_json("bag", input).start().await.unwrap();
     assert_eq!(run.outcome::<Bag>().await.unwrap().state().unwrap().map["kept"], json!(1));
     assert_eq!(readable(&journal, &graph).await.map["kept"], json!(1));
 }

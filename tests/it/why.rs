@@ -29,7 +29,7 @@ async fn a_fields_causes_are_the_input_the_task_with_what_it_was_told_and_an_edi
     let session = runtime.session("s").unwrap();
     assert!(matches!(session.provenance("sum").await, Err(SessionError::NotFound { .. })));
     session.run(&graph(), Trail::update().sum(1)).await.unwrap();
-    session.answer_as(Answers::only(2), "ana").await.unwrap().outcome::<Trail>().await.unwrap();
+    session.answer(Answers::only(2)).by("ana").await.unwrap().outcome::<Trail>().await.unwrap();
     session.edit(&graph(), "after", Trail::update().sum(7)).await.unwrap();
 
     let causes = session.provenance("sum").await.unwrap();

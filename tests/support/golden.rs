@@ -345,30 +345,41 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
         "idle" | "snapshot" => {
             let marks = |options: RunOptions| options.label("owner", "ann").label("title", "첫 대화");
             let first = marks(options()).request_of("r-1", b"content").default_label("kind", "demo");
-            session.run_with(&count(), update().sum(1), first).await.expect("it completes");
+            session.run(&count(), update().sum(1)).options(first).await.expect("it completes");
             session
-                .run_with(&count(), update().sum(2), options().request("r-2"))
+                .run(&count(), update().sum(2))
+                .options(options().request("r-2"))
                 .await
                 .expect("it completes");
         }
         "paused" => {
             let first = options().request("r-1").label("owner", "ann");
-            let outcome = session.run_with(&ask(), update().sum(5), first).await.expect("it pauses");
+            let outcome = session.run(&ask(), update().sum(5)).options(first).await.expect("it pauses");
             assert!(outcome.is_paused());
         }
         "queued" => {
             assert!(session.run(&ask(), update().sum(5)).await.expect("it pauses").is_paused());
             let later = || options().on_busy(BusyPolicy::Enqueue);
-            session.start(&count(), update().sum(1), later().request("r-2")).await.expect("it is queued");
+            session
+                .run(&count(), update().sum(1))
+                .options(later().request("r-2"))
+                .start()
+                .await
+                .expect("it is queued");
             let whole = Ledger { steps: vec!["given".to_owned()], sum: 40, note: None };
             let limits = Limits::default().supersteps(7);
-            session.start(&ask(), Input::State(whole), later().limits(limits)).await.expect("it is queued");
+            session
+                .run(&ask(), Input::State(whole))
+                .options(later().limits(limits))
+                .start()
+                .await
+                .expect("it is queued");
         }
         "failed" => {
             session.run(&charge(), update()).await.expect_err("the printer is offline");
         }
         "stopped" => {
-            let run = session.start(&hold(), update(), options()).await.expect("it starts");
+            let run = session.run(&hold(), update()).options(options()).start().await.expect("it starts");
             outside.reached.notified().await;
             session.stop().await.expect("it stops");
             drop(run);
@@ -379,7 +390,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
             session.fork(places[0].seq, "fork-early".parse().expect("legal")).await.expect("it forks");
             let last = session.head().await.expect("it reads").last;
             session.fork(last, "fork-late".parse().expect("legal")).await.expect("it forks");
-            let run = session.answer_as(Answers::only(2), "ann").await.expect("it takes the answer");
+            let run = session.answer(Answers::only(2)).by("ann").await.expect("it takes the answer");
             run.outcome::<Ledger>().await.expect("it completes");
         }
         "edited" => {
@@ -390,7 +401,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
             session.run(&count(), update().sum(1)).await.expect("it completes");
             session.run(&ask(), update().sum(100)).await.expect("it pauses");
             let outcome =
-                session.run_with(&ask(), update().sum(2), options().on_busy(BusyPolicy::Rollback)).await;
+                session.run(&ask(), update().sum(2)).options(options().on_busy(BusyPolicy::Rollback)).await;
             assert!(outcome.expect("it pauses").is_paused());
         }
         "work" => assert!(session.run(&work(), update()).await.expect("it pauses").is_paused()),
@@ -398,7 +409,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
         "budget" => {
             let limits = Limits::default().model_calls(1).on_overrun(OverrunPolicy::Ask);
             let outcome =
-                session.run_with(&agent(), "go", options().limits(limits)).await.expect("it pauses");
+                session.run(&agent(), "go").options(options().limits(limits)).await.expect("it pauses");
             assert!(outcome.is_paused());
         }
         "inside" => {
@@ -411,7 +422,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
         }
         "running" | "shipping" => {
             let graph = if name == "running" { hold() } else { ship() };
-            let run = session.start(&graph, update(), options()).await.expect("it starts");
+            let run = session.run(&graph, update()).options(options()).start().await.expect("it starts");
             outside.reached.notified().await;
             drop(run);
         }

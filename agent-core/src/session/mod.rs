@@ -17,6 +17,7 @@ mod provenance;
 mod queue;
 mod recovery;
 mod reopen;
+mod requests;
 mod resume;
 mod run_end;
 mod run_handle;
@@ -37,6 +38,7 @@ pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use provenance::{Provenance, ProvenanceKind};
 pub use recovery::RecoveryReport;
 pub use reopen::Reopening;
+pub use requests::{AnswerRequest, JsonRunRequest, ResumeRequest, RunRequest};
 pub use run_handle::{EventStream, Run};
 pub use run_report::RunReport;
 pub use runtime::{Runtime, SessionInfo};
@@ -46,12 +48,12 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
 use serde_json::Value;
 
-use self::{dyn_graph::DynGraph, lock::LockedSession, start::AckMode, takeover::Resumption};
+use self::{dyn_graph::DynGraph, lock::LockedSession};
 use crate::{
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     interrupt::Answers,
-    run::{Limits, RunOutcome, RunStatus},
+    run::RunStatus,
     state::{Input, State},
 };
 use cell::SessionCell;
@@ -71,194 +73,59 @@ impl Session {
         &self.cell.id
     }
 
-    /// Runs a graph until it ends or pauses. See [`start`](Session::start).
+    /// Describes a run of `graph`: await it for the outcome, or start or stream it.
+    ///
+    /// The input is a state, which replaces the state of the session, or an update of it.
     ///
     /// # Errors
     ///
-    /// Returns [`SessionError`]; [`SessionError::Run`] if the run failed.
+    /// See [`RunRequest`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future does not stop the run.
-    pub async fn run<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: impl Into<Input<S>>,
-    ) -> Result<RunOutcome<S>, SessionError> {
-        self.run_with(graph, input, RunOptions::default()).await
+    /// See [`RunRequest`].
+    pub fn run<'a, S: State>(&'a self, graph: &'a Graph<S>, input: impl Into<Input<S>>) -> RunRequest<'a, S> {
+        RunRequest::new(self, graph, input.into())
     }
 
-    /// Runs a graph as [`run`](Session::run), with options.
+    /// Describes a run of a registered graph, with an update of the state as JSON.
     ///
     /// # Errors
     ///
-    /// See [`run`](Session::run).
+    /// See [`JsonRunRequest`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
-    /// executed, or refused.
-    pub async fn run_with<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: impl Into<Input<S>>,
-        options: RunOptions,
-    ) -> Result<RunOutcome<S>, SessionError> {
-        self.accept(graph, input.into(), options, AckMode::AfterRun).await?.outcome().await
+    /// See [`JsonRunRequest`].
+    pub fn run_json<'a>(&'a self, graph: &'a str, update: Value) -> JsonRunRequest<'a> {
+        JsonRunRequest::new(self, graph, update)
     }
 
-    /// Starts a run and returns its events, from its acceptance to its end or pause.
+    /// Resumes a run that was stopped, failed, or lost its process, when awaited. Continues from its last commit and
+    /// executes only unfinished tasks.
     ///
     /// # Errors
     ///
-    /// See [`start`](Session::start).
+    /// See [`ResumeRequest`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
-    /// executed, or refused.
-    pub async fn stream<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: impl Into<Input<S>>,
-        options: RunOptions,
-    ) -> Result<EventStream, SessionError> {
-        let events = self.subscribe(None);
-        let run = self.accept(graph, input.into(), options, AckMode::AfterAccept).await?;
-        Ok(EventStream::new(run, events))
+    /// See [`ResumeRequest`].
+    pub const fn resume(&self) -> ResumeRequest<'_> {
+        ResumeRequest::new(self)
     }
 
-    /// Starts a run. When this returns, the run is accepted and stored: if the process dies, another process resumes it
-    /// (unless the durability is [`Exit`](crate::run::Durability::Exit)).
+    /// Answers open questions, when awaited. Accepted answers are stored then, and the run continues.
     ///
     /// # Errors
     ///
-    /// Returns [`SessionError::Busy`] and other conflicts; [`SessionError::InvalidInput`] if the input cannot be applied.
-    /// Nothing is changed then.
+    /// See [`AnswerRequest`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
-    /// executed, or refused.
-    pub async fn start<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: impl Into<Input<S>>,
-        options: RunOptions,
-    ) -> Result<Run, SessionError> {
-        self.accept(graph, input.into(), options, AckMode::AfterAccept).await
-    }
-
-    /// Starts a run of a registered graph, with an update as JSON.
-    ///
-    /// # Errors
-    ///
-    /// See [`start`](Session::start), and [`SessionError::GraphNotFound`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
-    /// executed, or refused.
-    pub async fn start_json(
-        &self,
-        graph: &str,
-        update: Value,
-        options: RunOptions,
-    ) -> Result<Run, SessionError> {
-        self.shared.graph(graph)?.start(self, update, options, AckMode::AfterAccept).await
-    }
-
-    /// Runs a registered graph, with an update as JSON, for a caller that reports only the result.
-    ///
-    /// The acceptance is stored together with the entries that follow, and a short run has ended when this returns. Wait for
-    /// the result with [`Run::wait`].
-    ///
-    /// # Errors
-    ///
-    /// See [`start_json`](Session::start_json).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
-    /// executed, or refused.
-    pub async fn run_json(
-        &self,
-        graph: &str,
-        update: Value,
-        options: RunOptions,
-    ) -> Result<Run, SessionError> {
-        self.shared.graph(graph)?.start(self, update, options, AckMode::AfterRun).await
-    }
-
-    /// Resumes a run that was stopped, failed, or lost its process. Continues from its last commit and executes only
-    /// unfinished tasks.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`SessionError::NothingToDo`] if the run is executing, paused or completed;
-    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) if the graph lacks pending nodes. Nothing is changed
-    /// then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
-    pub async fn resume(&self) -> Result<Run, SessionError> {
-        self.resume_as(None).await
-    }
-
-    /// Resumes a run as [`resume`](Session::resume), with new limits.
-    ///
-    /// # Errors
-    ///
-    /// See [`resume`](Session::resume).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`resume`](Session::resume).
-    pub async fn resume_with(&self, limits: Limits) -> Result<Run, SessionError> {
-        self.resume_as(Some(limits)).await
-    }
-
-    async fn resume_as(&self, limits: Option<Limits>) -> Result<Run, SessionError> {
-        if self.cell.live().is_none() {
-            // A session that does not exist must not get a lease.
-            self.peek().await?;
-        }
-        self.lock()
-            .await
-            .complete(async move |locked: LockedSession| locked.resume(limits, Resumption::Asked).await)
-            .await
-    }
-
-    /// Answers open questions. Accepted answers are stored when this returns, and the run continues.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`](crate::interrupt::AnswerError); [`SessionError::Run`] when the run cannot be resumed with the present graph. Nothing has changed
-    /// then, and the questions are open.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes: the
-    /// answers are stored and delivered, or refused.
-    pub async fn answer(&self, answers: Answers) -> Result<Run, SessionError> {
-        self.answer_as(answers, "somebody").await
-    }
-
-    /// Answers as [`answer`](Session::answer), with the name of the person who answers (shortened to 200 characters).
-    ///
-    /// # Errors
-    ///
-    /// See [`answer`](Session::answer).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`answer`](Session::answer).
-    pub async fn answer_as(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        let by = crate::util::shorten(by, 200);
-        let answers = answers.checked()?;
-        let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
-        self.lock().await.complete(answer).await
+    /// See [`AnswerRequest`].
+    pub fn answer(&self, answers: Answers) -> AnswerRequest<'_> {
+        AnswerRequest::new(self, answers)
     }
 
     /// Stops the run and waits until it has left memory.

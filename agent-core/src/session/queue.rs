@@ -181,7 +181,7 @@ impl Session {
     /// let session = Runtime::builder().build().session("s")?;
     /// session.run(&graph, Empty::update()).await?; // waits for an answer
     /// let enqueue = RunOptions::default().on_busy(BusyPolicy::Enqueue);
-    /// let mut queued = session.start(&graph, Empty::update(), enqueue).await?;
+    /// let mut queued = session.run(&graph, Empty::update()).options(enqueue).start().await?;
     /// session.cancel_queued(queued.id()).await?;
     /// assert_eq!(queued.wait_status().await, RunStatus::Stopped);
     /// # Ok(()) }

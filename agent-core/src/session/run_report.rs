@@ -33,7 +33,7 @@ use crate::{
 /// #     .node("one", async |_: &Count, _: &Context| Ok(Count::update().n(1u32)))
 /// #     .edge(START, "one").edge("one", END).build()?;
 /// let session = Runtime::builder().build().session("s")?;
-/// let mut run = session.start(&graph, Count::update(), RunOptions::default()).await?;
+/// let mut run = session.run(&graph, Count::update()).start().await?;
 /// let report = run.wait().await;
 /// assert_eq!(report.status, RunStatus::Completed);
 /// assert_eq!(report.state::<Count>().unwrap().n, 1);

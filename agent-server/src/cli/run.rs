@@ -124,7 +124,7 @@ async fn start(
     };
     let input = agent.input(message.to_owned(), context);
     let options = titled(RunOptions::default().on_busy(policy), message);
-    Ok(session.start_json(agent.graph(), input, options).await?)
+    Ok(session.run_json(agent.graph(), input).options(options).start().await?)
 }
 
 /// `--context`: an object, or `@FILE` with one.
@@ -256,7 +256,7 @@ impl Terminal {
                     }
                 };
                 let id = asked.id.clone();
-                match self.session.answer_as(Answers::to(id, value), "the terminal").await {
+                match self.session.answer(Answers::to(id, value)).by("the terminal").await {
                     Ok(next) => {
                         run = Some(next);
                         break;

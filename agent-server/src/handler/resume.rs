@@ -60,7 +60,7 @@ pub(super) async fn handle(mut context: RequestContext) -> HandlerResult {
     let limits = &context.app.limits;
     let permit = RunPermit::for_resume(limits, context.key(), &session, answers.is_some()).await?;
     let run = match answers {
-        Some(answers) => session.answer_as(answers, context.scope().name().unwrap_or(ANSWERED_BY)).await,
+        Some(answers) => session.answer(answers).by(context.scope().name().unwrap_or(ANSWERED_BY)).await,
         None => session.resume().await,
     };
     match run {

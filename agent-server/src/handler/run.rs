@@ -264,8 +264,10 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
         None => None,
     };
     let started = match wait_for {
-        WaitFor::Result => session.run_json(agent.graph(), input, options).await,
-        WaitFor::Acceptance => session.start_json(agent.graph(), input, options).await,
+        WaitFor::Result => {
+            session.run_json(agent.graph(), input).options(options).start_unacknowledged().await
+        }
+        WaitFor::Acceptance => session.run_json(agent.graph(), input).options(options).start().await,
     };
     // The run now owns the input, however long the response takes.
     context.memory.clear();

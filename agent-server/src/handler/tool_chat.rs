@@ -177,7 +177,7 @@ async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiEr
             let (events, scope) = (session.subscribe(None), context.scope());
             let answers = parse_answer(&open, &request.content);
             let by = scope.name().unwrap_or(ANSWERED_BY);
-            let run = session.answer_as(answers, by).await.map_err(map_error)?;
+            let run = session.answer(answers).by(by).await.map_err(map_error)?;
             (permit, events, run)
         }
         None => {
@@ -185,7 +185,8 @@ async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiEr
             let events = session.subscribe(None);
             let options = context.conversation_options(&request.content).on_busy(BusyPolicy::Enqueue);
             let input = AgentState::user(request.content);
-            let run = session.start(assistant.agent(), input, options).await.map_err(map_error)?;
+            let run =
+                session.run(assistant.agent(), input).options(options).start().await.map_err(map_error)?;
             (permit, events, run)
         }
     };

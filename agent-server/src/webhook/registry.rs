@@ -89,16 +89,20 @@ impl DeliveryRegistry {
     ) -> Result<(Session, bool), SessionError> {
         let delivery = runtime.session_of(session_of(&self.derived, target, run));
         let input = json!({"url": url, "session": target, "run": run.0, "taken": null});
-        let created =
-            match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {
-                Ok(mut run) => {
-                    // The question must be open before it can be answered.
-                    run.wait_status().await;
-                    true
-                }
-                Err(SessionError::SameRequest { .. }) => false,
-                Err(error) => return Err(error),
-            };
+        let created = match delivery
+            .run_json(GRAPH, input)
+            .options(options.request("deliver").label(KIND.0, KIND.1))
+            .start()
+            .await
+        {
+            Ok(mut run) => {
+                // The question must be open before it can be answered.
+                run.wait_status().await;
+                true
+            }
+            Err(SessionError::SameRequest { .. }) => false,
+            Err(error) => return Err(error),
+        };
         self.pending.lock().insert((target.clone(), run), delivery.clone());
         Ok((delivery, created))
     }
@@ -196,7 +200,7 @@ impl DeliveryRegistry {
 
 /// Answers the question of a delivery: the run has ended.
 async fn release(delivery: &Session) {
-    match delivery.answer_as(Answers::only(json!(true)), "the server").await {
+    match delivery.answer(Answers::only(json!(true))).by("the server").await {
         Ok(_) => {}
         Err(error) => tracing::debug!(session = %delivery.id(), %error, "a webhook delivery is not pending"),
     }

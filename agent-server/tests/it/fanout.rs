@@ -124,7 +124,7 @@ async fn the_result_of_a_run_is_computed_once_for_all_its_subscribers() {
     let session = here.runtime.session("s").unwrap();
     for run in 1..=2 {
         let input = json!({"message": "hi", "response": null});
-        session.start_json("puppet", input, RunOptions::default()).await.unwrap();
+        session.run_json("puppet", input).start().await.unwrap();
         let mut completed = Vec::new();
         for socket in &mut sockets {
             completed.push(socket.until("complete").await);

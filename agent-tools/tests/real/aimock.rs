@@ -154,7 +154,7 @@ async fn an_agent_calls_its_tool_and_answers_in_both_protocols_and_through_a_fau
         let agent = Agent::builder("a").tools(tools).build().unwrap();
         let model = Model::new(RetryModel::new(Faulty::new(protocol, "x-aimock-chaos-disconnect", true)));
         let session = Runtime::builder().model(model).build().session("s").unwrap();
-        let mut stream = session.stream(&agent, "weather", RunOptions::default()).await.unwrap();
+        let mut stream = session.run(&agent, "weather").stream().await.unwrap();
         let mut calls = 0;
         while let Some(event) = stream.next().await {
             calls += u32::from(matches!(event.unwrap().body, EventBody::ToolCalled(_)));

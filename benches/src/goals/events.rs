@@ -41,7 +41,9 @@ pub(super) fn stream() -> Subject {
             for _ in 0..times {
                 let session = runtime.session_of(SessionId::random());
                 let mut events = session
-                    .stream(&graph, Input::Update(Count::update()), options())
+                    .run(&graph, Input::Update(Count::update()))
+                    .options(options())
+                    .stream()
                     .await
                     .expect("it starts");
                 let (mut seen, mut lost) = (0, 0);

@@ -18,7 +18,7 @@ fn ours(graph: Graph<Items>) -> Probe {
             let start = Instant::now();
             for _ in 0..times {
                 let session = runtime.session_of(SessionId::random());
-                let outcome = session.run_with(&graph, Input::Update(Items::update()), options()).await;
+                let outcome = session.run(&graph, Input::Update(Items::update())).options(options()).await;
                 let outcome = outcome.expect("it ends");
                 assert_eq!(outcome.state().map(|state| state.items.len()), Some(TASKS));
             }

@@ -61,7 +61,8 @@ pub(super) fn first_token() -> Subject {
             for _ in 0..times {
                 let session = runtime.session_of(SessionId::random());
                 let input = Input::Update(Count::update());
-                let mut events = session.stream(&graph, input, options()).await.expect("it starts");
+                let mut events =
+                    session.run(&graph, input).options(options()).stream().await.expect("it starts");
                 while let Some(event) = events.next().await {
                     if let EventBody::Token(token) = &event.expect("nothing is read from a store").body {
                         let said = token.text.parse().expect("it says when");

@@ -35,7 +35,9 @@ async fn runs(runtime: &Runtime, graph: &Graph<Count>, times: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..times {
         let session = runtime.session_of(SessionId::random());
-        black_box(session.run_with(graph, Input::Update(Count::update()), options()).await.expect("it ends"));
+        black_box(
+            session.run(graph, Input::Update(Count::update())).options(options()).await.expect("it ends"),
+        );
     }
     start.elapsed()
 }

@@ -77,7 +77,7 @@ pub(super) fn ring(nodes: usize) -> Subject {
             let start = Instant::now();
             for _ in 0..times {
                 let session = runtime.session_of(SessionId::random());
-                let outcome = session.run_with(&graph, Input::Update(Count::update()), options()).await;
+                let outcome = session.run(&graph, Input::Update(Count::update())).options(options()).await;
                 black_box(outcome.expect("the ring ends"));
             }
             start.elapsed()

@@ -79,7 +79,7 @@ async fn conversation(case: &Case, graph: &Graph<Chat>) -> Result<(f64, f64, Vec
         let began = Instant::now();
         let session = setting.runtime.session_of(id.clone());
         let input = Input::Update(Chat::update().messages(message));
-        let mut events = session.stream(graph, input, RunOptions::default()).await?;
+        let mut events = session.run(graph, input).stream().await?;
         let mut finished = 0;
         while let Some(event) = events.next().await {
             finished += u32::from(matches!(event?.body, EventBody::NodeFinished(_)));

@@ -63,7 +63,7 @@ impl Work for Interrupt {
     async fn run(&mut self, (): ()) -> Result<u64> {
         let session = self.setting.runtime.session_of(SessionId::random());
         let mut events = session.subscribe(None);
-        let run = session.start(&self.graph, Input::Update(Form::update()), RunOptions::default()).await?;
+        let run = session.run(&self.graph, Input::Update(Form::update())).start().await?;
         until_rest(&mut events).await?;
         if !run.outcome::<Form>().await?.is_paused() {
             return Err("the run did not wait".into());

@@ -100,7 +100,7 @@ pub(crate) async fn one_run<S: State>(
     mut seen: impl FnMut(&Event),
 ) -> Result<Finished<S>> {
     let session = runtime.session_of(SessionId::random());
-    let mut events = session.stream(graph, Input::Update(input), RunOptions::default()).await?;
+    let mut events = session.run(graph, Input::Update(input)).stream().await?;
     while let Some(event) = events.next().await {
         let event = event?;
         if let EventBody::Gap(gap) = &event.body {

@@ -144,8 +144,7 @@ impl Work for Streamed {
     async fn run(&mut self, (): ()) -> Result<u64> {
         let start = Instant::now();
         let session = self.setting.runtime.session_of(SessionId::random());
-        let mut events =
-            session.stream(&self.graph, Input::Update(Last::update()), RunOptions::default()).await?;
+        let mut events = session.run(&self.graph, Input::Update(Last::update())).stream().await?;
         let (mut seen, mut first) = (0, None);
         while let Some(event) = events.next().await {
             let event = event?;

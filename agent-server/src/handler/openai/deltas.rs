@@ -70,7 +70,8 @@ pub(super) async fn open_deltas(
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
             let input = AgentState::says(request.messages.iter().cloned());
-            let run = session.start(&graph, input, context.run_options()).await.map_err(map_error)?;
+            let run =
+                session.run(&graph, input).options(context.run_options()).start().await.map_err(map_error)?;
             let conversation = ConversationStream::new(run, events, Contract::OpenAi, ModelText::Forward);
             Ok(AgentDeltas::new(app, conversation, (ephemeral, permit), Vec::new(), None).into_stream())
         }
@@ -88,8 +89,12 @@ pub(super) async fn open_deltas(
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
             let input = agent.input(task, serde_json::Map::new());
-            let run =
-                session.start_json(agent.graph(), input, context.run_options()).await.map_err(map_error)?;
+            let run = session
+                .run_json(agent.graph(), input)
+                .options(context.run_options())
+                .start()
+                .await
+                .map_err(map_error)?;
             let conversation = ConversationStream::new(run, events, Contract::OpenAi, ModelText::Ignore);
             Ok(AgentDeltas::new(app, conversation, (ephemeral, permit), answers, Some(agent)).into_stream())
         }
@@ -197,7 +202,7 @@ impl AgentDeltas {
             let Some(at) = self.answers.iter().position(|(question, _)| *question == text) else { continue };
             let (_, answer) = self.answers.remove(at);
             let answers = parse_answer(open, &answer);
-            match self.conversation.session().answer_as(answers, "an API client").await {
+            match self.conversation.session().answer(answers).by("an API client").await {
                 Ok(run) => {
                     self.conversation.resume(run);
                     return Ok(());

@@ -345,7 +345,7 @@ fn execute<'a>(
             Command::Stop => session.stop().await.map(drop),
             Command::Input(answers) => {
                 let permit = RunPermit::for_resume(&app.limits, key, &session, true).await?;
-                let run = session.answer_as(answers, scope.name().unwrap_or(ANSWERED_BY)).await;
+                let run = session.answer(answers).by(scope.name().unwrap_or(ANSWERED_BY)).await;
                 run.map(|run| release(permit, run))
             }
             Command::Resume => {

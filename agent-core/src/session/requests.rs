@@ -1,0 +1,319 @@
+//! Requests: calls on a session that are described first and executed when they are awaited.
+
+use std::{fmt, future::IntoFuture};
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use super::{
+    EventStream, Run, RunOptions, Session, SessionError, lock::LockedSession, start::AckMode,
+    takeover::Resumption,
+};
+use crate::{
+    graph::Graph,
+    interrupt::Answers,
+    run::{Limits, RunOutcome},
+    state::{Input, State},
+};
+
+/// A run of a graph on a session that is not started yet. Created by [`Session::run`].
+///
+/// | call | returns when | value |
+/// |---|---|---|
+/// | `.await` | the run has ended or paused | [`RunOutcome`] |
+/// | [`start`](RunRequest::start) | the run is stored | [`Run`], a handle |
+/// | [`stream`](RunRequest::stream) | the run is stored | [`EventStream`], its events |
+///
+/// # Errors
+///
+/// [`SessionError::Busy`] and other conflicts; [`SessionError::InvalidInput`] if the input cannot be applied. Nothing is
+/// changed then. Awaiting the request itself also returns [`SessionError::Run`] if the run failed.
+///
+/// # Cancel safety
+///
+/// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is accepted and
+/// executed, or refused. Dropping never stops a run.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{BusyPolicy, Context, END, Graph, RunOptions, Runtime, START, State};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Count {
+///     #[state(add)]
+///     n: u64,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let graph = Graph::<Count>::builder("count")
+///     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+///     .edge(START, "add")
+///     .edge("add", END)
+///     .build()?;
+/// let session = Runtime::builder().build().session("s1")?;
+///
+/// // To its end.
+/// let outcome = session.run(&graph, Count::update().n(1)).await?;
+/// assert_eq!(outcome.state().ok_or("paused")?.n, 2);
+///
+/// // With options, and a handle.
+/// let options = RunOptions::default().on_busy(BusyPolicy::Enqueue);
+/// let run = session.run(&graph, Count::update()).options(options).start().await?;
+/// assert_eq!(run.outcome::<Count>().await?.state().ok_or("paused")?.n, 3);
+///
+/// // With its events.
+/// let mut events = session.run(&graph, Count::update()).stream().await?;
+/// while let Some(event) = events.next().await {
+///     println!("{}", event?.body.name());
+/// }
+/// # Ok(()) }
+/// ```
+#[must_use = "a run starts when the request is awaited, or by `start` or `stream`"]
+pub struct RunRequest<'a, S: State> {
+    session: &'a Session,
+    graph: &'a Graph<S>,
+    input: Input<S>,
+    options: RunOptions,
+}
+
+impl<'a, S: State> RunRequest<'a, S> {
+    pub(super) fn new(session: &'a Session, graph: &'a Graph<S>, input: Input<S>) -> Self {
+        Self { session, graph, input, options: RunOptions::default() }
+    }
+
+    /// Sets the options of the run. Default: those of the runtime and the graph.
+    pub fn options(mut self, options: RunOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Starts the run and returns its handle.
+    ///
+    /// When this returns, the run is stored: if the process dies, another process resumes it (unless the durability is
+    /// [`Exit`](crate::run::Durability::Exit)).
+    ///
+    /// # Errors
+    ///
+    /// See [`RunRequest`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`RunRequest`].
+    pub async fn start(self) -> Result<Run, SessionError> {
+        self.session.accept(self.graph, self.input, self.options, AckMode::AfterAccept).await
+    }
+
+    /// Starts the run and returns its events, from its acceptance to its end or pause.
+    ///
+    /// # Errors
+    ///
+    /// See [`RunRequest`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`RunRequest`].
+    pub async fn stream(self) -> Result<EventStream, SessionError> {
+        let events = self.session.subscribe(None);
+        Ok(EventStream::new(self.start().await?, events))
+    }
+}
+
+impl<'a, S: State> IntoFuture for RunRequest<'a, S> {
+    type Output = Result<RunOutcome<S>, SessionError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let run = self.session.accept(self.graph, self.input, self.options, AckMode::AfterRun).await?;
+            run.outcome().await
+        })
+    }
+}
+
+/// A run of a registered graph, with an update as JSON, that is not started yet. Created by [`Session::run_json`].
+///
+/// # Errors
+///
+/// As [`RunRequest`], and [`SessionError::GraphNotFound`].
+///
+/// # Cancel safety
+///
+/// As [`RunRequest`].
+#[must_use = "a run starts by `start` or `start_unacknowledged`"]
+pub struct JsonRunRequest<'a> {
+    session: &'a Session,
+    graph: &'a str,
+    update: Value,
+    options: RunOptions,
+}
+
+impl<'a> JsonRunRequest<'a> {
+    pub(super) fn new(session: &'a Session, graph: &'a str, update: Value) -> Self {
+        Self { session, graph, update, options: RunOptions::default() }
+    }
+
+    /// Sets the options of the run. Default: those of the runtime and the graph.
+    pub fn options(mut self, options: RunOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Starts the run and returns its handle when the run is stored. See [`RunRequest::start`].
+    ///
+    /// # Errors
+    ///
+    /// See [`JsonRunRequest`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`JsonRunRequest`].
+    pub async fn start(self) -> Result<Run, SessionError> {
+        self.start_with(AckMode::AfterAccept).await
+    }
+
+    /// Starts the run for a caller that reports only its result.
+    ///
+    /// The acceptance is stored together with the entries that follow, and a short run has ended when this returns. Wait
+    /// for the result with [`Run::wait`]; report nothing before.
+    ///
+    /// # Errors
+    ///
+    /// See [`JsonRunRequest`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`JsonRunRequest`].
+    pub async fn start_unacknowledged(self) -> Result<Run, SessionError> {
+        self.start_with(AckMode::AfterRun).await
+    }
+
+    async fn start_with(self, ack: AckMode) -> Result<Run, SessionError> {
+        let graph = self.session.shared.graph(self.graph)?;
+        graph.start(self.session, self.update, self.options, ack).await
+    }
+}
+
+/// A resumption that is not executed yet. Created by [`Session::resume`]; awaiting it returns the [`Run`].
+///
+/// # Errors
+///
+/// [`SessionError::NothingToDo`] if the run is executing, paused or completed;
+/// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) if the graph lacks pending nodes. Nothing is changed
+/// then.
+///
+/// # Cancel safety
+///
+/// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
+#[must_use = "a run is resumed when the request is awaited"]
+pub struct ResumeRequest<'a> {
+    session: &'a Session,
+    limits: Option<Limits>,
+}
+
+impl<'a> ResumeRequest<'a> {
+    pub(super) const fn new(session: &'a Session) -> Self {
+        Self { session, limits: None }
+    }
+
+    /// Replaces the limits of the run. Default: the limits it has.
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+}
+
+impl<'a> IntoFuture for ResumeRequest<'a> {
+    type Output = Result<Run, SessionError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            if self.session.cell.live().is_none() {
+                // A session that does not exist must not get a lease.
+                self.session.peek().await?;
+            }
+            let limits = self.limits;
+            let resume = async move |locked: LockedSession| locked.resume(limits, Resumption::Asked).await;
+            self.session.lock().await.complete(resume).await
+        })
+    }
+}
+
+/// Answers that are not given yet. Created by [`Session::answer`]; awaiting it returns the [`Run`].
+///
+/// # Errors
+///
+/// [`AnswerError`](crate::interrupt::AnswerError); [`SessionError::Run`] when the run cannot be resumed with the present
+/// graph. Nothing has changed then, and the questions are open.
+///
+/// # Cancel safety
+///
+/// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes: the
+/// answers are stored and delivered, or refused.
+#[must_use = "a question is answered when the request is awaited"]
+pub struct AnswerRequest<'a> {
+    session: &'a Session,
+    answers: Answers,
+    by: String,
+}
+
+impl<'a> AnswerRequest<'a> {
+    pub(super) fn new(session: &'a Session, answers: Answers) -> Self {
+        Self { session, answers, by: "somebody".to_owned() }
+    }
+
+    /// Names the person who answers, for the journal. At most 200 characters are kept.
+    pub fn by(mut self, name: &str) -> Self {
+        self.by = crate::util::shorten(name, 200);
+        self
+    }
+}
+
+impl<'a> IntoFuture for AnswerRequest<'a> {
+    type Output = Result<Run, SessionError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let answers = self.answers.checked()?;
+            let by = self.by;
+            let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
+            self.session.lock().await.complete(answer).await
+        })
+    }
+}
+
+impl<S: State> fmt::Debug for RunRequest<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (session, graph) = (self.session.id(), self.graph.name());
+        f.debug_struct("RunRequest").field("session", session).field("graph", &graph).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for JsonRunRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let session = self.session.id();
+        f.debug_struct("JsonRunRequest")
+            .field("session", session)
+            .field("graph", &self.graph)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ResumeRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResumeRequest").field("session", self.session.id()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AnswerRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerRequest")
+            .field("session", self.session.id())
+            .field("by", &self.by)
+            .finish_non_exhaustive()
+    }
+}
