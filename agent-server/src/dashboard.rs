@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crate::docs::assets::tag;
+
 /// A file of the dashboard.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asset {
@@ -56,7 +58,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 
 static ASSETS: LazyLock<Vec<(&'static str, Asset)>> = LazyLock::new(|| {
     let asset = |&(name, content_type, bytes): &(&'static str, &'static str, &'static [u8])| {
-        let etag = format!("\"{:016x}\"", fingerprint(bytes)).leak();
+        let etag = tag(bytes).leak();
         (name, Asset { content_type, bytes, etag })
     };
     FILES.iter().map(asset).collect()
@@ -69,13 +71,6 @@ pub(crate) fn asset(path: &str) -> Option<Asset> {
         path => path.strip_prefix("/static/").filter(|name| *name != "index.html")?,
     };
     ASSETS.iter().find(|(known, _)| *known == name).map(|(_, asset)| *asset)
-}
-
-/// FNV-1a hash, to distinguish the versions of a file.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

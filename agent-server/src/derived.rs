@@ -9,6 +9,8 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
+use crate::hex::hex;
+
 /// Derives ids with a key.
 #[derive(Clone)]
 pub(crate) struct Derived(hmac::Key);
@@ -34,7 +36,7 @@ impl Derived {
             signed.update(&(part.len() as u64).to_be_bytes());
             signed.update(part.as_bytes());
         }
-        signed.sign().as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(&signed.sign().as_ref()[..16])
     }
 }
 

@@ -45,6 +45,7 @@ mod ephemeral_session;
 mod error;
 mod fanout;
 mod handler;
+mod hex;
 mod http;
 mod journal_observer;
 mod limits;

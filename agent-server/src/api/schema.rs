@@ -100,7 +100,8 @@ pub(crate) fn reference(name: &str) -> String {
 }
 
 /// Published names of definitions that have another name in `agent-core`.
-const PUBLISHED: [(&str, &str); 2] = [("NodeDescription", "OutlineNode"), ("EdgeDescription", "OutlineEdge")];
+const PUBLISHED: [(&str, &str); 3] =
+    [("NodeDescription", "OutlineNode"), ("EdgeDescription", "OutlineEdge"), ("BudgetUsage", "Used")];
 
 /// Returns the published name of a definition.
 fn published(name: &str) -> &str {

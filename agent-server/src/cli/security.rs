@@ -16,6 +16,7 @@ use crate::{
     Auth, Config, Tls, Webhooks,
     auth::{AuthError, Jwt},
     config::{Database, Guard},
+    hex::hex,
 };
 
 /// Returns the authentication.
@@ -80,7 +81,7 @@ fn stored_secret(path: &Path) -> io::Result<Secret> {
         SystemRandom::new()
             .fill(&mut key)
             .map_err(|_| io::Error::other("the machine has no random numbers"))?;
-        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = hex(&key);
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}", std::process::id()));
         let mut file =

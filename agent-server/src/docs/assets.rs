@@ -10,6 +10,8 @@ use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// An embedded file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct File {
@@ -56,8 +58,7 @@ impl File {
 
 /// Returns the value of the header `ETag`.
 pub(crate) fn tag(bytes: &[u8]) -> String {
-    let hash: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hash}\"")
+    format!("\"{}\"", hex(&Sha256::digest(bytes)[..8]))
 }
 
 macro_rules! files {
