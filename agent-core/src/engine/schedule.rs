@@ -135,8 +135,8 @@ impl Schedule {
         Advance::Stuck { joins: self.waiting.iter().map(|&join| self.topology.join_label(join)).collect() }
     }
 
-    /// Fires every join whose sources have all arrived or can no longer be reached from anything alive
-    /// (dead-path elimination). Alive: what is due next, what is deferred, and the targets of other waiting joins.
+    /// Fires every join with sources that have all arrived or can no longer be reached from anything alive (dead-path
+    /// elimination). Alive: what is due next, what is deferred, and the targets of other waiting joins.
     fn fire_joins(&mut self) {
         if self.waiting.is_empty() {
             return;

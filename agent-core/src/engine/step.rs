@@ -29,13 +29,12 @@ impl Context {
     /// eviction or a failed attempt) gets the recorded result, and the future is not polled.
     ///
     /// The result is stored before this returns (see [`Durability`](super::Durability)). An error is recorded for
-    /// this try only: the next one runs the step again. For what happens between the effect and its record, give
-    /// the outside world the [`idempotency_key`](Context::idempotency_key).
+    /// the present attempt only: the next attempt runs the step again. Pass the
+    /// [`idempotency_key`](Context::idempotency_key) to external systems, for a crash between the effect and its record.
     ///
-    /// A step may [`ask`](Context::ask), and may hold steps of its own. They are part of it: once the step has a
-    /// record, they are not asked for again. A step without one runs again after a restart and finds what was answered
-    /// and recorded inside it; it may also do something else then. Questions, model calls and tool calls inside a step
-    /// that have no key are numbered within the step.
+    /// A step may [`ask`](Context::ask) and may contain other steps. They are part of it: once the step has a record, they
+    /// are not replayed. A step without a record runs again after a restart and finds what was answered and recorded inside
+    /// it; it may also take another path. Questions, model calls and tool calls without a key are numbered within the step.
     ///
     /// # Errors
     ///

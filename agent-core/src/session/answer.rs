@@ -30,7 +30,7 @@ struct ClaimedAnswers<'a> {
     answers: Vec<(QuestionId, Value)>,
 }
 
-/// The run whose questions are answered, in memory or in the journal.
+/// The run that asked the questions, in memory or in the journal.
 struct AnsweredRun<'a> {
     writer: &'a Arc<JournalWriter>,
     graph: &'a str,

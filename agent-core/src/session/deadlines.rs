@@ -1,4 +1,4 @@
-//! Deadlines of questions whose run is not in memory: one task per runtime watches the store's index.
+//! Deadlines of questions of runs that are not in memory: one task per runtime watches the store's index.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -53,7 +53,7 @@ impl Shared {
         }
     }
 
-    /// Watches the deadlines of sessions whose summaries lack them, which requires reading their journals.
+    /// Watches the deadlines of sessions with summaries that lack them, which requires reading their journals.
     pub(super) fn watch_unindexed(self: &Arc<Self>, sessions: Vec<SessionId>) {
         let shared = Arc::clone(self);
         self.group.spawn(async move {

@@ -1,4 +1,4 @@
-//! Recovery from store failures: a run whose journal cannot be written ends, and continues when the store works again.
+//! Recovery from store failures: a run that cannot write its journal ends, and continues when the store works again.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -41,7 +41,7 @@ pub struct Reopening {
 pub(crate) struct LostRun(SessionStatus);
 
 impl LostRun {
-    /// Captures the status of a run whose journal cannot be written. `None` if another process writes the journal now.
+    /// Captures the status of a run that cannot write its journal. `None` if another process writes the journal now.
     pub(super) fn of(cell: &SessionCell, live: &LiveRun, result: &RunResult) -> Option<Box<Self>> {
         let env = &live.env;
         match env.writer.failure()? {
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Returns the run in memory. Waits for a run that writes its last entries (a subscriber may have seen its end and start
-    /// the next run at once), and for a run whose journal cannot be written.
+    /// the next run at once), and for a run that cannot write its journal.
     pub(super) async fn live_run(&self) -> Option<Arc<LiveRun>> {
         let live = self.cell.live()?;
         if !live.env.writer.has_failed() && !live.env.control.is_closed() {

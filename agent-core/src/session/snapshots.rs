@@ -95,6 +95,8 @@ pub(crate) fn snapshots<S: State>(
         if !env.writer.wants_snapshot(shared.options.snapshot_bytes) {
             return;
         }
+        // Released before the lock of the cell is taken: the other order is used while a run is suspended.
+        let todos = env.todos.lock().clone();
         let projection = Projection {
             run: env.run,
             status: RunStatus::Running,
@@ -102,7 +104,7 @@ pub(crate) fn snapshots<S: State>(
             hash: Arc::clone(&hash),
             root: FrameProjection { schedule: Some(store_schedule(schedule)), ..FrameProjection::default() },
             answered: env.board.answered(),
-            todos: env.todos.lock().clone(),
+            todos,
             used: env.budget.used(),
             limits: Some(env.budget.limits()),
             durability: Some(env.durability),

@@ -93,7 +93,7 @@ impl From<Failure> for RunFailure {
 }
 
 impl Session {
-    /// Where the session stands.
+    /// Returns the status of the session.
     ///
     /// # Errors
     ///

@@ -1,7 +1,5 @@
 //! `POST /run` and `POST /run-async`: start a run, and wait for its end or not. Idempotent with an `Idempotency-Key`.
 
-use std::sync::Arc;
-
 use agent_core::{
     Code, Run, RunStatus, Session, SessionError,
     event::EventBody,

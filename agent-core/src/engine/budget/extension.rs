@@ -119,7 +119,7 @@ fn question(over: &Exceeded) -> (Arc<TaskId>, QuestionId, Question) {
     (Arc::new(task), id, question)
 }
 
-/// Reserves `wanted` before a call. If the limit is reached and the policy says so, requests an extension first.
+/// Reserves `wanted` before a call. If the limit is reached and the policy allows it, requests an extension first.
 ///
 /// `who` creates the waiter that counts as suspended meanwhile.
 pub(crate) async fn reserve(
@@ -143,7 +143,7 @@ pub(crate) async fn reserve(
     }
 }
 
-/// Checks the limit of active time. If it is reached and the policy says so, requests an extension.
+/// Checks the limit of active time. If it is reached and the policy allows it, requests an extension.
 pub(crate) async fn check_active(
     env: &RunContext,
     who: impl FnOnce() -> Arc<dyn BudgetWaiter>,
