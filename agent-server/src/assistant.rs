@@ -79,7 +79,7 @@ impl Assistant {
     }
 
     /// The agent with other settings of its requests.
-    pub(crate) fn tuned(
+    pub(crate) fn with_settings(
         &self,
         set: impl FnOnce(ModelRequest) -> ModelRequest,
     ) -> Result<Graph<AgentState>, AgentError> {

@@ -1,9 +1,9 @@
-//! Failures as front ends see them: one table from code to status, one JSON shape.
+//! Errors of the API: the table from error codes to statuses, and the body of each contract.
 
 use std::{fmt, sync::Arc};
 
 use agent_core::{
-    RunError, SessionError,
+    RunError, Session, SessionError,
     error::{Code, Family},
     ids::SessionId,
     model::{ModelError, ModelErrorKind},
@@ -11,10 +11,10 @@ use agent_core::{
 use hyper::{StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 
-/// Whose front ends are spoken to: the same failure has another status in another contract.
+/// The API contract of a route. It determines the status and the body of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contract {
-    /// System 1 of `systems.md`, and whatever is in no contract.
+    /// System 1: task agents, and all routes without a contract.
     TaskAgent,
     /// System 2: the streaming chat.
     Chat,
@@ -25,7 +25,7 @@ pub(crate) enum Contract {
 }
 
 impl Contract {
-    /// Whose words are used where no route was found.
+    /// Returns the contract for a path without a route.
     pub(crate) fn of_path(path: &str) -> Self {
         let under =
             |at: &str| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -38,7 +38,7 @@ impl Contract {
     }
 }
 
-/// The status of a failure that `agent-core` names.
+/// Returns the status of an error code of `agent-core`.
 pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
     match (code.family(), code, contract) {
         (_, Code::InvalidAnswer | Code::RequestDiffers, _) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -48,37 +48,37 @@ pub(crate) const fn status(contract: Contract, code: Code) -> StatusCode {
         (_, Code::TooManyRuns | Code::ShuttingDown | Code::StoreUnavailable, _) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        // Task agents tell by their contract only that the run failed.
+        // The contract of task agents has only 500 for failed runs.
         (Family::Model, _, Contract::Chat | Contract::ToolChat | Contract::OpenAi) => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
-/// The status and the code of a model that did not answer, for callers who asked for a model.
-const fn model_status(contract: Contract, fault: ModelErrorKind) -> (StatusCode, &'static str) {
+/// Returns the status and the code of a model error, for callers that requested a model.
+const fn model_status(contract: Contract, kind: ModelErrorKind) -> (StatusCode, &'static str) {
     if !matches!(contract, Contract::OpenAi) {
-        return (StatusCode::BAD_GATEWAY, fault.code());
+        return (StatusCode::BAD_GATEWAY, kind.code());
     }
-    match fault {
-        // What the caller can change, under the names that its libraries branch on.
+    match kind {
+        // OpenAI's codes, which client libraries branch on.
         ModelErrorKind::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
         ModelErrorKind::ContextTooLong => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
         ModelErrorKind::Filtered => (StatusCode::BAD_REQUEST, "content_filter"),
-        ModelErrorKind::BadRequest | ModelErrorKind::Unsupported => (StatusCode::BAD_REQUEST, fault.code()),
-        ModelErrorKind::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, fault.code()),
-        ModelErrorKind::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, fault.code()),
-        _ => (StatusCode::BAD_GATEWAY, fault.code()),
+        ModelErrorKind::BadRequest | ModelErrorKind::Unsupported => (StatusCode::BAD_REQUEST, kind.code()),
+        ModelErrorKind::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, kind.code()),
+        ModelErrorKind::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, kind.code()),
+        _ => (StatusCode::BAD_GATEWAY, kind.code()),
     }
 }
 
-macro_rules! refusals {
+macro_rules! rejections {
     ($($(#[$meta:meta])* $variant:ident = $name:literal, $status:ident;)*) => {
-        /// What the server refuses before `agent-core` sees it.
+        /// Reasons for which the server rejects a request.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Refusal { $($(#[$meta])* $variant,)* }
+        pub(crate) enum Rejection { $($(#[$meta])* $variant,)* }
 
-        impl Refusal {
-            /// Every refusal.
+        impl Rejection {
+            /// All rejections.
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             pub(crate) const fn name(self) -> &'static str {
@@ -92,16 +92,16 @@ macro_rules! refusals {
     };
 }
 
-refusals! {
-    /// The body or frame is no JSON.
+rejections! {
+    /// The body or frame is not JSON.
     InvalidJson = "invalid_json", BAD_REQUEST;
-    /// The JSON is not what is asked for.
+    /// The request is invalid.
     InvalidRequest = "invalid_request", BAD_REQUEST;
     /// The message is empty or blank.
     EmptyMessage = "empty_message", BAD_REQUEST;
     /// The message is longer than allowed.
     MessageTooLong = "message_too_long", BAD_REQUEST;
-    /// The JSON is nested deeper than allowed.
+    /// The JSON exceeds the nesting limit.
     TooDeep = "too_deep", BAD_REQUEST;
     /// The body is larger than allowed.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
@@ -111,64 +111,64 @@ refusals! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// The body did not arrive in time.
     BodyTimedOut = "body_timed_out", REQUEST_TIMEOUT;
-    /// No agent of this name.
+    /// No agent has this name.
     UnknownAgent = "unknown_agent", BAD_REQUEST;
     /// The server has no task agent.
     NoAgent = "no_agent", SERVICE_UNAVAILABLE;
-    /// No such path.
+    /// The path does not exist.
     NotFound = "not_found", NOT_FOUND;
-    /// The path has other methods.
+    /// The path does not support the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The path is a WebSocket.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
-    /// It is not said who calls, where that is asked.
+    /// The request has no credentials.
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// Too many requests in a short time.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
-    /// The caller has as much as it may have.
+    /// The caller's quota is used up.
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS;
-    /// What says who calls is not accepted.
+    /// The credentials are invalid.
     InvalidToken = "invalid_token", UNAUTHORIZED;
-    /// A page of another origin must not do this.
+    /// The origin of the page is not allowed.
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN;
-    /// The run waits for answers: send one.
+    /// The run is paused; it needs an answer.
     AnswerNeeded = "answer_needed", CONFLICT;
-    /// Too many refused frames on one socket.
+    /// Too many rejected messages on one WebSocket.
     TooManyErrors = "too_many_errors", BAD_REQUEST;
-    /// Nobody configured a model.
+    /// No model is configured.
     NoModel = "no_model", SERVICE_UNAVAILABLE;
-    /// No model of this name.
+    /// No model has this name.
     ModelNotFound = "model_not_found", NOT_FOUND;
-    /// The parameter, or this value of it, is not served.
+    /// The parameter, or its value, is not supported.
     Unsupported = "unsupported_parameter", BAD_REQUEST;
-    /// The run was stopped by somebody else.
+    /// The run was stopped by another request.
     Stopped = "stopped", CONFLICT;
-    /// A handler panicked.
+    /// Internal server error.
     Internal = "internal", INTERNAL_SERVER_ERROR;
 }
 
-/// A refused or failed request.
+/// A rejected or failed request.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) session: Option<SessionId>,
-    /// The node at fault.
+    /// The node that failed.
     pub(crate) node: Option<Box<str>>,
     pub(crate) data: Option<Box<Value>>,
-    /// When to come again, in seconds.
+    /// Value of `Retry-After`, in seconds.
     pub(crate) retry_after: Option<u32>,
-    /// Methods that the path has, as `Allow` lists them.
+    /// Value of `Allow`: the methods of the path.
     pub(crate) allow: Option<Box<HeaderValue>>,
-    /// Whether a run failed rather than a request.
+    /// Whether the run failed, rather than the request.
     pub(crate) run_failed: bool,
-    /// The parameter at fault.
+    /// The invalid parameter.
     pub(crate) param: Option<Box<str>>,
 }
 
 impl ApiError {
-    pub(crate) fn new(refusal: Refusal, message: impl Into<String>) -> Self {
+    pub(crate) fn new(refusal: Rejection, message: impl Into<String>) -> Self {
         Self {
             status: refusal.status(),
             code: refusal.name(),
@@ -183,18 +183,29 @@ impl ApiError {
         }
     }
 
+    /// Returns the error of a failure that is not the caller's. Details are only logged.
+    pub(crate) fn internal() -> Self {
+        Self::new(Rejection::Internal, "internal server error")
+    }
+
+    /// Returns the error of a journal that cannot be read.
+    pub(crate) fn store_unavailable() -> Self {
+        Self::new(Rejection::Internal, "the journal store is unavailable")
+    }
+
+    /// Returns the error of a failed call on a session.
     pub(crate) fn of(contract: Contract, error: &SessionError) -> Self {
         let code = error.code();
         let (message, node, run_failed) = match error {
             SessionError::Run(run) => (run.report(), run.node().map(Box::from), true),
             SessionError::Store(store) if code.family() == Family::Store => {
-                // What a store says is for the operator.
-                tracing::error!(error = %store, "the store failed");
-                ("the store cannot do this now".to_owned(), None, false)
+                // Details of the store are only for the operator.
+                tracing::error!(error = %store, "the journal store failed");
+                ("the journal store is unavailable".to_owned(), None, false)
             }
             other => (other.to_string(), None, false),
         };
-        // What is wrong with an input is the caller's in a request, and the graph's in a run.
+        // Invalid input is the caller's error in a request, and the graph's in a run.
         let status = match (run_failed, code.family()) {
             (true, Family::Input) => StatusCode::INTERNAL_SERVER_ERROR,
             _ => status(contract, code),
@@ -213,7 +224,7 @@ impl ApiError {
         }
     }
 
-    /// A model that did not answer.
+    /// Returns the error for a failed model call.
     pub(crate) fn of_model(contract: Contract, error: &ModelError) -> Self {
         log_model(error);
         let (status, code) = model_status(contract, error.kind());
@@ -222,13 +233,13 @@ impl ApiError {
         Self {
             status,
             code,
-            // Rounded up: who comes a moment too early is refused again.
+            // Rounded up, because an early retry would fail again.
             retry_after: wait.and_then(|wait| u32::try_from(wait.as_millis().div_ceil(1_000)).ok()),
-            ..Self::new(Refusal::Internal, error.to_string())
+            ..Self::new(Rejection::Internal, error.to_string())
         }
     }
 
-    /// A run that failed. Where a model was at fault, the caller is told of the model rather than of the graph.
+    /// Returns the error for a failed run. If a model call failed, it describes the model rather than the graph.
     pub(crate) fn of_run(contract: Contract, error: &Arc<RunError>) -> Self {
         match &**error {
             RunError::Node { source, .. } => match source.0.downcast_ref::<ModelError>() {
@@ -239,24 +250,26 @@ impl ApiError {
         }
     }
 
-    /// Names the parameter at fault.
+    /// Sets the invalid parameter.
     pub(crate) fn at(mut self, param: impl Into<Box<str>>) -> Self {
         self.param = Some(param.into());
         self
     }
 
+    /// Sets the session.
     pub(crate) fn about(mut self, session: &SessionId) -> Self {
         self.session = Some(session.clone());
         self
     }
 
+    /// Sets additional data.
     pub(crate) fn with(mut self, data: Value) -> Self {
         self.data = Some(Box::new(data));
         self
     }
 
-    /// What a client reads. Task agents: `{code, message, where?, data?}`, and for a failed run the fields of a response
-    /// as well. Chats: `{error, code, conversation_id?}`. OpenAI: `{error: {message, type, param, code}}`.
+    /// Returns the response body. Task agents: `{code, message, where?, data?}`, and for a failed run the fields of a
+    /// response. Chats: `{error, code, conversation_id?}`. OpenAI: `{error: {message, type, param, code}}`.
     pub(crate) fn body(&self, contract: Contract) -> Value {
         match contract {
             Contract::TaskAgent => self.own_body(),
@@ -299,18 +312,29 @@ impl ApiError {
     }
 }
 
+/// Maps errors of calls on a session.
+pub(crate) fn map_session_error(session: &SessionId) -> impl Fn(SessionError) -> ApiError + '_ {
+    |error| ApiError::of(Contract::TaskAgent, &error).about(session)
+}
+
+/// Returns the error for a session that does not exist, or is owned by another subject.
+pub(crate) fn session_not_found(session: &Session) -> ApiError {
+    let error = SessionError::NotFound { session: session.id().clone() };
+    ApiError::of(Contract::TaskAgent, &error).about(session.id())
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
     }
 }
 
-/// Characters of what a model's endpoint said that are logged: it may repeat what a person said.
+/// Characters of a model endpoint's error text that are logged. The text may quote the conversation.
 const LOGGED: usize = 50;
 
-/// Notes a model that did not answer.
+/// Logs a failed model call.
 pub(crate) fn log_model(error: &ModelError) {
-    tracing::warn!(%error, detail = logged(error), "a model did not answer");
+    tracing::warn!(%error, detail = logged(error), "a model call failed");
 }
 
 fn logged(error: &ModelError) -> Option<String> {

@@ -16,7 +16,7 @@ use hyper_tungstenite::tungstenite::Utf8Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use crate::wire::task_agent::Extent;
+use crate::api::task_agent::EventDetail;
 
 /// Messages kept for the other subscribers, and their bytes.
 const KEPT_MESSAGES: usize = 256;
@@ -49,7 +49,7 @@ type Completion = (Arc<Event>, Arc<OnceCell<Utf8Bytes>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// A message of a socket.
-    Socket(Extent),
+    Socket(EventDetail),
     /// A server-sent event.
     Stream,
 }

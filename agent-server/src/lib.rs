@@ -18,59 +18,62 @@
 //! | `GET /`, `GET /static/{file}` | the dashboard |
 //! | `GET /docs`, `/redoc`, `/openapi.json`, `/asyncapi.json`, `/docs/websocket`, `/docs/errors[/{code}]` | what all of it is |
 //!
-//! Read in this order: [`server`] the way in, `http` connections, the table of paths and what is
-//! done around every request, [`auth`] who calls, `owner` whose a session is, `limit` how much a caller may have,
-//! `metrics` what is counted, `otlp` what a tracing backend is sent, [`webhook`] telling that a run ended, `handler` one file a path, `ws` the socket, `wire`
-//! the names front ends know, `dashboard` the page and its files, `docs` the API's documents, `error` what is refused
-//! and how; [`own`] paths of your own; `config` the settings and `cli` the command line (feature `cli`);
-//! `demo` the sample agents (feature `demo`).
+//! Read in this order: [`server`] binds an address, serves and shuts down; `app` is the state that handlers share;
+//! `http` is the transport; [`auth`] authentication and session ownership; `limits` limits per caller; `handler` has one
+//! file per route; `api` one type per message; `docs` the API documents; `error` the errors and their statuses;
+//! `conversation` a run as text and tool calls; [`webhook`] notifications of ended runs; `metrics` and `otlp`
+//! observability; `dashboard` the files of the web page; [`custom_routes`] routes of the embedding program; `config` the
+//! settings and `cli` the command line (feature `cli`); `demo` the sample agents (feature `demo`).
 
-mod agent;
+mod api;
+mod app;
 pub mod assistant;
 pub mod auth;
-mod chat;
+mod chat_endpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod config;
+mod conversation;
+pub mod custom_routes;
 mod dashboard;
-mod derived;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod derived;
 mod docs;
+mod ephemeral_session;
 mod error;
 mod fanout;
-mod follow;
 mod handler;
 mod http;
-mod limit;
+mod journal_observer;
+mod limits;
 mod metrics;
+mod options;
 mod otlp;
-pub mod own;
-mod owner;
+mod readiness;
 pub mod server;
-mod talk;
-mod title;
+mod session_title;
+mod task_agent;
 pub mod tls;
 pub mod webhook;
-mod wire;
-mod ws;
 
 #[cfg(feature = "cli")]
 #[doc(inline)]
 pub use self::config::Config;
 #[doc(inline)]
 pub use self::{
-    agent::TaskAgent,
     assistant::Assistant,
     auth::Auth,
-    chat::Chat,
+    chat_endpoint::Chat,
     http::{
         cors::Origins,
+        forwarded::{Proxies, ProxyHeader},
         host::Hosts,
-        proxy::{Proxies, ProxyHeader},
     },
-    server::{Server, ServerBuilder, ServerOptions},
+    options::ServerOptions,
+    server::{Server, ServerBuilder},
+    task_agent::TaskAgent,
     tls::Tls,
     webhook::Webhooks,
 };

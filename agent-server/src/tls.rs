@@ -93,6 +93,6 @@ impl fmt::Debug for Tls {
 }
 
 /// Logs a failed TLS handshake.
-pub(crate) fn refused(error: &io::Error) {
+pub(crate) fn log_failed_handshake(error: &io::Error) {
     tracing::debug!(%error, "a TLS handshake failed");
 }

@@ -72,9 +72,6 @@ impl Default for ModelCapabilities {
 /// A chat model, also called an LLM or provider.
 ///
 /// Implement the streaming call; callers use a [`Model`], which can also collect the answer.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a chat model",
-    note = "implement `ChatModel`, or use `OpenAi`, `Scripted` or another model of `agent_core::model`"
 ///
 /// # Examples
 ///
@@ -103,6 +100,9 @@ impl Default for ModelCapabilities {
 /// assert_eq!(reply.message.text(), "hello");
 /// # Ok(()) }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a chat model",
+    note = "implement `ChatModel`, or use `OpenAi`, `Scripted` or another model of `agent_core::model`"
 )]
 pub trait ChatModel: Send + Sync + 'static {
     /// Returns the model's name, for events, prices and errors.

@@ -121,9 +121,6 @@ pub trait Keyed {
 }
 
 /// A map; later updates replace entries by key.
-#[diagnostic::on_unimplemented(
-    message = "the reducer `merge` does not know how to merge two `{Self}`",
-    note = "it knows maps; implement `agent_core::state::Merge`, or write `extend` for other collections"
 ///
 /// # Examples
 ///
@@ -141,6 +138,9 @@ pub trait Keyed {
 /// assert_eq!(prices.by_sku.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "the reducer `merge` does not know how to merge two `{Self}`",
+    note = "it knows maps; implement `agent_core::state::Merge`, or write `extend` for other collections"
 )]
 pub trait Merge {
     /// Takes every entry of `other`; its values win.

@@ -1,7 +1,7 @@
 // The server's REST paths: JSON in, JSON out, every failure a `Failure` with words.
 
 import { bearer } from './prefs.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 /** A request that did not do what was asked. `message` is for people. */
 export class Failure extends Error {

@@ -2,18 +2,18 @@
 
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
-import { Desk } from './desk.js';
+import { Desk } from './session_view.js';
 import { h, icon, setAttr, setText, soon } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
-import { listen } from './keys.js';
-import { copy, failed, notice } from './notice.js';
+import { listen } from './shortcuts.js';
+import { copy, failed, notice } from './toast.js';
 import * as prefs from './prefs.js';
 import { SessionsView } from './sessions.js';
-import { isLive } from './story.js';
+import { isLive } from './session_model.js';
 import { TimelineView } from './timeline.js';
 import { TodosView } from './todos.js';
-import { LANGUAGES, lang, setLang, t } from './words.js';
+import { LANGUAGES, lang, setLang, t } from './i18n.js';
 
 const at = id => document.getElementById(id);
 

@@ -5,8 +5,8 @@ import { clock, dateTime, span } from './format.js';
 import { block, brief, copyButton, whole } from './json.js';
 import { inline, render } from './markdown.js';
 import { questionCard, tick } from './questions.js';
-import { isLive } from './story.js';
-import { t } from './words.js';
+import { isLive } from './session_model.js';
+import { t } from './i18n.js';
 
 const TURNS = 12;
 const ITEMS = 60;

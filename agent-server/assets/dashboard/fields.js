@@ -1,7 +1,7 @@
 // The fields that a form is made of: each reads its value, says by itself what is wrong with it, and where.
 
 import { h, setText } from './dom.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 let count = 0;
 

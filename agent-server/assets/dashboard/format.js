@@ -1,6 +1,6 @@
 // Times, counts and sizes in words, in the language of the page.
 
-import { lang, t } from './words.js';
+import { lang, t } from './i18n.js';
 
 const formats = new Map();
 function format(name, make) {

@@ -2,7 +2,7 @@
 
 import { add, cut, h, s, setAttr, setText } from './dom.js';
 import { MOST, layOut } from './layout.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 const MARKS = { running: '●', retrying: '↻', waiting: '?', done: '✓', failed: '✕', halted: '■' };
 const PAD = 6;

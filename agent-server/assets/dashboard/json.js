@@ -1,8 +1,8 @@
 // JSON as a tree that opens, copies, and is built only as far as it is looked at.
 
 import { add, cut, h, icon } from './dom.js';
-import { copy } from './notice.js';
-import { t } from './words.js';
+import { copy } from './toast.js';
+import { t } from './i18n.js';
 
 const AT_ONCE = 100;
 const LONG = 600;

@@ -6,7 +6,7 @@ import { Misfit, field, json, named, parsed } from './fields.js';
 import { schemaForm, values } from './schema.js';
 import { span } from './format.js';
 import { inline } from './markdown.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 /** What was written into calls that were edited and refused: asked again, one goes on from there. */
 const edited = new Map();

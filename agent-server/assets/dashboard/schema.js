@@ -2,7 +2,7 @@
 
 import { choice, counted, field, json, lines, number, text, ticks } from './fields.js';
 import { h } from './dom.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 const DEEP = 5;
 /** Up to so many values are buttons to press. */

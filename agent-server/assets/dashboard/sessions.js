@@ -3,7 +3,7 @@
 import { api } from './api.js';
 import { h, keyed, setAttr, setText } from './dom.js';
 import { ago, dateTime } from './format.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 const PAGE = 50;
 const EVERY = 3_000;

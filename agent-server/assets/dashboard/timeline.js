@@ -4,8 +4,8 @@ import { api } from './api.js';
 import { cut, h, setAttr, setText, soon } from './dom.js';
 import { bytes, clock, dateTime, span } from './format.js';
 import { block, brief, tree, copyButton, whole } from './json.js';
-import { failed } from './notice.js';
-import { t } from './words.js';
+import { failed } from './toast.js';
+import { t } from './i18n.js';
 
 const ROW = 28;
 const AHEAD = 12;

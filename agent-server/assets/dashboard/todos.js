@@ -1,7 +1,7 @@
 // The plan as a tree with progress.
 
 import { h, keyed, setAttr, setText } from './dom.js';
-import { t } from './words.js';
+import { t } from './i18n.js';
 
 const MARKS = { pending: '○', in_progress: '●', completed: '✓', failed: '✕', cancelled: '⊘' };
 const MOST = 500;

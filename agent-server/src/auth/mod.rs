@@ -3,6 +3,7 @@
 mod crypto;
 mod jwt;
 mod keys;
+pub(crate) mod ownership;
 
 use std::{collections::HashSet, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
@@ -14,7 +15,7 @@ use hyper::{
 
 pub use jwt::Jwt;
 
-use crate::error::{ApiError, Refusal};
+use crate::error::{ApiError, Rejection};
 use keys::Keys;
 
 /// The subprotocol of our sockets; a browser offers it together with `bearer.TOKEN`.
@@ -149,15 +150,15 @@ impl Auth {
             Asked::Strangers if !peer.to_canonical().is_loopback() || is_passed_on(version, headers) => {
                 let told =
                     "only callers on the server's own machine are served; its operator can set API_KEYS";
-                Err(ApiError::new(Refusal::Unauthorized, told))
+                Err(ApiError::new(Rejection::Unauthorized, told))
             }
             Asked::Strangers => Ok(None),
             Asked::Everybody => {
                 let Some(shown) = shown(headers) else {
                     let told = "show who you are: `Authorization: Bearer ..`";
-                    return Err(ApiError::new(Refusal::Unauthorized, told));
+                    return Err(ApiError::new(Rejection::Unauthorized, told));
                 };
-                let wrong = || ApiError::new(Refusal::InvalidToken, "this key or token is not accepted");
+                let wrong = || ApiError::new(Rejection::InvalidToken, "this key or token is not accepted");
                 shown.and_then(|token| self.subject(token)).map(Some).ok_or_else(wrong)
             }
         }

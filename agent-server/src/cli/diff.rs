@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, Paint, json_arg, paint, short},
+    setup,
 };
 use crate::Config;
 
@@ -18,14 +18,14 @@ pub(super) fn command() -> Command {
     };
     Command::new("diff")
         .about("Shows what changed between two places: the state, the todos, where the run stands")
-        .arg(open::session_arg())
+        .arg(setup::session_arg())
         .arg(place("from", "FROM").help("The one place; `history` lists them"))
         .arg(place("to", "TO").help("The other"))
         .arg(json_arg())
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
-    let session = open::session(config, args).await?;
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    let session = setup::session(config, args).await?;
     let place = |name: &str| Seq(args.get_one::<u64>(name).copied().unwrap_or_default());
     let (from, to) = (picture(&session, place("from")).await?, picture(&session, place("to")).await?);
     let mut changes = Vec::new();
@@ -40,7 +40,7 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
 }
 
 /// All that is compared, as one value.
-async fn picture(session: &Session, seq: Seq) -> Result<Value, Failure> {
+async fn picture(session: &Session, seq: Seq) -> Result<Value, CliError> {
     let status = session.status_at(seq).await?;
     let state = session.state_json_at(seq).await?;
     let todos: serde_json::Map<String, Value> = status

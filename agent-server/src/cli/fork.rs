@@ -5,16 +5,16 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, json_arg},
+    setup,
 };
 use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("fork")
         .about("Makes a new session that is SESSION up to the entry SEQ; it waits to be gone on with")
-        .arg(open::session_arg())
+        .arg(setup::session_arg())
         .arg(
             Arg::new("seq")
                 .value_name("SEQ")
@@ -26,8 +26,8 @@ pub(super) fn command() -> Command {
         .arg(json_arg())
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
-    let runtime = open::journals(config)?;
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    let runtime = setup::journals(config)?;
     let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
     let seq = Seq(args.get_one::<u64>("seq").copied().unwrap_or_default());
     let new = args.get_one::<String>("new").map(|id| id.parse::<SessionId>()).transpose()?;

@@ -6,9 +6,9 @@ use clap::{Arg, ArgMatches, Command, builder::PossibleValue};
 use serde_json::json;
 
 use super::{
-    failure::Failure,
-    open::{self, FIRST},
+    error::CliError,
     output,
+    setup::{self, FIRST},
 };
 use crate::Config;
 
@@ -39,13 +39,13 @@ pub(super) fn command() -> Command {
         )
 }
 
-pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let format = args.get_one::<String>("format").map(String::as_str);
     if format == Some("svg") {
-        return Err(Failure::usage("`--format svg` was removed; use `mermaid`, `dot` or `json`")
+        return Err(CliError::usage("`--format svg` was removed; use `mermaid`, `dot` or `json`")
             .hint("`agent-server graph --format dot | dot -Tsvg` writes an SVG"));
     }
-    let runtime = open::graphs(config)?;
+    let runtime = setup::graphs(config)?;
     let name = args.get_one::<String>("agent").map_or_else(|| FIRST, String::as_str);
     let text = match format {
         Some("dot") => runtime.dot(name),
@@ -53,13 +53,13 @@ pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
         _ => runtime.mermaid(name),
     };
     let text = text.ok_or_else(|| {
-        Failure::usage(format!("there is no agent `{}`", output::short(name, 60)))
+        CliError::usage(format!("there is no agent `{}`", output::short(name, 60)))
             .hint(format!("known: {}", runtime.graphs().join(", ")))
     })?;
     match args.get_one::<String>("output") {
         None => output::print(text),
         Some(path) => fs::write(path, text).map_err(|error| {
-            Failure::new(format!("{} cannot be written: {error}", output::short(path, 200)))
+            CliError::new(format!("{} cannot be written: {error}", output::short(path, 200)))
         }),
     }
 }

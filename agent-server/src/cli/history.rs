@@ -5,16 +5,16 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, json_arg, table, time},
+    setup,
 };
 use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("history")
         .about("Lists the places of a session that one can go back to: see `fork` and `diff`")
-        .arg(open::session_arg())
+        .arg(setup::session_arg())
         .arg(
             Arg::new("after")
                 .long("after")
@@ -34,8 +34,8 @@ pub(super) fn command() -> Command {
         .arg(json_arg())
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
-    let session = open::session(config, args).await?;
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    let session = setup::session(config, args).await?;
     let number = |name: &str| args.get_one::<u64>(name).copied().unwrap_or_default();
     let limit = usize::try_from(number("limit")).unwrap_or(1_000);
     let places = session.history(Seq(number("after")), limit).await?;

@@ -5,14 +5,14 @@
 //! (tables and JSON), and for `run` `prompt` and `progress`.
 
 mod diff;
-mod failure;
+mod error;
 mod flags;
 mod fork;
 mod graph;
-mod guard;
+mod security;
 mod history;
 mod log;
-mod open;
+mod setup;
 mod output;
 mod progress;
 mod prompt;
@@ -31,7 +31,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
-use self::failure::Failure;
+use self::error::CliError;
 use crate::{config::Config, otlp::Traces};
 
 const ABOUT: &str = "Durable agents over REST and WebSocket, and tools to look at their journals.";
@@ -56,12 +56,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
     let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {
             let done = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if done { output::print(error.render()) } else { Err(Failure::misuse(&error)) };
+            return if done { output::print(error.render()) } else { Err(CliError::misuse(&error)) };
         }
     };
     let (name, args) = matches.subcommand().unwrap_or(("serve", &matches));
@@ -76,9 +76,11 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
         "serve" | "run" => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = threads.enable_all().build().map_err(Failure::from_io("threads cannot be made"))?;
+    let runtime = threads.enable_all().build().map_err(CliError::from_io("threads cannot be made"))?;
     let traces = match name {
-        "serve" | "run" => Traces::open(&config, runtime.handle()).map_err(Failure::usage)?,
+        "serve" | "run" => {
+            Traces::open(config.traces().as_ref(), runtime.handle()).map_err(CliError::usage)?
+        }
         _ => None,
     };
     log::begin(&config, name == "serve", traces.as_ref());
@@ -99,7 +101,7 @@ async fn act(
     config: &Config,
     args: &ArgMatches,
     ending: &OnceLock<Instant>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     match name {
         "run" => run::run(config, args).await,
         "sessions" => sessions::run(config, args).await,

@@ -10,20 +10,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::failure::Failure;
+use super::error::CliError;
 
 /// Prints a text, with a line's end if it has none.
-pub(super) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+pub(super) fn print(text: impl fmt::Display) -> Result<(), CliError> {
     let text = text.to_string();
     let mut out = io::stdout().lock();
     let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
-    write!(out, "{text}{end}").and_then(|()| out.flush()).map_err(|error| Failure::written(&error))
+    write!(out, "{text}{end}").and_then(|()| out.flush()).map_err(|error| CliError::written(&error))
 }
 
 /// Prints a value as JSON, for people to read as well.
-pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value);
-    print(text.map_err(|error| Failure::new(format!("the output is no JSON: {error}")))?)
+    print(text.map_err(|error| CliError::new(format!("the output is no JSON: {error}")))?)
 }
 
 /// `--json`.

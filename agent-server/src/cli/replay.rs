@@ -7,9 +7,9 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, json_arg, short, time},
+    setup,
 };
 use crate::Config;
 
@@ -24,7 +24,7 @@ pub(super) fn command() -> Command {
     };
     Command::new("replay")
         .about("Shows the events of a session again (tokens are not kept)")
-        .arg(open::session_arg())
+        .arg(setup::session_arg())
         .arg(
             Arg::new("speed")
                 .long("speed")
@@ -37,12 +37,12 @@ pub(super) fn command() -> Command {
         .arg(json_arg().help("Prints one JSON object a line"))
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let speed = args.get_one::<f64>("speed").copied();
     if speed.is_some_and(|speed| !(speed > 0.0 && speed.is_finite())) {
-        return Err(Failure::usage("--speed must be a number above 0"));
+        return Err(CliError::usage("--speed must be a number above 0"));
     }
-    let session = open::session(config, args).await?;
+    let session = setup::session(config, args).await?;
     let wanted = args.get_one::<u64>("run").copied();
     let mut after = Seq(args.get_one::<u64>("after").copied().unwrap_or_default());
     let mut before = None;
@@ -64,8 +64,8 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
     }
 }
 
-fn as_json(event: &Event) -> Result<String, Failure> {
-    serde_json::to_string(event).map_err(|error| Failure::new(error.to_string()))
+fn as_json(event: &Event) -> Result<String, CliError> {
+    serde_json::to_string(event).map_err(|error| CliError::new(error.to_string()))
 }
 
 /// `   12  08:58:08.962  node_finished       audience#3  …`

@@ -17,13 +17,13 @@ use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    failure::Failure,
-    open::{self, FIRST},
+    error::CliError,
     output::{self, json_arg},
     progress::Progress,
     prompt::{self, Line, Prompt},
+    setup::{self, FIRST},
 };
-use crate::{Config, TaskAgent, title::titled};
+use crate::{Config, TaskAgent, session_title::titled};
 
 /// The largest context, in bytes.
 const CONTEXT: usize = 1024 * 1024;
@@ -61,26 +61,26 @@ pub(super) fn command() -> Command {
         .arg(json_arg().help("Prints the result as JSON: session_id, status, response, todos, execution_time, …"))
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let message = args.get_one::<String>("message");
     let named = args.get_one::<String>("session").map(|id| id.parse::<SessionId>()).transpose()?;
     let runtime = match (message, &named) {
         (None, None) => {
             return Err(
-                Failure::usage("`run` needs a message").hint("or --session ID to go on with a session")
+                CliError::usage("`run` needs a message").hint("or --session ID to go on with a session")
             );
         }
-        (None, Some(_)) => open::journals(config)?,
-        (Some(_), _) => open::knowing(config, open::runtime(config)?)?,
+        (None, Some(_)) => setup::journals(config)?,
+        (Some(_), _) => setup::knowing(config, setup::runtime(config)?)?,
     };
     let session = runtime.session_of(named.unwrap_or_else(SessionId::random));
     let mut desk = Desk {
         events: session.subscribe(None),
         progress: Progress::new(),
         prompt: Prompt::new(),
-        int: signal(SignalKind::interrupt()).map_err(Failure::from_io("signals cannot be heard"))?,
-        term: signal(SignalKind::terminate()).map_err(Failure::from_io("signals cannot be heard"))?,
-        agents: open::agents(config)?,
+        int: signal(SignalKind::interrupt()).map_err(CliError::from_io("signals cannot be heard"))?,
+        term: signal(SignalKind::terminate()).map_err(CliError::from_io("signals cannot be heard"))?,
+        agents: setup::agents(config)?,
         session,
     };
     let end = match message {
@@ -104,14 +104,14 @@ async fn start(
     agents: &[Box<dyn TaskAgent>],
     message: &str,
     args: &ArgMatches,
-) -> Result<Run, Failure> {
+) -> Result<Run, CliError> {
     if message.trim().is_empty() {
-        return Err(Failure::usage("the message is empty"));
+        return Err(CliError::usage("the message is empty"));
     }
     let name = args.get_one::<String>("agent").map_or(FIRST, String::as_str);
     let agent = agents.iter().find(|agent| agent.graph() == name).ok_or_else(|| {
         let known: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
-        Failure::usage(format!("there is no agent `{}`", output::short(name, 60)))
+        CliError::usage(format!("there is no agent `{}`", output::short(name, 60)))
             .hint(format!("known: {}", known.join(", ")))
     })?;
     let context = context(args.get_one::<String>("context").map(String::as_str))?;
@@ -126,18 +126,18 @@ async fn start(
 }
 
 /// `--context`: an object, or `@FILE` with one.
-fn context(said: Option<&str>) -> Result<Map<String, Value>, Failure> {
+fn context(said: Option<&str>) -> Result<Map<String, Value>, CliError> {
     let text = match said.map(|said| (said, said.strip_prefix('@'))) {
         None => return Ok(Map::new()),
         Some((_, Some(path))) => fs::read_to_string(path)
-            .map_err(|error| Failure::usage(format!("--context: {path} cannot be read: {error}")))?,
+            .map_err(|error| CliError::usage(format!("--context: {path} cannot be read: {error}")))?,
         Some((said, None)) => said.to_owned(),
     };
     if text.len() > CONTEXT {
-        return Err(Failure::usage(format!("--context has more than {CONTEXT} bytes")));
+        return Err(CliError::usage(format!("--context has more than {CONTEXT} bytes")));
     }
     serde_json::from_str(&text)
-        .map_err(|error| Failure::usage(format!("--context must be a JSON object: {error}")))
+        .map_err(|error| CliError::usage(format!("--context must be a JSON object: {error}")))
 }
 
 /// How it ended here.
@@ -163,7 +163,7 @@ struct Desk {
 
 impl Desk {
     /// Takes a session up where it is.
-    async fn go_on(&mut self) -> Result<End, Failure> {
+    async fn go_on(&mut self) -> Result<End, CliError> {
         let status = self.session.status().await?;
         match status.status {
             RunStatus::Paused => {
@@ -171,7 +171,7 @@ impl Desk {
                 match self.ask(status.questions).await? {
                     Asked::Answered(run) => self.follow(run).await,
                     Asked::GoneOn => {
-                        Err(Failure::new("the question is no longer asked").hint("start the command again"))
+                        Err(CliError::new("the question is no longer asked").hint("start the command again"))
                     }
                     Asked::Nobody => Ok(End::Unanswered),
                     Asked::Interrupted => Ok(End::Interrupted),
@@ -186,7 +186,7 @@ impl Desk {
     }
 
     /// Shows a run until it rests for good.
-    async fn follow(&mut self, mut run: Run) -> Result<End, Failure> {
+    async fn follow(&mut self, mut run: Run) -> Result<End, CliError> {
         prompt::say(&format!("session {} ({})\n", self.session.id(), run.id()));
         loop {
             let rest = loop {
@@ -196,7 +196,7 @@ impl Desk {
                     _ = self.term.recv() => return self.interrupt().await,
                     event = self.events.next() => match event {
                         Ok(event) => self.progress.show(&event),
-                        Err(error) => return Err(Failure::new(error.to_string())),
+                        Err(error) => return Err(CliError::new(error.to_string())),
                     },
                     rest = run.rest() => break rest,
                 }
@@ -218,7 +218,7 @@ impl Desk {
     }
 
     /// Asks until every open question has its answer.
-    async fn ask(&mut self, questions: Vec<OpenQuestion>) -> Result<Asked, Failure> {
+    async fn ask(&mut self, questions: Vec<OpenQuestion>) -> Result<Asked, CliError> {
         self.progress.rest();
         let mut run = None;
         for asked in questions {
@@ -278,7 +278,7 @@ impl Desk {
     }
 
     /// Stops the run. What was told twice to end ends at once.
-    async fn interrupt(&mut self) -> Result<End, Failure> {
+    async fn interrupt(&mut self) -> Result<End, CliError> {
         self.progress.rest();
         prompt::say("\nstopping; once more ends at once\n");
         tokio::select! {
@@ -294,7 +294,7 @@ impl Desk {
     }
 
     /// Tells how it ended: the answer on stdout, how to go on otherwise.
-    async fn tell(&mut self, end: End, as_json: bool) -> Result<(), Failure> {
+    async fn tell(&mut self, end: End, as_json: bool) -> Result<(), CliError> {
         self.progress.rest();
         let status = self.session.status().await?;
         let id = self.session.id();
@@ -328,19 +328,17 @@ impl Desk {
             }
             End::Rested(RunStatus::Failed) => {
                 let told = status.failure.map_or_else(|| "unknown".to_owned(), |failure| failure.message);
-                Err(Failure::new(format!("the run failed: {told}")).hint(format!("{go_on} tries again")))
+                Err(CliError::new(format!("the run failed: {told}")).hint(format!("{go_on} tries again")))
             }
             End::Rested(status) => {
-                Err(Failure::new(format!("session {id} is {status}"))
+                Err(CliError::new(format!("session {id} is {status}"))
                     .hint(format!("{go_on} goes on with it")))
             }
-            End::Unanswered => {
-                Err(Failure::new(format!("session {id} waits for an answer"))
-                    .hint(format!("{go_on} asks again")))
-            }
+            End::Unanswered => Err(CliError::new(format!("session {id} waits for an answer"))
+                .hint(format!("{go_on} asks again"))),
             End::Interrupted => {
                 let told = format!("session {id} is {}", status.status);
-                Err(Failure::new(told).hint(format!("{go_on} goes on with it")))
+                Err(CliError::new(told).hint(format!("{go_on} goes on with it")))
             }
         }
     }

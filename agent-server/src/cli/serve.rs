@@ -4,41 +4,41 @@ use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{failure::Failure, guard, open};
+use super::{error::CliError, security, setup};
 use crate::{Config, Server, Tls};
 
-pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), Failure> {
-    let assistant = open::assistant(config)?;
+pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), CliError> {
+    let assistant = setup::assistant(config)?;
     if assistant.is_none() && cfg!(not(feature = "demo")) {
-        return Err(open::no_agent());
+        return Err(setup::no_agent());
     }
-    let runtime = open::runtime(config)?;
+    let runtime = setup::runtime(config)?;
     let address = SocketAddr::new(config.host, config.port);
     let server = Server::builder(runtime);
     #[cfg(feature = "demo")]
     let server = server.agent(crate::demo::TrendAgent);
     let mut server = server
-        .passing(open::passing(config)?)
-        .auth(guard::auth(config)?)
+        .ephemeral_runtime(setup::ephemeral_runtime(config)?)
+        .auth(security::auth(config)?)
         .options(|options| config.apply(options));
-    if let Some(secret) = guard::secret(config)? {
+    if let Some(secret) = security::secret(config)? {
         server = server.secret(secret);
     }
-    let tls = guard::tls(config)?;
+    let tls = security::tls(config)?;
     if let Some(tls) = &tls {
         server = server.tls(tls.clone());
     }
-    if let Some(webhooks) = guard::webhooks(config)? {
+    if let Some(webhooks) = security::webhooks(config)? {
         server = server.webhooks(webhooks);
     }
-    if let Some(chat) = open::chat(config)? {
+    if let Some(chat) = setup::chat(config)? {
         server = server.chat(chat);
     }
     if let Some(assistant) = assistant {
         server = server.assistant(assistant);
     }
     let server = server.bind(address).await.map_err(|error| {
-        Failure::new(format!("{address} cannot be listened on: {error}"))
+        CliError::new(format!("{address} cannot be listened on: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
     })?;
     let analyst = match config.model() {
@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!("listening on {scheme}://{}, {analyst}", server.address());
 
-    let told = Failure::from_io;
+    let told = CliError::from_io;
     let mut term = signal(SignalKind::terminate()).map_err(told("signals cannot be heard"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(told("signals cannot be heard"))?;
     let mut hup = signal(SignalKind::hangup()).map_err(told("signals cannot be heard"))?;

@@ -5,11 +5,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, Paint, json_arg, paint, size, table, time},
+    setup,
 };
-use crate::{Config, title::TITLE};
+use crate::{Config, session_title::TITLE};
 
 /// Characters of a title in the table.
 const TITLE_SHOWN: usize = 40;
@@ -40,8 +40,8 @@ pub(super) fn command() -> Command {
         .arg(json_arg())
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
-    let runtime = open::journals(config)?;
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    let runtime = setup::journals(config)?;
     let after = args.get_one::<String>("after").map(|id| id.parse::<SessionId>()).transpose()?;
     let said: Vec<&String> = args.get_many("status").into_iter().flatten().collect();
     let statuses: Vec<RunStatus> =

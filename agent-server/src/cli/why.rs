@@ -4,16 +4,16 @@ use agent_core::session::{Cause, CauseKind};
 use clap::{Arg, ArgMatches, Command};
 
 use super::{
-    failure::Failure,
-    open,
+    error::CliError,
     output::{self, Paint, json_arg, paint, short, time},
+    setup,
 };
 use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("why")
         .about("Tells which entries made a state field, todo, step or question what it is")
-        .arg(open::session_arg())
+        .arg(setup::session_arg())
         .arg(
             Arg::new("key")
                 .value_name("KEY")
@@ -23,8 +23,8 @@ pub(super) fn command() -> Command {
         .arg(json_arg())
 }
 
-pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failure> {
-    let session = open::session(config, args).await?;
+pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    let session = setup::session(config, args).await?;
     let key = args.get_one::<String>("key").map(String::as_str).unwrap_or_default();
     let causes = session.why(key).await?;
     if args.get_flag("json") {
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), Failur
     if causes.is_empty() {
         let told = format!("nothing in the journal of {} says `{}`", session.id(), short(key, 80));
         return Err(
-            Failure::new(told).hint(format!("`agent-server replay {}` shows all of it", session.id()))
+            CliError::new(told).hint(format!("`agent-server replay {}` shows all of it", session.id()))
         );
     }
     let last = causes.len() - 1;

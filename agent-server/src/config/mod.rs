@@ -6,29 +6,31 @@
 //! Read in this order: `table` the settings, `kind` what their texts may be, `source` where they are said, `fault` what is
 //! told when they are wrong, `model` which model they mean, `page` what people see of them.
 
-mod fault;
-mod kind;
+mod error;
+mod value;
 mod model;
-mod page;
+mod reference;
 mod source;
-mod table;
+mod settings;
 
 use std::path::PathBuf;
 
 use agent_core::engine::Limits;
 use tracing::Level;
 
-pub use fault::{ConfigError, Fault};
-pub use kind::{ApiKey, Headers};
+pub use crate::otlp::TraceSampler;
+pub use error::{ConfigError, Fault};
 pub use model::Endpoint;
-pub use page::reference;
+pub use reference::reference;
+pub use settings::{Config, Effective};
+pub(crate) use settings::{Setting, table};
 pub use source::{Origin, Sources};
-pub use table::{Config, Effective};
-pub(crate) use table::{Setting, table};
+pub use value::{ApiKey, Headers};
 
 use crate::{
     ServerOptions,
     auth::{Subject, SubjectKind},
+    otlp::TraceOptions,
 };
 
 /// Where journals are kept.
@@ -79,35 +81,18 @@ impl LogFormat {
     const WORDS: [(&str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
 }
 
-/// Which traces are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TraceSampler {
-    /// All.
-    AlwaysOn,
-    /// None.
-    AlwaysOff,
-    /// So many of all.
-    Ratio,
-    /// As the caller decided, else all.
-    ParentOn,
-    /// As the caller decided, else none.
-    ParentOff,
-    /// As the caller decided, else so many of them.
-    ParentRatio,
-}
-
-impl TraceSampler {
-    const WORDS: [(&str, Self); 6] = [
-        ("always_on", Self::AlwaysOn),
-        ("always_off", Self::AlwaysOff),
-        ("traceidratio", Self::Ratio),
-        ("parentbased_always_on", Self::ParentOn),
-        ("parentbased_always_off", Self::ParentOff),
-        ("parentbased_traceidratio", Self::ParentRatio),
-    ];
-}
-
 impl Config {
+    /// Returns the settings of the trace exporter, if an endpoint is configured.
+    pub(crate) fn traces(&self) -> Option<TraceOptions> {
+        Some(TraceOptions {
+            endpoint: self.otlp.clone()?,
+            headers: self.otlp_headers.as_ref().map(|headers| headers.0.clone()).unwrap_or_default(),
+            service_name: self.service_name.clone(),
+            sampler: self.traces_sampler,
+            ratio: self.traces_ratio,
+        })
+    }
+
     /// Reads the sources.
     ///
     /// # Errors
@@ -116,8 +101,8 @@ impl Config {
     pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         let layers = source::Layers::gather(sources, &mut faults, &mut warnings);
-        let mut reader = table::Reader::new(&layers, faults);
-        let mut config = table::read(&mut reader);
+        let mut reader = settings::Reader::new(&layers, faults);
+        let mut config = settings::read(&mut reader);
         let mut faults = reader.faults;
         config.check(&mut faults);
         if !faults.is_empty() {

@@ -10,8 +10,8 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    fault::Fault,
-    table::{Setting, by_name, table},
+    error::Fault,
+    settings::{Setting, by_name, table},
 };
 
 /// Default name of the TOML file.

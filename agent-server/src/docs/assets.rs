@@ -36,7 +36,7 @@ impl File {
     /// None that a caller can cause: the files are our own.
     pub(crate) fn form(&self, packed: bool) -> io::Result<Form> {
         static KEPT: Mutex<Vec<(&'static str, bool, Form)>> = Mutex::new(Vec::new());
-        // Held while a form is made: that is done by one caller, however many ask for it.
+        // Permit while a form is made: that is done by one caller, however many ask for it.
         let mut kept = KEPT.lock();
         if let Some((.., form)) = kept.iter().find(|(name, is, _)| (*name, *is) == (self.name, packed)) {
             return Ok(form.clone());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::shape;
 #[cfg(test)]
-use crate::error::Refusal;
+use crate::error::Rejection;
 
 /// A WebSocket message.
 struct Message {
@@ -89,7 +89,7 @@ fn messages() -> Vec<Message> {
 /// Codes of `error` messages. A failed run has a code of `agent-core`.
 #[cfg(test)]
 pub(crate) fn codes() -> Vec<&'static str> {
-    let refused = [Refusal::FrameTooLarge, Refusal::TooManyErrors];
+    let refused = [Rejection::FrameTooLarge, Rejection::TooManyErrors];
     refused.iter().map(|refusal| refusal.name()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `POST` and `GET /api/chat/stream`: a model's words as they come.
+//! `POST` and `GET /api/chat/stream`: streams the answer of the plain model.
 
 use agent_core::{
     model::{Delta, FinishReason, Model, ModelError, ModelErrorKind, ModelRequest, ModelStream},
@@ -6,106 +6,111 @@ use agent_core::{
 };
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, header::HeaderValue};
 
 use crate::{
-    error::{ApiError, Refusal, log_model},
-    http::{
-        call::Call,
-        reply::{Reply, alive, empty, sse},
-    },
-    limit::Held,
-    wire::chat::{ChatRequest, DONE_ID, chunk, done, failed, trouble},
+    api::chat::{ChatRequest, DONE_ID, EventIds, chunk, done, error_event, model_error_event},
+    app::RequestContext,
+    error::{ApiError, Rejection, log_model},
+    http::response::{HandlerResult, empty, sse, with_keep_alive},
+    limits::Permit,
 };
 
-pub(crate) async fn post(mut call: Call) -> Reply {
-    let request = ChatRequest::parse(&call.json().await?)?;
-    answer(&call, request, false)
+pub(super) async fn post(mut context: RequestContext) -> HandlerResult {
+    let request = ChatRequest::parse(&context.json().await?)?;
+    respond(&context, request, EventIds::Off)
 }
 
-/// For a browser's `EventSource`, which reconnects whenever a stream ends: one that has seen the end is told that
-/// there is no more (204), or it would have the model answer again and again.
-pub(crate) async fn get(call: Call) -> Reply {
-    let header = |name: &str| call.headers().get(name).map(hyper::header::HeaderValue::as_bytes);
-    // An `<img>` of any page sends no origin; it must not make the model work.
+/// For a browser's `EventSource`, which reconnects whenever a stream ends. A client that has received the last event gets
+/// 204, which ends the reconnects; otherwise each reconnect would call the model again.
+pub(super) async fn get(context: RequestContext) -> HandlerResult {
+    let header = |name: &str| context.headers().get(name).map(HeaderValue::as_bytes);
+    // An `<img>` of a foreign page sends no `Origin`. It must not call the model.
     if header("sec-fetch-site") == Some(b"cross-site") && header("origin").is_none() {
-        return Err(ApiError::new(Refusal::OriginNotAllowed, "pages of this origin may not do this"));
+        return Err(ApiError::new(Rejection::OriginNotAllowed, "pages of this origin may not do this"));
     }
     if header("last-event-id") == Some(DONE_ID.as_bytes()) {
         return Ok(empty(StatusCode::NO_CONTENT));
     }
-    let request = ChatRequest::of_query(&call.query())?;
-    if call.request.method() == Method::HEAD {
+    let request = ChatRequest::from_query(&context.query())?;
+    if context.request.method() == Method::HEAD {
         return Ok(sse(stream::empty()));
     }
-    answer(&call, request, true)
+    respond(&context, request, EventIds::On)
 }
 
-fn answer(call: &Call, request: ChatRequest, numbered: bool) -> Reply {
-    let Some(chat) = &call.inner.chat else {
-        return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
+fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> HandlerResult {
+    let Some(chat) = &context.app.chat else {
+        return Err(ApiError::new(Rejection::NoModel, "no model is configured"));
     };
-    let held = (call.listen()?, call.inner.limits.run(call.key())?);
-    let request = chat.bounded(ModelRequest::new(request.messages));
-    let events = said(chat.model(), request, numbered).map(move |event| {
-        // A stream and a run, for as long as it is there.
-        let _: &(Held, Option<Held>) = &held;
+    let permits = (context.stream_permit()?, context.app.limits.run(context.key())?);
+    let request = chat.with_limits(ModelRequest::new(request.into_messages()));
+    let events = sse_events(chat.model(), request, ids).map(move |event| {
+        // Held until the stream ends.
+        let _: &(Permit, Option<Permit>) = &permits;
         event
     });
-    Ok(sse(alive(events, call.inner.options.ping)))
+    Ok(sse(with_keep_alive(events, context.app.options.ping)))
 }
 
-/// What is told of an answer that was shown in part; why is in the code.
-const BROKEN_OFF: &str = "the model failed before its answer was finished";
+/// Error of an answer that was sent in part. The code has the reason.
+const BROKEN_OFF: &str = "the model failed before its answer was complete";
 
-enum Saying {
-    /// The model is being asked.
-    Asking(BoxFuture<'static, Result<ModelStream, ModelError>>),
-    /// It speaks; whether anything was shown.
-    Speaking(ModelStream, bool),
+enum ChatStreamState {
+    /// Waiting for the model.
+    Opening(BoxFuture<'static, Result<ModelStream, ModelError>>),
+    /// Streaming; whether text was sent.
+    Streaming(ModelStream, bool),
     Ending,
     Ended,
 }
 
-/// The events of an answer. Nothing is read ahead: a client that does not read holds the model back, and one that is
-/// gone drops the call.
-fn said(model: &Model, request: ModelRequest, numbered: bool) -> impl Stream<Item = Bytes> + Send + use<> {
-    let asking = telemetry::chat(model, request, None).boxed();
-    stream::unfold(Saying::Asking(asking), move |mut state| async move {
+/// Returns the events of an answer. Nothing is read ahead: a client that does not read suspends the model call, and a
+/// disconnect drops it.
+fn sse_events(
+    model: &Model,
+    request: ModelRequest,
+    ids: EventIds,
+) -> impl Stream<Item = Bytes> + Send + use<> {
+    let opening = telemetry::chat(model, request, None).boxed();
+    stream::unfold(ChatStreamState::Opening(opening), move |mut state| async move {
         loop {
             state = match state {
-                Saying::Asking(asking) => match asking.await {
-                    Ok(stream) => Saying::Speaking(stream, false),
-                    Err(error) => return Some((told(&error), Saying::Ending)),
+                ChatStreamState::Opening(opening) => match opening.await {
+                    Ok(stream) => ChatStreamState::Streaming(stream, false),
+                    Err(error) => return Some((logged(&error), ChatStreamState::Ending)),
                 },
-                Saying::Speaking(mut stream, shown) => match stream.next().await {
+                ChatStreamState::Streaming(mut stream, sent) => match stream.next().await {
                     Some(Ok(Delta::Text { text })) if !text.is_empty() => {
-                        return Some((chunk(&text), Saying::Speaking(stream, true)));
+                        return Some((chunk(&text), ChatStreamState::Streaming(stream, true)));
                     }
-                    // This wire cannot take back what was shown.
-                    Some(Ok(Delta::Restarted { reason, .. })) if shown => {
-                        tracing::warn!(code = reason, "a model failed in the middle of its answer");
-                        return Some((trouble(&reason, BROKEN_OFF), Saying::Ending));
+                    // The protocol cannot retract text.
+                    Some(Ok(Delta::Restarted { reason, .. })) if sent => {
+                        tracing::warn!(code = reason, "a model failed during its answer");
+                        return Some((error_event(&reason, BROKEN_OFF), ChatStreamState::Ending));
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::Filtered })) => {
-                        return Some((told(&ModelError::new(ModelErrorKind::Filtered)), Saying::Ending));
+                        return Some((
+                            logged(&ModelError::new(ModelErrorKind::Filtered)),
+                            ChatStreamState::Ending,
+                        ));
                     }
-                    Some(Ok(Delta::Finished { reason: FinishReason::ToolCalls })) if !shown => {
-                        let event = trouble("model_malformed", "the model called a tool, and there is none");
-                        return Some((event, Saying::Ending));
+                    Some(Ok(Delta::Finished { reason: FinishReason::ToolCalls })) if !sent => {
+                        let event = error_event("model_malformed", "the model called a tool, but has none");
+                        return Some((event, ChatStreamState::Ending));
                     }
-                    Some(Ok(_)) => Saying::Speaking(stream, shown),
-                    Some(Err(error)) => return Some((told(&error), Saying::Ending)),
-                    None => Saying::Ending,
+                    Some(Ok(_)) => ChatStreamState::Streaming(stream, sent),
+                    Some(Err(error)) => return Some((logged(&error), ChatStreamState::Ending)),
+                    None => ChatStreamState::Ending,
                 },
-                Saying::Ending => return Some((done(numbered), Saying::Ended)),
-                Saying::Ended => return None,
+                ChatStreamState::Ending => return Some((done(ids), ChatStreamState::Ended)),
+                ChatStreamState::Ended => return None,
             };
         }
     })
 }
 
-fn told(error: &ModelError) -> Bytes {
+fn logged(error: &ModelError) -> Bytes {
     log_model(error);
-    failed(error)
+    model_error_event(error)
 }

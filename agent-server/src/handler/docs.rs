@@ -13,14 +13,13 @@ use hyper::{
 use parking_lot::Mutex;
 
 use crate::{
+    app::{AppState, Handler, RequestContext},
     docs::{assets, assets::tag, asyncapi, errors, openapi, page::page},
-    error::{ApiError, Refusal},
+    error::{ApiError, Rejection},
     http::{
-        call::Call,
-        reply::{Body, Reply, empty, of},
-        routes::{Handler, handler},
+        response::{Body, HandlerResult, bytes as file, empty},
+        router::handler,
     },
-    server::Inner,
 };
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -34,7 +33,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 /// Adds the paths of the documents.
 pub(super) fn routes(mut add: impl FnMut(&str, Handler) -> Result<(), String>) -> Result<(), String> {
-    add("/openapi.json", kept(JSON, |inner| openapi::document(inner).to_string()))?;
+    add("/openapi.json", kept(JSON, |app| openapi::document(app).to_string()))?;
     add("/asyncapi.json", kept(JSON, |_| asyncapi::document().to_string()))?;
     add("/docs/websocket", kept(HTML, |_| page("WebSocket messages", &asyncapi::markdown())))?;
     add("/docs/errors", kept(HTML, |_| page("Error codes", &errors::list())))?;
@@ -49,34 +48,34 @@ pub(super) fn routes(mut add: impl FnMut(&str, Handler) -> Result<(), String>) -
 }
 
 /// A document that is written when it is asked for first.
-fn kept(kind: &'static str, write: fn(&Inner) -> String) -> Handler {
+fn kept(kind: &'static str, write: fn(&AppState) -> String) -> Handler {
     let written = Arc::new(OnceLock::new());
-    handler(move |call: Call| {
+    handler(move |context: RequestContext| {
         let written = Arc::clone(&written);
         async move {
             let (bytes, tag) = written.get_or_init(|| {
-                let bytes = Bytes::from(write(&call.inner));
+                let bytes = Bytes::from(write(&context.app));
                 let tag = tag(&bytes);
                 (bytes, tag)
             });
-            Ok(answer(call.headers(), kind, tag, || bytes.clone()))
+            Ok(answer(context.headers(), kind, tag, || bytes.clone()))
         }
     })
 }
 
-async fn error(call: Call) -> Reply {
-    let code = call.part("code");
+async fn error(context: RequestContext) -> HandlerResult {
+    let code = context.path_param("code");
     let Some(text) = errors::markdown(code) else {
-        return Err(ApiError::new(Refusal::NotFound, "there is no code of this name; see /docs/errors"));
+        return Err(ApiError::new(Rejection::NotFound, "there is no code of this name; see /docs/errors"));
     };
     // Its text is the code's, not the caller's.
     let accept =
-        call.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        context.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let mut response = if accept.contains("markdown") && !accept.contains("html") {
-        answer(call.headers(), MARKDOWN, &tag(text.as_bytes()), || text.into())
+        answer(context.headers(), MARKDOWN, &tag(text.as_bytes()), || text.into())
     } else {
         let (html, tag) = error_page(text);
-        answer(call.headers(), HTML, &tag, || html)
+        answer(context.headers(), HTML, &tag, || html)
     };
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
@@ -94,16 +93,16 @@ fn error_page(text: &'static str) -> (Bytes, String) {
     page.clone()
 }
 
-async fn asset(call: Call) -> Reply {
-    let Some(file) = assets::file(call.part("file")) else {
-        return Err(ApiError::new(Refusal::NotFound, "there is nothing at this path"));
+async fn asset(context: RequestContext) -> HandlerResult {
+    let Some(file) = assets::file(context.path_param("file")) else {
+        return Err(ApiError::new(Rejection::NotFound, "there is nothing at this path"));
     };
-    let packed = file.packed && takes_gzip(call.headers());
+    let packed = file.packed && takes_gzip(context.headers());
     let form = file.form(packed).map_err(|error| {
         tracing::error!(%error, "an embedded file cannot be unpacked");
-        ApiError::new(Refusal::Internal, "the server made a mistake")
+        ApiError::new(Rejection::Internal, "the server made a mistake")
     })?;
-    let mut response = answer(call.headers(), file.content_type, &form.tag, || form.bytes.clone());
+    let mut response = answer(context.headers(), file.content_type, &form.tag, || form.bytes.clone());
     if !file.packed {
         return Ok(response);
     }
@@ -144,7 +143,7 @@ fn answer(
             .map(|known| known.trim().trim_start_matches("W/"))
             .any(|known| known == tag || known == "*")
     });
-    let mut response = if known { empty(StatusCode::NOT_MODIFIED) } else { of(kind, bytes()) };
+    let mut response = if known { empty(StatusCode::NOT_MODIFIED) } else { file(kind, bytes()) };
     let headers = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);

@@ -1,18 +1,18 @@
-//! `GET /health`: whether the server lives, and how busy it is.
+//! `GET /health`: liveness and load of the server.
 
 use serde_json::json;
 
-use crate::http::{
-    call::Call,
-    reply::{Reply, ok},
+use crate::{
+    app::RequestContext,
+    http::response::{HandlerResult, ok},
 };
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let inner = &call.inner;
+pub(super) async fn handle(context: RequestContext) -> HandlerResult {
+    let app = &context.app;
     Ok(ok(&json!({
         "status": "healthy",
         "version": env!("CARGO_PKG_VERSION"),
-        "agent": inner.agents.first().map(|agent| agent.graph()),
-        "live_runs": inner.runtime.live_runs(),
+        "agent": app.agents.first().map(|agent| agent.graph()),
+        "live_runs": app.runtime.live_runs(),
     })))
 }

@@ -1,31 +1,25 @@
-//! `GET /metrics`: what was counted since the start, as Prometheus reads it.
+//! `GET /metrics`: Prometheus metrics.
 
 use crate::{
-    http::{
-        call::Call,
-        reply::{Reply, of},
-    },
+    app::RequestContext,
+    http::response::{HandlerResult, bytes},
     metrics::Page,
 };
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let inner = &call.inner;
+pub(super) async fn handle(context: RequestContext) -> HandlerResult {
+    let app = &context.app;
     let mut page = Page::default();
-    let now = [
-        (
-            "agent_live_runs",
-            "Runs in memory, those that wait for a person included.",
-            inner.runtime.live_runs(),
-        ),
-        ("agent_sockets", "Open WebSockets.", inner.sockets.len()),
-        ("agent_connections", "Open connections, sockets included.", inner.connections()),
-        ("agent_input_bytes", "Memory reserved for callers' input.", inner.input.used()),
+    let gauges = [
+        ("agent_live_runs", "Runs in memory, including paused ones.", app.runtime.live_runs()),
+        ("agent_sockets", "Open WebSockets.", app.tasks.len()),
+        ("agent_connections", "Open connections, including WebSockets.", app.connections()),
+        ("agent_input_bytes", "Memory reserved for callers' input.", app.input.used()),
     ];
-    for (name, help, value) in now {
+    for (name, help, value) in gauges {
         page.family(name, "gauge", help);
         page.line(name, &[], value);
     }
-    inner.metrics.write(&mut page);
-    inner.routes.write_meters(&mut page);
-    Ok(of("text/plain; version=0.0.4; charset=utf-8", page.into_text()))
+    app.metrics.write(&mut page);
+    app.router.write_metrics(&mut page);
+    Ok(bytes("text/plain; version=0.0.4; charset=utf-8", page.into_text()))
 }

@@ -1,136 +1,126 @@
-//! One file a path: its request, its answer.
+//! Request handlers: one file per route.
+//!
+//! `access` has the ownership checks and permits that they share.
 
-mod docs;
+mod access;
 mod chat;
+mod dashboard;
+mod docs;
 mod health;
-mod openai;
 mod metrics;
-mod page;
-pub(crate) mod ready;
+mod openai;
+mod ready;
 mod resume;
 mod run;
 mod sessions;
 mod status;
 mod stop;
 mod tool_chat;
+mod ws;
 
-use agent_core::{
-    RunStatus, Session, SessionError,
-    ids::{Seq, SessionId},
-    session::SessionStatus,
-};
+use agent_core::{RunStatus, Session, SessionError, ids::Seq, session::SessionStatus};
 use hyper::Method;
 use serde_json::Value;
 
 use crate::{
-    error::{ApiError, Contract},
-    http::routes::{Access, Handler, Route, Routes, handler},
-    server::Inner,
-    wire::task_agent::{response, standing},
-    ws,
+    api::task_agent::{response, standing},
+    app::{AppState, Handler},
+    error::{ApiError, Contract, map_session_error},
+    http::router::{AuthPolicy, Route, Router, handler},
 };
 
-/// Every path of the server.
+/// Returns all built-in routes.
 ///
 /// # Errors
 ///
-/// Two routes at one place: a mistake of ours.
-pub(crate) fn routes() -> Result<Routes, String> {
-    use Access::{Known, Open, Socket};
+/// Two routes have the same method and path.
+pub(crate) fn routes() -> Result<Router<AppState>, String> {
+    use AuthPolicy::{Authenticated, AuthenticatedSameOrigin, Public};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const DELETE: Method = Method::DELETE;
-    let mut routes = Routes::default();
-    let mut add = |method: Method, path: &str, access, contract, handler: Handler| {
-        routes.add(Route { method, path: path.to_owned(), access, contract, handler })
+    let mut router = Router::default();
+    let mut add = |method: Method, path: &str, auth, contract, handler: Handler| {
+        router.add(Route { method, path: path.to_owned(), auth, contract, handler })
     };
-    add(POST, "/api/chat/stream", Known, Contract::Chat, handler(chat::post))?;
-    // As with a socket: a page elsewhere must not even make the model work.
-    add(GET, "/api/chat/stream", Socket, Contract::Chat, handler(chat::get))?;
-    add(POST, "/api/v1/chat", Known, Contract::ToolChat, handler(tool_chat::whole))?;
-    add(POST, "/api/v1/chat/stream", Known, Contract::ToolChat, handler(tool_chat::streamed))?;
-    add(GET, "/v1/models", Known, Contract::OpenAi, handler(openai::list))?;
-    add(GET, "/v1/models/{model}", Known, Contract::OpenAi, handler(openai::one))?;
-    add(POST, "/v1/chat/completions", Known, Contract::OpenAi, handler(openai::create))?;
-    let mut own = |method: Method, path: &str, access, handler: Handler| {
-        add(method, path, access, Contract::TaskAgent, handler)
+    add(POST, "/api/chat/stream", Authenticated, Contract::Chat, handler(chat::post))?;
+    // Same origin, because a `GET` from a foreign page would already call the model.
+    add(GET, "/api/chat/stream", AuthenticatedSameOrigin, Contract::Chat, handler(chat::get))?;
+    add(POST, "/api/v1/chat", Authenticated, Contract::ToolChat, handler(tool_chat::whole))?;
+    add(POST, "/api/v1/chat/stream", Authenticated, Contract::ToolChat, handler(tool_chat::streamed))?;
+    add(GET, "/v1/models", Authenticated, Contract::OpenAi, handler(openai::list))?;
+    add(GET, "/v1/models/{model}", Authenticated, Contract::OpenAi, handler(openai::one))?;
+    add(POST, "/v1/chat/completions", Authenticated, Contract::OpenAi, handler(openai::create))?;
+    let mut task = |method: Method, path: &str, auth, handler: Handler| {
+        add(method, path, auth, Contract::TaskAgent, handler)
     };
-    own(GET, "/", Open, handler(page::handle))?;
-    own(GET, "/static/{file}", Open, handler(page::handle))?;
-    docs::routes(|path, handler| own(GET, path, Open, handler))?;
-    own(GET, "/ready", Open, handler(ready::handle))?;
-    own(GET, "/metrics", Known, handler(metrics::handle))?;
-    for at in ["", "/api/agent"] {
-        own(GET, &format!("{at}/health"), Open, handler(health::handle))?;
-        own(POST, &format!("{at}/run"), Known, handler(run::run))?;
-        own(POST, &format!("{at}/run-async"), Known, handler(run::start))?;
-        own(GET, &format!("{at}/status/{{session_id}}"), Known, handler(status::handle))?;
-        own(POST, &format!("{at}/stop/{{session_id}}"), Known, handler(stop::handle))?;
-        own(POST, &format!("{at}/resume/{{session_id}}"), Known, handler(resume::handle))?;
-        own(GET, &format!("{at}/ws/{{session_id}}"), Socket, handler(ws::upgrade))?;
+    task(GET, "/", Public, handler(dashboard::handle))?;
+    task(GET, "/static/{file}", Public, handler(dashboard::handle))?;
+    docs::routes(|path, handler| task(GET, path, Public, handler))?;
+    task(GET, "/ready", Public, handler(ready::handle))?;
+    task(GET, "/metrics", Authenticated, handler(metrics::handle))?;
+    for prefix in ["", "/api/agent"] {
+        task(GET, &format!("{prefix}/health"), Public, handler(health::handle))?;
+        task(POST, &format!("{prefix}/run"), Authenticated, handler(run::run))?;
+        task(POST, &format!("{prefix}/run-async"), Authenticated, handler(run::start))?;
+        task(GET, &format!("{prefix}/status/{{session_id}}"), Authenticated, handler(status::handle))?;
+        task(POST, &format!("{prefix}/stop/{{session_id}}"), Authenticated, handler(stop::handle))?;
+        task(POST, &format!("{prefix}/resume/{{session_id}}"), Authenticated, handler(resume::handle))?;
+        task(GET, &format!("{prefix}/ws/{{session_id}}"), AuthenticatedSameOrigin, handler(ws::upgrade))?;
     }
-    own(GET, "/agents", Known, handler(sessions::graph::agents))?;
-    own(GET, "/agents/{agent}/graph", Known, handler(sessions::graph::of_agent))?;
-    own(GET, "/sessions", Known, handler(sessions::list::handle))?;
-    own(GET, "/sessions/{session_id}", Known, handler(status::handle))?;
-    own(DELETE, "/sessions/{session_id}", Known, handler(sessions::remove::handle))?;
-    own(GET, "/sessions/{session_id}/journal", Known, handler(sessions::journal::handle))?;
-    own(GET, "/sessions/{session_id}/state", Known, handler(sessions::state::handle))?;
-    own(GET, "/sessions/{session_id}/diff", Known, handler(sessions::changes::handle))?;
-    own(GET, "/sessions/{session_id}/graph", Known, handler(sessions::graph::of_session))?;
-    own(GET, "/sessions/{session_id}/events", Socket, handler(sessions::events::handle))?;
-    own(POST, "/sessions/{session_id}/fork", Known, handler(sessions::fork::handle))?;
-    Ok(routes)
+    task(GET, "/agents", Authenticated, handler(sessions::graph::agents))?;
+    task(GET, "/agents/{agent}/graph", Authenticated, handler(sessions::graph::of_agent))?;
+    task(GET, "/sessions", Authenticated, handler(sessions::list::handle))?;
+    task(GET, "/sessions/{session_id}", Authenticated, handler(status::handle))?;
+    task(DELETE, "/sessions/{session_id}", Authenticated, handler(sessions::delete::handle))?;
+    task(GET, "/sessions/{session_id}/journal", Authenticated, handler(sessions::journal::handle))?;
+    task(GET, "/sessions/{session_id}/state", Authenticated, handler(sessions::state::handle))?;
+    task(GET, "/sessions/{session_id}/diff", Authenticated, handler(sessions::diff::handle))?;
+    task(GET, "/sessions/{session_id}/graph", Authenticated, handler(sessions::graph::of_session))?;
+    task(GET, "/sessions/{session_id}/events", AuthenticatedSameOrigin, handler(sessions::events::handle))?;
+    task(POST, "/sessions/{session_id}/fork", Authenticated, handler(sessions::fork::handle))?;
+    Ok(router)
 }
 
-pub(crate) type Answer = Result<Value, ApiError>;
-
-/// A failure of a call on a session, with its id.
-pub(crate) fn refused(session: &SessionId) -> impl Fn(SessionError) -> ApiError + '_ {
-    |error| ApiError::of(Contract::TaskAgent, &error).about(session)
+/// Returns the response that describes the status of a session.
+async fn session_response(app: &AppState, session: &Session) -> Result<Value, ApiError> {
+    let status = session.status().await.map_err(map_session_error(session.id()))?;
+    let data = load_session_data(app, session, &status).await?;
+    Ok(response(session.id(), status.status.as_str(), &status_message(&status), Some(data)))
 }
 
-/// A failure of a call on no session in particular.
-pub(crate) fn refused_by_store(error: &SessionError) -> ApiError {
-    ApiError::of(Contract::TaskAgent, error)
+/// Returns the same at a checkpoint.
+async fn session_response_at(app: &AppState, session: &Session, seq: Seq) -> Result<Value, ApiError> {
+    let (state, status) = session.state_and_status_at(seq).await.map_err(map_session_error(session.id()))?;
+    let data = session_data(app, &status, &state);
+    Ok(response(session.id(), status.status.as_str(), &status_message(&status), Some(data)))
 }
 
-/// The response that tells where a session stands.
-async fn told(inner: &Inner, session: &Session) -> Answer {
-    let status = session.status().await.map_err(refused(session.id()))?;
-    let data = standing_data(inner, session, &status).await?;
-    Ok(response(session.id(), status.status.as_str(), &words(&status), Some(data)))
-}
-
-/// The same as of a place in the journal.
-async fn told_at(inner: &Inner, session: &Session, seq: Seq) -> Answer {
-    let status = session.status_at(seq).await.map_err(refused(session.id()))?;
-    let state = session.state_json_at(seq).await.map_err(refused(session.id()))?;
-    let data = standing_of(inner, &status, &state);
-    Ok(response(session.id(), status.status.as_str(), &words(&status), Some(data)))
-}
-
-/// `data` of where a session stands; with the answer when it is completed.
-async fn standing_data(inner: &Inner, session: &Session, status: &SessionStatus) -> Answer {
+/// Returns `data` for the status of a session, with the answer if the run is completed.
+async fn load_session_data(
+    app: &AppState,
+    session: &Session,
+    status: &SessionStatus,
+) -> Result<Value, ApiError> {
     if status.status != RunStatus::Completed {
         return Ok(standing(status, None));
     }
-    let state = session.state_json().await.map_err(refused(session.id()))?;
-    Ok(standing_of(inner, status, &state))
+    let state = session.state_json().await.map_err(map_session_error(session.id()))?;
+    Ok(session_data(app, status, &state))
 }
 
-/// `data` of where a session stands in a state; with the answer when it is completed.
-fn standing_of(inner: &Inner, status: &SessionStatus, state: &Value) -> Value {
-    let answer = (status.status == RunStatus::Completed).then(|| inner.response(&status.graph, state));
+/// Returns `data` for a status and a state, with the answer if the run is completed.
+fn session_data(app: &AppState, status: &SessionStatus, state: &Value) -> Value {
+    let answer = (status.status == RunStatus::Completed).then(|| app.response(&status.graph, state));
     standing(status, answer.as_deref())
 }
 
-/// A status in a sentence.
-fn words(status: &SessionStatus) -> String {
-    let done = status.todos.iter().filter(|todo| todo.status.is_final()).count();
-    let todos = format!("{done} of {} todos ended", status.todos.len());
+/// Returns a status as a sentence.
+fn status_message(status: &SessionStatus) -> String {
+    let ended = status.todos.iter().filter(|todo| todo.status.is_final()).count();
+    let todos = format!("{ended} of {} todos ended", status.todos.len());
     match status.status {
-        RunStatus::Idle => "nothing was run yet".to_owned(),
+        RunStatus::Idle => "no run was started yet".to_owned(),
         RunStatus::Running => format!("running, {todos}"),
         RunStatus::Paused => match status.questions.first() {
             Some(open) => format!("waiting for an answer: {}", open.question.prompt),
@@ -141,6 +131,38 @@ fn words(status: &SessionStatus) -> String {
             Some(failure) => failure.message.clone(),
             None => "failed".to_owned(),
         },
-        RunStatus::Stopped => format!("stopped, {todos}; resume it to go on"),
+        RunStatus::Stopped => format!("stopped, {todos}; resume it to continue"),
+    }
+}
+
+/// Returns the default cursor of a subscription: the start of the latest run.
+async fn default_cursor(session: &Session) -> Result<Seq, ApiError> {
+    match session.status().await {
+        Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
+        Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),
+        Err(error) => Err(map_session_error(session.id())(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::router::RouteMatch;
+
+    #[test]
+    fn every_path_has_an_alias_and_an_encoded_colon_is_decoded() {
+        let routes = routes().unwrap();
+        for prefix in ["", "/api/agent"] {
+            let at = |method: Method, path: &str| match routes.find(&method, &format!("{prefix}{path}")) {
+                Ok(RouteMatch::Route(route, _, params)) => Ok((route.path.clone(), params)),
+                Ok(RouteMatch::Preflight(_)) => panic!("not a preflight"),
+                Err(error) => Err(error),
+            };
+            assert_eq!(at(Method::POST, "/run").unwrap().0, format!("{prefix}/run"));
+            assert_eq!(at(Method::GET, "/status/a%3Ab").unwrap().1.get("session_id"), "a:b");
+            assert_eq!(at(Method::GET, "/run").unwrap_err().allow.unwrap().to_str().unwrap(), "POST");
+            assert_eq!(at(Method::GET, "/run/").unwrap_err().code, "not_found");
+        }
+        assert!(routes.find(&Method::GET, "/api/agentx/run").is_err());
     }
 }

@@ -1,43 +1,42 @@
-//! `POST /resume/{session_id}`: go on with a stopped or failed run, or answer the question of a paused one.
+//! `POST /resume/{session_id}`: resumes a stopped or failed run, or answers the question of a paused one.
 
 use agent_core::{RunStatus, SessionError};
 use serde_json::json;
 
-use super::refused;
 use crate::{
-    error::{ApiError, Refusal},
-    http::{
-        call::{Admission, Call},
-        reply::{Reply, ok},
-    },
-    wire::task_agent::{parse_answer, questions, response},
+    api::task_agent::{parse_answer, questions, response},
+    app::RequestContext,
+    error::{ApiError, Rejection, map_session_error},
+    http::response::{HandlerResult, ok},
+    limits::run_permit::RunPermit,
 };
 
-/// Who answers, as the journal notes it, where callers have no names.
-const BY: &str = "a REST client";
+/// Author of answers in the journal, if callers are anonymous.
+const ANSWERED_BY: &str = "a REST client";
 
-pub(crate) async fn handle(mut call: Call) -> Reply {
-    let session = call.session().await?;
-    let answers = parse_answer(&call.json().await?)?;
-    let admission = Admission::to_go_on(&call.inner, call.key(), &session, answers.is_some()).await?;
+pub(super) async fn handle(mut context: RequestContext) -> HandlerResult {
+    let session = context.session().await?;
+    let answers = parse_answer(&context.json().await?)?;
+    let limits = &context.app.limits;
+    let permit = RunPermit::for_resume(limits, context.key(), &session, answers.is_some()).await?;
     let run = match answers {
-        Some(answers) => session.answer_as(answers, call.owner().name().unwrap_or(BY)).await,
+        Some(answers) => session.answer_as(answers, context.scope().name().unwrap_or(ANSWERED_BY)).await,
         None => session.resume().await,
     };
     match run {
         Ok(run) => {
-            admission.follow(&call.inner, &run);
+            context.release_when_idle(permit, &run);
             let status = run.status();
             let data = json!({"run": run.id().0});
-            Ok(ok(&response(session.id(), status.as_str(), "the run goes on", Some(data))))
+            Ok(ok(&response(session.id(), status.as_str(), "the run has resumed", Some(data))))
         }
         Err(SessionError::NothingToDo { status: RunStatus::Paused, .. }) => {
-            let open = session.status().await.map_err(refused(session.id()))?.questions;
-            let told = "the run waits for an answer; send `{\"value\": ..}`, with the `id` when several wait";
-            Err(ApiError::new(Refusal::AnswerNeeded, told)
+            let open = session.status().await.map_err(map_session_error(session.id()))?.questions;
+            let message = "the run waits for an answer; send `{\"value\": ..}`, with the `id` if several questions are open";
+            Err(ApiError::new(Rejection::AnswerNeeded, message)
                 .about(session.id())
                 .with(json!({"questions": questions(&open)})))
         }
-        Err(error) => Err(refused(session.id())(error)),
+        Err(error) => Err(map_session_error(session.id())(error)),
     }
 }

@@ -1,69 +1,76 @@
-//! `POST /run` and `POST /run-async`: begin a run, and wait for it or not. With an `Idempotency-Key`, once.
+//! `POST /run` and `POST /run-async`: start a run, and wait for its end or not. Idempotent with an `Idempotency-Key`.
 
 use std::sync::Arc;
 
 use agent_core::{
-    Run, RunStatus, Session, SessionError,
+    Code, Run, RunStatus, Session, SessionError,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
+    session::SessionStatus,
 };
 use hyper::HeaderMap;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Answer, refused, told, told_at};
+use super::{session_response, session_response_at};
 use crate::{
-    auth::OWNER,
-    error::{ApiError, Contract, Refusal},
-    http::{
-        call::Call,
-        reply::{Reply, ok},
-    },
-    owner::{Owner, unknown},
-    server::Inner,
-    webhook::Prepared,
-    wire::task_agent::{RunRequest, response, standing},
+    api::task_agent::{RunRequest, response, standing},
+    app::{AppState, RequestContext},
+    auth::{OWNER, ownership::AccessScope},
+    error::{ApiError, Contract, Rejection, map_session_error, session_not_found},
+    http::response::{HandlerResult, ok},
+    webhook::PreparedDelivery,
 };
 
-/// Events read at once.
+/// Events read per page.
 const PAGE: usize = 1_024;
-/// The longest idempotency key, in bytes.
-const KEY: usize = 128;
+/// Maximum length of an idempotency key, in bytes.
+const KEY_BYTES: usize = 128;
 
-/// A run that this request, or an earlier one with its key, began.
-enum Begun {
-    Now(Run),
-    Before(Session, RunId),
+/// The run of a request.
+enum RunStart {
+    /// Started by this request.
+    New(Run),
+    /// Started by an earlier request with the same key.
+    Existing(Session, RunId),
 }
 
-/// Starts, and answers at once: the run is stored before the answer leaves.
-pub(crate) async fn start(mut call: Call) -> Reply {
-    let begun = begin(&mut call, false).await?;
-    let (session, run) = match &begun {
-        Begun::Now(run) => (run.session(), run.id()),
-        Begun::Before(session, run) => (session, *run),
+/// When the response is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitFor {
+    /// When the run is stored.
+    Acceptance,
+    /// When the run ends or pauses.
+    Result,
+}
+
+/// `POST /run-async`: responds when the run is stored.
+pub(super) async fn start(mut context: RequestContext) -> HandlerResult {
+    let started = start_run(&mut context, WaitFor::Acceptance).await?;
+    let (session, run) = match &started {
+        RunStart::New(run) => (run.session(), run.id()),
+        RunStart::Existing(session, run) => (session, *run),
     };
     let message = match session.status().await {
-        _ if matches!(begun, Begun::Before(..)) => {
-            "the run has started before, by a request with the same key"
+        _ if matches!(started, RunStart::Existing(..)) => {
+            "the run was started by an earlier request with the same key"
         }
-        Ok(status) if status.run < run => "the run waits for its turn",
+        Ok(status) if status.run < run => "the run is queued",
         _ => "the run has started",
     };
     Ok(ok(&response(session.id(), "started", message, Some(json!({"run": run.0})))))
 }
 
-/// Runs to the end or to a question. A caller that goes away does not stop the run.
-pub(crate) async fn run(mut call: Call) -> Reply {
-    let begun = begin(&mut call, true).await?;
-    let answer = match begun {
-        Begun::Now(run) => end(&call.inner, run).await?,
-        Begun::Before(session, run) => end_of_earlier(&call.inner, &session, run).await?,
+/// `POST /run`: responds when the run ends or pauses. A disconnect does not stop the run.
+pub(super) async fn run(mut context: RequestContext) -> HandlerResult {
+    let result = match start_run(&mut context, WaitFor::Result).await? {
+        RunStart::New(run) => wait_for_result(&context.app, run).await?,
+        RunStart::Existing(session, run) => wait_for_existing(&context.app, &session, run).await?,
     };
-    Ok(ok(&answer))
+    Ok(ok(&result))
 }
 
-async fn end(inner: &Inner, mut run: Run) -> Answer {
-    let (rest, _, error) = run.rest().await;
+async fn wait_for_result(app: &AppState, mut run: Run) -> Result<Value, ApiError> {
+    let (run_status, _, error) = run.rest().await;
     let session = run.session();
     if let Some(error) = error {
         let error = SessionError::Run(Arc::clone(&error));
@@ -73,47 +80,47 @@ async fn end(inner: &Inner, mut run: Run) -> Answer {
             _ => failed,
         });
     }
-    if rest == RunStatus::Running {
-        // The process ends; the next one goes on with the run.
-        return Err(refused(session.id())(SessionError::ShuttingDown));
+    if run_status == RunStatus::Running {
+        // The process shuts down; the next one resumes the run.
+        return Err(map_session_error(session.id())(SessionError::ShuttingDown));
     }
-    let status = session.status().await.map_err(refused(session.id()))?;
+    let status = session.status().await.map_err(map_session_error(session.id()))?;
     if status.run == run.id() {
-        return told(inner, session).await;
+        return session_response(app, session).await;
     }
-    // Another run has begun since: what this one came to is in the journal.
-    match ended(session, run.id()).await.map_err(refused(session.id()))? {
-        Some(seq) => told_at(inner, session, seq).await,
-        None => Ok(response(session.id(), rest.as_str(), "the run ended", None)),
+    // Another run has started since. The journal has the result of this one.
+    match find_end(session, run.id()).await.map_err(map_session_error(session.id()))? {
+        Some(seq) => session_response_at(app, session, seq).await,
+        None => Ok(response(session.id(), run_status.as_str(), "the run has ended", None)),
     }
 }
 
-/// The end of a run that an earlier request began, in this process or in one before.
-async fn end_of_earlier(inner: &Inner, session: &Session, run: RunId) -> Answer {
+/// Waits for the result of a run that an earlier request started, in this process or an earlier one.
+async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Result<Value, ApiError> {
     let mut events = session.subscribe(Some(Seq::ZERO));
     loop {
-        let status = session.status().await.map_err(refused(session.id()))?;
+        let status = session.status().await.map_err(map_session_error(session.id()))?;
         if status.run == run && !matches!(status.status, RunStatus::Running) {
             return match status.failure {
-                Some(_) if status.status == RunStatus::Failed => Err(failed_before(session, &status)),
-                _ => told(inner, session).await,
+                Some(_) if status.status == RunStatus::Failed => Err(stored_failure(session, &status)),
+                _ => session_response(app, session).await,
             };
         }
         if status.run > run {
-            return match ended(session, run).await.map_err(refused(session.id()))? {
-                Some(seq) => told_at(inner, session, seq).await,
-                None => Ok(response(session.id(), "completed", "the run ended", None)),
+            return match find_end(session, run).await.map_err(map_session_error(session.id()))? {
+                Some(seq) => session_response_at(app, session, seq).await,
+                None => Ok(response(session.id(), "completed", "the run has ended", None)),
             };
         }
-        // Until something of it comes to rest.
+        // Until the run ends or pauses.
         loop {
             match events.next().await {
                 Ok(event) if event.run == run && (event.body.ends_run() || is_pause(&event.body)) => break,
                 Ok(_) => {}
-                Err(error) if error.is_final() => return Err(unknown(session)),
+                Err(error) if error.is_final() => return Err(session_not_found(session)),
                 Err(error) => {
-                    tracing::warn!(%error, "the journal cannot be read for a caller");
-                    return Err(ApiError::new(Refusal::Internal, "the store cannot do this now"));
+                    tracing::warn!(%error, "the journal could not be read for a caller");
+                    return Err(ApiError::store_unavailable());
                 }
             }
         }
@@ -124,12 +131,12 @@ const fn is_pause(body: &EventBody) -> bool {
     matches!(body, EventBody::RunPaused(_))
 }
 
-fn failed_before(session: &Session, status: &agent_core::session::SessionStatus) -> ApiError {
-    let mut error = ApiError::new(Refusal::Internal, "the run failed").about(session.id());
+fn stored_failure(session: &Session, status: &SessionStatus) -> ApiError {
+    let mut error = ApiError::new(Rejection::Internal, "the run failed").about(session.id());
     if let Some(failure) = &status.failure {
         error.message.clone_from(&failure.message);
         error.node = failure.node.as_deref().map(Box::from);
-        if let Some(code) = agent_core::Code::ALL.iter().find(|code| code.name() == failure.code) {
+        if let Some(code) = Code::ALL.iter().find(|code| code.name() == failure.code) {
             error.code = code.name();
         }
     }
@@ -137,8 +144,8 @@ fn failed_before(session: &Session, status: &agent_core::session::SessionStatus)
     error.with(standing(status, None))
 }
 
-/// Where a run came to rest.
-async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionError> {
+/// Finds the journal entry with the end of a run.
+async fn find_end(session: &Session, run: RunId) -> Result<Option<Seq>, SessionError> {
     let mut after = Seq::ZERO;
     let mut found = None;
     loop {
@@ -152,100 +159,105 @@ async fn ended(session: &Session, run: RunId) -> Result<Option<Seq>, SessionErro
     }
 }
 
-/// `waits`: nothing is said to anybody before the run is at rest.
-async fn begin(call: &mut Call, waits: bool) -> Result<Begun, ApiError> {
-    let key = key(call.headers())?;
-    let body = call.json().await?;
+async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<RunStart, ApiError> {
+    let key = idempotency_key(context.headers())?;
+    let body = context.json().await?;
     let request = RunRequest::parse(&body)?;
-    let (inner, owner) = (&call.inner, call.owner());
+    let (app, scope) = (&context.app, context.scope());
     let id = match (request.session, &key) {
         (Some(id), _) => id,
-        // The same key must find the same session.
-        (None, Some(key)) => named_by(inner, &owner, key),
+        // Requests with the same key must use the same session.
+        (None, Some(key)) => session_id_for_key(app, &scope, key),
         (None, None) => SessionId::random(),
     };
-    let session = call.session_of(id).await?;
-    let agent = inner.agent(request.agent.as_deref())?;
-    let mut options = call.run_options_of(&request.message).on_busy(request.on_busy);
+    let session = context.session_or_new(id).await?;
+    let agent = app.agent(request.agent.as_deref())?;
+    let mut options = context.conversation_options(&request.message).on_busy(request.on_busy);
     let input = agent.input(request.message, request.context);
     if let Some(key) = &key {
         options = options.request_of(key, &body);
     }
-    let admission = call.admit(&session).await?;
-    let webhook = match request.webhook {
-        Some(url) => Some(prepare(call, &session, url).await?),
+    let permit = context.run_permit(&session).await?;
+    let delivery = match request.webhook {
+        Some(url) => Some(prepare_delivery(context, &session, url).await?),
         None => None,
     };
-    let begun = match waits {
-        true => session.run_json(agent.graph(), input, options).await,
-        false => session.start_json(agent.graph(), input, options).await,
+    let started = match wait_for {
+        WaitFor::Result => session.run_json(agent.graph(), input, options).await,
+        WaitFor::Acceptance => session.start_json(agent.graph(), input, options).await,
     };
-    // What the body took up is the run's now, however long it is waited for.
-    call.memory.clear();
-    match begun {
+    // The run now owns the input, however long the response takes.
+    context.memory.clear();
+    let app = &context.app;
+    match started {
         Ok(run) => {
-            admission.follow(inner, &run);
-            if let Some(webhook) = webhook
+            context.release_when_idle(permit, &run);
+            if let Some(delivery) = delivery
                 && let Err(error) =
-                    inner.watcher.bind(&inner.runtime, webhook, run.id(), call.run_options()).await
+                    app.deliveries.bind(&app.runtime, delivery, run.id(), context.run_options()).await
             {
                 tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
             }
-            Ok(Begun::Now(run))
+            Ok(RunStart::New(run))
         }
         Err(error) => {
-            if let Some(webhook) = webhook {
-                inner.watcher.call_off(webhook).await;
+            if let Some(delivery) = delivery {
+                app.deliveries.cancel(delivery).await;
             }
-            not_begun(session, error)
+            map_start_error(session, error)
         }
     }
 }
 
-/// Accepts the delivery of a run's webhook, before the run.
-async fn prepare(call: &Call, session: &Session, url: String) -> Result<Prepared, ApiError> {
-    let inner = &call.inner;
-    let Some(webhooks) = &inner.webhooks else {
+/// Accepts the webhook delivery of a run, before the run.
+async fn prepare_delivery(
+    context: &RequestContext,
+    session: &Session,
+    url: String,
+) -> Result<PreparedDelivery, ApiError> {
+    let app = &context.app;
+    let Some(webhooks) = &app.webhooks else {
         return Err(ApiError::new(
-            Refusal::InvalidRequest,
+            Rejection::InvalidRequest,
             "this server has no webhooks; its operator can set WEBHOOK_SECRET",
         ));
     };
-    if !webhooks.post.may_reach(&url) {
+    if !webhooks.client.may_reach(&url) {
         return Err(ApiError::new(
-            Refusal::InvalidRequest,
+            Rejection::InvalidRequest,
             "`webhook.url` must be a public `http` or `https` address",
         ));
     }
-    let prepared = inner.watcher.prepare(&inner.runtime, session, url, call.run_options()).await;
-    prepared.map_err(refused(session.id()))
+    let prepared = app.deliveries.prepare(&app.runtime, session, url, context.run_options()).await;
+    prepared.map_err(map_session_error(session.id()))
 }
 
-/// A run that was not begun: it was before, or it is refused.
-fn not_begun(session: Session, error: SessionError) -> Result<Begun, ApiError> {
+/// Maps the error of a start: a repeated request is not an error.
+fn map_start_error(session: Session, error: SessionError) -> Result<RunStart, ApiError> {
     match error {
-        SessionError::SameRequest { run, .. } => Ok(Begun::Before(session, run)),
-        SessionError::LabelDiffers { label, .. } if label == OWNER => Err(unknown(&session)),
-        error => Err(refused(session.id())(error)),
+        SessionError::SameRequest { run, .. } => Ok(RunStart::Existing(session, run)),
+        SessionError::LabelDiffers { label, .. } if label == OWNER => Err(session_not_found(&session)),
+        error => Err(map_session_error(session.id())(error)),
     }
 }
 
-/// The `Idempotency-Key` of a request.
-fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+/// Reads the `Idempotency-Key` header.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let legal =
-        |key: &&str| !key.is_empty() && key.len() <= KEY && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let legal = |key: &&str| {
+        !key.is_empty() && key.len() <= KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
     match key.to_str().ok().map(str::trim).filter(legal) {
         Some(key) => Ok(Some(key.to_owned())),
         None => {
-            let told = format!("`Idempotency-Key` must be 1 to {KEY} printable characters");
-            Err(ApiError::new(Refusal::InvalidRequest, told))
+            let message = format!("`Idempotency-Key` must be 1 to {KEY_BYTES} printable characters");
+            Err(ApiError::new(Rejection::InvalidRequest, message))
         }
     }
 }
 
-/// The session of a request that names none: the same for the same key of the same caller.
-fn named_by(inner: &Inner, owner: &Owner, key: &str) -> SessionId {
-    let id = inner.derived.id("key", &[owner.name().unwrap_or_default(), key]);
-    format!("key-{id}").parse().expect("these are legal characters")
+/// Returns the session id of a request without one: the same for the same key of the same caller.
+fn session_id_for_key(app: &AppState, scope: &AccessScope, key: &str) -> SessionId {
+    let id = app.derived.id("key", &[scope.name().unwrap_or_default(), key]);
+    format!("key-{id}").parse().expect("hexadecimal digits are valid in ids")
 }

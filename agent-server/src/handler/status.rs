@@ -1,24 +1,23 @@
-//! `GET /status/{session_id}`: where the run stands, what it knows, what it used up.
+//! `GET /status/{session_id}` and `GET /sessions/{session_id}`: the status of a session, its state and usage.
 
 use serde_json::json;
 
-use super::{refused, standing_of, words};
+use super::{session_data, status_message};
 use crate::{
-    http::{
-        call::Call,
-        reply::{Reply, ok},
-    },
-    title::TITLE,
-    wire::task_agent::response,
+    api::task_agent::response,
+    app::RequestContext,
+    error::map_session_error,
+    http::response::{HandlerResult, ok},
+    session_title::TITLE,
 };
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.session().await?;
-    // Read once, so that all of it is of one moment.
-    let status = session.status().await.map_err(refused(session.id()))?;
-    // A state that this process cannot read (its graph is gone) is no reason to keep the rest back.
+pub(super) async fn handle(context: RequestContext) -> HandlerResult {
+    let session = context.session().await?;
+    // Read once, so that all fields are consistent.
+    let status = session.status().await.map_err(map_session_error(session.id()))?;
+    // If the state cannot be read, for example because its graph is not registered, the rest is still returned.
     let (state, tasks) = session.place_json().await.unwrap_or_default();
-    let mut data = standing_of(&call.inner, &status, &state);
+    let mut data = session_data(&context.app, &status, &state);
     data["agent"] = json!(status.graph);
     data["title"] = json!(status.labels.get(TITLE));
     data["running"] = json!(if status.status.is_busy() { tasks } else { Vec::new() });
@@ -37,5 +36,5 @@ pub(crate) async fn handle(call: Call) -> Reply {
             "snapshot_bytes": head.snapshot_bytes,
         });
     }
-    Ok(ok(&response(session.id(), status.status.as_str(), &words(&status), Some(data))))
+    Ok(ok(&response(session.id(), status.status.as_str(), &status_message(&status), Some(data))))
 }

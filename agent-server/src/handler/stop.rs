@@ -1,13 +1,14 @@
-//! `POST /stop/{session_id}`: stop the run; it can be resumed.
+//! `POST /stop/{session_id}`: stops the run. It can be resumed.
 
-use super::{refused, told};
-use crate::http::{
-    call::Call,
-    reply::{Reply, ok},
+use super::session_response;
+use crate::{
+    app::RequestContext,
+    error::map_session_error,
+    http::response::{HandlerResult, ok},
 };
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.session().await?;
-    session.stop().await.map_err(refused(session.id()))?;
-    Ok(ok(&told(&call.inner, &session).await?))
+pub(super) async fn handle(context: RequestContext) -> HandlerResult {
+    let session = context.session().await?;
+    session.stop().await.map_err(map_session_error(session.id()))?;
+    Ok(ok(&session_response(&context.app, &session).await?))
 }

@@ -1,6 +1,7 @@
-//! `POST /api/v1/chat` and `/api/v1/chat/stream`: the agent with tools. The conversation is a session, so it outlives
-//! the process; two messages at once wait for each other. A caller that goes away does not stop its run: the answer
-//! belongs to the conversation.
+//! `POST /api/v1/chat` and `/api/v1/chat/stream`: the agent with tools.
+//!
+//! A conversation is a session, so it survives a restart. Concurrent messages are queued. A disconnect does not stop the
+//! run, because its answer is part of the conversation.
 
 use agent_core::{
     AgentState, BusyPolicy, RunStatus, Session, SessionError, ids::SessionId, interrupt::OpenQuestion,
@@ -10,131 +11,140 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
 use crate::{
+    api::tool_chat::{self as events, TalkRequest, parse_answer, render_question},
+    app::RequestContext,
     auth::OWNER,
-    error::{ApiError, Contract, Refusal},
-    http::{
-        call::{Admission, Call},
-        reply::{Reply, alive, ok, sse},
-    },
-    limit::Held,
-    owner::unknown,
-    talk::{Piece, Reading},
-    wire::tool_chat::{self as wire, TalkRequest},
+    conversation::{ConversationEvent, ConversationStream, ModelText},
+    error::{ApiError, Contract, Rejection, session_not_found},
+    http::response::{HandlerResult, ok, sse, with_keep_alive},
+    limits::{Permit, run_permit::RunPermit},
 };
 
-/// Who answers, as the journal notes it, where callers have no names.
-const BY: &str = "a chat client";
+/// Author of answers in the journal, if callers are anonymous.
+const ANSWERED_BY: &str = "a chat client";
 
-pub(crate) async fn whole(mut call: Call) -> Reply {
-    let mut reading = begin(&mut call).await?;
-    while let Some(piece) = reading.next().await {
-        match piece {
-            Piece::Asked(questions) => {
-                let words: Vec<String> = questions.iter().map(wire::in_words).collect();
-                return Ok(ok(&wire::answer(&reading, &words.join("\n\n"))));
+pub(super) async fn whole(mut context: RequestContext) -> HandlerResult {
+    let mut conversation = start(&mut context).await?;
+    while let Some(event) = conversation.next().await {
+        match event {
+            ConversationEvent::Question(questions) => {
+                let texts: Vec<String> = questions.iter().map(render_question).collect();
+                return Ok(ok(&events::answer(&conversation, &texts.join("\n\n"))));
             }
-            Piece::Failed(error) => return Err(error.about(reading.session().id())),
+            ConversationEvent::Failed(error) => return Err(error.about(conversation.session().id())),
             _ => {}
         }
     }
-    Ok(ok(&wire::answer(&reading, reading.answer())))
+    Ok(ok(&events::answer(&conversation, conversation.answer())))
 }
 
-pub(crate) async fn streamed(mut call: Call) -> Reply {
-    let held = call.listen()?;
-    let mut reading = begin(&mut call).await?;
-    let beat = call.inner.options.ping;
-    // The head waits for the first piece, so that a model that is down is a 502; but not longer than a silence may be.
-    let first = tokio::time::timeout(beat, reading.next()).await;
-    let mut events = vec![wire::conversation(reading.session().id())];
+pub(super) async fn streamed(mut context: RequestContext) -> HandlerResult {
+    let permit = context.stream_permit()?;
+    let mut conversation = start(&mut context).await?;
+    let interval = context.app.options.ping;
+    // The response headers wait for the first event, so that an early failure has a status, but at most one keep-alive
+    // interval.
+    let first = tokio::time::timeout(interval, conversation.next()).await;
+    let mut head = vec![events::conversation(conversation.session().id())];
     match first {
-        Ok(Some(Piece::Failed(error))) => return Err(error.about(reading.session().id())),
-        Ok(Some(piece)) => events.extend(shown(&reading, piece)),
-        Ok(None) => events.push(wire::done(&reading, reading.answer())),
+        Ok(Some(ConversationEvent::Failed(error))) => {
+            return Err(error.about(conversation.session().id()));
+        }
+        Ok(Some(event)) => head.extend(sse_events(&conversation, event)),
+        Ok(None) => head.push(events::done(&conversation, conversation.answer())),
         Err(_) => {}
     }
-    Ok(sse(alive(stream::iter(events).chain(told(reading, held)), beat)))
+    Ok(sse(with_keep_alive(stream::iter(head).chain(remaining_events(conversation, permit)), interval)))
 }
 
-/// The events of the rest of a run.
-fn told(reading: Reading, held: Held) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((reading, held), |(mut reading, held)| async move {
-        let piece = reading.next().await?;
-        let events = shown(&reading, piece);
-        Some((stream::iter(events), (reading, held)))
+/// Returns the remaining events of a run.
+fn remaining_events(
+    conversation: ConversationStream,
+    permit: Permit,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold((conversation, permit), |(mut conversation, permit)| async move {
+        let event = conversation.next().await?;
+        let events = sse_events(&conversation, event);
+        Some((stream::iter(events), (conversation, permit)))
     })
     .flatten()
 }
 
-fn shown(reading: &Reading, piece: Piece) -> Vec<Bytes> {
-    let calls = reading.calls();
-    match piece {
-        Piece::Text(text) => vec![wire::content(&text)],
-        Piece::Voided => vec![wire::reset()],
-        Piece::Called(index) => vec![wire::called(&calls[index])],
-        Piece::Returned(index) => vec![wire::returned(&calls[index])],
-        Piece::Asked(questions) => {
-            let words: Vec<String> = questions.iter().map(wire::in_words).collect();
-            let done = wire::done(reading, &words.join("\n\n"));
-            questions.iter().map(wire::question).chain([done]).collect()
+fn sse_events(conversation: &ConversationStream, event: ConversationEvent) -> Vec<Bytes> {
+    let calls = conversation.calls();
+    match event {
+        ConversationEvent::Text(text) => vec![events::content(&text)],
+        ConversationEvent::Retracted => vec![events::reset()],
+        ConversationEvent::ToolCall(index) => vec![events::tool_call(&calls[index])],
+        ConversationEvent::ToolResult(index) => vec![events::tool_result(&calls[index])],
+        ConversationEvent::Question(questions) => {
+            let texts: Vec<String> = questions.iter().map(render_question).collect();
+            let done = events::done(conversation, &texts.join("\n\n"));
+            questions.iter().map(events::question).chain([done]).collect()
         }
-        Piece::Failed(error) => vec![wire::failed(&error), wire::done(reading, reading.answer())],
-        Piece::Ended => vec![wire::done(reading, reading.answer())],
+        ConversationEvent::Failed(error) => {
+            vec![events::error(&error), events::done(conversation, conversation.answer())]
+        }
+        ConversationEvent::Done => vec![events::done(conversation, conversation.answer())],
     }
 }
 
-async fn begin(call: &mut Call) -> Result<Reading, ApiError> {
-    let request = TalkRequest::parse(&call.json().await?)?;
-    let inner = &call.inner;
-    let Some(assistant) = &inner.assistant else {
-        return Err(ApiError::new(Refusal::NoModel, "no model is configured"));
+/// Starts a run, or answers the question on which the conversation is paused.
+async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiError> {
+    let request = TalkRequest::parse(&context.json().await?)?;
+    let app = &context.app;
+    let Some(assistant) = &app.assistant else {
+        return Err(ApiError::new(Rejection::NoModel, "no model is configured"));
     };
-    let session = call.session_of(request.conversation.unwrap_or_else(SessionId::random)).await?;
-    let refused = |error: SessionError| match error {
-        SessionError::LabelDiffers { label, .. } if label == OWNER => unknown(&session),
+    let id = request.conversation_id.unwrap_or_else(SessionId::random);
+    let session = context.session_or_new(id).await?;
+    let map_error = |error: SessionError| match error {
+        SessionError::LabelDiffers { label, .. } if label == OWNER => session_not_found(&session),
         error => ApiError::of(Contract::ToolChat, &error).about(session.id()),
     };
-    // Where the session stands comes first: a pause that was told of before must not be heard again.
-    let mut earlier = Vec::new();
-    let (admission, events, run) = match waiting(&session).await.map_err(refused)? {
+    // The status is read before the subscription, so that an earlier pause is not read as an event.
+    let mut earlier_calls = Vec::new();
+    let (permit, events, run) = match open_question(&session).await.map_err(map_error)? {
         Some(open) => {
-            let admission = Admission::to_go_on(inner, call.key(), &session, true).await?;
-            // Without a store nobody can say; the answer then has only the calls that are made from here on.
+            let permit = RunPermit::for_resume(&app.limits, context.key(), &session, true).await?;
+            // If the state cannot be read, the response contains only the calls from here on.
             if let Ok(state) = session.state::<AgentState>().await {
-                earlier = open_calls(&state);
+                earlier_calls = open_calls(&state);
             }
-            let (events, owner) = (session.subscribe(None), call.owner());
-            let answers = wire::as_answer(&open, &request.content);
-            let run = session.answer_as(answers, owner.name().unwrap_or(BY)).await.map_err(refused)?;
-            (admission, events, run)
+            let (events, scope) = (session.subscribe(None), context.scope());
+            let answers = parse_answer(&open, &request.content);
+            let by = scope.name().unwrap_or(ANSWERED_BY);
+            let run = session.answer_as(answers, by).await.map_err(map_error)?;
+            (permit, events, run)
         }
         None => {
-            let admission = call.admit(&session).await?;
+            let permit = context.run_permit(&session).await?;
             let events = session.subscribe(None);
-            let options = call.run_options_of(&request.content).on_busy(BusyPolicy::Enqueue);
+            let options = context.conversation_options(&request.content).on_busy(BusyPolicy::Enqueue);
             let input = AgentState::user(request.content);
-            let run = session.start(assistant.agent(), input, options).await.map_err(refused)?;
-            (admission, events, run)
+            let run = session.start(assistant.agent(), input, options).await.map_err(map_error)?;
+            (permit, events, run)
         }
     };
-    admission.follow(inner, &run);
-    call.memory.clear();
-    Ok(Reading::new(run, events, Contract::ToolChat, true).after(earlier))
+    context.release_when_idle(permit, &run);
+    context.memory.clear();
+    let conversation = ConversationStream::new(run, events, Contract::ToolChat, ModelText::Forward);
+    Ok(conversation.with_earlier_calls(earlier_calls))
 }
 
-/// Calls that have no result yet.
+/// Returns the tool calls without a result.
 fn open_calls(state: &AgentState) -> Vec<ToolCall> {
     let messages = &state.messages;
     let Some(at) = messages.iter().rposition(|message| !message.tool_calls.is_empty()) else {
         return Vec::new();
     };
-    let returned =
+    let has_result =
         |id: &str| messages[at..].iter().any(|message| message.tool_call_id.as_deref() == Some(id));
-    messages[at].tool_calls.iter().filter(|call| !returned(&call.id)).cloned().collect()
+    messages[at].tool_calls.iter().filter(|call| !has_result(&call.id)).cloned().collect()
 }
 
-/// What the conversation waits for, if its run waits for a person.
-async fn waiting(session: &Session) -> Result<Option<OpenQuestion>, SessionError> {
+/// Returns the question on which the conversation is paused.
+async fn open_question(session: &Session) -> Result<Option<OpenQuestion>, SessionError> {
     match session.status().await {
         Ok(status) if status.status == RunStatus::Paused => Ok(status.questions.into_iter().next()),
         Ok(_) | Err(SessionError::NotFound { .. }) => Ok(None),

@@ -77,7 +77,7 @@ pub(crate) fn caller(origins: &Origins, headers: &HeaderMap) -> Caller {
 }
 
 /// Adds what a browser needs to hand the answer to its page.
-pub(crate) fn stamp(caller: &Caller, headers: &mut HeaderMap) {
+pub(crate) fn add_headers(caller: &Caller, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Caller::Allowed(origin) = caller {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

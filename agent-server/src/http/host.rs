@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use hyper::{Request, Version, header, http::uri::Authority};
 
-use crate::error::{ApiError, Refusal};
+use crate::error::{ApiError, Rejection};
 
 /// Hosts that a server answers for where callers show no key. IP addresses, `localhost` and names without a dot are
 /// always among them: no page of the web can have such a name.
@@ -74,7 +74,7 @@ impl Hosts {
 ///
 /// 400 for any other request: a proxy in front may have read it otherwise.
 pub(crate) fn of<B>(request: &Request<B>) -> Result<Option<Authority>, ApiError> {
-    let refused = |told: &str| ApiError::new(Refusal::InvalidRequest, told);
+    let refused = |told: &str| ApiError::new(Rejection::InvalidRequest, told);
     let mut lines = request.headers().get_all(header::HOST).iter();
     let (first, second) = (lines.next(), lines.next());
     if second.is_some() {

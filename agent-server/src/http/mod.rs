@@ -1,15 +1,18 @@
-//! HTTP by itself: connections, the table of paths, what a handler gets and gives. Knows no contract.
+//! HTTP transport: connections' streams, the router, requests and responses, WebSockets.
+//!
+//! Generic over the application state. Knows no route, session or agent.
 
-pub(crate) mod accept;
+pub(crate) mod access_log;
 pub(crate) mod budget;
-pub(crate) mod call;
 pub(crate) mod cors;
+pub(crate) mod forwarded;
+pub(crate) mod header_timeout;
 pub(crate) mod host;
 pub(crate) mod inbound;
-pub(crate) mod line;
-pub(crate) mod patience;
-pub(crate) mod proxy;
-pub(crate) mod reply;
-pub(crate) mod routes;
-pub(crate) mod service;
-pub(crate) mod trace;
+pub(crate) mod query;
+pub(crate) mod request;
+pub(crate) mod request_id;
+pub(crate) mod response;
+pub(crate) mod router;
+pub(crate) mod timeout_stream;
+pub(crate) mod websocket;

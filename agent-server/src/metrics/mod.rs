@@ -1,8 +1,8 @@
 //! Prometheus metrics: runs, steps, requests. Labels are route patterns, names of agents and status codes, never
 //! values that callers send.
 
-mod meter;
-mod text;
+mod route;
+mod exposition;
 
 use std::{
     collections::BTreeMap,
@@ -12,8 +12,8 @@ use std::{
 use agent_core::event::{Note, Stored};
 use parking_lot::Mutex;
 
-pub(crate) use meter::Meter;
-pub(crate) use text::Page;
+pub(crate) use exposition::Page;
+pub(crate) use route::RouteMetrics;
 
 /// Maximum number of graphs with their own label value.
 const GRAPHS: usize = 200;

@@ -1,14 +1,14 @@
-//! Tells an address that a run has ended, surely: the telling is a run of its own, in the same store.
+//! Webhooks: durable delivery of a notification when a run has ended.
 //!
-//! Before a run with a webhook is accepted, a run of the graph `webhook` is, on a session named after the run that it
-//! will be. It waits for its question, "has it ended?", which the server answers when the run does; then it sends, again
-//! and again with growing waits, until it is taken or given up. A crash at any place leaves the journal of that session,
-//! and the next process finds it: what has ended meanwhile is told then, what was never accepted is removed.
-//! What was given up is a failed session that says why.
+//! A delivery is a run of the graph `webhook`, in a session whose id is derived from the run. It is accepted before the
+//! run, and waits for the answer to its question whether the run has ended, which the server gives. Then it sends, with
+//! retries and growing waits. After a crash, the next process finds the session: if the run has ended, the notification
+//! is sent; if the run was never accepted, the session is deleted. A delivery without success is a failed session, with
+//! the reason.
 
-mod deliver;
-mod post;
-mod watch;
+mod client;
+mod delivery;
+mod registry;
 
 use std::fmt;
 
@@ -22,38 +22,39 @@ use serde_json::Value;
 
 use crate::{
     derived::Derived,
-    error::{ApiError, Refusal},
+    error::{ApiError, Rejection},
 };
-pub(crate) use deliver::{Delivery, Here, graph};
-use post::Post;
-pub(crate) use watch::{Prepared, Watcher};
+use client::WebhookClient;
+pub(crate) use delivery::{Delivery, DeliveryHost, graph};
+pub(crate) use registry::{DeliveryRegistry, PreparedDelivery};
 
-/// The graph of deliveries.
+/// Name of the graph of deliveries.
 pub(crate) const GRAPH: &str = "webhook";
-/// The longest address, in bytes.
+/// Maximum length of a URL, in bytes.
 const URL_BYTES: usize = 2_048;
 
-/// Webhooks: where they may go, and what they are signed with.
+/// Webhooks: signature and allowed addresses.
 ///
-/// A request to run may say `"webhook": {"url": ".."}`. When the run completes, fails or is stopped, the server posts
-/// `{"type": "run.completed", "timestamp": .., "data": {..}}` there, as [standard-webhooks] has it: `webhook-id` is the same
-/// for each try, and `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 of `id.timestamp.body`. It is told at least
-/// once; each but 2xx is tried again (4xx other than 408, 425 and 429 are not) over some hours.
+/// A request to run may contain `"webhook": {"url": ".."}`. When the run completes, fails or is stopped, the server posts
+/// `{"type": "run.completed", "timestamp": .., "data": {..}}` to the URL, in the format of [standard-webhooks]:
+/// `webhook-id` is the same for all attempts, and `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 of
+/// `id.timestamp.body`. Delivery is at least once. All responses other than 2xx are retried for about four hours, except
+/// 4xx other than 408, 425 and 429.
 ///
 /// [standard-webhooks]: https://www.standardwebhooks.com
 #[derive(Clone)]
 pub struct Webhooks {
-    pub(crate) post: Post,
+    pub(crate) client: WebhookClient,
 }
 
 impl Webhooks {
-    /// Signs with a secret: `whsec_` and base64, or any text of 16 bytes and more.
+    /// Signs with a secret: `whsec_` and base64, or any text of at least 16 bytes.
     ///
     /// # Errors
     ///
-    /// The secret is too short, or TLS is not set up on this machine.
+    /// The secret is too short, or TLS cannot be set up.
     pub fn signed(secret: &Secret, reach: &Reach) -> Result<Self, WebhookError> {
-        Ok(Self { post: Post::new(secret, reach)? })
+        Ok(Self { client: WebhookClient::new(secret, reach)? })
     }
 }
 
@@ -63,25 +64,25 @@ impl fmt::Debug for Webhooks {
     }
 }
 
-/// Why webhooks cannot be had.
+/// Error of the webhook configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebhookError {
-    /// The secret is no secret.
-    #[error("the webhook secret must have 16 bytes or more")]
+    /// The secret is too short.
+    #[error("the webhook secret must have at least 16 bytes")]
     Secret,
-    /// There is no client.
+    /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] NoClient),
 }
 
-/// The address in the field `webhook` of a request, if there is one.
+/// Reads the field `webhook` of a request.
 ///
 /// # Errors
 ///
-/// 400 for what is no such field.
+/// 400 if the field is invalid.
 pub(crate) fn address(field: Option<&Value>) -> Result<Option<String>, ApiError> {
-    let wrong = |told: &str| Err(ApiError::new(Refusal::InvalidRequest, told));
+    let invalid = |message: &str| Err(ApiError::new(Rejection::InvalidRequest, message));
     let url = match field {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(fields)) => fields.get("url"),
@@ -89,19 +90,19 @@ pub(crate) fn address(field: Option<&Value>) -> Result<Option<String>, ApiError>
     };
     match url {
         Some(Value::String(url)) if url.len() <= URL_BYTES => Ok(Some(url.clone())),
-        Some(Value::String(_)) => wrong("`webhook.url` is too long"),
-        _ => wrong("`webhook` must be an object with a `url`"),
+        Some(Value::String(_)) => invalid("`webhook.url` is too long"),
+        _ => invalid("`webhook` must be an object with a `url`"),
     }
 }
 
-/// The session of a run's delivery.
+/// Returns the id of the session of a run's delivery.
 fn session_of(derived: &Derived, session: &SessionId, run: RunId) -> SessionId {
     let id = derived.id("webhook", &[session.as_str(), &run.0.to_string()]);
-    format!("webhook-{id}-{}", run.0).parse().expect("these are legal characters")
+    format!("webhook-{id}-{}", run.0).parse().expect("hexadecimal digits and dashes are valid in ids")
 }
 
-/// Whether a run, as far as the status of its session tells, is over; `None`: it was never accepted.
-pub(crate) fn is_over(status: &SessionStatus, run: RunId) -> Option<bool> {
+/// Returns whether a run has ended, by the status of its session; `None` if it was never accepted.
+pub(crate) fn has_ended(status: &SessionStatus, run: RunId) -> Option<bool> {
     match status.run.cmp(&run) {
         std::cmp::Ordering::Less => None,
         std::cmp::Ordering::Equal => Some(!status.status.is_busy()),

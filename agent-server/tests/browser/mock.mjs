@@ -271,7 +271,7 @@ export async function mock({ key, port = 0, pace = 12, sockets: open = true, gra
     const refuse = (status, code, message) => json(status, { code, message });
     if (url.pathname === '/' || url.pathname.startsWith('/static/')) {
       const name = url.pathname === '/' ? 'index.html' : url.pathname.slice(8);
-      if (!/^[a-z]+\.(html|js|css|svg)$/.test(name)) return refuse(404, 'not_found', 'there is nothing at this path');
+      if (!/^[a-z0-9_]+\.(html|js|css|svg)$/.test(name)) return refuse(404, 'not_found', 'there is nothing at this path');
       response.writeHead(200, { 'content-type': TYPES[name.split('.')[1]], 'content-security-policy': POLICY });
       return response.end(readFileSync(new URL(name, PAGE)));
     }

@@ -6,7 +6,7 @@ use agent_core::journal::{InMemoryJournal, JournalStore};
 use agent_server::{
     Auth,
     auth::{Jwt, Subject, SubjectKind},
-    own::Body,
+    custom_routes::Body,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;

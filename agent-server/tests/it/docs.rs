@@ -219,7 +219,7 @@ async fn every_reference_of_the_documents_leads_somewhere() {
 
 #[tokio::test]
 async fn a_path_of_the_program_is_in_the_document_too() {
-    use agent_server::{Server, demo::TrendAgent, own::Body};
+    use agent_server::{Server, custom_routes::Body, demo::TrendAgent};
     // Kept: a server that ends ends its runtime.
     let here = Here::trend().await;
     let server = Server::builder(here.runtime.clone())
@@ -332,7 +332,7 @@ async fn chats(scripts: Vec<Script>) -> Held {
     let runtime = || TrendAgent::register(Runtime::builder(), Desk::default()).unwrap();
     let passing = runtime().build();
     let here = Here::made(runtime(), |server| {
-        server.agent(TrendAgent).chat(chat).assistant(assistant).passing(passing)
+        server.agent(TrendAgent).chat(chat).assistant(assistant).ephemeral_runtime(passing)
     });
     Held::of(here.await).await
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_server::{ServerOptions, own::Body};
+use agent_server::{ServerOptions, custom_routes::Body};
 use hyper::{Method, Response};
 use serde_json::json;
 use tokio::{

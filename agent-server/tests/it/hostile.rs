@@ -227,7 +227,7 @@ async fn a_goodbye_is_answered_and_a_broken_frame_is_told_its_code() {
     for (name, frame) in frames {
         let heard = raw(&here, &[upgrade.as_bytes(), frame].concat()).await;
         assert!(heard.contains(r#""code":"invalid_request""#), "{name}: {heard}");
-        assert!(heard.ends_with("\u{3}\u{fffd}the frame breaks the WebSocket protocol"), "{name}: {heard}");
+        assert!(heard.ends_with("\u{3}\u{fffd}the frame violates the WebSocket protocol"), "{name}: {heard}");
     }
     lives(&here).await;
 }

@@ -278,7 +278,7 @@ async fn a_run_that_is_not_kept_and_a_chats_answer_count_as_runs_of_their_caller
         Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
     let chat = Chat::new(fake.model());
     let here = Here::with(runtime, Puppeteer, |server| {
-        let server = server.auth(auth).chat(chat).passing(passing);
+        let server = server.auth(auth).chat(chat).ephemeral_runtime(passing);
         server.options(|options| {
             options.runs_per_caller = 1;
             // The head of a stream waits so long for the first piece.

@@ -25,7 +25,7 @@ async fn all(scripts: impl IntoIterator<Item = Script>) -> (Here, Arc<Fake>) {
     let runtime = || TrendAgent::register(Runtime::builder(), Desk::default()).unwrap();
     let passing = runtime().build();
     let here = Here::made(runtime(), |server| {
-        server.agent(TrendAgent).chat(chat).assistant(assistant).passing(passing)
+        server.agent(TrendAgent).chat(chat).assistant(assistant).ephemeral_runtime(passing)
     })
     .await;
     (here, fake)

@@ -157,7 +157,7 @@ async fn server() -> Here {
     let runtime = || Runtime::builder().graph(&trend_graph().unwrap()).provide(Desk::default());
     let passing = runtime().build();
     Here::made(runtime(), |server| {
-        server.agent(TrendAgent).chat(Chat::new(model)).assistant(assistant).passing(passing)
+        server.agent(TrendAgent).chat(Chat::new(model)).assistant(assistant).ephemeral_runtime(passing)
     })
     .await
 }

@@ -164,7 +164,7 @@ async fn a_busy_session_refuses_queues_or_makes_way_as_it_is_told() {
     let queued = here.post("/run-async", queued).await;
     assert_eq!(
         (&queued.body["status"], &queued.body["message"]),
-        (&json!("started"), &json!("the run waits for its turn"))
+        (&json!("started"), &json!("the run is queued"))
     );
     strings.gate.add_permits(1);
     here.reaches("s", "paused").await;

@@ -12,7 +12,7 @@ use agent_core::{
 };
 use agent_server::{
     Server,
-    own::{Body, PathParts, Socket, Text},
+    custom_routes::{Body, PathParams, Socket, Text},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -96,7 +96,7 @@ pub async fn bind(port: u16) -> std::result::Result<Server, Box<dyn std::error::
     let (start, watched) = (plain.clone(), plain.clone());
     Ok(Server::builder(plain.clone())
         .options(|options| options.connections = 20_000)
-        .only_own_paths()
+        .without_builtin_routes()
         .route(Method::GET, "/health", async |_| json(StatusCode::OK, &json!({"status": "ok"})))
         .route(Method::POST, "/api/agent/run", run(&plain))
         .route(Method::POST, "/api/agent/run-durable", run(&durable))
@@ -144,7 +144,7 @@ async fn run_async(runtime: &Runtime, publisher: &Graph<Burst>, body: &Bytes) ->
 
 /// Forwards the events of the publisher. Events that are already available are sent in one write.
 async fn watch(runtime: Runtime, request: Request<()>, mut socket: Socket) {
-    let Ok(session) = runtime.session(PathParts::of(&request).get("session_id")) else {
+    let Ok(session) = runtime.session(PathParams::of(&request).get("session_id")) else {
         return socket.close(1008, "no session id").await;
     };
     let mut events = session.subscribe(Some(Seq::ZERO));

@@ -5,7 +5,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::entry::Entry;
-use crate::error::Refusal;
+use crate::error::Rejection;
 
 pub(super) fn entries() -> Vec<Entry> {
     let chat = |method, path: &str, id, summary| Entry::new(method, path, id, "chats", summary);
@@ -27,7 +27,7 @@ pub(super) fn entries() -> Vec<Entry> {
                     ),
                 ],
             )
-            .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded])
+            .refusals(&[Rejection::EmptyMessage, Rejection::MessageTooLong, Rejection::NoModel, Rejection::QuotaExceeded])
             .answers(200, stream("ChatEvent", STREAM_EXAMPLE)),
         chat(Method::GET, "/api/chat/stream", "chat_stream_get", "Stream the answer of a model to an `EventSource`")
             .text("The `done` event has the id `done`. An `EventSource` that reconnects with this id gets a 204, which ends it.")
@@ -44,8 +44,8 @@ pub(super) fn entries() -> Vec<Entry> {
                 "description": "Earlier messages: a JSON array of `{role, content}`.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest/properties/history"}}},
             }))
-            .refusals(&[Refusal::EmptyMessage, Refusal::MessageTooLong, Refusal::NoModel, Refusal::QuotaExceeded])
-            .refusals(&[Refusal::InvalidJson, Refusal::InvalidRequest, Refusal::TooDeep])
+            .refusals(&[Rejection::EmptyMessage, Rejection::MessageTooLong, Rejection::NoModel, Rejection::QuotaExceeded])
+            .refusals(&[Rejection::InvalidJson, Rejection::InvalidRequest, Rejection::TooDeep])
             .answers(200, stream("ChatEvent", STREAM_EXAMPLE))
             .answers(414, json!({"description": "The URL exceeds 64 KiB; use `POST`."}))
             .answers(431, json!({"description": "The request headers exceed 64 KiB; use `POST`."}))
@@ -59,7 +59,7 @@ pub(super) fn entries() -> Vec<Entry> {
         chat(Method::GET, "/v1/models", "models", "List the agents as models").gives(200, "ModelList", "The models, by name."),
         chat(Method::GET, "/v1/models/{model}", "model", "Get an agent as a model")
             .parameter("path", "model", true, &json!({"type": "string"}), "Name of the model.")
-            .refusals(&[Refusal::ModelNotFound])
+            .refusals(&[Rejection::ModelNotFound])
             .gives(200, "ModelInfo", "The model."),
         chat(Method::POST, "/v1/chat/completions", "completions", "Create a chat completion with any agent or model")
             .text("For any OpenAI client, with `/v1` of this server as its base URL. With `stream: true` the answer is sent as server-sent events and ends with `[DONE]`.")
@@ -73,7 +73,7 @@ pub(super) fn entries() -> Vec<Entry> {
             )
             .codes(&failures())
             .of_store()
-            .refusals(&[Refusal::NoModel, Refusal::ModelNotFound, Refusal::Unsupported, Refusal::Stopped, Refusal::QuotaExceeded])
+            .refusals(&[Rejection::NoModel, Rejection::ModelNotFound, Rejection::Unsupported, Rejection::Stopped, Rejection::QuotaExceeded])
             .answers(504, faulty("The model did not respond in time.", "OpenAiError"))
             .answers(200, completion()),
     ]
@@ -104,11 +104,11 @@ fn talk(path: &str, id: &'static str, summary: &'static str) -> Entry {
         .codes(&[Code::GraphChanged, Code::InvalidAnswer, Code::CannotResume])
         .of_store()
         .refusals(&[
-            Refusal::EmptyMessage,
-            Refusal::MessageTooLong,
-            Refusal::NoModel,
-            Refusal::QuotaExceeded,
-            Refusal::Stopped,
+            Rejection::EmptyMessage,
+            Rejection::MessageTooLong,
+            Rejection::NoModel,
+            Rejection::QuotaExceeded,
+            Rejection::Stopped,
         ])
 }
 

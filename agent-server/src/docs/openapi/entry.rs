@@ -7,9 +7,10 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    app::AppState,
     docs::errors,
-    error::{Contract, Refusal, status},
-    http::routes::{Access, Route},
+    error::{Contract, Rejection, status},
+    http::router::{AuthPolicy, Route},
 };
 
 /// One way in. At several places when it has aliases.
@@ -25,7 +26,7 @@ pub(super) struct Entry {
     body: Option<Value>,
     answers: BTreeMap<u16, Value>,
     codes: Vec<Code>,
-    refusals: Vec<Refusal>,
+    refusals: Vec<Rejection>,
 }
 
 impl Entry {
@@ -83,7 +84,7 @@ impl Entry {
     /// A number in the query.
     pub(super) fn number(self, name: &'static str, needed: bool, text: &'static str) -> Self {
         let schema = json!({"type": "integer", "minimum": 0});
-        self.parameter("query", name, needed, &schema, text).refusals(&[Refusal::InvalidRequest])
+        self.parameter("query", name, needed, &schema, text).refusals(&[Rejection::InvalidRequest])
     }
 
     pub(super) fn parameter(
@@ -114,11 +115,11 @@ impl Entry {
             .collect();
         let content = json!({"schema": {"$ref": reference(schema)}, "examples": told});
         self.body = Some(json!({"required": needed, "content": {"application/json": content}}));
-        let (parse, size) = ([Refusal::InvalidJson, Refusal::InvalidRequest], [Refusal::TooDeep]);
+        let (parse, size) = ([Rejection::InvalidJson, Rejection::InvalidRequest], [Rejection::TooDeep]);
         self.refusals(&parse).refusals(&size).refusals(&[
-            Refusal::BodyTooLarge,
-            Refusal::BodyTimedOut,
-            Refusal::Overloaded,
+            Rejection::BodyTooLarge,
+            Rejection::BodyTimedOut,
+            Rejection::Overloaded,
         ])
     }
 
@@ -141,13 +142,13 @@ impl Entry {
     }
 
     /// What the server refuses by itself.
-    pub(super) fn refusals(mut self, refusals: &[Refusal]) -> Self {
+    pub(super) fn refusals(mut self, refusals: &[Rejection]) -> Self {
         self.refusals.extend(refusals);
         self
     }
 
     /// The operation at one of its places.
-    pub(super) fn operation(&self, route: &Route) -> Value {
+    pub(super) fn operation(&self, route: &Route<AppState>) -> Value {
         let main = &self.places[0];
         let alias = route.path != *main;
         let text = match alias {
@@ -167,14 +168,14 @@ impl Entry {
         if let Some(body) = &self.body {
             operation["requestBody"] = body.clone();
         }
-        operation["security"] = match route.access {
-            Access::Open => json!([]),
-            Access::Known | Access::Socket => json!([{}, {"bearer": []}]),
+        operation["security"] = match route.auth {
+            AuthPolicy::Public => json!([]),
+            AuthPolicy::Authenticated | AuthPolicy::AuthenticatedSameOrigin => json!([{}, {"bearer": []}]),
         };
         operation
     }
 
-    fn responses(&self, route: &Route) -> Value {
+    fn responses(&self, route: &Route<AppState>) -> Value {
         let mut refused: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
         let mut add = |status: u16, code| {
             let codes = refused.entry(status).or_default();
@@ -185,12 +186,12 @@ impl Entry {
         for code in &self.codes {
             add(status(route.contract, *code).as_u16(), code.name());
         }
-        let mut always = vec![Refusal::Internal];
-        if route.access == Access::Socket || route.method != Method::GET {
-            always.push(Refusal::OriginNotAllowed);
+        let mut always = vec![Rejection::Internal];
+        if route.auth == AuthPolicy::AuthenticatedSameOrigin || route.method != Method::GET {
+            always.push(Rejection::OriginNotAllowed);
         }
-        if route.access != Access::Open {
-            always.extend([Refusal::Unauthorized, Refusal::InvalidToken, Refusal::RateLimited]);
+        if route.auth != AuthPolicy::Public {
+            always.extend([Rejection::Unauthorized, Rejection::InvalidToken, Rejection::RateLimited]);
         }
         for refusal in self.refusals.iter().chain(&always) {
             add(refusal.status().as_u16(), refusal.name());

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 
 use self::entry::Entry;
 use super::shape;
-use crate::{error::Refusal, http::routes::Route, server::Inner};
+use crate::{app::AppState, error::Rejection, http::router::Route};
 
 /// Returns the OpenAPI 3.1 document of a server, including its agents and custom routes.
-pub(crate) fn document(inner: &Inner) -> Value {
-    let agents: Vec<&str> = inner.agents.iter().map(|agent| agent.graph()).collect();
+pub(crate) fn document(app: &AppState) -> Value {
+    let agents: Vec<&str> = app.agents.iter().map(|agent| agent.graph()).collect();
     let mut schemas = shape::all();
     if let Some(agent) = schemas.get_mut("RunRequest").map(|run| &mut run["properties"]["agent"])
         && !agents.is_empty()
@@ -40,7 +40,7 @@ pub(crate) fn document(inner: &Inner) -> Value {
         },
         "servers": [{"url": "/", "description": "This server"}],
         "tags": TAGS.iter().map(|(name, text)| json!({"name": name, "description": text})).collect::<Vec<_>>(),
-        "paths": paths(inner.routes.iter()),
+        "paths": paths(app.router.iter()),
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -75,7 +75,7 @@ const TAGS: &[(&str, &str)] = &[
 /// Returns all error codes.
 pub(crate) fn codes() -> Vec<&'static str> {
     let core = Code::ALL.iter().map(|code| code.name());
-    core.chain(Refusal::ALL.iter().map(|refusal| refusal.name())).collect()
+    core.chain(Rejection::ALL.iter().map(|refusal| refusal.name())).collect()
 }
 
 fn entries() -> Vec<Entry> {
@@ -86,7 +86,7 @@ fn entries() -> Vec<Entry> {
     entries
 }
 
-fn paths<'a>(routes: impl Iterator<Item = &'a Route>) -> Value {
+fn paths<'a>(routes: impl Iterator<Item = &'a Route<AppState>>) -> Value {
     let entries = entries();
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
@@ -100,7 +100,7 @@ fn paths<'a>(routes: impl Iterator<Item = &'a Route>) -> Value {
 }
 
 /// Operation of a custom route, of which only the path is known.
-fn own(route: &Route) -> Value {
+fn own(route: &Route<AppState>) -> Value {
     let parts = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = parts
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::entry::Entry;
-use crate::error::Refusal;
+use crate::error::Rejection;
 
 pub(super) fn entries() -> Vec<Entry> {
     let page = |path: &str, id, summary| Entry::new(Method::GET, path, id, "pages", summary);
@@ -13,7 +13,7 @@ pub(super) fn entries() -> Vec<Entry> {
         page("/", "dashboard", "The dashboard").answers(200, html()).answers(304, same()),
         page("/static/{file}", "dashboard_file", "Get a file of the dashboard")
             .parameter("path", "file", true, &json!({"type": "string"}), "Name of the file.")
-            .refusals(&[Refusal::NotFound])
+            .refusals(&[Rejection::NotFound])
             .answers(200, file())
             .answers(304, same()),
         page("/openapi.json", "openapi", "This document").answers(200, of_json()).answers(304, same()),
@@ -29,7 +29,7 @@ pub(super) fn entries() -> Vec<Entry> {
         page("/docs/errors/{code}", "docs_error", "Read about an error code: its cause and what to do")
             .text("As Markdown for clients that accept `text/markdown` but not HTML.")
             .parameter("path", "code", true, &json!({"type": "string"}), "The code.")
-            .refusals(&[Refusal::NotFound])
+            .refusals(&[Rejection::NotFound])
             .answers(
                 200,
                 json!({"description": "The page.", "content": {
@@ -40,7 +40,7 @@ pub(super) fn entries() -> Vec<Entry> {
             .answers(304, same()),
         page("/docs/assets/{file}", "docs_file", "Get a file of these documents")
             .parameter("path", "file", true, &json!({"type": "string"}), "Name of the file.")
-            .refusals(&[Refusal::NotFound])
+            .refusals(&[Rejection::NotFound])
             .answers(200, file())
             .answers(304, same()),
     ];

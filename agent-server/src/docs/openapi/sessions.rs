@@ -5,7 +5,7 @@ use hyper::Method;
 use serde_json::json;
 
 use super::entry::{Entry, SESSION};
-use crate::error::Refusal;
+use crate::error::Rejection;
 
 pub(super) fn entries() -> Vec<Entry> {
     let of = |path: &str, id, summary| Entry::new(Method::GET, path, id, "sessions", summary);
@@ -86,7 +86,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 &json!({"type": "string", "pattern": "^[0-9]{1,18}$"}),
                 "Like `after`, which it overrides.",
             )
-            .refusals(&[Refusal::QuotaExceeded])
+            .refusals(&[Rejection::QuotaExceeded])
             .answers(
                 200,
                 json!({"description": "The stream.", "content": {"text/event-stream": {}}}),
@@ -104,7 +104,7 @@ pub(super) fn entries() -> Vec<Entry> {
             )
             .codes(&[Code::SessionExists, Code::CheckpointNotFound, Code::SessionBusy, Code::GraphNotFound])
             .codes(&[Code::CannotResume, Code::StaleWriter])
-            .refusals(&[Refusal::InvalidRequest, Refusal::QuotaExceeded])
+            .refusals(&[Rejection::InvalidRequest, Rejection::QuotaExceeded])
             .gives(200, "Fork", &format!("The new session; its id is of the form `{SESSION}`.")),
     ]
 }

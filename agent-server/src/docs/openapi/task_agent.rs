@@ -5,7 +5,7 @@ use hyper::Method;
 use serde_json::json;
 
 use super::entry::Entry;
-use crate::error::Refusal;
+use crate::error::Rejection;
 
 pub(super) fn entries() -> Vec<Entry> {
     vec![
@@ -60,7 +60,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 Code::NothingToDo,
                 Code::CannotResume,
             ])
-            .refusals(&[Refusal::AnswerNeeded, Refusal::QuotaExceeded])
+            .refusals(&[Rejection::AnswerNeeded, Rejection::QuotaExceeded])
             .gives(200, "ResumeResponse", "The run goes on."),
         Entry::new(Method::GET, "/ws/{session_id}", "socket", "runs", "The WebSocket of a session")
             .aliased()
@@ -75,7 +75,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 &json!({"type": "string", "enum": ["", "contract", "status", "all"]}),
                 "How much is sent: the messages of the contract (the default); `status` of the run and whole todos as well; or `all`.",
             )
-            .refusals(&[Refusal::UpgradeRequired, Refusal::InvalidRequest, Refusal::QuotaExceeded])
+            .refusals(&[Rejection::UpgradeRequired, Rejection::InvalidRequest, Rejection::QuotaExceeded])
             .answers(101, json!({"description": "The connection is a WebSocket from here on."})),
     ]
 }
@@ -114,11 +114,11 @@ fn run(path: &str, id: &'static str, summary: &'static str) -> Entry {
         .of_store()
         .codes(&[Code::StoredState])
         .refusals(&[
-            Refusal::EmptyMessage,
-            Refusal::MessageTooLong,
-            Refusal::UnknownAgent,
-            Refusal::NoAgent,
-            Refusal::QuotaExceeded,
+            Rejection::EmptyMessage,
+            Rejection::MessageTooLong,
+            Rejection::UnknownAgent,
+            Rejection::NoAgent,
+            Rejection::QuotaExceeded,
         ])
 }
 

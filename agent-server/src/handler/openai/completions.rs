@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: one answer, whole or while it comes. A caller that goes away ends the work.
+//! `POST /v1/chat/completions`: one answer, whole or streamed. A disconnect cancels the run.
 
 use agent_core::{
     clock::{Clock, WallClock},
@@ -8,27 +8,26 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::hear::{Deltas, hear};
+use super::deltas::{Deltas, open_deltas};
 use crate::{
+    api::openai::{Answer, Completion, Writer, estimate},
+    app::RequestContext,
     error::{ApiError, Contract},
-    http::{
-        call::Call,
-        reply::{Reply, alive, ok, sse},
-    },
-    limit::Held,
-    wire::openai::{Answer, Completion, Writer, estimate},
+    http::response::{HandlerResult, ok, sse, with_keep_alive},
+    limits::Permit,
 };
 
-pub(crate) async fn create(mut call: Call) -> Reply {
-    let asked = Completion::parse(&call.json().await?)?;
-    let inner = &call.inner;
-    let held = asked.stream.then(|| call.listen()).transpose()?;
-    let deltas = hear(&call, inner.speaker(&asked.model)?, &asked).await?;
+pub(crate) async fn create(mut context: RequestContext) -> HandlerResult {
+    let asked = Completion::parse(&context.json().await?)?;
+    let app = &context.app;
+    let permit = asked.stream.then(|| context.stream_permit()).transpose()?;
+    let deltas = open_deltas(&context, app.backend(&asked.model)?, &asked).await?;
     let writer = Writer::new(&asked.model, WallClock.now_ms() / 1_000, asked.include_usage);
     if asked.stream {
-        let beat = inner.options.ping;
-        let mut writing = Writing::new(writer, deltas, asked, held);
-        // The head waits for the first piece, so that a failure has a status; but not longer than a silence may be.
+        let beat = app.options.ping;
+        let mut writing = CompletionStream::new(writer, deltas, asked, permit);
+        // The response headers wait for the first event, so that an early failure has a status, but at most one keep-alive
+        // interval.
         let until = Instant::now() + beat;
         let mut events = vec![writing.writer.begin()];
         match timeout_at(until, writing.next()).await {
@@ -36,7 +35,7 @@ pub(crate) async fn create(mut call: Call) -> Reply {
             Ok(Err(error)) => return Err(error),
             Err(_) => {}
         }
-        return Ok(sse(alive(stream::iter(events).chain(written(writing)), beat)));
+        return Ok(sse(with_keep_alive(stream::iter(events).chain(remaining_events(writing)), beat)));
     }
     let answer = whole(deltas, &asked.messages).await?;
     Ok(ok(&writer.whole(&answer)))
@@ -54,27 +53,27 @@ async fn whole(mut deltas: Deltas, asked: &[Message]) -> Result<Answer, ApiError
     Ok(Answer { text, calls: reply.message.tool_calls, finish: Some(reply.finish), usage })
 }
 
-/// An answer that is written while it comes.
-struct Writing {
+/// A streamed answer.
+struct CompletionStream {
     writer: Writer,
     deltas: Deltas,
     asked: Completion,
-    /// What was said, where it has to be counted.
-    said: String,
+    /// The text so far, if its tokens must be counted.
+    text: String,
     shown: bool,
     usage: Option<Usage>,
     ended: bool,
-    /// Its place among the caller's streams.
-    _held: Option<Held>,
+    /// Counts against the caller's streams.
+    _permit: Option<Permit>,
 }
 
-impl Writing {
-    fn new(writer: Writer, deltas: Deltas, asked: Completion, held: Option<Held>) -> Self {
-        let (said, shown, usage, ended) = (String::new(), false, None, false);
-        Self { writer, deltas, asked, said, shown, usage, ended, _held: held }
+impl CompletionStream {
+    fn new(writer: Writer, deltas: Deltas, asked: Completion, permit: Option<Permit>) -> Self {
+        let (text, shown, usage, ended) = (String::new(), false, None, false);
+        Self { writer, deltas, asked, text, shown, usage, ended, _permit: permit }
     }
 
-    /// The next event; `None` after the last.
+    /// Returns the next event; `None` after the last one.
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         while !self.ended {
             let Some(delta) = self.deltas.next().await else {
@@ -85,12 +84,12 @@ impl Writing {
                 Delta::Text { text } => {
                     self.shown = true;
                     if self.asked.include_usage {
-                        self.said.push_str(&text);
+                        self.text.push_str(&text);
                     }
                     return Ok(Some(self.writer.text(&text)));
                 }
                 Delta::Usage { usage } => self.usage = Some(usage),
-                // This wire cannot take back what was shown.
+                // The protocol cannot retract text.
                 Delta::Restarted { .. } if self.shown => return Err(self.cut()),
                 Delta::Finished { reason } => return Ok(Some(self.end(&reason))),
                 other => {
@@ -107,7 +106,7 @@ impl Writing {
     fn end(&mut self, reason: &FinishReason) -> Bytes {
         self.ended = true;
         let usage = self.usage.unwrap_or_else(|| match self.asked.include_usage {
-            true => estimate(&self.asked.messages, &self.said),
+            true => estimate(&self.asked.messages, &self.text),
             false => Usage::default(),
         });
         self.writer.end(Some(reason), usage)
@@ -119,8 +118,8 @@ impl Writing {
     }
 }
 
-/// The events of the rest of an answer.
-fn written(writing: Writing) -> impl Stream<Item = Bytes> + Send + 'static {
+/// Returns the remaining events of an answer.
+fn remaining_events(writing: CompletionStream) -> impl Stream<Item = Bytes> + Send + 'static {
     stream::unfold(Some(writing), |writing| async move {
         let mut writing = writing?;
         match writing.next().await {

@@ -1,7 +1,7 @@
-//! OpenAI's chat completions over every agent of the server: the name of an agent is a model.
+//! OpenAI's chat completions for every agent of the server. The name of an agent is a model.
 
 mod completions;
-mod hear;
+mod deltas;
 mod models;
 
 pub(crate) use completions::create;
@@ -9,41 +9,41 @@ pub(crate) use models::{list, one};
 
 use crate::{
     Assistant, Chat, TaskAgent,
-    error::{ApiError, Refusal},
-    server::Inner,
+    app::AppState,
+    error::{ApiError, Rejection},
 };
 
-/// Who answers under a name.
-pub(super) enum Speaker<'a> {
-    /// A model, without anything around it.
+/// The backend of a model name.
+pub(super) enum Backend<'a> {
+    /// The plain model.
     Plain(&'a Chat),
-    /// An agent whose words are its model's.
+    /// An agent whose answer is the text of its model.
     Assistant(&'a Assistant),
-    /// An agent that takes one message and ends with one text.
+    /// An agent whose answer is in its final state.
     Task(&'a dyn TaskAgent),
 }
 
-impl Inner {
-    /// The names that can be asked for, each once.
-    fn speakers(&self) -> impl Iterator<Item = &str> {
+impl AppState {
+    /// Returns the names of all models.
+    fn model_names(&self) -> impl Iterator<Item = &str> {
         self.chat.iter().map(crate::Chat::id).chain(self.agents.iter().map(|agent| agent.graph()))
     }
 
-    /// Who answers under a name.
-    fn speaker(&self, name: &str) -> Result<Speaker<'_>, ApiError> {
+    /// Returns the backend of a model name.
+    fn backend(&self, name: &str) -> Result<Backend<'_>, ApiError> {
         if let Some(chat) = self.chat.as_ref().filter(|chat| chat.id() == name) {
-            return Ok(Speaker::Plain(chat));
+            return Ok(Backend::Plain(chat));
         }
         if let Some(assistant) = self.assistant.as_ref().filter(|assistant| assistant.agent().name() == name)
         {
-            return Ok(Speaker::Assistant(assistant));
+            return Ok(Backend::Assistant(assistant));
         }
         let task = self.agents.iter().find(|agent| agent.graph() == name);
-        task.map(|agent| Speaker::Task(&**agent)).ok_or_else(|| {
+        task.map(|agent| Backend::Task(&**agent)).ok_or_else(|| {
             let name = &name[..name.floor_char_boundary(128)];
-            let known: Vec<&str> = self.speakers().collect();
-            let told = format!("The model `{name}` does not exist; there are: {}", known.join(", "));
-            ApiError::new(Refusal::ModelNotFound, told).at("model")
+            let known: Vec<&str> = self.model_names().collect();
+            let message = format!("The model `{name}` does not exist; known models: {}", known.join(", "));
+            ApiError::new(Rejection::ModelNotFound, message).at("model")
         })
     }
 }

@@ -1,19 +1,17 @@
-//! `GET /v1/models` and `GET /v1/models/{model}`: which agents there are.
+//! `GET /v1/models` and `GET /v1/models/{model}`: the agents as models.
 
 use crate::{
-    http::{
-        call::Call,
-        reply::{Reply, ok},
-    },
-    wire::openai,
+    api::openai,
+    app::RequestContext,
+    http::response::{HandlerResult, ok},
 };
 
-pub(crate) async fn list(call: Call) -> Reply {
-    Ok(ok(&openai::models(call.inner.speakers(), call.inner.since)))
+pub(crate) async fn list(context: RequestContext) -> HandlerResult {
+    Ok(ok(&openai::models(context.app.model_names(), context.app.started_at)))
 }
 
-pub(crate) async fn one(call: Call) -> Reply {
-    let name = call.part("model");
-    call.inner.speaker(name)?;
-    Ok(ok(&openai::model(name, call.inner.since)))
+pub(crate) async fn one(context: RequestContext) -> HandlerResult {
+    let name = context.path_param("model");
+    context.app.backend(name)?;
+    Ok(ok(&openai::model(name, context.app.started_at)))
 }

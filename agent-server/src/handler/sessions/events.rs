@@ -1,5 +1,5 @@
-//! `GET /sessions/{session_id}/events?after=SEQ`: everything that happens, as server-sent events. An `EventSource` that
-//! reconnects names the last number by itself and misses nothing.
+//! `GET /sessions/{session_id}/events?after=SEQ`: the events of a session as server-sent events. An `EventSource` that
+//! reconnects sends the last number, so it misses no event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,140 +14,138 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::{ApiError, Contract, Refusal},
+    app::RequestContext,
+    auth::ownership::SubscriptionGuard,
+    error::{ApiError, Contract, Rejection, session_not_found},
     fanout::{Fanout, Form},
-    http::{
-        call::Call,
-        reply::{Reply, sse},
-    },
-    limit::Held,
-    owner::{Watch, unknown},
-    ws::beginning,
+    handler::default_cursor,
+    http::response::{HandlerResult, sse},
+    limits::Permit,
 };
 
-/// Events that one piece of the stream takes at most.
+/// Maximum number of events per write.
 const BATCH: usize = 64;
-/// The wait before a journal that could not be read is read again.
-const STORE_BREATHER: Duration = Duration::from_secs(1);
+/// Wait before a journal is read again after an error.
+const STORE_BACKOFF: Duration = Duration::from_secs(1);
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.session_of(call.session_id()?).await?;
-    let held = call.listen()?;
-    let watch = Watch::new(call.owner(), session.clone());
-    let named = call.headers().get("last-event-id").map(|id| {
+pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+    let session = context.session_or_new(context.session_id()?).await?;
+    let permit = context.stream_permit()?;
+    let guard = SubscriptionGuard::new(context.scope(), session.clone());
+    let last_event_id = context.headers().get("last-event-id").map(|id| {
         let number = id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok());
-        number.ok_or_else(|| ApiError::new(Refusal::InvalidRequest, "`Last-Event-ID` must be a number"))
+        number.ok_or_else(|| ApiError::new(Rejection::InvalidRequest, "`Last-Event-ID` must be a number"))
     });
-    // What the browser says by itself is newer than what the page said when it opened the stream.
-    let after = match (named.transpose()?, call.query().number("after")?) {
+    // `Last-Event-ID` is sent on reconnects and is newer than the query of the page.
+    let after = match (last_event_id.transpose()?, context.query().number("after")?) {
         (Some(after), _) | (None, Some(after)) => Seq(after.min(u64::MAX >> 1)),
-        (None, None) => beginning(&session).await?,
+        (None, None) => default_cursor(&session).await?,
     };
-    let reader = Reader {
+    let reader = EventReader {
         events: session.subscribe(Some(after)),
-        watch,
-        fanout: call.inner.fanouts.of(session.id()),
-        gathers: None,
-        refused: false,
-        _held: held,
+        guard,
+        fanout: context.app.fanouts.of(session.id()),
+        gather_until: None,
+        denied: false,
+        _permit: permit,
     };
-    Ok(sse(told(reader, call.inner.leaving.clone(), call.inner.options.ping)))
+    Ok(sse(events(reader, context.app.close_sockets.clone(), context.app.options.ping)))
 }
 
-/// One reader of the stream.
-struct Reader {
+/// A subscriber.
+struct EventReader {
     events: Subscription,
-    watch: Watch,
+    guard: SubscriptionGuard,
     fanout: Arc<Fanout>,
     /// Events are gathered until then.
-    gathers: Option<Instant>,
-    /// The session is not the reader's.
-    refused: bool,
-    _held: Held,
+    gather_until: Option<Instant>,
+    /// The subscriber may not use the session.
+    denied: bool,
+    _permit: Permit,
 }
 
-impl Reader {
-    /// An event and those that are there already, as one piece of the stream.
-    async fn written(&mut self, first: Arc<Event>) -> Bytes {
-        let mut piece = BytesMut::new();
+impl EventReader {
+    /// Returns an event and those that are ready, as one write.
+    async fn batch(&mut self, first: Arc<Event>) -> Bytes {
+        let mut batch = BytesMut::new();
         let mut next = Some(first);
         for _ in 0..BATCH {
             let Some(event) = next else { break };
-            if !self.watch.shows(&event).await {
-                self.refused = true;
-                return piece.freeze();
+            if !self.guard.allows(&event).await {
+                self.denied = true;
+                return batch.freeze();
             }
-            let message = self.fanout.message(&event, Form::Stream, || Some(written(&event).into()));
-            piece.extend_from_slice(message.unwrap_or_default().as_ref());
-            // A journal that cannot be read is noticed by the next look.
+            let message = self.fanout.message(&event, Form::Stream, || Some(serialize(&event).into()));
+            batch.extend_from_slice(message.unwrap_or_default().as_ref());
+            // A read error is reported by the next call.
             next = self.events.next().now_or_never().and_then(Result::ok);
         }
         if let Some(event) = next {
-            if self.watch.shows(&event).await {
-                piece.extend_from_slice(written(&event).as_bytes());
+            if self.guard.allows(&event).await {
+                batch.extend_from_slice(serialize(&event).as_bytes());
             } else {
-                self.refused = true;
+                self.denied = true;
             }
         }
         let time = self.fanout.gather_time();
-        self.gathers = (!time.is_zero()).then(|| Instant::now() + time);
-        piece.freeze()
+        self.gather_until = (!time.is_zero()).then(|| Instant::now() + time);
+        batch.freeze()
     }
 }
 
-/// Events as they come, and a comment whenever nothing has come for a while. Ends when the server ends, and with an event
-/// `end` when the session is deleted.
-fn told(
-    reader: Reader,
-    leaving: CancellationToken,
-    beat: Duration,
+/// Returns the events, and a comment whenever there was none for `interval`. Ends on shutdown, and with an event `end`
+/// when the session is deleted.
+fn events(
+    reader: EventReader,
+    shutdown: CancellationToken,
+    interval: Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold(Some((reader, leaving)), move |reading| async move {
-        let (mut reader, leaving) = reading?;
+    stream::unfold(Some((reader, shutdown)), move |state| async move {
+        let (mut reader, shutdown) = state?;
         loop {
-            if reader.refused {
+            if reader.denied {
                 return None;
             }
-            if let Some(until) = reader.gathers.take() {
+            if let Some(until) = reader.gather_until.take() {
                 tokio::select! {
-                    () = leaving.cancelled() => return None,
+                    () = shutdown.cancelled() => return None,
                     () = tokio::time::sleep_until(until) => {}
                 }
             }
             let bytes = tokio::select! {
                 biased;
-                () = leaving.cancelled() => return None,
+                () = shutdown.cancelled() => return None,
                 event = reader.events.next() => match event {
-                    Ok(event) => reader.written(event).await,
-                    Err(error) if error.is_final() => return Some((end(&reader.watch), None)),
+                    Ok(event) => reader.batch(event).await,
+                    Err(error) if error.is_final() => return Some((end_event(&reader.guard), None)),
                     Err(error) => {
-                        unread(&error).await;
+                        wait_after(&error).await;
                         continue;
                     }
                 },
-                () = tokio::time::sleep(beat) => Bytes::from_static(b": still here\n\n"),
+                () = tokio::time::sleep(interval) => Bytes::from_static(b": ping\n\n"),
             };
             if !bytes.is_empty() {
-                return Some((bytes, Some((reader, leaving))));
+                return Some((bytes, Some((reader, shutdown))));
             }
         }
     })
 }
 
-/// The last event of a stream whose session was deleted. It has a name of its own, so that an `EventSource` gives it to
-/// those who listen for it.
-fn end(watch: &Watch) -> Bytes {
-    let gone = unknown(watch.session());
-    format!("event: end\ndata: {}\n\n", gone.body(Contract::TaskAgent)).into()
+/// Returns the last event of a stream whose session was deleted. It has its own name, so that an `EventSource` does not
+/// deliver it as a message.
+fn end_event(guard: &SubscriptionGuard) -> Bytes {
+    let error = session_not_found(guard.session());
+    format!("event: end\ndata: {}\n\n", error.body(Contract::TaskAgent)).into()
 }
 
-async fn unread(error: &SubscriptionError) {
-    tracing::warn!(%error, "the journal cannot be read for a subscriber");
-    tokio::time::sleep(STORE_BREATHER).await;
+async fn wait_after(error: &SubscriptionError) {
+    tracing::warn!(%error, "the journal could not be read for a subscriber");
+    tokio::time::sleep(STORE_BACKOFF).await;
 }
 
-fn written(event: &Event) -> String {
-    let json = serde_json::to_string(event).expect("an event is JSON");
+fn serialize(event: &Event) -> String {
+    let json = serde_json::to_string(event).expect("events serialize to JSON");
     match event.seq {
         Some(seq) => format!("id: {seq}\ndata: {json}\n\n"),
         None => format!("data: {json}\n\n"),

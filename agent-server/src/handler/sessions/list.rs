@@ -1,42 +1,45 @@
-//! `GET /sessions?limit=&before=&status=&agent=`: sessions, those that changed last first.
+//! `GET /sessions?limit=&before=&status=&agent=`: sessions, the most recently changed first.
 
 use agent_core::{RunStatus, journal::Recent};
 use serde_json::{Value, json};
 
 use crate::{
-    error::{ApiError, Refusal},
-    handler::refused_by_store,
-    http::{
-        call::{Call, parse_session},
-        reply::{Reply, ok},
-    },
-    title::TITLE,
+    app::RequestContext,
+    error::{ApiError, Contract, Rejection},
+    handler::access::parse_session_id,
+    http::response::{HandlerResult, ok},
+    session_title::TITLE,
     webhook,
 };
 
-/// Sessions on a page when nothing is said, and at most.
+/// Default and maximum number of sessions per page.
 const PAGE: (u64, u64) = (50, 500);
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let query = call.query();
+pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+    let query = context.query();
     let limit = query.number("limit")?.unwrap_or(PAGE.0).clamp(1, PAGE.1);
-    let mut wanted = Recent {
+    let mut filter = Recent {
         limit: usize::try_from(limit).unwrap_or(1),
-        label: call.owner().label(),
+        label: context.scope().label(),
         ..Recent::default()
     };
     match query.get("agent").filter(|agent| !agent.is_empty()) {
-        Some(agent) => wanted.graph = Some(agent.to_owned()),
-        // Deliveries are the server's business; who wants to see them asks for them.
-        None => wanted.without = Some(webhook::GRAPH.to_owned()),
+        Some(agent) => filter.graph = Some(agent.to_owned()),
+        // Webhook deliveries are listed only on request.
+        None => filter.without = Some(webhook::GRAPH.to_owned()),
     }
     if let Some(text) = query.get("before").filter(|text| !text.is_empty()) {
-        wanted.before = Some(place(text)?);
+        filter.before = Some(parse_cursor(text)?);
     }
     for status in query.get("status").unwrap_or_default().split(',').filter(|status| !status.is_empty()) {
-        wanted.statuses.push(known(status)?.to_owned());
+        filter.statuses.push(parse_status(status)?.to_owned());
     }
-    let page = call.inner.runtime.recent(wanted).await.map_err(|error| refused_by_store(&error))?;
+    let page = context
+        .app
+        .runtime
+        .recent(filter)
+        .await
+        .map_err(|error| ApiError::of(Contract::TaskAgent, &error))?;
     let full = page.len() as u64 == limit;
     let next = page.last().filter(|_| full).map(|last| format!("{}~{}", last.head.summary.at, last.id));
     let sessions: Vec<Value> = page
@@ -59,17 +62,18 @@ pub(crate) async fn handle(call: Call) -> Reply {
     Ok(ok(&json!({"sessions": sessions, "next": next})))
 }
 
-/// `AT~SESSION_ID`, as a page's `next` said.
-fn place(text: &str) -> Result<(i64, agent_core::SessionId), ApiError> {
-    let wrong = || ApiError::new(Refusal::InvalidRequest, "`before` must be the `next` of the page before");
-    let (at, id) = text.split_once('~').ok_or_else(wrong)?;
-    Ok((at.parse().map_err(|_| wrong())?, parse_session(id).map_err(|_| wrong())?))
+/// Parses `AT~SESSION_ID`, the `next` of a page.
+fn parse_cursor(text: &str) -> Result<(i64, agent_core::SessionId), ApiError> {
+    let invalid =
+        || ApiError::new(Rejection::InvalidRequest, "`before` must be the `next` of the previous page");
+    let (at, id) = text.split_once('~').ok_or_else(invalid)?;
+    Ok((at.parse().map_err(|_| invalid())?, parse_session_id(id).map_err(|_| invalid())?))
 }
 
-fn known(status: &str) -> Result<&'static str, ApiError> {
+fn parse_status(status: &str) -> Result<&'static str, ApiError> {
     use RunStatus::{Completed, Failed, Paused, Running, Stopped};
     let all = [Running, Paused, Completed, Failed, Stopped].map(RunStatus::as_str);
     all.into_iter().find(|known| *known == status).ok_or_else(|| {
-        ApiError::new(Refusal::InvalidRequest, format!("`status` must be of {}", all.join(", ")))
+        ApiError::new(Rejection::InvalidRequest, format!("`status` must be one of {}", all.join(", ")))
     })
 }

@@ -1,34 +1,31 @@
-//! `GET /sessions/{session_id}/state?at=SEQ`: what the session knew at a place, or knows now.
+//! `GET /sessions/{session_id}/state?at=SEQ`: the state of a session, now or at a checkpoint.
 
 use agent_core::ids::Seq;
 use serde_json::json;
 
 use crate::{
-    handler::refused,
-    http::{
-        call::Call,
-        reply::{Reply, ok},
-    },
-    wire::task_agent::standing,
+    api::task_agent::standing,
+    app::RequestContext,
+    error::map_session_error,
+    http::response::{HandlerResult, ok},
 };
 
-pub(crate) async fn handle(call: Call) -> Reply {
-    let session = call.session().await?;
-    let refused = refused(session.id());
-    let (state, status) = match call.query().number("at")?.map(Seq) {
-        Some(seq) => (
-            session.state_json_at(seq).await.map_err(&refused)?,
-            session.status_at(seq).await.map_err(&refused)?,
-        ),
-        None => (session.state_json().await.map_err(&refused)?, session.status().await.map_err(&refused)?),
+pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+    let session = context.session().await?;
+    let map_error = map_session_error(session.id());
+    let (state, status) = match context.query().number("at")?.map(Seq) {
+        Some(seq) => session.state_and_status_at(seq).await.map_err(&map_error)?,
+        None => {
+            (session.state_json().await.map_err(&map_error)?, session.status().await.map_err(&map_error)?)
+        }
     };
-    let told = standing(&status, None);
+    let data = standing(&status, None);
     Ok(ok(&json!({
         "session_id": session.id(),
         "seq": status.last,
         "status": status.status,
         "state": state,
-        "todos": told["todos"],
-        "questions": told["questions"],
+        "todos": data["todos"],
+        "questions": data["questions"],
     })))
 }

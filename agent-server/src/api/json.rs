@@ -1,0 +1,204 @@
+//! Parsing of JSON in requests, with a nesting limit and helpful errors.
+
+use agent_core::{
+    Code,
+    ids::{InvalidSessionId, SessionId},
+};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{ApiError, Rejection},
+    http::request::RequestContext,
+};
+
+/// Factor by which the memory of a parsed body may exceed the maximum size of a body.
+const EXPANSION: usize = 40;
+
+impl<A> RequestContext<A> {
+    /// Reads the whole body as JSON text, within the limits of size and time. The memory of the parsed body stays reserved
+    /// until `memory` is cleared.
+    ///
+    /// # Errors
+    ///
+    /// 413, 408, 503, and 400 for a body that ends early.
+    pub(crate) async fn json(&mut self) -> Result<Bytes, ApiError> {
+        let body = self.body().await?;
+        let (needed, maximum) = (weight(&body), self.body_limits.bytes.saturating_mul(EXPANSION));
+        if needed > maximum {
+            let message =
+                format!("the values of the body need {needed} bytes of memory, more than {maximum}");
+            return Err(ApiError::new(Rejection::BodyTooLarge, message));
+        }
+        self.reserve(needed)?;
+        Ok(body)
+    }
+}
+
+/// Parses a session id.
+///
+/// # Errors
+///
+/// 400 with the code `invalid_session_id`.
+pub(crate) fn session_id(text: &str) -> Result<SessionId, ApiError> {
+    text.parse().map_err(|error: InvalidSessionId| {
+        let mut invalid = ApiError::new(Rejection::InvalidRequest, error.to_string());
+        invalid.code = Code::InvalidSessionId.name();
+        invalid
+    })
+}
+
+/// Maximum nesting depth.
+pub(crate) const DEPTH: usize = 64;
+
+/// Parses an object.
+///
+/// # Errors
+///
+/// `too_deep`, `invalid_json`, and `invalid_request` if it is not an object.
+pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match value(bytes)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(ApiError::new(Rejection::InvalidRequest, "a JSON object is expected")),
+    }
+}
+
+/// Parses a JSON value.
+///
+/// # Errors
+///
+/// `too_deep`, `invalid_json`.
+pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
+    if is_deeper(bytes, DEPTH) {
+        return Err(ApiError::new(
+            Rejection::TooDeep,
+            format!("the JSON is nested deeper than {DEPTH} levels"),
+        ));
+    }
+    let value = agent_core::json::parse(bytes).map_err(|error| {
+        let message = format!("invalid JSON at line {} column {}", error.line(), error.column());
+        ApiError::new(Rejection::InvalidJson, message)
+    })?;
+    // Keys that the JSON library reserves could be stored, but not read again.
+    match agent_core::json::check(&value) {
+        Ok(()) => Ok(value),
+        Err(error) => Err(ApiError::new(Rejection::InvalidRequest, error.to_string())),
+    }
+}
+
+/// Estimates the memory of JSON as a [`Value`] in bytes, without parsing it. For small values it is up to a hundred times
+/// the size of the text. The bytes need not be valid JSON.
+pub(crate) fn weight(bytes: &[u8]) -> usize {
+    /// A value in a list that grows by doubling.
+    const VALUE: usize = 2 * size_of::<Value>();
+    /// The first node of an object, which has room for eleven fields.
+    const OBJECT: usize = 640;
+    /// A field: its name, and its part of the further nodes.
+    const FIELD: usize = 24 + OBJECT / 6;
+    /// Overhead of the allocation of a text.
+    const TEXT: usize = 16;
+    let (mut sum, mut quoted, mut escaped) = (bytes.len() + VALUE, false, false);
+    for byte in bytes {
+        match (quoted, *byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => (quoted, sum) = (false, sum + TEXT),
+            (false, b'"') => quoted = true,
+            (false, b'{') => sum += VALUE + OBJECT,
+            (false, b'[' | b',') => sum += VALUE,
+            (false, b':') => sum += FIELD,
+            _ => {}
+        }
+    }
+    sum
+}
+
+/// Returns whether brackets outside of strings are nested deeper than `limit`. The bytes need not be valid JSON.
+fn is_deeper(bytes: &[u8], limit: usize) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match (quoted, *byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => quoted = !quoted,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Reads an optional text field; `null` counts as absent.
+pub(crate) fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(ApiError::new(Rejection::InvalidRequest, format!("`{name}` must be text"))),
+    }
+}
+
+/// Returns a non-negative integer. `3.0` counts as one, as in JSON Schema.
+pub(crate) fn whole(value: &Value) -> Option<u64> {
+    /// Integers beyond it are not exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let fraction = || value.as_f64().filter(|number| (0.0..EXACT).contains(number) && number.fract() == 0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and within bounds")]
+    value.as_u64().or_else(|| fraction().map(|number| number as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let read = |text: &str| whole(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            (read("3"), read("3.0"), read("3e2"), read("0.0")),
+            (Some(3), Some(3), Some(300), Some(0))
+        );
+        assert_eq!(read("18446744073709551615"), Some(u64::MAX));
+        for none in ["3.5", "-1", "-1.0", "1e300", "\"3\"", "null", "true"] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn the_weight_of_small_values_is_many_times_their_text_and_that_of_a_long_text_is_not() {
+        let small = format!("[{}0]", r#"{"a":1},"#.repeat(1_000));
+        assert!(
+            (80..120).contains(&(weight(small.as_bytes()) / small.len())),
+            "{}",
+            weight(small.as_bytes())
+        );
+        let numbers = format!("[{}0]", "1,".repeat(1_000));
+        assert!((16..=40).contains(&(weight(numbers.as_bytes()) / numbers.len())));
+        let text = format!("\"{}\\\"[[{{\"", "가".repeat(1_000));
+        assert!(weight(text.as_bytes()) < text.len() + 200);
+    }
+
+    #[test]
+    fn brackets_in_strings_are_no_depth() {
+        let text = format!(r#"{{"message":"{}\"[["}}"#, "[".repeat(500));
+        assert!(object(text.as_bytes()).is_ok());
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let at = |levels| object(format!(r#"{{"a":{}}}"#, deep(levels)).as_bytes());
+        assert!(at(DEPTH - 1).is_ok());
+        assert_eq!(at(DEPTH).unwrap_err().code, "too_deep");
+    }
+
+    #[test]
+    fn json_inside_a_text_does_not_get_around_the_depth() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        for key in ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue"] {
+            let text = format!(r#"{{"answer":{{"{key}":"{deep}"}}}}"#);
+            assert_eq!(object(text.as_bytes()).unwrap_err().code, "invalid_request");
+        }
+    }
+}

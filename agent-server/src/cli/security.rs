@@ -1,0 +1,141 @@
+//! What guards a server, as the settings say: keys, tokens, TLS, webhooks.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use agent_core::secret::Secret;
+use agent_tools::http::Reach;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::error::CliError;
+use crate::{
+    Auth, Config, Tls, Webhooks,
+    auth::{AuthError, Jwt},
+    config::{Database, Guard},
+};
+
+/// Who may come in.
+pub(super) fn auth(config: &Config) -> Result<Auth, CliError> {
+    let mut auth = match config.guard() {
+        Guard::Open => return Ok(Auth::off()),
+        Guard::OthersRefused => return Ok(Auth::local()),
+        Guard::Everybody => Auth::asked(),
+    };
+    for key in config.api_keys.iter().flatten() {
+        auth = auth.key(&key.name, key.key.clone()).map_err(wrong("API_KEYS"))?;
+    }
+    let agreed = |mut jwt: Jwt| {
+        if let Some(issuer) = &config.jwt_issuer {
+            jwt = jwt.issuer(issuer);
+        }
+        if let Some(audience) = &config.jwt_audience {
+            jwt = jwt.audience(audience);
+        }
+        jwt
+    };
+    if let Some(secret) = &config.jwt_secret {
+        auth = auth.tokens(agreed(Jwt::hs256(secret)));
+    }
+    if let Some(path) = &config.jwt_public_key {
+        let pem = read("JWT_PUBLIC_KEY_FILE", path)?;
+        auth = auth.tokens(agreed(Jwt::rs256(&pem).map_err(wrong("JWT_PUBLIC_KEY_FILE"))?));
+    }
+    if let Some(path) = &config.jwt_jwks {
+        let set = read("JWT_JWKS_FILE", path)?;
+        auth = auth.tokens(agreed(Jwt::jwks(&set).map_err(wrong("JWT_JWKS_FILE"))?));
+    }
+    Ok(config.admins.iter().flatten().cloned().fold(auth, Auth::admin))
+}
+
+/// The certificate, if there is one.
+pub(super) fn tls(config: &Config) -> Result<Option<Tls>, CliError> {
+    let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
+    let tls = Tls::from_files(certificate, key);
+    tls.map(Some).map_err(|error| CliError::usage(format!("TLS_CERT_FILE, TLS_KEY_FILE: {error}")))
+}
+
+/// The secret of the server: the one that is configured, else one that is made once and kept beside the database, for all
+/// processes on it. `None`: nothing outlives the process.
+pub(super) fn secret(config: &Config) -> Result<Option<Secret>, CliError> {
+    if let Some(secret) = &config.server_secret {
+        return Ok(Some(secret.clone()));
+    }
+    let Database::File(database) = config.store() else { return Ok(None) };
+    let mut name = database.into_os_string();
+    name.push(".secret");
+    let path = PathBuf::from(name);
+    kept_secret(&path).map(Some).map_err(|error| {
+        CliError::new(format!("{}: {error}", path.display()))
+            .hint("SERVER_SECRET sets the secret, and no file is needed")
+    })
+}
+
+/// The secret in a file, which is made when it is not there.
+fn kept_secret(path: &Path) -> io::Result<Secret> {
+    if !path.exists() {
+        let mut key = [0; 32];
+        SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random numbers can be had"))?;
+        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".{}", std::process::id()));
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // Unlike a rename, a link does not replace the file of a process that was faster.
+        let linked = fs::hard_link(&draft, path);
+        fs::remove_file(&draft)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    let text = fs::read_to_string(path)?;
+    match text.trim() {
+        short if short.len() < 32 => Err(io::Error::other("the secret in it is shorter than 32 bytes")),
+        text => Ok(Secret::new(text)),
+    }
+}
+
+/// Webhooks, if there is a secret to sign them with.
+pub(super) fn webhooks(config: &Config) -> Result<Option<Webhooks>, CliError> {
+    let Some(secret) = &config.webhook_secret else { return Ok(None) };
+    let hosts = config.webhook_hosts.iter().flatten();
+    let reach = hosts.fold(Reach::default(), |reach, host| reach.and_host(host));
+    let webhooks = Webhooks::signed(secret, &reach);
+    webhooks.map(Some).map_err(|error| CliError::usage(format!("WEBHOOK_SECRET: {error}")))
+}
+
+fn wrong(name: &'static str) -> impl Fn(AuthError) -> CliError {
+    move |error| CliError::usage(format!("{name}: {error}"))
+}
+
+fn read(name: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error| CliError::usage(format!("{name}: `{}`: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_only_its_owner_can_read_it() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("agent.db.secret");
+        let first = kept_secret(&path).unwrap();
+        assert_eq!(kept_secret(&path).unwrap().expose(), first.expose());
+        assert_eq!(
+            (first.expose().len(), fs::metadata(&path).unwrap().permissions().mode() & 0o777),
+            (64, 0o600)
+        );
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left");
+        fs::write(&path, "short").unwrap();
+        assert!(kept_secret(&path).is_err());
+    }
+}

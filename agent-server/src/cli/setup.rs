@@ -1,0 +1,138 @@
+//! Settings become a runtime: the agents of this program, the store, the model.
+
+use agent_core::{
+    Runtime, Session,
+    journal::{InMemoryJournal, Sqlite},
+    model::{Model, RetryModel},
+    session::RuntimeBuilder,
+};
+use clap::{Arg, ArgMatches};
+
+use super::error::CliError;
+#[cfg(feature = "demo")]
+use crate::demo::{self, TrendAgent};
+use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
+
+/// The agent that is meant when none is named.
+pub(super) const FIRST: &str = if cfg!(feature = "demo") { "trend" } else { "assistant" };
+
+/// The agents of this program, the first one first.
+pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, CliError> {
+    let mut agents: Vec<Box<dyn TaskAgent>> = Vec::new();
+    #[cfg(feature = "demo")]
+    agents.push(Box::new(TrendAgent));
+    if let Some(assistant) = assistant(config)? {
+        agents.push(Box::new(assistant));
+    }
+    if agents.is_empty() { Err(no_agent()) } else { Ok(agents) }
+}
+
+/// The failure of a build without the sample agents whose settings exclude the assistant.
+pub(super) fn no_agent() -> CliError {
+    CliError::usage(
+        "there is no agent: this build is without the feature `demo`, and USE_MOCK_DATA excludes models",
+    )
+    .hint("build with `--features demo`, or leave USE_MOCK_DATA out")
+}
+
+/// A runtime that knows the graphs of all agents, as a server's does.
+pub(super) fn knowing(config: &Config, runtime: Runtime) -> Result<Runtime, CliError> {
+    if let Some(assistant) = assistant(config)? {
+        runtime.register(assistant.agent());
+    }
+    Ok(runtime)
+}
+
+/// The graphs, without a store or a model.
+pub(super) fn graphs(config: &Config) -> Result<Runtime, CliError> {
+    knowing(config, builder(config)?.build())
+}
+
+fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
+    let runtime = Runtime::builder();
+    #[cfg(feature = "demo")]
+    let runtime = {
+        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
+        TrendAgent::register(runtime, desk).map_err(|error| CliError::new(error.to_string()))?
+    };
+    Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
+        options.retention = config.retention;
+        options.grace = config.grace;
+        options.park = config.park;
+        options.runs = config.runs;
+    }))
+}
+
+/// A runtime as the settings say.
+pub(super) fn runtime(config: &Config) -> Result<Runtime, CliError> {
+    let mut runtime = builder(config)?;
+    if let Some(model) = config.model() {
+        runtime = runtime.model(Model::new(RetryModel::new(model.open()?)));
+    }
+    Ok(match config.store() {
+        Database::File(path) => {
+            let store = Sqlite::open(&path).map_err(|error| {
+                CliError::new(format!("{}: {error}", path.display()))
+                    .hint("DATABASE_PATH (--database-path) names the file")
+            })?;
+            runtime.journal(store).build()
+        }
+        Database::Memory => runtime.journal(InMemoryJournal::new()).build(),
+    })
+}
+
+/// The runtime of conversations that nobody keeps: the same agents without a store.
+pub(super) fn ephemeral_runtime(config: &Config) -> Result<Runtime, CliError> {
+    let runtime = builder(config)?;
+    Ok(match config.model() {
+        Some(model) => runtime.model(Model::new(RetryModel::new(model.open()?))).build(),
+        None => runtime.build(),
+    })
+}
+
+/// The model behind the chat, if one is configured.
+pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
+    let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
+    let chat = Chat::new(Model::new(RetryModel::new(model.open()?)));
+    Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
+}
+
+/// The agent with tools, unless models are kept away. Where no model is configured, it is the vLLM server at its usual
+/// address that is asked, and a caller is told when it is not there.
+pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, CliError> {
+    if config.mock_data {
+        return Ok(None);
+    }
+    let endpoint = config.vllm().or_else(|| config.model()).unwrap_or_else(|| config.vllm_endpoint());
+    let model = Model::new(RetryModel::new(endpoint.open()?));
+    #[cfg(feature = "demo")]
+    let assistant = demo::assistant(model);
+    #[cfg(not(feature = "demo"))]
+    let assistant = Assistant::built_in(model);
+    assistant.map(Some).map_err(|error| CliError::new(error.to_string()))
+}
+
+/// The runtime of a tool that looks at journals: there must be some.
+pub(super) fn journals(config: &Config) -> Result<Runtime, CliError> {
+    match config.store() {
+        Database::File(path) if path.is_file() => knowing(config, runtime(config)?),
+        Database::File(path) => Err(CliError::new(format!("there are no journals at `{}`", path.display()))
+            .hint("--database-path names the file, `agent-server run` makes one")),
+        Database::Memory => Err(CliError::usage("journals in memory cannot be looked at from outside")
+            .hint("--database-path names a file")),
+    }
+}
+
+/// `SESSION`, the first word of most tools.
+pub(super) fn session_arg() -> Arg {
+    Arg::new("session").value_name("SESSION").required(true).help("The session's id")
+}
+
+/// The session that is named, on its runtime. It must exist.
+pub(super) async fn session(config: &Config, args: &ArgMatches) -> Result<Session, CliError> {
+    let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
+    let session = journals(config)?.session(id)?;
+    // Tells it apart from one that has no entries of the kind asked for.
+    session.status().await?;
+    Ok(session)
+}

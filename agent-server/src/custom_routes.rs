@@ -1,0 +1,244 @@
+//! Custom routes: HTTP handlers and WebSockets of the embedding program, in addition to or instead of those of the
+//! server.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{SinkExt, Stream, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{Request, Response, body::Frame};
+use hyper_tungstenite::tungstenite::{
+    Message, Utf8Bytes,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use crate::http::request::PathParams;
+use crate::{
+    app::{Handler, RequestContext},
+    http::{
+        response::{self, full},
+        router::handler,
+        websocket::{self, WebSocket, next_message},
+    },
+};
+
+/// Timeout for sending a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Body of a response: bytes, or a stream of them.
+///
+/// # Examples
+///
+/// ```
+/// use agent_server::custom_routes::Body;
+/// use futures::stream;
+///
+/// let whole = Body::from("report");
+/// let streamed = Body::stream(stream::iter(["part 1", "part 2"]).map(Into::into));
+/// # use futures::StreamExt;
+/// ```
+pub struct Body(pub(crate) response::Body);
+
+impl Body {
+    /// Streams a body. Each item is written at once. The stream is dropped when the client disconnects.
+    pub fn stream(items: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self(StreamBody::new(items.map(|item| Ok(Frame::data(item)))).boxed_unsync())
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Body {
+    fn from(bytes: B) -> Self {
+        Self(full(bytes))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+/// Message of a client on a [`Socket`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketMessage {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Bytes),
+}
+
+/// The client has disconnected, or a write timed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client of the WebSocket has disconnected")]
+pub struct Disconnected;
+
+/// An open WebSocket.
+pub struct Socket {
+    socket: WebSocket,
+    shutdown: CancellationToken,
+    write_timeout: Duration,
+}
+
+impl Socket {
+    /// Returns the next message; `None` if the client has disconnected or the server shuts down. Pings are answered
+    /// while it waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<SocketMessage> {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return None,
+                frame = next_message(&mut self.socket) => frame?,
+            };
+            match frame {
+                Ok(Message::Text(text)) => return Some(SocketMessage::Text(text.to_string())),
+                Ok(Message::Binary(bytes)) => return Some(SocketMessage::Bytes(bytes)),
+                Ok(Message::Close(_)) => {
+                    websocket::close(&mut self.socket, None).await;
+                    return None;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    if let Some(code) = websocket::close_code(&error) {
+                        websocket::close(&mut self.socket, Some(code)).await;
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Sends text.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`], also if the write makes no progress within the server's `write_time`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the text may have been sent in part. Drop the socket too.
+    pub async fn send(&mut self, text: impl Into<Text>) -> Result<(), Disconnected> {
+        self.feed(text).await?;
+        self.flush().await
+    }
+
+    /// Queues text. Call [`flush`](Self::flush) afterwards; several messages then need one write.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
+    pub async fn feed(&mut self, text: impl Into<Text>) -> Result<(), Disconnected> {
+        self.feed_message(Message::Text(text.into().0)).await
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
+    pub async fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> Result<(), Disconnected> {
+        self.feed_message(Message::Binary(bytes.into())).await?;
+        self.flush().await
+    }
+
+    /// Sends queued messages.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
+    pub async fn flush(&mut self) -> Result<(), Disconnected> {
+        match tokio::time::timeout(self.write_timeout, self.socket.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Disconnected),
+        }
+    }
+
+    /// Closes the WebSocket with a code of RFC 6455 (1000: normal closure; 1008: policy violation) and a reason of at
+    /// most 123 bytes.
+    pub async fn close(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
+        let close = self.socket.close(Some(frame));
+        if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
+            tracing::debug!("a client did not read the close frame");
+        }
+    }
+
+    async fn feed_message(&mut self, message: Message) -> Result<(), Disconnected> {
+        match tokio::time::timeout(self.write_timeout, self.socket.feed(message)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Disconnected),
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
+/// Text to send. Clones share the bytes.
+#[derive(Debug, Clone)]
+pub struct Text(Utf8Bytes);
+
+impl<T: Into<String>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self(Utf8Bytes::from(text.into()))
+    }
+}
+
+/// Makes a handler that passes requests with their whole body to a function.
+pub(crate) fn http_handler<F, R>(handle: F) -> Handler
+where
+    F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    let handle = Arc::new(handle);
+    handler(move |mut context: RequestContext| {
+        let handle = Arc::clone(&handle);
+        async move {
+            let body = context.body().await?;
+            let (mut parts, _) = context.request.into_parts();
+            parts.extensions.insert(context.path_params);
+            Ok(handle(Request::from_parts(parts, body)).await.map(|body| body.0))
+        }
+    })
+}
+
+/// Makes a handler that passes WebSockets to a function.
+pub(crate) fn ws_handler<F, R>(serve: F) -> Handler
+where
+    F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let serve = Arc::new(serve);
+    handler(move |mut context: RequestContext| {
+        let serve = Arc::clone(&serve);
+        async move {
+            websocket::check_upgrade(&context.request)?;
+            let permit = context.stream_permit()?;
+            let app = context.app;
+            let config = websocket::config(app.options.frame_bytes);
+            let (response, opening) = websocket::accept(&mut context.request, &app.input, config)?;
+            let (mut parts, _) = context.request.into_parts();
+            parts.extensions.insert(context.path_params);
+            let (shutdown, write_timeout) = (app.close_sockets.clone(), app.options.write_time);
+            app.tasks.spawn(async move {
+                match opening.await {
+                    Ok(socket) => {
+                        let socket = Socket { socket, shutdown, write_timeout };
+                        serve(Request::from_parts(parts, ()), socket).await;
+                    }
+                    Err(error) => tracing::debug!(%error, "a WebSocket could not be opened"),
+                }
+                drop(permit);
+            });
+            Ok(response)
+        }
+    })
+}

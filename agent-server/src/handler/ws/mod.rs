@@ -1,0 +1,61 @@
+//! `WS /ws/{session_id}`: the WebSocket of a session.
+
+mod connection;
+
+use agent_core::ids::Seq;
+
+use super::default_cursor;
+use crate::{
+    api::task_agent::EventDetail,
+    app::RequestContext,
+    auth::ownership::SubscriptionGuard,
+    error::{ApiError, Rejection},
+    http::{query::Query, response::HandlerResult, websocket},
+};
+
+/// Factor by which a message may exceed the limit and still be read, to be rejected with an `error` message. Larger
+/// messages close the WebSocket.
+const READ_FACTOR: usize = 2;
+
+/// Upgrades a request to the WebSocket of a session, which need not exist yet.
+pub(super) async fn upgrade(mut context: RequestContext) -> HandlerResult {
+    let id = context.session_id()?;
+    websocket::check_upgrade(&context.request)?;
+    let permit = context.stream_permit()?;
+    let query = SubscribeQuery::parse(&context.query())?;
+    let session = context.session_or_new(id).await?;
+    let after = match query.after {
+        Some(after) => after,
+        None => default_cursor(&session).await?,
+    };
+    let app = context.app.clone();
+    let config = websocket::config(app.options.frame_bytes.saturating_mul(READ_FACTOR));
+    let (response, opening) = websocket::accept(&mut context.request, &app.input, config)?;
+    let (guard, key) = (SubscriptionGuard::new(context.scope(), session.clone()), context.key());
+    let tasks = app.tasks.clone();
+    tasks.spawn(async move {
+        match opening.await {
+            Ok(socket) => {
+                connection::serve(&app, &session, socket, (guard, key), after, query.detail).await;
+            }
+            Err(error) => tracing::debug!(%error, "a WebSocket could not be opened"),
+        }
+        drop(permit);
+    });
+    Ok(response)
+}
+
+/// `?after=SEQ&events=contract|status|all`.
+struct SubscribeQuery {
+    after: Option<Seq>,
+    detail: EventDetail,
+}
+
+impl SubscribeQuery {
+    fn parse(query: &Query) -> Result<Self, ApiError> {
+        let detail = query.get("events").unwrap_or_default();
+        let detail = EventDetail::parse(detail)
+            .ok_or_else(|| ApiError::new(Rejection::InvalidRequest, "`events` must be `status` or `all`"))?;
+        Ok(Self { after: query.number("after")?.map(Seq), detail })
+    }
+}

@@ -1,0 +1,109 @@
+//! Observer of journal entries: counts them, and starts the webhook deliveries of runs that have ended.
+
+use std::{sync::Arc, time::Duration};
+
+use agent_core::{
+    Runtime, Session, SessionError,
+    event::{Note, Observer, Stored},
+    ids::{RunId, SessionId},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    metrics::Metrics,
+    webhook::{self, DeliveryRegistry},
+};
+
+/// Capacity of the queue of ended runs. Runs that do not fit are found in the store later.
+const QUEUE_CAPACITY: usize = 10_000;
+
+/// Observer of all journal entries of a runtime.
+pub(crate) struct JournalObserver {
+    metrics: Arc<Metrics>,
+    deliveries: Arc<DeliveryRegistry>,
+    ended_runs: mpsc::Sender<RunEnded>,
+}
+
+/// A run that has ended.
+pub(crate) struct RunEnded {
+    session: SessionId,
+    run: RunId,
+    status: &'static str,
+    graph: Option<Box<str>>,
+}
+
+impl JournalObserver {
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        deliveries: Arc<DeliveryRegistry>,
+    ) -> (Arc<Self>, mpsc::Receiver<RunEnded>) {
+        let (ended_runs, queue) = mpsc::channel(QUEUE_CAPACITY);
+        (Arc::new(Self { metrics, deliveries, ended_runs }), queue)
+    }
+
+    fn ended(&self, note: &Note<'_>, status: &'static str) {
+        if let Some(graph) = note.graph {
+            self.metrics.ended(graph, status);
+            if graph != webhook::GRAPH && !self.deliveries.waits_for(note.session, note.run) {
+                return;
+            }
+        }
+        let graph = note.graph.map(Box::from);
+        let ended = RunEnded { session: note.session.clone(), run: note.run, status, graph };
+        if self.ended_runs.try_send(ended).is_err() {
+            tracing::debug!("the queue of ended runs is full; the end is found in the store later");
+        }
+    }
+}
+
+impl Observer for JournalObserver {
+    fn stored(&self, note: &Note<'_>) {
+        self.metrics.stored(note);
+        match note.what {
+            Stored::RunCompleted { .. } => self.ended(note, "completed"),
+            Stored::RunFailed { .. } => self.ended(note, "failed"),
+            Stored::RunStopped => self.ended(note, "stopped"),
+            _ => {}
+        }
+    }
+}
+
+/// Handles ended runs, for as long as it is polled.
+pub(crate) async fn serve(
+    runtime: &Runtime,
+    metrics: &Metrics,
+    deliveries: &DeliveryRegistry,
+    ended_runs: &mut mpsc::Receiver<RunEnded>,
+) {
+    while let Some(ended) = ended_runs.recv().await {
+        let session = runtime.session_of(ended.session.clone());
+        let graph = match ended.graph {
+            Some(graph) => graph,
+            None => match session.status().await {
+                Ok(status) => {
+                    metrics.ended(&status.graph, ended.status);
+                    status.graph.into()
+                }
+                Err(_) => continue,
+            },
+        };
+        if &*graph == webhook::GRAPH {
+            // Failed deliveries are kept for inspection.
+            if ended.status == "completed" {
+                delete(&session).await;
+            }
+        } else {
+            deliveries.ended(&(ended.session, ended.run)).await;
+        }
+    }
+}
+
+/// Deletes a successful delivery, once its run has left the memory.
+async fn delete(delivery: &Session) {
+    for _ in 0..10 {
+        match delivery.delete().await {
+            Err(SessionError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Builder of a server: its agents, models, access and limits.
+
+use std::{fmt, future::Future, io, sync::Arc, thread::available_parallelism};
+
+use agent_core::{
+    Runtime,
+    clock::{Clock, WallClock},
+    event::Observer,
+    secret::Secret,
+};
+use bytes::Bytes;
+use hyper::{Method, Request, Response};
+use tokio::{
+    net::{TcpListener, ToSocketAddrs},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Server;
+use crate::{
+    Assistant, Auth, Chat, ServerOptions, TaskAgent, Tls, Webhooks,
+    app::{AppState, Handler},
+    custom_routes::{Body, Socket, http_handler, ws_handler},
+    derived::Derived,
+    error::Contract,
+    handler::routes,
+    http::{
+        budget::Budget,
+        router::{AuthPolicy, Route, Router},
+    },
+    journal_observer::JournalObserver,
+    limits::Limits,
+    metrics::Metrics,
+    readiness::Readiness,
+    webhook::{self, DeliveryRegistry},
+};
+
+/// Builder of a [`Server`].
+#[must_use = "a builder does nothing until `bind`"]
+pub struct ServerBuilder {
+    runtime: Runtime,
+    agents: Vec<Box<dyn TaskAgent>>,
+    chat: Option<Chat>,
+    assistant: Option<Assistant>,
+    ephemeral_runtime: Option<Runtime>,
+    auth: Auth,
+    tls: Option<Tls>,
+    webhooks: Option<Webhooks>,
+    options: ServerOptions,
+    secret: Option<Secret>,
+    custom_routes: Vec<Route<AppState>>,
+    without_builtin_routes: bool,
+}
+
+impl ServerBuilder {
+    pub(super) fn new(runtime: Runtime) -> Self {
+        Self {
+            runtime,
+            agents: Vec::new(),
+            chat: None,
+            assistant: None,
+            ephemeral_runtime: None,
+            auth: Auth::default(),
+            tls: None,
+            webhooks: None,
+            options: ServerOptions::default(),
+            secret: None,
+            custom_routes: Vec::new(),
+            without_builtin_routes: false,
+        }
+    }
+
+    /// Adds an agent, whose graph must be registered with the runtime. The first agent is the default of requests that
+    /// name none.
+    pub fn agent(mut self, agent: impl TaskAgent) -> Self {
+        self.agents.push(Box::new(agent));
+        self
+    }
+
+    /// Sets the model of `/api/chat/stream`, which is also a model of `/v1`. Default: none; the path responds with 503.
+    pub fn chat(mut self, chat: Chat) -> Self {
+        self.chat = Some(chat);
+        self
+    }
+
+    /// Sets the agent of `/api/v1/chat`, which is also a model of `/v1` and the last of the task agents. Default: none;
+    /// the path responds with 503.
+    pub fn assistant(mut self, assistant: Assistant) -> Self {
+        self.assistant = Some(assistant);
+        self
+    }
+
+    /// Sets the runtime for agents at `/v1`, where the client keeps the conversation: a runtime without a store, with the
+    /// same graphs, models and dependencies. Default: the server's runtime, with sessions that are deleted afterwards.
+    pub fn ephemeral_runtime(mut self, runtime: Runtime) -> Self {
+        self.ephemeral_runtime = Some(runtime);
+        self
+    }
+
+    /// Adds a custom route, for example `/reports/{id}`.
+    ///
+    /// The handler gets the request with its whole body, within the limits of the server. The extensions of the request
+    /// contain the [`PathParams`](crate::custom_routes::PathParams) and, if callers are authenticated, the
+    /// [`Subject`](crate::auth::Subject). A panic of the handler becomes a 500.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_server::{Server, custom_routes::{Body, PathParams}};
+    /// use hyper::{Method, Response};
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.route(Method::GET, "/reports/{id}", async |request| {
+    ///     Response::new(Body::from(format!("report {}", PathParams::of(&request).get("id"))))
+    /// })
+    /// # }
+    /// ```
+    pub fn route<F, R>(self, method: Method, path: impl Into<String>, handle: F) -> Self
+    where
+        F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        self.add_custom_route(method, path.into(), AuthPolicy::Authenticated, http_handler(handle))
+    }
+
+    /// Adds a custom WebSocket. It is closed when the future of `serve` resolves, and on shutdown.
+    pub fn socket<F, R>(self, path: impl Into<String>, serve: F) -> Self
+    where
+        F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let auth = AuthPolicy::AuthenticatedSameOrigin;
+        self.add_custom_route(Method::GET, path.into(), auth, ws_handler(serve))
+    }
+
+    fn add_custom_route(mut self, method: Method, path: String, auth: AuthPolicy, handler: Handler) -> Self {
+        self.custom_routes.push(Route { method, path, auth, contract: Contract::TaskAgent, handler });
+        self
+    }
+
+    /// Serves only custom routes. The server then needs no agent.
+    pub const fn without_builtin_routes(mut self) -> Self {
+        self.without_builtin_routes = true;
+        self
+    }
+
+    /// Sets who may use the server. Default: [callers on this machine](Auth::local).
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Sets the secret from which the server derives ids of sessions that a request does not name: of requests with an
+    /// `Idempotency-Key`, and of webhook deliveries. All processes on one store must use the same secret.
+    ///
+    /// Default: if callers are authenticated, a random secret, with which keys are valid until the process exits;
+    /// otherwise a fixed one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.secret("thirty-two random bytes in any encoding")
+    /// # }
+    /// ```
+    pub fn secret(mut self, secret: impl Into<Secret>) -> Self {
+        self.secret = Some(secret.into());
+        self
+    }
+
+    /// Serves HTTPS instead of HTTP.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Enables webhooks: requests may name a URL that is notified of the end of their run.
+    pub fn webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.webhooks = Some(webhooks);
+        self
+    }
+
+    /// Changes the limits and timeouts.
+    pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
+        set(&mut self.options);
+        self
+    }
+
+    /// Binds an address; port 0 selects a free port. Connections are accepted by [`Server::serve`].
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound. `InvalidInput` if a custom route is invalid or duplicates another one, if there is no
+    /// agent, or if two agents have the same name.
+    pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
+        let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
+        let mut agents = self.agents;
+        if let Some(assistant) = &self.assistant {
+            self.runtime.register(assistant.agent());
+            agents.push(Box::new(assistant.clone()));
+        }
+        let mut names: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
+        names.extend(self.chat.as_ref().map(Chat::id));
+        if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            return Err(invalid(format!("two agents are named `{}`", twice.1)));
+        }
+        let mut router = match (self.without_builtin_routes, names.is_empty()) {
+            (true, _) => Router::default(),
+            (false, true) => {
+                return Err(invalid("the server has no agent; add one with `agent`".to_owned()));
+            }
+            (false, false) => routes().map_err(invalid)?,
+        };
+        for route in self.custom_routes {
+            router.add(route).map_err(invalid)?;
+        }
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let metrics = Arc::new(Metrics::default());
+        let derived = match &self.secret {
+            Some(secret) => Derived::new(secret),
+            None if self.auth.knows_subjects() => Derived::random(),
+            // Callers are anonymous, so ids need not be unpredictable.
+            None => Derived::new(&Secret::new("agent-server")),
+        };
+        let deliveries = Arc::new(DeliveryRegistry::new(derived.clone()));
+        let (observer, ended_runs) = JournalObserver::new(Arc::clone(&metrics), Arc::clone(&deliveries));
+        if !self.runtime.observe(observer as Arc<dyn Observer>) {
+            tracing::warn!(
+                "the runtime already has an observer; its runs are not in the metrics of this server"
+            );
+        }
+        let app = Arc::new(AppState {
+            ephemeral_runtime: self.ephemeral_runtime.unwrap_or_else(|| self.runtime.clone()),
+            runtime: self.runtime,
+            agents,
+            chat: self.chat,
+            assistant: self.assistant,
+            started_at: WallClock.now_ms() / 1_000,
+            auth: self.auth,
+            limits: Limits::new(&self.options, webhook::GRAPH),
+            metrics,
+            heavy_permits: Semaphore::new(available_parallelism().map_or(2, usize::from)),
+            input: Budget::new(self.options.input_bytes),
+            readiness: Readiness::default(),
+            derived,
+            connection_permits: Arc::new(Semaphore::new(self.options.connections)),
+            shutdown: CancellationToken::new(),
+            tls: self.tls,
+            webhooks: self.webhooks,
+            deliveries,
+            options: self.options,
+            router,
+            tasks: TaskTracker::new(),
+            fanouts: Arc::default(),
+            close_sockets: CancellationToken::new(),
+        });
+        if let Some(webhooks) = &app.webhooks {
+            // Weak, because the runtime that the server owns keeps the graph.
+            let host = Arc::downgrade(&app) as std::sync::Weak<dyn webhook::DeliveryHost>;
+            let graph = webhook::graph(webhooks.client.clone(), Arc::clone(&app.metrics), host);
+            app.runtime.register(&graph.map_err(|error| invalid(error.to_string()))?);
+        }
+        Ok(Server { listener, address, app, ended_runs })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("options", &self.options).finish_non_exhaustive()
+    }
+}

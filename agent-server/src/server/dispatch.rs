@@ -1,0 +1,182 @@
+//! Dispatches requests: routing, CORS, authentication, rate limit, logging. Every error becomes a response.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures::FutureExt;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header::{self, HeaderValue},
+    http::uri::Authority,
+};
+use tracing::{Instrument, Span};
+
+use crate::{
+    app::{AppState, RequestContext},
+    auth::{PROTOCOL, Subject, offered},
+    error::{ApiError, Contract, Rejection},
+    http::{
+        access_log::{self, AccessRecord},
+        cors::{self, Caller},
+        header_timeout::RequestGuard,
+        host,
+        request::{BodyLimits, PathParams},
+        request_id::{REQUEST_ID, request_id},
+        response::{Body, HandlerResult, empty, error_response},
+        router::{AuthPolicy, Route, RouteMatch},
+    },
+    limits::Key,
+};
+
+/// Responds to a request. Errors become responses too.
+pub(super) async fn dispatch(
+    app: Arc<AppState>,
+    peer: IpAddr,
+    guard: RequestGuard,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let started = Instant::now();
+    let host = host::of(&request);
+    let client = app.options.proxies.client(peer, request.headers());
+    let id = request_id(request.headers());
+    let caller = cors::caller(&app.options.origins, request.headers());
+    let shared = Arc::clone(&app);
+    let found = shared.router.find(request.method(), request.uri().path());
+    let (mut response, metrics) = match host.and_then(|host| Ok((host, found?))) {
+        Ok((host, RouteMatch::Route(route, metrics, params))) => {
+            let span = match route.auth {
+                AuthPolicy::Public => Span::none(),
+                _ => access_log::trace_span(&id, request.method(), &route.path, request.headers()),
+            };
+            let meta = RequestMeta { started, id: &id, host: host.as_ref(), peer, client, caller: &caller };
+            let responding = respond(app, meta, route, params, request);
+            let response = if span.is_disabled() {
+                responding.await
+            } else {
+                let response = Box::pin(responding.instrument(span.clone())).await;
+                access_log::end_trace_span(&span, response.status());
+                response
+            };
+            (response, metrics)
+        }
+        Ok((_, RouteMatch::Preflight(methods))) => (preflight(&caller, methods), shared.router.unmatched()),
+        Err(error) => {
+            let contract = Contract::of_path(request.uri().path());
+            (error_response(contract, &error), shared.router.unmatched())
+        }
+    };
+    cors::add_headers(&caller, response.headers_mut());
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(REQUEST_ID, id);
+    metrics.count(response.status(), started.elapsed());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        guard.disarm();
+    } else if response.body().size_hint().exact().is_none() {
+        response = response.map(|body| guard.wrap_body(body));
+    }
+    response
+}
+
+/// What is known of a request before it is handled.
+struct RequestMeta<'a> {
+    started: Instant,
+    id: &'a HeaderValue,
+    /// The requested host.
+    host: Option<&'a Authority>,
+    /// Address of the connection.
+    peer: IpAddr,
+    /// Address of the client, as reported by trusted proxies.
+    client: IpAddr,
+    caller: &'a Caller,
+}
+
+/// Checks the request against the policy of its route and runs the handler.
+async fn respond(
+    app: Arc<AppState>,
+    meta: RequestMeta<'_>,
+    route: &Route<AppState>,
+    path_params: PathParams,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let RequestMeta { started, id, host, peer, client, caller } = meta;
+    let method = request.method().clone();
+    let logs = app.options.access_log;
+    let log = |subject: Option<&Subject>, response: Response<Body>| {
+        if logs {
+            let record = AccessRecord { id, method: &method, route: &route.path, subject, peer: client };
+            record.log(response.status(), started.elapsed());
+        }
+        response
+    };
+    let foreign = *caller == Caller::Foreign;
+    // Pages of foreign origins must neither change anything nor read streams.
+    if foreign && (route.method != Method::GET || route.auth == AuthPolicy::AuthenticatedSameOrigin) {
+        let error = ApiError::new(Rejection::OriginNotAllowed, "pages of this origin may not do this");
+        return log(None, error_response(route.contract, &error));
+    }
+    let subject = match route.auth {
+        AuthPolicy::Public => None,
+        AuthPolicy::Authenticated | AuthPolicy::AuthenticatedSameOrigin => {
+            // Authentication uses the peer address, never a forwarded one.
+            let checked = app.auth.check(peer, request.version(), request.headers());
+            // The host matters only for callers without credentials (DNS rebinding).
+            let host_allowed = app.auth.knows_subjects() || app.options.hosts.allow(host);
+            let checked =
+                checked.and_then(|subject| if host_allowed { Ok(subject) } else { Err(foreign_host()) });
+            // Requests with wrong credentials count too.
+            let key = Key::of(client, checked.as_ref().ok().and_then(Option::as_ref));
+            match app.limits.request(key).and(checked) {
+                Ok(subject) => subject,
+                Err(error) => return log(None, error_response(route.contract, &error)),
+            }
+        }
+    };
+    let offers_protocol = offered(request.headers()).any(|name| name == PROTOCOL);
+    // No handler needs the credentials.
+    request.headers_mut().remove(header::AUTHORIZATION);
+    if let Some(subject) = &subject {
+        request.extensions_mut().insert(subject.clone());
+    }
+    let context = RequestContext {
+        memory: app.input.share(),
+        body_limits: BodyLimits { bytes: app.options.body_bytes, timeout: app.options.body_time },
+        app,
+        request,
+        path_params,
+        peer: client,
+        subject: subject.clone(),
+    };
+    let handled = AssertUnwindSafe(async { (route.handler)(context).await }).catch_unwind();
+    let handled = async {
+        match route.auth {
+            AuthPolicy::Public => handled.await,
+            _ => handled.instrument(access_log::log_span(id, &method, &route.path)).await,
+        }
+    };
+    let result: HandlerResult = handled.await.unwrap_or_else(|_| {
+        tracing::error!(path = route.path, "a handler panicked");
+        Err(ApiError::internal())
+    });
+    let mut response = result.unwrap_or_else(|error| error_response(route.contract, &error));
+    if offers_protocol && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Never the token, which a browser offers as another protocol.
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    log(subject.as_ref(), response)
+}
+
+/// The error of a request without credentials for a host that is not the server's.
+fn foreign_host() -> ApiError {
+    let message =
+        "this server does not respond for this host; its operator can set ALLOWED_HOSTS or API_KEYS";
+    ApiError::new(Rejection::OriginNotAllowed, message)
+}
+
+fn preflight(caller: &Caller, methods: &str) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    if let Ok(allow) = HeaderValue::from_str(methods) {
+        cors::preflight(caller, &allow, response.headers_mut());
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}

@@ -1,0 +1,137 @@
+//! Graph of a delivery: waits until the run has ended, and sends the notification.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use agent_core::{
+    Context, END, Graph, NodeError, Question, Result, RunStatus, Runtime, START, State,
+    clock::{Clock, WallClock},
+    graph::BuildError,
+    ids::{RunId, SessionId},
+    retry::RetryPolicy,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    GRAPH,
+    client::{Outcome, WebhookClient},
+};
+use crate::metrics::Metrics;
+
+/// Key of the question that is answered when the run has ended.
+const ENDED: &str = "ended";
+
+/// A delivery, and its result.
+#[derive(State, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    pub(crate) url: String,
+    pub(crate) session: String,
+    pub(crate) run: u64,
+    /// Status of the successful response.
+    pub(crate) taken: Option<u16>,
+}
+
+/// Access of deliveries to the runs of the server.
+pub(crate) trait DeliveryHost: Send + Sync {
+    /// Returns the runtime of the runs.
+    fn runtime(&self) -> &Runtime;
+
+    /// Returns the answer in a state of a graph.
+    fn response(&self, graph: &str, state: &Value) -> String;
+}
+
+/// Builds the graph.
+///
+/// # Errors
+///
+/// None: the graph is constant.
+pub(crate) fn graph(
+    client: WebhookClient,
+    metrics: Arc<Metrics>,
+    host: Weak<dyn DeliveryHost>,
+) -> Result<Graph<Delivery>, BuildError> {
+    // Ten attempts within about four hours.
+    let mut retry = RetryPolicy::attempts(10).first_wait(Duration::from_secs(2));
+    retry.factor = 4.0;
+    retry.longest_wait = Duration::from_secs(3_600);
+    Graph::<Delivery>::builder(GRAPH)
+        .node("wait", wait)
+        .node("tell", async move |delivery: &Delivery, cx: &Context| {
+            let host = host.upgrade().ok_or_else(|| NodeError::transient("the server is shutting down"))?;
+            send(&client, &metrics, &*host, delivery, cx.session()).await
+        })
+        .retry(retry)
+        .edge(START, "wait")
+        .edge("wait", "tell")
+        .edge("tell", END)
+        .build()
+}
+
+async fn wait(_: &Delivery, cx: &Context) -> Result<DeliveryUpdate> {
+    // The journals of pending deliveries contain this text, so it must not change.
+    let question = Question::new("Has the run ended? The server answers this by itself.").key(ENDED);
+    let _: Value = cx.ask(question).await?;
+    Ok(Delivery::update())
+}
+
+async fn send(
+    client: &WebhookClient,
+    metrics: &Metrics,
+    host: &dyn DeliveryHost,
+    delivery: &Delivery,
+    id: &SessionId,
+) -> Result<DeliveryUpdate> {
+    let run = RunId(delivery.run);
+    let now = WallClock.now_ms();
+    let body = payload(host, delivery, run, now).await.to_string();
+    let outcome = client.send(&delivery.url, id.as_str(), now / 1_000, body).await;
+    metrics.webhook(matches!(outcome, Outcome::Delivered(_)));
+    match outcome {
+        Outcome::Delivered(status) => Ok(Delivery::update().taken(status)),
+        Outcome::Retry(reason) => {
+            tracing::info!(
+                session = delivery.session,
+                run = delivery.run,
+                reason,
+                "a webhook will be retried"
+            );
+            Err(NodeError::transient(reason))
+        }
+        Outcome::Failed(reason) => {
+            tracing::warn!(session = delivery.session, run = delivery.run, reason, "a webhook has failed");
+            Err(NodeError::permanent(reason))
+        }
+    }
+}
+
+/// Returns the notification: how the run ended, and its result.
+async fn payload(host: &dyn DeliveryHost, delivery: &Delivery, run: RunId, now: i64) -> Value {
+    let mut data = json!({"session_id": delivery.session, "run": delivery.run});
+    let mut kind = "run.ended";
+    if let Ok(session) = host.runtime().session(&delivery.session)
+        && let Ok(status) = session.status().await
+        && status.run == run
+    {
+        kind = match status.status {
+            RunStatus::Completed => "run.completed",
+            RunStatus::Failed => "run.failed",
+            RunStatus::Stopped => "run.stopped",
+            _ => kind,
+        };
+        data["status"] = json!(status.status);
+        data["execution_time"] = json!(status.active_ms as f64 / 1_000.0);
+        if let Some(failure) = &status.failure {
+            data["error"] = json!({"code": failure.code, "message": failure.message});
+        }
+        if status.status == RunStatus::Completed
+            && let Ok(state) = session.state_json().await
+        {
+            data["response"] = json!(host.response(&status.graph, &state));
+        }
+    }
+    let timestamp = jiff::Timestamp::from_millisecond(now).map(|at| at.to_string()).unwrap_or_default();
+    json!({"type": kind, "timestamp": timestamp, "data": data})
+}

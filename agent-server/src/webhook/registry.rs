@@ -1,0 +1,210 @@
+//! Registry of pending deliveries: accepts them, and answers their question when the run has ended.
+
+use std::collections::HashMap;
+
+use agent_core::{
+    Answers, RunOptions, RunStatus, Runtime, Session, SessionError,
+    clock::{Clock, WallClock},
+    ids::{RunId, SessionId},
+    journal::Recent,
+};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::{Delivery, GRAPH, has_ended, session_of};
+use crate::derived::Derived;
+
+/// Label of deliveries.
+const KIND: (&str, &str) = ("kind", GRAPH);
+/// Deliveries read per page.
+const PAGE: usize = 500;
+/// Age before which a delivery without a run is kept: its request may still be in progress.
+const ORPHAN_AGE_MS: i64 = 60_000;
+
+/// Pending deliveries of this process.
+pub(crate) struct DeliveryRegistry {
+    pending: Mutex<HashMap<(SessionId, RunId), Session>>,
+    derived: Derived,
+}
+
+/// A delivery that was accepted before its run.
+#[must_use = "bind it to the run, or cancel it"]
+pub(crate) struct PreparedDelivery {
+    delivery: Session,
+    /// Whether this request created it; otherwise it belongs to a queued run.
+    created: bool,
+    target: SessionId,
+    run: RunId,
+    url: String,
+}
+
+impl DeliveryRegistry {
+    pub(crate) fn new(derived: Derived) -> Self {
+        Self { pending: Mutex::default(), derived }
+    }
+
+    /// Returns whether a delivery waits for the run.
+    pub(crate) fn waits_for(&self, session: &SessionId, run: RunId) -> bool {
+        let pending = self.pending.lock();
+        !pending.is_empty() && pending.contains_key(&(session.clone(), run))
+    }
+
+    /// Starts the delivery of a run that has ended, if there is one.
+    pub(crate) async fn ended(&self, end: &(SessionId, RunId)) {
+        let delivery = self.pending.lock().remove(end);
+        if let Some(delivery) = delivery {
+            release(&delivery).await;
+        }
+    }
+
+    /// Accepts a delivery for the next run of a session.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the store.
+    pub(crate) async fn prepare(
+        &self,
+        runtime: &Runtime,
+        target: &Session,
+        url: String,
+        options: RunOptions,
+    ) -> Result<PreparedDelivery, SessionError> {
+        let run = match target.status().await {
+            Ok(status) => RunId(status.run.0 + 1),
+            Err(SessionError::NotFound { .. }) => RunId(1),
+            Err(error) => return Err(error),
+        };
+        let (delivery, created) = self.accept(runtime, target.id(), run, &url, options).await?;
+        Ok(PreparedDelivery { delivery, created, target: target.id().clone(), run, url })
+    }
+
+    /// Starts the run of a delivery. Returns its session, and whether this call created it.
+    async fn accept(
+        &self,
+        runtime: &Runtime,
+        target: &SessionId,
+        run: RunId,
+        url: &str,
+        options: RunOptions,
+    ) -> Result<(Session, bool), SessionError> {
+        let delivery = runtime.session_of(session_of(&self.derived, target, run));
+        let input = json!({"url": url, "session": target, "run": run.0, "taken": null});
+        let created =
+            match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {
+                Ok(mut run) => {
+                    // The question must be open before it can be answered.
+                    run.settled().await;
+                    true
+                }
+                Err(SessionError::SameRequest { .. }) => false,
+                Err(error) => return Err(error),
+            };
+        self.pending.lock().insert((target.clone(), run), delivery.clone());
+        Ok((delivery, created))
+    }
+
+    /// Binds a delivery to the run that was accepted.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the store. The run then continues without a webhook.
+    pub(crate) async fn bind(
+        &self,
+        runtime: &Runtime,
+        prepared: PreparedDelivery,
+        run: RunId,
+        options: RunOptions,
+    ) -> Result<(), SessionError> {
+        let target = prepared.target.clone();
+        if run != prepared.run {
+            // Another run was accepted first.
+            self.accept(runtime, &target, run, &prepared.url, options).await?;
+            self.cancel(prepared).await;
+        }
+        // The run may have ended before the delivery was registered.
+        if let Ok(status) = runtime.session_of(target.clone()).status().await
+            && has_ended(&status, run) == Some(true)
+        {
+            self.ended(&(target, run)).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes a delivery whose run was not accepted.
+    pub(crate) async fn cancel(&self, prepared: PreparedDelivery) {
+        if prepared.created {
+            self.pending.lock().remove(&(prepared.target, prepared.run));
+            delete(&prepared.delivery).await;
+        }
+    }
+
+    /// Resumes the pending deliveries in the store, including those of crashed processes.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the store.
+    pub(crate) async fn resume_all(&self, runtime: &Runtime) -> Result<(), SessionError> {
+        let mut query = Recent {
+            limit: PAGE,
+            statuses: vec![RunStatus::Paused.as_str().to_owned()],
+            label: Some((KIND.0.to_owned(), KIND.1.to_owned())),
+            ..Recent::default()
+        };
+        loop {
+            let page = runtime.recent(query.clone()).await?;
+            for info in &page {
+                let delivery = runtime.session_of(info.id.clone());
+                if let Err(error) = self.resume(runtime, &delivery, info.head.summary.at).await {
+                    tracing::warn!(session = %info.id, %error, "a webhook delivery could not be resumed");
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => {
+                    query.before = Some((last.head.summary.at, last.id.clone()));
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn resume(&self, runtime: &Runtime, delivery: &Session, at: i64) -> Result<(), SessionError> {
+        let state: Delivery = delivery.state().await?;
+        let Ok(target) = state.session.parse::<SessionId>() else { return Ok(()) };
+        let run = RunId(state.run);
+        let ended = match runtime.session_of(target.clone()).status().await {
+            Ok(status) => has_ended(&status, run),
+            Err(SessionError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        match ended {
+            Some(true) => {
+                self.pending.lock().remove(&(target, run));
+                release(delivery).await;
+            }
+            Some(false) => {
+                self.pending.lock().insert((target, run), delivery.clone());
+            }
+            None if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
+                self.pending.lock().remove(&(target, run));
+                delete(delivery).await;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Answers the question of a delivery: the run has ended.
+async fn release(delivery: &Session) {
+    match delivery.answer_as(Answers::only(json!(true)), "the server").await {
+        Ok(_) => {}
+        Err(error) => tracing::debug!(session = %delivery.id(), %error, "a webhook delivery is not pending"),
+    }
+}
+
+async fn delete(delivery: &Session) {
+    let stopped = delivery.stop().await.map(drop);
+    if let Err(error) = stopped.and(delivery.delete().await) {
+        tracing::debug!(session = %delivery.id(), %error, "a webhook delivery could not be deleted");
+    }
+}
