@@ -1,6 +1,6 @@
 //! Stable names of everything that can go wrong: one table, to branch on without reading prose.
 
-use std::{error::Error as StdError, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -189,54 +189,6 @@ impl<'de> Deserialize<'de> for Code {
         let name = String::deserialize(deserializer)?;
         Self::named(&name).ok_or_else(|| D::Error::custom("unknown error code"))
     }
-}
-
-/// Whether an error that became a [`NodeError`](crate::graph::NodeError) by `?` is worth trying again:
-/// errors of this crate know it themselves, others are.
-pub(crate) fn worth_trying_again(error: &(dyn StdError + 'static)) -> bool {
-    if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
-        return error.kind().is_retryable();
-    }
-    if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
-        return error.code().is_retryable();
-    }
-    if error.is::<crate::json::ValueError>()
-        || error.is::<crate::interrupt::AskError>()
-        || error.is::<crate::todo::TodoError>()
-        || error.is::<crate::engine::NodeEnded>()
-        || error.is::<crate::engine::ToolFailed>()
-    {
-        return false;
-    }
-    true
-}
-
-/// The code of a failed node's cause.
-pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
-    if error.is::<crate::model::ModelError>() {
-        return Code::ModelFailed;
-    }
-    if let Some(error) = error.downcast_ref::<crate::engine::RunError>() {
-        return error.code();
-    }
-    if let Some(error) = error.downcast_ref::<crate::engine::LimitError>() {
-        return error.code();
-    }
-    if error.is::<crate::engine::ToolFailed>() {
-        return Code::ToolFailed;
-    }
-    if let Some(error) = error.downcast_ref::<crate::json::ValueError>() {
-        return error.code().unwrap_or(Code::NodeFailed);
-    }
-    if let Some(crate::interrupt::AskError::Changed { .. }) = error.downcast_ref() {
-        return Code::QuestionChanged;
-    }
-    if error.is::<crate::engine::NodeEnded>()
-        || matches!(error.downcast_ref(), Some(crate::todo::TodoError::NodeEnded(_)))
-    {
-        return Code::NodeEnded;
-    }
-    Code::NodeFailed
 }
 
 #[cfg(test)]

@@ -144,19 +144,22 @@ pub mod agent;
 pub mod telemetry;
 pub mod retry;
 mod compute;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+pub mod task_group;
 mod util;
 mod validation;
 
 #[doc(inline)]
 pub use self::{
     agent::{Agent, AgentState},
-    engine::{Context, Durability, RunError},
+    engine::{Context, RunError},
     error::Code,
     event::Event,
     graph::{END, Graph, NodeError, Result, START},
     ids::SessionId,
     interrupt::{Answers, Question},
-    run::{RunOutcome, RunStatus},
+    run::{Durability, RunOutcome, RunStatus},
     session::{BusyPolicy, Run, RunOptions, Runtime, Session, SessionError},
     state::{Input, State},
 };

@@ -38,7 +38,7 @@ use tracing::{
 };
 
 use crate::{
-    engine::RunError,
+    error::Code,
     ids::{RunId, SessionId},
     model::{Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream, Usage},
     util::shorten,
@@ -74,14 +74,14 @@ pub(crate) fn run(session: &SessionId, run: RunId, graph: &str, resumed: bool) -
 }
 
 /// Records the outcome of a run.
-pub(crate) fn run_rests(span: &Span, status: &dyn Display, supersteps: u64, error: Option<&RunError>) {
+pub(crate) fn run_ended(span: &Span, status: &dyn Display, supersteps: u64, error: Option<Code>) {
     if span.is_disabled() {
         return;
     }
     span.record("agent_core.status", display(status));
     span.record("agent_core.supersteps", int(supersteps));
     if let Some(error) = error {
-        failed(span, error.code().name());
+        failed(span, error.name());
     }
 }
 

@@ -12,7 +12,6 @@ use std::{
 use agent_core::{
     Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session, SessionError,
     agent::{Finish, conversation::Window},
-    engine::Limits,
     event::EventBody,
     ids::Seq,
     interrupt::{AnswerError, OpenQuestion, Question},
@@ -22,6 +21,7 @@ use agent_core::{
         Message, Model, Role, ToolCall,
         testing::{Chunking, Scripted, Turn},
     },
+    run::Limits,
     todo::TodoStatus,
     tool::{
         Approval, ApprovalScope, DynamicTool, Effect, ToolContext, ToolError, ToolFault, ToolOutput,
@@ -44,7 +44,7 @@ fn runtime(store: &Store, model: &Scripted) -> Runtime {
         .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .options(|options| {
-            options.lease = Duration::ZERO;
+            options.lease_ttl = Duration::ZERO;
             options.grace = Duration::from_secs(1);
         })
         .build()
@@ -236,7 +236,7 @@ async fn a_tool_that_asked_before_a_restart_finds_the_answer() {
         assert!(run.outcome::<AgentState>().await.unwrap().is_paused());
     }
     let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
-    let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
+    let session = next.options(|options| options.lease_ttl = Duration::ZERO).build().session("s").unwrap();
     let state = settled(&session, Answers::only("no")).await;
     assert_eq!(results(&state), ["3 \"no\", begun 2"]);
 }
@@ -263,7 +263,7 @@ async fn a_tool_that_went_on_with_its_answer_is_not_made_again() {
     // As a crash: nothing of the first process is told that it ends.
     std::mem::forget((run, session, first));
     let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
-    let session = next.options(|options| options.lease = Duration::ZERO).build().session("s").unwrap();
+    let session = next.options(|options| options.lease_ttl = Duration::ZERO).build().session("s").unwrap();
     let outcome = session.resume().await.unwrap().outcome::<AgentState>().await.unwrap();
     let results = results(outcome.state().unwrap());
     assert!(results[0].contains("may have happened or not"), "{results:?}");

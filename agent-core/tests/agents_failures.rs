@@ -34,7 +34,7 @@ fn runtime(store: &Store, model: &Scripted) -> Runtime {
     Runtime::builder()
         .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
-        .options(|options| options.lease = Duration::ZERO)
+        .options(|options| options.lease_ttl = Duration::ZERO)
         .build()
 }
 

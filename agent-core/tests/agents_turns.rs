@@ -285,7 +285,7 @@ async fn calls_of_one_turn_that_ask_people_on_several_threads_pause_the_run_once
     let runtime = Runtime::builder()
         .journal(store)
         .model(Model::new(model))
-        .options(|options| options.lease = Duration::ZERO)
+        .options(|options| options.lease_ttl = Duration::ZERO)
         .build();
     let session = runtime.session("s").unwrap();
     let outcome = session.run(&agent, "go").await.unwrap();

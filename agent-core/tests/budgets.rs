@@ -11,7 +11,6 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Answers, Context, END, Graph, Question, RunOptions, RunStatus, Runtime, START, State,
-    engine::{Limits, Overrun},
     event::EventBody,
     ids::Seq,
     interrupt::OpenQuestion,
@@ -20,6 +19,7 @@ use agent_core::{
         Model, Price, PriceTable, Usage,
         testing::{Scripted, Turn},
     },
+    run::{Limits, OverrunPolicy},
     tool::{DynamicTool, ToolRegistry},
 };
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ fn runtime(store: &Store, model: &Scripted) -> Runtime {
         .journal(Arc::clone(store))
         .model(Model::new(model.clone()))
         .prices(prices)
-        .options(|options| options.lease = Duration::ZERO)
+        .options(|options| options.lease_ttl = Duration::ZERO)
         .build()
 }
 
@@ -57,7 +57,7 @@ fn agent(count: &Arc<AtomicU32>) -> Graph<AgentState> {
 }
 
 fn asking(limits: Limits) -> RunOptions {
-    RunOptions::default().limits(limits.on_overrun(Overrun::Ask))
+    RunOptions::default().limits(limits.on_overrun(OverrunPolicy::Ask))
 }
 
 fn many(calls: u64) -> Turn {

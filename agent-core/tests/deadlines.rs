@@ -12,7 +12,8 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemoryJournal, JournalStore, Sqlite, Summary},
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary},
+    sqlite::Sqlite,
 };
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -87,11 +88,11 @@ async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
         assert!(store.due(None, 1_800_000_000_000, 256).await.unwrap().is_empty());
         assert_eq!(store.due(None, i64::MAX - 1, 1).await.unwrap().len(), 1);
         times.push(start.elapsed());
-        assert!(found.resumed.is_empty() && found.left.is_empty(), "{found:?}");
+        assert!(found.resumed.is_empty() && found.skipped.is_empty(), "{found:?}");
     }
     times.sort();
     let start = Instant::now();
-    let waiting = runtime.recover().await.unwrap().waiting.len();
+    let waiting = runtime.recover().await.unwrap().paused.len();
     println!(
         "{name}: idle sweep of {waiting} paused sessions: {:?} (median {:?}); full list of them: {:?}",
         times[0],
@@ -106,7 +107,7 @@ async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_sweep_of_a_hundred_thousand_waiting_sessions_takes_under_ten_milliseconds() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Sqlite::builder().synchronous(agent_core::journal::sqlite::Synchronous::Normal);
+    let options = Sqlite::builder().synchronous(agent_core::sqlite::Synchronous::Normal);
     let store = options.open(folder.path().join("agent.db")).unwrap();
     idle_sweeps_are_cheap("SQLite", Arc::new(store)).await;
     idle_sweeps_are_cheap("memory", Arc::new(InMemoryJournal::new())).await;

@@ -11,12 +11,12 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, BusyPolicy, Graph, RunOptions, RunStatus, Runtime, Session,
-    engine::Limits,
     journal::{InMemoryJournal, JournalStore},
     model::{
         Message, Model, Role, ToolCall,
         testing::{Scripted, Turn},
     },
+    run::Limits,
     tool::{DynamicTool, Effect, ToolError, ToolFault, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;
@@ -38,7 +38,7 @@ fn builder(store: Option<&Store>, model: &Scripted) -> Runtime {
         Some(store) => builder.journal(Arc::clone(store)),
         None => builder,
     };
-    builder.options(|options| options.lease = Duration::ZERO).build()
+    builder.options(|options| options.lease_ttl = Duration::ZERO).build()
 }
 
 /// A message as one line: who says what, for tool results with the call.

@@ -13,10 +13,9 @@ use std::{
 
 use agent_core::{
     ids::{RunId, Seq, SessionId},
-    journal::{
-        Append, Epoch, JournalStore, Lease, OwnerId, Record, Sqlite, StoreError, StoredSnapshot, Summary,
-    },
+    journal::{Append, Epoch, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary},
     memory::{MemoryStore, Namespace, Put},
+    sqlite::Sqlite,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -12,9 +12,9 @@ use std::{
 
 use agent_core::{
     ids::{RunId, Seq, SessionId},
-    journal::{
-        Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Sqlite, Summary, sqlite::Synchronous,
-    },
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Record, Summary},
+    sqlite::Sqlite,
+    sqlite::Synchronous,
 };
 use tokio::task::JoinSet;
 

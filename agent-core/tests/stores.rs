@@ -6,9 +6,10 @@ use std::{cell::Cell, path::Path, sync::Arc};
 
 use agent_core::{
     clock::Clock,
-    journal::{InMemoryJournal, JournalStore, Sqlite, conformance},
+    journal::{InMemoryJournal, JournalStore, conformance},
     memory::{self, MemoryStore},
     model::Embedder,
+    sqlite::Sqlite,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Runtime, Session, SessionError,
-    event::{Note, Observer, Stored},
+    event::{JournalNotice, JournalNoticeKind, Observer},
     ids::{RunId, SessionId},
 };
 use tokio::sync::mpsc;
@@ -41,15 +41,15 @@ impl JournalObserver {
         (Arc::new(Self { metrics, deliveries, ended_runs }), queue)
     }
 
-    fn ended(&self, note: &Note<'_>, status: &'static str) {
-        if let Some(graph) = note.graph {
+    fn ended(&self, notice: &JournalNotice<'_>, status: &'static str) {
+        if let Some(graph) = notice.graph {
             self.metrics.ended(graph, status);
-            if graph != webhook::GRAPH && !self.deliveries.waits_for(note.session, note.run) {
+            if graph != webhook::GRAPH && !self.deliveries.waits_for(notice.session, notice.run) {
                 return;
             }
         }
-        let graph = note.graph.map(Box::from);
-        let ended = RunEnded { session: note.session.clone(), run: note.run, status, graph };
+        let graph = notice.graph.map(Box::from);
+        let ended = RunEnded { session: notice.session.clone(), run: notice.run, status, graph };
         if self.ended_runs.try_send(ended).is_err() {
             tracing::debug!("the queue of ended runs is full; the end is found in the store later");
         }
@@ -57,12 +57,12 @@ impl JournalObserver {
 }
 
 impl Observer for JournalObserver {
-    fn stored(&self, note: &Note<'_>) {
-        self.metrics.stored(note);
-        match note.what {
-            Stored::RunCompleted { .. } => self.ended(note, "completed"),
-            Stored::RunFailed { .. } => self.ended(note, "failed"),
-            Stored::RunStopped => self.ended(note, "stopped"),
+    fn on_entry(&self, notice: &JournalNotice<'_>) {
+        self.metrics.stored(notice);
+        match notice.kind {
+            JournalNoticeKind::RunCompleted { .. } => self.ended(notice, "completed"),
+            JournalNoticeKind::RunFailed { .. } => self.ended(notice, "failed"),
+            JournalNoticeKind::RunStopped => self.ended(notice, "stopped"),
             _ => {}
         }
     }

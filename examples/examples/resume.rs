@@ -5,7 +5,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use agent_core::{Context, END, Graph, Runtime, START, State, journal::Sqlite};
+use agent_core::{Context, END, Graph, Runtime, START, State, sqlite::Sqlite};
 use serde::{Deserialize, Serialize};
 
 #[derive(State, Default, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ async fn buy(_: &Order, cx: &Context) -> agent_core::Result<OrderUpdate> {
 
 fn runtime(path: &Path, graph: &Graph<Order>) -> Result<Runtime, Box<dyn std::error::Error>> {
     // After a crash, the session stays leased until the lease expires.
-    let options = Runtime::builder().options(|options| options.lease = Duration::from_millis(200));
+    let options = Runtime::builder().options(|options| options.lease_ttl = Duration::from_millis(200));
     Ok(options.journal(Sqlite::open(path)?).graph(graph).build())
 }
 

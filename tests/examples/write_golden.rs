@@ -6,7 +6,7 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use agent_core::{clock::ManualClock, journal::Sqlite};
+use agent_core::{clock::ManualClock, sqlite::Sqlite};
 use tests::golden::{Outside, SCENARIOS, WRITTEN_AT, first_turns, play, reading, runtime};
 
 type Any<T> = Result<T, Box<dyn std::error::Error>>;

@@ -5,7 +5,6 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use agent_core::{
     session::RunLocation,
 };
 use serde::{Deserialize, Serialize};
-use tests::{World, Yielding, journal};
+use tests::{World, Yielding, drop_after, journal};
 
 #[derive(State, Default, Debug, Serialize, Deserialize)]
 struct Orders {
@@ -55,7 +54,7 @@ impl Process {
             .journal(Arc::clone(store))
             .graph(&shop())
             .provide(Arc::clone(world))
-            .options(|options| options.lease = Duration::ZERO)
+            .options(|options| options.lease_ttl = Duration::ZERO)
             .build();
         let session = runtime.session("s").unwrap();
         Self { runtime, session, world: Arc::clone(world) }
@@ -91,7 +90,7 @@ impl Process {
                     let question = status.questions.first().expect("a paused run has a question");
                     let answer = Answers::to(question.id.clone(), true);
                     match self.session.answer(answer).await {
-                        Ok(run) => drop(run.clone().settled().await),
+                        Ok(run) => drop(run.clone().wait_status().await),
                         // A queued run began in the meantime, or the run was stopped.
                         Err(SessionError::Answer(_)) => {}
                         Err(error) => panic!("{error}"),
@@ -147,19 +146,6 @@ impl Process {
         assert_eq!(done.iter().collect::<BTreeSet<_>>().len(), done.len(), "{what}: {done:?}");
         self.runtime.shutdown(Duration::from_secs(5)).await;
     }
-}
-
-/// Polls `call` at most `polls` times, each time letting other tasks run, and drops it then. `true`: it was ready.
-async fn drop_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
-    let mut call = pin!(call);
-    for _ in 0..polls {
-        let poll = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-        if poll.is_ready() {
-            return true;
-        }
-        tokio::task::yield_now().await;
-    }
-    false
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -290,13 +276,13 @@ fn calls() -> Vec<(&'static str, Call, Vec<Before>)> {
         ("current_run", call!(|p| p.session.current_run()), all()),
         ("wait", call!(|p| p.session.wait()), all()),
         ("state", call!(|p| p.session.state::<Orders>()), all()),
-        ("place_json", call!(|p| p.session.place_json()), all()),
+        ("state_and_active_tasks", call!(|p| p.session.state_and_active_tasks()), all()),
         ("history", call!(|p| p.session.history(Seq::ZERO, 100)), all()),
         ("events", call!(|p| p.session.events(Seq::ZERO, 100)), all()),
         ("head", call!(|p| p.session.head()), all()),
         ("status_at", call!(|p| p.session.status_at(Seq(2))), all()),
         ("state_at", call!(|p| p.session.state_at::<Orders>(Seq(2))), all()),
-        ("why", call!(|p| p.session.why("done")), all()),
+        ("provenance", call!(|p| p.session.provenance("done")), all()),
         ("sessions", call!(|p| p.runtime.sessions(None, &[], 10)), all()),
         (
             "subscription",
@@ -316,7 +302,7 @@ async fn a_call_dropped_at_any_await_does_nothing_or_all() {
         for before in sessions {
             for polls in 0..200 {
                 let process = before.prepare().await;
-                let ready = drop_after(polls, call(&process)).await;
+                let ready = drop_after(polls, call(&process)).await.is_some();
                 process.check(&format!("{name} on {before:?}, dropped after {polls} polls")).await;
                 if ready {
                     longest = longest.max(polls);

@@ -7,7 +7,7 @@ use std::{
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, RunOptions, RunStatus, START, SessionError,
-    engine::{Limits, Overrun},
+    run::{Limits, OverrunPolicy},
 };
 use parking_lot::Mutex;
 use serde_json::json;
@@ -91,7 +91,8 @@ async fn a_person_is_asked_for_more_time_while_the_superstep_runs() {
         Ok(())
     });
     let session = on(&journal()).provide(Arc::clone(&world)).build().session("s").unwrap();
-    let options = || RunOptions::default().limits(Limits::default().active(LIMIT).on_overrun(Overrun::Ask));
+    let options =
+        || RunOptions::default().limits(Limits::default().active(LIMIT).on_overrun(OverrunPolicy::Ask));
     let run = session.start(&graph, Trail::update(), options()).await.unwrap();
     tokio::time::sleep(2 * LIMIT).await;
     let status = session.status().await.unwrap();

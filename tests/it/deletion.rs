@@ -97,14 +97,14 @@ async fn a_handle_of_a_deleted_session_neither_reads_nor_changes_the_next_one() 
 
     assert_eq!(store.head(new.id()).await.unwrap().unwrap(), before, "nothing was written");
     let mut run = new.answer(Answers::only(7)).await.unwrap();
-    soon(run.settled()).await;
+    soon(run.wait_status()).await;
     assert_eq!(new.state::<Trail>().await.unwrap().sum, 7);
 }
 
 #[tokio::test]
 async fn sessions_at_rest_have_a_bound_in_bytes_and_lose_nothing_by_it() {
     const SESSIONS: usize = 24;
-    let runtime = on(&journal()).options(|options| options.resting_bytes = 1024 * 1024).build();
+    let runtime = on(&journal()).options(|options| options.max_idle_bytes = 1024 * 1024).build();
     let graph = short();
     // Held and watched: they stay known, and still leave memory.
     let mut held = Vec::new();
@@ -112,14 +112,14 @@ async fn sessions_at_rest_have_a_bound_in_bytes_and_lose_nothing_by_it() {
         let session = runtime.session(&format!("s{number}")).unwrap();
         let watch = session.subscribe(None);
         session.run(&graph, Trail::update().steps(["x".repeat(300_000)])).await.unwrap();
-        assert!(runtime.resting_bytes() < 2 * 1024 * 1024, "{number}: {}", runtime.resting_bytes());
+        assert!(runtime.idle_bytes() < 2 * 1024 * 1024, "{number}: {}", runtime.idle_bytes());
         held.push((session, watch));
     }
     for (session, _) in &held {
         let outcome = session.run(&graph, Trail::update().sum(1)).await.unwrap();
         let state = outcome.state().unwrap();
         assert_eq!((state.steps[0].len(), state.steps.len(), state.sum), (300_000, 3, 1));
-        assert!(runtime.resting_bytes() < 2 * 1024 * 1024, "{}", runtime.resting_bytes());
+        assert!(runtime.idle_bytes() < 2 * 1024 * 1024, "{}", runtime.idle_bytes());
     }
 }
 

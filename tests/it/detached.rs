@@ -4,8 +4,9 @@ use std::{sync::Arc, task::Poll, time::Duration};
 
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START,
-    engine::{NodeEnded, TaskGroup},
+    engine::NodeEnded,
     retry::RetryPolicy,
+    task_group::TaskGroup,
     todo::{TodoError, TodoStatus},
 };
 use serde_json::Value;

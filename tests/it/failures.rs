@@ -10,9 +10,10 @@ use std::{
 
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunError, Runtime, START, Session, SessionError, State,
-    engine::{Limits, NodeFailure},
+    engine::NodeFailure,
     graph::{Outcome, Route},
     retry::RetryPolicy,
+    run::Limits,
     session::RuntimeBuilder,
 };
 use serde::{Deserialize, Serialize, Serializer};

@@ -7,8 +7,8 @@ use agent_core::{
     clock::ManualClock,
     event::EventBody,
     ids::{QuestionId, RunId, Seq},
-    journal::Sqlite,
     model::testing::{Scripted, Turn},
+    sqlite::Sqlite,
     todo::TodoStatus,
 };
 use serde_json::{Value, json};
@@ -244,7 +244,7 @@ async fn forks_continue_from_their_place_and_leave_the_source_alone() {
         let early = opened.runtime.session("fork-early").unwrap();
         assert_eq!(early.status().await.unwrap().status, RunStatus::Stopped);
         let mut run = early.resume().await.unwrap();
-        assert_eq!(run.settled().await, RunStatus::Paused);
+        assert_eq!(run.wait_status().await, RunStatus::Paused);
         let state = ended(early.answer(Answers::only(9)).await.unwrap()).await;
         assert_eq!(state, ledger(["before", "ask 9", "after"], 14, None));
         assert_eq!(opened.effects(), effects([("deliver", 1), ("prepare", 1)]));

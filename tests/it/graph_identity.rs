@@ -42,7 +42,7 @@ fn plain() -> Graph<Desk> {
 }
 
 fn runtime(store: &Arc<dyn JournalStore>) -> Runtime {
-    Runtime::builder().journal(Arc::clone(store)).options(|o| o.lease = Duration::ZERO).build()
+    Runtime::builder().journal(Arc::clone(store)).options(|o| o.lease_ttl = Duration::ZERO).build()
 }
 
 fn store() -> Arc<dyn JournalStore> {
@@ -54,7 +54,7 @@ async fn a_run_continues_with_the_graph_it_began_with_in_memory_and_evicted() {
     for evicted in [false, true] {
         let runtime = Runtime::builder()
             .journal(store())
-            .options(|options| options.parked = if evicted { 0 } else { 100 })
+            .options(|options| options.max_suspended_runs = if evicted { 0 } else { 100 })
             .build();
         let (ann, bob) = (runtime.session("ann").unwrap(), runtime.session("bob").unwrap());
         ann.run(&agent("ann"), Desk::update()).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_queued_run_and_a_fork_have_the_graph_of_their_caller() {
     let fork = bob.fork(Seq(3), "fork".parse().unwrap()).await.unwrap();
     let run = bob.answer(Answers::only(true)).await.unwrap();
     assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "bob");
-    queued.settled().await;
+    queued.wait_status().await;
     let run = bob.answer(Answers::only(true)).await.unwrap();
     assert_eq!(run.outcome::<Desk>().await.unwrap().state().unwrap().account, "guest");
     let run = fork.answer(Answers::only(true)).await.unwrap();

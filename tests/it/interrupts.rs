@@ -50,7 +50,7 @@ async fn a_charge_between_two_questions_is_made_once_in_process_and_after_a_rest
                 .journal(Arc::clone(&store))
                 .graph(&shop())
                 .provide(Arc::clone(&charges))
-                .options(|o| o.lease = std::time::Duration::ZERO)
+                .options(|o| o.lease_ttl = std::time::Duration::ZERO)
                 .build()
         };
         let mut runtime = make();

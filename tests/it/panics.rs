@@ -12,7 +12,7 @@ use std::{
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunOptions, Runtime, START, State,
     clock::Clock,
-    event::{Note, Observer},
+    event::{JournalNotice, Observer},
     ids::Seq,
     journal::InMemoryJournal,
     session::RuntimeBuilder,
@@ -47,7 +47,7 @@ fn chain() -> Graph<Trail> {
 struct Careless(Mutex<Vec<Seq>>);
 
 impl Observer for Careless {
-    fn stored(&self, note: &Note<'_>) {
+    fn on_entry(&self, note: &JournalNotice<'_>) {
         self.0.lock().push(note.seq);
         panic!("the counter is broken");
     }

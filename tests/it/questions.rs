@@ -360,7 +360,7 @@ async fn a_deadline_is_kept_by_the_process_that_comes_after() {
 
     let after = make();
     let mut events = after.session("s").unwrap().subscribe(Some(Seq::ZERO));
-    assert_eq!(after.recover().await.unwrap().waiting.len(), 1);
+    assert_eq!(after.recover().await.unwrap().paused.len(), 1);
     while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {}
     let state = after.session("s").unwrap().state::<Talk>().await.unwrap();
     assert_eq!(state.said, [json!("nobody")]);

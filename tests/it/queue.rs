@@ -32,7 +32,7 @@ fn runtime(store: &Arc<dyn JournalStore>, gate: &Arc<Gate>) -> Runtime {
         .journal(Arc::clone(store))
         .graph(&gated())
         .provide(Arc::clone(gate))
-        .options(|o| o.lease = std::time::Duration::ZERO)
+        .options(|o| o.lease_ttl = std::time::Duration::ZERO)
         .build()
 }
 
@@ -200,7 +200,7 @@ async fn a_cancelled_queued_run_never_begins_and_the_others_do() {
     let mut second = session.start(&gated(), held(false), queue()).await.unwrap();
     let third = session.start(&gated(), held(false), queue()).await.unwrap();
     session.cancel_queued(second.id()).await.unwrap();
-    assert_eq!(second.settled().await, RunStatus::Stopped);
+    assert_eq!(second.wait_status().await, RunStatus::Stopped);
     let again = session.cancel_queued(second.id()).await.unwrap_err();
     assert!(matches!(again, agent_core::SessionError::NotQueued { .. }), "{again}");
     gate.0.notify_one();

@@ -8,15 +8,19 @@ use std::{
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
-    engine::{Durability, NodeFailure},
+    engine::NodeFailure,
     graph::{Dispatch, Outcome, Route},
-    journal::{InMemoryJournal, StoreRetry},
+    ids::RunId,
+    journal::{InMemoryJournal, JournalStore, StoreRetry},
     retry::RetryPolicy,
+    run::Durability,
     run::RunStatus,
+    session::RunLocation,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tests::{Dying, Fault, Faulty, World, facts, journal, on};
+use serde_json::{Value, json};
+use tests::{Dying, Fault, Faulty, World, Yielding, drop_after, facts, journal, on};
 
 #[derive(State, Default, Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Model {
@@ -25,6 +29,8 @@ struct Model {
     #[state(add)]
     sum: i64,
     last: Option<String>,
+    #[state(merge)]
+    values: BTreeMap<String, Value>,
 }
 
 /// Where a node leads.
@@ -56,6 +62,24 @@ struct Node {
     deferred: bool,
     /// It is a subgraph of two nodes.
     nested: bool,
+    /// Records, and writes into `values`, this one of the [`hostile`] values. Not in a subgraph.
+    hostile: Option<u8>,
+}
+
+/// A key and a value that were once read back differently from how they were written, or that look like one of the
+/// engine's own.
+fn hostile(which: u8) -> (String, Value) {
+    let key =
+        ["$overwrite", "", "\0", "\u{2028}", "q1", "__proto__", "values", "\"}\n"][usize::from(which % 8)];
+    let value = match which / 8 {
+        0 => (0..80).fold(json!("deep"), |inner, _| json!([inner])),
+        1 => (0..80).fold(json!("deep"), |inner, _| json!({ "$overwrite": inner })),
+        2 => json!([u64::MAX, i64::MIN, 1.797e308, -0.0, 5e-324, 0.1]),
+        3 => json!({ "$overwrite": ["values"], "type": "step_recorded", "seq": 1 }),
+        4 => json!("\0\u{7f}\u{2028}\u{2029}\u{feff}\\u0000 \u{10ffff}"),
+        _ => json!([null, {}, [], "", { "": null }]),
+    };
+    (key.to_owned(), value)
 }
 
 const TRIES: u32 = 4;
@@ -269,6 +293,9 @@ impl Spec {
         } else {
             before.clone()
         };
+        if let (Some(which), false) = (self.nodes[at].hostile, self.nodes[at].nested) {
+            update = update.values([hostile(which)]);
+        }
         let mut outcome = Outcome::update(update.log(log));
         match self.nodes[at].mode {
             Mode::Goto { .. } => {
@@ -290,7 +317,7 @@ impl Spec {
 }
 
 fn answer_to(prompt: &str) -> String {
-    format!("<{prompt}>")
+    format!("<{prompt}>\0\u{2028}\"$overwrite\"")
 }
 
 /// What every node does: steps, questions, failures, an update.
@@ -317,6 +344,13 @@ async fn work(
             })
             .await?;
         log.push(format!("+{count}"));
+    }
+    if let Some(which) = node.hostile {
+        let (_, value) = hostile(which);
+        let recorded: Value = cx.step("hostile", async { Ok::<_, NodeError>(value.clone()) }).await?;
+        if recorded != value {
+            return Err(NodeError::msg(format!("recorded {value}, read {recorded}")));
+        }
     }
     for n in 0..node.asks {
         let prompt = format!("{}{inner}?{n}", spec.name(at));
@@ -393,6 +427,10 @@ fn reference(spec: &Spec) -> Result<Model, &'static str> {
             if node.replaces {
                 state.last = Some(format!("n{}", task.at));
                 claims += 1;
+            }
+            if let (Some(which), false) = (node.hostile, node.nested) {
+                let (key, value) = hostile(which);
+                state.values.insert(key, value);
             }
             done.push((task.clone(), Some(before.clone())));
         }
@@ -510,6 +548,8 @@ struct Fate {
     restart: bool,
     /// All questions at once, or one after another.
     all: bool,
+    /// How often each call on the session is polled before its caller drops it; the calls after them are awaited.
+    drops: Vec<u8>,
 }
 
 struct Played {
@@ -525,6 +565,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let world = Arc::new(World::default());
     let graph = spec.graph();
     let mut crashes = fate.crashes.clone().into_iter();
+    let mut drops = fate.drops.iter();
     let mut paid_twice = Vec::new();
     let mut known: BTreeMap<String, u32> = BTreeMap::new();
     // More tries than there can be refusals in a row.
@@ -535,8 +576,12 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
     let faults: Vec<(u64, Fault)> = faults.collect();
     let make = |crash: Option<u64>| {
         let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
+        let faulty = Faulty::on(dying).planned(faults.iter().copied());
+        // More await points at which a caller can leave.
+        let store: Arc<dyn JournalStore> =
+            if fate.drops.is_empty() { faulty } else { Arc::new(Yielding(faulty)) };
         Runtime::builder()
-            .journal(Faulty::on(dying).planned(faults.iter().copied()))
+            .journal(store)
             .options(|options| options.store_retry = retry)
             .graph(&graph)
             .provide(Arc::clone(&world))
@@ -549,37 +594,57 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
         rounds += 1;
         assert!(rounds < 3_000, "it does not come to an end");
         let session = runtime.session("s").unwrap();
-        let outcome = match session.status().await {
-            Err(SessionError::NotFound { .. }) => session.run(&graph, Model::update()).await,
+        // The commands of callers that left are completed first; what they did is seen below.
+        let _ = session.cancel_queued(RunId(u64::MAX)).await;
+        let mut lost = false;
+        let status = match session.status().await {
+            Ok(status) if status.status == RunStatus::Completed => {
+                break Ok(session.state::<Model>().await.unwrap());
+            }
+            Ok(status) if status.status == RunStatus::Failed => {
+                let code = status.failure.unwrap().code;
+                if code != "store_unavailable" {
+                    break Err(code);
+                }
+                // The process died while no caller waited.
+                lost = true;
+                Ok(None)
+            }
+            Ok(status) => Ok(Some(status)),
+            Err(SessionError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
-            Ok(status) => match status.status {
-                RunStatus::Completed => break Ok(session.state::<Model>().await.unwrap()),
-                RunStatus::Failed => break Err(status.failure.unwrap().code),
-                RunStatus::Paused => {
+        };
+        let call = async {
+            match status? {
+                None if lost => Ok(()),
+                None => session.run(&graph, Model::update()).await.map(drop),
+                Some(status) if status.status == RunStatus::Paused => {
                     let count = if fate.all { status.questions.len() } else { 1 };
                     let answers = status.questions.iter().take(count);
                     let answers = answers.map(|open| (open.id.clone(), answer_to(&open.question.prompt)));
-                    match session.answer(Answers::each(answers)).await {
-                        Ok(run) => run.outcome::<Model>().await,
-                        Err(error) => Err(error),
-                    }
+                    session.answer(Answers::each(answers)).await?.outcome::<Model>().await.map(drop)
                 }
-                _ => match session.resume().await {
-                    Ok(run) => run.outcome::<Model>().await,
-                    Err(error) => Err(error),
-                },
-            },
+                // Its caller left.
+                Some(status) if status.location == RunLocation::InMemory => session.wait().await.map(drop),
+                Some(_) => session.resume().await?.outcome::<Model>().await.map(drop),
+            }
+        };
+        let outcome = match drops.next() {
+            Some(&polls) => drop_after(usize::from(polls), call).await.unwrap_or(Ok(())),
+            None => call.await,
         };
         let died = match &outcome {
             Err(error) => error.code().name() == "store_unavailable",
-            Ok(_) => false,
+            Ok(()) => lost,
         };
         if let (Err(error), false) = (&outcome, died)
             && !matches!(error, SessionError::Run(_))
         {
             break Err(format!("{error:?}"));
         }
-        if died || (fate.restart && outcome.as_ref().is_ok_and(agent_core::RunOutcome::is_paused)) {
+        let restarts =
+            fate.restart && session.status().await.is_ok_and(|now| now.status == RunStatus::Paused);
+        if died || restarts {
             // What was stored when the process died must not be done again by the next one.
             check_paid(&known, &world, &mut paid_twice);
             known = recorded(&inner, &world).await;
@@ -646,10 +711,23 @@ fn node() -> impl Strategy<Value = Node> {
         prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8)],
         prop_oneof![6 => Just(0u32), 1 => 1u32..3, 1 => Just(TRIES + 1)],
         (prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.15)),
+        proptest::option::weighted(0.3, 0u8..48),
     )
-        .prop_map(|((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested))| {
-            Node { mode, parent, more, joins, steps, asks, fails, replaces, deferred, nested }
-        })
+        .prop_map(
+            |((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested), hostile)| Node {
+                mode,
+                parent,
+                more,
+                joins,
+                steps,
+                asks,
+                fails,
+                replaces,
+                deferred,
+                nested,
+                hostile,
+            },
+        )
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -672,7 +750,13 @@ fn fate() -> impl Strategy<Value = Fate> {
             durability,
             restart,
             all,
+            drops: Vec::new(),
         })
+}
+
+/// How often each of the first calls is polled: some end before their first await point, most in the middle.
+fn drops() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![2 => 0u8..12, 1 => 12u8..80], 1..12)
 }
 
 fn faults(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(u64, u64, Fault)>> {
@@ -687,6 +771,7 @@ const CALM: Fate = Fate {
     durability: Durability::Async,
     restart: false,
     all: false,
+    drops: Vec::new(),
 };
 
 fn config(cases: u32) -> ProptestConfig {
@@ -710,6 +795,7 @@ proptest! {
             (Ok(expected), Ok(found)) => {
                 prop_assert_eq!(expected.sum, found.sum);
                 prop_assert_eq!(&expected.last, &found.last);
+                prop_assert_eq!(&expected.values, &found.values);
                 prop_assert_eq!(&expected.log, &found.log, "{:#?}", sorted(found.log.clone()));
             }
             (Err(expected), Err(found)) => prop_assert_eq!(expected, &found.as_str()),
@@ -721,6 +807,24 @@ proptest! {
                 prop_assert!(times as usize <= 1 + fate.crashes.len(), "{} happened {} times", what, times);
                 prop_assert!(!fate.crashes.is_empty() || times == 1, "{} happened {} times", what, times);
             }
+        }
+    }
+
+    #[test]
+    fn callers_that_leave_at_any_await_point_change_nothing_of_a_run(
+        spec in spec(), fate in fate(), drops in drops(), threads in any::<bool>()
+    ) {
+        let expected = reference(&spec);
+        let played = block_on(threads, play(&spec, &Fate { drops, ..fate.clone() }));
+        match (&expected, &played.result) {
+            (Ok(expected), Ok(found)) => prop_assert_eq!(expected, found),
+            (Err(expected), Err(found)) => prop_assert_eq!(expected, &found.as_str()),
+            _ => prop_assert!(false, "expected {:?}, found {:?}", expected, played.result),
+        }
+        prop_assert!(played.paid_twice.is_empty(), "done again: {:?}", played.paid_twice);
+        for (what, times) in played.world.all() {
+            let most = if what.starts_with("try ") { u32::MAX } else { 1 + u32::try_from(fate.crashes.len()).unwrap() };
+            prop_assert!(times <= most, "{} happened {} times", what, times);
         }
     }
 
@@ -783,7 +887,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
     assert_eq!(error.code().name(), "store_unavailable");
     let next = on(&inner).graph(&graph).build();
     let recovered = next.recover().await.unwrap();
-    assert!(recovered.resumed.is_empty() && recovered.left.is_empty(), "{recovered:?}");
+    assert!(recovered.resumed.is_empty() && recovered.skipped.is_empty(), "{recovered:?}");
     let error = next.session("s").unwrap().status().await.unwrap_err();
     assert_eq!(error.code().name(), "session_not_found");
 }

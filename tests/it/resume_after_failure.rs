@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, engine::Limits,
-    retry::RetryPolicy,
+    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, retry::RetryPolicy,
+    run::Limits,
 };
 use tests::{journal, on};
 
@@ -70,7 +70,7 @@ async fn a_paused_run_beyond_the_bound_leaves_memory_and_takes_its_answer_all_th
         .edge("ask", END)
         .build()
         .unwrap();
-    let runtime = on(&journal()).options(|options| options.parked = 0).build();
+    let runtime = on(&journal()).options(|options| options.max_suspended_runs = 0).build();
     let session = runtime.session("s").unwrap();
     assert!(session.run(&graph, Trail::update()).await.unwrap().is_paused());
     // The run tells its pause before it leaves; each look lets it go on.

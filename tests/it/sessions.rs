@@ -176,7 +176,7 @@ async fn a_sweep_takes_up_what_was_accepted_and_leaves_the_living_alone() {
         .build();
     let recovered = next.recover().await.unwrap();
     assert_eq!(recovered.resumed.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["left"]);
-    assert_eq!(recovered.left.len(), 1, "{recovered:?}");
+    assert_eq!(recovered.skipped.len(), 1, "{recovered:?}");
     gate.notify_one();
     assert!(soon(run.outcome::<Trail>()).await.unwrap().is_completed());
     // A clean end gives its sessions back at once, with leases of any length.

@@ -200,7 +200,7 @@ async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_wo
     assert_eq!((status.status, status.run), (RunStatus::Failed, run.id()));
     assert_eq!(status.failure.unwrap().code, "store_unavailable");
     assert!(status.reopening.is_some(), "the runtime tries again");
-    assert_eq!(soon(run.settled()).await, RunStatus::Failed);
+    assert_eq!(soon(run.wait_status()).await, RunStatus::Failed);
     // A long outage.
     tokio::time::sleep(Duration::from_secs(300)).await;
     let status = bench.session.status().await.unwrap();
@@ -237,7 +237,7 @@ async fn a_shutdown_ends_the_tries_to_open_a_session_again() {
     let mut run = bench.session.start(&graph, Talk::update(), RunOptions::default()).await.unwrap();
     bench.store.set_down(true);
     bench.gate.notify_one();
-    assert_eq!(soon(run.settled()).await, RunStatus::Failed);
+    assert_eq!(soon(run.wait_status()).await, RunStatus::Failed);
     soon(bench.runtime.shutdown(Duration::from_secs(1))).await;
     let appends = bench.store.appends();
     tokio::time::sleep(Duration::from_secs(3_000)).await;

@@ -498,7 +498,7 @@ async fn values_that_older_versions_stored_deeper_than_allowed_are_read() {
     session_of_young.run(&graph, input).await.unwrap();
     let run = session_of_young.answer(Answers::only("DEEP-4")).await.unwrap();
     let mut run = run;
-    while run.settled().await != RunStatus::Paused {}
+    while run.wait_status().await != RunStatus::Paused {}
     for levels in [120, 130, 500, 1_000] {
         let tree = deep(levels).to_string();
         let mut text = lines(&young, "s").await;

@@ -1,6 +1,6 @@
 //! "Why is this so": the entries that made something what it is, with what they came from.
 
-use agent_core::{Answers, Context, END, Graph, NodeError, START, SessionError, session::CauseKind};
+use agent_core::{Answers, Context, END, Graph, NodeError, START, SessionError, session::ProvenanceKind};
 use serde_json::json;
 use tests::{journal, on};
 
@@ -27,14 +27,18 @@ fn graph() -> Graph<Trail> {
 async fn a_fields_causes_are_the_input_the_task_with_what_it_was_told_and_an_edit() {
     let runtime = on(&journal()).build();
     let session = runtime.session("s").unwrap();
-    assert!(matches!(session.why("sum").await, Err(SessionError::NotFound { .. })));
+    assert!(matches!(session.provenance("sum").await, Err(SessionError::NotFound { .. })));
     session.run(&graph(), Trail::update().sum(1)).await.unwrap();
     session.answer_as(Answers::only(2), "ana").await.unwrap().outcome::<Trail>().await.unwrap();
     session.edit(&graph(), "after", Trail::update().sum(7)).await.unwrap();
 
-    let causes = session.why("sum").await.unwrap();
+    let causes = session.provenance("sum").await.unwrap();
     let kinds: Vec<_> = causes.iter().map(|cause| (cause.kind, cause.value.clone())).collect();
-    let wanted = [(CauseKind::Input, json!(1)), (CauseKind::Node, json!(42)), (CauseKind::Edit, json!(7))];
+    let wanted = [
+        (ProvenanceKind::Input, json!(1)),
+        (ProvenanceKind::Node, json!(42)),
+        (ProvenanceKind::Edit, json!(7)),
+    ];
     assert_eq!(kinds, wanted);
     let node = &causes[1];
     assert!(node.by.as_deref().unwrap().starts_with("ask#"), "{node:?}");
@@ -43,11 +47,11 @@ async fn a_fields_causes_are_the_input_the_task_with_what_it_was_told_and_an_edi
     assert!(node.from.iter().all(|(seq, _)| *seq < node.seq), "{node:?}");
 
     // The question by its key and by its id, the step by its key.
-    let asked = session.why("more").await.unwrap();
+    let asked = session.provenance("more").await.unwrap();
     assert_eq!(
         asked.iter().map(|cause| cause.kind).collect::<Vec<_>>(),
-        [CauseKind::Question, CauseKind::Answer]
+        [ProvenanceKind::Question, ProvenanceKind::Answer]
     );
-    assert_eq!(session.why("base").await.unwrap()[0].value, json!(40));
-    assert!(session.why("nothing").await.unwrap().is_empty());
+    assert_eq!(session.provenance("base").await.unwrap()[0].value, json!(40));
+    assert!(session.provenance("nothing").await.unwrap().is_empty());
 }

@@ -9,7 +9,6 @@ use agent_core::{
     Agent, Answers, BusyPolicy, Context, END, Graph, Input, NodeError, Question, Result, RunOptions, Runtime,
     START, Session, State,
     clock::ManualClock,
-    engine::{Limits, Overrun},
     graph::{Dispatch, Outcome},
     ids::Seq,
     interrupt::AskError,
@@ -18,7 +17,8 @@ use agent_core::{
         Model, Price, PriceTable, ToolCall, Usage,
         testing::{Scripted, Turn},
     },
-    session::{Retention, RuntimeBuilder},
+    run::{Limits, OverrunPolicy},
+    session::{Retention, RuntimeBuilder, StateView},
     tool::{Approval, DynamicTool, ToolPolicy, ToolRegistry},
 };
 use serde::{Deserialize, Serialize};
@@ -396,7 +396,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
         "work" => assert!(session.run(&work(), update()).await.expect("it pauses").is_paused()),
         "agent" => assert!(session.run(&agent(), "주문해 줘").await.expect("it pauses").is_paused()),
         "budget" => {
-            let limits = Limits::default().model_calls(1).on_overrun(Overrun::Ask);
+            let limits = Limits::default().model_calls(1).on_overrun(OverrunPolicy::Ask);
             let outcome =
                 session.run_with(&agent(), "go", options().limits(limits)).await.expect("it pauses");
             assert!(outcome.is_paused());
@@ -407,7 +407,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
             let part = questions.iter().find(|open| open.question.key.as_deref() == Some("price"));
             let part = part.expect("the part asks").id.clone();
             let mut run = session.answer(Answers::to(part, 3)).await.expect("it takes the answer");
-            assert!(run.settled().await.is_busy());
+            assert!(run.wait_status().await.is_busy());
         }
         "running" | "shipping" => {
             let graph = if name == "running" { hold() } else { ship() };
@@ -445,7 +445,8 @@ pub async fn reading(runtime: &Runtime) -> Value {
 async fn one_reading(session: &Session) -> Value {
     let status = session.status().await.expect("the status reads");
     let failure = status.failure.as_ref();
-    let (state, tasks) = session.place_json().await.expect("the state reads");
+    let StateView { state, active_tasks: tasks, .. } =
+        session.state_and_active_tasks().await.expect("the state reads");
     let history: Vec<Value> = session
         .history(Seq::ZERO, 1_000)
         .await

@@ -2,7 +2,7 @@
 
 mod yielding;
 
-pub use yielding::Yielding;
+pub use yielding::{Yielding, drop_after};
 mod faulty;
 
 pub use faulty::{Fault, Faulty};

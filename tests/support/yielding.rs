@@ -115,3 +115,16 @@ impl JournalStore for Yielding {
         around(self.0.delete(session))
     }
 }
+
+/// Polls `call` at most `polls` times, each time letting other tasks run, then drops it. `None`: it was not ready.
+pub async fn drop_after<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..polls {
+        let poll = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx))).await;
+        if let std::task::Poll::Ready(output) = poll {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}

@@ -425,10 +425,10 @@ fn tasks_on_other_threads_and_in_subgraphs_know_whose_they_are() {
         let runtime = Runtime::builder().build();
         runtime.session("s").unwrap().run(&graph, Trail::update()).await.unwrap();
     };
-    let group = agent_core::engine::TaskGroup::default();
+    let group = agent_core::task_group::TaskGroup::default();
     threads.block_on(async {
         group.spawn(running);
-        group.quiet().await;
+        group.wait_idle().await;
     });
     let nodes: Vec<Seen> = recorder.spans().into_iter().filter(|span| span.name == "node").collect();
     assert_eq!(nodes.len(), 23);

@@ -12,28 +12,27 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    RunEnv,
-    ask::Ask,
-    budget,
-    cell::{Begun, Call, TaskCell, TaskTry},
-    keys,
+    RunContext, budget,
+    executor::ConcurrencySlot,
+    interrupt::Ask,
+    journal_writer::QUEUE_CAPACITY,
     scope::InScope,
-    superstep::Slot,
+    task::{AttemptHandle, BudgetCall, StepStart, TaskReplay},
 };
 use crate::{
-    engine::Used,
     event::{EventBody, payload},
     graph::{NodeError, Result},
     ids::{NodeName, RunId, SessionId, TaskId},
     interrupt::Question,
     journal::{
         entry::{Cause, CustomFact, Fact, Recorded},
-        image::{StepFailure, StepRecord, TaskRecord, shown},
-        writer::QUEUE,
+        keys,
+        projection::{StepFailure, StepRecord, TaskRecord, fingerprint},
     },
     json::{self, Stored, ValueError},
     memory::MemoryStore,
     model::{Model, ModelError},
+    run::BudgetUsage,
     todo::Todos,
     tool::ToolRegistry,
 };
@@ -45,61 +44,61 @@ const MAX_KEY: usize = 512;
 
 /// What a node holds in its hand while it runs. A clone belongs to the same activation.
 pub struct Context {
-    pub(super) env: Arc<RunEnv>,
+    pub(super) env: Arc<RunContext>,
     pub(super) parent: Option<Arc<TaskId>>,
     pub(super) node: NodeName,
     pub(super) number: u64,
     pub(super) superstep: u64,
-    pub(super) slot: Option<Arc<dyn Slot>>,
+    pub(super) slot: Option<Arc<dyn ConcurrencySlot>>,
     /// Made when first needed: most activations of a plain node never do.
-    cell: OnceLock<Arc<TaskCell>>,
+    replay: OnceLock<Arc<TaskReplay>>,
     /// The try in which this was cloned; 0: the node's own, of the present try.
-    of_try: u32,
+    attempt_number: u32,
 }
 
 impl Context {
     pub(super) fn new(
-        env: Arc<RunEnv>,
+        env: Arc<RunContext>,
         parent: Option<Arc<TaskId>>,
         node: NodeName,
         number: u64,
         superstep: u64,
-        slot: Option<Arc<dyn Slot>>,
+        slot: Option<Arc<dyn ConcurrencySlot>>,
     ) -> Self {
-        Self { env, parent, node, number, superstep, slot, cell: OnceLock::new(), of_try: 0 }
+        Self { env, parent, node, number, superstep, slot, replay: OnceLock::new(), attempt_number: 0 }
     }
 
     pub(super) fn restore(&self, record: TaskRecord) {
-        let cell =
-            TaskCell::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
-        if self.cell.set(Arc::new(cell)).is_err() {
-            unreachable!("a fresh context has no cell yet");
+        let replay =
+            TaskReplay::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
+        if self.replay.set(Arc::new(replay)).is_err() {
+            unreachable!("a fresh context has no replay yet");
         }
     }
 
-    pub(super) fn cell(&self) -> &Arc<TaskCell> {
-        self.cell.get_or_init(|| {
+    pub(super) fn replay(&self) -> &Arc<TaskReplay> {
+        self.replay.get_or_init(|| {
             let task = Arc::new(self.task_id());
-            Arc::new(TaskCell::new(Arc::clone(&self.env), task, self.slot.clone(), None))
+            Arc::new(TaskReplay::new(Arc::clone(&self.env), task, self.slot.clone(), None))
         })
     }
 
     /// The try that this belongs to. What a node leaves running keeps the try of its clone.
-    pub(super) fn task_try(&self) -> TaskTry {
-        TaskTry::new(Arc::clone(self.cell()), self.try_number())
+    pub(super) fn attempt_handle(&self) -> AttemptHandle {
+        AttemptHandle::new(Arc::clone(self.replay()), self.current_attempt())
     }
 
-    fn try_number(&self) -> u32 {
-        if self.of_try == 0 { self.cell().failed() + 1 } else { self.of_try }
+    fn current_attempt(&self) -> u32 {
+        if self.attempt_number == 0 { self.replay().failed_attempts() + 1 } else { self.attempt_number }
     }
 
-    pub(super) fn cell_if_made(&self) -> Option<&Arc<TaskCell>> {
-        self.cell.get()
+    pub(super) fn replay_if_created(&self) -> Option<&Arc<TaskReplay>> {
+        self.replay.get()
     }
 
     /// The task for an event, without making the memory that most activations never need.
-    pub(super) fn task_for_show(&self) -> Arc<TaskId> {
-        self.cell_if_made().map_or_else(|| Arc::new(self.task_id()), |cell| Arc::clone(&cell.task))
+    pub(super) fn task_for_event(&self) -> Arc<TaskId> {
+        self.replay_if_created().map_or_else(|| Arc::new(self.task_id()), |replay| Arc::clone(&replay.task))
     }
 
     /// An error of this node.
@@ -142,7 +141,7 @@ impl Context {
     /// This activation.
     #[must_use]
     pub fn task(&self) -> Arc<TaskId> {
-        Arc::clone(&self.cell().task)
+        Arc::clone(&self.replay().task)
     }
 
     /// The superstep of the graph that the node belongs to, counted from 1 in each run.
@@ -154,12 +153,12 @@ impl Context {
     /// Which try of the activation this is, counted from 1; restarts do not start it anew.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.cell_if_made().map_or(1, |cell| cell.failed() + 1)
+        self.replay_if_created().map_or(1, |replay| replay.failed_attempts() + 1)
     }
 
     /// What the run has used of its budget.
     #[must_use]
-    pub fn used(&self) -> Used {
+    pub fn used(&self) -> BudgetUsage {
         self.env.budget.used()
     }
 
@@ -242,41 +241,41 @@ impl Context {
         &self,
         kind: &'static str,
         key: String,
-        reserve: Option<Used>,
+        reserve: Option<BudgetUsage>,
         future: F,
     ) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
-        F: Future<Output = (Result<T>, Option<Used>)>,
+        F: Future<Output = (Result<T>, Option<BudgetUsage>)>,
     {
         let key: Arc<str> = key.into();
-        let of = self.task_try();
+        let of = self.attempt_handle();
         let begun = std::future::poll_fn(|cx| match of.begin_step(&key, cx.waker()) {
-            Begun::Hold => Poll::Pending,
+            StepStart::Held => Poll::Pending,
             begun => Poll::Ready(begun),
         })
         .await;
         let scope = match begun {
-            Begun::Recorded(step) => {
+            StepStart::Replayed(step) => {
                 // Its record may not be stored yet.
-                self.env.recorded(step.seq).await?;
+                self.env.wait_recorded(step.seq).await?;
                 return recorded(&key, step);
             }
-            Begun::Twice => {
+            StepStart::Duplicate => {
                 return Err(NodeError::permanent(format!(
                     "step `{key}` is already running in this activation; give each its own key"
                 )));
             }
-            Begun::Run(scope) => scope,
-            Begun::Ended(ended) => return Err(ended.into()),
-            Begun::Hold => unreachable!("a held step stays pending"),
+            StepStart::Run(scope) => scope,
+            StepStart::Ended(ended) => return Err(ended.into()),
+            StepStart::Held => unreachable!("a held step stays pending"),
         };
         let mut running = Running { of: of.clone(), key, scope, reserved: None };
         if let Some(reserve) = reserve {
-            let call = || Arc::new(Call { of: of.clone(), scope }) as _;
+            let call = || Arc::new(BudgetCall { of: of.clone(), scope }) as _;
             budget::reserve(&self.env, &reserve, call).await?;
             running.reserved = Some(reserve);
-            std::future::poll_fn(|cx| of.poll_place(cx.waker())).await;
+            std::future::poll_fn(|cx| of.poll_slot(cx.waker())).await;
         }
         let began = Instant::now();
         let (result, used) = InScope { future: Box::pin(future), of: of.clone(), scope }.await;
@@ -302,7 +301,7 @@ impl Context {
                 (Err(error), Err(StepFailure { text, cause: Some(cause) }))
             }
         };
-        let fact = self.env.writer.matters().then(|| {
+        let fact = self.env.writer.has_consumers().then(|| {
             let (stored, error, cause) = match &kept {
                 Ok(stored) => (Some(stored.clone()), None, None),
                 Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
@@ -324,8 +323,8 @@ impl Context {
         if fact.is_none() && kind == "model" {
             self.env.writer.end_partial(&of.task, Some(&running.key));
         }
-        let seq = of.keep_step(&running.key, scope, kept, fact)?;
-        self.env.recorded(seq).await?;
+        let seq = of.record_step(&running.key, scope, kept, fact)?;
+        self.env.wait_recorded(seq).await?;
         drop(running);
         result
     }
@@ -334,7 +333,7 @@ impl Context {
     /// hexadecimal digits to hand to the outside world.
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
-        let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.cell().task);
+        let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.replay().task);
         crate::util::digest(&text, 16)
     }
 
@@ -364,15 +363,15 @@ impl Context {
     ///
     /// Dropped before its answer, the question is withdrawn.
     pub fn ask<T: DeserializeOwned>(&self, question: impl Into<Question>) -> Ask<T> {
-        Ask::new(self.task_try(), question.into())
+        Ask::new(self.attempt_handle(), question.into())
     }
 
     // --- what others see --------------------------------------------------------------------------------------
 
-    /// The plan that people see.
+    /// The schedule that people see.
     #[must_use]
     pub fn todos(&self) -> Todos {
-        Todos::new(self.task_try())
+        Todos::new(self.attempt_handle())
     }
 
     /// Sends an event of the application, kept in the journal. An event that was sent before a restart is not
@@ -387,22 +386,22 @@ impl Context {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
-        let of = self.task_try();
+        let of = self.attempt_handle();
         let writer = &self.env.writer;
-        if !writer.matters() {
-            return Ok(of.sign_of_life()?);
+        if !writer.has_consumers() {
+            return Ok(of.touch()?);
         }
-        let fingerprint = shown(&name, &value);
-        if writer.keeps() && value.to_string().len() > MAX_EVENT {
+        let fingerprint = fingerprint(&name, &value);
+        if writer.is_durable() && value.to_string().len() > MAX_EVENT {
             return Err(NodeError::permanent(format!("event `{name}` is larger than {MAX_EVENT} bytes")));
         }
         let make = || {
-            if writer.keeps() && writer.waiting() >= QUEUE {
-                return Err(NodeError::permanent(format!("{QUEUE} events wait for the store")));
+            if writer.is_durable() && writer.queue_len() >= QUEUE_CAPACITY {
+                return Err(NodeError::permanent(format!("{QUEUE_CAPACITY} events wait for the store")));
             }
             Ok(vec![Fact::Custom(CustomFact { task: Arc::clone(&of.task), name, value })])
         };
-        Ok(of.show_once(fingerprint, make)??)
+        Ok(of.emit_once(fingerprint, make)??)
     }
 
     /// Shows progress that need not be kept: a slow subscriber sees the latest of each name.
@@ -415,20 +414,20 @@ impl Context {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("progress `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
-        self.task_try().sign_of_life()?;
-        self.show(EventBody::Progress(payload::Progress { name, value }));
+        self.attempt_handle().touch()?;
+        self.emit_ephemeral(EventBody::Progress(payload::Progress { name, value }));
         Ok(())
     }
 
     /// Shows a piece of text of a message while it arrives. After the end of the node that lent this context, nothing
     /// is shown.
     pub fn token(&self, message: impl Into<String>, text: impl Into<String>) {
-        self.show(EventBody::Token(payload::Token { message: message.into(), text: text.into() }));
+        self.emit_ephemeral(EventBody::Token(payload::Token { message: message.into(), text: text.into() }));
     }
 
-    pub(crate) fn show(&self, body: EventBody) {
-        if self.task_try().sign_of_life().is_ok() {
-            self.env.show(Some(Arc::clone(&self.cell().task)), body);
+    pub(crate) fn emit_ephemeral(&self, body: EventBody) {
+        if self.attempt_handle().touch().is_ok() {
+            self.env.emit_ephemeral(Some(Arc::clone(&self.replay().task)), body);
         }
     }
 
@@ -488,7 +487,7 @@ impl Context {
     }
 
     fn listen(&self) {
-        if self.cell().listen() {
+        if self.replay().register_stop_listener() {
             self.env.control.listeners.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         }
     }
@@ -496,14 +495,14 @@ impl Context {
     /// A sign of life for the idle timeout.
     pub fn heartbeat(&self) {
         // Of an ended node, nothing counts.
-        drop(self.task_try().sign_of_life());
+        drop(self.attempt_handle().touch());
     }
 }
 
 impl Clone for Context {
     fn clone(&self) -> Self {
         // The clone shares the activation's memory, so it must exist.
-        let cell = OnceLock::from(Arc::clone(self.cell()));
+        let replay = OnceLock::from(Arc::clone(self.replay()));
         Self {
             env: Arc::clone(&self.env),
             parent: self.parent.clone(),
@@ -511,8 +510,8 @@ impl Clone for Context {
             number: self.number,
             superstep: self.superstep,
             slot: self.slot.clone(),
-            cell,
-            of_try: self.try_number(),
+            replay,
+            attempt_number: self.current_attempt(),
         }
     }
 }
@@ -549,10 +548,10 @@ pub(super) fn author_key(key: String) -> Result<String> {
 
 /// A step on its way; ends it when dropped, so that an abandoned one does not count as work.
 struct Running {
-    of: TaskTry,
+    of: AttemptHandle,
     key: Arc<str>,
     scope: usize,
-    reserved: Option<Used>,
+    reserved: Option<BudgetUsage>,
 }
 
 impl Drop for Running {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Frame, FrameEnd, RunEnv, RunError, budget, drive};
+use super::{Frame, FrameEnd, RunContext, RunError, budget, drive};
 use crate::state::State;
 
 /// Drives a run's outermost graph within its limit of active time.
@@ -14,7 +14,7 @@ use crate::state::State;
 ///
 /// # Errors
 ///
-/// As [`drive`], and [`LimitError`](super::LimitError) in the middle of a superstep; the tasks are dropped then, and
+/// As [`drive`], and [`LimitError`](crate::run::LimitError) in the middle of a superstep; the tasks are dropped then, and
 /// whatever they still report is refused.
 pub(crate) async fn drive_within_limits<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
     if !frame.env.budget.is_timed() {
@@ -37,9 +37,9 @@ async fn until_deadline<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunE
 
 /// Ready when the run may run no longer. Where the limits say so, a person is asked for more time while the tasks run
 /// on to the end of their superstep.
-async fn deadline(env: &RunEnv) -> RunError {
+async fn deadline(env: &RunContext) -> RunError {
     loop {
-        let resumed = env.control.resumed.notified();
+        let resumed = env.control.resumed_for_deadline.notified();
         let mut resumed = std::pin::pin!(resumed);
         resumed.as_mut().enable();
         // Nothing runs, so no time is used up.
@@ -57,8 +57,8 @@ async fn deadline(env: &RunEnv) -> RunError {
 /// The deadline itself waits for an answer; no task does.
 struct Watch;
 
-impl budget::Gated for Watch {
-    fn waits(&self, _waits: bool) {}
+impl budget::BudgetWaiter for Watch {
+    fn set_waiting(&self, _waits: bool) {}
 }
 
 impl budget::Budget {

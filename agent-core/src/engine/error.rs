@@ -2,14 +2,15 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use super::LimitError;
+use super::{NodeEnded, ToolFailed};
 use crate::{
-    error::{Code, code_of},
+    error::Code,
     graph::{NodeError, RoutingError},
     ids::{RunId, TaskId},
     journal::StoreError,
     json::ValueError,
     model::ModelError,
+    run::LimitError,
     state::ApplyError,
 };
 
@@ -294,4 +295,50 @@ impl From<RoutingError> for RunError {
             RoutingError::Panicked { from, message } => Self::Panicked { node: from, message },
         }
     }
+}
+
+/// Whether an error that became a [`NodeError`](crate::graph::NodeError) by `?` is worth trying again:
+/// errors of this crate know it themselves, others are.
+pub(crate) fn is_retryable(error: &(dyn StdError + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
+        return error.kind().is_retryable();
+    }
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        return error.code().is_retryable();
+    }
+    if error.is::<crate::json::ValueError>()
+        || error.is::<crate::interrupt::AskError>()
+        || error.is::<crate::todo::TodoError>()
+        || error.is::<NodeEnded>()
+        || error.is::<ToolFailed>()
+    {
+        return false;
+    }
+    true
+}
+
+/// The code of a failed node's cause.
+pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
+    if error.is::<crate::model::ModelError>() {
+        return Code::ModelFailed;
+    }
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        return error.code();
+    }
+    if let Some(error) = error.downcast_ref::<LimitError>() {
+        return error.code();
+    }
+    if error.is::<ToolFailed>() {
+        return Code::ToolFailed;
+    }
+    if let Some(error) = error.downcast_ref::<crate::json::ValueError>() {
+        return error.code().unwrap_or(Code::NodeFailed);
+    }
+    if let Some(crate::interrupt::AskError::Changed { .. }) = error.downcast_ref() {
+        return Code::QuestionChanged;
+    }
+    if error.is::<NodeEnded>() || matches!(error.downcast_ref(), Some(crate::todo::TodoError::NodeEnded(_))) {
+        return Code::NodeEnded;
+    }
+    Code::NodeFailed
 }

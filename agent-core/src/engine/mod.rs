@@ -1,94 +1,95 @@
 //! How a run moves: one loop that plans, runs tasks, applies their updates in order, and commits.
 //!
-//! `plan` decides and never acts; `drive` acts and never decides. `run`, `stream`, `resume` and subgraphs all
+//! `schedule` decides and never acts; `drive` acts and never decides. `run`, `stream`, `resume` and subgraphs all
 //! come through `drive`.
 
-mod ask;
 mod budget;
-mod cell;
 mod context;
+mod control;
 mod deadline;
-mod env;
 mod error;
-mod group;
+mod executor;
+mod interrupt;
+pub(crate) mod journal_writer;
 mod model;
-pub(crate) mod keys;
+mod node_cache;
+mod run_context;
+pub(crate) mod schedule;
 mod scope;
-pub(crate) mod plan;
+mod stored_state;
 pub(crate) mod subgraph;
-mod superstep;
 mod task;
 mod todos;
 mod tools;
 mod unfinished;
 
 pub use crate::run::NodeEnded;
-pub use ask::Ask;
-pub(crate) use budget::{Budget, Granted};
-pub use budget::{LimitError, Limits, Overrun, Used};
+pub(crate) use budget::Budget;
 pub use context::Context;
+pub(crate) use control::RunControl;
 pub(crate) use deadline::drive_within_limits;
-pub use env::Durability;
-pub(crate) use env::{Control, Deps, RunEnv};
+pub(crate) use error::is_retryable;
 pub use error::{NodeCause, RunError};
-pub use group::TaskGroup;
+pub use interrupt::Ask;
 pub use model::{Completion, RecordedModel};
+pub(crate) use run_context::{Deps, RunContext};
+pub(crate) use stored_state::{read_state, read_update};
 pub use task::NodeFailure;
 pub use tools::{RecordedTools, ToolFailed};
 pub(crate) use unfinished::closing_update;
 pub use unfinished::{CallOutcome, UnfinishedTask};
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, value::to_raw_value};
+use serde_json::value::to_raw_value;
 
 use crate::{
     graph::{Chosen, Graph, RoutingError, Target, topology::NodeIx},
     ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
-        image::{FrameImage, TaskRecord},
+        projection::TaskRecord,
     },
-    json::{self, Form},
+    run::{LimitError, LimitKind},
     state::State,
 };
-use plan::{Activation, Plan, Step};
-use superstep::Slot;
-use task::{NodeFailure as Failure, Place, TaskEnd, finished_fact, run_task, unless_stopped};
+use executor::ConcurrencySlot;
+use schedule::{Activation, Advance, Schedule};
+use task::{NodeFailure as Failure, TaskResult, TaskScope, finished_fact, run_task, unless_stopped};
 
 /// A chain of ready nodes looks at the clock after so many supersteps …
-const LOOK_EVERY: u64 = 64;
+const YIELD_CHECK_INTERVAL: u64 = 64;
 /// … and gives way to others when it has kept the thread for so long: giving way costs as much as many supersteps.
-const KEEP_THREAD: Duration = Duration::from_micros(100);
+const YIELD_AFTER: Duration = Duration::from_micros(100);
 
 /// A graph on its way: the outermost one, or a subgraph inside a task.
 pub(crate) struct Frame<S: State> {
     pub(crate) graph: Graph<S>,
     pub(crate) state: Arc<S>,
-    pub(crate) plan: Plan,
-    env: Arc<RunEnv>,
+    pub(crate) schedule: Schedule,
+    env: Arc<RunContext>,
     /// The task whose subgraph this is.
     parent: Option<Arc<TaskId>>,
     /// What tasks that are due recorded before a restart.
     records: HashMap<u64, TaskRecord>,
     /// Updates were applied that are not committed: the state is no longer that of the journal.
-    pub(crate) torn: bool,
+    pub(crate) dirty: bool,
     /// The place of the task whose subgraph this is, in a crew with caps.
-    slot: Option<Arc<dyn Slot>>,
+    slot: Option<Arc<dyn ConcurrencySlot>>,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
     /// Empty between supersteps; kept so that a superstep asks for no new memory.
-    ends: Vec<TaskEnd<S>>,
+    ends: Vec<TaskResult<S>>,
     chosen: Vec<(NodeIx, Vec<Chosen>)>,
 }
 
-/// Called with the state and plan as of a commit, and its number (to keep a snapshot).
-pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Plan, Seq) + Send + Sync>;
+/// Called with the state and schedule as of a commit, and its number (to keep a snapshot).
+pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Schedule, Seq) + Send + Sync>;
 
 /// How a frame's loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,115 +100,27 @@ pub(crate) enum FrameEnd {
 }
 
 /// Takes the ways out of the start: what is due first. Pure but for the branches it asks.
-pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) -> Result<Plan, RunError> {
-    let mut plan = Plan::new(Arc::clone(&graph.0.topology), first_number);
+pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) -> Result<Schedule, RunError> {
+    let mut schedule = Schedule::new(Arc::clone(&graph.0.topology), first_number);
     let start = graph.0.topology.start();
     let mut chosen = Vec::new();
     graph.0.branch(start, state, &mut chosen)?;
-    plan.fire(start);
-    take(&mut plan, chosen);
-    match plan.settle() {
-        Step::Superstep | Step::Done => Ok(plan),
-        Step::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
+    schedule.fire(start);
+    take(&mut schedule, chosen);
+    match schedule.advance() {
+        Advance::Superstep | Advance::Done => Ok(schedule),
+        Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }
 }
 
-fn take(plan: &mut Plan, chosen: Vec<Chosen>) {
+fn take(schedule: &mut Schedule, chosen: Vec<Chosen>) {
     for (target, input) in chosen {
         match (target, input) {
-            (Target::Node(node), Some(input)) => plan.send(node, Arc::from(input)),
-            (Target::Node(node), None) => plan.activate(node),
+            (Target::Node(node), Some(input)) => schedule.send(node, Arc::from(input)),
+            (Target::Node(node), None) => schedule.activate(node),
             (Target::End, _) => {}
         }
     }
-}
-
-/// A state as it was stored.
-pub(crate) fn read_state<S: State>(image: &FrameImage) -> Result<S, RunError> {
-    let unreadable = |reason: String| RunError::StoredState { reason };
-    let mut state = match &image.base {
-        None => S::default(),
-        Some((version, stored)) if *version == S::VERSION => {
-            stored.read().map_err(|error| unreadable(format!("the state: {error}")))?
-        }
-        Some((version, stored)) => {
-            newer::<S>(*version)?;
-            let value = json::read(stored.json.get()).map_err(|error| unreadable(error.to_string()))?;
-            let value: Value = S::migrate(*version, value).map_err(|error| unreadable(error.to_string()))?;
-            json::read_stored(&value.to_string(), &stored.form)
-                .map_err(|error| unreadable(format!("the migrated state: {error}")))?
-        }
-    };
-    for (version, stored) in &image.updates {
-        let update = read_update::<S>(*version, &stored.json, &stored.form)?;
-        contain("(reducer)", || state.apply(update))?
-            .map_err(|source| RunError::Update { node: "(journal)".into(), source })?;
-    }
-    Ok(state)
-}
-
-/// An update as it was stored, by any version of this crate.
-pub(crate) fn read_update<S: State>(version: u32, raw: &Raw, form: &Form) -> Result<S::Update, RunError> {
-    let unreadable =
-        |error: &dyn std::fmt::Display| RunError::StoredState { reason: format!("an update: {error}") };
-    if form.is_lost() {
-        return Err(unreadable(&"a step whose result it contains is not in the journal"));
-    }
-    let read = |text: &str| {
-        // Before updates named their overwritten fields, `{"$overwrite": value}` stood inside the field.
-        let old = S::MARKS_OVERWRITES && !form.has_plain_fields() && json::has_overwrite(text);
-        let marked = if old { mark_overwrites::<S>(text) } else { None };
-        json::read_stored(marked.as_deref().unwrap_or(text), form).map_err(|error| unreadable(&error))
-    };
-    if version == S::VERSION {
-        return read(raw.get());
-    }
-    newer::<S>(version)?;
-    let value = json::read(raw.get()).map_err(|error| unreadable(&error))?;
-    let value: Value = S::migrate_update(version, value).map_err(|error| unreadable(&error))?;
-    read(&value.to_string())
-}
-
-/// Names the overwritten fields of an update beside its fields, where an older version wrote `{"$overwrite": value}`
-/// in a field that can be overwritten with that value; `None` where it wrote none. Such an object with any other
-/// content was data and stays.
-fn mark_overwrites<S: State>(text: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Overwrite {
-        #[serde(rename = "$overwrite")]
-        value: Raw,
-    }
-    let object = |fields: &BTreeMap<String, Raw>, names: &[String]| {
-        let mut object: BTreeMap<&str, Raw> =
-            fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        object.insert("$overwrite", to_raw_value(names).ok()?);
-        serde_json::to_string(&object).ok()
-    };
-    let mut fields: BTreeMap<String, Raw> = serde_json::from_str(text).ok()?;
-    if fields.contains_key("$overwrite") {
-        return None;
-    }
-    let mut names = Vec::new();
-    for (name, value) in &mut fields {
-        let Ok(overwrite) = serde_json::from_str::<Overwrite>(value.get()) else { continue };
-        let alone = BTreeMap::from([(name.clone(), overwrite.value.clone())]);
-        let alone = object(&alone, std::slice::from_ref(name))?;
-        if json::read::<S::Update>(&alone).is_ok() {
-            *value = overwrite.value;
-            names.push(name.clone());
-        }
-    }
-    if names.is_empty() { None } else { object(&fields, &names) }
-}
-
-fn newer<S: State>(version: u32) -> Result<(), RunError> {
-    if version > S::VERSION {
-        let reason =
-            format!("it has version {version}, this program knows up to {}; use a newer program", S::VERSION);
-        return Err(RunError::StoredState { reason });
-    }
-    Ok(())
 }
 
 /// Runs the author's code and turns a panic in it into an error.
@@ -218,16 +131,16 @@ pub(crate) fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, Run
     })
 }
 
-pub(crate) fn raw_plan(plan: &Plan) -> Raw {
-    to_raw_value(&plan.image()).expect("a plan is numbers, names and JSON")
+pub(crate) fn encode_schedule(schedule: &Schedule) -> Raw {
+    to_raw_value(&schedule.stored()).expect("a schedule is numbers, names and JSON")
 }
 
 impl<S: State> Frame<S> {
     pub(crate) fn new(
         graph: Graph<S>,
         state: Arc<S>,
-        plan: Plan,
-        env: Arc<RunEnv>,
+        schedule: Schedule,
+        env: Arc<RunContext>,
         parent: Option<Arc<TaskId>>,
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
@@ -235,11 +148,11 @@ impl<S: State> Frame<S> {
         Self {
             graph,
             state,
-            plan,
+            schedule,
             env,
             parent,
             records,
-            torn: false,
+            dirty: false,
             slot: None,
             on_commit: None,
             ends,
@@ -247,7 +160,7 @@ impl<S: State> Frame<S> {
         }
     }
 
-    pub(crate) fn under(mut self, slot: Option<Arc<dyn Slot>>) -> Self {
+    pub(crate) fn under(mut self, slot: Option<Arc<dyn ConcurrencySlot>>) -> Self {
         self.slot = slot;
         self
     }
@@ -265,7 +178,7 @@ impl<S: State> Frame<S> {
 pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
     let env = Arc::clone(&frame.env);
     let mut since = Instant::now();
-    while !frame.plan.due.is_empty() {
+    while !frame.schedule.due.is_empty() {
         if env.control.stop.is_cancelled() || env.control.drain.load(Ordering::Acquire) {
             return Ok(FrameEnd::Interrupted);
         }
@@ -287,10 +200,10 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
             }
         }
         let step = apply(frame, &env).await?;
-        if let Step::Stuck { joins } = step {
+        if let Advance::Stuck { joins } = step {
             return Err(RunError::JoinNeverFilled { joins });
         }
-        if frame.plan.superstep.is_multiple_of(LOOK_EVERY) && since.elapsed() >= KEEP_THREAD {
+        if frame.schedule.superstep.is_multiple_of(YIELD_CHECK_INTERVAL) && since.elapsed() >= YIELD_AFTER {
             tokio::task::yield_now().await;
             since = Instant::now();
         }
@@ -298,49 +211,49 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
     Ok(FrameEnd::Completed)
 }
 
-async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunEnv>) -> Result<(), RunError> {
+async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunContext>) -> Result<(), RunError> {
     let (slot, task) = (frame.slot.clone(), frame.parent.clone());
     let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(env), slot, task }) as _;
     budget::check_active(env, waits).await
 }
 
-fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunEnv) -> Result<(), LimitError> {
+fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunContext) -> Result<(), LimitError> {
     let own = frame.graph.0.max_supersteps;
     let limit = if frame.parent.is_none() { env.budget.supersteps().unwrap_or(own) } else { own };
-    if frame.plan.superstep > limit {
-        return Err(LimitError::new("supersteps", limit, frame.plan.superstep));
+    if frame.schedule.superstep > limit {
+        return Err(LimitError::new(LimitKind::Supersteps, limit, frame.schedule.superstep));
     }
     Ok(())
 }
 
 /// A loop between two supersteps that waits for a person to allow more time.
 struct BetweenSupersteps {
-    env: Arc<RunEnv>,
-    slot: Option<Arc<dyn Slot>>,
+    env: Arc<RunContext>,
+    slot: Option<Arc<dyn ConcurrencySlot>>,
     task: Option<Arc<TaskId>>,
 }
 
-impl budget::Gated for BetweenSupersteps {
-    fn waits(&self, waits: bool) {
+impl budget::BudgetWaiter for BetweenSupersteps {
+    fn set_waiting(&self, waits: bool) {
         if let (Some(slot), Some(task)) = (&self.slot, &self.task) {
-            slot.blocked(waits, task);
+            slot.set_blocked(waits, task);
         }
-        self.env.control.busy(if waits { -1 } else { 1 });
+        self.env.control.adjust_runnable(if waits { -1 } else { 1 });
     }
 }
 
 /// Runs everything that is due: one task here, several side by side. Interrupted: a stop dropped some of them, and what
 /// the others came to is not applied.
-async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<FrameEnd, RunError> {
-    let superstep = frame.plan.superstep;
+async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<FrameEnd, RunError> {
+    let superstep = frame.schedule.superstep;
     // A task under a deadline is spawned; see `deadline`.
     let inline = frame.parent.is_some() || !env.budget.is_timed();
-    if let ([only], true) = (frame.plan.due.as_slice(), inline) {
+    if let ([only], true) = (frame.schedule.due.as_slice(), inline) {
         let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
-        let place = Place { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
+        let place = TaskScope { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
         return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {
-            TaskEnd::Failed(error) => Err(error),
-            TaskEnd::Cancelled => Ok(FrameEnd::Interrupted),
+            TaskResult::Failed(error) => Err(error),
+            TaskResult::Cancelled => Ok(FrameEnd::Interrupted),
             end => {
                 frame.ends.push(end);
                 Ok(FrameEnd::Completed)
@@ -349,16 +262,16 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Fr
     }
     let records = &mut frame.records;
     let tasks: Vec<(Activation, Option<TaskRecord>)> =
-        frame.plan.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
+        frame.schedule.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
     let (parent, outer) = (frame.parent.as_ref(), frame.slot.as_ref());
-    let ends = superstep::run_crew(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
+    let ends = executor::run_parallel(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
     // The first in order of activation is the one that is reported, whoever was faster.
     let mut failed = None;
     let mut cancelled = false;
     for end in ends {
         match end {
-            TaskEnd::Failed(error) => failed = failed.or(Some(error)),
-            TaskEnd::Cancelled => cancelled = true,
+            TaskResult::Failed(error) => failed = failed.or(Some(error)),
+            TaskResult::Cancelled => cancelled = true,
             end => frame.ends.push(end),
         }
     }
@@ -370,14 +283,14 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Fr
 }
 
 /// Applies the updates in task order, takes the ways out, and commits.
-async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step, RunError> {
+async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<Advance, RunError> {
     check_conflicts(frame, &frame.ends)?;
-    let matters = env.writer.matters();
+    let matters = env.writer.has_consumers();
     let mut facts = Vec::new();
-    let due = std::mem::take(&mut frame.plan.due);
+    let due = std::mem::take(&mut frame.schedule.due);
     let mut ends = std::mem::take(&mut frame.ends);
     let mut chosen = std::mem::take(&mut frame.chosen);
-    frame.torn = true;
+    frame.dirty = true;
     {
         let state =
             Arc::get_mut(&mut frame.state).expect("no task of the superstep is left to hold the state");
@@ -385,7 +298,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
         for (task, end) in due.iter().zip(ends.drain(..)) {
             let mut ways = Vec::new();
             match end {
-                TaskEnd::Finished { outcome, raw, cached, journalled } => {
+                TaskResult::Finished { outcome, raw, cached, journalled } => {
                     if matters && !journalled {
                         let id = task_id(graph, frame.parent.as_ref(), task);
                         facts.push(finished_fact(id, &outcome, raw, cached));
@@ -399,7 +312,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
                     }
                     chosen.push((task.node, ways));
                 }
-                TaskEnd::Handled(failure) => {
+                TaskResult::Handled(failure) => {
                     let handler = graph.node(task.node).handler;
                     // A handler that is gone after a change of the graph is found when the graph is compared.
                     if let Some(handler) = handler {
@@ -407,27 +320,29 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunEnv>) -> Result<Step
                     }
                     chosen.push((graph.0.topology.start() + 1, ways));
                 }
-                TaskEnd::Failed(_) | TaskEnd::Cancelled => unreachable!("run_due returns only what finished"),
+                TaskResult::Failed(_) | TaskResult::Cancelled => {
+                    unreachable!("run_due returns only what finished")
+                }
             }
         }
     }
     route(frame, &mut chosen)?;
     // Their memory is used again.
-    (frame.ends, frame.chosen, frame.plan.due) = (ends, chosen, due);
-    let step = frame.plan.settle();
+    (frame.ends, frame.chosen, frame.schedule.due) = (ends, chosen, due);
+    let step = frame.schedule.advance();
     if matters {
         facts.push(Fact::SuperstepCommitted(Committed {
             of: frame.parent.clone(),
-            plan: raw_plan(&frame.plan),
+            schedule: encode_schedule(&frame.schedule),
         }));
         // Behind the last superstep comes the run's end, which is waited for: one append for both.
-        let last = frame.parent.is_none() && step != Step::Superstep;
-        let seq = if last { env.line_up(facts)? } else { env.commit(facts).await? };
+        let last = frame.parent.is_none() && step != Advance::Superstep;
+        let seq = if last { env.append_uncommitted(facts)? } else { env.commit(facts).await? };
         if let Some(call) = &frame.on_commit {
-            call(&frame.state, &frame.plan, seq);
+            call(&frame.state, &frame.schedule, seq);
         }
     }
-    frame.torn = false;
+    frame.dirty = false;
     Ok(step)
 }
 
@@ -437,7 +352,7 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
     let handled = frame.graph.0.topology.start() + 1;
     for (node, mut ways) in chosen.drain(..) {
         if node == handled {
-            take(&mut frame.plan, ways);
+            take(&mut frame.schedule, ways);
             continue;
         }
         let graph = &frame.graph.0;
@@ -450,8 +365,8 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
                 RoutingError::NoBranchTaken { from: graph.topology.name(node).to_owned(), declared }.into()
             );
         }
-        frame.plan.fire(node);
-        take(&mut frame.plan, ways);
+        frame.schedule.fire(node);
+        take(&mut frame.schedule, ways);
     }
     Ok(())
 }
@@ -475,14 +390,14 @@ fn task_id<S: State>(graph: &Graph<S>, parent: Option<&Arc<TaskId>>, task: &Acti
 
 /// Two tasks that replace the same field are an error, whichever would have come last.
 #[inline(always)] // one caller, in every superstep: the compiler changes its mind with every line around it
-fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskEnd<S>]) -> Result<(), RunError> {
+fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskResult<S>]) -> Result<(), RunError> {
     if ends.len() < 2 {
         return Ok(());
     }
     let mut claimed: HashMap<&'static str, usize> = HashMap::new();
     let mut conflict = None;
     for (at, end) in ends.iter().enumerate() {
-        if let TaskEnd::Finished { outcome, .. } = end
+        if let TaskResult::Finished { outcome, .. } = end
             && let Some(update) = &outcome.update
         {
             S::claims(update, &mut |field| {
@@ -495,29 +410,29 @@ fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskEnd<S>]) -> Result<()
         }
     }
     let Some((field, first, second)) = conflict else { return Ok(()) };
-    let name = |at: usize| frame.graph.node(frame.plan.due[at].node).name.to_string();
+    let name = |at: usize| frame.graph.node(frame.schedule.due[at].node).name.to_string();
     Err(RunError::WriteConflict {
         field: field.to_owned(),
         nodes: Box::new([name(first), name(second)]),
-        superstep: frame.plan.superstep,
+        superstep: frame.schedule.superstep,
     })
 }
 
-/// The plan after `node` is taken to have just run: its pending activation is gone, what follows it is due.
-pub(crate) fn reroute<S: State>(
+/// The schedule after `node` is taken to have just run: its pending activation is gone, what follows it is due.
+pub(crate) fn reschedule_after<S: State>(
     graph: &Graph<S>,
     state: &S,
-    mut plan: Plan,
+    mut schedule: Schedule,
     node: NodeIx,
-) -> Result<Plan, RunError> {
-    plan.drop_due(node);
-    plan.reopen();
+) -> Result<Schedule, RunError> {
+    schedule.drop_due(node);
+    schedule.requeue_due();
     let mut chosen = Vec::new();
     graph.0.branch(node, state, &mut chosen)?;
-    plan.fire(node);
-    take(&mut plan, chosen);
-    match plan.settle() {
-        Step::Superstep | Step::Done => Ok(plan),
-        Step::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
+    schedule.fire(node);
+    take(&mut schedule, chosen);
+    match schedule.advance() {
+        Advance::Superstep | Advance::Done => Ok(schedule),
+        Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }
 }

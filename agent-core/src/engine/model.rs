@@ -4,7 +4,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Used, context::author_key};
+use super::{Context, context::author_key};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -13,11 +13,13 @@ use crate::{
         ModelReply, ModelRequest, Usage,
         tokens::{CountTokens, Estimate},
     },
+    run::BudgetUsage,
     telemetry,
 };
 
 /// One call.
-const ONE: Used = Used { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
+const ONE: BudgetUsage =
+    BudgetUsage { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
 
 /// How a call that listens for a stop ended.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl RecordedModel {
     ///
     /// Dropping the future cancels the call; a reply that is recorded stays recorded.
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply> {
-        self.complete_under(self.cx.task_try().next_model_key(), request.into()).await
+        self.complete_under(self.cx.attempt_handle().next_model_key(), request.into()).await
     }
 
     /// As [`complete`](Self::complete), under a key of the caller's.
@@ -175,10 +177,12 @@ impl RecordedModel {
             let delta = delta?;
             match &delta {
                 Delta::Text { text } => self.cx.token(message, text),
-                Delta::Reasoning { text } => self.cx.show(EventBody::Reasoning(payload::Reasoning {
-                    message: message.to_owned(),
-                    text: text.clone(),
-                })),
+                Delta::Reasoning { text } => {
+                    self.cx.emit_ephemeral(EventBody::Reasoning(payload::Reasoning {
+                        message: message.to_owned(),
+                        text: text.clone(),
+                    }))
+                }
                 Delta::ToolCallStarted { index, id, name } => {
                     calls.push((*index, id.clone(), name.clone()));
                     self.show_call(message, &calls, *index, "");
@@ -188,7 +192,7 @@ impl RecordedModel {
                 }
                 Delta::Restarted { reason, .. } => {
                     calls.clear();
-                    self.cx.show(EventBody::TokensVoided(payload::TokensVoided {
+                    self.cx.emit_ephemeral(EventBody::TokensVoided(payload::TokensVoided {
                         message: message.to_owned(),
                         reason: reason.clone(),
                     }));
@@ -202,7 +206,7 @@ impl RecordedModel {
 
     fn show_call(&self, message: &str, calls: &[(u32, String, String)], index: u32, text: &str) {
         let Some((_, id, name)) = calls.iter().rfind(|(known, ..)| *known == index) else { return };
-        self.cx.show(EventBody::ToolArguments(payload::ToolArguments {
+        self.cx.emit_ephemeral(EventBody::ToolArguments(payload::ToolArguments {
             message: message.to_owned(),
             index,
             call_id: id.clone(),
@@ -213,7 +217,7 @@ impl RecordedModel {
 
     /// What a call will use at least: one call, what it reads, and the answer where its length has a bound. Tokens are
     /// estimated only where they are counted against a limit.
-    fn wanted(&self, request: &ModelRequest) -> Result<Used> {
+    fn wanted(&self, request: &ModelRequest) -> Result<BudgetUsage> {
         let budget = &self.cx.env.budget;
         if !budget.estimates() {
             return Ok(ONE);
@@ -238,8 +242,8 @@ impl RecordedModel {
     fn settled(
         &self,
         result: Result<ModelReply, ModelError>,
-        wanted: &Used,
-    ) -> (Result<ModelReply>, Option<Used>) {
+        wanted: &BudgetUsage,
+    ) -> (Result<ModelReply>, Option<BudgetUsage>) {
         match result {
             Ok(reply) => {
                 let usage = reply.usage.unwrap_or_else(|| {
@@ -265,8 +269,8 @@ impl RecordedModel {
     }
 }
 
-fn used(usage: &Usage, cost: Option<Micros>) -> Used {
-    Used {
+fn used(usage: &Usage, cost: Option<Micros>) -> BudgetUsage {
+    BudgetUsage {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
         cost_micros: cost.unwrap_or_default().0,

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::cell::TaskTry;
+use super::task::AttemptHandle;
 
 thread_local! {
     /// The cell, its try, and the scope that are polled on this thread. The address is compared only.
@@ -64,13 +64,13 @@ pub(super) fn current(cell: usize, number: u32) -> usize {
 /// Polls a step inside its scope.
 pub(super) struct InScope<F> {
     pub(super) future: Pin<Box<F>>,
-    pub(super) of: TaskTry,
+    pub(super) of: AttemptHandle,
     pub(super) scope: usize,
 }
 
 impl<F> InScope<F> {
     /// Puts a future that is polled elsewhere inside the scope that is polled on this thread now.
-    pub(super) fn inherit(of: TaskTry, future: F) -> Self {
+    pub(super) fn inherit(of: AttemptHandle, future: F) -> Self {
         let scope = of.current_scope();
         Self { future: Box::pin(future), of, scope }
     }
@@ -85,7 +85,7 @@ impl<F: Future> Future for InScope<F> {
     }
 }
 
-/// Leaves a scope when dropped, in a panic too.
+/// SubgraphSlot a scope when dropped, in a panic too.
 struct Restore((usize, u32, usize));
 
 impl Drop for Restore {

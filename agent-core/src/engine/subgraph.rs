@@ -6,8 +6,10 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::superstep::{Leaves, Slot};
-use super::{Context, Frame, FrameEnd, RunError, begin, drive, plan::Plan, raw_plan, read_state};
+use super::executor::{ConcurrencySlot, SubgraphSlot};
+use super::{
+    Context, Frame, FrameEnd, RunError, begin, drive, encode_schedule, read_state, schedule::Schedule,
+};
 use crate::{
     graph::{
         AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
@@ -81,8 +83,8 @@ where
         cx: &'a Context,
     ) -> BoxFuture<'a, Result<Outcome<S>>> {
         Box::pin(async move {
-            let mut frame = match cx.cell().take_frame() {
-                Some(image) => self.restore(*image, cx)?,
+            let mut frame = match cx.replay().take_frame() {
+                Some(projection) => self.restore(*projection, cx)?,
                 None => {
                     let input = input.map_or("null", RawValue::get);
                     let input = json::read(input).map_err(|error| {
@@ -92,17 +94,20 @@ where
                 }
             };
             // In a crew with caps, what waits inside is this task's waiting.
-            let slot = cx.slot.clone().map(|slot| Arc::new(Leaves::new(slot, cx.task())) as Arc<dyn Slot>);
+            let slot = cx
+                .slot
+                .clone()
+                .map(|slot| Arc::new(SubgraphSlot::new(slot, cx.task())) as Arc<dyn ConcurrencySlot>);
             frame = frame.under(slot);
-            cx.cell().hosts_tasks(true);
+            cx.replay().hosts_tasks(true);
             match drive(&mut frame).await? {
                 FrameEnd::Completed => {}
                 // The run is being ended: this task does no more, and stays unfinished. At a stop it is dropped as soon
                 // as it waits.
                 FrameEnd::Interrupted => {
-                    cx.cell().hosts_tasks(false);
+                    cx.replay().hosts_tasks(false);
                     if !cx.env.control.stop.is_cancelled() {
-                        cx.env.control.busy(-1);
+                        cx.env.control.adjust_runnable(-1);
                     }
                     std::future::pending().await
                 }
@@ -131,9 +136,9 @@ where
 
 impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
     async fn open(&self, state: T, cx: &Context) -> std::result::Result<Frame<T>, RunError> {
-        let plan = begin(&self.graph, &state, 1)?;
+        let schedule = begin(&self.graph, &state, 1)?;
         let task = cx.task();
-        if cx.env.writer.matters() {
+        if cx.env.writer.has_consumers() {
             let stored = Stored::new(&state, json::NEW).map_err(|error| RunError::Value {
                 node: cx.node().to_owned(),
                 source: error.of("the state of the subgraph"),
@@ -143,23 +148,24 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
                 version: T::VERSION,
                 state: stored.json,
                 form: stored.form,
-                plan: raw_plan(&plan),
+                schedule: encode_schedule(&schedule),
             };
             cx.env.commit([Fact::FrameOpened(fact)]).await?;
         }
         let env = Arc::clone(&cx.env);
-        Ok(Frame::new(self.graph.clone(), Arc::new(state), plan, env, Some(task), Default::default()))
+        Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, Some(task), Default::default()))
     }
 
     fn restore(
         &self,
-        image: crate::journal::image::FrameImage,
+        projection: crate::journal::projection::FrameProjection,
         cx: &Context,
     ) -> std::result::Result<Frame<T>, RunError> {
-        let state = read_state::<T>(&image)?;
-        let plan = Plan::restore(Arc::clone(&self.graph.0.topology), &image.plan.unwrap_or_default())
-            .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
+        let state = read_state::<T>(&projection)?;
+        let schedule =
+            Schedule::restore(Arc::clone(&self.graph.0.topology), &projection.schedule.unwrap_or_default())
+                .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
         let (env, task) = (Arc::clone(&cx.env), Some(cx.task()));
-        Ok(Frame::new(self.graph.clone(), Arc::new(state), plan, env, task, image.tasks))
+        Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, task, projection.tasks))
     }
 }

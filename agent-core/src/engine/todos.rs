@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::cell::TaskTry;
+use super::task::AttemptHandle;
 use crate::{
     journal::{
         entry::{Fact, TodoChange},
-        image::shown,
+        projection::fingerprint,
     },
     todo::{Todo, TodoError, TodoSink, tree::Change},
 };
 
-impl TodoSink for TaskTry {
+impl TodoSink for AttemptHandle {
     fn items(&self) -> Vec<Todo> {
         self.env.todos.lock().items().to_vec()
     }
@@ -21,13 +21,13 @@ impl TodoSink for TaskTry {
     }
 
     fn change(&self, id: &str, change: Change) -> Result<(), TodoError> {
-        let fingerprint = shown(
+        let fingerprint = fingerprint(
             id,
             &(&change.title, &change.parent, change.status, change.progress, change.message.as_deref()),
         );
-        let noted = self.show_once::<TodoError>(fingerprint, || {
+        let noted = self.emit_once::<TodoError>(fingerprint, || {
             let changed = self.env.todos.lock().change(id, change)?;
-            if !self.env.writer.matters() {
+            if !self.env.writer.has_consumers() {
                 return Ok(Vec::new());
             }
             let facts = changed.into_iter().enumerate().map(|(at, todo)| {
@@ -44,8 +44,8 @@ impl TodoSink for TaskTry {
     }
 }
 
-impl std::fmt::Debug for TaskTry {
+impl std::fmt::Debug for AttemptHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TaskTry").field("task", &self.task).finish_non_exhaustive()
+        f.debug_struct("AttemptHandle").field("task", &self.task).finish_non_exhaustive()
     }
 }

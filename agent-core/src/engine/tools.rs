@@ -24,7 +24,7 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Ask, Context, Used, scope::InScope};
+use super::{Ask, Context, scope::InScope};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -33,6 +33,7 @@ use crate::{
     journal::entry::{Fact, ToolBegun},
     memory::MemoryStore,
     model::Message,
+    run::BudgetUsage,
     telemetry,
     todo::Todos,
     tool::{
@@ -127,7 +128,7 @@ impl RecordedTools {
         self
     }
 
-    /// What the tools add to the plan hangs under this item. Default: under none.
+    /// What the tools add to the schedule hangs under this item. Default: under none.
     #[must_use]
     pub fn under(mut self, todo: impl Into<String>) -> Self {
         self.under = Some(todo.into());
@@ -184,7 +185,7 @@ impl RecordedTools {
     ///
     /// As [`Context::step`] and [`Context::ask`].
     pub async fn call(&self, call: ToolCall) -> Result<Message> {
-        let name = self.cx.task_try().next_call_name(&call.id);
+        let name = self.cx.attempt_handle().next_call_name(&call.id);
         self.carry_out(name, call, Spawned::No).await
     }
 
@@ -203,7 +204,7 @@ impl RecordedTools {
     /// Dropping the future cancels the calls that have not finished. What is recorded stays recorded.
     pub async fn call_all(&self, calls: impl IntoIterator<Item = ToolCall>) -> Result<Vec<Message>> {
         let named: Vec<(String, ToolCall)> =
-            calls.into_iter().map(|call| (self.cx.task_try().next_call_name(&call.id), call)).collect();
+            calls.into_iter().map(|call| (self.cx.attempt_handle().next_call_name(&call.id), call)).collect();
         if named.len() < 2 {
             let mut messages = Vec::with_capacity(1);
             for (name, call) in named {
@@ -213,7 +214,7 @@ impl RecordedTools {
         }
         let calls = named.into_iter().map(|(name, call)| self.carry_out(name, call, Spawned::Yes));
         let mut calls = join_all(calls);
-        let mut held = Some(self.cx.task_try().hold()?);
+        let mut held = Some(self.cx.attempt_handle().hold()?);
         let polled = std::future::poll_fn(|cx| {
             let polled = calls.poll_unpin(cx);
             // All calls are begun.
@@ -229,7 +230,7 @@ impl RecordedTools {
             Err(error) => Settled::Answer(Err(error), usize::MAX),
         };
         let key = format!("tool:{name}");
-        let one = Used { tool_calls: 1, ..Used::default() };
+        let one = BudgetUsage { tool_calls: 1, ..BudgetUsage::default() };
         let settled = match settled {
             Settled::Run(prepared) => self.known_outcome(&name, &key, prepared).await?,
             settled => settled,
@@ -266,7 +267,7 @@ impl RecordedTools {
 
     /// A call that was begun before and has no result is not made again behind everybody's back.
     async fn known_outcome(&self, name: &str, key: &str, prepared: PreparedCall) -> Result<Settled> {
-        let times = if prepared.policy().notes_begin() { self.cx.cell().begun(key) } else { 0 };
+        let times = if prepared.policy().notes_begin() { self.cx.replay().call_attempts(key) } else { 0 };
         if times == 0 {
             return Ok(Settled::Run(prepared));
         }
@@ -283,7 +284,7 @@ impl RecordedTools {
             });
             let question = Question::choose(prompt, ["repeat", "leave"]).details(details);
             let key = format!("repeat:{name}/{time}");
-            if Ask::<String>::engine(self.cx.task_try(), key, question).await? != "repeat" {
+            if Ask::<String>::engine(self.cx.attempt_handle(), key, question).await? != "repeat" {
                 return Ok(Settled::CutShort(prepared));
             }
         }
@@ -300,7 +301,7 @@ impl RecordedTools {
         for round in 1_u32.. {
             let key = if round == 1 { format!("approve:{name}") } else { format!("approve:{name}/{round}") };
             let question = question(&shown, refused.as_deref())?;
-            let answer: Value = Ask::engine(self.cx.task_try(), key, question).await?;
+            let answer: Value = Ask::engine(self.cx.attempt_handle(), key, question).await?;
             let decision = read(answer)?;
             let given = matches!(decision, Decision::Approve {});
             match prepared.clone().decide(&shown, decision) {
@@ -324,9 +325,9 @@ impl RecordedTools {
         key: String,
         prepared: PreparedCall,
         spawned: Spawned,
-    ) -> (Result<Recorded>, Option<Used>) {
+    ) -> (Result<Recorded>, Option<BudgetUsage>) {
         let cx = &self.cx;
-        let used = Some(Used { tool_calls: 1, ..Used::default() });
+        let used = Some(BudgetUsage { tool_calls: 1, ..BudgetUsage::default() });
         let noted = prepared.policy().notes_begin().then(|| ToolBegun {
             task: cx.task(),
             key: key.clone(),
@@ -335,16 +336,16 @@ impl RecordedTools {
             arguments: prepared.args().clone(),
         });
         if noted.is_some()
-            && let Err(ended) = cx.task_try().call_begins(&key)
+            && let Err(ended) = cx.attempt_handle().mark_call_started(&key)
         {
             return (Err(ended.into()), None);
         }
-        if let Some(begun) = noted.as_ref().filter(|_| cx.env.writer.keeps()) {
-            if let Err(error) = cx.task_try().record(Fact::ToolBegun(begun.clone())).await {
+        if let Some(begun) = noted.as_ref().filter(|_| cx.env.writer.is_durable()) {
+            if let Err(error) = cx.attempt_handle().record(Fact::ToolBegun(begun.clone())).await {
                 return (Err(error), None);
             }
-        } else if cx.env.writer.matters() {
-            cx.show(EventBody::ToolCalled(payload::ToolCalled {
+        } else if cx.env.writer.has_consumers() {
+            cx.emit_ephemeral(EventBody::ToolCalled(payload::ToolCalled {
                 call_id: prepared.id().to_owned(),
                 name: prepared.name().to_owned(),
                 arguments: prepared.args().clone(),
@@ -386,7 +387,7 @@ impl RecordedTools {
     where
         F: Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
     {
-        let of = self.cx.task_try();
+        let of = self.cx.attempt_handle();
         let (answer, mut result) = oneshot::channel();
         let cancelled = CancellationToken::new();
         let _cancel = cancelled.clone().drop_guard();
@@ -406,7 +407,7 @@ impl RecordedTools {
             if polled.is_pending() {
                 // The node's own future checks whether its task waits for a person, and what a replay asks for.
                 node.wake();
-                waited = of.waits_in_part();
+                waited = of.is_partly_suspended();
             }
             polled
         });
@@ -560,7 +561,7 @@ impl ToolHost for Host {
     }
 
     fn progress(&self, name: String, value: Value) {
-        self.cx.show(EventBody::Progress(payload::Progress { name, value }));
+        self.cx.emit_ephemeral(EventBody::Progress(payload::Progress { name, value }));
     }
 
     fn todos(&self) -> Todos {
@@ -580,7 +581,7 @@ impl ToolHost for Host {
         away: Option<Away>,
     ) -> BoxFuture<'static, Result<Value, ToolError>> {
         let key = self.key(&question);
-        let asking = Ask::<Value>::tool(self.cx.task_try(), key, question);
+        let asking = Ask::<Value>::tool(self.cx.attempt_handle(), key, question);
         let host = Arc::clone(&self);
         let open = Open::new(self);
         let failed = |error: NodeError| {
@@ -588,7 +589,10 @@ impl ToolHost for Host {
         };
         Box::pin(async move {
             if let Some(begun) = &host.noted {
-                host.cx.task_try().call_waits(&begun.key).map_err(|ended| failed(ended.into()))?;
+                host.cx
+                    .attempt_handle()
+                    .mark_call_suspended(&begun.key)
+                    .map_err(|ended| failed(ended.into()))?;
             }
             let answer = asking.await;
             if let Some(away) = away {
@@ -596,10 +600,13 @@ impl ToolHost for Host {
             }
             drop(open);
             if let Some(begun) = &host.noted {
-                host.cx.task_try().call_begins(&begun.key).map_err(|ended| failed(ended.into()))?;
-                if host.cx.env.writer.keeps() {
+                host.cx
+                    .attempt_handle()
+                    .mark_call_started(&begun.key)
+                    .map_err(|ended| failed(ended.into()))?;
+                if host.cx.env.writer.is_durable() {
                     let fact = Fact::ToolBegun(begun.clone());
-                    host.cx.task_try().record(fact).await.map_err(failed)?;
+                    host.cx.attempt_handle().record(fact).await.map_err(failed)?;
                 }
             }
             answer.map_err(failed)

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
-use super::{contain, keys, plan::PlanImage, plan::TaskImage, read_update, tools::Recorded};
+use super::{contain, read_update, tools::Recorded};
 use crate::{
     graph::Graph,
-    journal::{entry::Closing, image::TaskRecord},
+    journal::{
+        entry::Closing,
+        keys,
+        projection::TaskRecord,
+        stored_schedule::{StoredSchedule, StoredTask},
+    },
     json::{self, Stored},
     model::{Message, ToolCall},
     state::State,
@@ -17,7 +22,7 @@ use crate::{
 /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
 #[derive(Debug)]
 pub struct UnfinishedTask<'a> {
-    image: &'a TaskImage,
+    image: &'a StoredTask,
     record: Option<&'a TaskRecord>,
 }
 
@@ -75,7 +80,9 @@ impl UnfinishedTask<'_> {
             let step = record.steps.get(&key).and_then(|step| step.result.as_ref().ok());
             match step.and_then(|stored| stored.read::<Recorded>().ok()) {
                 Some(Recorded { message, kept, .. }) => CallOutcome::Recorded { message, kept },
-                None if record.begun.get(&key).is_some_and(|times| *times > 0) => CallOutcome::Unknown,
+                None if record.call_attempts.get(&key).is_some_and(|times| *times > 0) => {
+                    CallOutcome::Unknown
+                }
                 None => CallOutcome::Missing,
             }
         };
@@ -83,15 +90,15 @@ impl UnfinishedTask<'_> {
     }
 }
 
-/// The update that the graph makes for a run that ends before its plan is done, also as it is stored.
+/// The update that the graph makes for a run that ends before its schedule is done, also as it is stored.
 pub(crate) fn closing_update<S: State>(
     graph: &Graph<S>,
     state: &S,
-    plan: &PlanImage,
+    schedule: &StoredSchedule,
     tasks: &HashMap<u64, TaskRecord>,
 ) -> Option<(Closing, S::Update)> {
     let close = graph.0.on_stop.as_ref()?;
-    let due = plan.due.iter().chain(&plan.held);
+    let due = schedule.due.iter().chain(&schedule.deferred);
     let unfinished: Vec<UnfinishedTask<'_>> =
         due.map(|image| UnfinishedTask { image, record: tasks.get(&image.0) }).collect();
     let closed = contain("(on_stop)", || {

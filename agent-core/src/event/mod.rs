@@ -1,14 +1,14 @@
 //! What others see of a run: a reading of the journal, plus pieces of text while they arrive.
 
-mod feed;
-mod observe;
+mod broadcast;
+mod observer;
 mod partial;
 pub mod payload;
 
-pub(crate) use feed::Feed;
-pub use feed::{Subscription, SubscriptionError};
-pub(crate) use observe::Observed;
-pub use observe::{Note, Observer, Stored};
+pub(crate) use broadcast::EventBroadcast;
+pub use broadcast::{Subscription, SubscriptionError};
+pub(crate) use observer::ObserverCell;
+pub use observer::{JournalNotice, JournalNoticeKind, Observer};
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    engine::plan::PlanImage,
     ids::{RunId, Seq, SessionId, TaskId},
     journal::entry::{Entry, Fact, Raw},
+    journal::stored_schedule::StoredSchedule,
 };
 
 /// One thing that happened, as subscribers see it.
@@ -90,7 +90,7 @@ pub enum EventBody {
 /// What a subscriber that is too slow may lose of a kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Loss {
+pub enum DropPolicy {
     /// Nothing: it is read from the journal, or an explicit gap says that it cannot be.
     Never,
     /// Its text is joined with what follows.
@@ -102,7 +102,7 @@ pub enum Loss {
 impl EventBody {
     /// What a subscriber that is too slow may lose of it.
     #[must_use]
-    pub const fn loss(&self) -> Loss {
+    pub const fn loss(&self) -> DropPolicy {
         match self {
             // No `_`: a new event must choose.
             Self::RunQueued(_)
@@ -128,9 +128,9 @@ impl EventBody {
             | Self::SubgraphStarted(_)
             | Self::StateEdited(_)
             | Self::SessionForked(_)
-            | Self::Gap(_) => Loss::Never,
-            Self::Token(_) | Self::Reasoning(_) | Self::ToolArguments(_) => Loss::Merge,
-            Self::Progress(_) | Self::NodeStarted(_) => Loss::Latest,
+            | Self::Gap(_) => DropPolicy::Never,
+            Self::Token(_) | Self::Reasoning(_) | Self::ToolArguments(_) => DropPolicy::Merge,
+            Self::Progress(_) | Self::NodeStarted(_) => DropPolicy::Latest,
         }
     }
 
@@ -166,7 +166,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             None,
             EventBody::RunStarted(payload::RunStarted {
                 graph: accepted.graph.to_string(),
-                next: due(&accepted.plan),
+                next: due(&accepted.schedule),
             }),
         ),
         Fact::RunQueued(queued) => {
@@ -203,7 +203,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         ),
         Fact::RunRolledBack(_) => (None, EventBody::RunRolledBack(payload::RunRolledBack {})),
         Fact::SuperstepCommitted(committed) => {
-            let (superstep, next) = committed_plan(&committed.plan);
+            let (superstep, next) = committed_plan(&committed.schedule);
             let body = payload::SuperstepCommitted { superstep, next };
             (committed.of.clone(), EventBody::SuperstepCommitted(body))
         }
@@ -272,7 +272,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         ),
         Fact::FrameOpened(frame) => (
             Some(Arc::clone(&frame.task)),
-            EventBody::SubgraphStarted(payload::SubgraphStarted { next: due(&frame.plan) }),
+            EventBody::SubgraphStarted(payload::SubgraphStarted { next: due(&frame.schedule) }),
         ),
         Fact::StateEdited(edited) => (
             None,
@@ -295,18 +295,18 @@ fn parsed(raw: Option<&Raw>) -> Value {
     raw.and_then(|raw| crate::json::read(raw.get()).ok()).unwrap_or(Value::Null)
 }
 
-/// The due nodes of a stored plan.
-fn due(plan: &Raw) -> Vec<String> {
-    stored(plan).due.into_iter().map(|task| task.1).collect()
+/// The due nodes of a stored schedule.
+fn due(schedule: &Raw) -> Vec<String> {
+    stored(schedule).due.into_iter().map(|task| task.1).collect()
 }
 
-/// The superstep that a commit closed (a stored plan already counts the one that is due), and what is due.
-fn committed_plan(plan: &Raw) -> (u64, Vec<String>) {
-    let plan = stored(plan);
-    let closed = plan.superstep - u64::from(!plan.due.is_empty() && plan.superstep > 0);
-    (closed, plan.due.into_iter().map(|task| task.1).collect())
+/// The superstep that a commit closed (a stored schedule already counts the one that is due), and what is due.
+fn committed_plan(schedule: &Raw) -> (u64, Vec<String>) {
+    let schedule = stored(schedule);
+    let closed = schedule.superstep - u64::from(!schedule.due.is_empty() && schedule.superstep > 0);
+    (closed, schedule.due.into_iter().map(|task| task.1).collect())
 }
 
-fn stored(plan: &Raw) -> PlanImage {
-    crate::json::read(plan.get()).unwrap_or_default()
+fn stored(schedule: &Raw) -> StoredSchedule {
+    crate::json::read(schedule.get()).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! Partial messages: the text of messages that are still being streamed, for subscribers that arrive in the middle.
 //!
-//! Plain data; the feed changes it under its lock, in the order in which subscribers see events.
+//! Plain data; the broadcast changes it under its lock, in the order in which subscribers see events.
 
 use std::{collections::HashMap, sync::Arc};
 

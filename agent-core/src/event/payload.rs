@@ -129,7 +129,7 @@ payloads! {
         value: Option<Value>,
         /// What it used up of the budget.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        usage: Option<crate::engine::Used>,
+        usage: Option<crate::run::BudgetUsage>,
     }
     /// A model writes a tool call: its beginning (an empty text), then the arguments piece by piece. Not numbered; the
     /// whole call comes with the message.

@@ -423,7 +423,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for NodeError {
     fn from(source: E) -> Self {
         let retryable = {
             let any: &(dyn StdError + 'static) = &source;
-            crate::error::worth_trying_again(any)
+            crate::engine::is_retryable(any)
         };
         Self { source: Box::new(source), retryable }
     }

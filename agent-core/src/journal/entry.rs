@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::holes::{self, Hole};
+use super::dedup::{self, StepRef};
 use crate::{
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
@@ -49,7 +49,7 @@ pub(crate) enum Fact {
     RunStopped(Stopped),
     RunFailed(Failure),
     RunCompleted(Completed),
-    /// The run was undone: the state and plan are those given.
+    /// The run was undone: the state and schedule are those given.
     RunRolledBack(Base),
     SuperstepCommitted(Committed),
     TaskFinished(Finished),
@@ -84,7 +84,7 @@ pub(crate) struct Closing {
 pub(crate) struct Resumed {
     /// What the run may use from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) limits: Option<crate::engine::Limits>,
+    pub(crate) limits: Option<crate::run::Limits>,
     /// The process that executed the run had died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) takeover: bool,
@@ -104,12 +104,13 @@ pub(crate) struct Accepted {
     /// Of the state or the update.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    /// [`PlanImage`](crate::engine::plan::PlanImage) after the start's edges were taken.
-    pub(crate) plan: Raw,
+    /// [`StoredSchedule`](crate::journal::stored_schedule::StoredSchedule) after the start's edges were taken.
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) limits: Option<crate::engine::Limits>,
+    pub(crate) limits: Option<crate::run::Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) durability: Option<crate::engine::Durability>,
+    pub(crate) durability: Option<crate::run::Durability>,
     /// Names the request, so that the same one sent twice starts one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
@@ -129,9 +130,9 @@ pub(crate) struct Queued {
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) limits: Option<crate::engine::Limits>,
+    pub(crate) limits: Option<crate::run::Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) durability: Option<crate::engine::Durability>,
+    pub(crate) durability: Option<crate::run::Durability>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -184,7 +185,8 @@ pub(crate) struct Base {
     /// Of the state.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
 }
 
 /// A superstep's updates are applied: what is due next.
@@ -193,7 +195,8 @@ pub(crate) struct Committed {
     /// The task whose subgraph this is about; none: the outermost graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) of: Option<Arc<TaskId>>,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
 }
 
 /// A task is done, its update not yet applied.
@@ -208,7 +211,7 @@ pub(crate) struct Finished {
     pub(crate) form: Form,
     /// What was left out of the update, because it is the result of a step of this task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) holes: Vec<Hole>,
+    pub(crate) holes: Vec<StepRef>,
     /// The update without holes, when it has some.
     #[serde(skip)]
     pub(crate) whole: Option<Raw>,
@@ -239,12 +242,12 @@ impl Finished {
     }
 
     /// Puts back what was left out of the update. `false`: it is not there.
-    pub(crate) fn fill<'a>(&mut self, step: impl Fn(Seq) -> Option<&'a RawValue>) -> bool {
+    pub(crate) fn restore_update<'a>(&mut self, step: impl Fn(Seq) -> Option<&'a RawValue>) -> bool {
         if !self.holes.is_empty()
             && self.whole.is_none()
             && let Some(kept) = &self.update
         {
-            self.whole = holes::fill(kept, &self.holes, step);
+            self.whole = dedup::restore(kept, &self.holes, step);
             return self.whole.is_some();
         }
         true
@@ -288,7 +291,7 @@ pub(crate) struct Recorded {
     pub(crate) ms: u64,
     /// What it used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) usage: Option<crate::engine::Used>,
+    pub(crate) usage: Option<crate::run::BudgetUsage>,
     /// Key of the step inside which it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) step: Option<Arc<str>>,
@@ -339,13 +342,13 @@ pub(crate) struct Withdrawn {
     pub(crate) task: Arc<TaskId>,
     /// Why, when its own node did it: a replay does not ask it again. None: the node was ended from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) own: Option<GivenUp>,
+    pub(crate) own: Option<WithdrawReason>,
 }
 
 /// Why a node takes its question back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum GivenUp {
+pub(crate) enum WithdrawReason {
     /// It waits for something else now.
     Dropped,
     /// The question's deadline passed.
@@ -375,7 +378,8 @@ pub(crate) struct Frame {
     /// Of the state.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -386,7 +390,8 @@ pub(crate) struct Edited {
     /// Of the update.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    pub(crate) plan: Raw,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
     /// Hash of the graph that made the edit.
     pub(crate) graph: Arc<str>,
     pub(crate) hash: Arc<str>,

@@ -2,22 +2,20 @@
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+pub(crate) mod dedup;
 pub(crate) mod entry;
-mod fold;
-pub(crate) mod holes;
-pub(crate) mod image;
-pub mod memory;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
+mod in_memory;
+pub(crate) mod keys;
+pub(crate) mod projection;
+mod replay;
 pub mod store;
-pub(crate) mod writer;
+mod store_retry;
+pub(crate) mod stored_schedule;
 
-pub(crate) use fold::fold;
-pub use memory::InMemoryJournal;
-#[cfg(feature = "sqlite")]
-pub use sqlite::Sqlite;
+pub use in_memory::InMemoryJournal;
+pub(crate) use replay::fold;
 pub use store::{
     Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
     StoredSnapshot, Summary,
 };
-pub use writer::StoreRetry;
+pub use store_retry::StoreRetry;

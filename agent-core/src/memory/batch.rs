@@ -16,7 +16,7 @@ const BYTES: usize = 1024 * 1024;
 ///
 /// Each caller adds its texts to a queue. One of them takes what the queue holds, embeds it in one call, and hands out
 /// the vectors, while the others wait. If it is dropped before that, the texts go back to the queue.
-pub(super) struct Batching {
+pub(crate) struct Batching {
     embedder: Arc<dyn Embedder>,
     queue: Mutex<VecDeque<Request>>,
     turn: tokio::sync::Mutex<()>,
@@ -31,7 +31,7 @@ struct Request {
 }
 
 impl Batching {
-    pub(super) fn new(embedder: Arc<dyn Embedder>) -> Self {
+    pub(crate) fn new(embedder: Arc<dyn Embedder>) -> Self {
         Self { embedder, queue: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
@@ -40,7 +40,7 @@ impl Batching {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing for others.
-    pub(super) async fn embed(&self, texts: Vec<String>) -> Vectors {
+    pub(crate) async fn embed(&self, texts: Vec<String>) -> Vectors {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
@@ -64,7 +64,7 @@ impl Batching {
     }
 
     /// Embeds a query text in a separate call.
-    pub(super) async fn embed_now(&self, text: String) -> Result<Option<Vec<f32>>, MemoryError> {
+    pub(crate) async fn embed_now(&self, text: String) -> Result<Option<Vec<f32>>, MemoryError> {
         Ok(vectors(&*self.embedder, &[text]).await?.pop())
     }
 
@@ -138,7 +138,7 @@ impl Drop for Batch<'_> {
 }
 
 /// The vectors of texts, of length 1, so that the cosine of two is their product.
-pub(super) async fn vectors(embedder: &dyn Embedder, texts: &[String]) -> Vectors {
+pub(crate) async fn vectors(embedder: &dyn Embedder, texts: &[String]) -> Vectors {
     let mut vectors = embedder.embed(texts).await?;
     let (count, wanted) = (vectors.len(), embedder.dimensions());
     if count != texts.len() || vectors.iter().any(|vector| vector.len() != wanted) {

@@ -3,20 +3,16 @@
 //! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is found
 //! by its name, by a filter on its fields, or, if the store has an [`Embedder`](crate::model::Embedder), by its meaning.
 
-mod batch;
+pub(crate) mod batch;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod filter;
 mod in_memory;
-mod search;
-#[cfg(feature = "sqlite")]
-mod sqlite;
-mod store;
+pub(crate) mod search;
+pub(crate) mod store;
 
 pub use filter::{Filter, Test};
 pub use in_memory::InMemoryStore;
-#[cfg(feature = "sqlite")]
-pub use sqlite::SqliteMemory;
 pub use store::{
     DEPTH, FILTERS, Found, IntoMemory, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
     PUTS, Put, SEGMENT_BYTES, Search, VALUE_BYTES,

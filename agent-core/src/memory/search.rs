@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Selects results from candidates that are offered in the order of their names.
-pub(super) struct Picker {
+pub(crate) struct Picker {
     filters: Vec<Filter>,
     /// Normalized query vector.
     near: Option<Vec<f32>>,
@@ -29,7 +29,7 @@ struct Ranked {
 }
 
 impl Picker {
-    pub(super) fn new(search: &Search, near: Option<Vec<f32>>) -> Self {
+    pub(crate) fn new(search: &Search, near: Option<Vec<f32>>) -> Self {
         Self {
             filters: search.filters.clone(),
             near,
@@ -42,7 +42,7 @@ impl Picker {
     }
 
     /// Returns the similarity of a candidate. `Break`: the candidate can be skipped without reading its value.
-    pub(super) fn score(&self, vector: Option<&[f32]>) -> ControlFlow<(), Option<f32>> {
+    pub(crate) fn score(&self, vector: Option<&[f32]>) -> ControlFlow<(), Option<f32>> {
         let Some(near) = &self.near else { return ControlFlow::Continue(None) };
         match vector.filter(|vector| vector.len() == near.len()) {
             Some(vector) => {
@@ -56,7 +56,7 @@ impl Picker {
     }
 
     /// Adds the candidate if it matches. `Break`: no further candidate is needed.
-    pub(super) fn offer(&mut self, item: Item, score: Option<f32>) -> ControlFlow<()> {
+    pub(crate) fn offer(&mut self, item: Item, score: Option<f32>) -> ControlFlow<()> {
         if !self.filters.iter().all(|filter| filter.matches(&item.value)) {
             return ControlFlow::Continue(());
         }
@@ -77,7 +77,7 @@ impl Picker {
         if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    pub(super) fn finish(self) -> Vec<Found> {
+    pub(crate) fn finish(self) -> Vec<Found> {
         if self.near.is_none() {
             return self.taken;
         }

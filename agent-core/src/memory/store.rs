@@ -250,7 +250,7 @@ impl Namespace {
     }
 
     /// Encodes the path as bytes with the same order; the encoding of a namespace is a prefix of those below it.
-    pub(super) fn encoded(&self) -> Vec<u8> {
+    pub(crate) fn encoded(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.iter().map(|segment| segment.len() + 1).sum());
         for segment in &self.0 {
             bytes.extend_from_slice(segment.as_bytes());
@@ -261,14 +261,14 @@ impl Namespace {
     }
 
     /// Returns the first bytes after all namespaces that begin with this one; `None` for the empty namespace.
-    pub(super) fn encoded_end(&self) -> Option<Vec<u8>> {
+    pub(crate) fn encoded_end(&self) -> Option<Vec<u8>> {
         let mut bytes = self.encoded();
         *bytes.last_mut()? = 1;
         Some(bytes)
     }
 
     #[cfg(feature = "sqlite")]
-    pub(super) fn decoded(bytes: &[u8]) -> Result<Self, MemoryError> {
+    pub(crate) fn decoded(bytes: &[u8]) -> Result<Self, MemoryError> {
         let damaged = || StoreError::Damaged { reason: "an item has an illegal namespace".to_owned() };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged())?;
         let text = text.strip_suffix('\0').ok_or_else(damaged)?;
@@ -347,7 +347,7 @@ impl Put {
     }
 
     /// Validates the limits and returns the value as JSON.
-    pub(super) fn checked(&self) -> Result<String, MemoryError> {
+    pub(crate) fn checked(&self) -> Result<String, MemoryError> {
         check_name(&self.namespace, &self.key)?;
         bound("the text of an item", self.text.as_ref().map_or(0, String::len), VALUE_BYTES)?;
         json::check(&self.value).map_err(|error| error.of("the value of an item"))?;
@@ -357,7 +357,7 @@ impl Put {
     }
 
     /// Returns the text to embed.
-    pub(super) fn meaning(&self) -> String {
+    pub(crate) fn meaning(&self) -> String {
         fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
             match value {
                 Value::String(text) => texts.push(text),
@@ -470,7 +470,7 @@ impl Search {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), MemoryError> {
+    pub(crate) fn check(&self) -> Result<(), MemoryError> {
         bound("the limit of a search", self.limit, LIMIT)?;
         bound("the offset of a search", self.offset, OFFSET)?;
         bound("the number of filters of a search", self.filters.len(), FILTERS)?;
@@ -524,12 +524,12 @@ pub enum MemoryError {
 }
 
 /// Checks items that are put together, and returns their values as JSON.
-pub(super) fn check_many(puts: &[Put]) -> Result<Vec<String>, MemoryError> {
+pub(crate) fn check_many(puts: &[Put]) -> Result<Vec<String>, MemoryError> {
     bound("the number of items put at once", puts.len(), PUTS)?;
     puts.iter().map(Put::checked).collect()
 }
 
-pub(super) fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {
+pub(crate) fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {
     bound("a key", key.len(), KEY_BYTES)?;
     // Some of SQLite's functions stop at a zero character.
     if key.is_empty() || key.contains('\0') || namespace.0.is_empty() {

@@ -1,6 +1,13 @@
 //! Status and outcome of a run.
 
+mod durability;
+mod grants;
+mod limits;
 mod node_ended;
+
+pub use durability::Durability;
+pub(crate) use grants::{BUDGET_PREFIX, BudgetGrants, read_grant};
+pub use limits::{BudgetUsage, LimitError, LimitKind, Limits, OverrunPolicy};
 
 use std::{fmt, sync::Arc};
 
@@ -105,7 +112,7 @@ impl fmt::Display for RunStatus {
 #[non_exhaustive]
 pub enum RunOutcome<S: State> {
     /// The run completed.
-    Completed(Rest<S>),
+    Completed(Finished<S>),
     /// The run waits for answers; see [`Session::answer`](crate::session::Session::answer). The run owns its state
     /// until it ends; [`Session::state`](crate::session::Session::state) returns a copy.
     Paused {
@@ -115,11 +122,11 @@ pub enum RunOutcome<S: State> {
         questions: Vec<OpenQuestion>,
     },
     /// The run was stopped or drained; continue it with [`Session::resume`](crate::session::Session::resume).
-    Stopped(Rest<S>),
+    Stopped(Finished<S>),
 }
 
 /// Result of a run that completed or was stopped.
-pub struct Rest<S: State> {
+pub struct Finished<S: State> {
     /// The run.
     pub run: RunId,
     /// The state as of the last committed superstep.
@@ -133,16 +140,16 @@ impl<S: State> RunOutcome<S> {
     #[must_use]
     pub fn state(&self) -> Option<&S> {
         match self {
-            Self::Completed(rest) | Self::Stopped(rest) => Some(&rest.state),
+            Self::Completed(finished) | Self::Stopped(finished) => Some(&finished.state),
             Self::Paused { .. } => None,
         }
     }
 
     /// Returns the result if the run completed.
     #[must_use]
-    pub fn completed(self) -> Option<Rest<S>> {
+    pub fn completed(self) -> Option<Finished<S>> {
         match self {
-            Self::Completed(rest) => Some(rest),
+            Self::Completed(finished) => Some(finished),
             _ => None,
         }
     }
@@ -160,7 +167,7 @@ impl<S: State> RunOutcome<S> {
     #[must_use]
     pub const fn run(&self) -> RunId {
         match self {
-            Self::Completed(rest) | Self::Stopped(rest) => rest.run,
+            Self::Completed(finished) | Self::Stopped(finished) => finished.run,
             Self::Paused { run, .. } => *run,
         }
     }
@@ -197,14 +204,14 @@ impl<S: State> RunOutcome<S> {
 impl<S: State> Clone for RunOutcome<S> {
     fn clone(&self) -> Self {
         match self {
-            Self::Completed(rest) => Self::Completed(rest.clone()),
+            Self::Completed(finished) => Self::Completed(finished.clone()),
             Self::Paused { run, questions } => Self::Paused { run: *run, questions: questions.clone() },
-            Self::Stopped(rest) => Self::Stopped(rest.clone()),
+            Self::Stopped(finished) => Self::Stopped(finished.clone()),
         }
     }
 }
 
-impl<S: State> Clone for Rest<S> {
+impl<S: State> Clone for Finished<S> {
     fn clone(&self) -> Self {
         Self { run: self.run, state: Arc::clone(&self.state), supersteps: self.supersteps }
     }
@@ -221,9 +228,9 @@ impl<S: State> fmt::Debug for RunOutcome<S> {
     }
 }
 
-impl<S: State> fmt::Debug for Rest<S> {
+impl<S: State> fmt::Debug for Finished<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rest")
+        f.debug_struct("Finished")
             .field("run", &self.run)
             .field("supersteps", &self.supersteps)
             .finish_non_exhaustive()

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::{
     Run, Session, SessionError,
-    conduct::{summary, todo_facts},
+    cell::{LiveRun, SessionCell},
     lock::LockedSession,
-    settled::Settled,
-    slot::{LiveRun, Slot},
+    run_watch::RunResult,
+    supervisor::{summary, todo_facts},
 };
 use crate::{
     ids::{QuestionId, Seq},
@@ -39,33 +39,38 @@ impl LockedSession {
         by: &str,
     ) -> Result<Run, SessionError> {
         let env = &live.env;
-        let taken = self.slot.board.take(answers, by)?;
-        let facts = answered_facts(&self.slot, &taken, by);
+        let taken = self.cell.board.take(answers, by)?;
+        let facts = answered_facts(&self.cell, &taken, by);
         // Idle: it pauses, and the entry that says so is being stored.
         let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
-        let waits = pauses && !self.slot.board.frees(&taken);
+        let waits = pauses && !self.cell.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let summary = summary(&self.shared, live, status).with_questions(&self.slot.board.open());
+        let summary = summary(&self.shared, live, status).with_questions(&self.cell.board.open());
         let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
-            Ok(seq) => env.writer.stored(seq).await,
+            Ok(seq) => env.writer.wait_durable(seq).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stored {
-            self.slot.board.put_back(&taken);
+            self.cell.board.put_back(&taken);
             return Err(error.into());
         }
-        // Under the slot's lock, as the pause of the run is: one of the two sees the other.
-        let _inner = self.slot.inner.lock();
-        self.slot.board.deliver(taken, by);
+        // Under the cell's lock, as the pause of the run is: one of the two sees the other.
+        let _inner = self.cell.inner.lock();
+        self.cell.board.deliver(taken, by);
         if live.status() == RunStatus::Paused {
             if env.control.is_idle() {
-                let questions = self.slot.board.open();
-                let paused =
-                    Settled { status: RunStatus::Paused, questions, state: None, supersteps: 0, error: None };
-                live.settled.tell(Some(Arc::new(paused)));
+                let questions = self.cell.board.open();
+                let paused = RunResult {
+                    status: RunStatus::Paused,
+                    questions,
+                    state: None,
+                    supersteps: 0,
+                    error: None,
+                };
+                live.watch.send(Some(Arc::new(paused)));
             } else {
-                env.control.go_on();
-                live.settled.tell(None);
+                env.control.resume_clock();
+                live.watch.send(None);
             }
         }
         Ok(Run::of(Session::clone(self), live))
@@ -76,55 +81,56 @@ impl LockedSession {
     /// Whatever can be refused (the graph, a migration of the state, the number of runs) is refused before an answer is
     /// stored.
     async fn answer_idle(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        self.slot.check_exists()?;
+        self.cell.check_exists()?;
         if self.shared.store.is_none() {
-            return Err(match self.slot.inner.lock().rest {
+            return Err(match self.cell.inner.lock().idle {
                 Some(_) => AnswerError::NothingAsked.into(),
                 None => SessionError::NotFound { session: self.id().clone() },
             });
         }
         let mut idle = self.idle().await?;
-        let image = idle.image();
-        if image.last == Seq::ZERO {
+        let projection = idle.projection();
+        if projection.last == Seq::ZERO {
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        if !image.status.is_busy() && !image.open.is_empty() {
-            return Err(AnswerError::NotWaiting { status: image.status.to_string() }.into());
+        if !projection.status.is_busy() && !projection.open.is_empty() {
+            return Err(AnswerError::NotWaiting { status: projection.status.to_string() }.into());
         }
-        let open = if image.status.is_busy() { image.open.clone() } else { Vec::new() };
-        self.slot.board.restore(open, &image.answered);
+        let open = if projection.status.is_busy() { projection.open.clone() } else { Vec::new() };
+        self.cell.board.restore(open, &projection.answered);
         // An answer that is refused is refused as such, whatever else is wrong.
-        let taken = self.slot.board.take(answers, by)?;
-        let unfinished = self.check_open().and_then(|()| self.graph_of(&image.graph)?.read_run(image));
+        let taken = self.cell.board.take(answers, by)?;
+        let unfinished =
+            self.check_open().and_then(|()| self.graph_of(&projection.graph)?.read_run(projection));
         let unfinished = match unfinished {
             Ok(unfinished) => unfinished,
             Err(error) => {
-                self.slot.board.put_back(&taken);
+                self.cell.board.put_back(&taken);
                 return Err(error);
             }
         };
-        let facts: Vec<Fact> = answered_facts(&self.slot, &taken, by);
-        let (run, now) = (image.run, self.shared.clock.now_ms());
-        let waits = image.status == RunStatus::Paused && !self.slot.board.frees(&taken);
+        let facts: Vec<Fact> = answered_facts(&self.cell, &taken, by);
+        let (run, now) = (projection.run, self.shared.clock.now_ms());
+        let waits = projection.status == RunStatus::Paused && !self.cell.board.frees(&taken);
         let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let open = self.slot.board.open();
-        let summary = Summary::new(&*image.graph, status.as_str(), run, now).with_questions(&open);
+        let open = self.cell.board.open();
+        let summary = Summary::new(&*projection.graph, status.as_str(), run, now).with_questions(&open);
         let stored = match idle.writer().push_with(run, facts.clone(), Some(summary)) {
-            Ok(seq) => idle.writer().stored(seq).await,
+            Ok(seq) => idle.writer().wait_durable(seq).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stored {
             idle.invalidate();
             return Err(error.into());
         }
-        let mut seq = idle.image().last;
+        let mut seq = idle.projection().last;
         for fact in facts {
             seq = seq.next();
-            idle.image_mut().take(Entry { seq, at: now, run, fact });
+            idle.projection_mut().apply(Entry { seq, at: now, run, fact });
         }
-        self.slot.board.deliver(taken, by);
-        if idle.image().status == RunStatus::Paused {
-            let questions = idle.image().open.clone();
+        self.cell.board.deliver(taken, by);
+        if idle.projection().status == RunStatus::Paused {
+            let questions = idle.projection().open.clone();
             return Ok(Run::waiting(Session::clone(self), run, RunStatus::Paused, questions));
         }
         unfinished.resume(self, Resumed::default(), idle).await
@@ -133,12 +139,12 @@ impl LockedSession {
     /// Stops the unfinished run, wherever it is. Ready when nothing of it is left in memory.
     pub(super) async fn stop_live(&self, live: &LiveRun) -> RunStatus {
         live.env.control.stop.cancel();
-        self.wait_gone(live).await
+        self.wait_removed(live).await
     }
 
     /// Stops a run that is not in memory by journalling it.
     pub(super) async fn mark_stopped(&self) -> Result<RunStatus, SessionError> {
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             return Ok(self.stop_live(&live).await);
         }
         // Without a lease first: a session that does not exist must not get one.
@@ -147,37 +153,37 @@ impl LockedSession {
             return Err(SessionError::NothingToDo { session: self.id().clone(), status, verb: "stop" });
         }
         let mut idle = self.idle().await?;
-        let changed = idle.image_mut().todos.settle(TodoStatus::Cancelled, "stopped");
+        let changed = idle.projection_mut().todos.settle(TodoStatus::Cancelled, "stopped");
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
-        let closing = self.closing(idle.image());
+        let closing = self.closing(idle.projection());
         facts.push(Fact::RunStopped(Stopped { drained: false, closing }));
-        let (run, now) = (idle.image().run, self.shared.clock.now_ms());
-        let summary = Summary::new(&*idle.image().graph, RunStatus::Stopped.as_str(), run, now);
+        let (run, now) = (idle.projection().run, self.shared.clock.now_ms());
+        let summary = Summary::new(&*idle.projection().graph, RunStatus::Stopped.as_str(), run, now);
         let writer = Arc::clone(idle.writer());
         idle.invalidate();
         let seq = writer.push_with(run, facts, Some(summary))?;
-        writer.stored(seq).await?;
-        self.shared.run_ended(&self.slot);
+        writer.wait_durable(seq).await?;
+        self.shared.run_ended(&self.cell);
         Ok(RunStatus::Stopped)
     }
 
     pub(super) async fn delete_locked(&self) -> Result<(), SessionError> {
-        self.slot.check_exists()?;
-        if let Some(live) = self.slot.live() {
+        self.cell.check_exists()?;
+        if let Some(live) = self.cell.live() {
             return Err(self.busy(live.run(), live.status()));
         }
-        let known = self.slot.inner.lock().rest.is_some();
-        self.slot.forget();
+        let known = self.cell.inner.lock().idle.is_some();
+        self.cell.invalidate();
         let deleted = match &self.shared.store {
             Some(store) => self.delete_stored(&**store).await?,
             None => known,
         };
-        self.slot.board.clear();
-        self.slot.inner.lock().queue.clear();
+        self.cell.board.clear();
+        self.cell.inner.lock().queue.clear();
         if !deleted {
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        self.shared.retire(&self.slot);
+        self.shared.retire(&self.cell);
         Ok(())
     }
 
@@ -186,18 +192,18 @@ impl LockedSession {
         if store.head(self.id()).await?.is_none() {
             return Ok(false);
         }
-        let lease = store.acquire(self.id(), &self.shared.owner, self.shared.options.lease).await?;
+        let lease = store.acquire(self.id(), &self.shared.owner, self.shared.options.lease_ttl).await?;
         let deleted = store.delete_held(self.id(), &lease).await?;
-        self.slot.inner.lock().lost = None;
+        self.cell.inner.lock().lost = None;
         Ok(deleted)
     }
 }
 
-fn answered_facts(slot: &Slot, taken: &[(QuestionId, Value)], by: &str) -> Vec<Fact> {
+fn answered_facts(cell: &SessionCell, taken: &[(QuestionId, Value)], by: &str) -> Vec<Fact> {
     taken
         .iter()
         .filter_map(|(id, value)| {
-            let task = slot.board.task_of(id)?;
+            let task = cell.board.task_of(id)?;
             Some(Fact::QuestionAnswered(Answered {
                 id: id.clone(),
                 task,

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use crate::engine::TaskGroup;
+use crate::task_group::TaskGroup;
 
 /// An operation on a session, polled by its caller and completed by the runtime when the caller drops it.
 ///
@@ -50,7 +50,7 @@ impl<T: Send + 'static> Future for Command<T> {
 impl<T: Send + 'static> Drop for Command<T> {
     fn drop(&mut self) {
         if let (Some(operation), Some(executor)) = (self.operation.take(), &self.executor) {
-            self.group.spawn_to_its_end_on(async move { drop(operation.await) }, executor);
+            self.group.spawn_uncancelled_on(async move { drop(operation.await) }, executor);
         }
     }
 }
@@ -77,13 +77,13 @@ mod tests {
     async fn a_dropped_command_does_nothing_or_all() {
         let (group, count) = (TaskGroup::default(), Arc::new(AtomicU32::new(0)));
         drop(counted(&group, &count));
-        group.quiet().await;
+        group.wait_idle().await;
         assert_eq!(count.load(Ordering::SeqCst), 0);
 
         let mut command = counted(&group, &count);
         assert!(futures::poll!(&mut command).is_pending());
         drop(command);
-        group.quiet().await;
+        group.wait_idle().await;
         assert_eq!(count.load(Ordering::SeqCst), 2);
     }
 }

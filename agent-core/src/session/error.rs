@@ -91,7 +91,7 @@ pub enum SessionError {
     Answer(#[from] AnswerError),
     /// The journal does not have that place.
     #[error("session `{session}` has no place {seq} to go to; its journal has {first} to {last}")]
-    NoSuchPlace {
+    NoSuchCheckpoint {
         /// The session.
         session: SessionId,
         /// The place asked for.
@@ -197,7 +197,7 @@ impl SessionError {
                 AnswerError::Value(error) => error.code().unwrap_or(Code::InvalidAnswer),
                 AnswerError::NotWaiting { .. } => Code::NothingToDo,
             },
-            Self::NoSuchPlace { .. } => Code::CheckpointNotFound,
+            Self::NoSuchCheckpoint { .. } => Code::CheckpointNotFound,
             Self::CannotResume { .. } => Code::CannotResume,
             Self::ShuttingDown => Code::ShuttingDown,
             Self::TooManyRuns { .. } => Code::TooManyRuns,

@@ -6,22 +6,23 @@ use serde_json::Value;
 
 use super::{
     Session, SessionError, SessionStatus,
-    conduct::todo_facts,
-    erased::DynGraph,
-    launch::{copy_state, read_contained, restore_plan},
+    dyn_graph::DynGraph,
     lock::LockedSession,
+    start::{copy_state, read_contained, restore_plan},
+    supervisor::todo_facts,
 };
 use crate::{
     compute::compute,
-    engine::{plan::PlanImage, raw_plan, read_state, reroute},
+    engine::{encode_schedule, read_state, reschedule_after},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     journal::{
         Head, JournalStore, Summary,
+        dedup::read_entries,
         entry::{Dequeued, Edited, Entry, Fact, Forked, Stopped},
         fold,
-        holes::read_entries,
-        image::Image,
+        projection::Projection,
+        stored_schedule::StoredSchedule,
     },
     json::{self, Stored},
     run::RunStatus,
@@ -50,9 +51,19 @@ pub struct Checkpoint {
     pub next: Vec<String>,
 }
 
+/// Status and state of a session as of a checkpoint.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CheckpointView {
+    /// The status of the session.
+    pub status: SessionStatus,
+    /// The state as of the last commit at or before the checkpoint, as JSON.
+    pub state: Value,
+}
+
 impl Session {
     pub(super) fn store(&self) -> Result<&Arc<dyn JournalStore>, SessionError> {
-        self.slot.check_exists()?;
+        self.cell.check_exists()?;
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
     }
 
@@ -68,7 +79,7 @@ impl Session {
     pub async fn head(&self) -> Result<Head, SessionError> {
         let head = self.store()?.head(self.id()).await?;
         // Here and below: what was read after a deletion may be that of a session made under the same id.
-        self.slot.check_exists()?;
+        self.cell.check_exists()?;
         head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })
     }
 
@@ -90,24 +101,24 @@ impl Session {
         let mut found = Vec::new();
         loop {
             let records = store.read(self.id(), after, Seq(u64::MAX >> 1), PAGE).await?;
-            self.slot.check_exists()?;
+            self.cell.check_exists()?;
             for record in &records {
                 let entry = Entry::decode(self.id(), record)?;
-                let plan = match &entry.fact {
-                    Fact::RunAccepted(accepted) => &accepted.plan,
-                    Fact::SuperstepCommitted(committed) if committed.of.is_none() => &committed.plan,
-                    Fact::StateEdited(edited) => &edited.plan,
-                    Fact::RunRolledBack(base) => &base.plan,
+                let schedule = match &entry.fact {
+                    Fact::RunAccepted(accepted) => &accepted.schedule,
+                    Fact::SuperstepCommitted(committed) if committed.of.is_none() => &committed.schedule,
+                    Fact::StateEdited(edited) => &edited.schedule,
+                    Fact::RunRolledBack(base) => &base.schedule,
                     _ => continue,
                 };
-                let plan: PlanImage = json::read(plan.get()).unwrap_or_default();
+                let schedule: StoredSchedule = json::read(schedule.get()).unwrap_or_default();
                 found.push(Checkpoint {
                     session: self.id().clone(),
                     seq: record.seq,
                     at: entry.at,
                     run: entry.run,
-                    superstep: plan.superstep,
-                    next: plan.due.into_iter().map(|task| task.1).collect(),
+                    superstep: schedule.superstep,
+                    next: schedule.due.into_iter().map(|task| task.1).collect(),
                 });
                 if found.len() >= limit {
                     return Ok(found);
@@ -131,14 +142,14 @@ impl Session {
     /// Dropping the future has no effect.
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
         let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
-        self.slot.check_exists()?;
+        self.cell.check_exists()?;
         Ok(entries.iter().map(|entry| crate::Event::of(self.id(), entry)).collect())
     }
 
-    async fn image_at(&self, seq: Seq) -> Result<Image, SessionError> {
+    async fn projection_at(&self, seq: Seq) -> Result<Projection, SessionError> {
         let store = self.store()?;
         let head = self.head().await?;
-        let nowhere = || SessionError::NoSuchPlace {
+        let nowhere = || SessionError::NoSuchCheckpoint {
             session: self.id().clone(),
             seq,
             first: head.first,
@@ -147,10 +158,10 @@ impl Session {
         if seq > head.last || seq == Seq::ZERO {
             return Err(nowhere());
         }
-        let image = fold(&**store, self.id(), seq).await;
-        self.slot.check_exists()?;
-        match image {
-            Ok(Some(image)) if image.last == seq => Ok(image),
+        let projection = fold(&**store, self.id(), seq).await;
+        self.cell.check_exists()?;
+        match projection {
+            Ok(Some(projection)) if projection.last == seq => Ok(projection),
             // Retention removed what the fold would need.
             Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
             Err(error) => Err(error.into()),
@@ -161,27 +172,27 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    /// [`SessionError::NoSuchCheckpoint`] and as [`history`](Session::history).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
     pub async fn status_at(&self, seq: Seq) -> Result<SessionStatus, SessionError> {
-        Ok(self.status_of(self.image_at(seq).await?))
+        Ok(self.status_of(self.projection_at(seq).await?))
     }
 
     /// The state as of a place: the last commit at or before `seq`.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchPlace`] and as [`history`](Session::history).
+    /// [`SessionError::NoSuchCheckpoint`] and as [`history`](Session::history).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
     pub async fn state_at<S: State>(&self, seq: Seq) -> Result<S, SessionError> {
-        let image = self.image_at(seq).await?;
-        Ok(compute(image.root.state_bytes(), move || read_state::<S>(&image.root)).await?)
+        let projection = self.projection_at(seq).await?;
+        Ok(compute(projection.root.state_bytes(), move || read_state::<S>(&projection.root)).await?)
     }
 
     /// As [`state_at`](Session::state_at), as JSON.
@@ -194,12 +205,12 @@ impl Session {
     ///
     /// Dropping the future has no effect.
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
-        let image = self.image_at(seq).await?;
-        let graph = self.graph_to_read(&image.graph)?;
-        compute(image.root.state_bytes(), move || graph.state_json(&image, None)).await
+        let projection = self.projection_at(seq).await?;
+        let graph = self.graph_to_read(&projection.graph)?;
+        compute(projection.root.state_bytes(), move || graph.state_json(&projection, None)).await
     }
 
-    /// The state and where the session stood as of a place, of one reading of the journal.
+    /// Returns status and state as of a checkpoint. Reads the journal once.
     ///
     /// # Errors
     ///
@@ -214,18 +225,18 @@ impl Session {
     /// ```
     /// # use agent_core::{Session, SessionError, ids::Seq};
     /// # async fn example(session: &Session) -> Result<(), SessionError> {
-    /// let (state, status) = session.state_and_status_at(Seq(12)).await?;
-    /// println!("{} after {} ms: {state}", status.status, status.active_ms);
+    /// let then = session.checkpoint(Seq(12)).await?;
+    /// println!("{} after {} ms: {}", then.status.status, then.status.active_ms, then.state);
     /// # Ok(()) }
     /// ```
-    pub async fn state_and_status_at(&self, seq: Seq) -> Result<(Value, SessionStatus), SessionError> {
-        let image = self.image_at(seq).await?;
-        let graph = self.graph_to_read(&image.graph)?;
-        let (state, image) = compute(image.root.state_bytes(), move || {
-            graph.state_json(&image, None).map(|state| (state, image))
+    pub async fn checkpoint(&self, seq: Seq) -> Result<CheckpointView, SessionError> {
+        let projection = self.projection_at(seq).await?;
+        let graph = self.graph_to_read(&projection.graph)?;
+        let (state, projection) = compute(projection.root.state_bytes(), move || {
+            graph.state_json(&projection, None).map(|state| (state, projection))
         })
         .await?;
-        Ok((state, self.status_of(image)))
+        Ok(CheckpointView { status: self.status_of(projection), state })
     }
 
     /// A new session that is this one up to and with the entry `seq`. It waits where this one was: resume it, answer
@@ -233,19 +244,19 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchPlace`], [`SessionError::Exists`].
+    /// [`SessionError::NoSuchCheckpoint`], [`SessionError::Exists`].
     ///
     /// # Cancel safety
     ///
     /// Dropped while it waits for an earlier command on the target, nothing happens. Dropped later, it completes.
     pub async fn fork(&self, seq: Seq, target: SessionId) -> Result<Session, SessionError> {
-        if let Some(live) = self.slot.live() {
-            live.env.writer.all_stored().await?;
+        if let Some(live) = self.cell.live() {
+            live.env.writer.wait_all_durable().await?;
         }
-        let image = self.image_at(seq).await?;
+        let projection = self.projection_at(seq).await?;
         let fork = crate::session::Runtime(Arc::clone(&self.shared)).session_of(target);
         let source = self.clone();
-        let copy = async move |locked: LockedSession| locked.copy_from(source, seq, image).await;
+        let copy = async move |locked: LockedSession| locked.copy_from(source, seq, projection).await;
         fork.lock().await.complete(copy).await
     }
 
@@ -275,40 +286,47 @@ impl Session {
 }
 
 impl LockedSession {
-    /// Makes this session a copy of another one up to `seq`, where that one stood as `image` says.
-    async fn copy_from(&self, source: Session, seq: Seq, image: Image) -> Result<Session, SessionError> {
+    /// Makes this session a copy of another one up to `seq`, where that one stood as `projection` says.
+    async fn copy_from(
+        &self,
+        source: Session,
+        seq: Seq,
+        projection: Projection,
+    ) -> Result<Session, SessionError> {
         let now = self.shared.clock.now_ms();
         // A run in the middle does not continue by itself in two places.
-        let status = if image.status == RunStatus::Running { RunStatus::Stopped } else { image.status };
-        let mut summary =
-            Summary::new(&*image.graph, status.as_str(), image.run, now).with_questions(&image.open);
-        summary.labels = BTreeMap::clone(&image.labels);
+        let status =
+            if projection.status == RunStatus::Running { RunStatus::Stopped } else { projection.status };
+        let mut summary = Summary::new(&*projection.graph, status.as_str(), projection.run, now)
+            .with_questions(&projection.open);
+        summary.labels = BTreeMap::clone(&projection.labels);
         let store = self.store()?;
         store.copy(source.id(), self.id(), seq, summary.clone()).await?;
-        if let Err(deleted) = source.slot.check_exists() {
+        if let Err(deleted) = source.cell.check_exists() {
             // The copy may be one of a session that was made under the same id since.
             store.delete(self.id()).await?;
             return Err(deleted);
         }
-        self.slot.forget();
+        self.cell.invalidate();
         // The fork continues with what the source continues with.
-        let graph = source.slot.inner.lock().graph.clone();
-        self.slot.inner.lock().graph = graph;
+        let graph = source.cell.inner.lock().graph.clone();
+        self.cell.inner.lock().graph = graph;
         let mut idle = self.idle().await?;
-        let mut facts = vec![(image.run, Fact::SessionForked(Forked { from: source.id().clone(), seq }))];
+        let mut facts =
+            vec![(projection.run, Fact::SessionForked(Forked { from: source.id().clone(), seq }))];
         let message = "it stays with the session that was forked";
-        for (run, _) in &image.queue {
+        for (run, _) in &projection.queue {
             let fact = Dequeued { code: "forked".to_owned(), message: message.to_owned() };
             facts.push((*run, Fact::RunDequeued(fact)));
         }
-        if image.status == RunStatus::Running {
-            let changed = image.todos.clone().settle(TodoStatus::Cancelled, "stopped");
-            facts.extend(todo_facts(changed).map(|fact| (image.run, fact)));
-            let closing = self.closing(&image);
-            facts.push((image.run, Fact::RunStopped(Stopped { drained: false, closing })));
+        if projection.status == RunStatus::Running {
+            let changed = projection.todos.clone().settle(TodoStatus::Cancelled, "stopped");
+            facts.extend(todo_facts(changed).map(|fact| (projection.run, fact)));
+            let closing = self.closing(&projection);
+            facts.push((projection.run, Fact::RunStopped(Stopped { drained: false, closing })));
         }
         let stored = match idle.writer().push_each(facts.clone(), Some(summary)) {
-            Ok(last) => idle.writer().stored(last).await,
+            Ok(last) => idle.writer().wait_durable(last).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stored {
@@ -316,10 +334,10 @@ impl LockedSession {
             return Err(error.into());
         }
         for (run, fact) in facts {
-            let seq = idle.image().last.next();
-            idle.image_mut().take(Entry { seq, at: now, run, fact });
-            if run != image.run {
-                self.slot.remove_queued(run);
+            let seq = idle.projection().last.next();
+            idle.projection_mut().apply(Entry { seq, at: now, run, fact });
+            if run != projection.run {
+                self.cell.remove_queued(run);
             }
         }
         Ok(Session::clone(self))
@@ -332,51 +350,52 @@ impl LockedSession {
         node: &str,
         update: S::Update,
     ) -> Result<Seq, SessionError> {
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             if live.status() != RunStatus::Paused {
                 return Err(self.busy(live.run(), live.status()));
             }
             // The futures that wait hold the old state: the journal has all they know.
             live.env.control.drain_for_restart();
-            self.wait_gone(&live).await;
+            self.wait_removed(&live).await;
         }
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
         let mut idle = self.idle().await?;
-        let image = idle.image();
-        if image.last == Seq::ZERO {
+        let projection = idle.projection();
+        if projection.last == Seq::ZERO {
             idle.invalidate();
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        let plan = restore_plan(graph, image)?;
+        let schedule = restore_plan(graph, projection)?;
         let mut state = match idle.state().and_then(|state| Arc::clone(state).downcast::<S>().ok()) {
             Some(state) => copy_state(&*state)?,
-            None => read_contained::<S>(&image.root)?,
+            None => read_contained::<S>(&projection.root)?,
         };
         let stored = Stored::update(&update, json::NEW).map_err(|error| error.of("the update"))?;
         state.apply(update).map_err(|error| invalid(error.to_string()))?;
         let ix = graph.0.index.get(node).copied();
         let ix =
             ix.ok_or_else(|| invalid(format!("it has no node `{}`", crate::util::shorten(node, 128))))?;
-        let plan = reroute(graph, &state, plan, ix)?;
+        let schedule = reschedule_after(graph, &state, schedule, ix)?;
         let fact = Fact::StateEdited(Edited {
             node: node.to_owned(),
             version: S::VERSION,
             update: stored.json,
             form: stored.form,
-            plan: raw_plan(&plan),
+            schedule: encode_schedule(&schedule),
             graph: graph.name().into(),
             hash: graph.hash().into(),
         });
-        let (run, now) = (image.run, self.shared.clock.now_ms());
-        let image = idle.image_mut();
-        image.take(Entry { seq: image.last.next(), at: now, run, fact: fact.clone() });
-        let summary = Summary::new(graph.name(), image.status.as_str(), run, now).with_questions(&image.open);
+        let (run, now) = (projection.run, self.shared.clock.now_ms());
+        let projection = idle.projection_mut();
+        projection.apply(Entry { seq: projection.last.next(), at: now, run, fact: fact.clone() });
+        let summary =
+            Summary::new(graph.name(), projection.status.as_str(), run, now).with_questions(&projection.open);
         let writer = Arc::clone(idle.writer());
         // The next command reads the journal.
         idle.invalidate();
         let seq = writer.push_with(run, [fact], Some(summary))?;
-        writer.stored(seq).await?;
-        self.slot.inner.lock().graph = Some(instance);
+        writer.wait_durable(seq).await?;
+        self.cell.inner.lock().graph = Some(instance);
         Ok(seq)
     }
 }

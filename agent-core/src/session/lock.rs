@@ -6,10 +6,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     Session, SessionError,
+    cell::{IdleProjection, SessionCell},
     command::Command,
-    slot::{Resting, Slot},
 };
-use crate::journal::{image::Image, writer::Writer};
+use crate::{engine::journal_writer::JournalWriter, journal::projection::Projection};
 
 /// The right to change a session. One command has it at a time.
 pub(crate) struct LockedSession {
@@ -24,7 +24,7 @@ impl Session {
     ///
     /// Dropping the future has no effect.
     pub(super) async fn lock(&self) -> LockedSession {
-        let lock = Arc::clone(&self.slot.door).lock_owned().await;
+        let lock = Arc::clone(&self.cell.command_lock).lock_owned().await;
         LockedSession { session: self.clone(), _lock: lock }
     }
 }
@@ -42,8 +42,8 @@ impl LockedSession {
 
     /// The session's writer and folded journal, from memory or from the store. No run may be in memory.
     pub(super) async fn idle(&self) -> Result<IdleSession<'_>, SessionError> {
-        let (writer, resting) = self.slot.open(&self.shared).await?;
-        Ok(IdleSession { slot: &self.slot, writer, resting: Some(resting) })
+        let (writer, idle) = self.cell.open(&self.shared).await?;
+        Ok(IdleSession { cell: &self.cell, writer, idle: Some(idle) })
     }
 }
 
@@ -57,55 +57,55 @@ impl Deref for LockedSession {
 
 /// A session without a run in memory, while a command works on it.
 ///
-/// Dropping it puts the image back into memory. A command that changes the image without storing the change calls
-/// [`invalidate`](IdleSession::invalidate); a run that begins takes the image with
+/// Dropping it puts the projection back into memory. A command that changes the projection without storing the change calls
+/// [`invalidate`](IdleSession::invalidate); a run that begins takes the projection with
 /// [`into_parts`](IdleSession::into_parts).
 pub(crate) struct IdleSession<'a> {
-    slot: &'a Slot,
-    writer: Arc<Writer>,
+    cell: &'a SessionCell,
+    writer: Arc<JournalWriter>,
     /// `None` only after it was taken out.
-    resting: Option<Resting>,
+    idle: Option<IdleProjection>,
 }
 
 impl IdleSession<'_> {
-    pub(super) const fn writer(&self) -> &Arc<Writer> {
+    pub(super) const fn writer(&self) -> &Arc<JournalWriter> {
         &self.writer
     }
 
-    pub(super) fn image(&self) -> &Image {
-        &self.resting().image
+    pub(super) fn projection(&self) -> &Projection {
+        &self.idle_projection().projection
     }
 
-    pub(super) fn image_mut(&mut self) -> &mut Image {
-        &mut self.resting.as_mut().expect("taken out only by methods that consume it").image
+    pub(super) fn projection_mut(&mut self) -> &mut Projection {
+        &mut self.idle.as_mut().expect("taken out only by methods that consume it").projection
     }
 
     /// The state, if it is in memory.
     pub(super) fn state(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
-        self.resting().state.as_ref()
+        self.idle_projection().state.as_ref()
     }
 
-    /// Forgets the image: the next command reads the store.
+    /// Forgets the projection: the next command reads the store.
     pub(super) fn invalidate(mut self) {
-        self.resting = None;
-        self.slot.forget();
+        self.idle = None;
+        self.cell.invalidate();
     }
 
-    /// Takes the image out for good.
-    pub(super) fn into_parts(mut self) -> (Arc<Writer>, Resting) {
-        let resting = self.resting.take().expect("taken out only by methods that consume it");
-        (Arc::clone(&self.writer), resting)
+    /// Takes the projection out for good.
+    pub(super) fn into_parts(mut self) -> (Arc<JournalWriter>, IdleProjection) {
+        let idle = self.idle.take().expect("taken out only by methods that consume it");
+        (Arc::clone(&self.writer), idle)
     }
 
-    fn resting(&self) -> &Resting {
-        self.resting.as_ref().expect("taken out only by methods that consume it")
+    fn idle_projection(&self) -> &IdleProjection {
+        self.idle.as_ref().expect("taken out only by methods that consume it")
     }
 }
 
 impl Drop for IdleSession<'_> {
     fn drop(&mut self) {
-        if let Some(resting) = self.resting.take() {
-            self.slot.inner.lock().rest = Some(resting);
+        if let Some(idle) = self.idle.take() {
+            self.cell.inner.lock().idle = Some(idle);
         }
     }
 }

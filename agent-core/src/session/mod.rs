@@ -2,58 +2,57 @@
 
 mod answer;
 mod command;
-mod conduct;
-mod erased;
+mod cell;
+mod deadlines;
+mod dyn_graph;
 mod error;
-mod expire;
-mod handle;
 mod history;
-mod launch;
 mod lock;
 mod options;
+mod provenance;
 mod queue;
 mod reopen;
+mod run_handle;
+mod run_watch;
 mod runtime;
-mod settled;
-mod slot;
+mod start;
+mod supervisor;
 mod takeover;
-mod why;
 
 pub use error::SessionError;
-pub use handle::{EventStream, Run};
-pub use history::Checkpoint;
+pub use history::{Checkpoint, CheckpointView};
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
+pub use provenance::{Provenance, ProvenanceKind};
 pub use reopen::Reopening;
-pub use runtime::{Recovered, Runtime, RuntimeBuilder, SessionInfo};
-pub use why::{Cause, CauseKind};
+pub use run_handle::{EventStream, Run};
+pub use runtime::{RecoveryReport, Runtime, RuntimeBuilder, SessionInfo};
 
 use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use serde_json::Value;
 
-use self::{erased::DynGraph, launch::AckMode, lock::LockedSession, takeover::Resumption};
+use self::{dyn_graph::DynGraph, lock::LockedSession, start::AckMode, takeover::Resumption};
 use crate::{
     compute::compute,
-    engine::{Limits, Used},
     graph::Graph,
     ids::{RunId, Seq, SessionId, TaskId},
     interrupt::{Answers, OpenQuestion},
-    journal::{entry::Failure, fold, image::Image},
-    run::{RunOutcome, RunStatus},
+    journal::{entry::Failure, fold, projection::Projection},
+    run::{BudgetUsage, Limits, RunOutcome, RunStatus},
     state::{Input, State},
     todo::Todo,
 };
+use cell::SessionCell;
 use runtime::Shared;
-use slot::Slot;
 
 /// How long a status waits for a run that is being closed. Longer only where the store is slow.
-const ENDING: Duration = Duration::from_secs(1);
+const STATUS_WAIT: Duration = Duration::from_secs(1);
 
 /// One durable conversation or task. Cheap to clone.
 #[derive(Clone)]
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) slot: Arc<Slot>,
+    pub(crate) cell: Arc<SessionCell>,
 }
 
 /// Where a session stands.
@@ -68,12 +67,12 @@ pub struct SessionStatus {
     pub status: RunStatus,
     /// The graph it runs.
     pub graph: String,
-    /// Its plan.
+    /// Its schedule.
     pub todos: Vec<Todo>,
     /// What is asked.
     pub questions: Vec<OpenQuestion>,
     /// What it used up.
-    pub used: Used,
+    pub used: BudgetUsage,
     /// The number of its acceptance: events of the run stand at this number and behind it.
     pub accepted: Seq,
     /// When it was accepted, in milliseconds since 1970.
@@ -90,6 +89,17 @@ pub struct SessionStatus {
     pub location: RunLocation,
     /// The store failed for longer than its retries, and this process opens the session again in the background.
     pub reopening: Option<Reopening>,
+}
+
+/// State of a session as JSON, with the tasks that its run is at.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct StateView {
+    /// The state as of the last committed superstep.
+    pub state: Value,
+    /// Tasks of the outermost graph that are executing, wait for an answer, or were stopped or failed; empty after the
+    /// end of the run.
+    pub active_tasks: Vec<TaskId>,
 }
 
 /// Where a run is, as far as this process can tell.
@@ -125,7 +135,7 @@ impl Session {
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &SessionId {
-        &self.slot.id
+        &self.cell.id
     }
 
     /// Runs a graph until it ends or waits for a person. See [`start`](Session::start).
@@ -186,7 +196,7 @@ impl Session {
     }
 
     /// Starts a run. When this returns, the run is accepted for good: it is stored, and a process that dies now
-    /// leaves it to the next one (unless the durability is [`Exit`](crate::engine::Durability::Exit)).
+    /// leaves it to the next one (unless the durability is [`Exit`](crate::run::Durability::Exit)).
     ///
     /// # Errors
     ///
@@ -275,7 +285,7 @@ impl Session {
     }
 
     async fn resume_as(&self, limits: Option<Limits>) -> Result<Run, SessionError> {
-        if self.slot.live().is_none() {
+        if self.cell.live().is_none() {
             // A session that does not exist must not get a lease.
             self.peek().await?;
         }
@@ -330,11 +340,11 @@ impl Session {
     /// the same.
     pub async fn stop(&self) -> Result<RunStatus, SessionError> {
         let locked = self.lock().await;
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             live.env.control.stop.cancel();
             // Other commands need not wait for its end.
             drop(locked);
-            return Ok(self.wait_gone(&live).await);
+            return Ok(self.wait_removed(&live).await);
         }
         locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
@@ -351,17 +361,17 @@ impl Session {
     /// As [`stop`](Session::stop): the run ends at the end of its superstep all the same.
     pub async fn drain(&self) -> Result<RunStatus, SessionError> {
         let locked = self.lock().await;
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             live.env.control.drain.store(true, Ordering::Release);
             live.env.control.idle.notify_one();
             drop(locked);
-            return Ok(self.wait_gone(&live).await);
+            return Ok(self.wait_removed(&live).await);
         }
         locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
 
-    async fn wait_gone(&self, live: &slot::LiveRun) -> RunStatus {
-        live.settled.gone().await;
+    async fn wait_removed(&self, live: &cell::LiveRun) -> RunStatus {
+        live.watch.wait_removed().await;
         live.status()
     }
 
@@ -403,18 +413,18 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn current_run(&self) -> Result<Option<Run>, SessionError> {
-        if let Some(live) = self.slot.live() {
-            self.until_told(&live).await;
+        if let Some(live) = self.cell.live() {
+            self.wait_published(&live).await;
         }
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             return Ok(Some(Run::of(self.clone(), &live)));
         }
-        let image = self.peek().await?;
-        if !image.status.is_busy() {
+        let projection = self.peek().await?;
+        if !projection.status.is_busy() {
             return Ok(None);
         }
-        let open = if image.status == RunStatus::Paused { image.open } else { Vec::new() };
-        Ok(Some(Run::waiting(self.clone(), image.run, image.status, open)))
+        let open = if projection.status == RunStatus::Paused { projection.open } else { Vec::new() };
+        Ok(Some(Run::waiting(self.clone(), projection.run, projection.status, open)))
     }
 
     /// Waits until the current run of the session finishes or pauses, and returns its status. Without a run in this
@@ -432,22 +442,22 @@ impl Session {
     ///
     /// See [`current_run`](Session::current_run).
     pub async fn wait(&self) -> Result<RunStatus, SessionError> {
-        if let Some(live) = self.slot.live() {
-            let settled = live.settled.listener().rest().await;
-            return Ok(settled.map_or(RunStatus::Running, |settled| settled.status));
+        if let Some(live) = self.cell.live() {
+            let result = live.watch.listener().rest().await;
+            return Ok(result.map_or(RunStatus::Running, |result| result.status));
         }
         Ok(self.peek().await?.status)
     }
 
     /// The graph that continues an unfinished run: the one it began with in this process, else the registered one.
     pub(crate) fn graph_of(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
-        let own = self.slot.inner.lock().graph.clone().filter(|graph| graph.name() == name);
+        let own = self.cell.inner.lock().graph.clone().filter(|graph| graph.name() == name);
         own.map_or_else(|| self.shared.graph_to_resume(name, self.id()), Ok)
     }
 
     /// The graph that reads the state of the session: any graph of the name reads it alike.
     pub(crate) fn graph_to_read(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
-        let own = self.slot.inner.lock().graph.clone().filter(|graph| graph.name() == name);
+        let own = self.cell.inner.lock().graph.clone().filter(|graph| graph.name() == name);
         own.map_or_else(|| self.shared.graph(name), Ok)
     }
 
@@ -461,12 +471,12 @@ impl Session {
     ///
     /// Dropping the future has no effect.
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
-        if let Some(live) = self.slot.live() {
-            self.until_told(&live).await;
+        if let Some(live) = self.cell.live() {
+            self.wait_published(&live).await;
         }
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             let env = &live.env;
-            let settled = live.settled.settled();
+            let result = live.watch.result();
             return Ok(SessionStatus {
                 session: self.id().clone(),
                 run: live.run(),
@@ -478,7 +488,7 @@ impl Session {
                 accepted: live.accepted,
                 accepted_at: live.accepted_at,
                 active_ms: env.control.active_ms(),
-                failure: settled.and_then(|settled| settled.error.clone()).map(|error| RunFailure {
+                failure: result.and_then(|result| result.error.clone()).map(|error| RunFailure {
                     code: error.code().to_string(),
                     message: error.report(),
                     node: error.node().map(str::to_owned),
@@ -489,11 +499,11 @@ impl Session {
                 reopening: None,
             });
         }
-        self.status_at_rest().await
+        self.status_from_journal().await
     }
 
     /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
-    async fn until_told(&self, live: &slot::LiveRun) {
+    async fn wait_published(&self, live: &cell::LiveRun) {
         let env = &live.env;
         let ends = env.control.is_closed();
         let pauses =
@@ -503,31 +513,31 @@ impl Session {
         }
         let told = async {
             match ends {
-                true => live.settled.gone().await,
-                false => drop(live.settled.listener().rest().await),
+                true => live.watch.wait_removed().await,
+                false => drop(live.watch.listener().rest().await),
             }
         };
-        if tokio::time::timeout(ENDING, told).await.is_err() {
+        if tokio::time::timeout(STATUS_WAIT, told).await.is_err() {
             tracing::debug!(session = %self.id(), "an end or a pause takes long to be stored");
         }
     }
 
-    fn status_of(&self, image: Image) -> SessionStatus {
-        let busy = image.status.is_busy();
+    fn status_of(&self, projection: Projection) -> SessionStatus {
+        let busy = projection.status.is_busy();
         SessionStatus {
             session: self.id().clone(),
-            run: image.run,
-            status: image.status,
-            graph: image.graph.to_string(),
-            todos: image.todos.items().to_vec(),
-            questions: if busy { image.open } else { Vec::new() },
-            used: image.used,
-            accepted: image.accepted,
-            accepted_at: image.accepted_at,
-            active_ms: image.active_ms,
-            failure: image.failure.map(Into::into),
-            last: image.last,
-            labels: image.labels,
+            run: projection.run,
+            status: projection.status,
+            graph: projection.graph.to_string(),
+            todos: projection.todos.items().to_vec(),
+            questions: if busy { projection.open } else { Vec::new() },
+            used: projection.used,
+            accepted: projection.accepted,
+            accepted_at: projection.accepted_at,
+            active_ms: projection.active_ms,
+            failure: projection.failure.map(Into::into),
+            last: projection.last,
+            labels: projection.labels,
             location: RunLocation::Journal,
             reopening: None,
         }
@@ -544,7 +554,7 @@ impl Session {
     ///
     /// Dropping the future has no effect.
     pub async fn state_json(&self) -> Result<Value, SessionError> {
-        Ok(self.place_json().await?.0)
+        Ok(self.state_and_active_tasks().await?.state)
     }
 
     /// The state as [`state_json`](Session::state_json) has it, and the tasks of the outermost graph that the run is at: at
@@ -558,13 +568,14 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn place_json(&self) -> Result<(Value, Vec<TaskId>), SessionError> {
+    pub async fn state_and_active_tasks(&self) -> Result<StateView, SessionError> {
         self.check_readable()?;
-        let (image, state) = self.peek_with_state().await?;
-        let tasks = image.root.unfinished();
-        let graph = self.graph_to_read(&image.graph)?;
-        let bytes = image.root.state_bytes().max(state.as_ref().map_or(0, |_| self.slot.footprint()));
-        Ok((compute(bytes, move || graph.state_json(&image, state)).await?, tasks))
+        let (projection, state) = self.peek_with_state().await?;
+        let tasks = projection.root.unfinished();
+        let graph = self.graph_to_read(&projection.graph)?;
+        let bytes = projection.root.state_bytes().max(state.as_ref().map_or(0, |_| self.cell.footprint()));
+        let state = compute(bytes, move || graph.state_json(&projection, state)).await?;
+        Ok(StateView { state, active_tasks: tasks })
     }
 
     /// The state as of the last committed superstep: a copy.
@@ -578,27 +589,27 @@ impl Session {
     /// Dropping the future has no effect.
     pub async fn state<S: State>(&self) -> Result<S, SessionError> {
         self.check_readable()?;
-        let (image, state) = self.peek_with_state().await?;
+        let (projection, state) = self.peek_with_state().await?;
         match state.and_then(|state| state.downcast::<S>().ok()) {
             // A state that JSON cannot express (NaN of a custom reducer) is folded from the journal.
-            Some(state) => match (launch::copy_state(&*state), &self.shared.store) {
+            Some(state) => match (start::copy_state(&*state), &self.shared.store) {
                 (Err(_), Some(store)) => {
-                    let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.unwrap_or_default();
-                    Ok(crate::engine::read_state::<S>(&image.root)?)
+                    let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+                    Ok(crate::engine::read_state::<S>(&projection.root)?)
                 }
                 (copy, _) => copy.map_err(Into::into),
             },
             None => {
-                let bytes = image.root.state_bytes();
-                Ok(compute(bytes, move || crate::engine::read_state::<S>(&image.root)).await?)
+                let bytes = projection.root.state_bytes();
+                Ok(compute(bytes, move || crate::engine::read_state::<S>(&projection.root)).await?)
             }
         }
     }
 
     /// Events: everything after a number from the journal and then what happens, or only what happens from now on.
     pub fn subscribe(&self, after: Option<Seq>) -> crate::event::Subscription {
-        let keep: Arc<dyn Send + Sync> = Arc::clone(&self.slot) as _;
-        self.slot.feed.subscribe(self.shared.store.clone(), after).keeping(keep)
+        let keep: Arc<dyn Send + Sync> = Arc::clone(&self.cell) as _;
+        self.cell.broadcast.subscribe(self.shared.store.clone(), after).keeping(keep)
     }
 
     /// Removes the session with everything it has, and ends its subscriptions. Handles of it stay handles of the
@@ -620,13 +631,13 @@ impl Session {
     }
 
     /// Where the session stands by the journal, without becoming its writer.
-    pub(crate) async fn peek(&self) -> Result<Image, SessionError> {
+    pub(crate) async fn peek(&self) -> Result<Projection, SessionError> {
         Ok(self.peek_with_state().await?.0)
     }
 
     /// Without a journal the state of a run that is not at rest is the run's own.
     fn check_readable(&self) -> Result<(), SessionError> {
-        match (&self.shared.store, self.slot.live()) {
+        match (&self.shared.store, self.cell.live()) {
             (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
             _ => Ok(()),
         }
@@ -634,36 +645,36 @@ impl Session {
 
     async fn peek_with_state(
         &self,
-    ) -> Result<(Image, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
+    ) -> Result<(Projection, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
         let not_found = || SessionError::NotFound { session: self.id().clone() };
-        self.slot.check_exists()?;
+        self.cell.check_exists()?;
         {
-            let inner = self.slot.inner.lock();
-            if let Some(rest) = &inner.rest
+            let inner = self.cell.inner.lock();
+            if let Some(rest) = &inner.idle
                 && (self.shared.store.is_none() || rest.state.is_some())
             {
                 let state = rest.state.clone();
-                return Ok((rest.image.description(), state));
+                return Ok((rest.projection.without_state(), state));
             }
             if let (Some(live), None) = (&inner.live, &self.shared.store) {
-                let mut image = Image {
+                let mut projection = Projection {
                     graph: Arc::clone(&live.graph),
                     run: live.run(),
                     labels: live.env.writer.labels(),
-                    ..Image::default()
+                    ..Projection::default()
                 };
-                image.status = live.status();
-                return Ok((image, None));
+                projection.status = live.status();
+                return Ok((projection, None));
             }
         }
         let Some(store) = &self.shared.store else { return Err(not_found()) };
-        if let Some(live) = self.slot.live() {
-            live.env.writer.all_stored().await?;
+        if let Some(live) = self.cell.live() {
+            live.env.writer.wait_all_durable().await?;
         }
-        let image = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
+        let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
         // Deleted meanwhile: what was read may be that of a session made under the same id.
-        self.slot.check_exists()?;
-        Ok((image?.ok_or_else(not_found)?, None))
+        self.cell.check_exists()?;
+        Ok((projection?.ok_or_else(not_found)?, None))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    engine::{Durability, Limits},
     journal::StoreRetry,
+    run::{Durability, Limits},
 };
 
 /// What becomes of a new run on a session whose run is not at its end (running, or waiting for a person).
@@ -113,7 +113,7 @@ impl RunOptions {
     }
 
     /// Makes the marks that a session of these marks has none of real ones.
-    pub(super) fn settle_labels(&mut self, known: &BTreeMap<String, String>) {
+    pub(super) fn resolve_default_labels(&mut self, known: &BTreeMap<String, String>) {
         for (name, value) in std::mem::take(&mut self.default_labels) {
             if !known.contains_key(&name) {
                 self.labels.entry(name).or_insert(value);
@@ -161,18 +161,18 @@ pub struct RuntimeOptions {
     /// How long tasks that listen may take to end after a stop. Default: 5 s.
     pub grace: Duration,
     /// How long a paused run stays in memory before it is put away (with a store). Default: 10 min.
-    pub park: Duration,
+    pub evict_paused_after: Duration,
     /// How many paused runs stay in memory. Default: 1,000.
-    pub parked: usize,
+    pub max_suspended_runs: usize,
     /// How many runs there are at once, paused ones in memory included. Default: 100,000.
-    pub runs: usize,
+    pub max_runs: usize,
     /// How many sessions at rest stay in memory. Default: 256.
-    pub resting: usize,
+    pub max_idle_sessions: usize,
     /// Bytes that sessions at rest take up in memory, estimated from their journals; beyond it the largest leave. A state
     /// takes up several times as much in memory as in the journal. Only with a store. Default: 64 MiB.
-    pub resting_bytes: u64,
+    pub max_idle_bytes: u64,
     /// How long a lease holds without a sign of life from this process. Default: 15 s.
-    pub lease: Duration,
+    pub lease_ttl: Duration,
     /// How much of each journal is kept.
     pub retention: Retention,
     /// A snapshot is kept when this many bytes (or twice the size of the last snapshot, if that is more) were journalled
@@ -195,12 +195,12 @@ impl Default for RuntimeOptions {
             durability: Durability::default(),
             limits: Limits::default(),
             grace: Duration::from_secs(5),
-            park: Duration::from_secs(600),
-            parked: 1_000,
-            runs: 100_000,
-            resting: 256,
-            resting_bytes: 64 * 1024 * 1024,
-            lease: Duration::from_secs(15),
+            evict_paused_after: Duration::from_secs(600),
+            max_suspended_runs: 1_000,
+            max_runs: 100_000,
+            max_idle_sessions: 256,
+            max_idle_bytes: 64 * 1024 * 1024,
+            lease_ttl: Duration::from_secs(15),
             retention: Retention::default(),
             snapshot_bytes: 64 * 1024,
             store_retry: StoreRetry::default(),

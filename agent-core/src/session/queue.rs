@@ -4,20 +4,17 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Run, RunOptions, Session, SessionError,
-    erased::DynGraph,
-    launch::{EncodedInput, RawInput, RunGraph},
+    cell::SessionCell,
+    dyn_graph::DynGraph,
     lock::LockedSession,
+    run_watch::{RunResult, RunSender},
     runtime::Shared,
-    settled::{Settled, Teller},
-    slot::Slot,
+    start::{EncodedInput, RawInput, RunGraph},
 };
 use crate::{
-    engine::{RunError, read_update},
+    engine::{RunError, journal_writer::JournalWriter, read_update},
     ids::RunId,
-    journal::{
-        entry::{Dequeued, Fact, Queued},
-        writer::Writer,
-    },
+    journal::entry::{Dequeued, Fact, Queued},
     json,
     run::RunStatus,
     state::{Input, State},
@@ -42,15 +39,15 @@ impl LockedSession {
         graph: RunGraph<'_, S>,
         input: EncodedInput<S>,
         options: RunOptions,
-        writer: &Arc<Writer>,
+        writer: &Arc<JournalWriter>,
         run: RunId,
     ) -> Result<Run, SessionError> {
         let RunGraph { graph, instance } = graph;
-        if self.slot.inner.lock().queue.len() >= QUEUE_LIMIT {
+        if self.cell.inner.lock().queue.len() >= QUEUE_LIMIT {
             return Err(SessionError::TooManyRuns { limit: QUEUE_LIMIT });
         }
         let RawInput { state, update, form } = input.into_raw(graph)?;
-        writer.mark(&options.labels);
+        writer.add_labels(&options.labels);
         let queued = Queued {
             graph: graph.name().into(),
             version: S::VERSION,
@@ -62,18 +59,18 @@ impl LockedSession {
             request: options.request,
             labels: options.labels,
         };
-        let settled = Teller::new();
-        let handle = Run::queued(Session::clone(self), run, settled.listener());
-        let seq = self.slot.enqueue(writer, run, queued, instance, settled)?;
-        if let Err(error) = writer.stored(seq).await {
-            self.slot.remove_queued(run);
-            if self.slot.live().is_none() {
-                self.slot.forget();
+        let result = RunSender::new();
+        let handle = Run::queued(Session::clone(self), run, result.listener());
+        let seq = self.cell.enqueue(writer, run, queued, instance, result)?;
+        if let Err(error) = writer.wait_durable(seq).await {
+            self.cell.remove_queued(run);
+            if self.cell.live().is_none() {
+                self.cell.invalidate();
             }
             return Err(error.into());
         }
-        if self.slot.live().is_none() {
-            self.shared.run_ended(&self.slot);
+        if self.cell.live().is_none() {
+            self.shared.run_ended(&self.cell);
         }
         Ok(handle)
     }
@@ -108,15 +105,15 @@ impl LockedSession {
     }
 
     async fn next_queued(&self) -> Result<Option<NextRun>, SessionError> {
-        if self.slot.live().is_some() || self.shared.is_closing() {
+        if self.cell.live().is_some() || self.shared.is_closing() {
             return Ok(None);
         }
         let idle = self.idle().await?;
-        if idle.image().status.is_busy() {
+        if idle.projection().status.is_busy() {
             return Ok(None);
         }
         let front = {
-            let inner = self.slot.inner.lock();
+            let inner = self.cell.inner.lock();
             inner.queue.front().map(|next| (next.run, next.queued.clone(), next.graph.clone()))
         };
         if front.is_some() {
@@ -134,21 +131,21 @@ impl LockedSession {
         error: Arc<RunError>,
     ) -> Result<(), SessionError> {
         let fact = Fact::RunDequeued(fact);
-        if let Some(live) = self.slot.live() {
+        if let Some(live) = self.cell.live() {
             let seq = live.env.writer.push(run, [fact])?;
-            live.env.writer.stored(seq).await?;
+            live.env.writer.wait_durable(seq).await?;
         } else {
             let mut idle = self.idle().await?;
             let seq = idle.writer().push(run, [fact])?;
-            if let Err(error) = idle.writer().stored(seq).await {
+            if let Err(error) = idle.writer().wait_durable(seq).await {
                 idle.invalidate();
                 return Err(error.into());
             }
-            idle.image_mut().last = seq;
-            idle.image_mut().queue.retain(|(queued, _)| *queued != run);
+            idle.projection_mut().last = seq;
+            idle.projection_mut().queue.retain(|(queued, _)| *queued != run);
         }
-        if let Some(settled) = self.slot.remove_queued(run) {
-            settled.tell(Some(Arc::new(Settled {
+        if let Some(result) = self.cell.remove_queued(run) {
+            result.send(Some(Arc::new(RunResult {
                 status,
                 questions: Vec::new(),
                 state: None,
@@ -191,19 +188,19 @@ impl Session {
     /// let enqueue = RunOptions::default().on_busy(BusyPolicy::Enqueue);
     /// let mut queued = session.start(&graph, Empty::update(), enqueue).await?;
     /// session.cancel_queued(queued.id()).await?;
-    /// assert_eq!(queued.settled().await, RunStatus::Stopped);
+    /// assert_eq!(queued.wait_status().await, RunStatus::Stopped);
     /// # Ok(()) }
     /// ```
     pub async fn cancel_queued(&self, run: RunId) -> Result<(), SessionError> {
         let cancel = async move |locked: LockedSession| {
-            if locked.slot.live().is_none() {
+            if locked.cell.live().is_none() {
                 if locked.shared.store.is_some() {
                     locked.peek().await?;
                 }
                 // Reads the queue of a session that is not in memory.
                 drop(locked.idle().await?);
             }
-            if !locked.slot.inner.lock().queue.iter().any(|queued| queued.run == run) {
+            if !locked.cell.inner.lock().queue.iter().any(|queued| queued.run == run) {
                 return Err(SessionError::NotQueued { session: locked.id().clone(), run });
             }
             let message = "it was cancelled before it began".to_owned();
@@ -223,7 +220,7 @@ impl Session {
                 match error {
                     SessionError::TooManyRuns { .. } | SessionError::Store(_) => {
                         tracing::debug!(session = %self.id(), %error, "a queued run is tried again later");
-                        self.shared.retry_queue(&self.slot);
+                        self.shared.retry_queue(&self.cell);
                     }
                     error => tracing::warn!(session = %self.id(), %error, "queued runs cannot begin"),
                 }
@@ -234,9 +231,9 @@ impl Session {
 
 impl Shared {
     /// Begins the queued runs of a session after a wait. At most one such wait a session is pending.
-    fn retry_queue(self: &Arc<Self>, slot: &Arc<Slot>) {
+    fn retry_queue(self: &Arc<Self>, cell: &Arc<SessionCell>) {
         let attempt = {
-            let mut inner = slot.inner.lock();
+            let mut inner = cell.inner.lock();
             if std::mem::replace(&mut inner.queue_retry.pending, true) {
                 return;
             }
@@ -244,10 +241,10 @@ impl Shared {
             inner.queue_retry.attempts
         };
         let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(attempt.min(16) - 1)).min(RETRY.1);
-        let session = Session { shared: Arc::clone(self), slot: Arc::clone(slot) };
+        let session = Session { shared: Arc::clone(self), cell: Arc::clone(cell) };
         self.group.spawn(async move {
             tokio::time::sleep(wait).await;
-            session.slot.inner.lock().queue_retry.pending = false;
+            session.cell.inner.lock().queue_retry.pending = false;
             session.begin_next().await;
         });
     }

@@ -7,17 +7,17 @@ use std::{
 
 use super::{
     RunFailure, RunLocation, Runtime, Session, SessionError, SessionStatus,
+    cell::{LiveRun, SessionCell},
+    run_watch::RunResult,
     runtime::Shared,
-    settled::Settled,
-    slot::{LiveRun, Slot},
     takeover::Resumption,
 };
 use crate::{
     clock::millis,
-    engine::RunError,
+    engine::{RunError, journal_writer::OnFailure},
     event::{EventBody, payload},
     ids::SessionId,
-    journal::{StoreError, writer::OnFailure},
+    journal::StoreError,
     run::RunStatus,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct LostRun(SessionStatus);
 
 impl LostRun {
     /// Of a run that ended because its journal cannot be written. `None`: another process writes it now.
-    pub(super) fn of(slot: &Slot, live: &LiveRun, settled: &Settled) -> Option<Box<Self>> {
+    pub(super) fn of(cell: &SessionCell, live: &LiveRun, result: &RunResult) -> Option<Box<Self>> {
         let env = &live.env;
         match env.writer.failure()? {
             StoreError::StaleWriter { .. }
@@ -50,17 +50,17 @@ impl LostRun {
             | StoreError::NotFound { .. }
             | StoreError::Leased { .. } => None,
             _ => Some(Box::new(Self(SessionStatus {
-                session: slot.id.clone(),
+                session: cell.id.clone(),
                 run: live.run(),
-                status: settled.status,
+                status: result.status,
                 graph: live.graph.to_string(),
                 todos: env.todos.lock().items().to_vec(),
-                questions: settled.questions.clone(),
+                questions: result.questions.clone(),
                 used: env.budget.used(),
                 accepted: live.accepted,
                 accepted_at: live.accepted_at,
                 active_ms: env.control.active_ms(),
-                failure: settled.error.as_deref().map(Into::into),
+                failure: result.error.as_deref().map(Into::into),
                 last: env.writer.last(),
                 labels: env.writer.labels(),
                 location: RunLocation::Journal,
@@ -74,7 +74,7 @@ impl LostRun {
         if let Some(failure) = &self.0.failure {
             let (code, message) = (failure.code.clone(), failure.message.clone());
             let body = EventBody::RunFailed(payload::RunFailed { code, message, node: failure.node.clone() });
-            live.env.show(None, body);
+            live.env.emit_ephemeral(None, body);
         }
     }
 }
@@ -92,23 +92,25 @@ impl From<&RunError> for RunFailure {
 impl Session {
     /// Where the session stands while no run of it is in memory: as the journal says, but for a run that this process
     /// lost, which nothing executes although the journal says that it is running.
-    pub(super) async fn status_at_rest(&self) -> Result<SessionStatus, SessionError> {
+    pub(super) async fn status_from_journal(&self) -> Result<SessionStatus, SessionError> {
         let read = self.peek().await;
-        let inner = self.slot.inner.lock();
+        let inner = self.cell.inner.lock();
         let kept = |lost: &LostRun| SessionStatus { reopening: inner.reopening.clone(), ..lost.0.clone() };
         match (read, &inner.lost) {
-            (Ok(image), Some(lost)) if image.run < lost.0.run => Ok(kept(lost)),
-            (Ok(image), Some(lost)) if image.run == lost.0.run && image.status == RunStatus::Running => {
-                let last = image.last;
+            (Ok(projection), Some(lost)) if projection.run < lost.0.run => Ok(kept(lost)),
+            (Ok(projection), Some(lost))
+                if projection.run == lost.0.run && projection.status == RunStatus::Running =>
+            {
+                let last = projection.last;
                 let status = match lost.0.status {
                     // It was lost while it waited, with an answer on its way that the journal has after all.
-                    RunStatus::Paused => self.status_of(image),
+                    RunStatus::Paused => self.status_of(projection),
                     _ => SessionStatus { last, ..kept(lost) },
                 };
                 Ok(SessionStatus { reopening: inner.reopening.clone(), ..status })
             }
-            (Ok(image), _) => {
-                Ok(SessionStatus { reopening: inner.reopening.clone(), ..self.status_of(image) })
+            (Ok(projection), _) => {
+                Ok(SessionStatus { reopening: inner.reopening.clone(), ..self.status_of(projection) })
             }
             (Err(SessionError::NotFound { .. } | SessionError::Store(_)), Some(lost)) => Ok(kept(lost)),
             (Err(error), _) => Err(error),
@@ -118,12 +120,12 @@ impl Session {
     /// The run in memory. Waits for the end of one that writes its last entries: a subscriber may have seen its end and
     /// ask for the next run at once. Waits as well for one whose journal cannot be written.
     pub(super) async fn live_run(&self) -> Option<Arc<LiveRun>> {
-        let live = self.slot.live()?;
+        let live = self.cell.live()?;
         if !live.env.writer.has_failed() && !live.env.control.is_closed() {
             return Some(live);
         }
-        Box::pin(live.settled.gone()).await;
-        self.slot.live()
+        Box::pin(live.watch.wait_removed()).await;
+        self.cell.live()
     }
 
     /// Opens the session again, with a new epoch, and continues the run that its journal calls running.
@@ -134,10 +136,10 @@ impl Session {
         }
         let (status, run) = {
             let idle = locked.idle().await?;
-            (idle.image().status, idle.image().run)
+            (idle.projection().status, idle.projection().run)
         };
         {
-            let mut inner = self.slot.inner.lock();
+            let mut inner = self.cell.inner.lock();
             if status != RunStatus::Running && inner.lost.as_ref().is_some_and(|lost| lost.0.run <= run) {
                 // The journal has more of it.
                 inner.lost = None;
@@ -161,8 +163,8 @@ impl Shared {
         let (shared, session) = (self.me.clone(), session.clone());
         Box::new(move |writer, error| {
             let Some(shared) = shared.upgrade() else { return };
-            let slot = shared.slots.lock().get(&session).cloned();
-            let live = slot.and_then(|slot| slot.live());
+            let cell = shared.cells.lock().get(&session).cloned();
+            let live = cell.and_then(|cell| cell.live());
             if let Some(live) = live.filter(|live| std::ptr::eq(&*live.env.writer, writer)) {
                 live.env.control.fail_store();
             }
@@ -177,8 +179,8 @@ impl Shared {
         if self.options.store_reopen == 0 || self.closing.load(Ordering::Acquire) {
             return;
         }
-        let slot = Runtime(Arc::clone(self)).session_of(id.clone()).slot;
-        if !self.plan_reopening(&slot, 0, FIRST, error.to_string()) {
+        let cell = Runtime(Arc::clone(self)).session_of(id.clone()).cell;
+        if !self.plan_reopening(&cell, 0, FIRST, error.to_string()) {
             // A task does that already.
             return;
         }
@@ -195,7 +197,7 @@ impl Shared {
                 let error = match session.reopen().await {
                     Ok(()) => {
                         tracing::info!(session = %id, tried, "a session was opened again behind its store's failure");
-                        session.slot.inner.lock().reopening = None;
+                        session.cell.inner.lock().reopening = None;
                         return;
                     }
                     Err(error) => error,
@@ -207,7 +209,7 @@ impl Shared {
                 };
                 if !again || tried == tries {
                     tracing::error!(session = %id, tried, %error, "a session was not opened again; resume it when the cause is gone");
-                    let mut inner = session.slot.inner.lock();
+                    let mut inner = session.cell.inner.lock();
                     inner.reopening = None;
                     if matches!(error, SessionError::Store(StoreError::Leased { .. })) {
                         // Another process has it.
@@ -216,16 +218,16 @@ impl Shared {
                     return;
                 }
                 wait = wait.saturating_mul(2).min(LONGEST);
-                session.slot.inner.lock().reopening = None;
-                shared.plan_reopening(&session.slot, tried, wait, error.to_string());
+                session.cell.inner.lock().reopening = None;
+                shared.plan_reopening(&session.cell, tried, wait, error.to_string());
             }
         });
     }
 
     /// Notes the next try for [`SessionStatus::reopening`]. `false`: one is noted already.
-    fn plan_reopening(&self, slot: &Slot, tries: u32, wait: Duration, error: String) -> bool {
+    fn plan_reopening(&self, cell: &SessionCell, tries: u32, wait: Duration, error: String) -> bool {
         let next_at = self.clock.now_ms().saturating_add(millis(wait));
-        let mut inner = slot.inner.lock();
+        let mut inner = cell.inner.lock();
         if inner.reopening.is_some() {
             return false;
         }

@@ -15,29 +15,30 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     RunOptions, RuntimeOptions, Session, SessionError,
-    erased::{DynGraph, ErasedGraph, Identity},
-    expire::Deadlines,
-    slot::{LiveRun, Slot},
+    cell::{LiveRun, SessionCell},
+    deadlines::Deadlines,
+    dyn_graph::{DynGraph, ErasedGraph, Identity},
     takeover::Takeover,
 };
 use crate::{
     clock::{Clock, ContainedClock, WallClock},
-    engine::{Deps, Durability, Limits, TaskGroup},
-    event::{Observed, Observer},
+    engine::Deps,
+    event::{Observer, ObserverCell},
     graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
     journal::{Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record},
     memory::IntoMemory,
     model::{Model, PriceTable},
-    run::RunStatus,
+    run::{Durability, Limits, RunStatus},
     state::State,
+    task_group::TaskGroup,
     tool::ToolRegistry,
 };
 
 /// Bytes that a check of the store writes.
 const CHECK_BYTES: usize = 16 * 1024;
 /// How often a runtime that ends looks for runs that came late.
-const LATECOMERS: Duration = Duration::from_millis(50);
+const SHUTDOWN_POLL: Duration = Duration::from_millis(50);
 
 /// What all sessions of a runtime share.
 pub(crate) struct Shared {
@@ -51,8 +52,8 @@ pub(crate) struct Shared {
     /// Runs in memory.
     pub(crate) live: AtomicUsize,
     graphs: RwLock<HashMap<String, KnownGraph>>,
-    pub(crate) slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
-    /// So many slots are a reason to look for those that can leave.
+    pub(crate) cells: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
+    /// So many cells are a reason to look for those that can leave.
     crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
     renewing: AtomicBool,
@@ -60,21 +61,21 @@ pub(crate) struct Shared {
     /// Itself.
     pub(super) me: Weak<Self>,
     /// Who is told of every entry.
-    pub(crate) observed: Arc<Observed>,
+    pub(crate) observed: Arc<ObserverCell>,
     /// Runs that wait for a person in memory.
-    pub(crate) parked: AtomicUsize,
+    pub(crate) suspended_runs: AtomicUsize,
     /// Memory of sessions at rest.
-    pub(crate) rests: Rests,
+    pub(crate) idle_memory: IdleMemory,
 }
 
 /// When memory of sessions at rest is measured: a measurement looks at each of them, so it follows a certain growth.
 #[derive(Debug, Default)]
-pub(crate) struct Rests {
+pub(crate) struct IdleMemory {
     /// Bytes read and journalled since the last measurement.
     grown: AtomicU64,
 }
 
-impl Rests {
+impl IdleMemory {
     /// Notes bytes that were read or journalled.
     pub(crate) fn grow(&self, bytes: u64) {
         self.grown.fetch_add(bytes, Ordering::Relaxed);
@@ -237,7 +238,7 @@ impl RuntimeBuilder {
     /// The runtime. It does nothing by itself; call [`Runtime::recover`] at the start of a process.
     #[must_use]
     pub fn build(self) -> Runtime {
-        let crowded = self.options.resting * 2;
+        let crowded = self.options.max_idle_sessions * 2;
         Runtime(Arc::new_cyclic(|me| Shared {
             store: self.store,
             owner: OwnerId::random(),
@@ -251,15 +252,15 @@ impl RuntimeBuilder {
             runs: TaskGroup::default(),
             live: AtomicUsize::new(0),
             graphs: RwLock::new(self.graphs),
-            slots: Mutex::default(),
+            cells: Mutex::default(),
             crowded: AtomicUsize::new(crowded),
             closing: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
             deadlines: Arc::default(),
             me: Weak::clone(me),
             observed: Arc::default(),
-            parked: AtomicUsize::new(0),
-            rests: Rests::default(),
+            suspended_runs: AtomicUsize::new(0),
+            idle_memory: IdleMemory::default(),
         }))
     }
 }
@@ -283,13 +284,13 @@ pub struct SessionInfo {
 /// What a [`Runtime::recover`] found and did.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Recovered {
+pub struct RecoveryReport {
     /// Sessions whose run goes on.
     pub resumed: Vec<SessionId>,
     /// Sessions that wait for a person, as they did before.
-    pub waiting: Vec<SessionId>,
+    pub paused: Vec<SessionId>,
     /// Sessions that could not be taken up, and why. They stay as they are.
-    pub left: Vec<(SessionId, SessionError)>,
+    pub skipped: Vec<(SessionId, SessionError)>,
     /// Sessions whose run ended one process after another and has failed now; see
     /// [`RuntimeOptions::max_takeovers`].
     pub failed: Vec<(SessionId, SessionError)>,
@@ -313,23 +314,23 @@ impl Runtime {
     /// A session by its parsed id.
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
-        let (slot, crowded) = {
-            let mut slots = self.0.slots.lock();
-            match slots.get(&id) {
-                Some(slot) => (Arc::clone(slot), false),
+        let (cell, crowded) = {
+            let mut cells = self.0.cells.lock();
+            match cells.get(&id) {
+                Some(cell) => (Arc::clone(cell), false),
                 None => {
-                    let slot = Arc::new(Slot::new(id.clone(), Arc::clone(&self.0.observed)));
-                    slots.insert(id, Arc::clone(&slot));
-                    (slot, slots.len() > self.0.crowded.load(Ordering::Relaxed))
+                    let cell = Arc::new(SessionCell::new(id.clone(), Arc::clone(&self.0.observed)));
+                    cells.insert(id, Arc::clone(&cell));
+                    (cell, cells.len() > self.0.crowded.load(Ordering::Relaxed))
                 }
             }
         };
         // Ids that somebody only asked about must not fill the memory.
         // Leases are given back by a task, which needs an executor.
         if crowded && tokio::runtime::Handle::try_current().is_ok() {
-            self.0.tidy();
+            self.0.evict_cells();
         }
-        Session { shared: Arc::clone(&self.0), slot }
+        Session { shared: Arc::clone(&self.0), cell }
     }
 
     /// Whether it has a store: without one, its sessions last as long as it does and are in no list.
@@ -394,26 +395,26 @@ impl Runtime {
     /// # Cancel safety
     ///
     /// Dropping the future ends it between two sessions; a session whose run is being taken over is taken over. Call it again.
-    pub async fn recover(&self) -> Result<Recovered, SessionError> {
+    pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
         let mut recovered = self.sweep().await?;
         let Some(store) = &self.0.store else { return Ok(recovered) };
         let paused = [RunStatus::Paused.as_str().to_owned()];
-        let known: HashSet<SessionId> = recovered.waiting.iter().cloned().collect();
+        let known: HashSet<SessionId> = recovered.paused.iter().cloned().collect();
         let (mut after, mut unindexed) = (None, Vec::new());
         loop {
             let page = store.list(after.as_ref(), &paused, 256).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            let slots = self.0.slots.lock();
+            let cells = self.0.cells.lock();
             for (id, head) in page {
-                if slots.get(&id).is_some_and(|slot| slot.live().is_some()) {
+                if cells.get(&id).is_some_and(|cell| cell.live().is_some()) {
                     continue;
                 }
                 if head.summary.due.is_none() {
                     unindexed.push(id.clone());
                 }
                 if !known.contains(&id) {
-                    recovered.waiting.push(id);
+                    recovered.paused.push(id);
                 }
             }
         }
@@ -424,7 +425,7 @@ impl Runtime {
     }
 
     /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
-    /// memory. Does not list sessions that wait for a person, so [`Recovered::waiting`] is incomplete.
+    /// memory. Does not list sessions that wait for a person, so [`RecoveryReport::paused`] is incomplete.
     ///
     /// The cost grows with the runs at work and the deadlines that are over, not with the sessions in the store. Call it
     /// from time to time: leases of other processes run out late.
@@ -448,8 +449,8 @@ impl Runtime {
     /// assert!(found.resumed.is_empty());
     /// # Ok(()) }
     /// ```
-    pub async fn sweep(&self) -> Result<Recovered, SessionError> {
-        let mut recovered = Recovered::default();
+    pub async fn sweep(&self) -> Result<RecoveryReport, SessionError> {
+        let mut recovered = RecoveryReport::default();
         let Some(store) = &self.0.store else { return Ok(recovered) };
         let running = [RunStatus::Running.as_str().to_owned()];
         let mut after = None;
@@ -459,13 +460,13 @@ impl Runtime {
             after = Some(last.clone());
             for (id, _) in page {
                 let session = self.session_of(id.clone());
-                if session.slot.live().is_some() {
+                if session.cell.live().is_some() {
                     continue;
                 }
                 match session.take_over().await {
                     Ok(Takeover::Executing) => {}
                     Ok(Takeover::Resumed) => recovered.resumed.push(id),
-                    Ok(Takeover::Waiting) => recovered.waiting.push(id),
+                    Ok(Takeover::Waiting) => recovered.paused.push(id),
                     // Its run had ended; others wait in line.
                     Ok(Takeover::Free) => {
                         session.begin_next().await;
@@ -474,7 +475,7 @@ impl Runtime {
                     Err(error) if error.code() == crate::Code::CrashLoop => {
                         recovered.failed.push((id, error))
                     }
-                    Err(error) => recovered.left.push((id, error)),
+                    Err(error) => recovered.skipped.push((id, error)),
                 }
             }
         }
@@ -520,17 +521,17 @@ impl Runtime {
     }
 
     /// Bytes that sessions at rest take up in memory, estimated from their journals. Bounded by
-    /// [`RuntimeOptions::resting_bytes`].
+    /// [`RuntimeOptions::max_idle_bytes`].
     ///
     /// # Examples
     ///
     /// ```
     /// let runtime = agent_core::Runtime::builder().build();
-    /// assert_eq!(runtime.resting_bytes(), 0);
+    /// assert_eq!(runtime.idle_bytes(), 0);
     /// ```
     #[must_use]
-    pub fn resting_bytes(&self) -> u64 {
-        self.0.slots.lock().values().map(|slot| slot.footprint() as u64).sum()
+    pub fn idle_bytes(&self) -> u64 {
+        self.0.cells.lock().values().map(|cell| cell.footprint() as u64).sum()
     }
 
     /// Checks that the store can be written: appends a small entry to a session of a random name and removes it again.
@@ -584,7 +585,7 @@ impl Runtime {
             self.wind_down(LiveRun::stop_for_restart).await;
         }
         self.0.group.stop();
-        self.0.group.quiet().await;
+        self.0.group.wait_idle().await;
         // Another process may take the sessions up at once, those that were put away included.
         if let Some(store) = &self.0.store
             && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
@@ -599,9 +600,9 @@ impl Runtime {
     /// little later: it is told, too.
     async fn wind_down(&self, tell: impl Fn(&LiveRun)) {
         loop {
-            let live: Vec<_> = self.0.slots.lock().values().filter_map(|slot| slot.live()).collect();
+            let live: Vec<_> = self.0.cells.lock().values().filter_map(|cell| cell.live()).collect();
             live.iter().for_each(|run| tell(run));
-            if tokio::time::timeout(LATECOMERS, self.0.runs.quiet()).await.is_ok() {
+            if tokio::time::timeout(SHUTDOWN_POLL, self.0.runs.wait_idle()).await.is_ok() {
                 return;
             }
         }
@@ -671,7 +672,7 @@ impl Shared {
         if self.renewing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (owner, ttl) = (self.owner.clone(), self.options.lease);
+        let (owner, ttl) = (self.owner.clone(), self.options.lease_ttl);
         self.group.spawn(async move {
             loop {
                 tokio::time::sleep(ttl / 3).await;
@@ -683,86 +684,86 @@ impl Shared {
     }
 
     /// Parts a deleted session from its id: its subscriptions end, its handles answer that it does not exist, and
-    /// the next session of the id has a slot of its own. The door of the slot must be held.
-    pub(crate) fn retire(&self, slot: &Arc<Slot>) {
-        slot.feed.close();
-        let mut slots = self.slots.lock();
-        if slots.get(&slot.id).is_some_and(|known| Arc::ptr_eq(known, slot)) {
-            slots.remove(&slot.id);
+    /// the next session of the id has a cell of its own. The door of the cell must be held.
+    pub(crate) fn retire(&self, cell: &Arc<SessionCell>) {
+        cell.broadcast.close();
+        let mut cells = self.cells.lock();
+        if cells.get(&cell.id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            cells.remove(&cell.id);
         }
     }
 
     /// A run is gone from memory. Sessions at rest beyond the bound leave too.
-    pub(crate) fn run_ended(self: &Arc<Self>, slot: &Arc<Slot>) {
-        if !slot.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
-            let session = Session { shared: Arc::clone(self), slot: Arc::clone(slot) };
-            self.runs.spawn_to_its_end(async move { session.begin_next().await });
+    pub(crate) fn run_ended(self: &Arc<Self>, cell: &Arc<SessionCell>) {
+        if !cell.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
+            let session = Session { shared: Arc::clone(self), cell: Arc::clone(cell) };
+            self.runs.spawn_uncancelled(async move { session.begin_next().await });
             return;
         }
-        if let Some(writer) = slot.inner.lock().writer.as_ref().filter(|(writer, _)| writer.keeps()) {
-            self.rests.grow(writer.0.grown());
+        if let Some(writer) = cell.inner.lock().writer.as_ref().filter(|(writer, _)| writer.is_durable()) {
+            self.idle_memory.grow(writer.0.take_bytes_written());
         }
-        self.tidy();
-        self.shed_rests();
+        self.evict_cells();
+        self.evict_idle_sessions();
     }
 
-    /// Takes the largest sessions at rest out of memory while all of them take up more than `resting_bytes`. Their slots
+    /// Takes the largest sessions at rest out of memory while all of them take up more than `max_idle_bytes`. Their cells
     /// stay, for those who hold or watch them.
-    fn shed_rests(&self) {
-        let most = self.options.resting_bytes;
-        if self.store.is_none() || !self.rests.is_due(most) {
+    fn evict_idle_sessions(&self) {
+        let most = self.options.max_idle_bytes;
+        if self.store.is_none() || !self.idle_memory.is_due(most) {
             return;
         }
-        let mut rests: Vec<(u64, Arc<Slot>)> = self
-            .slots
+        let mut idle_memory: Vec<(u64, Arc<SessionCell>)> = self
+            .cells
             .lock()
             .values()
-            .map(|slot| (slot.footprint() as u64, Arc::clone(slot)))
+            .map(|cell| (cell.footprint() as u64, Arc::clone(cell)))
             .filter(|(bytes, _)| *bytes > 0)
             .collect();
-        let mut all: u64 = rests.iter().map(|(bytes, _)| bytes).sum();
-        rests.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (bytes, slot) in rests {
+        let mut all: u64 = idle_memory.iter().map(|(bytes, _)| bytes).sum();
+        idle_memory.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, cell) in idle_memory {
             if all <= most {
                 return;
             }
-            if slot.shed().is_some() {
+            if cell.evict_idle().is_some() {
                 all -= bytes;
             }
         }
     }
 
     /// Sessions at rest beyond the bound leave memory.
-    fn tidy(self: &Arc<Self>) {
-        let mut slots = self.slots.lock();
-        if slots.len() <= self.options.resting {
+    fn evict_cells(self: &Arc<Self>) {
+        let mut cells = self.cells.lock();
+        if cells.len() <= self.options.max_idle_sessions {
             return;
         }
-        // Nobody else holds a slot with a count of one, and the lock keeps it so.
-        let spare: Vec<SessionId> = slots
+        // Nobody else holds a cell with a count of one, and the lock keeps it so.
+        let spare: Vec<SessionId> = cells
             .iter()
-            .filter(|(_, slot)| Arc::strong_count(slot) == 1 && slot.is_spare())
+            .filter(|(_, cell)| Arc::strong_count(cell) == 1 && cell.is_evictable())
             .map(|(id, _)| id.clone())
-            .take(slots.len() - self.options.resting)
+            .take(cells.len() - self.options.max_idle_sessions)
             .collect();
         let mut leases = Vec::new();
         for id in spare {
-            if let Some(slot) = slots.remove(&id)
-                && let Some((_, Some(lease))) = slot.inner.lock().writer.take()
+            if let Some(cell) = cells.remove(&id)
+                && let Some((_, Some(lease))) = cell.inner.lock().writer.take()
             {
                 leases.push((id, lease));
             }
         }
         // Looked at again when there are twice as many, so that the search costs little a session.
-        self.crowded.store(slots.len().max(self.options.resting) * 2, Ordering::Relaxed);
-        drop(slots);
+        self.crowded.store(cells.len().max(self.options.max_idle_sessions) * 2, Ordering::Relaxed);
+        drop(cells);
         if !leases.is_empty() {
             let shared = Arc::clone(self);
-            self.group.spawn_to_its_end(async move { shared.give_back(leases).await });
+            self.group.spawn_uncancelled(async move { shared.release_leases(leases).await });
         }
     }
 
-    async fn give_back(&self, leases: Vec<(SessionId, Lease)>) {
+    async fn release_leases(&self, leases: Vec<(SessionId, Lease)>) {
         let Some(store) = &self.store else { return };
         for (id, lease) in leases {
             if let Err(error) = store.release(&id, &lease).await {
@@ -784,14 +785,14 @@ mod tests {
 
     #[tokio::test]
     async fn ids_that_are_only_asked_about_do_not_fill_the_memory() {
-        let runtime = Runtime::builder().options(|options| options.resting = 10).build();
+        let runtime = Runtime::builder().options(|options| options.max_idle_sessions = 10).build();
         let kept = runtime.session("kept").unwrap();
         for number in 0..1_000 {
             drop(runtime.session(&format!("s{number}")).unwrap());
         }
-        assert!(runtime.0.slots.lock().len() <= 21);
+        assert!(runtime.0.cells.lock().len() <= 21);
         assert!(
-            Arc::ptr_eq(&kept.slot, &runtime.session("kept").unwrap().slot),
+            Arc::ptr_eq(&kept.cell, &runtime.session("kept").unwrap().cell),
             "one that is held stays the same"
         );
     }

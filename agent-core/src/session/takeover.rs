@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Session, SessionError,
-    conduct::todo_facts,
     lock::{IdleSession, LockedSession},
+    supervisor::todo_facts,
 };
 use crate::{
     engine::RunError,
@@ -13,7 +13,7 @@ use crate::{
     journal::{
         Summary,
         entry::{Fact, Failure},
-        image::Image,
+        projection::Projection,
     },
     run::RunStatus,
     todo::TodoStatus,
@@ -51,7 +51,7 @@ impl Session {
             if locked.live_run().await.is_some() {
                 return Ok(Takeover::Executing);
             }
-            let status = locked.idle().await?.image().status;
+            let status = locked.idle().await?.projection().status;
             match status {
                 RunStatus::Running => {
                     locked.resume(None, Resumption::Asked).await?;
@@ -64,11 +64,15 @@ impl Session {
         self.lock().await.complete(take_over).await
     }
 
-    /// Whether the run of `image` was left by a process that died, rather than by one that shut down or by this one.
-    pub(super) async fn is_takeover(&self, why: Resumption, image: &Image) -> Result<bool, SessionError> {
+    /// Whether the run of `projection` was left by a process that died, rather than by one that shut down or by this one.
+    pub(super) async fn is_takeover(
+        &self,
+        why: Resumption,
+        projection: &Projection,
+    ) -> Result<bool, SessionError> {
         if why == Resumption::InProcess
-            || image.status != RunStatus::Running
-            || self.slot.inner.lock().lost.is_some()
+            || projection.status != RunStatus::Running
+            || self.cell.inner.lock().lost.is_some()
         {
             return Ok(false);
         }
@@ -81,16 +85,17 @@ impl LockedSession {
     /// Fails a run that was taken over too often without any progress.
     pub(super) async fn fail_crash_loop(&self, mut idle: IdleSession<'_>) -> SessionError {
         let writer = Arc::clone(idle.writer());
-        let closing = self.closing(idle.image());
-        let image = idle.image_mut();
-        let waits = |task: &TaskId| image.open.iter().any(|open| *open.task == *task);
-        let tasks: Vec<TaskId> = image.root.at_work(None).into_iter().filter(|task| !waits(task)).collect();
+        let closing = self.closing(idle.projection());
+        let projection = idle.projection_mut();
+        let waits = |task: &TaskId| projection.open.iter().any(|open| *open.task == *task);
+        let tasks: Vec<TaskId> =
+            projection.root.at_work(None).into_iter().filter(|task| !waits(task)).collect();
         let error = RunError::CrashLoop {
-            takeovers: image.takeovers,
+            takeovers: projection.takeovers,
             tasks: tasks.iter().map(ToString::to_string).collect(),
         };
-        tracing::error!(session = %self.id(), run = %image.run, %error, "a run is not taken over again");
-        let changed = image.todos.settle(TodoStatus::Failed, "the run failed");
+        tracing::error!(session = %self.id(), run = %projection.run, %error, "a run is not taken over again");
+        let changed = projection.todos.settle(TodoStatus::Failed, "the run failed");
         let mut facts: Vec<Fact> = todo_facts(changed).collect();
         facts.push(Fact::RunFailed(Failure {
             code: error.code().name().to_owned(),
@@ -99,17 +104,17 @@ impl LockedSession {
             task: tasks.into_iter().next(),
             closing,
         }));
-        let (run, now) = (image.run, self.shared.clock.now_ms());
-        let summary = Summary::new(&*image.graph, RunStatus::Failed.as_str(), run, now);
+        let (run, now) = (projection.run, self.shared.clock.now_ms());
+        let summary = Summary::new(&*projection.graph, RunStatus::Failed.as_str(), run, now);
         // The next command reads the journal.
         idle.invalidate();
         let stored = match writer.push_with(run, facts, Some(summary)) {
-            Ok(seq) => writer.stored(seq).await,
+            Ok(seq) => writer.wait_durable(seq).await,
             Err(error) => Err(error),
         };
         match stored {
             Ok(()) => {
-                self.shared.run_ended(&self.slot);
+                self.shared.run_ended(&self.cell);
                 error.into()
             }
             Err(error) => error.into(),

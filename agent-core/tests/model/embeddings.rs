@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::journal::sqlite::Sqlite;
 use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search};
 use agent_core::model::openai::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
 use agent_core::model::{EmbedError, Embedder, ModelError, ModelErrorKind};
 use agent_core::retry::RetryPolicy;
+use agent_core::sqlite::Sqlite;
 use serde_json::json;
 
 use crate::server::{Answer, Server};

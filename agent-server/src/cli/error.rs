@@ -71,7 +71,7 @@ impl CliError {
             SessionError::Busy { session, .. } => failure.hint(format!(
                 "`agent-server run --session {session}` goes on with it, `--on-busy interrupt` replaces it"
             )),
-            SessionError::NoSuchPlace { session, .. } => {
+            SessionError::NoSuchCheckpoint { session, .. } => {
                 failure.hint(format!("`agent-server history {session}` lists the places"))
             }
             SessionError::Exists { .. } => failure.hint("choose another name for the new session"),

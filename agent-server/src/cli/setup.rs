@@ -2,9 +2,10 @@
 
 use agent_core::{
     Runtime, Session,
-    journal::{InMemoryJournal, Sqlite},
+    journal::InMemoryJournal,
     model::{Model, RetryModel},
     session::RuntimeBuilder,
+    sqlite::Sqlite,
 };
 use clap::{Arg, ArgMatches};
 
@@ -58,8 +59,8 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
     Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
         options.retention = config.retention;
         options.grace = config.grace;
-        options.park = config.park;
-        options.runs = config.runs;
+        options.evict_paused_after = config.park;
+        options.max_runs = config.runs;
     }))
 }
 

@@ -1,6 +1,6 @@
 //! `why`: the journal's answer to "why is this so".
 
-use agent_core::session::{Cause, CauseKind};
+use agent_core::session::{Provenance, ProvenanceKind};
 use clap::{Arg, ArgMatches, Command};
 
 use super::{
@@ -26,7 +26,7 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let session = setup::session(config, args).await?;
     let key = args.get_one::<String>("key").map(String::as_str).unwrap_or_default();
-    let causes = session.why(key).await?;
+    let causes = session.provenance(key).await?;
     if args.get_flag("json") {
         return output::json(&causes);
     }
@@ -48,18 +48,18 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
     Ok(())
 }
 
-fn told(cause: &Cause) -> String {
+fn told(cause: &Provenance) -> String {
     let by = cause.by.as_deref().unwrap_or_default();
     match cause.kind {
-        CauseKind::Input => "the input of the run set it".to_owned(),
-        CauseKind::Node => format!("task {by} set it"),
-        CauseKind::Edit => format!("an edit in the name of node {by} set it"),
-        CauseKind::Stop => "the stop or failure of the run set it".to_owned(),
-        CauseKind::Todo if by.is_empty() => "the todo changed with the run".to_owned(),
-        CauseKind::Todo => format!("task {by} changed the todo"),
-        CauseKind::Step => format!("task {by} recorded the step"),
-        CauseKind::Question => format!("task {by} asked"),
-        CauseKind::Answer => format!("{by} answered"),
+        ProvenanceKind::Input => "the input of the run set it".to_owned(),
+        ProvenanceKind::Node => format!("task {by} set it"),
+        ProvenanceKind::Edit => format!("an edit in the name of node {by} set it"),
+        ProvenanceKind::Stop => "the stop or failure of the run set it".to_owned(),
+        ProvenanceKind::Todo if by.is_empty() => "the todo changed with the run".to_owned(),
+        ProvenanceKind::Todo => format!("task {by} changed the todo"),
+        ProvenanceKind::Step => format!("task {by} recorded the step"),
+        ProvenanceKind::Question => format!("task {by} asked"),
+        ProvenanceKind::Answer => format!("{by} answered"),
         _ => by.to_owned(),
     }
 }

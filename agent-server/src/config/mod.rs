@@ -15,7 +15,7 @@ mod settings;
 
 use std::path::PathBuf;
 
-use agent_core::engine::Limits;
+use agent_core::run::Limits;
 use tracing::Level;
 
 pub use crate::otlp::TraceSampler;

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use agent_core::{engine::Durability, secret::Secret, session::Retention};
+use agent_core::{run::Durability, secret::Secret, session::Retention};
 use tracing::Level;
 
 use super::{

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use agent_core::{engine::Durability, secret::Secret, session::Retention};
+use agent_core::{run::Durability, secret::Secret, session::Retention};
 
 use hyper::{
     HeaderMap,

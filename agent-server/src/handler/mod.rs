@@ -91,9 +91,10 @@ async fn session_response(app: &AppState, session: &Session) -> Result<Value, Ap
 
 /// Returns the same at a checkpoint.
 async fn session_response_at(app: &AppState, session: &Session, seq: Seq) -> Result<Value, ApiError> {
-    let (state, status) = session.state_and_status_at(seq).await.map_err(map_session_error(session.id()))?;
-    let data = session_data(app, &status, &state);
-    Ok(response(session.id(), status.status.as_str(), &status_message(&status), Some(data)))
+    let view = session.checkpoint(seq).await.map_err(map_session_error(session.id()))?;
+    let data = session_data(app, &view.status, &view.state);
+    let status = &view.status;
+    Ok(response(session.id(), status.status.as_str(), &status_message(status), Some(data)))
 }
 
 /// Returns `data` for the status of a session, with the answer if the run is completed.

@@ -1,5 +1,6 @@
 //! `GET /status/{session_id}` and `GET /sessions/{session_id}`: the status of a session, its state and usage.
 
+use agent_core::session::StateView;
 use serde_json::json;
 
 use super::{session_data, status_message};
@@ -16,11 +17,11 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     // Read once, so that all fields are consistent.
     let status = session.status().await.map_err(map_session_error(session.id()))?;
     // If the state cannot be read, for example because its graph is not registered, the rest is still returned.
-    let (state, tasks) = session.place_json().await.unwrap_or_default();
+    let StateView { state, active_tasks, .. } = session.state_and_active_tasks().await.unwrap_or_default();
     let mut data = session_data(&context.app, &status, &state);
     data["agent"] = json!(status.graph);
     data["title"] = json!(status.labels.get(TITLE));
-    data["running"] = json!(if status.status.is_busy() { tasks } else { Vec::new() });
+    data["running"] = json!(if status.status.is_busy() { active_tasks } else { Vec::new() });
     data["usage"] = json!({
         "model_calls": status.used.model_calls,
         "tool_calls": status.used.tool_calls,

@@ -50,7 +50,7 @@ impl RunPermit {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {}
-                _ = run.settled() => {}
+                _ = run.wait_status() => {}
             }
             drop(permit);
         });

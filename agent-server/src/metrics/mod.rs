@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use agent_core::event::{Note, Stored};
+use agent_core::event::{JournalNotice, JournalNoticeKind};
 use parking_lot::Mutex;
 
 pub(crate) use exposition::Page;
@@ -104,10 +104,10 @@ impl Metrics {
 
 impl Metrics {
     /// Counts a journal entry.
-    pub(crate) fn stored(&self, note: &Note<'_>) {
+    pub(crate) fn stored(&self, notice: &JournalNotice<'_>) {
         self.entries.fetch_add(1, Relaxed);
-        match note.what {
-            Stored::RunStarted { graph } => {
+        match notice.kind {
+            JournalNoticeKind::RunStarted { graph } => {
                 let mut started = self.started.lock();
                 match started.get_mut(graph) {
                     Some(count) => *count += 1,
@@ -117,7 +117,7 @@ impl Metrics {
                     }
                 }
             }
-            Stored::Step { kind, ms, failed, used } => {
+            JournalNoticeKind::Step { kind, ms, failed, used } => {
                 let (calls, failures) = match kind {
                     "model" => {
                         self.model_ms.fetch_add(ms, Relaxed);
@@ -134,10 +134,10 @@ impl Metrics {
                 self.output_tokens.fetch_add(used.output_tokens, Relaxed);
                 self.cost_micros.fetch_add(used.cost_micros, Relaxed);
             }
-            Stored::QuestionAsked => {
+            JournalNoticeKind::QuestionAsked => {
                 self.asked.fetch_add(1, Relaxed);
             }
-            Stored::QuestionAnswered => {
+            JournalNoticeKind::QuestionAnswered => {
                 self.answered.fetch_add(1, Relaxed);
             }
             _ => {}

@@ -15,7 +15,7 @@ pub(super) async fn run(app: &AppState) {
                 if first || !report.resumed.is_empty() {
                     tracing::info!(
                         resumed = report.resumed.len(),
-                        paused = report.waiting.len(),
+                        paused = report.paused.len(),
                         "sessions recovered"
                     );
                 }
@@ -27,7 +27,7 @@ pub(super) async fn run(app: &AppState) {
                 for (session, error) in &report.failed {
                     tracing::error!(%session, %error, "a run has failed: each process that ran it crashed");
                 }
-                for (session, error) in report.left.iter().filter(|_| first) {
+                for (session, error) in report.skipped.iter().filter(|_| first) {
                     tracing::warn!(%session, %error, "a session could not be recovered");
                 }
                 first = false;

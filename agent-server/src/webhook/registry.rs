@@ -93,7 +93,7 @@ impl DeliveryRegistry {
             match delivery.start_json(GRAPH, input, options.request("deliver").label(KIND.0, KIND.1)).await {
                 Ok(mut run) => {
                     // The question must be open before it can be answered.
-                    run.settled().await;
+                    run.wait_status().await;
                     true
                 }
                 Err(SessionError::SameRequest { .. }) => false,

@@ -107,7 +107,8 @@ fn key(message: &Value) -> Option<(String, String)> {
 #[tokio::test]
 async fn a_model_that_fails_once_is_asked_again_by_the_task_agent_too() {
     let home = TempDir::new().unwrap();
-    let plan = r#"[{"id": "collect-laneige", "title": "모으기"}, {"id": "report", "title": "보고서"}]"#;
+    let plan = r#"{"request": {"brands": ["laneige"], "audience": "buyers"},
+        "steps": [{"id": "collect-laneige", "title": "모으기"}, {"id": "report", "title": "보고서"}]}"#;
     let upstream =
         Fake::start([Script::Refuse(503, "busy"), says(plan), Script::Refuse(503, "busy"), says("# 보고서")]);
     let upstream = upstream.await;

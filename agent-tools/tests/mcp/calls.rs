@@ -236,7 +236,7 @@ async fn a_server_that_is_gone_is_tried_again_with_growing_waits() {
     let client = client.retry(agent_core::retry::RetryPolicy::attempts(1)).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     line.cut();
-    line.tasks.quiet().await;
+    line.tasks.wait_idle().await;
     assert!(!client.is_connected().await);
     let mut waits = Vec::new();
     loop {
@@ -265,7 +265,7 @@ async fn a_closed_client_refuses_calls() {
     let client = line.client(server).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     client.close().await;
-    line.tasks.quiet().await;
+    line.tasks.wait_idle().await;
     assert_eq!(call(&tools, "s_one", json!({})).await.unwrap_err().fault(), ToolFault::Failed);
     assert!(matches!(client.tools().await, Err(McpError::Closed { .. })));
 }

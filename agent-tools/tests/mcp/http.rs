@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use agent_core::{
-    engine::TaskGroup,
     secret::Secret,
+    task_group::TaskGroup,
     tool::{ToolFault, ToolPolicy},
 };
 use agent_tools::mcp::{Client, HttpOptions, McpError, Server};
@@ -40,7 +40,7 @@ impl Running {
 
     async fn end(&self) {
         self.stop.cancel();
-        self.tasks.quiet().await;
+        self.tasks.wait_idle().await;
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_server_that_dies_loses_the_call_and_one_that_comes_back_is_used_again
     let dies = async {
         begun.notified().await;
         running.tasks.stop();
-        running.tasks.quiet().await;
+        running.tasks.wait_idle().await;
     };
     let (result, ()) = tokio::join!(call(&tools, "web_hangs", json!({})), dies);
     let fault = result.unwrap_err().fault();

@@ -110,7 +110,7 @@ async fn after_a_restart_the_call_is_made_again_and_finds_its_answer() {
     let model = Model::new(script());
     let runtime = || {
         let made = Runtime::builder().journal(Arc::clone(&store)).model(model.clone()).graph(&agent);
-        made.options(|options| options.lease = std::time::Duration::ZERO).build()
+        made.options(|options| options.lease_ttl = std::time::Duration::ZERO).build()
     };
     runtime().session("s").unwrap().run(&agent, "go").await.unwrap();
     let state = answered(&runtime().session("s").unwrap(), json!({ "many": 3 })).await;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use agent_core::{
-    engine::TaskGroup,
     model::ToolCall,
+    task_group::TaskGroup,
     tool::{CallListener, DynamicTool, ToolContext, ToolError, ToolOutput, ToolPolicy, ToolRegistry},
 };
 use agent_tools::mcp::{Client, ClientBuilder, Server};

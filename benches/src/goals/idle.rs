@@ -9,8 +9,8 @@ const SESSIONS: usize = 4_000;
 
 fn runtime(journal: bool) -> Runtime {
     let mut builder = Runtime::builder().options(|options| {
-        options.resting = usize::MAX;
-        options.parked = usize::MAX;
+        options.max_idle_sessions = usize::MAX;
+        options.max_suspended_runs = usize::MAX;
     });
     if journal {
         builder = builder.journal(InMemoryJournal::new());

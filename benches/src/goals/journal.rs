@@ -7,9 +7,8 @@ use std::{
 };
 
 use agent_core::{
-    Context, Durability, END, Graph, Input, Runtime, START, SessionId,
-    journal::{InMemoryJournal, Sqlite},
-    model::Message,
+    Context, Durability, END, Graph, Input, Runtime, START, SessionId, journal::InMemoryJournal,
+    model::Message, sqlite::Sqlite,
 };
 use serde::Serialize;
 

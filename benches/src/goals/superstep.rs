@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use agent_core::{Context, END, Graph, Input, RunOptions, Runtime, START, SessionId, State, engine::Limits};
+use agent_core::{Context, END, Graph, Input, RunOptions, Runtime, START, SessionId, State, run::Limits};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use agent_core::{
     event::EventBody,
     graph::{BuildError, NodeError},
     ids::{Seq, SessionId},
-    journal::Sqlite,
+    sqlite::Sqlite,
 };
 use agent_server::{
     Server,

@@ -3,12 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use agent_core::{
-    Event, Graph, Input, RunOptions, Runtime, SessionId, State,
-    engine::Limits,
-    event::EventBody,
-    journal::{InMemoryJournal, Sqlite},
-    model::Model,
-    run::Rest,
+    Event, Graph, Input, RunOptions, Runtime, SessionId, State, event::EventBody, journal::InMemoryJournal,
+    model::Model, run::Finished, run::Limits, sqlite::Sqlite,
 };
 use tempfile::TempDir;
 
@@ -102,7 +98,7 @@ pub(crate) async fn one_run<S: State>(
     graph: &Graph<S>,
     input: S::Update,
     mut seen: impl FnMut(&Event),
-) -> Result<Rest<S>> {
+) -> Result<Finished<S>> {
     let session = runtime.session_of(SessionId::random());
     let mut events = session.stream(graph, Input::Update(input), RunOptions::default()).await?;
     while let Some(event) = events.next().await {

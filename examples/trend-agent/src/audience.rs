@@ -6,7 +6,7 @@ use super::review::Language;
 use super::text::mentions;
 
 /// The reader of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
     /// People who choose a product: 소비자.
@@ -57,7 +57,7 @@ impl Audience {
         named.next().filter(|_| named.next().is_none())
     }
 
-    const fn words(self) -> &'static [&'static str] {
+    pub(crate) const fn words(self) -> &'static [&'static str] {
         match self {
             Self::Buyers => &[
                 "buyer*",

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::Brand;
+use super::catalogue::{Brand, Product};
 use super::request::Request;
 use super::review::{Language, Review, demo_reviews};
-use super::topics::topics_of;
+use super::sentiment::{Polarity, review_score};
+use super::topics::{Topic, topics_of};
 
 /// The most reviews of one brand that are analysed.
 pub const SAMPLE: usize = 200;
@@ -29,6 +30,14 @@ pub enum Reason {
     Duplicate,
     /// Beyond the bound of the sample.
     OverSample,
+    /// In another language than asked for.
+    OtherLanguage,
+    /// From another kind of shop than asked for.
+    OtherChannel,
+    /// With another rating than asked for.
+    OtherRating,
+    /// Of another sentiment than asked for.
+    OtherSentiment,
 }
 
 /// How many reviews were left out for one reason.
@@ -53,6 +62,9 @@ pub struct Collected {
     pub dropped: Vec<Dropped>,
     /// The bound that applied.
     pub bound: usize,
+    /// The topics that were asked for.
+    #[serde(default)]
+    pub topics: Vec<Topic>,
 }
 
 /// Collects from the shipped reviews, at most [`SAMPLE`].
@@ -83,28 +95,49 @@ pub fn collect_from(reviews: &[Review], request: &Request, brand: Brand, bound: 
     }
     kept.sort_by(|a, b| (a.date, &a.id).cmp(&(b.date, &b.id)));
     counts.sort_by_key(|dropped| dropped.reason);
-    Collected { brand, considered, reviews: kept.into_iter().cloned().collect(), dropped: counts, bound }
+    Collected {
+        brand,
+        considered,
+        reviews: kept.into_iter().cloned().collect(),
+        dropped: counts,
+        bound,
+        topics: request.topics.clone(),
+    }
 }
 
 fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     if request.period.is_some_and(|period| !period.contains(review.date)) {
         return Some(Reason::OutsidePeriod);
     }
-    // A request may name a product of one brand and the whole of another.
-    let narrowed = request.products.iter().any(|name| {
-        super::catalogue::Product::find(name).is_some_and(|product| product.brand == review.brand)
-    });
-    if narrowed && !request.products.contains(&review.product) {
+    if !Product::find(&review.product).is_some_and(|product| request.means(product)) {
         return Some(Reason::OtherProduct);
+    }
+    if request.review_language.is_some_and(|language| language != review.lang) {
+        return Some(Reason::OtherLanguage);
+    }
+    if !request.channels.is_empty()
+        && !request.channels.iter().any(|channel| channel.slug() == review.channel)
+    {
+        return Some(Reason::OtherChannel);
     }
     if review.text.chars().filter(|c| c.is_alphanumeric()).count() < SHORTEST {
         return Some(Reason::TooShort);
     }
-    if !request.topics.is_empty() {
+    // What a question counts comes last, so that the reviews before it are its base; see `Request::measured`.
+    if request.ratings.is_some_and(|ratings| !ratings.contains(review.rating)) {
+        return Some(Reason::OtherRating);
+    }
+    let excluded = &request.excluded.topics;
+    if !request.topics.is_empty() || !excluded.is_empty() {
         let topics = topics_of(&review.text);
-        if !request.topics.iter().any(|topic| topics.contains(topic)) {
+        let wanted = request.topics.is_empty() || request.topics.iter().any(|topic| topics.contains(topic));
+        let only_excluded = !topics.is_empty() && topics.iter().all(|topic| excluded.contains(topic));
+        if !wanted || only_excluded {
             return Some(Reason::OffTopic);
         }
+    }
+    if request.sentiment.is_some_and(|sentiment| sentiment != Polarity::of(review_score(review))) {
+        return Some(Reason::OtherSentiment);
     }
     None
 }

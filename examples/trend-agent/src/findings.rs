@@ -7,7 +7,7 @@ use super::catalogue::Brand;
 use super::change::{Change, analyse_change};
 use super::collect::{Collected, Dropped};
 use super::request::Request;
-use super::review::Language;
+use super::review::{Language, Review};
 use super::sentiment::{Sentiment, analyse_sentiment, mean, round};
 use super::topics::{TopicFinding, analyse_topics};
 
@@ -20,6 +20,9 @@ pub struct ProductTally {
     pub reviews: usize,
     /// Mean rating, 1 to 5.
     pub mean_rating: f64,
+    /// The topics that were asked for; empty if none were.
+    #[serde(default)]
+    pub topics: Vec<TopicFinding>,
 }
 
 /// What was found about one brand.
@@ -64,14 +67,15 @@ impl BrandFinding {
         let mut products: Vec<ProductTally> = Vec::new();
         for review in reviews {
             if !products.iter().any(|tally| tally.product == review.product) {
-                let ratings = reviews
-                    .iter()
-                    .filter(|other| other.product == review.product)
-                    .map(|other| f64::from(other.rating));
+                let own: Vec<Review> =
+                    reviews.iter().filter(|other| other.product == review.product).cloned().collect();
+                let mut topics = if collected.topics.is_empty() { Vec::new() } else { analyse_topics(&own) };
+                topics.retain(|finding| collected.topics.contains(&finding.topic));
                 products.push(ProductTally {
                     product: review.product.clone(),
-                    reviews: ratings.clone().count(),
-                    mean_rating: round(mean(ratings)),
+                    reviews: own.len(),
+                    mean_rating: round(mean(own.iter().map(|review| f64::from(review.rating)))),
+                    topics,
                 });
             }
         }

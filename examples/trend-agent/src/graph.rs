@@ -1,11 +1,10 @@
-//! The K-beauty agent as a graph: plan, study each brand in parallel, ask who the report is for, write it.
+//! The K-beauty agent as a graph: understand and plan, study each brand in parallel, ask for the reader, write the report.
 
 use std::time::Duration;
 
 use agent_core::{
     Context, END, Graph, NodeError, Question, Result, START, State,
     graph::{BuildError, Dispatch, Route},
-    model::{Message, ModelRequest},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,11 +16,12 @@ use super::{
     collect::{Collected, collect},
     findings::{BrandFinding, Findings},
     layout::lay_out,
-    plan::{PlannedTodo, offline_plan, parse_plan},
-    prompt::{self, PromptMessage},
+    plan::{PlannedTodo, offline_plan},
     report::write_report,
     request::Request,
     review::Language,
+    understand::understand,
+    writer::models_report,
 };
 
 /// What one request knows on its way to a report.
@@ -31,7 +31,7 @@ pub struct Trend {
     pub message: String,
     /// What the caller sent along; `audience` in it answers the question beforehand.
     pub context: Map<String, Value>,
-    /// The message, understood.
+    /// The message, understood. Until then, the request of the session's earlier run.
     pub request: Option<Request>,
     /// What was found, brand by brand.
     #[state(append)]
@@ -107,12 +107,12 @@ pub fn trend_graph() -> std::result::Result<Graph<Trend>, BuildError> {
 }
 
 impl Trend {
-    /// The update that begins a run: nothing of an earlier run on the session is left.
+    /// Returns the update that starts a run. Only the request of an earlier run on the session is kept, because the message may
+    /// change it.
     pub fn begin(message: String, context: Map<String, Value>) -> TrendUpdate {
         Self::update()
             .message(message)
             .context(context)
-            .request(None)
             .overwrite_findings(Vec::new())
             .audience(None)
             .response(None)
@@ -140,31 +140,28 @@ fn each_brand(trend: &Trend) -> Route {
 
 async fn plan(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     let desk = cx.get::<Desk>()?;
-    let request = Request::parse(&trend.message);
-    let say = request.language;
-    let told = trend.context.get("audience").and_then(Value::as_str).and_then(Audience::parse);
-    let audience = request.audience.or(told);
+    let say = Request::parse_after(&trend.message, trend.request.as_ref()).language;
     let todo = cx.todos().start("plan", pick(say, "요청 이해와 계획", "Understand the request and plan"))?;
     desk.pace().await;
-    let planned = match desk.model && !request.brands.is_empty() {
-        true => models_plan(&trend.message, &request, cx).await?,
-        false => Vec::new(),
-    };
+    let (mut request, planned) = understand(trend, desk.model, cx).await?;
+    let given = trend.context.get("audience").and_then(Value::as_str).and_then(Audience::parse);
+    // The message itself comes first, then the caller's context, then the request that the message changes.
+    let own = Request::parse(&trend.message).audience;
+    request.audience = own.or(given).or(request.audience);
     let mut work = offline_plan(&request);
-    if audience.is_none() && !request.brands.is_empty() {
+    if asks_for_the_reader(&request) {
         let title = pick(say, "보고서의 독자 확인", "Ask who the report is for").to_owned();
         work.insert(work.len() - 1, PlannedTodo { id: "audience".into(), title });
     }
     lay_out(&cx.todos(), &planned, &work)?;
-    let brands: Vec<&str> = request.brands.iter().map(|brand| brand.name(say)).collect();
-    todo.done_with(brands.join(", "));
+    todo.done_with(request.summary());
+    let audience = request.audience;
     Ok(Trend::update().request(request).audience(audience))
 }
 
-/// The model's own list. One that cannot be read is no reason to fail: the work is known without it.
-async fn models_plan(message: &str, request: &Request, cx: &Context) -> Result<Vec<PlannedTodo>> {
-    let reply = cx.model()?.complete(ask(prompt::plan_messages(message, request))).await?;
-    Ok(parse_plan(&reply.message.text()).unwrap_or_default())
+/// A number is the same for every reader.
+fn asks_for_the_reader(request: &Request) -> bool {
+    request.audience.is_none() && request.has_subject() && !request.question.is_for_a_number()
 }
 
 async fn collect_reviews(study: &Study, cx: &Context) -> Result<StudyUpdate> {
@@ -210,10 +207,11 @@ async fn analyse(study: &Study, cx: &Context) -> Result<StudyUpdate> {
 }
 
 async fn audience(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
-    if trend.audience.is_some() {
+    let request = trend.request()?;
+    if !asks_for_the_reader(request) {
         return Ok(Trend::update());
     }
-    let say = trend.request()?.language;
+    let say = request.language;
     let todo = cx.todos().get("audience")?;
     todo.progress(0, pick(say, "답변을 기다리는 중", "waiting for an answer"));
     let question = Question::choose(Audience::question(say), Audience::options(say)).key("audience");
@@ -221,7 +219,8 @@ async fn audience(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     let audience = Audience::parse(&answer);
     let audience = audience.ok_or_else(|| NodeError::permanent("the answer names no audience"))?;
     todo.done_with(audience.label(say));
-    Ok(Trend::update().audience(audience))
+    let request = Request { audience: Some(audience), ..request.clone() };
+    Ok(Trend::update().audience(audience).request(request))
 }
 
 async fn write(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
@@ -230,21 +229,12 @@ async fn write(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     let say = request.language;
     let audience = trend.audience.unwrap_or(Audience::Buyers);
     let findings = Findings::new(request.clone(), trend.findings.clone());
-    super::layout::close_idle(&cx.todos());
     let todo = cx.todos().get("write")?;
     todo.progress(10, pick(say, "보고서를 쓰는 중", "writing the report"));
     desk.pace().await;
-    let response = if desk.model && !request.brands.is_empty() {
-        let request = ask(prompt::report_messages(&trend.message, &findings, audience));
-        let reply = cx.model()?.complete(request).await?;
-        let report = reply.message.text();
-        if report.trim().is_empty() {
-            return Err(NodeError::msg("the model wrote an empty report"));
-        }
-        match findings.request.statement() {
-            Some(statement) => format!("{statement}\n\n{report}"),
-            None => report.into_owned(),
-        }
+    let writes = desk.model && findings.reviews() > 0 && !request.question.is_for_a_number();
+    let response = if writes {
+        models_report(&trend.message, &findings, audience, cx).await?
     } else {
         cx.step("report", async { Ok::<_, NodeError>(write_report(&findings, audience)) }).await?
     };
@@ -253,17 +243,6 @@ async fn write(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
         Language::English => format!("{} characters", response.chars().count()),
     });
     Ok(Trend::update().response(response))
-}
-
-fn ask(prompts: Vec<PromptMessage>) -> ModelRequest {
-    let messages: Vec<Message> = prompts
-        .into_iter()
-        .map(|prompt| match prompt.role {
-            prompt::Role::System => Message::system(prompt.content),
-            prompt::Role::User => Message::user(prompt.content),
-        })
-        .collect();
-    ModelRequest::new(messages)
 }
 
 const fn pick(language: Language, korean: &'static str, english: &'static str) -> &'static str {

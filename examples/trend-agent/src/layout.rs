@@ -1,42 +1,29 @@
-//! The visible plan: the analyst's own work, hung under the items of a model's plan when there is one.
+//! The visible todos: the analyst's own work, under the items of a model's list if there is one.
 
-use agent_core::todo::{TodoError, TodoStatus, Todos};
+use agent_core::todo::{TodoError, Todos};
 
 use super::{catalogue::Brand, plan::PlannedTodo};
 
-/// Shows the plan. Each piece of `work` becomes an item of its own id; those of `planned` become their parents.
+/// Shows the plan. Each piece of `work` becomes an item with its own id; those of `planned` become their parents. A planned
+/// item that no work belongs to is not shown: progress is that of work that is done.
 ///
 /// # Errors
 ///
 /// [`TodoError`] when the plan has more items than a plan may have.
 pub(super) fn lay_out(todos: &Todos, planned: &[PlannedTodo], work: &[PlannedTodo]) -> Result<(), TodoError> {
-    for item in planned {
-        todos.add(model_id(item), &item.title)?;
+    let places = places(planned, work);
+    for (at, item) in planned.iter().enumerate() {
+        if places.contains(&Some(at)) {
+            todos.add(model_id(item), &item.title)?;
+        }
     }
-    for (piece, place) in work.iter().zip(places(planned, work)) {
+    for (piece, place) in work.iter().zip(places) {
         match place {
             Some(at) => todos.under(model_id(&planned[at])).add(&piece.id, &piece.title)?,
             None => todos.add(&piece.id, &piece.title)?,
         };
     }
     Ok(())
-}
-
-/// Ends what a model listed and nobody works on by that name: all work but the last piece is done.
-pub(super) fn close_idle(todos: &Todos) {
-    for item in todos.items() {
-        let idle = item.id.starts_with("plan:") && item.status == TodoStatus::Pending;
-        if idle
-            && let Ok(handle) = todos.get(&item.id)
-            && !has_children(todos, &item.id)
-        {
-            handle.done();
-        }
-    }
-}
-
-fn has_children(todos: &Todos, id: &str) -> bool {
-    todos.items().iter().any(|item| item.parent.as_deref() == Some(id))
 }
 
 fn model_id(item: &PlannedTodo) -> String {

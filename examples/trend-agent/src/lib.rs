@@ -1,10 +1,11 @@
 //! A sample task agent: trends in K-beauty reviews, with its data, prompts and word lists.
 //!
-//! Read in this order: [`request`] parses a message, [`plan`] makes todos of it, [`mod@collect`] selects reviews,
-//! [`topics`], [`sentiment`] and [`change`] analyse them, [`findings`] joins the results for a brand, [`report`] writes
-//! the text; [`prompt`] asks a model to plan and to write instead; [`graph`] connects these steps. The data is in
-//! [`review`] and [`catalogue`]; [`review_search`] offers it as a tool. Only [`graph`] and [`review_search`] use
-//! `agent-core`; the rest are pure functions.
+//! Read in this order: [`request`] parses a message (with [`period`], [`audience`] and [`product_type`]), [`plan`] makes
+//! todos of it, [`mod@collect`] selects reviews, [`topics`], [`sentiment`] and [`change`] analyse them, [`findings`] joins
+//! the results for a brand, [`report`] writes the text. With a model, [`prompt`] asks it to read the message and to write,
+//! [`extraction`] validates what it read, and [`check`] compares its report with the data. [`graph`] connects these steps.
+//! The data is in [`review`] and [`catalogue`]; [`review_search`] offers it as a tool. Only [`graph`] (with its parts `understand`,
+//! `writer` and `layout`) and [`review_search`] use `agent-core`; the rest are pure functions.
 //!
 //! # Examples
 //!
@@ -19,12 +20,16 @@
 pub mod audience;
 pub mod catalogue;
 pub mod change;
+pub mod check;
 pub mod collect;
+pub mod extraction;
 pub mod findings;
 pub mod graph;
 mod layout;
+mod message;
 pub mod period;
 pub mod plan;
+pub mod product_type;
 pub mod prompt;
 pub mod report;
 pub mod request;
@@ -33,7 +38,9 @@ pub mod review_search;
 pub mod sentiment;
 pub mod text;
 pub mod topics;
+mod understand;
 mod words;
+mod writer;
 
 #[doc(inline)]
 pub use self::{

@@ -1,13 +1,14 @@
-//! What a model is told when it plans and writes instead of the built-in analyst. The words are in `prompts/*.md`.
+//! Prompts for a model that reads the message and writes the report. The words are in `prompts/*.md`.
 
 use serde::{Deserialize, Serialize};
 
 use super::audience::Audience;
+use super::extraction;
 use super::findings::Findings;
 use super::plan::TODOS;
 use super::report::facts;
 use super::request::{MESSAGE_CHARS, Request, known_brands};
-use super::review::Language;
+use super::review::{Language, newest_day, oldest_day};
 use super::text::head;
 
 /// Who speaks.
@@ -29,19 +30,32 @@ pub struct PromptMessage {
     pub content: String,
 }
 
-/// Asks a model for a plan; its answer is read by [`super::plan::parse_plan`].
+/// Asks a model what a message asks for and which steps that takes; [`read_answer`](super::extraction::read_answer) reads its
+/// answer.
 #[must_use]
-pub fn plan_messages(message: &str, request: &Request) -> Vec<PromptMessage> {
-    let brands: Vec<&str> = request.brands.iter().map(|brand| brand.name(request.language)).collect();
+pub fn plan_messages(message: &str, request: &Request, previous: Option<&Request>) -> Vec<PromptMessage> {
+    let previous = previous.map_or_else(|| "none".to_owned(), Request::summary);
     let values = [
         ("limit", TODOS.to_string()),
         ("language", language_name(request.language).to_owned()),
         ("known_brands", known_brands(Language::English)),
-        ("brands", brands.join(", ")),
-        ("unknown", if request.unknown.is_empty() { "none".into() } else { request.unknown.join(", ") }),
+        ("schema", extraction::schema().to_string()),
+        ("today", newest_day().to_string()),
+        ("oldest", oldest_day().to_string()),
+        ("newest", newest_day().to_string()),
+        ("previous", previous),
+        ("understood", request.summary()),
         ("message", head(message, MESSAGE_CHARS).to_owned()),
     ];
     pair(include_str!("../prompts/plan.system.md"), include_str!("../prompts/plan.user.md"), &values)
+}
+
+/// Shows a model what is wrong with its answer and asks for another one.
+#[must_use]
+pub fn repair_message(faults: &str) -> String {
+    format!(
+        "That answer cannot be used: {faults}.\nAnswer again, corrected, in the same form and with nothing else."
+    )
 }
 
 /// Asks a model to write the report from what was found.
@@ -53,6 +67,7 @@ pub fn report_messages(message: &str, findings: &Findings, audience: Audience) -
         ("audience", audience.label(Language::English).to_owned()),
         ("reviews", findings.reviews().to_string()),
         ("facts", facts(findings)),
+        ("understood", findings.request.summary()),
         ("message", head(message, MESSAGE_CHARS).to_owned()),
     ];
     pair(include_str!("../prompts/report.system.md"), include_str!("../prompts/report.user.md"), &values)

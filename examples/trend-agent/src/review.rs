@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::Brand;
 
 /// A language that the analysis understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub enum Language {
     /// Korean.
     #[serde(rename = "ko")]
@@ -91,15 +93,15 @@ pub fn demo_reviews() -> &'static [Review] {
     &REVIEWS
 }
 
-/// How many shipped reviews a brand has.
-#[must_use]
-pub fn demo_count(brand: Brand) -> usize {
-    demo_reviews().iter().filter(|review| review.brand == brand).count()
-}
-
-/// The day of the newest shipped review. "The last three months" are counted back from here,
-/// not from today, so that a request means the same at any time.
+/// Returns the day of the newest shipped review. Periods such as "the last three months" are relative to this day and not
+/// to the day of the request, so that a request has the same answer at any time.
 #[must_use]
 pub fn newest_day() -> Date {
     demo_reviews().iter().map(|review| review.date).max().unwrap_or(Date::constant(2026, 8, 31))
+}
+
+/// Returns the day of the oldest shipped review.
+#[must_use]
+pub fn oldest_day() -> Date {
+    demo_reviews().iter().map(|review| review.date).min().unwrap_or(Date::constant(2025, 9, 1))
 }

@@ -9,7 +9,7 @@ use super::text::{Patterns, clauses, is_hangul, sentences};
 use super::words::words;
 
 /// Which way an opinion points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Polarity {
     /// Score of at least [`THRESHOLD`].
@@ -151,28 +151,46 @@ fn lexicon() -> &'static Lexicon {
     &LEXICON
 }
 
-/// The good and the bad in one clause (lower case). Each stretch of text counts once.
+/// The good and the bad in one clause (lower case).
 fn weigh(clause: &str) -> (f64, f64) {
+    let opinions = opinions(clause);
+    let good = opinions.iter().filter(|(_, up)| *up).count();
+    (good as f64, (opinions.len() - good) as f64)
+}
+
+/// The words of opinion in one clause (lower case), and whether each is good. Each stretch of text counts once.
+fn opinions(clause: &str) -> Vec<((usize, usize), bool)> {
     let lexicon = lexicon();
-    let mut taken: Vec<(usize, usize)> = Vec::new();
-    let (mut good, mut bad) = (0.0, 0.0);
+    let mut taken: Vec<((usize, usize), bool)> = Vec::new();
     for (at, (from, to)) in lexicon.patterns.find(clause) {
-        if taken.iter().any(|&(start, end)| from < end && start < to) {
+        if taken.iter().any(|&((start, end), _)| from < end && start < to) {
             continue;
         }
-        taken.push((from, to));
         let up = match lexicon.kinds[at] {
             Kind::Fixed(up) => up,
             Kind::Good => !negated(clause, from, to, false),
             Kind::Bad => negated(clause, from, to, true),
         };
-        if up {
-            good += 1.0;
-        } else {
-            bad += 1.0;
-        }
+        taken.push(((from, to), up));
     }
-    (good, bad)
+    taken
+}
+
+/// The score of what a clause says about a topic that is named at `places`, or nothing if no known word is in it. Where a
+/// clause is good and bad, the words nearest to the topic count.
+pub(super) fn opinion_of(clause: &str, places: &[(usize, usize)]) -> Option<f64> {
+    let lower = clause.to_lowercase();
+    let opinions = opinions(&lower);
+    let good = opinions.iter().filter(|(_, up)| *up).count();
+    if opinions.is_empty() || good == 0 || good == opinions.len() || places.is_empty() {
+        return opinion(clause);
+    }
+    let nearest = places.iter().filter_map(|place| {
+        let distance =
+            |span: (usize, usize)| span.0.saturating_sub(place.1).max(place.0.saturating_sub(span.1));
+        opinions.iter().min_by_key(|(span, _)| distance(*span)).map(|(_, up)| if *up { 1.0 } else { -1.0 })
+    });
+    Some(mean(nearest) / 1.5)
 }
 
 /// Whether the word at `from..to` is turned into its opposite by what stands around it.
@@ -199,8 +217,32 @@ fn negated_english(clause: &str, from: usize, to: usize, trouble: bool) -> bool 
             turned = !turned;
         }
     }
-    turned || (trouble && clause[to..].trim_start().starts_with("is gone"))
+    // "My bumps settle", "the redness is gone": relief within three words after the trouble.
+    let relief = trouble && {
+        let after =
+            clause[to..].split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(3);
+        after.into_iter().any(|word| RELIEF_ENGLISH.contains(&word))
+    };
+    turned || relief
 }
+
+/// Verbs after a trouble that say that it went away.
+const RELIEF_ENGLISH: [&str; 10] = [
+    "settle",
+    "settles",
+    "settled",
+    "gone",
+    "disappeared",
+    "faded",
+    "healed",
+    "vanished",
+    "shrinks",
+    "shrank",
+];
+
+/// The same in Korean.
+const RELIEF_KOREAN: [&str; 12] =
+    ["진정", "가라앉", "옅어", "사라", "줄어", "줄었", "줄고", "회복", "나아졌", "좋아졌", "맑아", "환해"];
 
 fn negated_korean(clause: &str, from: usize, to: usize, trouble: bool) -> bool {
     let before = clause[..from].trim_end();
@@ -229,8 +271,9 @@ fn negated_korean(clause: &str, from: usize, to: usize, trouble: bool) -> bool {
     for adverb in ["거의", "전혀", "하나도", "아예", "별로", "크게"] {
         rest = rest.strip_prefix(adverb).map_or(rest, str::trim_start);
     }
-    ["없", "못 느", "안 ", "덜 "].iter().any(|absent| rest.starts_with(absent))
-        || (trouble && rest.starts_with("사라"))
+    // "좁쌀이 가라앉았어요", "칙칙함이 줄고": the trouble went away, in the same clause.
+    let relieved = trouble && RELIEF_KOREAN.iter().any(|relief| clause[to..].contains(relief));
+    relieved || ["없", "못 느", "안 ", "덜 "].iter().any(|absent| rest.starts_with(absent))
 }
 
 pub(super) fn mean(values: impl Iterator<Item = f64>) -> f64 {

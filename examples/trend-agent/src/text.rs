@@ -59,8 +59,23 @@ pub fn clauses(sentence: &str) -> Vec<&str> {
     }
     cuts.sort_unstable();
     cuts.dedup();
-    cuts.windows(2)
-        .map(|pair| sentence[pair[0]..pair[1]].trim())
+    // "Not that squeaky, tight feeling": what is negated may be a list.
+    let goes_on = |from: usize, to: usize, before: &str| {
+        let negated = [" not ", "no ", "never ", "without ", "n't "].iter().any(|word| before.contains(word));
+        let words = sentence[from..to].split_whitespace().count();
+        negated && words <= 2 && before.ends_with(',') && sentence[from..to].is_ascii()
+    };
+    let mut pieces: Vec<(usize, usize)> = Vec::new();
+    for pair in cuts.windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        match pieces.last_mut() {
+            Some(last) if goes_on(from, to, &lower[last.0..last.1]) => last.1 = to,
+            _ => pieces.push((from, to)),
+        }
+    }
+    pieces
+        .into_iter()
+        .map(|(from, to)| sentence[from..to].trim())
         .filter(|clause| clause.chars().any(char::is_alphanumeric))
         .collect()
 }
@@ -134,11 +149,6 @@ impl Patterns {
         there
             .into_iter()
             .flat_map(move |at| find(lower, self.patterns[at]).into_iter().map(move |place| (at, place)))
-    }
-
-    /// Whether any of them stands in `lower`.
-    pub(super) fn mentioned(&self, lower: &str) -> bool {
-        self.find(lower).next().is_some()
     }
 
     #[cfg(test)]

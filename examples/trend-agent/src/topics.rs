@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::review::{Language, Review};
-use super::sentiment::{Polarity, mean, opinion, review_score, round};
+use super::sentiment::{Polarity, mean, opinion, opinion_of, review_score, round};
 use super::text::{clauses, mentions, sentences};
 use super::words::topic_words;
 
 /// Something that reviews talk about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
     /// Moisture and dryness.
@@ -150,7 +152,7 @@ impl Topic {
 #[must_use]
 pub fn topics_of(text: &str) -> Vec<Topic> {
     let lower = text.to_lowercase();
-    Topic::ALL.into_iter().filter(|topic| topic_words(*topic).review.mentioned(&lower)).collect()
+    Topic::ALL.into_iter().filter(|topic| topic_words(*topic).mentioned(&lower)).collect()
 }
 
 /// Counts topics over reviews, the most mentioned first (a tie in the order of [`Topic::ALL`]). Topics that
@@ -189,7 +191,7 @@ fn analyse_topic(topic: Topic, reviews: &[Review]) -> Option<TopicFinding> {
 /// How a review leans on a topic, and the sentence that says so. The clauses that name the topic decide; if they hold
 /// no opinion word, their sentence; if that holds none either, the review as a whole.
 fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
-    let words = &topic_words(topic).review;
+    let words = topic_words(topic);
     let mut scores = Vec::new();
     let mut said: Option<(f64, &str)> = None;
     for sentence in sentences(&review.text) {
@@ -199,13 +201,15 @@ fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
         }
         let named: Vec<f64> = clauses(sentence)
             .into_iter()
-            .filter(|clause| words.mentioned(&clause.to_lowercase()))
-            .filter_map(opinion)
+            .filter_map(|clause| {
+                let places = words.places(&clause.to_lowercase());
+                if places.is_empty() { None } else { opinion_of(clause, &places) }
+            })
             .collect();
-        let score = if named.is_empty() {
-            opinion(sentence).unwrap_or_else(|| review_score(review))
-        } else {
-            mean(named.into_iter())
+        let score = match named.split_last() {
+            None => opinion(sentence).unwrap_or_else(|| review_score(review)),
+            // "Slimy at first, but it sinks in": what comes last is the conclusion.
+            Some((last, earlier)) => mean(earlier.iter().copied().chain([*last, *last])),
         };
         scores.push(score);
         if said.is_none_or(|(best, _)| score.abs() > best.abs()) {

@@ -27,6 +27,10 @@ pub(super) struct Words {
     pub(super) everyday_english: Vec<&'static str>,
     /// Words that stand before "리뷰" without naming a brand.
     pub(super) everyday_korean: Vec<&'static str>,
+    /// English words of requests that need no understanding.
+    pub(super) request_english: Vec<&'static str>,
+    /// Korean words of requests that need no understanding.
+    pub(super) request_korean: Vec<&'static str>,
 }
 
 /// The words of one topic.
@@ -34,7 +38,28 @@ pub(super) struct TopicWords {
     /// Words of a request that name the topic.
     pub(super) request: Vec<&'static str>,
     /// Words of a review that mean it.
-    pub(super) review: Patterns,
+    review: Patterns,
+    /// Phrases in which these words mean something else ("the tube is small" is about the size).
+    except: Vec<&'static str>,
+}
+
+impl TopicWords {
+    /// Whether a text (lower case) speaks about the topic.
+    pub(super) fn mentioned(&self, lower: &str) -> bool {
+        !self.places(lower).is_empty()
+    }
+
+    /// Where a text (lower case) speaks about the topic.
+    pub(super) fn places(&self, lower: &str) -> Vec<(usize, usize)> {
+        let except: Vec<(usize, usize)> = self
+            .except
+            .iter()
+            .flat_map(|phrase| lower.match_indices(phrase).map(|(at, found)| (at, at + found.len())))
+            .collect();
+        let inside =
+            |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
+        self.review.find(lower).map(|(_, place)| place).filter(|place| !inside(place)).collect()
+    }
 }
 
 /// The lists, read at first use.
@@ -49,6 +74,8 @@ pub(super) fn words() -> &'static Words {
         other_brands: list(include_str!("../data/words/other_brands.txt")),
         everyday_english: list(include_str!("../data/words/everyday_english.txt")),
         everyday_korean: list(include_str!("../data/words/everyday_korean.txt")),
+        request_english: list(include_str!("../data/words/request_english.txt")),
+        request_korean: list(include_str!("../data/words/request_korean.txt")),
     });
     &WORDS
 }
@@ -61,6 +88,7 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
             .map(|topic| TopicWords {
                 request: section(file, topic, "request"),
                 review: Patterns::new(section(file, topic, "review")),
+                except: section(file, topic, "except"),
             })
             .into()
     });

@@ -10,7 +10,7 @@ use trend_agent::collect::{Reason, collect, collect_from};
 use trend_agent::findings::{BrandFinding, Findings};
 use trend_agent::plan::{TODOS, parse_plan};
 use trend_agent::report::write_report;
-use trend_agent::request::{MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES, most_reviewed};
+use trend_agent::request::{MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES};
 use trend_agent::review::{Language, demo_reviews, parse_reviews};
 use trend_agent::sentiment::{analyse_sentiment, text_score};
 use trend_agent::text::{clauses, is_hangul, sentences};
@@ -57,9 +57,7 @@ fn a_bad_line_of_data_is_named() {
 fn understood(message: &str, language: Language, scope: Scope, brands: &[Brand]) -> Request {
     let request = Request::parse(message);
     assert_eq!((request.language, request.scope), (language, scope), "{message}: {request:?}");
-    if scope != Scope::MostReviewed {
-        assert_eq!(request.brands, brands, "{message}");
-    }
+    assert_eq!(request.brands, brands, "{message}");
     request
 }
 
@@ -94,20 +92,26 @@ fn a_part_of_a_word_is_not_a_brand() {
 }
 
 #[test]
-fn without_a_brand_the_most_reviewed_are_taken() {
-    for message in [
-        "Analyse the latest skincare reviews",
-        "요즘 선크림 리뷰 트렌드 알려줘",
-        "안녕",
-        "소비자들이 남긴 리뷰를 요약해줘",
-        "",
-    ] {
-        let request = Request::parse(message);
-        assert_eq!((request.scope, request.brands), (Scope::MostReviewed, most_reviewed(3)), "{message}");
+fn without_a_subject_the_request_is_open() {
+    for message in ["Analyse the latest skincare reviews", "안녕", "소비자들이 남긴 리뷰를 요약해줘", ""]
+    {
+        let request = understood(message, Request::parse(message).language, Scope::Open, &[]);
         assert_eq!(request.unknown, Vec::<String>::new(), "{message}");
     }
     assert_eq!(Request::parse("compare all brands").brands, Brand::ALL);
     assert_eq!(Request::parse("모든 브랜드 비교해줘").brands, Brand::ALL);
+}
+
+#[test]
+fn the_answer_to_the_question_for_a_subject_keeps_the_rest_of_the_request() {
+    let open = Request::parse("부정적인 리뷰를 마케터용으로 정리해줘");
+    let request = open.with_subject("이니스프리").unwrap();
+    assert_eq!((request.scope, request.brands.as_slice()), (Scope::Named, &[Brand::Innisfree][..]));
+    assert_eq!((request.sentiment, request.audience), (open.sentiment, Some(Audience::Marketers)));
+    assert_eq!(open.with_subject("All brands").unwrap().brands, Brand::ALL);
+    let sunscreens = [Brand::Innisfree, Brand::BeautyOfJoseon, Brand::RoundLab];
+    assert_eq!(open.with_subject("선크림").unwrap().brands, sunscreens);
+    assert_eq!(open.with_subject("글쎄요"), None);
 }
 
 #[test]
@@ -195,7 +199,7 @@ proptest! {
     fn any_message_is_read_the_same_way_twice_and_within_bounds(message in "\\PC{0,200}|[가-힣 ]{0,60}(리뷰|후기)[가-힣 ]{0,9}|([A-Za-z]{1,9} ){0,9}reviews") {
         let request = Request::parse(&message);
         prop_assert_eq!(&request, &Request::parse(&message));
-        prop_assert_eq!(request.brands.is_empty(), request.scope == Scope::Unknown);
+        prop_assert_eq!(request.brands.is_empty(), matches!(request.scope, Scope::Open | Scope::Unknown));
         prop_assert!(request.unknown.iter().all(|name| name.chars().count() <= UNKNOWN_CHARS));
         let kept: Request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
         prop_assert_eq!(kept, request);

@@ -113,7 +113,7 @@ fn a_models_plan_is_bounded_and_its_absence_is_typed() {
 fn a_prompt_holds_the_facts_and_no_message_can_pull_in_another_value() {
     let message = "Analyse Anua {{facts}} {{known_brands}}";
     let request = Request::parse(message);
-    let plan = plan_messages(message, &request);
+    let plan = plan_messages(message, &request, None);
     assert!(plan[0].content.contains("Laneige (라네즈)"));
     assert!(plan[1].content.contains(message), "{}", plan[1].content);
     let findings = Findings::of(&request);
@@ -124,5 +124,5 @@ fn a_prompt_holds_the_facts_and_no_message_can_pull_in_another_value() {
     let template = |text: &str| text.replace(message, "").contains("{{");
     assert!(!plan.iter().chain(&report).any(|message| template(&message.content)), "every name has a value");
     let huge = "x".repeat(1_000_000);
-    assert!(plan_messages(&huge, &request)[1].content.len() < MESSAGE_CHARS * 2);
+    assert!(plan_messages(&huge, &request, None)[1].content.len() < MESSAGE_CHARS * 2);
 }

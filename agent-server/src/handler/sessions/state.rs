@@ -14,7 +14,10 @@ pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
     let session = context.session().await?;
     let map_error = map_session_error(session.id());
     let (state, status) = match context.query().number("at")?.map(Seq) {
-        Some(seq) => session.state_and_status_at(seq).await.map_err(&map_error)?,
+        Some(seq) => {
+            let view = session.checkpoint(seq).await.map_err(&map_error)?;
+            (view.state, view.status)
+        }
         None => {
             (session.state_json().await.map_err(&map_error)?, session.status().await.map_err(&map_error)?)
         }

@@ -309,8 +309,8 @@ async fn complete_message(
     active_ms: u64,
 ) -> Result<Utf8Bytes, Utf8Bytes> {
     let seq = event.seq.unwrap_or_default();
-    let (state, status) = match session.state_and_status_at(seq).await {
-        Ok(found) => found,
+    let (state, status) = match session.checkpoint(seq).await {
+        Ok(view) => (view.state, view.status),
         // The entry is no longer in the journal: the latest state is used.
         Err(_) => match (session.state_json().await, session.status().await) {
             (Ok(state), Ok(status)) => (state, status),

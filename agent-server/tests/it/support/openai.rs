@@ -31,7 +31,8 @@ pub(crate) struct Upstream {
 
 pub(crate) const PLAN: &str = r#"Sure:
 ```json
-[{"id": "collect-laneige", "title": "라네즈 리뷰 모으기"}, {"id": "read", "title": "주제와 감성 분석"}, {"id": "report", "title": "보고서"}]
+{"request": {"brands": ["laneige"], "audience": "buyers"},
+ "steps": [{"id": "collect-laneige", "title": "라네즈 리뷰 모으기"}, {"id": "read", "title": "주제와 감성 분석"}, {"id": "report", "title": "보고서"}]}
 ```"#;
 pub(crate) const REPORT: &str = "# 모델의 보고서\n\n보습이 좋다는 의견이 많습니다 💧";
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use agent_core::{engine::TaskGroup, secret::Secret};
+use agent_core::{secret::Secret, task_group::TaskGroup};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{

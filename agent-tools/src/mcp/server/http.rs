@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use agent_core::engine::TaskGroup;
+use agent_core::task_group::TaskGroup;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
@@ -154,9 +154,9 @@ impl HttpService {
         };
         self.stop();
         // Responses that take longer are dropped.
-        tokio::time::timeout(GRACE, tasks.quiet()).await.ok();
+        tokio::time::timeout(GRACE, tasks.wait_idle()).await.ok();
         tasks.stop();
-        tasks.quiet().await;
+        tasks.wait_idle().await;
         accepted
     }
 }

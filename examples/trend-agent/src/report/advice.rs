@@ -7,19 +7,24 @@ use crate::review::Language;
 use crate::sentiment::Polarity;
 use crate::topics::{Topic, TopicFinding};
 
-/// How many complaints and how many praises are turned into advice.
+/// How many complaints and how many praises become advice.
 const EACH: usize = 2;
 
-/// A change of the mean rating worth a word.
-const RATING_MOVE: f64 = 0.15;
+/// The most of them when several have the same count.
+const MOST: usize = 4;
 
-/// At most seven sentences, the most useful first.
+/// Mean ratings that differ by less are equal.
+const CLEAR: f64 = 0.005;
+
+/// A change of the mean rating worth a word.
+pub(super) const RATING_MOVE: f64 = 0.15;
+
+/// A few sentences, the most useful first.
 pub(super) fn advice(finding: &BrandFinding, audience: Audience, say: Say) -> Vec<String> {
     let mut out = Vec::new();
-    let praised = ranked(finding, |topic| topic.positive);
-    let blamed = ranked(finding, |topic| topic.negative);
     products(finding, audience, say, &mut out);
-    for topic in blamed.iter().take(EACH) {
+    let blamed = leading(finding, |topic| topic.negative);
+    for topic in &blamed {
         let (name, bad, all) = (topic.topic.name(say.0), topic.negative, topic.count);
         let tip = tip(topic.topic, audience, say.0);
         out.push(say.of(
@@ -27,11 +32,8 @@ pub(super) fn advice(finding: &BrandFinding, audience: Audience, say: Say) -> Ve
             &format!("{}: {bad} of {all} mentions complain. {tip}", capital(name)),
         ));
     }
-    for topic in praised
-        .iter()
-        .filter(|topic| !blamed.iter().take(EACH).any(|bad| bad.topic == topic.topic))
-        .take(EACH)
-    {
+    let praised = leading(finding, |topic| topic.positive);
+    for topic in praised.iter().filter(|topic| !blamed.iter().any(|bad| bad.topic == topic.topic)) {
         out.push(praise(topic, audience, say));
     }
     if let Some(change) = &finding.change {
@@ -49,19 +51,31 @@ pub(super) fn advice(finding: &BrandFinding, audience: Audience, say: Say) -> Ve
     out
 }
 
-fn ranked(finding: &BrandFinding, count: impl Fn(&TopicFinding) -> usize) -> Vec<&TopicFinding> {
+/// The topics with the highest counts: [`EACH`], and every further one with the same count as the last, unless that is more
+/// than [`MOST`]; then only those with a higher count. Equals are never ranked.
+fn leading(finding: &BrandFinding, count: impl Fn(&TopicFinding) -> usize) -> Vec<&TopicFinding> {
     let mut topics: Vec<_> = finding.topics.iter().filter(|topic| count(topic) > 0).collect();
     topics.sort_by_key(|topic| (std::cmp::Reverse(count(topic)), topic.topic));
+    if let Some(last) = topics.get(EACH - 1).map(|topic| count(topic)) {
+        let through = topics.iter().filter(|topic| count(topic) >= last).count();
+        let above = topics.iter().filter(|topic| count(topic) > last).count();
+        topics.truncate(if through <= MOST || above == 0 { through.min(MOST) } else { above });
+    }
     topics
 }
 
 fn products(finding: &BrandFinding, audience: Audience, say: Say, out: &mut Vec<String>) {
-    let (Some(best), Some(worst)) = (finding.products.first(), finding.products.last()) else { return };
-    if best.product == worst.product {
+    let rated = || finding.products.iter().map(|tally| tally.mean_rating);
+    let (Some(high), Some(bottom)) = (rated().reduce(f64::max), rated().reduce(f64::min)) else { return };
+    // Products with the same rating are named together.
+    if high - bottom < CLEAR {
         return;
     }
-    let (top, low) = (product_name(&best.product, say), product_name(&worst.product, say));
-    let (high, bottom) = (best.mean_rating, worst.mean_rating);
+    let at = |rating: f64| {
+        let level = finding.products.iter().filter(|tally| (tally.mean_rating - rating).abs() < CLEAR);
+        level.map(|tally| product_name(&tally.product, say)).collect::<Vec<_>>().join(", ")
+    };
+    let (top, low) = (at(high), at(bottom));
     out.push(match audience {
         Audience::Buyers => say.of(
             &format!("처음이라면 평점이 가장 높은 {top}({high:.2})부터, {low}({bottom:.2})의 경우 아래 불만을 먼저 확인하세요."),
@@ -69,7 +83,7 @@ fn products(finding: &BrandFinding, audience: Audience, say: Say, out: &mut Vec<
         ),
         Audience::Makers => say.of(
             &format!("개선의 우선순위는 {low}({bottom:.2})입니다. {top}({high:.2})에서 잘된 점을 비교 기준으로 삼으세요."),
-            &format!("Put {low} ({bottom:.2}) first in line for improvement, with {top} ({high:.2}) as the yardstick."),
+            &format!("Improve {low} ({bottom:.2}) first, with {top} ({high:.2}) as the yardstick."),
         ),
         Audience::Marketers => say.of(
             &format!(
@@ -125,7 +139,7 @@ fn direction(before: f64, after: f64, audience: Audience, say: Say) -> String {
     }
 }
 
-/// The name of a topic that is praised: nobody praises irritation.
+/// The name of a topic that is praised: praise for irritation is praise for gentleness.
 const fn praised_name(topic: Topic, language: Language) -> &'static str {
     match (topic, language) {
         (Topic::Irritation, Language::Korean) => "순함(저자극)",
@@ -167,7 +181,7 @@ const fn tip(topic: Topic, audience: Audience, language: Language) -> &'static s
         (Topic::Scent, Makers, Korean) => "향의 세기를 낮추거나 무향 버전을 내세요.",
         (Topic::Scent, Makers, English) => "Turn the scent down or offer a version without.",
         (Topic::Scent, Marketers, Korean) => "향을 구체적으로 묘사해 놀라는 일이 없게 하세요.",
-        (Topic::Scent, Marketers, English) => "Describe the scent plainly, so that nobody is surprised.",
+        (Topic::Scent, Marketers, English) => "Describe the scent plainly, so that it is no surprise.",
         (Topic::Effect, Buyers, Korean) => "한 달은 써 보고 판단하고, 큰 변화는 기대하지 마세요.",
         (Topic::Effect, Buyers, English) => "Give it a month and expect small changes.",
         (Topic::Effect, Makers, Korean) => "효과를 못 느낀 사용자의 피부 타입과 사용법을 조사하세요.",

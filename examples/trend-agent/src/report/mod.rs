@@ -1,7 +1,9 @@
 //! The report of the built-in analyst: Markdown for a given reader, in the language of the request, from counted facts.
 
 mod advice;
+mod answer;
 mod korean;
+mod understood;
 
 use std::fmt::Write as _;
 
@@ -17,23 +19,103 @@ use super::topics::{Quote, TopicFinding};
 /// How many topics of a brand are shown with quotes.
 const QUOTED_TOPICS: usize = 5;
 
-/// How many moved topics are told.
+/// How many moved topics are shown.
 const MOVES: usize = 4;
 
-/// Writes the report. Without a brand to report on, it says which brands are known.
+/// Writes the report: how the request was understood, the answer, the figures, and what the reader can do with them. The
+/// answer to a question for a number has no recommendations.
 #[must_use]
 pub fn write_report(findings: &Findings, audience: Audience) -> String {
+    format!("{}\n{}\n{}", opening(findings, Some(audience)), origin(findings), details(findings, audience))
+}
+
+/// Writes the report in place of a model's that cannot be shown, and says why.
+#[must_use]
+pub fn write_instead(findings: &Findings, audience: Audience, why: Unusable) -> String {
     let say = Say(findings.request.language);
-    let mut out = format!("# {}\n\n{}\n", title(findings, audience), origin(findings));
-    if let Some(statement) = findings.request.statement() {
-        line(&mut out, &format!("\n{statement}"));
+    let why = match why {
+        Unusable::Invented => say.of(
+            "데이터에 없는 수치나 리뷰가 들어 있어",
+            "it had figures or quotes that the data does not have",
+        ),
+        Unusable::Cut => say.of("끝까지 작성되지 않아", "it was cut off before its end"),
+        Unusable::Filtered => say.of("콘텐츠 필터에 걸려", "a content filter ended it"),
+        Unusable::Empty => say.of("비어 있어", "it was empty"),
+    };
+    let note = say.of(
+        &format!("> 언어 모델의 보고서는 {why} 쓰지 않았습니다. 아래는 내장 분석기의 글입니다."),
+        &format!("> The language model's report is not shown: {why}. The text is the built-in analyst's."),
+    );
+    let opening = opening(findings, Some(audience));
+    format!("{opening}\n{note}\n>\n{}\n{}", origin(findings), details(findings, audience))
+}
+
+/// Puts a model's checked report under the head that every report has.
+#[must_use]
+pub fn frame(findings: &Findings, audience: Audience, report: &str) -> String {
+    let count = findings.reviews();
+    let origin = Say(findings.request.language).of(
+        &format!(
+            "> 언어 모델이 데모 데이터의 리뷰 {count}건으로 작성했고, 수치와 인용은 데이터와 대조했습니다. 리뷰는 데모용 창작물이며 실제 제품에 대한 근거가 아닙니다."
+        ),
+        &format!(
+            "> Written by a language model from {count} reviews of the demo data set; its figures and quotes were compared with the data. The reviews are invented and no evidence about real products."
+        ),
+    );
+    format!("{}\n{origin}\n\n{report}", opening(findings, Some(audience)))
+}
+
+/// Why a model's report cannot be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// Figures or quotes that the data doesn't have.
+    Invented,
+    /// Cut off at the token limit.
+    Cut,
+    /// Ended by a content filter.
+    Filtered,
+    /// No text.
+    Empty,
+}
+
+/// The title, how the request was understood, and the answer. Begins a model's report too.
+#[must_use]
+pub fn opening(findings: &Findings, audience: Option<Audience>) -> String {
+    let request = &findings.request;
+    let say = Say(request.language);
+    let number = request.question.is_for_a_number();
+    let mut out = format!("# {}\n\n", title(findings, audience.filter(|_| !number)));
+    out.push_str(&understood::head(request));
+    let answer = answer::answer(findings);
+    if !answer.is_empty() {
+        line(&mut out, &format!("\n## {}\n", say.of("답", "Answer")));
+        out.push_str(answer.trim_end());
+        out.push('\n');
     }
-    if findings.brands.is_empty() {
+    out
+}
+
+/// The figures of each brand, with recommendations.
+fn details(findings: &Findings, audience: Audience) -> String {
+    let say = Say(findings.request.language);
+    let mut out = String::new();
+    if findings.reviews() == 0 {
+        for finding in &findings.brands {
+            let name = finding.brand.name(say.0);
+            line(&mut out, &format!("\n**{name}:** {}", sample_line(finding, say)));
+        }
         return out;
     }
     if findings.brands.len() > 1 {
         line(&mut out, &format!("\n## {}\n", say.of("한눈에 보기", "At a glance")));
         out.push_str(&overview(findings));
+    }
+    if findings.request.question.is_for_a_number() {
+        for finding in &findings.brands {
+            let name = finding.brand.name(say.0);
+            line(&mut out, &format!("\n**{name}:** {}", sample_line(finding, say)));
+        }
+        return out;
     }
     for finding in &findings.brands {
         line(&mut out, &format!("\n## {}\n", finding.brand.name(say.0)));
@@ -62,7 +144,9 @@ pub fn write_report(findings: &Findings, audience: Audience) -> String {
 #[must_use]
 pub fn facts(findings: &Findings) -> String {
     let say = Say(findings.request.language);
-    let mut out = overview(findings);
+    let mut out = answer::answer(findings);
+    out.push('\n');
+    out.push_str(&overview(findings));
     for finding in &findings.brands {
         line(&mut out, &format!("\n## {}\n", finding.brand.name(say.0)));
         out.push_str(&brand_facts(finding, say));
@@ -72,10 +156,10 @@ pub fn facts(findings: &Findings) -> String {
 
 /// Chooses between two languages.
 #[derive(Clone, Copy)]
-struct Say(Language);
+pub(crate) struct Say(pub(crate) Language);
 
 impl Say {
-    fn of(self, korean: &str, english: &str) -> String {
+    pub(crate) fn of(self, korean: &str, english: &str) -> String {
         match self.0 {
             Language::Korean => korean.to_owned(),
             Language::English => english.to_owned(),
@@ -88,15 +172,17 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-fn title(findings: &Findings, audience: Audience) -> String {
+fn title(findings: &Findings, audience: Option<Audience>) -> String {
     let say = Say(findings.request.language);
     let names: Vec<&str> = findings.brands.iter().map(|finding| finding.brand.name(say.0)).collect();
     let names = if names.is_empty() { say.of("K-뷰티", "K-beauty") } else { names.join(", ") };
-    let reader = audience.label(say.0);
-    say.of(
-        &format!("{names} 리뷰 트렌드 보고서 ({reader}용)"),
-        &format!("{names}: review trends for {reader}"),
-    )
+    match audience.map(|audience| audience.label(say.0)) {
+        Some(reader) if !findings.brands.is_empty() => say.of(
+            &format!("{names} 리뷰 트렌드 보고서 ({reader}용)"),
+            &format!("{names}: review trends for {reader}"),
+        ),
+        _ => say.of(&format!("{names} 리뷰"), &format!("{names} reviews")),
+    }
 }
 
 /// The one line that says who wrote this and from what.
@@ -217,6 +303,10 @@ fn sample_line(finding: &BrandFinding, say: Say) -> String {
                 Reason::TooShort => say.of("너무 짧음", "too short"),
                 Reason::Duplicate => say.of("중복", "duplicates"),
                 Reason::OverSample => say.of("표본 한도 초과", "beyond the sample bound"),
+                Reason::OtherLanguage => say.of("다른 언어", "in the other language"),
+                Reason::OtherChannel => say.of("다른 판매처", "from other shops"),
+                Reason::OtherRating => say.of("다른 별점", "with other ratings"),
+                Reason::OtherSentiment => say.of("다른 감성", "of other sentiment"),
             };
             say.of(&format!("{reason} {}건", dropped.count), &format!("{} {reason}", dropped.count))
         })

@@ -1,0 +1,238 @@
+//! Asking a person for more: one question for each bound that is reached, shared by every task that needs more of it.
+//!
+//! The question belongs to no task of the graph, so a task that is entered again need not repeat it; what was granted
+//! is a fold of the journal, as what was used is.
+
+use std::{
+    sync::{Arc, Weak},
+    task::Poll,
+};
+
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::ledger::Exceeded;
+use crate::{
+    engine::{RunContext, RunError},
+    graph::NodeError,
+    ids::{QuestionId, TaskId},
+    interrupt::{AnswerWaiter, OpenQuestion, Question, Shown},
+    journal::entry::{Fact, Withdrawn},
+    run::{BUDGET_PREFIX, BudgetUsage, LimitError, read_grant},
+};
+
+/// Most that one answer can add.
+const MOST: u64 = 1 << 53;
+
+/// Something that waits for a person to allow more: counted as waiting meanwhile.
+pub(crate) trait BudgetWaiter: Send + Sync {
+    fn set_waiting(&self, waits: bool);
+}
+
+/// Those who wait for the answer to one question.
+#[derive(Default)]
+pub(super) struct ExtensionRequest {
+    /// Held while the question is asked, and while its answer is taken and applied: nobody asks again in between.
+    turn: Mutex<()>,
+    waiters: Mutex<Vec<Waiter>>,
+}
+
+struct Waiter {
+    id: u64,
+    who: Arc<dyn BudgetWaiter>,
+    waits: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ExtensionRequests(Mutex<Vec<(QuestionId, Weak<ExtensionRequest>)>>);
+
+impl std::fmt::Debug for ExtensionRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExtensionRequest").finish_non_exhaustive()
+    }
+}
+
+impl ExtensionRequests {
+    fn get(&self, id: &QuestionId) -> Arc<ExtensionRequest> {
+        let mut gates = self.0.lock();
+        gates.retain(|(_, gate)| gate.strong_count() > 0);
+        if let Some(gate) = gates.iter().find(|(known, _)| known == id).and_then(|(_, gate)| gate.upgrade()) {
+            return gate;
+        }
+        let gate = Arc::new(ExtensionRequest::default());
+        gates.push((id.clone(), Arc::downgrade(&gate)));
+        gate
+    }
+}
+
+impl ExtensionRequest {
+    fn enter(&self, who: Arc<dyn BudgetWaiter>) -> u64 {
+        let mut waiters = self.waiters.lock();
+        let id = waiters.last().map_or(0, |last| last.id + 1);
+        who.set_waiting(true);
+        waiters.push(Waiter { id, who, waits: true });
+        id
+    }
+
+    /// Whether nobody is left.
+    fn leave(&self, id: u64) -> bool {
+        let mut waiters = self.waiters.lock();
+        if let Some(at) = waiters.iter().position(|waiter| waiter.id == id) {
+            let waiter = waiters.remove(at);
+            if waiter.waits {
+                waiter.who.set_waiting(false);
+            }
+        }
+        waiters.is_empty()
+    }
+}
+
+impl AnswerWaiter for ExtensionRequest {
+    fn answered(&self) {
+        for waiter in self.waiters.lock().iter_mut() {
+            if std::mem::take(&mut waiter.waits) {
+                waiter.who.set_waiting(false);
+            }
+        }
+    }
+}
+
+fn question(over: &Exceeded) -> (Arc<TaskId>, QuestionId, Question) {
+    let (name, LimitError { kind, limit, used }) = (over.error.kind.id(), &over.error);
+    // No task of a graph has this number.
+    let task = TaskId::root(format!("{BUDGET_PREFIX}{name}.{limit})").into(), 0);
+    let number = json!({ "type": "integer", "minimum": 1, "maximum": MOST });
+    let schema = json!({ "anyOf": [
+        { "const": "stop" },
+        number,
+        { "type": "object", "properties": { "more": number }, "required": ["more"], "additionalProperties": false },
+    ] });
+    let question = Question::choose(
+        format!("The run may use {limit} {kind} and needs {used}. How many more may it use? Or `stop`."),
+        ["stop"],
+    )
+    .or_anything()
+    .key("more")
+    .schema(schema)
+    .details(json!({ "budget": name, "limit": limit, "needed": used }));
+    let id = QuestionId::new(&task, "more");
+    (Arc::new(task), id, question)
+}
+
+/// Sets `wanted` aside, before a call; where the policy says so, a person is asked for more first.
+///
+/// `who` is what waits meanwhile.
+pub(crate) async fn reserve(
+    env: &RunContext,
+    wanted: &BudgetUsage,
+    who: impl FnOnce() -> Arc<dyn BudgetWaiter>,
+) -> Result<(), NodeError> {
+    let Err(over) = env.budget.reserve(wanted) else { return Ok(()) };
+    let refused = |over: Exceeded| NodeError::permanent(over.error);
+    if !over.ask {
+        return Err(refused(over));
+    }
+    let (mut over, who) = (over, who());
+    loop {
+        Box::pin(more(env, &over, &who)).await?;
+        match env.budget.reserve(wanted) {
+            Ok(()) => return Ok(()),
+            Err(still) if !still.ask => return Err(refused(still)),
+            Err(still) => over = still,
+        }
+    }
+}
+
+/// Whether the run may go on running; where the policy says so, a person is asked for more time.
+pub(crate) async fn check_active(
+    env: &RunContext,
+    who: impl FnOnce() -> Arc<dyn BudgetWaiter>,
+) -> Result<(), RunError> {
+    let Err(mut over) = env.budget.running(env.control.active_ms()) else { return Ok(()) };
+    if !over.ask {
+        return Err(over.error.into());
+    }
+    let who = who();
+    loop {
+        Box::pin(more(env, &over, &who)).await?;
+        match env.budget.running(env.control.active_ms()) {
+            Ok(()) => return Ok(()),
+            Err(still) if !still.ask => return Err(still.error.into()),
+            Err(still) => over = still,
+        }
+    }
+}
+
+/// Waits until a person said something about the bound, whoever was asked first.
+async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) -> Result<(), RunError> {
+    let (task, id, question) = question(over);
+    let gate = env.budget.gates.get(&id);
+    let waiter: Arc<dyn AnswerWaiter> = Arc::clone(&gate) as _;
+    let open = OpenQuestion {
+        id: id.clone(),
+        task: Arc::clone(&task),
+        fingerprint: Shown::of(&question, true).fingerprint().to_owned(),
+        question,
+        asked_at: env.clock.now_ms(),
+        step: None,
+    };
+    let place = {
+        let _turn = gate.turn.lock();
+        if !env.budget.still_exceeded(&over.error) {
+            return Ok(());
+        }
+        let mut place = 0;
+        let begins = || {
+            place = gate.enter(Arc::clone(who));
+            Ok::<_, RunError>(())
+        };
+        let new = env.board.ask(open.clone(), &waiter, begins)?;
+        if new && let Err(error) = env.append([Fact::QuestionAsked(open.clone())]) {
+            env.board.withdraw(&id);
+            gate.leave(place);
+            return Err(error);
+        }
+        place
+    };
+    let _place = WaiterGuard { env, gate: &gate, place, id: &id, task: &task };
+    std::future::poll_fn(|cx| {
+        let _turn = gate.turn.lock();
+        match env.board.poll_answer(&id, &task, &waiter, cx.waker()) {
+            Poll::Ready(answer) => {
+                // Without one: another task took it, and applied it.
+                if let Some((kind, limit)) = answer.and_then(|value| read_grant(&open, &value)) {
+                    env.budget.grant(kind, limit);
+                }
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    Ok(())
+}
+
+/// A place among those that wait; the last one to give up takes the question back.
+struct WaiterGuard<'a> {
+    env: &'a RunContext,
+    gate: &'a Arc<ExtensionRequest>,
+    place: u64,
+    id: &'a QuestionId,
+    task: &'a Arc<TaskId>,
+}
+
+impl Drop for WaiterGuard<'_> {
+    fn drop(&mut self) {
+        let _turn = self.gate.turn.lock();
+        let last = self.gate.leave(self.place);
+        let control = &self.env.control;
+        let keeps = control.is_evicting() || control.stop.is_cancelled();
+        if !last || keeps || !self.env.board.withdraw(self.id) {
+            return;
+        }
+        let fact = Withdrawn { id: self.id.clone(), task: Arc::clone(self.task), own: None };
+        if let Err(error) = self.env.append([Fact::QuestionWithdrawn(fact)]) {
+            tracing::debug!(question = %self.id, %error, "a withdrawn question could not be noted");
+        }
+    }
+}

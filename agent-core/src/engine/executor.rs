@@ -1,0 +1,443 @@
+//! The tasks of one superstep side by side: spread over the threads, capped, and stopped together.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    task::{Poll, Waker, ready},
+};
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+use super::{
+    RunContext, RunError,
+    schedule::Activation,
+    task::{TaskResult, TaskScope, finished_fact, run_task},
+};
+use crate::{
+    graph::{FailurePolicy, Graph, topology::NodeIx},
+    ids::TaskId,
+    journal::projection::TaskRecord,
+    state::State,
+};
+
+/// The places of tasks under caps. A task that waits for a person has none.
+pub(crate) trait ConcurrencySlot: Send + Sync {
+    /// A task begins or ends to wait for a person.
+    fn set_blocked(&self, blocked: bool, task: &TaskId);
+
+    /// Ready when a task that stopped waiting has a place again. Keeps the waker otherwise.
+    fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
+
+    /// So many more tasks can go on. Only a subgraph counts: it is one task to the crew above.
+    fn adjust_runnable(&self, _more: i64) {}
+}
+
+/// A subgraph as one task of the crew above: it waits for a person when all tasks inside it do.
+pub(crate) struct SubgraphSlot {
+    slot: Arc<dyn ConcurrencySlot>,
+    task: Arc<TaskId>,
+    busy: AtomicI64,
+}
+
+impl SubgraphSlot {
+    /// Inside `task`, whose place is `slot`; its loop is the first that can go on.
+    pub(crate) fn new(slot: Arc<dyn ConcurrencySlot>, task: Arc<TaskId>) -> Self {
+        Self { slot, task, busy: AtomicI64::new(1) }
+    }
+}
+
+impl ConcurrencySlot for SubgraphSlot {
+    fn set_blocked(&self, blocked: bool, _task: &TaskId) {
+        self.adjust_runnable(if blocked { -1 } else { 1 });
+    }
+
+    fn poll_slot(&self, _task: &TaskId, waker: &Waker) -> Poll<()> {
+        self.slot.poll_slot(&self.task, waker)
+    }
+
+    fn adjust_runnable(&self, more: i64) {
+        let before = self.busy.fetch_add(more, Ordering::AcqRel);
+        if more != 0 && before + more == 0 {
+            self.slot.set_blocked(true, &self.task);
+        } else if more != 0 && before == 0 {
+            self.slot.set_blocked(false, &self.task);
+        }
+    }
+}
+
+/// The tasks of one superstep.
+///
+/// Lanes, one a thread, take tasks from the queue and poll each once. A task that is done by then costs no
+/// spawn; one that is not becomes a tokio task of its own, so that everything that waits overlaps.
+struct TaskPool<S: State> {
+    graph: Graph<S>,
+    env: Arc<RunContext>,
+    parent: Option<Arc<TaskId>>,
+    superstep: u64,
+    capped: bool,
+    queue: Mutex<Queue<S>>,
+    done: Mutex<Done<S>>,
+    all_done: Notify,
+    cancel: CancellationToken,
+    /// The place of the subgraph that this is, in the crew above.
+    outer: Option<Arc<dyn ConcurrencySlot>>,
+    /// The span that the crew works in, where nodes have spans.
+    span: Option<Span>,
+    /// Itself, for those who start further lanes.
+    me: std::sync::Weak<Self>,
+}
+
+struct Queue<S: State> {
+    state: Option<Arc<S>>,
+    jobs: VecDeque<Job>,
+    running: usize,
+    by_node: HashMap<NodeIx, usize>,
+    /// Tasks that stopped waiting and have no place yet, first come first served.
+    returning: Vec<Returning>,
+}
+
+/// A task that waits for a place to continue.
+struct Returning {
+    number: u64,
+    node: NodeIx,
+    wakers: Vec<Waker>,
+}
+
+struct Job {
+    place: usize,
+    activation: Activation,
+    record: Option<TaskRecord>,
+}
+
+struct Done<S: State> {
+    ends: Vec<Option<TaskResult<S>>>,
+    missing: usize,
+}
+
+/// Runs two or more tasks and returns how they ended, in the order of activation.
+pub(crate) async fn run_parallel<S: State>(
+    graph: &Graph<S>,
+    state: &Arc<S>,
+    env: &Arc<RunContext>,
+    parent: Option<&Arc<TaskId>>,
+    superstep: u64,
+    outer: Option<&Arc<dyn ConcurrencySlot>>,
+    tasks: Vec<(Activation, Option<TaskRecord>)>,
+) -> Vec<TaskResult<S>> {
+    let count = tasks.len();
+    let capped = graph.0.concurrency < count
+        || tasks.iter().any(|(task, _)| graph.node(task.node).policy.concurrency.is_some());
+    let jobs = tasks
+        .into_iter()
+        .enumerate()
+        .map(|(place, (activation, record))| Job { place, activation, record })
+        .collect();
+    let crew = Arc::new_cyclic(|me| TaskPool {
+        graph: graph.clone(),
+        env: Arc::clone(env),
+        parent: parent.cloned(),
+        superstep,
+        capped,
+        queue: Mutex::new(Queue {
+            state: Some(Arc::clone(state)),
+            jobs,
+            running: 0,
+            by_node: HashMap::new(),
+            returning: Vec::new(),
+        }),
+        done: Mutex::new(Done { ends: (0..count).map(|_| None).collect(), missing: count }),
+        all_done: Notify::new(),
+        cancel: CancellationToken::new(),
+        outer: outer.cloned(),
+        span: env.traced.then(Span::current),
+        me: std::sync::Weak::clone(me),
+    });
+    // Every task can go on by itself until it ends or waits; this loop's own place goes to the first of them.
+    env.control.adjust_runnable(count as i64 - 1);
+    if let Some(outer) = outer {
+        outer.adjust_runnable(count as i64 - 1);
+    }
+    let guard = crew.cancel.clone().drop_guard();
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    // Under a deadline, no task may keep this thread; see `deadline`.
+    let apart = parent.is_none() && env.budget.is_timed();
+    for _ in usize::from(!apart)..threads.min(count) {
+        env.group.spawn(lane(Arc::clone(&crew)));
+    }
+    if threads > 1 {
+        // What a tokio worker spawns last stays in a place from which no other worker takes it. A task that holds
+        // this thread would hold up that lane too, so something else is put there.
+        env.group.spawn(std::future::ready(()));
+    }
+    if !apart {
+        lane(Arc::clone(&crew)).await;
+    }
+    loop {
+        let all_done = crew.all_done.notified();
+        if crew.done.lock().missing == 0 {
+            break;
+        }
+        all_done.await;
+    }
+    // Nobody else may hold the state when the updates are applied.
+    crew.queue.lock().state = None;
+    drop(guard);
+    let ends = std::mem::take(&mut crew.done.lock().ends);
+    ends.into_iter().map(|end| end.unwrap_or(TaskResult::Cancelled)).collect()
+}
+
+/// Takes tasks from the queue until it is empty or the caps are reached.
+async fn lane<S: State>(crew: Arc<TaskPool<S>>) {
+    while let Some((job, state)) = crew.take() {
+        let (place, of) = (job.place, Of::new(&job.activation));
+        let mut task = begin(&crew, job, state);
+        // Polled once here; see the type.
+        match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
+            Poll::Ready(end) => {
+                drop(task);
+                crew.finish(place, of, end);
+            }
+            Poll::Pending => {
+                let env = Arc::clone(&crew.env);
+                env.group.spawn(drive_pending(Arc::clone(&crew), place, of, task));
+            }
+        }
+    }
+}
+
+/// A task as a future. Lanes are polled anywhere, so its spans are told where they belong.
+fn begin<S: State>(crew: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFuture<S> {
+    let task: TaskFuture<S> = Box::pin(run_job(Arc::clone(crew), job, state));
+    match &crew.span {
+        Some(span) => Box::pin(task.instrument(span.clone())),
+        None => task,
+    }
+}
+
+/// A task on its way.
+type TaskFuture<S> = Pin<Box<dyn Future<Output = TaskResult<S>> + Send>>;
+
+/// A boxed lane, for a task that goes on as one: a future cannot contain itself.
+fn next_lane<S: State>(crew: Arc<TaskPool<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(lane(crew))
+}
+
+async fn drive_pending<S: State>(crew: Arc<TaskPool<S>>, place: usize, of: Of, mut task: TaskFuture<S>) {
+    let mut end = tokio::select! {
+        biased; // a result that came in the same poll counts
+        end = task.as_mut() => Some(end),
+        () = crew.cancel.cancelled() => Some(TaskResult::Cancelled),
+        () = crew.env.control.stop.cancelled() => None,
+    };
+    if end.is_none() {
+        // The next poll ends a task that does not listen for a stop; one that listens has the grace time.
+        end = tokio::select! {
+            biased;
+            end = task.as_mut() => Some(end),
+            () = crew.cancel.cancelled() => None,
+        };
+    }
+    // A panic in the author's `Drop` must not leave the task's place open.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
+        let (node, message) = (&crew.graph.node(of.node).name, crate::util::panic_message(&*panic));
+        tracing::error!(session = %crew.env.session, %node, message, "a cancelled node panicked while it was dropped");
+    }
+    crew.finish(place, of, end.unwrap_or(TaskResult::Cancelled));
+    // What the caps held back may go now.
+    if crew.capped {
+        next_lane(crew).await;
+    }
+}
+
+async fn run_job<S: State>(crew: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskResult<S> {
+    let slot: Option<Arc<dyn ConcurrencySlot>> =
+        if crew.capped { Some(Arc::clone(&crew) as _) } else { crew.outer.clone() };
+    let place = TaskScope {
+        graph: &crew.graph,
+        env: &crew.env,
+        parent: crew.parent.as_ref(),
+        superstep: crew.superstep,
+    };
+    let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
+    // A panic outside the node's own code (a cache key, a retry's predicate) must not leave its place open.
+    let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
+        let node = crew.graph.node(job.activation.node).name.to_string();
+        TaskResult::Failed(RunError::Panicked { node, message: crate::util::panic_message(&*panic) })
+    });
+    // Journalled at once: a sibling's failure or a crash does not undo it.
+    match end {
+        TaskResult::Finished { outcome, raw, cached, journalled: false }
+            if crew.env.writer.has_consumers() =>
+        {
+            let node = Arc::clone(&crew.graph.node(job.activation.node).name);
+            let number = job.activation.number;
+            let task = match &crew.parent {
+                Some(parent) => parent.child(node, number),
+                None => TaskId::root(node, number),
+            };
+            let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
+            match crew.env.commit([fact]).await {
+                Ok(_) => TaskResult::Finished { outcome, raw: None, cached, journalled: true },
+                Err(error) => TaskResult::Failed(error),
+            }
+        }
+        end => end,
+    }
+}
+
+/// A task, as the caps know it.
+#[derive(Clone, Copy)]
+struct Of {
+    number: u64,
+    node: NodeIx,
+}
+
+impl Of {
+    const fn new(activation: &Activation) -> Self {
+        Self { number: activation.number, node: activation.node }
+    }
+}
+
+impl<S: State> TaskPool<S> {
+    /// The next task that the caps allow.
+    fn take(&self) -> Option<(Job, Arc<S>)> {
+        let mut queue = self.queue.lock();
+        if self.cancel.is_cancelled() || self.env.control.stop.is_cancelled() {
+            let left = std::mem::take(&mut queue.jobs);
+            drop(queue);
+            for job in left {
+                self.end(job.place, TaskResult::Cancelled);
+            }
+            return None;
+        }
+        let state = Arc::clone(queue.state.as_ref()?);
+        if !self.capped {
+            return queue.jobs.pop_front().map(|job| (job, state));
+        }
+        let at = queue.jobs.iter().position(|job| self.has_room(&queue, job.activation.node))?;
+        let job = queue.jobs.remove(at)?;
+        queue.enter(job.activation.node);
+        Some((job, state))
+    }
+
+    /// Whether the caps allow one more task of this node.
+    fn has_room(&self, queue: &Queue<S>, node: NodeIx) -> bool {
+        let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
+        queue.running < self.graph.0.concurrency && queue.by_node.get(&node).copied().unwrap_or(0) < cap
+    }
+
+    fn finish(&self, place: usize, of: Of, end: TaskResult<S>) {
+        if self.capped {
+            self.give_back(of);
+        }
+        self.end(place, end);
+    }
+
+    /// Gives a task's place back, if it has one, to the first of those that return.
+    fn give_back(&self, of: Of) {
+        let mut queue = self.queue.lock();
+        if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
+            // It waits for a place still.
+            queue.returning.remove(at);
+            return;
+        }
+        queue.running = queue.running.saturating_sub(1);
+        if let Some(running) = queue.by_node.get_mut(&of.node) {
+            *running = running.saturating_sub(1);
+        }
+        let next = queue.returning.iter().position(|returning| self.has_room(&queue, returning.node));
+        if let Some(at) = next {
+            let returning = queue.returning.remove(at);
+            queue.enter(returning.node);
+            returning.wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn end(&self, place: usize, end: TaskResult<S>) {
+        let fatal = match &end {
+            TaskResult::Failed(RunError::Store(_)) => true,
+            TaskResult::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
+            _ => false,
+        };
+        let mut done = self.done.lock();
+        if done.ends[place].is_none() {
+            done.ends[place] = Some(end);
+            done.missing -= 1;
+        }
+        let last = done.missing == 0;
+        if last {
+            // The last one's place in the count of the busy goes back to the loop.
+            self.all_done.notify_one();
+        } else {
+            self.env.control.adjust_runnable(-1);
+            if let Some(outer) = &self.outer {
+                outer.adjust_runnable(-1);
+            }
+        }
+        drop(done);
+        if fatal && !self.cancel.is_cancelled() {
+            self.cancel.cancel();
+            // Those that were not begun end here.
+            if let Some((job, _)) = self.take() {
+                self.end(job.place, TaskResult::Cancelled);
+            }
+        }
+    }
+}
+
+impl<S: State> Queue<S> {
+    fn enter(&mut self, node: NodeIx) {
+        self.running += 1;
+        *self.by_node.entry(node).or_default() += 1;
+    }
+}
+
+impl<S: State> ConcurrencySlot for TaskPool<S> {
+    fn set_blocked(&self, blocked: bool, task: &TaskId) {
+        let Some(&node) = self.graph.0.index.get(task.node()) else { return };
+        let of = Of { number: task.number(), node };
+        if blocked {
+            self.give_back(of);
+            if let Some(crew) = self.me.upgrade() {
+                self.env.group.spawn(next_lane(crew));
+            }
+        } else {
+            let mut queue = self.queue.lock();
+            if self.has_room(&queue, node) {
+                queue.enter(node);
+            } else {
+                queue.returning.push(Returning { number: of.number, node, wakers: Vec::new() });
+            }
+        }
+        if let Some(outer) = &self.outer {
+            outer.set_blocked(blocked, task);
+        }
+    }
+
+    fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
+        {
+            let mut queue = self.queue.lock();
+            let mut returning = queue.returning.iter_mut();
+            if let Some(returning) = returning.find(|returning| returning.number == task.number()) {
+                if !returning.wakers.iter().any(|known| known.will_wake(waker)) {
+                    returning.wakers.push(waker.clone());
+                }
+                return Poll::Pending;
+            }
+        }
+        if let Some(outer) = &self.outer {
+            ready!(outer.poll_slot(task, waker));
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,237 @@
+//! A question on its way: put up at the first poll, taken back when dropped, ready with the answer.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Sleep;
+
+use super::task::{AttemptHandle, Recalled};
+use crate::{
+    graph::{NodeError, Result},
+    ids::QuestionId,
+    interrupt::{AskError, OpenQuestion, Question, Shown},
+    journal::entry::WithdrawReason,
+};
+
+/// The wait for a person's answer; see [`Context::ask`](crate::Context::ask).
+#[must_use = "a question is asked when it is awaited"]
+pub struct Ask<T> {
+    of: AttemptHandle,
+    question: Option<Question>,
+    id: QuestionId,
+    asker: Asker,
+    stage: Stage,
+    deadline: Option<Pin<Box<Sleep>>>,
+    answer: PhantomData<fn() -> T>,
+}
+
+/// Who wrote the question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Node,
+    /// The engine: an approval, say. Its words may change with its version.
+    Engine,
+    /// A tool: its call is made again after a restart and may ask something else then.
+    Tool,
+}
+
+enum Stage {
+    New,
+    /// Waits, in the scope with this number.
+    Asked(usize),
+    /// Was given up before a restart, and waits to be given up again.
+    WithdrawReason,
+    Done,
+}
+
+impl<T: DeserializeOwned> Ask<T> {
+    pub(super) fn new(of: AttemptHandle, question: Question) -> Self {
+        // In the order of calls, not of polls, so that a replay gives the same keys.
+        let id = of.question_id(question.key.as_deref());
+        Self::with(of, id, question, Asker::Node)
+    }
+
+    /// A question of the engine, under one of its keys.
+    pub(super) fn engine(of: AttemptHandle, key: String, question: Question) -> Self {
+        let id = QuestionId::new(&of.task, &key);
+        Self::with(of, id, question.key(key), Asker::Engine)
+    }
+
+    /// A question of a tool, under one of the engine's keys.
+    pub(super) fn tool(of: AttemptHandle, key: String, question: Question) -> Self {
+        let id = QuestionId::new(&of.task, &key);
+        Self::with(of, id, question.key(key), Asker::Tool)
+    }
+
+    fn with(of: AttemptHandle, id: QuestionId, question: Question, asker: Asker) -> Self {
+        let (stage, answer) = (Stage::New, PhantomData);
+        Self { of, question: Some(question), id, asker, stage, deadline: None, answer }
+    }
+
+    /// The id that an answer must name.
+    #[must_use]
+    pub const fn id(&self) -> &QuestionId {
+        &self.id
+    }
+
+    /// What is known of the question before it is asked; `Pending`: something recorded must be asked for first.
+    fn recall(&mut self, question: Question, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+        let shown = Shown::of(&question, self.asker == Asker::Engine);
+        match self.of.recall(&self.id, &shown, self.asker == Asker::Tool) {
+            Recalled::Answer(answer) => return Poll::Ready(self.read(answer).map(Some)),
+            Recalled::Changed(before) => {
+                let question = self.id.clone();
+                let changed = AskError::Changed { question, shown: before, asked: shown.text };
+                return Poll::Ready(Err(changed.into()));
+            }
+            Recalled::Replaced => self.of.env.board.forget(&self.id),
+            Recalled::New => {}
+        }
+        match self.of.was_withdrawn(&self.id) {
+            Some(WithdrawReason::Expired) => return Poll::Ready(Err(self.expired())),
+            Some(WithdrawReason::Dropped) => {
+                self.stage = Stage::WithdrawReason;
+                return Poll::Ready(Ok(None));
+            }
+            None => {}
+        }
+        // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
+        if self.of.must_hold(&self.id.0, cx.waker()) {
+            self.question = Some(question);
+            return Poll::Pending;
+        }
+        Poll::Ready(self.begin(question, shown).map(|()| None))
+    }
+
+    fn begin(&mut self, question: Question, shown: Shown) -> Result<()> {
+        let (of, env) = (&self.of, &self.of.env);
+        crate::interrupt::check_question(&question)
+            .map_err(|reason| AskError::Illegal { key: self.id.to_string(), reason })?;
+        let now = env.clock.now_ms();
+        let open = OpenQuestion {
+            id: self.id.clone(),
+            task: Arc::clone(&of.task),
+            question,
+            asked_at: now,
+            fingerprint: shown.fingerprint().to_owned(),
+            step: of.current_step(),
+        };
+        let mut asked_at = now;
+        let deadline = open.question.deadline;
+        let mut scope = 0;
+        let new = env.board.ask(open.clone(), &of.waiter(), || of.suspend(&mut scope))?;
+        self.stage = Stage::Asked(scope);
+        // The pause is reported only when this is stored.
+        if let Err(error) = of.append_question(shown, open, new) {
+            self.stage = Stage::Done;
+            if new {
+                env.board.withdraw(&self.id);
+            }
+            of.cancel_suspend(scope);
+            return Err(error);
+        }
+        if !new && let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
+            asked_at = known.asked_at;
+        }
+        self.deadline = deadline.map(|deadline| {
+            let gone = std::time::Duration::from_millis(u64::try_from(now - asked_at).unwrap_or(0));
+            Box::pin(tokio::time::sleep(deadline.saturating_sub(gone)))
+        });
+        Ok(())
+    }
+
+    fn read(&self, answer: Value) -> Result<T> {
+        serde_json::from_value(answer).map_err(|error| {
+            AskError::WrongType { question: self.id.clone(), reason: error.to_string() }.into()
+        })
+    }
+
+    fn expired(&self) -> NodeError {
+        NodeError::permanent(AskError::Expired { question: self.id.clone() })
+    }
+}
+
+impl<T: DeserializeOwned> Ask<T> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        self.of.check_live()?;
+        if let Some(question) = self.question.take()
+            && let Some(answer) = ready!(self.recall(question, cx))?
+        {
+            return Poll::Ready(Ok(answer));
+        }
+        if matches!(self.stage, Stage::WithdrawReason) {
+            return Poll::Pending;
+        }
+        // Answered, but others have the places under the caps.
+        ready!(self.of.poll_slot(cx.waker()));
+        let board = &self.of.env.board;
+        match board.poll_answer(&self.id, &self.of.task, &self.of.waiter(), cx.waker()) {
+            Poll::Ready(Some(answer)) => {
+                self.of.store_answer(&self.id, answer.clone());
+                return Poll::Ready(self.read(answer));
+            }
+            Poll::Ready(None) => {
+                // The same question was asked twice at once, and the other future took the answer.
+                if let Some(answer) = self.of.known_answer(&self.id) {
+                    return Poll::Ready(self.read(answer));
+                }
+                // Withdrawn with its run: the task is about to be dropped.
+                return Poll::Pending;
+            }
+            Poll::Pending => {}
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.deadline = None;
+            if self.of.withdraw(&self.id, Some(WithdrawReason::Expired)) {
+                if let Stage::Asked(scope) = std::mem::replace(&mut self.stage, Stage::Done) {
+                    self.of.cancel_suspend(scope);
+                }
+                return Poll::Ready(Err(self.expired()));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: DeserializeOwned> Future for Ask<T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let this = self.get_mut();
+        let answer = ready!(this.poll_answer(cx));
+        this.stage = Stage::Done;
+        Poll::Ready(answer)
+    }
+}
+
+impl<T> Drop for Ask<T> {
+    fn drop(&mut self) {
+        let Stage::Asked(scope) = self.stage else { return };
+        // The questions of an ended try were withdrawn with it.
+        if !self.of.is_live() {
+            return;
+        }
+        self.of.cancel_suspend(scope);
+        // A node that drops a question withdraws it. A run that leaves memory keeps its questions, and so does one
+        // that is being stopped: a tool call that was cancelled is made again by a resume, and asks again.
+        let control = &self.of.env.control;
+        if !control.is_evicting() && !control.stop.is_cancelled() {
+            self.of.withdraw(&self.id, Some(WithdrawReason::Dropped));
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Ask<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ask").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What all tasks of a run share: journal writer, questions, todos, budget, dependencies and control.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Budget, RunControl, RunError,
+    journal_writer::{JournalWriter, QUEUE_CAPACITY},
+    node_cache::NodeCache,
+};
+use crate::{
+    clock::Clock,
+    event::{Event, EventBody},
+    ids::{RunId, Seq, SessionId, TaskId},
+    interrupt::PendingQuestions,
+    journal::{entry::Fact, projection::TaskRecord},
+    memory::MemoryStore,
+    model::{Model, PriceTable},
+    run::Durability,
+    task_group::TaskGroup,
+    todo::TodoTree,
+    tool::ToolRegistry,
+};
+
+/// What nodes can reach besides the state.
+#[derive(Default)]
+pub(crate) struct Deps {
+    pub(crate) typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) model: Option<Model>,
+    pub(crate) tools: Option<ToolRegistry>,
+    pub(crate) prices: Option<PriceTable>,
+    pub(crate) memory: Option<Arc<dyn MemoryStore>>,
+    pub(crate) cache: NodeCache,
+}
+
+/// Shared by all tasks of one run.
+pub(crate) struct RunContext {
+    pub(crate) session: SessionId,
+    pub(crate) run: RunId,
+    pub(crate) writer: Arc<JournalWriter>,
+    pub(crate) board: Arc<PendingQuestions>,
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) durability: Durability,
+    pub(crate) budget: Budget,
+    pub(crate) todos: Mutex<TodoTree>,
+    pub(crate) control: RunControl,
+    pub(crate) group: TaskGroup,
+    /// Whether its nodes have spans.
+    pub(crate) traced: bool,
+    /// What tasks of the outermost graph recorded and did not finish, by number. Only for a graph that asks for it
+    /// at a stop, in a run without a store; with one, the journal has it.
+    pub(crate) unfinished_records: Option<Mutex<HashMap<u64, TaskRecord>>>,
+}
+
+impl RunContext {
+    /// Notes facts whose loss a crash may cause, as the durability says.
+    pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
+        self.control.check_open()?;
+        let seq = self.writer.push(self.run, facts)?;
+        match self.durability {
+            Durability::Sync => self.writer.wait_durable(seq).await?,
+            Durability::Async => {
+                self.writer.flush_soon();
+                if self.writer.queue_len() > QUEUE_CAPACITY / 2 {
+                    self.writer.wait_durable(Seq(seq.0.saturating_sub(QUEUE_CAPACITY as u64 / 4))).await?;
+                }
+            }
+            // A run that never rests must not fill the memory.
+            Durability::Exit if self.writer.queue_len() > QUEUE_CAPACITY / 2 => {
+                self.writer.wait_durable(seq).await?
+            }
+            Durability::Exit => {}
+        }
+        Ok(seq)
+    }
+
+    /// Notes facts right before others that are waited for.
+    pub(crate) fn append_uncommitted(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
+        self.control.check_open()?;
+        Ok(self.writer.push(self.run, facts)?)
+    }
+
+    /// Ready when what stands for something paid for is stored, unless all waits for the exit. Cancel safe.
+    pub(crate) async fn wait_recorded(&self, seq: Seq) -> Result<(), RunError> {
+        if seq > Seq::ZERO && self.durability != Durability::Exit {
+            self.writer.wait_durable(seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to store what was pushed, unless all waits for the exit.
+    pub(crate) fn flush_soon(&self) {
+        if self.durability != Durability::Exit {
+            self.writer.flush_soon();
+        }
+    }
+
+    /// Notes facts without waiting.
+    pub(crate) fn append(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
+        self.control.check_open()?;
+        self.writer.push(self.run, facts)?;
+        self.flush_soon();
+        Ok(())
+    }
+
+    /// Shows an event without a number.
+    pub(crate) fn emit_ephemeral(&self, task: Option<Arc<TaskId>>, body: EventBody) {
+        if !self.writer.wants_event(&body) {
+            return;
+        }
+        self.writer.emit(Event {
+            seq: None,
+            at: self.clock.now_ms(),
+            session: self.session.clone(),
+            run: self.run,
+            task,
+            body,
+        });
+    }
+}

@@ -1,0 +1,415 @@
+//! What happens next. Pure: no await, no clock, no lock, no I/O.
+
+use std::{mem, sync::Arc};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    graph::topology::{NodeIx, NodeSet, Topology},
+    journal::stored_schedule::{StoredJoin, StoredSchedule},
+};
+
+/// One activation that is due.
+#[derive(Debug, Clone)]
+pub(crate) struct Activation {
+    /// Counts activations of the session (of the parent task in a subgraph); never used twice.
+    pub(crate) number: u64,
+    pub(crate) node: NodeIx,
+    pub(crate) input: Option<Arc<RawValue>>,
+}
+
+/// What the schedule says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// Run what is due.
+    Superstep,
+    /// Nothing is due, yet these joins wait for sources that wait for them.
+    Stuck { joins: Vec<String> },
+    /// Nothing is due and nothing waits.
+    Done,
+}
+
+/// How far a run has come through its graph.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    topology: Arc<Topology>,
+    /// Supersteps that were begun in this run.
+    pub(crate) superstep: u64,
+    next_number: u64,
+    pub(crate) due: Vec<Activation>,
+    next: Vec<Activation>,
+    /// Activations of deferred nodes, until nothing else is due.
+    deferred: Vec<Activation>,
+    /// Arrivals by join; empty while none.
+    arrived: Vec<NodeSet>,
+    waiting: Vec<u32>,
+    /// By node: the superstep for which it already has a plain activation.
+    marks: Vec<u64>,
+}
+
+impl Schedule {
+    /// A schedule with nothing due. `first_number` is the number of its first activation.
+    pub(crate) fn new(topology: Arc<Topology>, first_number: u64) -> Self {
+        let marks = vec![0; topology.nodes()];
+        let arrived = topology.joins.iter().map(|j| NodeSet::with_capacity(j.sources.len())).collect();
+        Self {
+            topology,
+            superstep: 0,
+            next_number: first_number,
+            due: Vec::new(),
+            next: Vec::new(),
+            deferred: Vec::new(),
+            arrived,
+            waiting: Vec::new(),
+            marks,
+        }
+    }
+
+    /// Takes every fixed way out of `node`, which has just finished.
+    pub(crate) fn fire(&mut self, node: NodeIx) {
+        // By index: a clone of the shared topology would cost more than the activation.
+        let node = node as usize;
+        for at in 0..self.topology.out[node].edges.len() {
+            self.activate(self.topology.out[node].edges[at]);
+        }
+        for at in 0..self.topology.out[node].joins.len() {
+            let (join, place) = self.topology.out[node].joins[at];
+            if !self.waiting.contains(&join) {
+                self.waiting.push(join);
+            }
+            self.arrived[join as usize].insert(place);
+        }
+    }
+
+    /// Activates a node without an input, once a superstep.
+    pub(crate) fn activate(&mut self, node: NodeIx) {
+        if self.topology.deferred[node as usize] {
+            if self.deferred.iter().all(|deferred| deferred.node != node || deferred.input.is_some()) {
+                let activation = self.number(node, None);
+                self.deferred.push(activation);
+            }
+            return;
+        }
+        // The mark of superstep n is n + 1, so that 0 is "never".
+        let mark = self.superstep + 1;
+        if mem::replace(&mut self.marks[node as usize], mark) != mark {
+            let activation = self.number(node, None);
+            self.next.push(activation);
+        }
+    }
+
+    /// Activates a node with an input of its own; each send is an activation.
+    pub(crate) fn send(&mut self, node: NodeIx, input: Arc<RawValue>) {
+        let activation = self.number(node, Some(input));
+        if self.topology.deferred[node as usize] {
+            self.deferred.push(activation)
+        } else {
+            self.next.push(activation)
+        }
+    }
+
+    fn number(&mut self, node: NodeIx, input: Option<Arc<RawValue>>) -> Activation {
+        let number = self.next_number;
+        self.next_number += 1;
+        Activation { number, node, input }
+    }
+
+    /// Closes the superstep: what was activated becomes due, joins that are complete or can get no more fire,
+    /// and deferred nodes come when nothing else is left.
+    pub(crate) fn advance(&mut self) -> Advance {
+        self.due.clear();
+        self.fire_joins();
+        if self.next.is_empty() && !self.deferred.is_empty() {
+            mem::swap(&mut self.next, &mut self.deferred);
+        }
+        if !self.next.is_empty() {
+            mem::swap(&mut self.due, &mut self.next);
+            self.superstep += 1;
+            return Advance::Superstep;
+        }
+        if self.waiting.is_empty() {
+            return Advance::Done;
+        }
+        // Quiescent. A join that still waits can never fire now, and ending
+        // here would be a success that nobody earned.
+        Advance::Stuck { joins: self.waiting.iter().map(|&join| self.topology.join_label(join)).collect() }
+    }
+
+    /// Fires every join whose sources have all arrived or can no longer be reached from anything alive
+    /// (dead-path elimination). Alive: what is due next, what is deferred, and the targets of other waiting joins.
+    fn fire_joins(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let topology = Arc::clone(&self.topology);
+        let complete = |arrived: &NodeSet, join: u32| {
+            (0..topology.joins[join as usize].sources.len()).all(|place| arrived.contains(place as u32))
+        };
+        loop {
+            // Judged together against one picture of what is alive, so that the order of joins does not matter.
+            let ready: Vec<u32> = {
+                let mut alive = NodeSet::with_capacity(topology.nodes() + 1);
+                for activation in self.next.iter().chain(&self.deferred) {
+                    alive.insert(activation.node);
+                }
+                let lives = |join: u32| {
+                    let def = &topology.joins[join as usize];
+                    let arrived = &self.arrived[join as usize];
+                    let mut others = alive.clone();
+                    for &other in self.waiting.iter().filter(|&&other| other != join) {
+                        if let Some(target) = topology.joins[other as usize].target {
+                            others.insert(target);
+                        }
+                    }
+                    def.upstream.iter().enumerate().any(|(place, upstream)| {
+                        !arrived.contains(place as u32) && upstream.intersects(&others)
+                    })
+                };
+                self.waiting
+                    .iter()
+                    .copied()
+                    .filter(|&join| complete(&self.arrived[join as usize], join) || !lives(join))
+                    .collect()
+            };
+            if ready.is_empty() {
+                return;
+            }
+            self.waiting.retain(|join| !ready.contains(join));
+            for join in ready {
+                self.arrived[join as usize].clear();
+                if let Some(target) = topology.joins[join as usize].target {
+                    self.activate(target);
+                }
+            }
+            if self.waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Drops what is due for `node` (an edit of the state in its name stands for its activation).
+    pub(crate) fn drop_due(&mut self, node: NodeIx) {
+        self.due.retain(|activation| activation.node != node);
+    }
+
+    /// Puts what is due back in line, so that routing and [`settle`](Schedule::settle) add to it.
+    pub(crate) fn requeue_due(&mut self) {
+        let due = mem::take(&mut self.due);
+        self.superstep = self.superstep.saturating_sub(u64::from(!due.is_empty()));
+        for activation in &due {
+            if activation.input.is_none() {
+                self.marks[activation.node as usize] = self.superstep + 1;
+            }
+        }
+        self.next = due;
+    }
+
+    /// The schedule as it is stored.
+    pub(crate) fn stored(&self) -> ScheduleRef<'_> {
+        ScheduleRef(self)
+    }
+
+    /// The stored form of a schedule in which nothing is left to do, without the way over text.
+    pub(crate) fn stored_when_done(&self) -> Option<StoredSchedule> {
+        let done = self.due.is_empty() && self.deferred.is_empty() && self.waiting.is_empty();
+        done.then(|| StoredSchedule {
+            superstep: self.superstep,
+            next: self.next_number,
+            ..StoredSchedule::default()
+        })
+    }
+
+    /// The schedule that was stored, on the present graph.
+    ///
+    /// What the graph no longer has is listed: a pending task's node, a waiting join.
+    pub(crate) fn restore(topology: Arc<Topology>, projection: &StoredSchedule) -> Result<Self, Vec<String>> {
+        let mut missing = Vec::new();
+        let mut schedule = Self::new(Arc::clone(&topology), projection.next);
+        schedule.superstep = projection.superstep;
+        let find =
+            |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
+        for (stored, list) in
+            [(&projection.due, &mut schedule.due), (&projection.deferred, &mut schedule.deferred)]
+        {
+            for task in stored {
+                match find(&task.1) {
+                    Some(node) => {
+                        list.push(Activation { number: task.0, node, input: task.2.clone().map(Arc::from) });
+                    }
+                    None => {
+                        missing.push(format!("node `{}` (task {}#{} is waiting)", task.1, task.1, task.0))
+                    }
+                }
+            }
+        }
+        for wait in &projection.joins {
+            let found = topology.joins.iter().position(|def| {
+                def.target.map_or(crate::graph::END, |t| topology.name(t)) == wait.target
+                    && def.sources.len() == wait.sources.len()
+                    && def.sources.iter().all(|&s| wait.sources.iter().any(|name| name == topology.name(s)))
+            });
+            match found {
+                Some(join) => {
+                    schedule.waiting.push(join as u32);
+                    for (place, &source) in topology.joins[join].sources.iter().enumerate() {
+                        if wait.arrived.iter().any(|name| name == topology.name(source)) {
+                            schedule.arrived[join].insert(place as u32);
+                        }
+                    }
+                }
+                None => missing.push(format!(
+                    "join [{}] -> {} (filled by [{}])",
+                    wait.sources.join(", "),
+                    wait.target,
+                    wait.arrived.join(", ")
+                )),
+            }
+        }
+        if missing.is_empty() { Ok(schedule) } else { Err(missing) }
+    }
+}
+
+/// Writes a schedule as a [`StoredSchedule`] without building one.
+pub(crate) struct ScheduleRef<'a>(&'a Schedule);
+
+impl Serialize for ScheduleRef<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+
+        struct Tasks<'a>(&'a Topology, &'a [Activation]);
+        impl Serialize for Tasks<'_> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.1.iter().map(|a| Task(self.0, a)))
+            }
+        }
+        struct Task<'a>(&'a Topology, &'a Activation);
+        impl Serialize for Task<'_> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let name = self.0.name(self.1.node);
+                match &self.1.input {
+                    Some(input) => (self.1.number, name, input).serialize(serializer),
+                    // A tuple struct reads a missing last element as absent only when it is `null`.
+                    None => (self.1.number, name, ()).serialize(serializer),
+                }
+            }
+        }
+
+        let schedule = self.0;
+        let topology = &*schedule.topology;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("s", &schedule.superstep)?;
+        map.serialize_entry("n", &schedule.next_number)?;
+        if !schedule.due.is_empty() {
+            map.serialize_entry("due", &Tasks(topology, &schedule.due))?;
+        }
+        if !schedule.deferred.is_empty() {
+            map.serialize_entry("held", &Tasks(topology, &schedule.deferred))?;
+        }
+        if !schedule.waiting.is_empty() {
+            let joins: Vec<StoredJoin> = schedule
+                .waiting
+                .iter()
+                .map(|&join| {
+                    let def = &topology.joins[join as usize];
+                    let names = |keep: &dyn Fn(u32) -> bool| {
+                        def.sources
+                            .iter()
+                            .enumerate()
+                            .filter(|(place, _)| keep(*place as u32))
+                            .map(|(_, &source)| topology.name(source).to_owned())
+                            .collect::<Vec<_>>()
+                    };
+                    StoredJoin {
+                        sources: names(&|_| true),
+                        target: def.target.map_or(crate::graph::END, |t| topology.name(t)).to_owned(),
+                        arrived: names(&|place| schedule.arrived[join as usize].contains(place)),
+                    }
+                })
+                .collect();
+            map.serialize_entry("joins", &joins)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::topology::{JoinDef, OutEdges};
+
+    /// a, b, c, d = 0, 1, 2, 3; START = 4; join [a, b] -> c; edges given.
+    fn schedule(edges: &[(NodeIx, NodeIx)], upstream_b: &[NodeIx]) -> Schedule {
+        let set = |nodes: &[NodeIx]| {
+            let mut set = NodeSet::with_capacity(5);
+            for &node in nodes {
+                set.insert(node);
+            }
+            set
+        };
+        let mut out = vec![OutEdges::default(); 5];
+        for &(from, to) in edges {
+            out[from as usize].edges.push(to);
+        }
+        out[0].joins.push((0, 0));
+        out[1].joins.push((0, 1));
+        Schedule::new(
+            Arc::new(Topology {
+                out,
+                joins: vec![JoinDef {
+                    sources: vec![0, 1],
+                    target: Some(2),
+                    upstream: vec![set(&[0, 4]), set(upstream_b)],
+                }],
+                deferred: vec![false; 4],
+                names: ["a", "b", "c", "d"].map(Into::into).to_vec(),
+            }),
+            1,
+        )
+    }
+
+    fn due(schedule: &Schedule) -> Vec<NodeIx> {
+        schedule.due.iter().map(|a| a.node).collect()
+    }
+
+    #[test]
+    fn a_join_waits_for_a_source_that_something_alive_can_reach() {
+        let mut schedule = schedule(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        schedule.fire(3);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        assert_eq!(due(&schedule), [1], "c waits for b");
+        schedule.fire(1);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        assert_eq!(due(&schedule), [2]);
+        assert_eq!(schedule.advance(), Advance::Done);
+    }
+
+    #[test]
+    fn a_join_fires_without_a_source_on_a_path_not_taken() {
+        let mut schedule = schedule(&[(4, 0)], &[1, 3]);
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        assert_eq!(due(&schedule), [2]);
+    }
+
+    #[test]
+    fn a_stored_plan_comes_back_the_same() {
+        let mut schedule = schedule(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        schedule.fire(3);
+        schedule.send(1, RawValue::from_string("{\"x\":\"한\"}".into()).unwrap().into());
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        let stored = serde_json::to_string(&schedule.stored()).unwrap();
+        let projection: StoredSchedule = serde_json::from_str(&stored).unwrap();
+        let back = Schedule::restore(Arc::clone(&schedule.topology), &projection).unwrap();
+        assert_eq!(serde_json::to_string(&back.stored()).unwrap(), stored);
+        assert_eq!(back.due[1].input.as_ref().unwrap().get(), "{\"x\":\"한\"}");
+    }
+}

@@ -1,0 +1,265 @@
+//! One attempt of a task: polls the node, contains its panics, and applies its timeouts.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tracing::Instrument;
+
+use crate::{
+    engine::{Context, RunError},
+    graph::{Graph, NodeDef, NodeError, Outcome},
+    ids::TaskId,
+    state::State,
+    telemetry,
+};
+
+/// How long a replayed node may wait for something outside [`Context`] before asking for a new step while recorded
+/// ones were not asked for counts as a mismatch.
+const MISMATCH_GRACE: Duration = Duration::from_secs(1);
+
+/// One try; `None` when a stop of the run dropped it.
+pub(super) async fn attempt<S: State>(
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> Option<Result<Outcome<S>, RunError>> {
+    // The call itself is inside the future, so that a panic in it is caught too.
+    let future = async { node.run.call(state, input, cx).await };
+    let future = std::pin::pin!(future);
+    let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
+        let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
+        Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
+    } else {
+        None
+    };
+    Attempt { future, cx, limits, mismatch_timer: None, returned: false }.await
+}
+
+/// One try, in its span where nodes have spans.
+pub(super) async fn attempt_with_span<S: State>(
+    graph: &Graph<S>,
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> Option<Result<Outcome<S>, RunError>> {
+    let attempt = attempt(node, state, input, cx);
+    if !cx.env.traced {
+        return attempt.await;
+    }
+    let span = telemetry::node(graph.name(), cx.node(), cx.superstep(), cx.attempt());
+    let tried = Box::pin(attempt.instrument(span.clone())).await;
+    if let Some(Err(error)) = &tried {
+        telemetry::failed(&span, error.code().name());
+    }
+    tried
+}
+
+/// Polls a node: catches its panics, keeps its time limits, and drops it at a stop unless it listens for one.
+struct Attempt<'a, F> {
+    future: Pin<&'a mut F>,
+    cx: &'a Context,
+    limits: Option<Box<TimeLimits>>,
+    mismatch_timer: Option<Pin<Box<Sleep>>>,
+    /// The node has returned.
+    returned: bool,
+}
+
+impl<F, S> Future for Attempt<'_, F>
+where
+    S: State,
+    F: Future<Output = Result<Outcome<S>, NodeError>>,
+{
+    type Output = Option<Result<Outcome<S>, RunError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.count_wait();
+        let polled = catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx)));
+        this.returned = !matches!(polled, Ok(Poll::Pending));
+        match polled {
+            Err(panic) => {
+                let message = crate::util::panic_message(&*panic);
+                return Poll::Ready(Some(Err(RunError::Panicked {
+                    node: this.cx.node().to_owned(),
+                    message,
+                })));
+            }
+            Ok(Poll::Ready(Ok(outcome))) => {
+                // A node that kept its thread for too long is late, although nothing could stop it.
+                return Poll::Ready(Some(this.overdue().map_or(Ok(outcome), Err)));
+            }
+            Ok(Poll::Ready(Err(error))) => {
+                return Poll::Ready(Some(Err(this.cx.failed(error))));
+            }
+            Ok(Poll::Pending) => {}
+        }
+        let replay = this.cx.replay_if_created();
+        if this.cx.env.control.stop.is_cancelled() && !replay.is_some_and(|replay| replay.has_grace()) {
+            return Poll::Ready(None);
+        }
+        let Some(replay) = replay else {
+            return this.poll_time_limits(cx, false);
+        };
+        if let Some((recorded, asked)) = replay.mismatch() {
+            let mismatch_timer = this.mismatch_timer.get_or_insert_with(|| Box::pin(sleep(MISMATCH_GRACE)));
+            if mismatch_timer.as_mut().poll(cx).is_ready() {
+                let task = Box::new(TaskId::clone(&replay.task));
+                return Poll::Ready(Some(Err(RunError::ReplayMismatch { task, recorded, asked })));
+            }
+        } else {
+            this.mismatch_timer = None;
+        }
+        let blocked = this.limits.is_some() && replay.is_suspended();
+        this.poll_time_limits(cx, blocked)
+    }
+}
+
+impl<F> Drop for Attempt<'_, F> {
+    fn drop(&mut self) {
+        // The node's own future is dropped after this; when it is done already, nothing is left in it.
+        if let Some(replay) = self.cx.replay_if_created() {
+            replay.end_attempt(!self.returned && self.cx.env.control.stop.is_cancelled());
+        }
+    }
+}
+
+impl<F> Attempt<'_, F> {
+    fn poll_time_limits<T>(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        blocked: bool,
+    ) -> Poll<Option<Result<T, RunError>>> {
+        let Some(limits) = &mut self.limits else { return Poll::Pending };
+        let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
+        match limits.poll(cx, blocked, sign, self.cx) {
+            Some(passed) => Poll::Ready(Some(Err(self.timed_out(passed)))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Takes the time of a wait that ended before this poll out of the limits.
+    fn count_wait(&mut self) {
+        if let (Some(limits), Some(replay)) = (&mut self.limits, self.cx.replay_if_created())
+            && limits.blocked_since.is_some()
+            && !replay.is_suspended()
+        {
+            limits.end_wait(Instant::now());
+        }
+    }
+
+    /// The limit that was passed before the node came back, if any.
+    fn overdue(&mut self) -> Option<RunError> {
+        let limits = self.limits.as_mut()?;
+        let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
+        let passed = limits.passed(sign, self.cx)?;
+        Some(self.timed_out(passed))
+    }
+
+    fn timed_out(&self, (which, limit): (&'static str, Duration)) -> RunError {
+        RunError::TimedOut { node: self.cx.node().to_owned(), which, limit }
+    }
+}
+
+/// The time limits of one try. The time in which the task waits for a person does not count.
+struct TimeLimits {
+    run: Option<Duration>,
+    idle: Option<Duration>,
+    run_until: Instant,
+    last_sign: Instant,
+    blocked_since: Option<Instant>,
+    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    subgraph: bool,
+    /// How long the run had waited when this was last looked at.
+    idle_time: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl TimeLimits {
+    fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
+        // Signs of life are kept by the replay, which must therefore exist.
+        cx.replay();
+        let now = Instant::now();
+        let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
+        let timer = Box::pin(sleep_until(run_until));
+        let idle_time = cx.env.control.idle_time();
+        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
+    }
+
+    /// Notes the last sign of life, and for how long the run of a subgraph waited.
+    fn note(&mut self, sign: Option<Instant>, context: &Context) {
+        if self.subgraph {
+            let idle_time = context.env.control.idle_time();
+            let waited = idle_time.saturating_sub(self.idle_time);
+            self.idle_time = idle_time;
+            self.run_until += waited;
+            self.last_sign += waited;
+        }
+        if let Some(sign) = sign {
+            self.last_sign = self.last_sign.max(sign);
+        }
+    }
+
+    fn end_wait(&mut self, now: Instant) {
+        if let Some(since) = self.blocked_since.take() {
+            self.run_until += now - since;
+            self.last_sign = now;
+        }
+    }
+
+    /// The limit that is passed, not only reached.
+    fn passed(&mut self, sign: Option<Instant>, context: &Context) -> Option<(&'static str, Duration)> {
+        if self.blocked_since.is_some() {
+            return None;
+        }
+        self.note(sign, context);
+        let now = Instant::now();
+        match (self.run, self.idle) {
+            (Some(run), _) if now > self.run_until => Some(("run", run)),
+            (_, Some(idle)) if now > self.last_sign + idle => Some(("idle", idle)),
+            _ => None,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        blocked: bool,
+        sign: Option<Instant>,
+        context: &Context,
+    ) -> Option<(&'static str, Duration)> {
+        let now = Instant::now();
+        self.note(sign, context);
+        if blocked {
+            self.blocked_since.get_or_insert(now);
+            return None;
+        }
+        self.end_wait(now);
+        loop {
+            let idle_until = self.idle.map(|idle| self.last_sign + idle);
+            let until = idle_until.map_or(self.run_until, |idle| idle.min(self.run_until));
+            if self.timer.deadline() != until {
+                self.timer.as_mut().reset(until);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return None;
+            }
+            if let (Some(run), true) = (self.run, self.run_until <= until) {
+                return Some(("run", run));
+            }
+            if let Some(idle) = self.idle
+                && idle_until == Some(until)
+            {
+                return Some(("idle", idle));
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! One activation of a node: its tries, its time limits, and what it may not do to the rest of the run.
+
+mod attempt;
+mod replay;
+
+pub(super) use replay::{AttemptHandle, BudgetCall, Recalled, StepStart, TaskReplay};
+
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Poll, ready},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::sleep;
+
+use self::attempt::attempt_with_span;
+use super::{
+    Context, NodeCause, RunContext, RunError, executor::ConcurrencySlot, node_cache::CachedOutcome,
+    schedule::Activation,
+};
+use crate::{
+    event::{EventBody, payload},
+    graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
+    ids::{Seq, TaskId},
+    interrupt::AnswerWaiter,
+    journal::{
+        dedup::StepRef,
+        entry::{Fact, Finished, Raw, TaskFailure},
+        projection::TaskRecord,
+    },
+    json::{self, Form, Stored},
+    state::State,
+};
+
+/// What an error handler is told; the input of a handler node that takes one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NodeFailure {
+    /// The node that failed.
+    pub node: String,
+    /// Its activation.
+    pub task: String,
+    /// What went wrong, to branch on.
+    pub code: String,
+    /// The same for people.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// How an activation ended.
+pub(crate) enum TaskResult<S: State> {
+    /// It has an outcome, not yet applied. `raw` is its update as it is journalled, when anybody keeps it.
+    Finished { outcome: Outcome<S>, raw: Option<EncodedUpdate>, cached: bool, journalled: bool },
+    /// It failed for good, and a node handles that.
+    Handled(NodeFailure),
+    /// It failed for good.
+    Failed(RunError),
+    /// It was dropped before its end: a sibling failed, or the run is being stopped.
+    Cancelled,
+}
+
+/// An update as JSON.
+pub(crate) struct EncodedUpdate {
+    whole: Stored,
+    /// Without what is in the journal already.
+    kept: Option<(Raw, Vec<StepRef>)>,
+}
+
+/// What all tasks of a superstep have in common.
+pub(crate) struct TaskScope<'a, S: State> {
+    pub(crate) graph: &'a Graph<S>,
+    pub(crate) env: &'a Arc<RunContext>,
+    /// The task whose subgraph this is.
+    pub(crate) parent: Option<&'a Arc<TaskId>>,
+    pub(crate) superstep: u64,
+}
+
+/// Runs one activation to its end.
+///
+/// What is rare is boxed: a thousand siblings are a thousand of these futures, each as large as its largest part.
+pub(crate) async fn run_task<S: State>(
+    place: TaskScope<'_, S>,
+    state: &S,
+    activation: &Activation,
+    slot: Option<&Arc<dyn ConcurrencySlot>>,
+    record: Option<TaskRecord>,
+) -> TaskResult<S> {
+    let TaskScope { graph, env, parent, superstep } = place;
+    let node = graph.node(activation.node);
+    let input = activation.input.as_deref();
+    let cx = Context::new(
+        Arc::clone(env),
+        parent.cloned(),
+        Arc::clone(&node.name),
+        activation.number,
+        superstep,
+        slot.cloned(),
+    );
+    if let Some(mut record) = record {
+        if let Some(finished) = record.finished.take() {
+            return replay_finished(finished);
+        }
+        if let Some(failure) = record.handled.take() {
+            return TaskResult::Handled(to_node_failure(&failure));
+        }
+        if let Some(failure) = record.exhausted.take() {
+            // Its tries were used up before the process ended.
+            return TaskResult::Failed(RunError::FailedBefore {
+                node: failure.task.node().to_string(),
+                attempts: failure.attempt,
+                code: crate::Code::named(&failure.code).unwrap_or(crate::Code::NodeFailed),
+                message: failure.message,
+            });
+        }
+        let waits = record.asked.values().any(|asked| asked.answer.is_none());
+        cx.restore(record);
+        if waits {
+            // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
+            let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.replay())));
+            if answered.await.is_none() {
+                return TaskResult::Cancelled;
+            }
+        }
+    }
+    emit_started(&cx);
+    if node.policy.is_plain() && !env.traced {
+        return match attempt::attempt(node, state, input, &cx).await {
+            Some(Ok(outcome)) => finish(&cx, outcome, false),
+            Some(Err(error)) => Box::pin(fail(node, graph, &cx, error)).await,
+            None => TaskResult::Cancelled,
+        };
+    }
+    Box::pin(run_with_retries(graph, node, state, input, &cx)).await
+}
+
+/// The tries of a node with a policy, or with spans.
+async fn run_with_retries<S: State>(
+    graph: &Graph<S>,
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> TaskResult<S> {
+    let key = match &node.policy.cache {
+        Some(cache) => match (cache.key)(state, input) {
+            Ok(key) => Some((format!("{}\n{}\n{}\n{key}", graph.name(), graph.hash(), node.name), cache.ttl)),
+            Err(error) => {
+                let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
+                return fail(node, graph, cx, error).await;
+            }
+        },
+        None => None,
+    };
+    if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.env.deps.cache.get(key))
+        && let Ok(outcome) = from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends)
+    {
+        return finish(cx, outcome, true);
+    }
+    loop {
+        let tried = attempt_with_span(graph, node, state, input, cx).await;
+        let error = match tried {
+            Some(Ok(outcome)) => {
+                if let Some((key, ttl)) = key
+                    && let Some(parts) = to_parts(&outcome)
+                {
+                    cx.env.deps.cache.put(key, ttl, parts);
+                }
+                return finish(cx, outcome, false);
+            }
+            Some(Err(error)) => error,
+            None => return TaskResult::Cancelled,
+        };
+        let failed = cx.attempt() - cx.replay().forgiven_attempts();
+        let again = match (&node.policy.retry, &error) {
+            (Some(policy), RunError::Node { source: NodeCause(source), .. }) => policy.again(failed, source),
+            (Some(policy), RunError::TimedOut { .. }) => {
+                policy.again(failed, &NodeError::transient(error.to_string()))
+            }
+            _ => None,
+        };
+        let Some(wait) = again else { return fail(node, graph, cx, error).await };
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if let Err(error) = append_failure(cx, &error, Some(ms), None).await {
+            return TaskResult::Failed(error);
+        }
+        cx.replay().next_attempt();
+        if node.run.drawing().is_some()
+            && let Err(error) = resume_subgraph(cx).await
+        {
+            return TaskResult::Failed(error);
+        }
+        if unless_stopped(&cx.env, sleep(wait)).await.is_none() {
+            return TaskResult::Cancelled;
+        }
+        emit_started(cx);
+    }
+}
+
+/// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
+async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
+    let Some(store) = cx.env.writer.store() else { return Ok(()) };
+    cx.env.writer.wait_all_durable().await?;
+    let projection = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    if let Some(frame) = projection.and_then(|projection| projection.root.into_frame(&cx.replay().task)) {
+        cx.replay().restore_frame(frame);
+    }
+    Ok(())
+}
+
+fn emit_started(cx: &Context) {
+    if !cx.env.writer.is_watched() {
+        return;
+    }
+    let body =
+        EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
+    cx.env.emit_ephemeral(Some(cx.task_for_event()), body);
+}
+
+/// Waits for a future until the run is being stopped; `None` then. A stop wakes everything that polls a task.
+pub(super) async fn unless_stopped<F: Future>(env: &RunContext, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if env.control.stop.is_cancelled() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+async fn wait_for_answers(replay: &Arc<TaskReplay>) {
+    let waiter: Arc<dyn AnswerWaiter> = Arc::clone(replay) as _;
+    std::future::poll_fn(|cx| {
+        ready!(
+            replay.env.board.poll_task(&replay.task, &waiter, cx.waker(), || replay.suspend_before_attempt())
+        );
+        replay.poll_slot(cx.waker())
+    })
+    .await;
+}
+
+fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResult<S> {
+    if let Some(replay) = cx.replay_if_created() {
+        let left = replay.unreplayed();
+        if !left.is_empty() {
+            return TaskResult::Failed(RunError::ReplayMismatch {
+                task: Box::new(TaskId::clone(&replay.task)),
+                recorded: left,
+                asked: Vec::new(),
+            });
+        }
+        if !cx.env.writer.has_consumers() {
+            cx.env.writer.end_partial(&replay.task, None);
+        }
+        replay.finished();
+    }
+    let raw = match (&outcome.update, cx.env.writer.has_consumers()) {
+        (Some(update), true) => match super::contain(cx.node(), || Stored::update(update, json::NEW)) {
+            Err(panicked) => return TaskResult::Failed(panicked),
+            Ok(Ok(whole)) => {
+                let replay = cx.replay_if_created().filter(|_| cx.env.writer.is_durable());
+                Some(EncodedUpdate { kept: replay.and_then(|replay| replay.deduplicate(&whole.json)), whole })
+            }
+            Ok(Err(error)) => {
+                return TaskResult::Failed(cx.failed(NodeError::permanent(error.of("the update"))));
+            }
+        },
+        _ => None,
+    };
+    TaskResult::Finished { outcome, raw, cached, journalled: false }
+}
+
+/// The fact that a task is done.
+pub(crate) fn finished_fact<S: State>(
+    task: Arc<TaskId>,
+    outcome: &Outcome<S>,
+    raw: Option<EncodedUpdate>,
+    cached: bool,
+) -> Fact {
+    let (update, holes, whole, form) = match raw {
+        Some(EncodedUpdate { whole, kept: Some((kept, holes)) }) => {
+            (Some(kept), holes, Some(whole.json), whole.form)
+        }
+        Some(EncodedUpdate { whole, kept: None }) => (Some(whole.json), Vec::new(), None, whole.form),
+        None => (None, Vec::new(), None, Form::default()),
+    };
+    Fact::TaskFinished(Finished {
+        task,
+        update,
+        form,
+        holes,
+        whole,
+        goto: outcome.goto.iter().map(ToString::to_string).collect(),
+        sends: sends_of(outcome),
+        cached,
+        version: S::VERSION,
+    })
+}
+
+fn sends_of<S: State>(outcome: &Outcome<S>) -> Vec<(String, Raw)> {
+    let sends = outcome.sends.iter();
+    sends.filter_map(|send| Some((send.node.to_string(), send.input.as_ref().ok()?.clone()))).collect()
+}
+
+fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
+    let update = match &outcome.update {
+        Some(update) => Some(Stored::update(update, json::NEW).ok()?),
+        None => None,
+    };
+    let goto = outcome.goto.iter().map(ToString::to_string).collect();
+    Some(CachedOutcome { update, goto, sends: sends_of(outcome) })
+}
+
+fn from_parts<S: State>(
+    update: Option<&Stored>,
+    goto: &[String],
+    sends: &[(String, Raw)],
+) -> serde_json::Result<Outcome<S>> {
+    Ok(Outcome {
+        update: update.map(Stored::read).transpose()?,
+        goto: goto.iter().map(|node| node.clone().into()).collect(),
+        sends: sends
+            .iter()
+            .map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) })
+            .collect(),
+    })
+}
+
+/// A task that had finished before a restart.
+fn replay_finished<S: State>(finished: Finished) -> TaskResult<S> {
+    let read = |raw| super::read_update::<S>(finished.version, raw, &finished.form);
+    let update = finished.update().map(read);
+    let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
+        (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
+        (Err(error), _) => return TaskResult::Failed(error),
+        (_, Err(error)) => return TaskResult::Failed(RunError::StoredState { reason: error.to_string() }),
+    };
+    TaskResult::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
+}
+
+fn to_node_failure(failure: &TaskFailure) -> NodeFailure {
+    NodeFailure {
+        node: failure.task.node().to_string(),
+        task: failure.task.to_string(),
+        code: failure.code.clone(),
+        message: failure.message.clone(),
+        attempts: failure.attempt,
+    }
+}
+
+/// Notes a failed try. The message is what people may see.
+async fn append_failure(
+    cx: &Context,
+    error: &RunError,
+    retry_in_ms: Option<u64>,
+    handler: Option<String>,
+) -> Result<TaskFailure, RunError> {
+    let failure = TaskFailure {
+        task: cx.task(),
+        attempt: cx.attempt(),
+        code: error.code().name().to_owned(),
+        message: crate::util::shorten(&error.report(), 2_000),
+        retry_in_ms,
+        handler,
+    };
+    if cx.env.writer.has_consumers() {
+        cx.env.commit([Fact::TaskFailed(failure.clone())]).await?;
+    } else {
+        cx.env.writer.end_partial(&failure.task, None);
+    }
+    Ok(failure)
+}
+
+/// A failure for good: handled by a node, or the end of the run.
+async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error: RunError) -> TaskResult<S> {
+    // What the engine itself finds wrong is not the node's to handle.
+    let handler = match error {
+        RunError::Node { .. } | RunError::Panicked { .. } | RunError::TimedOut { .. } => node.handler,
+        _ => None,
+    };
+    let name = handler.map(|handler| graph.node(handler).name.to_string());
+    match append_failure(cx, &error, None, name).await {
+        Err(error) => TaskResult::Failed(error),
+        Ok(failure) if handler.is_some() => TaskResult::Handled(to_node_failure(&failure)),
+        Ok(_) => TaskResult::Failed(error),
+    }
+}

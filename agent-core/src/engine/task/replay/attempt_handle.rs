@@ -1,0 +1,268 @@
+//! One try of a task, as its node holds it. Nothing passes through it once that try has ended.
+
+use std::{ops::Deref, sync::Arc, task::Waker};
+
+use tokio::time::Instant;
+
+use super::{Inner, StepStart, TaskReplay, questions::AskedQuestion};
+use crate::{
+    engine::{RunError, budget::BudgetWaiter},
+    graph::{NodeError, Result},
+    ids::{QuestionId, Seq},
+    interrupt::{AnswerWaiter, OpenQuestion, Shown},
+    journal::{
+        entry::{Fact, Recorded},
+        keys,
+        projection::{StepFailure, StepRecord},
+    },
+    json::Stored,
+    run::NodeEnded,
+};
+
+/// One try of a task.
+#[derive(Clone)]
+pub(crate) struct AttemptHandle {
+    replay: Arc<TaskReplay>,
+    number: u32,
+}
+
+impl Deref for AttemptHandle {
+    type Target = TaskReplay;
+
+    fn deref(&self) -> &TaskReplay {
+        &self.replay
+    }
+}
+
+impl AttemptHandle {
+    pub(crate) const fn new(replay: Arc<TaskReplay>, number: u32) -> Self {
+        Self { replay, number }
+    }
+
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Identifies the replay among those that exist.
+    pub(in crate::engine) fn address(&self) -> usize {
+        Arc::as_ptr(&self.replay) as usize
+    }
+
+    pub(crate) fn waiter(&self) -> Arc<dyn AnswerWaiter> {
+        Arc::clone(&self.replay) as _
+    }
+
+    fn ended(&self) -> NodeEnded {
+        NodeEnded::of(&self.task)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.inner.lock().is_live(self.number)
+    }
+
+    pub(crate) fn check_live(&self) -> Result<(), NodeEnded> {
+        if self.is_live() { Ok(()) } else { Err(self.ended()) }
+    }
+
+    /// Acts while the try cannot end.
+    fn while_live<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> Result<T, NodeEnded> {
+        let mut inner = self.inner.lock();
+        if inner.is_live(self.number) { Ok(act(&mut inner)) } else { Err(self.ended()) }
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn touch(&self) -> Result<(), NodeEnded> {
+        self.while_live(|inner| inner.last_activity = Some(Instant::now()))
+    }
+
+    /// Journals facts without waiting. `make` makes them while the try cannot end.
+    fn push<E: From<NodeEnded>>(
+        &self,
+        make: impl FnOnce(&mut Inner) -> Result<Vec<Fact>, E>,
+    ) -> Result<Result<Seq, RunError>, E> {
+        let pushed = self.while_live(|inner| {
+            let facts = make(inner)?;
+            Ok(if facts.is_empty() { Ok(Seq::ZERO) } else { self.env.append_uncommitted(facts) })
+        })?;
+        // Storing may run here, so the try is free again.
+        if matches!(pushed, Ok(Ok(seq)) if seq > Seq::ZERO) {
+            self.env.flush_soon();
+        }
+        pushed
+    }
+
+    /// Journals what is shown with this fingerprint, unless it was shown before a restart.
+    pub(crate) fn emit_once<E: From<NodeEnded>>(
+        &self,
+        fingerprint: u64,
+        make: impl FnOnce() -> Result<Vec<Fact>, E>,
+    ) -> Result<Result<(), RunError>, E> {
+        let pushed = self.push(|inner| {
+            inner.last_activity = Some(Instant::now());
+            if inner.already_emitted(fingerprint) { Ok(Vec::new()) } else { make() }
+        })?;
+        Ok(pushed.map(drop))
+    }
+
+    /// Journals a fact and waits until it is stored, unless all waits for the run's exit.
+    pub(crate) async fn record(&self, fact: Fact) -> Result<()> {
+        let seq = self.push::<NodeError>(|_| Ok(vec![fact]))??;
+        Ok(self.env.wait_recorded(seq).await?)
+    }
+
+    // --- steps ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn begin_step(&self, key: &Arc<str>, waker: &Waker) -> StepStart {
+        self.replay.begin_step(self.number, key, waker)
+    }
+
+    /// Keeps the result of a step. From here on it counts, whether its record is stored yet or not.
+    pub(crate) fn record_step(
+        &self,
+        key: &str,
+        scope: usize,
+        result: Result<Stored, StepFailure>,
+        record: Option<Recorded>,
+    ) -> Result<Seq> {
+        self.while_live(|inner| {
+            let parent = inner.scopes.get(scope).map_or(0, |scope| scope.parent);
+            let inside = inner.scopes.get(parent).and_then(|scope| scope.step.clone());
+            let seq = match record {
+                Some(mut record) => {
+                    record.step.clone_from(&inside);
+                    self.env.append_uncommitted([Fact::StepRecorded(record)])?
+                }
+                None => Seq::ZERO,
+            };
+            let step = StepRecord { result, seq, inside };
+            self.note_unfinished(|record| {
+                record.call_attempts.remove(key);
+                record.steps.insert(key.to_owned(), step.clone());
+            });
+            inner.call_attempts.remove(key);
+            inner.steps.insert(key.to_owned(), step);
+            Ok(seq)
+        })?
+    }
+
+    pub(crate) fn end_step(&self, key: &str, scope: usize) {
+        self.replay.end_step(self.number, key, scope);
+    }
+
+    /// A tool call begins that must not be made twice.
+    pub(crate) fn mark_call_started(&self, key: &str) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            *inner.call_attempts.entry(key.to_owned()).or_default() += 1;
+            self.note_unfinished(|record| *record.call_attempts.entry(key.to_owned()).or_default() += 1);
+        })
+    }
+
+    /// The tool call waits for a person: should it be cut short now, it may be made again.
+    pub(crate) fn mark_call_suspended(&self, key: &str) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            inner.call_attempts.remove(key);
+            self.note_unfinished(|record| {
+                record.call_attempts.remove(key);
+            });
+        })
+    }
+
+    /// Counts as work until the guard is dropped: what is begun meanwhile may already wait for a person on another
+    /// thread, and the task is not blocked before all of it is begun.
+    pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
+        self.while_live(|inner| {
+            inner.working += 1;
+            self.update_blocked(inner);
+        })?;
+        Ok(Held(self.clone()))
+    }
+
+    pub(crate) fn next_model_key(&self) -> String {
+        let mut inner = self.inner.lock();
+        let scope = self.scope(self.number, &inner);
+        let scope = &mut inner.scopes[scope];
+        let numbers = scope.numbers();
+        numbers.models += 1;
+        let n = numbers.models;
+        keys::unnamed_model(scope.step.as_deref(), n)
+    }
+
+    /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
+    pub(crate) fn next_call_name(&self, id: &str) -> String {
+        let mut inner = self.inner.lock();
+        let scope = self.scope(self.number, &inner);
+        let scope = &mut inner.scopes[scope];
+        let step = scope.step.clone();
+        keys::next_call(&mut scope.numbers().calls, step.as_deref(), id)
+    }
+
+    // --- questions --------------------------------------------------------------------------------------------
+
+    /// The id of a question, by the order of asking where it has no key.
+    pub(crate) fn question_id(&self, key: Option<&str>) -> QuestionId {
+        match key {
+            Some(key) => self.id_of_key(key),
+            None => self.next_id(self.number),
+        }
+    }
+
+    /// The scope that is polled on this thread. 0: outside of every step.
+    pub(in crate::engine) fn current_scope(&self) -> usize {
+        self.scope(self.number, &self.inner.lock())
+    }
+
+    /// The step that is polled on this thread.
+    pub(crate) fn current_step(&self) -> Option<Arc<str>> {
+        let inner = self.inner.lock();
+        inner.scopes[self.scope(self.number, &inner)].step.clone()
+    }
+
+    /// A question begins to wait, in the scope that is being polled.
+    pub(crate) fn suspend(&self, scope: &mut usize) -> Result<(), NodeEnded> {
+        self.while_live(|inner| {
+            *scope = self.scope(self.number, inner);
+            self.suspend_in(inner, *scope);
+        })
+    }
+
+    pub(crate) fn cancel_suspend(&self, scope: usize) {
+        self.replay.cancel_suspend(self.number, scope);
+    }
+
+    /// Journals a question that is on the board, if it is new there.
+    pub(crate) fn append_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
+        self.push::<NodeError>(|inner| {
+            inner.asked.entry(open.id.clone()).or_insert_with(|| AskedQuestion::new(shown, &open));
+            inner.open.push(open.id.clone());
+            Ok(if is_new { vec![Fact::QuestionAsked(open)] } else { Vec::new() })
+        })??;
+        Ok(())
+    }
+}
+
+/// Work that is counted; see [`AttemptHandle::hold`].
+pub(crate) struct Held(AttemptHandle);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Self(of) = self;
+        // The work of an ended try was forgotten with it.
+        let ended = of.while_live(|inner| {
+            inner.working = inner.working.saturating_sub(1);
+            of.update_blocked(inner);
+        });
+        drop(ended);
+    }
+}
+
+/// A call of a task that waits for more of the budget.
+pub(crate) struct BudgetCall {
+    pub(crate) of: AttemptHandle,
+    pub(crate) scope: usize,
+}
+
+impl BudgetWaiter for BudgetCall {
+    fn set_waiting(&self, waits: bool) {
+        self.of.set_budget_wait(self.of.number, self.scope, waits);
+    }
+}

@@ -1,0 +1,246 @@
+//! The questions of one activation: what was answered, and who waits.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use serde_json::Value;
+
+use super::{Inner, TaskReplay};
+use crate::{
+    ids::QuestionId,
+    interrupt::{AnswerWaiter, OpenQuestion, Shown, key_of},
+    journal::{
+        entry::{Fact, WithdrawReason, Withdrawn},
+        keys,
+        projection::QuestionRecord,
+    },
+};
+
+/// A question that was asked.
+pub(super) struct AskedQuestion {
+    /// None: the journal does not say.
+    pub(super) shown: Option<Shown>,
+    /// The step that asked.
+    pub(super) step: Option<Arc<str>>,
+    pub(super) answer: Option<Value>,
+    /// The try that asked failed: the present one may ask something else under the same key.
+    pub(super) earlier_try: bool,
+    /// The key that the author or the engine gave it.
+    key: Option<String>,
+}
+
+impl AskedQuestion {
+    pub(super) fn restored(record: QuestionRecord) -> Self {
+        let QuestionRecord { open, answer, earlier_try } = record;
+        let Some(open) = open else {
+            return Self { shown: None, step: None, answer, earlier_try, key: None };
+        };
+        // Older versions noted the step of a tool call in the key only.
+        let call = key_of(&open.id, &open.task).and_then(keys::asking_call);
+        let step = open.step.clone().or_else(|| call.map(|call| format!("tool:{call}").into()));
+        let shown = Some(Shown::before(&open));
+        Self { shown, step, answer, earlier_try, key: open.question.key }
+    }
+
+    pub(super) fn new(shown: Shown, open: &OpenQuestion) -> Self {
+        let (step, key) = (open.step.clone(), open.question.key.clone());
+        Self { shown: Some(shown), step, answer: None, earlier_try: false, key }
+    }
+}
+
+/// What is known of a question that is asked.
+pub(crate) enum Recalled {
+    New,
+    /// Something else was asked under this key, which may change: the old answer is not one.
+    Replaced,
+    Answer(Value),
+    /// Something else was asked under this key: what.
+    Changed(String),
+}
+
+impl TaskReplay {
+    /// The id of the question that the author asks under `key`.
+    pub(super) fn id_of_key(&self, key: &str) -> QuestionId {
+        let stored = keys::question(key);
+        if stored != key && !keys::asks_for_engine(key) {
+            // Older versions stored such keys as they are.
+            let older = QuestionId::new(&self.task, key);
+            if self.inner.lock().asked.get(&older).is_some_and(|asked| asked.key.as_deref() == Some(key)) {
+                return older;
+            }
+        }
+        QuestionId::new(&self.task, &stored)
+    }
+
+    /// The id of the next question without a key.
+    pub(super) fn next_id(&self, number: u32) -> QuestionId {
+        let mut inner = self.inner.lock();
+        let scope = self.scope(number, &inner);
+        let scope = &mut inner.scopes[scope];
+        let numbers = scope.numbers();
+        numbers.questions += 1;
+        let n = numbers.questions;
+        let id = QuestionId::new(&self.task, &keys::unnamed_question(scope.step.as_deref(), n));
+        // A journal of an older version may have an author's key of this form.
+        if inner.asked.get(&id).is_some_and(|asked| asked.key.is_some()) {
+            return QuestionId::new(&self.task, &keys::unnamed_question(Some(""), n));
+        }
+        id
+    }
+
+    /// What was asked and answered under this id. Notes that the question is asked again. `may_change`: the question
+    /// is then asked anew.
+    pub(crate) fn recall(&self, id: &QuestionId, now: &Shown, may_change: bool) -> Recalled {
+        let mut inner = self.inner.lock();
+        inner.unreplayed_questions.remove(id);
+        inner.release_held();
+        let Some(asked) = inner.asked.get(id) else { return Recalled::New };
+        match &asked.shown {
+            Some(before) if !before.is(now) => {
+                if may_change || asked.earlier_try {
+                    inner.asked.remove(id);
+                    return Recalled::Replaced;
+                }
+                Recalled::Changed(before.text.clone())
+            }
+            _ => asked.answer.clone().map_or(Recalled::New, Recalled::Answer),
+        }
+    }
+
+    /// The answer that another future of this task fetched.
+    pub(crate) fn known_answer(&self, id: &QuestionId) -> Option<Value> {
+        self.inner.lock().asked.get(id)?.answer.clone()
+    }
+
+    /// Whether the node took this question back before a restart, and why; counts it off.
+    pub(crate) fn was_withdrawn(&self, id: &QuestionId) -> Option<WithdrawReason> {
+        self.inner.lock().withdrawn.get_mut(id).and_then(VecDeque::pop_front)
+    }
+
+    pub(crate) fn store_answer(&self, id: &QuestionId, answer: Value) {
+        let mut inner = self.inner.lock();
+        inner.open.retain(|open| open != id);
+        if let Some(asked) = inner.asked.get_mut(id) {
+            asked.answer = Some(answer);
+        }
+    }
+
+    /// Withdraws a question; `false` when it is answered, or was withdrawn before.
+    pub(crate) fn withdraw(&self, id: &QuestionId, own: Option<WithdrawReason>) -> bool {
+        if !self.env.board.withdraw(id) {
+            return false;
+        }
+        {
+            let mut inner = self.inner.lock();
+            inner.asked.remove(id);
+            inner.open.retain(|open| open != id);
+        }
+        let fact = Withdrawn { id: id.clone(), task: Arc::clone(&self.task), own };
+        if let Err(error) = self.env.append([Fact::QuestionWithdrawn(fact)]) {
+            tracing::debug!(question = %id, %error, "a withdrawn question could not be noted");
+        }
+        true
+    }
+
+    /// Ready when the task, which does not wait any more, has its place under the caps again.
+    pub(crate) fn poll_slot(&self, waker: &Waker) -> Poll<()> {
+        match &self.slot {
+            Some(slot) if !self.is_blocked() => slot.poll_slot(&self.task, waker),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the task waits for a person, or for its place after that.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.is_blocked() || self.poll_slot(Waker::noop()).is_pending()
+    }
+
+    /// Whether any part of the task waits for a person, or for its place after that.
+    pub(crate) fn is_partly_suspended(&self) -> bool {
+        let waits = {
+            let inner = self.inner.lock();
+            inner.waiting + inner.gated > 0
+        };
+        waits || self.poll_slot(Waker::noop()).is_pending()
+    }
+
+    /// The task waits for answers before its first try.
+    pub(crate) fn suspend_before_attempt(&self) {
+        let mut inner = self.inner.lock();
+        inner.waiting += 1;
+        self.update_blocked(&mut inner);
+    }
+
+    /// A question begins to wait, in this scope and those around it.
+    pub(super) fn suspend_in(&self, inner: &mut Inner, scope: usize) {
+        let mut at = scope;
+        while at != 0 {
+            if inner.scopes[at].works() {
+                inner.working = inner.working.saturating_sub(1);
+            }
+            inner.scopes[at].waiting += 1;
+            at = inner.scopes[at].parent;
+        }
+        inner.waiting += 1;
+        self.update_blocked(inner);
+    }
+
+    /// A question is not waited for any more, before its answer came.
+    pub(super) fn cancel_suspend(&self, number: u32, scope: usize) {
+        let mut inner = self.inner.lock();
+        if inner.waiting == 0 || !inner.is_live(number) {
+            return;
+        }
+        inner.waiting -= 1;
+        let mut at = scope;
+        while at != 0 && at < inner.scopes.len() {
+            inner.scopes[at].waiting = inner.scopes[at].waiting.saturating_sub(1);
+            if inner.scopes[at].works() {
+                inner.working += 1;
+            }
+            at = inner.scopes[at].parent;
+        }
+        self.update_blocked(&mut inner);
+    }
+
+    /// A call in this scope begins or ends to wait for a person to allow more of the budget.
+    pub(super) fn set_budget_wait(&self, number: u32, scope: usize, waits: bool) {
+        let mut inner = self.inner.lock();
+        if !inner.is_live(number) {
+            return;
+        }
+        let mut at = scope;
+        while at != 0 && at < inner.scopes.len() {
+            let before = inner.scopes[at].works();
+            let gated = &mut inner.scopes[at].gated;
+            *gated = if waits { *gated + 1 } else { gated.saturating_sub(1) };
+            match (before, inner.scopes[at].works()) {
+                (true, false) => inner.working = inner.working.saturating_sub(1),
+                (false, true) => inner.working += 1,
+                _ => {}
+            }
+            at = inner.scopes[at].parent;
+        }
+        inner.gated = if waits { inner.gated + 1 } else { inner.gated.saturating_sub(1) };
+        self.update_blocked(&mut inner);
+    }
+}
+
+impl AnswerWaiter for TaskReplay {
+    fn answered(&self) {
+        let mut inner = self.inner.lock();
+        inner.waiting = 0;
+        for at in 1..inner.scopes.len() {
+            if inner.scopes[at].waiting > 0 {
+                inner.scopes[at].waiting = 0;
+                if inner.scopes[at].works() {
+                    inner.working += 1;
+                }
+            }
+        }
+        self.update_blocked(&mut inner);
+    }
+}

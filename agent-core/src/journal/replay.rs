@@ -1,0 +1,78 @@
+//! Reads a journal into an projection: the newest snapshot, then what came after it.
+
+use super::{
+    JournalStore, Record, StoreError, StoredSnapshot,
+    entry::Entry,
+    projection::{FORMAT, Projection, Snapshot},
+};
+use crate::{
+    compute::compute,
+    ids::{Seq, SessionId},
+};
+
+/// Entries read at once: first, and at most.
+const PAGE: (usize, usize) = (64, 1_024);
+/// Bytes of a page, about: larger entries are read in smaller pages.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Folds a journal up to and with `upto`. `None`: there is no such session. Large snapshots and pages are decoded off
+/// the async workers.
+pub(crate) async fn fold(
+    store: &dyn JournalStore,
+    session: &SessionId,
+    upto: Seq,
+) -> Result<Option<Projection>, StoreError> {
+    let snapshot = store.snapshot(session, upto).await?;
+    let mut projection = match snapshot {
+        Some(stored) => {
+            let session = session.clone();
+            compute(stored.body.len(), move || read_snapshot(&session, &stored)).await?
+        }
+        None => Projection::default(),
+    };
+    let mut page = PAGE.0;
+    loop {
+        let records = store.read(session, projection.last, upto, page).await?;
+        let count = records.len();
+        let bytes: usize = records.iter().map(|record| record.body.len()).sum();
+        let session = session.clone();
+        projection = compute(bytes, move || apply_page(projection, &session, &records)).await?;
+        projection.bytes += bytes as u64;
+        if count < page {
+            break;
+        }
+        page = (PAGE_BYTES / (bytes / count).max(1)).clamp(1, PAGE.1);
+    }
+    Ok((projection.last > Seq::ZERO).then_some(projection))
+}
+
+fn read_snapshot(session: &SessionId, stored: &StoredSnapshot) -> Result<Projection, StoreError> {
+    let snapshot: Snapshot = crate::json::read_slice(&stored.body).map_err(|error| StoreError::Corrupt {
+        session: session.clone(),
+        seq: stored.seq,
+        reason: format!("snapshot: {error}"),
+    })?;
+    if snapshot.format > FORMAT {
+        let (found, known) = (snapshot.format, FORMAT);
+        return Err(StoreError::FormatTooNew { found, known });
+    }
+    let mut projection = snapshot.into_projection(stored.seq);
+    projection.bytes = stored.body.len() as u64;
+    Ok(projection)
+}
+
+fn apply_page(
+    mut projection: Projection,
+    session: &SessionId,
+    records: &[Record],
+) -> Result<Projection, StoreError> {
+    for record in records {
+        if record.seq != projection.last.next() {
+            let (session, seq) = (session.clone(), projection.last.next());
+            let reason = "it is missing, and no snapshot covers it".to_owned();
+            return Err(StoreError::Corrupt { session, seq, reason });
+        }
+        projection.apply(Entry::decode(session, record)?);
+    }
+    Ok(projection)
+}

@@ -1,0 +1,36 @@
+//! The schedule of a graph as it is stored: pending tasks and joins by name.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A stored task: number, node, input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredTask(
+    pub(crate) u64,
+    pub(crate) String,
+    #[serde(default, skip_serializing_if = "Option::is_none")] pub(crate) Option<Box<RawValue>>,
+);
+
+/// A stored join that waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredJoin {
+    pub(crate) sources: Vec<String>,
+    pub(crate) target: String,
+    pub(crate) arrived: Vec<String>,
+}
+
+/// A stored schedule, by names, so that a changed graph can be compared with it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct StoredSchedule {
+    #[serde(rename = "s")]
+    pub(crate) superstep: u64,
+    /// Number of the next activation.
+    #[serde(rename = "n")]
+    pub(crate) next: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) due: Vec<StoredTask>,
+    #[serde(default, rename = "held", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deferred: Vec<StoredTask>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) joins: Vec<StoredJoin>,
+}

@@ -1,0 +1,255 @@
+//! Limits of a run, its usage, and the error of a limit that was reached.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Code;
+
+/// What a run may use. `None`: no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Supersteps of the outermost graph. Default: that of the graph (100).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supersteps: Option<u64>,
+    /// Model calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_calls: Option<u64>,
+    /// Tool calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<u64>,
+    /// Input and output tokens together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Cost in millionths of the price table's currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+    /// Time spent running, pauses left out. Beyond it the tasks are dropped in the middle of a superstep, and one that
+    /// blocks its thread is abandoned; with [`OverrunPolicy::Ask`] a person is asked while the superstep runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Duration>,
+    /// What happens at a bound. Default: the run fails.
+    #[serde(skip_serializing_if = "OverrunPolicy::is_default")]
+    pub on_overrun: OverrunPolicy,
+}
+
+/// What happens when a call would use more than a run may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OverrunPolicy {
+    /// The call fails with a [`LimitError`], and the run with it unless a node handles that.
+    #[default]
+    Fail,
+    /// A person is asked for more: one question for each bound, however many tasks need more of it. An answer is how
+    /// much more (a whole number, or `{"more": n}`), or `"stop"`, with which it fails. Supersteps are not asked for.
+    Ask,
+}
+
+impl OverrunPolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::Fail
+    }
+}
+
+impl Limits {
+    /// At most this many supersteps.
+    #[must_use]
+    pub const fn supersteps(mut self, limit: u64) -> Self {
+        self.supersteps = Some(limit);
+        self
+    }
+
+    /// At most this many model calls.
+    #[must_use]
+    pub const fn model_calls(mut self, limit: u64) -> Self {
+        self.model_calls = Some(limit);
+        self
+    }
+
+    /// At most this many tool calls.
+    #[must_use]
+    pub const fn tool_calls(mut self, limit: u64) -> Self {
+        self.tool_calls = Some(limit);
+        self
+    }
+
+    /// At most this many tokens.
+    #[must_use]
+    pub const fn tokens(mut self, limit: u64) -> Self {
+        self.tokens = Some(limit);
+        self
+    }
+
+    /// At most this cost, in millionths of the price table's currency. Each model must have a price then; see
+    /// [`RuntimeBuilder::prices`](crate::session::RuntimeBuilder::prices).
+    #[must_use]
+    pub const fn cost_micros(mut self, limit: u64) -> Self {
+        self.cost_micros = Some(limit);
+        self
+    }
+
+    /// What happens at a bound. Default: [`OverrunPolicy::Fail`].
+    #[must_use]
+    pub const fn on_overrun(mut self, policy: OverrunPolicy) -> Self {
+        self.on_overrun = policy;
+        self
+    }
+
+    /// At most this much time running.
+    #[must_use]
+    pub const fn active(mut self, limit: Duration) -> Self {
+        self.active = Some(limit);
+        self
+    }
+}
+
+/// What was used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct BudgetUsage {
+    /// Model calls.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub model_calls: u64,
+    /// Tool calls.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tool_calls: u64,
+    /// Tokens read by models.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub input_tokens: u64,
+    /// Tokens written by models.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_tokens: u64,
+    /// Cost in millionths of the price table's currency.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cost_micros: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl BudgetUsage {
+    /// Adds what was used elsewhere; stays at the largest number rather than overflow.
+    pub fn add(&mut self, more: &Self) {
+        self.model_calls = self.model_calls.saturating_add(more.model_calls);
+        self.tool_calls = self.tool_calls.saturating_add(more.tool_calls);
+        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
+        self.cost_micros = self.cost_micros.saturating_add(more.cost_micros);
+    }
+
+    pub(crate) const fn subtract(&mut self, less: &Self) {
+        self.model_calls = self.model_calls.saturating_sub(less.model_calls);
+        self.tool_calls = self.tool_calls.saturating_sub(less.tool_calls);
+        self.input_tokens = self.input_tokens.saturating_sub(less.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_sub(less.output_tokens);
+        self.cost_micros = self.cost_micros.saturating_sub(less.cost_micros);
+    }
+}
+
+/// Error of a run that reached a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the run may use {limit} {kind} and has used {used}; raise the limit and resume")]
+#[non_exhaustive]
+pub struct LimitError {
+    /// The kind of limit.
+    pub kind: LimitKind,
+    /// The limit.
+    pub limit: u64,
+    /// What was used or reserved.
+    pub used: u64,
+}
+
+/// Kind of a limit of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// Supersteps of the outermost graph.
+    Supersteps,
+    /// Model calls.
+    ModelCalls,
+    /// Tool calls.
+    ToolCalls,
+    /// Input and output tokens.
+    Tokens,
+    /// Cost in millionths of the price table's currency.
+    Cost,
+    /// Time spent running, in milliseconds.
+    Active,
+}
+
+impl LimitKind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Supersteps, Self::ModelCalls, Self::ToolCalls, Self::Tokens, Self::Cost, Self::Active];
+
+    /// Returns the name used in the ids of budget questions.
+    pub(crate) const fn id(self) -> &'static str {
+        match self {
+            Self::Supersteps => "supersteps",
+            Self::ModelCalls => "model_calls",
+            Self::ToolCalls => "tool_calls",
+            Self::Tokens => "tokens",
+            Self::Cost => "cost_micros",
+            Self::Active => "active_ms",
+        }
+    }
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Supersteps => "supersteps",
+            Self::ModelCalls => "model calls",
+            Self::ToolCalls => "tool calls",
+            Self::Tokens => "tokens",
+            Self::Cost => "millionths of cost",
+            Self::Active => "ms of running",
+        })
+    }
+}
+
+impl Limits {
+    /// Returns the limit of a kind; `None` if it is unlimited.
+    pub(crate) fn get(&self, kind: LimitKind) -> Option<u64> {
+        match kind {
+            LimitKind::Supersteps => self.supersteps,
+            LimitKind::ModelCalls => self.model_calls,
+            LimitKind::ToolCalls => self.tool_calls,
+            LimitKind::Tokens => self.tokens,
+            LimitKind::Cost => self.cost_micros,
+            LimitKind::Active => {
+                self.active.map(|active| u64::try_from(active.as_millis()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// Sets the limit of a kind.
+    pub(crate) const fn set(&mut self, kind: LimitKind, limit: u64) {
+        match kind {
+            LimitKind::Supersteps => self.supersteps = Some(limit),
+            LimitKind::ModelCalls => self.model_calls = Some(limit),
+            LimitKind::ToolCalls => self.tool_calls = Some(limit),
+            LimitKind::Tokens => self.tokens = Some(limit),
+            LimitKind::Cost => self.cost_micros = Some(limit),
+            LimitKind::Active => self.active = Some(Duration::from_millis(limit)),
+        }
+    }
+}
+
+impl LimitError {
+    pub(crate) const fn new(kind: LimitKind, limit: u64, used: u64) -> Self {
+        Self { kind, limit, used }
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        match self.kind {
+            LimitKind::Supersteps => Code::SuperstepLimit,
+            _ => Code::BudgetExceeded,
+        }
+    }
+}

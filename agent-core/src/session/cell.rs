@@ -1,0 +1,287 @@
+//! One session's place in memory: its broadcast, its questions, and its run while there is one.
+
+use std::{any::Any, collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    Reopening, SessionError, dyn_graph::DynGraph, reopen::LostRun, run_watch::RunSender, runtime::Shared,
+};
+use crate::{
+    engine::{RunContext, journal_writer::JournalWriter},
+    event::{EventBroadcast, ObserverCell},
+    ids::{RunId, Seq, SessionId},
+    interrupt::PendingQuestions,
+    journal::{
+        JournalStore, Lease, StoreError, Summary,
+        entry::{Fact, Queued},
+        fold,
+        projection::Projection,
+    },
+    run::RunStatus,
+};
+
+pub(crate) struct SessionCell {
+    pub(crate) id: SessionId,
+    pub(crate) broadcast: Arc<EventBroadcast>,
+    pub(crate) board: Arc<PendingQuestions>,
+    /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
+    pub(crate) command_lock: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) writer: Option<(Arc<JournalWriter>, Option<Lease>)>,
+    pub(crate) live: Option<Arc<LiveRun>>,
+    /// Where the session stands while no run is in memory, and the state if it was kept.
+    pub(crate) idle: Option<IdleProjection>,
+    /// Queued runs, in the order in which they begin.
+    pub(crate) queue: VecDeque<QueuedRun>,
+    pub(crate) queue_retry: QueueRetry,
+    /// The graph of the latest run that was in memory: an unfinished run continues with it.
+    pub(crate) graph: Option<Arc<dyn DynGraph>>,
+    /// The run that ended because its store failed, until it continues.
+    pub(crate) lost: Option<Box<LostRun>>,
+    /// The task that opens the session again, while there is one.
+    pub(crate) reopening: Option<Reopening>,
+}
+
+/// A run that is accepted and has not begun.
+pub(crate) struct QueuedRun {
+    pub(crate) run: RunId,
+    /// Its entry; 0 when it was read from the store.
+    pub(crate) seq: Seq,
+    pub(crate) queued: Queued,
+    /// The graph that it was queued with in this process.
+    pub(crate) graph: Option<Arc<dyn DynGraph>>,
+    /// Becomes that of the run.
+    pub(crate) watch: RunSender,
+}
+
+/// A wait before queued runs are tried again.
+#[derive(Default)]
+pub(crate) struct QueueRetry {
+    pub(crate) pending: bool,
+    /// Since a queued run began.
+    pub(crate) attempts: u32,
+}
+
+/// A session at rest, kept so that the next run need not read the journal.
+pub(crate) struct IdleProjection {
+    /// Boxed: it is handed on from one place to the next.
+    pub(crate) projection: Box<Projection>,
+    /// `Arc<S>`. When it is there, `projection.root` holds neither base nor updates.
+    pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// A run in memory.
+pub(crate) struct LiveRun {
+    pub(crate) env: Arc<RunContext>,
+    pub(crate) graph: Arc<str>,
+    pub(crate) accepted: Seq,
+    pub(crate) accepted_at: i64,
+    /// Named requests that were accepted up to this run.
+    pub(crate) requests: Arc<Vec<(String, RunId)>>,
+    /// The highest number of a run when this one began.
+    pub(crate) runs: RunId,
+    pub(crate) watch: RunSender,
+}
+
+impl LiveRun {
+    pub(crate) fn run(&self) -> RunId {
+        self.env.run
+    }
+
+    /// Ends it at its next superstep, to be taken up by the next process.
+    pub(crate) fn drain_for_restart(&self) {
+        self.env.control.drain_for_restart();
+    }
+
+    /// Ends it where it is, to be taken up by the next process.
+    pub(crate) fn stop_for_restart(&self) {
+        self.env.control.stop_for_restart();
+    }
+
+    pub(crate) fn status(&self) -> RunStatus {
+        self.watch.status()
+    }
+}
+
+impl SessionCell {
+    pub(crate) fn new(id: SessionId, observed: Arc<ObserverCell>) -> Self {
+        Self {
+            broadcast: Arc::new(EventBroadcast::new(id.clone(), observed)),
+            id,
+            board: Arc::default(),
+            command_lock: Arc::default(),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Whether the session was deleted. Another one of the same id has another cell.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.broadcast.is_closed()
+    }
+
+    /// Refuses what is asked of a session that was deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`].
+    pub(crate) fn check_exists(&self) -> Result<(), SessionError> {
+        if self.is_deleted() { Err(SessionError::NotFound { session: self.id.clone() }) } else { Ok(()) }
+    }
+
+    pub(crate) fn live(&self) -> Option<Arc<LiveRun>> {
+        self.inner.lock().live.clone()
+    }
+
+    /// The number of the next run, when `runs` is the highest one in the journal.
+    pub(crate) fn next_run(&self, runs: RunId) -> RunId {
+        let queued = self.inner.lock().queue.iter().map(|queued| queued.run).max();
+        RunId(runs.max(queued.unwrap_or_default()).0 + 1)
+    }
+
+    /// Journals a queued run and adds it to the queue, both in one order.
+    pub(crate) fn enqueue(
+        &self,
+        writer: &JournalWriter,
+        run: RunId,
+        queued: Queued,
+        graph: Arc<dyn DynGraph>,
+        watch: RunSender,
+    ) -> Result<Seq, StoreError> {
+        let fact = Fact::RunQueued(queued.clone());
+        // Without a store, observers are called here, and no snapshot is kept: not under the lock.
+        let first = if writer.is_durable() { None } else { Some(writer.push(run, [fact.clone()])?) };
+        let mut inner = self.inner.lock();
+        let seq = match first {
+            Some(seq) => seq,
+            None => writer.push(run, [fact])?,
+        };
+        inner.queue.push_back(QueuedRun { run, seq, queued, graph: Some(graph), watch });
+        Ok(seq)
+    }
+
+    /// Takes a run out of the queue, with the sender of its result.
+    pub(crate) fn remove_queued(&self, run: RunId) -> Option<RunSender> {
+        let mut inner = self.inner.lock();
+        let at = inner.queue.iter().position(|queued| queued.run == run)?;
+        inner.queue_retry.attempts = 0;
+        inner.queue.remove(at).map(|queued| queued.watch)
+    }
+
+    /// What a session at rest takes up in memory, estimated in bytes from its journal; 0 where nothing is kept or there
+    /// is no store.
+    pub(crate) fn footprint(&self) -> usize {
+        let inner = self.inner.lock();
+        let writer = inner.idle.as_ref().and(inner.writer.as_ref());
+        writer.map_or(0, |(writer, _)| usize::try_from(writer.footprint()).unwrap_or(usize::MAX))
+    }
+
+    /// Takes what is kept of a session at rest out of memory: the next use reads the store. `None` while somebody uses
+    /// the session.
+    pub(crate) fn evict_idle(&self) -> Option<IdleProjection> {
+        let _door = self.command_lock.try_lock().ok()?;
+        let mut inner = self.inner.lock();
+        if inner.live.is_some() || !inner.writer.as_ref().is_some_and(|(writer, _)| writer.is_durable()) {
+            return None;
+        }
+        inner.idle.take()
+    }
+
+    /// Whether the cell can leave memory: what it knows is in the store, or is nothing.
+    pub(crate) fn is_evictable(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.live.is_none()
+            && inner.queue.is_empty()
+            && inner.lost.is_none()
+            && inner.reopening.is_none()
+            && !self.broadcast.is_watched()
+    }
+
+    /// The session's writer and where it stands, from memory or from the store. The door must be held.
+    pub(crate) async fn open(
+        &self,
+        shared: &Shared,
+    ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
+        self.check_exists()?;
+        let known = {
+            let mut inner = self.inner.lock();
+            let rest = inner.idle.take();
+            // One that has ended knows less than the journal.
+            let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
+            writer.map(|(writer, _)| Arc::clone(writer)).zip(rest)
+        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let Some(store) = &shared.store else {
+            let writer = self.writer(shared, None, Seq::ZERO);
+            self.inner.lock().writer = Some((Arc::clone(&writer), None));
+            return Ok((writer, IdleProjection { projection: Box::default(), state: None }));
+        };
+        // Boxed: a session without a store, or in memory, has nothing of it.
+        Box::pin(self.open_stored(shared, &**store)).await
+    }
+
+    async fn open_stored(
+        &self,
+        shared: &Shared,
+        store: &dyn JournalStore,
+    ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
+        let lease = store.acquire(&self.id, &shared.owner, shared.options.lease_ttl).await?;
+        let projection = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+        let writer = self.writer(shared, Some(&lease), projection.last);
+        writer.add_labels(&projection.labels);
+        if projection.last > Seq::ZERO {
+            writer.restore(summary_of(&projection), projection.queue.iter().map(|(run, _)| *run));
+        }
+        writer.set_bytes_read(projection.bytes);
+        shared.idle_memory.grow(projection.bytes);
+        self.broadcast.advance_to(projection.last);
+        let mut inner = self.inner.lock();
+        inner.writer = Some((Arc::clone(&writer), Some(lease)));
+        for (run, queued) in &projection.queue {
+            if !inner.queue.iter().any(|waiting| waiting.run == *run) {
+                let (run, queued) = (*run, queued.clone());
+                inner.queue.push_back(QueuedRun {
+                    run,
+                    seq: Seq::ZERO,
+                    queued,
+                    graph: None,
+                    watch: RunSender::new(),
+                });
+            }
+        }
+        drop(inner);
+        Ok((writer, IdleProjection { projection: Box::new(projection), state: None }))
+    }
+
+    fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<JournalWriter> {
+        let store = if lease.is_some() { shared.store.clone() } else { None };
+        let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
+        let stored = store.is_some();
+        let (broadcast, clock, group) =
+            (Arc::clone(&self.broadcast), Arc::clone(&shared.clock), shared.group.clone());
+        let writer = JournalWriter::new(store, epoch, last, broadcast, clock, group);
+        Arc::new(match stored {
+            true => writer.with_retry(shared.options.store_retry, shared.on_failure(&self.id)),
+            false => writer,
+        })
+    }
+
+    /// Forgets what is in memory, so that the next use reads the store.
+    pub(crate) fn invalidate(&self) {
+        let mut inner = self.inner.lock();
+        inner.writer = None;
+        inner.idle = None;
+    }
+}
+
+/// The summary of a session as its journal says.
+fn summary_of(projection: &Projection) -> Summary {
+    Summary::new(&*projection.graph, projection.status.as_str(), projection.run, projection.last_at)
+        .with_questions(&projection.open)
+}

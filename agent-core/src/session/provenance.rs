@@ -1,0 +1,175 @@
+//! Why something is as it is: the journal entries that set a field of the state, a todo, a step or a question.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{Session, SessionError};
+use crate::{
+    ids::{RunId, Seq},
+    journal::{
+        dedup::read_entries,
+        entry::{Entry, Fact, Failure, Raw, Stopped},
+    },
+};
+
+/// Entries read at once.
+const PAGE: usize = 1_024;
+
+/// What kind of entry is a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProvenanceKind {
+    /// The input of a run set the field.
+    Input,
+    /// A node's update set the field.
+    Node,
+    /// Somebody edited the state in the name of a node.
+    Edit,
+    /// The graph set the field when the run was stopped or failed.
+    Stop,
+    /// A todo of this id changed.
+    Todo,
+    /// A step of this key was recorded.
+    Step,
+    /// A question of this id was asked.
+    Question,
+    /// It was answered.
+    Answer,
+}
+
+/// One entry that made something what it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Provenance {
+    /// Its number.
+    pub seq: Seq,
+    /// When it was written, in milliseconds since 1970.
+    pub at: i64,
+    /// The run.
+    pub run: RunId,
+    /// What kind of entry it is.
+    pub kind: ProvenanceKind,
+    /// Who did it: the task (`study#2/collect#1`), for an edit the node, for an answer the person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What it said: the field's part of the update, the todo, the step's result, the question, the answer.
+    pub value: Value,
+    /// What the task had recorded by then: its steps, model and tool calls, and the answers it got, with their numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<(Seq, String)>,
+}
+
+impl Session {
+    /// The entries that set the state field, todo, step or question of the name `key`, oldest first. Inside subgraphs the
+    /// fields of their own states count, too. What retention removed is not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`history`](Session::history).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn provenance(&self, key: &str) -> Result<Vec<Provenance>, SessionError> {
+        let store = self.store()?;
+        if store.head(self.id()).await?.is_none() {
+            return Err(SessionError::NotFound { session: self.id().clone() });
+        }
+        let mut found = Vec::new();
+        let mut recorded: HashMap<(RunId, String), Vec<(Seq, String)>> = HashMap::new();
+        let mut after = Seq::ZERO;
+        loop {
+            let entries = read_entries(&**store, self.id(), after, PAGE).await?;
+            for entry in &entries {
+                if let Some((task, what)) = record(&entry.fact) {
+                    recorded.entry((entry.run, task)).or_default().push((entry.seq, what));
+                }
+                found.extend(causes(entry, key).map(|(kind, by, value)| {
+                    let from = match (kind, &by) {
+                        (ProvenanceKind::Node | ProvenanceKind::Todo, Some(task)) => {
+                            recorded.get(&(entry.run, task.clone())).cloned().unwrap_or_default()
+                        }
+                        _ => Vec::new(),
+                    };
+                    Provenance { seq: entry.seq, at: entry.at, run: entry.run, kind, by, value, from }
+                }));
+            }
+            match entries.last() {
+                Some(last) if entries.len() == PAGE => after = last.seq,
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+/// What a task got from outside.
+fn record(fact: &Fact) -> Option<(String, String)> {
+    match fact {
+        Fact::StepRecorded(step) => Some((step.task.to_string(), format!("{} `{}`", step.kind, step.key))),
+        Fact::QuestionAnswered(answer) => {
+            Some((answer.task.to_string(), format!("answer to `{}` by {}", answer.id, answer.by)))
+        }
+        _ => None,
+    }
+}
+
+fn causes(entry: &Entry, key: &str) -> impl Iterator<Item = (ProvenanceKind, Option<String>, Value)> + use<> {
+    let mut found = Vec::new();
+    match &entry.fact {
+        Fact::RunAccepted(accepted) => {
+            let value = accepted.update.as_deref().and_then(|update| field(update, key));
+            let value = value.or_else(|| accepted.state.as_deref().and_then(|state| field(state, key)));
+            found.extend(value.map(|value| (ProvenanceKind::Input, None, value)));
+        }
+        Fact::TaskFinished(finished) => {
+            let value = finished.update().and_then(|update| field(update, key));
+            found.extend(value.map(|value| (ProvenanceKind::Node, Some(finished.task.to_string()), value)));
+        }
+        Fact::StateEdited(edited) => {
+            let value = field(&edited.update, key);
+            found.extend(value.map(|value| (ProvenanceKind::Edit, Some(edited.node.clone()), value)));
+        }
+        Fact::RunStopped(Stopped { closing: Some(closing), .. })
+        | Fact::RunFailed(Failure { closing: Some(closing), .. }) => {
+            found.extend(field(&closing.update, key).map(|value| (ProvenanceKind::Stop, None, value)));
+        }
+        Fact::TodoChanged(change) if change.todo.id == key => {
+            let by = change.by.as_ref().map(|(task, _)| task.to_string());
+            let value = serde_json::to_value(&change.todo).unwrap_or_default();
+            found.push((ProvenanceKind::Todo, by, value));
+        }
+        Fact::StepRecorded(step) if step.key == key => {
+            let value = match &step.error {
+                Some(error) => serde_json::json!({"error": error}),
+                None => step.value.as_deref().map(parsed).unwrap_or_default(),
+            };
+            found.push((ProvenanceKind::Step, Some(step.task.to_string()), value));
+        }
+        Fact::QuestionAsked(open)
+            if open.id.0.as_ref() == key || open.question.key.as_deref() == Some(key) =>
+        {
+            let value = serde_json::to_value(&open.question).unwrap_or_default();
+            found.push((ProvenanceKind::Question, Some(open.task.to_string()), value));
+        }
+        Fact::QuestionAnswered(answer)
+            if answer.id.0.as_ref() == key || answer.id.0.rsplit(':').next() == Some(key) =>
+        {
+            found.push((ProvenanceKind::Answer, Some(answer.by.clone()), answer.value.clone()));
+        }
+        _ => {}
+    }
+    found.into_iter()
+}
+
+/// The field of an object that is not parsed as a whole.
+fn field(object: &RawValue, key: &str) -> Option<Value> {
+    let fields: HashMap<String, Raw> = serde_json::from_str(object.get()).ok()?;
+    fields.get(key).map(|raw| parsed(raw))
+}
+
+fn parsed(raw: &RawValue) -> Value {
+    crate::json::read(raw.get()).unwrap_or_default()
+}

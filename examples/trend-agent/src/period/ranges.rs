@@ -1,0 +1,220 @@
+//! Periods combined with the words around them: `between … and …`, `since …`, `…부터 …까지`, `… 이후`.
+
+use jiff::ToSpan;
+
+use super::calendar::{Unit, back, shift};
+use super::{Calendar, Cursor, Period, PeriodMention, Point, english, korean};
+use crate::text::{find, is_hangul};
+
+/// `recently` without a number means this many months.
+const RECENT_MONTHS: i16 = 3;
+
+pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
+    let points = points(lower, calendar);
+    let Some(&first) = points.first() else { return recently(lower, calendar) };
+    let mut spans = vec![first.span];
+    let before = lower[..first.span.0].trim_end();
+    if let Some(second) = points.get(1)
+        && let Some(range) = range(lower, first, *second, calendar)
+    {
+        spans.push((first.span.0, second.span.1));
+        spans.extend(word_before(before, &["between", "from"]));
+        spans.extend(word_after(lower, second.span.1, &["까지", "사이"]));
+        return Some(PeriodMention {
+            spans,
+            excluded: excluded(lower, (first.span.0, second.span.1)),
+            ..range
+        });
+    }
+    let Point { period, relative, span, .. } = first;
+    // "Reviews from May" are those of May; "from May on" has no end.
+    let (start, end) = (calendar.oldest.min(period.from), calendar.today.max(period.to));
+    let since = Period { from: period.from, to: end };
+    let until = Period { from: start, to: period.to };
+    // A period that is over before the data begins leaves nothing before it.
+    let earlier = period.from.checked_sub(1.day()).ok();
+    let earlier = earlier.map(|to| Period { from: calendar.oldest.min(to), to });
+    let later = period.to.checked_add(1.day()).ok();
+    let later = later.map(|from| Period { from, to: calendar.today.max(from) });
+    let onwards = word_after(lower, span.1, &["onwards", "onward", "on "]);
+    let from = word_before(before, &["from"]);
+    let combined = if let Some(word) = word_before(before, &["since", "starting", "beginning"]).or(onwards) {
+        spans.extend(from);
+        Some((since, word))
+    } else if let Some(word) = word_before(before, &["after"]) {
+        later.map(|period| (period, word))
+    } else if let Some(word) = word_before(before, &["before", "prior to"]) {
+        earlier.map(|period| (period, word))
+    } else if let Some(word) = word_before(before, &["until", "till", "up to", "through", "by"]) {
+        Some((until, word))
+    } else if let Some(word) = word_after(lower, span.1, &["이후", "부터", "이래", "이후로"]) {
+        Some((since, word))
+    } else if let Some(word) = word_after(lower, span.1, &["이전", "전에", "전까지", "전 "]) {
+        earlier.map(|period| (period, word))
+    } else {
+        word_after(lower, span.1, &["까지"]).map(|word| (until, word))
+    };
+    let Some((period, word)) = combined else {
+        spans.extend(from);
+        let excluded = excluded(lower, span);
+        return Some(PeriodMention { period, relative, spans, excluded });
+    };
+    spans.push(word);
+    // What is left when the days before or after a day are excluded is a period again.
+    let whole = (span.0.min(word.0), span.1.max(word.1));
+    let period = match excluded(lower, whole) {
+        true if period.from == calendar.oldest => {
+            Period { from: period.to.checked_add(1.day()).ok()?, to: calendar.today.max(period.to) }
+        }
+        true => Period { from: calendar.oldest, to: period.from.checked_sub(1.day()).ok()? },
+        false => period,
+    };
+    if period.from > period.to {
+        return None;
+    }
+    // An open end is the day of the request.
+    let open = period.to == calendar.today && first.period.to != calendar.today;
+    Some(PeriodMention { period, relative: relative || open, spans, excluded: false })
+}
+
+/// Every period in the message, in order. `3~5월` is two: the first takes its unit from the second.
+fn points(lower: &str, calendar: Calendar) -> Vec<Point> {
+    let mut points: Vec<Point> = Vec::new();
+    let mut next = 0;
+    for (at, c) in lower.char_indices() {
+        let before = lower[..at].chars().next_back();
+        let starts = if is_hangul(c) {
+            !before.is_some_and(is_hangul)
+        } else {
+            c.is_ascii_alphanumeric() && !before.is_some_and(|c| c.is_ascii_alphanumeric())
+        };
+        if at < next || !starts {
+            continue;
+        }
+        let mut cursor = Cursor { text: lower, at };
+        let read = korean::read(&mut cursor, calendar.today)
+            .or_else(|| {
+                cursor.at = at;
+                english::read(&mut cursor, calendar.today)
+            })
+            .or_else(|| {
+                cursor.at = at;
+                first_of_two_months(&mut cursor, calendar)
+            });
+        if let Some((period, yearless, relative)) = read {
+            points.push(Point { span: (at, cursor.at), period, yearless, relative });
+            next = cursor.at;
+        }
+    }
+    points
+}
+
+/// The `3` of `3~5월` and of `3-5월`.
+fn first_of_two_months(cursor: &mut Cursor<'_>, calendar: Calendar) -> Option<(Period, bool, bool)> {
+    let number = cursor.number()?;
+    let mut ahead = *cursor;
+    ahead.eat_any(&[("~", ()), ("-", ()), ("–", ()), ("∼", ())])?;
+    ahead.number()?;
+    ahead.eat_any(&[("월", ())])?;
+    let part = super::calendar::YearPart::month(number)?;
+    Some((part.latest(calendar.today)?, true, true))
+}
+
+/// The range from one point to another, if the words between them say so or the two adjoin.
+fn range(lower: &str, first: Point, second: Point, calendar: Calendar) -> Option<PeriodMention> {
+    let between = lower[first.span.1..second.span.0].trim();
+    let lead = lower[..first.span.0].trim_end();
+    let joined = ["to", "until", "till", "through", "thru", "up to", "-", "–", "~", "∼", "부터", "에서"]
+        .contains(&between)
+        || (between == "and" && lead.ends_with("between"))
+        || (["과", "와", "하고"].contains(&between)
+            && lower[second.span.1..].trim_start().starts_with("사이"));
+    let also = ["and", "&", ",", "과", "와", "랑", "하고", "및", ""].contains(&between);
+    if !joined && !also {
+        return None;
+    }
+    let (mut from, mut to) = (first.period, second.period);
+    // An open year is the one that makes the range run forwards.
+    if first.yearless && !second.yearless {
+        from = with_year(from, to.from.year())?;
+        if from.from > to.to {
+            from = shift(from, -1)?;
+        }
+    } else if second.yearless && !first.yearless {
+        to = with_year(to, from.from.year())?;
+        if to.to < from.from {
+            to = shift(to, 1)?;
+        }
+    } else if first.yearless && from.from > to.to {
+        from = shift(from, -1)?;
+    }
+    if from.from > to.to {
+        return None;
+    }
+    let adjoining = from.to.checked_add(1.day()).ok().is_some_and(|next| next == to.from);
+    if !joined && !adjoining {
+        return None;
+    }
+    let relative = (first.yearless && second.yearless)
+        || (first.relative && !first.yearless)
+        || (second.relative && !second.yearless);
+    let _ = calendar;
+    Some(PeriodMention {
+        period: Period { from: from.from, to: to.to },
+        relative,
+        spans: Vec::new(),
+        excluded: false,
+    })
+}
+
+fn with_year(period: Period, year: i16) -> Option<Period> {
+    shift(period, year.checked_sub(period.from.year())?)
+}
+
+/// `recently` and `요즘` without a number.
+fn recently(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
+    let words = ["recent", "recently", "lately", "latest", "these days", "최근", "요즘", "요새", "근래"];
+    let span = words.iter().find_map(|word| find(lower, word).first().copied())?;
+    let period = back(RECENT_MONTHS, Unit::Month, calendar.today)?;
+    Some(PeriodMention { period, relative: true, spans: vec![span], excluded: false })
+}
+
+/// Whether the message excludes what is at `span`.
+fn excluded(lower: &str, span: (usize, usize)) -> bool {
+    let mut before = lower[..span.0].trim_end();
+    for filler in ["from", "in", "the", "everything", "anything", "reviews", "those", "ones", "written"] {
+        before = before.strip_suffix(filler).unwrap_or(before).trim_end();
+    }
+    let negated = [
+        "except",
+        "except for",
+        "excluding",
+        "exclude",
+        "without",
+        "other than",
+        "ignore",
+        "ignoring",
+        "not",
+        "skip",
+    ]
+    .iter()
+    .any(|word| word_before(before, &[word]).is_some());
+    let mut after = lower[span.1..].trim_start();
+    for particle in ["은", "는", "의", "에", "것", "리뷰", "후기", "을", "를"] {
+        after = after.strip_prefix(particle).unwrap_or(after).trim_start();
+    }
+    negated || ["말고", "빼고", "빼줘", "제외"].iter().any(|word| after.starts_with(word))
+}
+
+fn word_before(before: &str, words: &[&str]) -> Option<(usize, usize)> {
+    let before = before.strip_suffix(" the").unwrap_or(before).trim_end();
+    words.iter().find_map(|word| {
+        let start = before.strip_suffix(word)?;
+        (!start.ends_with(|c: char| c.is_ascii_alphanumeric())).then_some((start.len(), before.len()))
+    })
+}
+
+fn word_after(lower: &str, at: usize, words: &[&str]) -> Option<(usize, usize)> {
+    let start = at + lower[at..].len() - lower[at..].trim_start().len();
+    words.iter().find_map(|word| lower[start..].starts_with(word).then_some((start, start + word.len())))
+}

@@ -1,0 +1,338 @@
+//! The direct answer to the question of a request, with its evidence. Every figure is a count of the findings.
+
+use super::understood::{sentiment_name, topics};
+use super::{Say, korean, line, percent, product_name};
+use crate::findings::{BrandFinding, Findings};
+use crate::request::{Question, Request};
+use crate::review::{Language, demo_reviews};
+use crate::sentiment::Polarity;
+use crate::topics::{Quote, Topic, TopicFinding};
+
+mod verdict;
+
+/// How many topics an answer names for each side.
+const TOPICS: usize = 3;
+
+/// The answer, as Markdown; empty if there is nothing to answer from.
+pub(super) fn answer(findings: &Findings) -> String {
+    let say = Say(findings.request.language);
+    if findings.brands.is_empty() {
+        return String::new();
+    }
+    if findings.reviews() == 0 {
+        return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
+    }
+    match findings.request.question {
+        Question::Count => count(findings, say),
+        Question::Share => share(findings, say),
+        Question::MeanRating => mean_rating(findings, say),
+        Question::Best => verdict::verdict(findings, true),
+        Question::Worst => verdict::verdict(findings, false),
+        Question::Reasons => reasons(findings, say),
+        Question::Change => change(findings, say),
+        Question::Whether => whether(findings, say),
+        Question::Overview => overview(findings, say),
+    }
+}
+
+/// How many reviews of a brand are the base of a share: those kept, and those left out for what is measured.
+fn base(request: &Request, finding: &BrandFinding) -> usize {
+    let measured = request.measured();
+    let left_out = finding.dropped.iter().filter(|dropped| Some(dropped.reason) == measured);
+    finding.reviews + left_out.map(|dropped| dropped.count).sum::<usize>()
+}
+
+/// What is counted, in words.
+fn counted(request: &Request, say: Say) -> String {
+    if let Some(sentiment) = request.sentiment {
+        let name = sentiment_name(sentiment, say);
+        return match request.topics.as_slice() {
+            [] => name,
+            named => {
+                let named = topics(named, say.0);
+                say.of(&format!("{named}에 관한 {name}"), &format!("{name} that mention {named}"))
+            }
+        };
+    }
+    match request.topics.as_slice() {
+        [] => say.of("리뷰", "reviews"),
+        named => {
+            let named = topics(named, say.0);
+            say.of(&format!("{named}에 관한 리뷰"), &format!("reviews that mention {named}"))
+        }
+    }
+}
+
+fn count(findings: &Findings, say: Say) -> String {
+    let what = counted(&findings.request, say);
+    let total = findings.reviews();
+    let all: usize = findings.brands.iter().map(|finding| base(&findings.request, finding)).sum();
+    let mut out = if all == total {
+        say.of(&format!("**{total}건**입니다 ({what}).\n"), &format!("**{total}** {what}.\n"))
+    } else {
+        say.of(
+            &format!("**{total}건**입니다 ({what}, 전체 {all}건 중).\n"),
+            &format!("**{total}** {what}, of {all}.\n"),
+        )
+    };
+    per_brand(findings, &mut out, |finding| {
+        let all = base(&findings.request, finding);
+        if all == finding.reviews {
+            say.of(&format!("{}건", finding.reviews), &finding.reviews.to_string())
+        } else {
+            say.of(
+                &format!("{}건 (전체 {all}건 중)", finding.reviews),
+                &format!("{} of {all}", finding.reviews),
+            )
+        }
+    });
+    out
+}
+
+fn share(findings: &Findings, say: Say) -> String {
+    let request = &findings.request;
+    if request.measured().is_none() {
+        // "What share is positive, neutral, negative": nothing was asked to be measured, so all three are shown.
+        let (mut up, mut even, mut down) = (0, 0, 0);
+        for finding in &findings.brands {
+            up += finding.sentiment.positive;
+            even += finding.sentiment.neutral;
+            down += finding.sentiment.negative;
+        }
+        let all = findings.reviews();
+        let of = |count: usize| percent(count as f64 / all as f64);
+        return say.of(
+            &format!("리뷰 {all}건 중 긍정 **{}** ({up}건), 중립 {} ({even}건), 부정 **{}** ({down}건)입니다.\n", of(up), of(even), of(down)),
+            &format!("Of {all} reviews, **{}** are positive ({up}), {} neutral ({even}), **{}** negative ({down}).\n", of(up), of(even), of(down)),
+        );
+    }
+    let what = counted(request, say);
+    let total = findings.reviews();
+    let all: usize = findings.brands.iter().map(|finding| base(request, finding)).sum();
+    let of = percent(total as f64 / all as f64);
+    let mut out = say.of(
+        &format!("**{of}**입니다 ({what} {total}건, 전체 {all}건).\n"),
+        &format!("**{of}**: {total} {what}, of {all}.\n"),
+    );
+    per_brand(findings, &mut out, |finding| {
+        let all = base(request, finding);
+        let of = if all == 0 { "0%".to_owned() } else { percent(finding.reviews as f64 / all as f64) };
+        say.of(
+            &format!("{of} ({all}건 중 {}건)", finding.reviews),
+            &format!("{of} ({} of {all})", finding.reviews),
+        )
+    });
+    out
+}
+
+fn mean_rating(findings: &Findings, say: Say) -> String {
+    let total = findings.reviews();
+    let sum: f64 =
+        findings.brands.iter().map(|finding| finding.sentiment.mean_rating * finding.reviews as f64).sum();
+    let mean = sum / total as f64;
+    let mut out = say.of(
+        &format!("평균 평점은 5점 만점에 **{mean:.2}점**입니다 (리뷰 {total}건).\n"),
+        &format!("The mean rating is **{mean:.2}** of 5 ({total} reviews).\n"),
+    );
+    if findings.brands.len() > 1 {
+        per_brand(findings, &mut out, |finding| {
+            say.of(
+                &format!("{:.2}점 ({}건)", finding.sentiment.mean_rating, finding.reviews),
+                &format!("{:.2} ({} reviews)", finding.sentiment.mean_rating, finding.reviews),
+            )
+        });
+    } else if let Some(finding) = findings.brands.first().filter(|finding| finding.products.len() > 1) {
+        line(&mut out, "");
+        for tally in &finding.products {
+            let name = product_name(&tally.product, say);
+            line(
+                &mut out,
+                &say.of(
+                    &format!("- {name}: {:.2}점 ({}건)", tally.mean_rating, tally.reviews),
+                    &format!("- {name}: {:.2} ({} reviews)", tally.mean_rating, tally.reviews),
+                ),
+            );
+        }
+    }
+    out
+}
+
+fn per_brand(findings: &Findings, out: &mut String, figure: impl Fn(&BrandFinding) -> String) {
+    if findings.brands.len() < 2 {
+        return;
+    }
+    line(out, "");
+    for finding in &findings.brands {
+        let name = finding.brand.name(findings.request.language);
+        line(out, &format!("- {name}: {}", figure(finding)));
+    }
+}
+
+/// The topics with the highest counts of one side, at least one.
+fn leading(finding: &BrandFinding, side: impl Fn(&TopicFinding) -> usize) -> Vec<&TopicFinding> {
+    let mut all: Vec<&TopicFinding> = finding.topics.iter().filter(|topic| side(topic) > 0).collect();
+    all.sort_by_key(|topic| (std::cmp::Reverse(side(topic)), topic.topic));
+    all.truncate(TOPICS);
+    all
+}
+
+fn named(topics: &[&TopicFinding], say: Say, side: impl Fn(&TopicFinding) -> usize) -> String {
+    let figures = topics.iter().map(|topic| {
+        let (name, count, all) = (topic.topic.name(say.0), side(topic), topic.count);
+        say.of(&format!("{name}({all}건 중 {count}건)"), &format!("{name} ({count} of {all} mentions)"))
+    });
+    figures.collect::<Vec<_>>().join(", ")
+}
+
+fn overview(findings: &Findings, say: Say) -> String {
+    let mut out = String::new();
+    if findings.brands.len() > 1 {
+        out.push_str(&verdict::ranking(findings));
+        line(&mut out, "");
+    }
+    let list = findings.brands.len() > 1;
+    for finding in findings.brands.iter().filter(|finding| finding.reviews > 0) {
+        let name = finding.brand.name(say.0);
+        let (all, good, mean) = (finding.reviews, finding.sentiment.positive, finding.sentiment.mean_rating);
+        let share = percent(good as f64 / all as f64);
+        let mut text = say.of(
+            &format!(
+                "**{name}**: 리뷰 {all}건 중 {good}건({share})이 긍정이고 평균 평점은 {mean:.2}점입니다."
+            ),
+            &format!("**{name}**: {good} of {all} reviews are positive ({share}), mean rating {mean:.2}."),
+        );
+        let (best, worst) =
+            (leading(finding, |topic| topic.positive), leading(finding, |topic| topic.negative));
+        if !best.is_empty() {
+            let best = named(&best, say, |topic| topic.positive);
+            text.push_str(
+                &say.of(&format!(" 칭찬이 많은 주제: {best}."), &format!(" Praised most: {best}.")),
+            );
+        }
+        if !worst.is_empty() {
+            let worst = named(&worst, say, |topic| topic.negative);
+            text.push_str(
+                &say.of(&format!(" 불만이 많은 주제: {worst}."), &format!(" Criticised most: {worst}.")),
+            );
+        }
+        line(&mut out, &if list { format!("- {text}") } else { text });
+    }
+    out
+}
+
+fn reasons(findings: &Findings, say: Say) -> String {
+    let mut out = String::new();
+    let sides: &[(Polarity, &str, &str)] = match findings.request.sentiment {
+        Some(Polarity::Positive) => &[(Polarity::Positive, "칭찬", "Praise")],
+        Some(Polarity::Negative) => &[(Polarity::Negative, "불만", "Complaints")],
+        _ => &[(Polarity::Positive, "칭찬", "Praise"), (Polarity::Negative, "불만", "Complaints")],
+    };
+    for finding in findings.brands.iter().filter(|finding| finding.reviews > 0) {
+        for (side, korean, english) in sides {
+            let count = |topic: &TopicFinding| {
+                if *side == Polarity::Positive { topic.positive } else { topic.negative }
+            };
+            let top = leading(finding, count);
+            let name = finding.brand.name(say.0);
+            if top.is_empty() {
+                line(
+                    &mut out,
+                    &say.of(
+                        &format!("**{name}**: {korean}이 없습니다."),
+                        &format!("**{name}**: no {}.", english.to_lowercase()),
+                    ),
+                );
+                continue;
+            }
+            let list = named(&top, say, count);
+            line(
+                &mut out,
+                &say.of(
+                    &format!("**{name} — {korean}**: {list}."),
+                    &format!("**{name}, {}**: {list}.", english.to_lowercase()),
+                ),
+            );
+            for topic in top {
+                if let Some(quote) = topic.quotes.iter().find(|quote| quote.polarity == *side) {
+                    line(&mut out, &evidence(topic.topic, quote, say.0));
+                }
+            }
+            line(&mut out, "");
+        }
+    }
+    out
+}
+
+fn change(findings: &Findings, say: Say) -> String {
+    let mut out = String::new();
+    for finding in findings.brands.iter().filter(|finding| finding.reviews > 0) {
+        let name = finding.brand.name(say.0);
+        let Some(change) = &finding.change else {
+            line(
+                &mut out,
+                &say.of(
+                    &format!("**{name}**: 리뷰가 {}건뿐이라 변화를 말할 수 없습니다.", finding.reviews),
+                    &format!("**{name}**: {} reviews are too few to speak of a change.", finding.reviews),
+                ),
+            );
+            continue;
+        };
+        let (before, after) = (change.earlier.mean_rating, change.later.mean_rating);
+        let verdict = if (after - before).abs() < super::advice::RATING_MOVE {
+            say.of("평점은 거의 그대로입니다", "ratings hardly moved")
+        } else if after > before {
+            say.of("평점이 올랐습니다", "ratings rose")
+        } else {
+            say.of("평점이 내렸습니다", "ratings fell")
+        };
+        line(&mut out, &format!("**{name}**: {verdict} ({before:.2} → {after:.2})."));
+        out.push_str(&super::changed(change, say));
+    }
+    out
+}
+
+fn whether(findings: &Findings, say: Say) -> String {
+    let mut out = String::new();
+    let request = &findings.request;
+    for finding in &findings.brands {
+        let name = finding.brand.name(say.0);
+        for topic in &request.topics {
+            let what = topic.name(say.0);
+            let Some(found) = finding.topics.iter().find(|found| found.topic == *topic) else {
+                line(
+                    &mut out,
+                    &say.of(
+                        &format!("**{name}**: {what}에 대해 말하는 리뷰가 없어 답할 수 없습니다."),
+                        &format!("**{name}**: no review mentions {what}, so this cannot be answered."),
+                    ),
+                );
+                continue;
+            };
+            let (good, bad, all) = (found.positive, found.negative, found.count);
+            let (yes, no) = if request.fault { (bad, good) } else { (good, bad) };
+            let verdict = match (yes * 3 >= (yes + no) * 2, no * 3 >= (yes + no) * 2) {
+                (true, false) => say.of("대체로 그렇습니다", "mostly yes"),
+                (false, true) => say.of("대체로 아닙니다", "mostly no"),
+                _ => say.of("의견이 갈립니다", "opinions differ"),
+            };
+            line(&mut out, &say.of(
+                &format!("**{name}**: {verdict}. {} 말하는 리뷰 {all}건 중 {good}건이 칭찬하고 {bad}건이 불만입니다.", korean::with(what, "을", "를")),
+                &format!("**{name}**: {verdict}. Of {all} reviews that mention {what}, {good} praise it and {bad} complain."),
+            ));
+            for side in [Polarity::Positive, Polarity::Negative] {
+                if let Some(quote) = found.quotes.iter().find(|quote| quote.polarity == side) {
+                    line(&mut out, &evidence(*topic, quote, say.0));
+                }
+            }
+        }
+    }
+    if out.is_empty() { overview(findings, say) } else { out }
+}
+
+/// A quote as evidence.
+fn evidence(topic: Topic, quote: &Quote, language: Language) -> String {
+    let product = demo_reviews().iter().find(|review| review.id == quote.review);
+    let product = product
+        .map_or_else(String::new, |review| format!(", {}", product_name(&review.product, Say(language))));
+    format!("- {}: “{}” ({}, ★{}{product})", topic.name(language), quote.text, quote.review, quote.rating)
+}

@@ -1,0 +1,363 @@
+//! Which reviews a message means: sentiment, language of the review, kind of shop; and the language of the answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Brand;
+use crate::message::Message;
+use crate::review::Language;
+use crate::sentiment::Polarity;
+use crate::text::is_hangul;
+
+/// A kind of shop that a review was written in.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// The brand's own shop.
+    BrandShop,
+    /// A beauty store.
+    BeautyStore,
+    /// An open market.
+    OpenMarket,
+    /// A review app.
+    ReviewApp,
+    /// Social media.
+    Social,
+}
+
+impl Channel {
+    /// Every kind of shop.
+    pub const ALL: [Self; 5] =
+        [Self::BrandShop, Self::BeautyStore, Self::OpenMarket, Self::ReviewApp, Self::Social];
+
+    /// Returns the name used in the data.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::BrandShop => "brand-shop",
+            Self::BeautyStore => "beauty-store",
+            Self::OpenMarket => "open-market",
+            Self::ReviewApp => "review-app",
+            Self::Social => "social",
+        }
+    }
+
+    /// Returns the name that a reader of `language` expects.
+    #[must_use]
+    pub const fn name(self, language: Language) -> &'static str {
+        let (korean, english) = match self {
+            Self::BrandShop => ("브랜드몰", "brand shops"),
+            Self::BeautyStore => ("뷰티 스토어", "beauty stores"),
+            Self::OpenMarket => ("오픈마켓", "open markets"),
+            Self::ReviewApp => ("리뷰 앱", "review apps"),
+            Self::Social => ("소셜 미디어", "social media"),
+        };
+        match language {
+            Language::Korean => korean,
+            Language::English => english,
+        }
+    }
+
+    const fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::BrandShop => &[
+                "brand shop",
+                "brand store",
+                "brand mall",
+                "official store",
+                "official shop",
+                "own shop",
+                "브랜드몰",
+                "브랜드샵",
+                "브랜드숍",
+                "공식몰",
+                "자사몰",
+                "공식 스토어",
+            ],
+            Self::BeautyStore => {
+                &["beauty store", "beauty shop", "drugstore", "뷰티스토어", "뷰티샵", "드럭스토어", "로드샵"]
+            }
+            Self::OpenMarket => &["open market", "marketplace", "오픈마켓", "마켓플레이스"],
+            Self::ReviewApp => &["review app", "리뷰앱", "후기앱"],
+            Self::Social => &["social media", "social", "sns", "소셜미디어", "소셜"],
+        }
+    }
+
+    /// Single shops: the data only has their kind.
+    const fn shops(self) -> &'static [&'static str] {
+        match self {
+            Self::BrandShop => &[],
+            Self::BeautyStore => &["olive young", "올리브영", "sephora", "세포라"],
+            Self::OpenMarket => {
+                &["coupang", "쿠팡", "amazon", "아마존", "gmarket", "지마켓", "11번가", "qoo10"]
+            }
+            Self::ReviewApp => &["hwahae", "화해", "glowpick", "글로우픽"],
+            Self::Social => &[
+                "instagram",
+                "인스타그램",
+                "인스타",
+                "tiktok",
+                "틱톡",
+                "youtube",
+                "유튜브",
+                "twitter",
+                "트위터",
+            ],
+        }
+    }
+}
+
+/// Reads kinds of shops, and whether the message names a single shop.
+pub(super) fn channels(message: &mut Message) -> (Vec<Channel>, bool) {
+    let kinds = message.mentions(
+        Channel::ALL.into_iter().flat_map(|kind| kind.words().iter().map(move |word| (kind, *word))),
+    );
+    let shops = message.mentions(
+        Channel::ALL.into_iter().flat_map(|kind| kind.shops().iter().map(move |word| (kind, *word))),
+    );
+    let named: Vec<_> = kinds.iter().chain(&shops).collect();
+    let wanted = |kind: Channel| named.iter().any(|mention| mention.what == kind && !mention.excluded);
+    let excluded = |kind: Channel| named.iter().any(|mention| mention.what == kind && mention.excluded);
+    let any = Channel::ALL.into_iter().any(wanted);
+    let only_excluded = !any && Channel::ALL.into_iter().any(excluded);
+    let kept =
+        Channel::ALL.into_iter().filter(|kind| if only_excluded { !excluded(*kind) } else { wanted(*kind) });
+    (kept.collect(), !shops.is_empty())
+}
+
+/// Reads which sentiment a message asks for; nothing if it asks for both sides.
+pub(super) fn sentiment(message: &mut Message) -> Option<Polarity> {
+    let negative: &[&str] = &[
+        "negative",
+        "negatives",
+        "critical",
+        "criticism*",
+        "criticis*",
+        "criticiz*",
+        "complain*",
+        "unhappy",
+        "bad review*",
+        "bad ones",
+        "dissatisf*",
+        "dislike*",
+        "hate*",
+        "cons",
+        "downside*",
+        "drawback*",
+        "weakness*",
+        "부정",
+        "불만",
+        "악평",
+        "혹평",
+        "단점",
+        "나쁜 리뷰",
+        "나쁜 후기",
+        "나쁜 점",
+        "나쁜 평",
+        "안 좋은",
+        "안좋은",
+        "비판",
+        "아쉬운",
+        "아쉽다",
+        "싫어",
+    ];
+    let positive: &[&str] = &[
+        "positive",
+        "positives",
+        "prais*",
+        "happy",
+        "good review*",
+        "good ones",
+        "satisf*",
+        "pros",
+        "strength*",
+        "upside*",
+        "people like",
+        "buyers like",
+        "customers like",
+        "users like",
+        "they like",
+        "like about",
+        "like best",
+        "like most",
+        "love",
+        "loved",
+        "긍정",
+        "칭찬",
+        "호평",
+        "장점",
+        "좋은 리뷰",
+        "좋은 후기",
+        "좋은 점",
+        "좋은 평",
+        "좋아하",
+        "만족",
+    ];
+    let places = |message: &Message, words: &[&str]| message.places(words);
+    let mut found: Vec<_> =
+        places(message, negative).into_iter().map(|span| (span, Polarity::Negative)).collect();
+    found.extend(places(message, positive).into_iter().map(|span| (span, Polarity::Positive)));
+    found.extend(
+        places(message, &["neutral", "중립", "lukewarm"]).into_iter().map(|span| (span, Polarity::Neutral)),
+    );
+    found.sort_unstable_by_key(|(span, _)| *span);
+    for (span, _) in &found {
+        message.mark(*span);
+    }
+    let named = message.with_exclusion(found);
+    let mut kinds: Vec<Polarity> = Vec::new();
+    for mention in &named {
+        let kind = match (mention.what, mention.excluded) {
+            (Polarity::Negative, true) => Polarity::Positive,
+            (Polarity::Positive, true) => Polarity::Negative,
+            (kind, _) => kind,
+        };
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    // "장단점" and "pros and cons" are both sides.
+    if message.take(&["장단점", "good and bad", "sentiment*", "감성", "호불호"]).is_some() || kinds.len() > 1
+    {
+        return None;
+    }
+    kinds.first().copied()
+}
+
+/// Reads the language of the reviews that a message asks for; nothing if it names both.
+pub(super) fn review_language(message: &mut Message) -> Option<Language> {
+    let korean: &[&str] = &[
+        "korean reviews",
+        "korean review",
+        "korean-language",
+        "korean language",
+        "written in korean",
+        "only korean",
+        "korean ones",
+        "korean only",
+        "korean-speaking",
+        "한국어 리뷰",
+        "한국어 후기",
+        "한글 리뷰",
+        "한글 후기",
+        "한국어로 쓴",
+        "한국어로 쓰인",
+        "한국어로 된",
+        "한국어로 작성된",
+        "한국어로 남긴",
+        "한국어만",
+        "한국어 것",
+        "한글로 쓴",
+        "한글로 된",
+        "국문 리뷰",
+        "우리말 리뷰",
+        "in korean only",
+        "the korean",
+        "한국어 원문",
+    ];
+    let english: &[&str] = &[
+        "english reviews",
+        "english review",
+        "english-language",
+        "english language",
+        "written in english",
+        "only english",
+        "english ones",
+        "english only",
+        "english-speaking",
+        "영어 리뷰",
+        "영어 후기",
+        "영문 리뷰",
+        "영문 후기",
+        "영어로 쓴",
+        "영어로 쓰인",
+        "영어로 된",
+        "영어로 작성된",
+        "영어로 남긴",
+        "영어만",
+        "영어 것",
+        "영문으로 된",
+        "영어 원문",
+        "in english only",
+        "the english",
+    ];
+    let mut found: Vec<_> = message.places(korean).into_iter().map(|span| (span, Language::Korean)).collect();
+    found.extend(message.places(english).into_iter().map(|span| (span, Language::English)));
+    found.sort_unstable_by_key(|(span, _)| *span);
+    for (span, _) in &found {
+        message.mark(*span);
+    }
+    let both = [
+        "korean and english",
+        "english and korean",
+        "한국어와 영어",
+        "영어와 한국어",
+        "한국어랑 영어",
+        "영어랑 한국어",
+    ];
+    if message.says(&both) {
+        return None;
+    }
+    let named = message.with_exclusion(found);
+    let wanted = |language| named.iter().any(|mention| mention.what == language && !mention.excluded);
+    let excluded = |language| named.iter().any(|mention| mention.what == language && mention.excluded);
+    match (wanted(Language::Korean), wanted(Language::English)) {
+        (true, false) => Some(Language::Korean),
+        (false, true) => Some(Language::English),
+        (true, true) => None,
+        (false, false) if excluded(Language::Korean) => Some(Language::English),
+        (false, false) if excluded(Language::English) => Some(Language::Korean),
+        (false, false) => None,
+    }
+}
+
+/// Reads the language that a message asks the answer to be in.
+pub(super) fn asked_language(message: &mut Message) -> Option<Language> {
+    let english = [
+        "in english",
+        "into english",
+        "to english",
+        "영어로",
+        "영문으로",
+        "영어 보고서",
+        "english report",
+        "영어 버전",
+        "english version",
+    ];
+    if message.take(&english).is_some() {
+        return Some(Language::English);
+    }
+    let korean = [
+        "in korean",
+        "into korean",
+        "to korean",
+        "한국어로",
+        "한글로",
+        "우리말로",
+        "국문으로",
+        "한국어 보고서",
+        "korean report",
+        "한국어 버전",
+        "korean version",
+    ];
+    message.take(&korean).map(|_| Language::Korean)
+}
+
+/// The language of the words around the brand names.
+pub(super) fn language_of(lower: &str) -> Language {
+    let mut around = lower.to_owned();
+    for alias in Brand::ALL.iter().flat_map(|brand| brand.aliases()) {
+        around = around.replace(alias, " ");
+    }
+    let letters = |text: &str| {
+        let hangul = text.chars().filter(|c| is_hangul(*c)).count();
+        (hangul, text.chars().filter(char::is_ascii_alphabetic).count())
+    };
+    let (mut hangul, mut latin) = letters(&around);
+    if hangul + latin == 0 {
+        (hangul, latin) = letters(lower);
+    }
+    // A Korean sentence needs fewer letters than the Latin names in it.
+    if hangul > 0 && hangul * 2 >= latin { Language::Korean } else { Language::English }
+}

@@ -1,0 +1,393 @@
+//! What a message asks for, as one structure. Pure, and bounded whatever comes in.
+
+mod filters;
+mod follow_up;
+mod gap;
+mod question;
+mod rating;
+mod subject;
+mod unknown;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::audience::Audience;
+use super::catalogue::{Brand, Product};
+use super::collect::Reason;
+use super::message::{Message, read_part};
+use super::period::{Calendar, Period};
+use super::product_type::ProductType;
+use super::review::{Language, newest_day, oldest_day};
+use super::sentiment::Polarity;
+use super::topics::Topic;
+use super::words::topic_words;
+
+pub use self::{filters::Channel, gap::Gap, question::Question, rating::Ratings, subject::Excluded};
+
+/// At most this many characters of a message are read; the rest is left and [`Request::cut`] is set.
+pub const MESSAGE_CHARS: usize = 4_000;
+
+/// At most this many unknown names are kept, each of at most [`UNKNOWN_CHARS`] characters.
+pub const UNKNOWN_NAMES: usize = 5;
+
+/// See [`UNKNOWN_NAMES`].
+pub const UNKNOWN_CHARS: usize = 40;
+
+/// How the subject of a request was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The message names it.
+    Named,
+    /// The message asks for all brands.
+    All,
+    /// The message names none, so the user has to be asked.
+    #[serde(alias = "most_reviewed")]
+    Open,
+    /// The message names only what the data doesn't have; there is nothing to analyse.
+    Unknown,
+}
+
+/// A brand without a product of a kind that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// The brand.
+    pub brand: Brand,
+    /// What it doesn't have.
+    pub product_type: ProductType,
+}
+
+/// A message, understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The language to answer in.
+    pub language: Language,
+    /// How the subject was found.
+    pub scope: Scope,
+    /// What to analyse, in catalogue order; empty when `scope` is [`Scope::Open`] or [`Scope::Unknown`].
+    pub brands: Vec<Brand>,
+    /// Only these products (English names); empty means all of the brands.
+    pub products: Vec<String>,
+    /// Brand-like names that the data set doesn't have, as they were written.
+    pub unknown: Vec<String>,
+    /// Only reviews that mention one of these; empty means all.
+    pub topics: Vec<Topic>,
+    /// Only reviews of these days.
+    pub period: Option<Period>,
+    /// The reader of the report, if the message names one.
+    pub audience: Option<Audience>,
+    /// Whether the message was longer than [`MESSAGE_CHARS`] and its end was not read.
+    pub cut: bool,
+    /// Only products of these kinds; empty means all.
+    #[serde(default)]
+    pub product_types: Vec<ProductType>,
+    /// What the message excludes.
+    #[serde(default)]
+    pub excluded: Excluded,
+    /// Only reviews with these ratings.
+    #[serde(default)]
+    pub ratings: Option<Ratings>,
+    /// Only reviews of this sentiment.
+    #[serde(default)]
+    pub sentiment: Option<Polarity>,
+    /// Only reviews in this language.
+    #[serde(default)]
+    pub review_language: Option<Language>,
+    /// Only reviews from these kinds of shops; empty means all.
+    #[serde(default)]
+    pub channels: Vec<Channel>,
+    /// What is asked.
+    #[serde(default)]
+    pub question: Question,
+    /// Whether the quality asked about is a fault ("sticky"), so that more of it is worse.
+    #[serde(default)]
+    pub fault: bool,
+    /// Whether subjects are to be compared.
+    #[serde(default)]
+    pub comparison: bool,
+    /// The day that the period was read on, if it depends on it.
+    #[serde(default)]
+    pub today: Option<Date>,
+    /// Brands without a product of a kind that was asked for; they are not in `brands`.
+    #[serde(default)]
+    pub missing: Vec<Missing>,
+    /// Kinds of products that the data set doesn't have, in the language of the answer.
+    #[serde(default)]
+    pub absent: Vec<String>,
+    /// What the data doesn't have.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+    /// Words that were not understood.
+    #[serde(default)]
+    pub ignored: Vec<String>,
+    /// Whether the message changes the request before it.
+    #[serde(default)]
+    pub follows: bool,
+}
+
+impl Request {
+    /// Reads a message. Never fails: what is not understood is left at its default and named in [`Request::ignored`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trend_agent::{Brand, Request, request::Question};
+    ///
+    /// let request = Request::parse("라네즈 말고 이니스프리만, 4점 이상 리뷰가 몇 건이야?");
+    /// assert_eq!(request.brands, [Brand::Innisfree]);
+    /// assert_eq!(request.question, Question::Count);
+    /// assert_eq!(request.ratings.map(|ratings| ratings.min), Some(4));
+    /// ```
+    #[must_use]
+    pub fn parse(message: &str) -> Self {
+        Self::parse_after(message, None)
+    }
+
+    /// Reads a message that may change the request before it ("and only the negative ones").
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trend_agent::{Audience, Brand, Request};
+    ///
+    /// let first = Request::parse("라네즈 리뷰 분석해줘");
+    /// let second = Request::parse_after("이번엔 마케터용으로 다시 써줘", Some(&first));
+    /// assert_eq!((second.brands, second.audience), (vec![Brand::Laneige], Some(Audience::Marketers)));
+    /// ```
+    #[must_use]
+    pub fn parse_after(message: &str, previous: Option<&Self>) -> Self {
+        Self::parse_on(message, previous, newest_day())
+    }
+
+    /// Reads a message on a given day; [`Request::parse_after`] takes the day of the newest review.
+    #[must_use]
+    pub fn parse_on(message: &str, previous: Option<&Self>, today: Date) -> Self {
+        let read = read_part(message);
+        let mut text = Message::new(read);
+        let subjects = subject::read(&mut text);
+        let subjects = subjects.sorted();
+        let period = Period::parse(text.lower(), Calendar { today, oldest: oldest_day() });
+        for span in period.iter().flat_map(|mention| &mention.spans) {
+            text.mark(*span);
+        }
+        let excluded_days = period.as_ref().filter(|mention| mention.excluded);
+        let excluded_days =
+            excluded_days.map(|mention| format!("− {} ~ {}", mention.period.from, mention.period.to));
+        let period = period.filter(|mention| !mention.excluded);
+        let ratings = rating::read(&mut text);
+        let review_language = filters::review_language(&mut text);
+        let asked_language = filters::asked_language(&mut text);
+        let (channels, single_shop) = filters::channels(&mut text);
+        let mut gaps = gap::read(&mut text);
+        if single_shop {
+            gaps.push(Gap::Shops);
+        }
+        let (topics, excluded_topics) = topics(&mut text);
+        let audience = audience(&mut text);
+        let follow = follow_up::read(&mut text, subjects.named());
+        let mut asked = question::read(&mut text, !topics.is_empty());
+        let sentiment = filters::sentiment(&mut text);
+        if asked.question == Question::Overview
+            && sentiment.is_some()
+            && text.says(&["what", "뭐", "뭔", "무엇", "무슨", "어떤 것", "어떤 게"])
+        {
+            asked.question = Question::Reasons;
+        }
+        let unknown = unknown::brands(&mut text, read);
+        let mut ignored = unknown::ignored(&text);
+        ignored.extend(excluded_days);
+        let language = asked_language.unwrap_or_else(|| filters::language_of(text.lower()));
+        let mut request = Self {
+            language,
+            scope: Scope::Open,
+            brands: Vec::new(),
+            products: subjects.products.iter().map(|product| product.english.to_owned()).collect(),
+            unknown,
+            topics,
+            period: period.as_ref().map(|mention| mention.period),
+            audience,
+            cut: read.len() < message.len(),
+            product_types: subjects.types.clone(),
+            excluded: Excluded {
+                brands: subjects.excluded_brands.clone(),
+                products: subjects
+                    .excluded_products
+                    .iter()
+                    .map(|product| product.english.to_owned())
+                    .collect(),
+                product_types: subjects.excluded_types.clone(),
+                topics: excluded_topics,
+            },
+            ratings,
+            sentiment,
+            review_language,
+            channels,
+            question: asked.question,
+            fault: asked.fault,
+            comparison: asked.comparison,
+            today: period.filter(|mention| mention.relative).map(|_| today),
+            missing: Vec::new(),
+            absent: subjects.absent.iter().map(|at| subject::absent_name(*at, language).to_owned()).collect(),
+            gaps,
+            ignored,
+            follows: false,
+        };
+        let mut brands = subjects.brands.clone();
+        // Brands that are excluded and no others: everything else is meant, unless it changes an earlier request.
+        let all = subjects.all || (brands.is_empty() && subjects.excludes());
+        if let Some(previous) = previous
+            && follow.applies(&subjects, &request)
+        {
+            brands = follow.merge(&mut request, previous, brands, &subjects, asked_language);
+            request.settle(brands, previous.scope == Scope::All && !subjects.named());
+        } else {
+            request.settle(brands, all);
+        }
+        request
+    }
+
+    /// Reads the answer to the question for a subject. Returns whether it names one.
+    #[must_use]
+    pub fn with_subject(&self, answer: &str) -> Option<Self> {
+        let other = Self::parse(answer);
+        if !matches!(other.scope, Scope::Named | Scope::All) {
+            return None;
+        }
+        let mut request = Self { excluded: other.excluded, products: other.products, ..self.clone() };
+        request.product_types = other.product_types;
+        request.missing = other.missing;
+        request.absent = other.absent;
+        request.settle(other.brands, other.scope == Scope::All);
+        Some(request)
+    }
+
+    /// Returns why reviews that a number is asked for were left out: the condition that the number measures. The reviews left
+    /// out for it and those kept are the base of a share.
+    #[must_use]
+    pub fn measured(&self) -> Option<Reason> {
+        if self.sentiment.is_some() {
+            Some(Reason::OtherSentiment)
+        } else if !self.topics.is_empty() {
+            Some(Reason::OffTopic)
+        } else if self.ratings.is_some() {
+            Some(Reason::OtherRating)
+        } else if !self.channels.is_empty() {
+            Some(Reason::OtherChannel)
+        } else {
+            self.review_language.map(|_| Reason::OtherLanguage)
+        }
+    }
+
+    /// Returns whether there is something to analyse.
+    #[must_use]
+    pub fn has_subject(&self) -> bool {
+        !self.brands.is_empty()
+    }
+
+    /// Returns whether a product is meant.
+    #[must_use]
+    pub fn means(&self, product: &Product) -> bool {
+        // A request may name a product of one brand and the whole of another.
+        let narrowed = self
+            .products
+            .iter()
+            .any(|name| Product::find(name).is_some_and(|own| own.brand == product.brand));
+        let named = self.products.iter().any(|name| name == product.english);
+        let excluded = self.excluded.products.iter().any(|name| name == product.english)
+            || product.is_one_of(&self.excluded.product_types);
+        let kind = self.product_types.is_empty() || product.is_one_of(&self.product_types);
+        !excluded && (named || (!narrowed && kind))
+    }
+
+    /// Decides what to analyse: brands named, implied by products, or with products of the kinds named.
+    pub(crate) fn settle(&mut self, named: Vec<Brand>, all: bool) {
+        let implied =
+            self.products.iter().filter_map(|name| Product::find(name)).map(|product| product.brand);
+        let mut brands: Vec<Brand> = named.into_iter().chain(implied).collect();
+        let explicit = !brands.is_empty();
+        let typed = !self.product_types.is_empty();
+        if !explicit && (all || typed) {
+            brands = Brand::ALL.to_vec();
+        }
+        brands.retain(|brand| !self.excluded.brands.contains(brand));
+        brands.sort_unstable();
+        brands.dedup();
+        self.missing.clear();
+        if typed {
+            let has = |brand: Brand, kinds: &[ProductType]| kinds.iter().any(|kind| kind.in_brand(brand));
+            if explicit {
+                self.missing = brands
+                    .iter()
+                    .flat_map(|brand| {
+                        self.product_types.iter().map(|kind| Missing { brand: *brand, product_type: *kind })
+                    })
+                    .filter(|missing| !missing.product_type.in_brand(missing.brand))
+                    .collect();
+            }
+            let products = &self.products;
+            let by_name = |brand: Brand| {
+                products.iter().any(|name| Product::find(name).is_some_and(|own| own.brand == brand))
+            };
+            brands.retain(|brand| has(*brand, &self.product_types) || by_name(*brand));
+        } else if !self.absent.is_empty() && self.products.is_empty() {
+            brands.clear();
+        }
+        self.scope = if !brands.is_empty() {
+            if !explicit && !typed { Scope::All } else { Scope::Named }
+        } else if !self.unknown.is_empty() || !self.absent.is_empty() || explicit || typed {
+            Scope::Unknown
+        } else {
+            Scope::Open
+        };
+        self.brands = brands;
+    }
+}
+
+/// The known brands, both names of each, the one of `language` first.
+#[must_use]
+pub fn known_brands(language: Language) -> String {
+    let other = match language {
+        Language::Korean => Language::English,
+        Language::English => Language::Korean,
+    };
+    let names: Vec<String> =
+        Brand::ALL.iter().map(|brand| format!("{} ({})", brand.name(language), brand.name(other))).collect();
+    names.join(", ")
+}
+
+fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
+    let mut places: Vec<_> = Topic::ALL
+        .into_iter()
+        .flat_map(|topic| {
+            message.places(&topic_words(topic).request).into_iter().map(move |span| (span, topic))
+        })
+        .collect();
+    places.sort_unstable();
+    for (span, _) in &places {
+        message.mark(*span);
+    }
+    let (mut wanted, mut excluded) = (Vec::new(), Vec::new());
+    // "No white cast", "자극 없이": what is not wanted is a fault, so its absence is asked about.
+    let faults: Vec<bool> =
+        places.iter().map(|(span, _)| question::is_fault(&message.lower()[span.0..span.1])).collect();
+    for (mention, fault) in message.with_exclusion(places).into_iter().zip(faults) {
+        let listed = mention.excluded && !(fault && question::wants_absence(message.lower()));
+        let mention = crate::message::Mention { excluded: listed, ..mention };
+        let list = if mention.excluded { &mut excluded } else { &mut wanted };
+        if !list.contains(&mention.what) {
+            list.push(mention.what);
+        }
+    }
+    wanted.sort_unstable();
+    excluded.sort_unstable();
+    excluded.retain(|topic| !wanted.contains(topic));
+    (wanted, excluded)
+}
+
+fn audience(message: &mut Message) -> Option<Audience> {
+    let audience = Audience::parse(message.lower());
+    for one in Audience::ALL {
+        message.says(one.words());
+    }
+    audience
+}

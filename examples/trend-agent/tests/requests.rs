@@ -1,0 +1,128 @@
+//! Requests in Korean and English with what must be understood, as data; and what holds for every message.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use trend_agent::{
+    catalogue::Brand,
+    period::{Calendar, Period},
+    request::{Request, Scope},
+    review::{newest_day, oldest_day},
+};
+
+/// A request, as the fields of the data file; what a line of the file leaves out is empty.
+fn fields(request: &Request) -> Map<String, Value> {
+    let days = |period: Period| json!([period.from.to_string(), period.to.to_string()]);
+    let missing = request.missing.iter().map(|missing| {
+        format!("{} {}", missing.brand.slug(), json!(missing.product_type).as_str().unwrap_or_default())
+    });
+    let all = json!({
+        "language": request.language,
+        "scope": request.scope,
+        "brands": request.brands,
+        "products": request.products,
+        "product_types": request.product_types,
+        "excluded_brands": request.excluded.brands,
+        "excluded_products": request.excluded.products,
+        "excluded_types": request.excluded.product_types,
+        "excluded_topics": request.excluded.topics,
+        "topics": request.topics,
+        "period": request.period.map(days),
+        "ratings": request.ratings.map(|ratings| [ratings.min, ratings.max]),
+        "sentiment": request.sentiment,
+        "review_language": request.review_language,
+        "channels": request.channels,
+        "audience": request.audience,
+        "question": request.question,
+        "fault": request.fault,
+        "comparison": request.comparison,
+        "missing": missing.collect::<Vec<_>>(),
+        "absent": request.absent,
+        "gaps": request.gaps,
+        "unknown": request.unknown,
+        "ignored": request.ignored,
+        "follows": request.follows,
+    });
+    let Value::Object(all) = all else { unreachable!() };
+    all.into_iter()
+        .filter(|(_, value)| !matches!(value, Value::Null) && *value != json!([]) && *value != json!(false))
+        .collect()
+}
+
+fn expected(line: &Value) -> Map<String, Value> {
+    let mut expected = line["expected"].as_object().unwrap().clone();
+    for (name, value) in [("language", "ko"), ("scope", "named"), ("question", "overview")] {
+        expected.entry(name).or_insert_with(|| json!(value));
+    }
+    expected.retain(|_, value| *value != json!([]) && *value != json!(false));
+    expected
+}
+
+#[test]
+fn every_request_of_the_data_file_is_understood() {
+    let lines: Vec<Value> =
+        include_str!("data/requests.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut wrong = Vec::new();
+    for line in &lines {
+        let before = line["before"].as_array().into_iter().flatten();
+        let previous = before.fold(None, |previous: Option<Request>, message| {
+            Some(Request::parse_after(message.as_str().unwrap(), previous.as_ref()))
+        });
+        let message = line["message"].as_str().unwrap();
+        let (got, expected) = (fields(&Request::parse_after(message, previous.as_ref())), expected(line));
+        let names = got.keys().chain(expected.keys());
+        let differences: Vec<String> = names
+            .filter(|name| got.get(*name) != expected.get(*name))
+            .map(|name| format!("  {name}: {:?}, not {:?}", got.get(name), expected.get(name)))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        if !differences.is_empty() {
+            wrong.push(format!("{message}\n{}", differences.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), lines.len(), wrong.join("\n"));
+}
+
+const WORDS: &str = "라네즈|아누아|이니스프리|laneige|anua|cosrx|toner|선크림|토너|말고|빼고|except|without|not|and|랑|와|지난 3개월|last quarter|between|march|may|2026|5월|이후|부터|까지|since|until|4점|이상|이하|star|stars|2|negative|부정|긍정|positive|영어 리뷰|korean reviews|in english|올리브영|social|마케터용|for buyers|비교|compare|which|best|how many|몇 건|왜|why|향|보습|scent|moisture|translate|다시|그 보고서|again|only|만|reviews|리뷰|\\?|,";
+
+proptest! {
+    #[test]
+    fn whatever_the_words_the_structure_holds(words in prop::collection::vec(prop::sample::select(WORDS.split('|').collect::<Vec<_>>()), 0..12), follow in any::<bool>()) {
+        let previous = Request::parse("라네즈와 아누아 리뷰, 5월 이후, 소비자용");
+        let request = Request::parse_after(&words.join(" "), follow.then_some(&previous));
+        prop_assert_eq!(request.brands.is_empty(), matches!(request.scope, Scope::Open | Scope::Unknown));
+        prop_assert!(request.brands.is_sorted());
+        prop_assert!(request.brands.iter().all(|brand| !request.excluded.brands.contains(brand)), "{:?}", request);
+        prop_assert!(request.topics.iter().all(|topic| !request.excluded.topics.contains(topic)));
+        prop_assert!(request.ratings.is_none_or(|ratings| 1 <= ratings.min && ratings.min <= ratings.max && ratings.max <= 5));
+        prop_assert!(request.period.is_none_or(|period| period.from <= period.to), "{:?}", request.period);
+        prop_assert!(request.scope != Scope::All || request.brands.len() + request.excluded.brands.len() == Brand::ALL.len());
+        let kept: Request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
+        prop_assert_eq!(kept, request);
+    }
+
+    #[test]
+    fn any_two_months_are_a_range_that_runs_forwards(first in 1..=12_u8, second in 1..=12_u8, year in 2024..=2027_i32) {
+        let calendar = Calendar { today: newest_day(), oldest: oldest_day() };
+        for text in [format!("{first}월부터 {second}월까지"), format!("{year}년 {first}월부터 {second}월까지"), format!("{first}월에서 {year}년 {second}월 사이")] {
+            let mention = Period::parse(&format!("{text} "), calendar);
+            let period = mention.as_ref().map(|mention| mention.period);
+            prop_assert!(period.is_some_and(|period| period.from <= period.to), "{}: {:?}", text, period);
+            let period = period.unwrap();
+            prop_assert_eq!((period.from.month(), period.to.month()), (i8::try_from(first).unwrap(), i8::try_from(second).unwrap()));
+            prop_assert!(period.to.year() - period.from.year() <= 1);
+        }
+    }
+
+    #[test]
+    fn any_text_has_a_period_within_its_bytes_or_none(text in "\\PC{0,80}|[0-9년월일~ .-]{0,30}|(지난|최근|last|since|2026|3월|may| ){0,8}") {
+        let calendar = Calendar { today: newest_day(), oldest: oldest_day() };
+        let lower = text.to_lowercase();
+        if let Some(mention) = Period::parse(&lower, calendar) {
+            prop_assert!(mention.period.from <= mention.period.to);
+            for (from, to) in mention.spans {
+                prop_assert!(from < to && lower.get(from..to).is_some());
+            }
+        }
+    }
+}
