@@ -1,4 +1,4 @@
-//! Where the time comes from, so that a test can hold it still.
+//! Clocks: the source of the time of day, replaceable in tests.
 
 use std::{
     fmt,
@@ -10,16 +10,24 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Tells the time of day.
+/// Source of the time of day.
 ///
 /// Used for what is stored and compared between processes (leases, times to live, time stamps). How long
 /// something may take inside a process is measured with tokio's clock, not with this one.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::clock::{Clock, WallClock};
+///
+/// assert!(WallClock.now_ms() > 1_700_000_000_000);
+/// ```
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// Milliseconds since 1970 (UTC).
+    /// Returns the milliseconds since 1970 (UTC).
     fn now_ms(&self) -> i64;
 }
 
-/// The clock of the machine.
+/// Clock of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WallClock;
 
@@ -27,7 +35,7 @@ impl Clock for WallClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that may ask the machine")]
     fn now_ms(&self) -> i64 {
         let now = SystemTime::now();
-        // A machine whose clock stands before 1970 gets 0: leases then never expire early.
+        // A clock before 1970 counts as 0: leases then never expire early.
         now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -61,18 +69,29 @@ impl Clock for ContainedClock {
     }
 }
 
-/// A clock that moves only when it is told to. For tests.
+/// Clock that moves only by [`set`](Self::set) and [`advance`](Self::advance). For tests.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use agent_core::clock::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new(1_000);
+/// clock.advance(Duration::from_secs(2));
+/// assert_eq!(clock.now_ms(), 3_000);
+/// ```
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that stands at `ms` milliseconds since 1970.
+    /// Creates a clock at `ms` milliseconds since 1970.
     #[must_use]
     pub const fn new(ms: i64) -> Self {
         Self(AtomicI64::new(ms))
     }
 
-    /// Moves the clock to `ms` milliseconds since 1970, back too.
+    /// Sets the clock to `ms` milliseconds since 1970, forwards or backwards.
     pub fn set(&self, ms: i64) {
         self.0.store(ms, Ordering::SeqCst);
     }

@@ -12,7 +12,7 @@ pub enum Family {
     Input,
     /// What the caller names is not there.
     NotFound,
-    /// Another caller was faster, or holds what is needed.
+    /// Another caller was faster, or holds the resource.
     Conflict,
     /// The author of the graph, or of its data.
     Run,
@@ -29,6 +29,15 @@ pub enum Family {
 macro_rules! codes {
     ($($(#[$meta:meta])* $variant:ident = $name:literal, $family:ident, $retry:literal;)*) => {
         /// A stable name for one kind of failure. `docs` of each variant say the cause.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use agent_core::Code;
+        ///
+        /// let code = Code::named("model_failed");
+        /// assert_eq!(code.map(|code| (code.name(), code.is_retryable())), Some(("model_failed", true)));
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code { $($(#[$meta])* $variant,)* }
@@ -80,7 +89,7 @@ codes! {
     OtherGraph = "other_graph", Conflict, false;
     /// The name of a request was used for another one.
     RequestDiffers = "request_differs", Conflict, false;
-    /// The session is marked as somebody else's, or otherwise than the run says.
+    /// The labels of the session differ from those of the run.
     LabelDiffers = "label_differs", Conflict, false;
     /// Nothing is there to resume or to stop.
     NothingToDo = "nothing_to_do", Conflict, false;
@@ -92,7 +101,7 @@ codes! {
     NodeFailed = "node_failed", Run, true;
     /// A node, branch or reducer panicked.
     Panicked = "panicked", Run, false;
-    /// A node took too long, or gave no sign of life.
+    /// A node exceeded its timeout or its idle timeout.
     NodeTimedOut = "node_timed_out", Run, true;
     /// Two tasks of one superstep replaced the same field.
     WriteConflict = "write_conflict", Run, false;
@@ -137,25 +146,25 @@ codes! {
 }
 
 impl Code {
-    /// The name on wires and in logs.
+    /// Returns the name used on the wire and in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// Who can act on it.
+    /// Returns the family: who can act on the error.
     #[must_use]
     pub const fn family(self) -> Family {
         self.row().1
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         self.row().2
     }
 
-    /// The code with this name.
+    /// Returns the code with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

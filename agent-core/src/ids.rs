@@ -104,6 +104,14 @@ impl<'de> Deserialize<'de> for SessionId {
 }
 
 /// Sequence number of an entry in the journal of a session. The first entry is 1; 0 means "before everything".
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::ids::Seq;
+///
+/// assert_eq!(Seq::ZERO.next(), Seq(1));
+/// ```
 #[derive(
     Debug,
     Clone,
@@ -277,6 +285,15 @@ impl FromStr for TaskId {
 }
 
 /// Id of one question: the task and the key, `ask#4:tone`. Never reused.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::ids::QuestionId;
+///
+/// let id = QuestionId::from("approve#1/size");
+/// assert_eq!(&*id.0, "approve#1/size");
+/// ```
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]

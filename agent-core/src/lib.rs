@@ -1,14 +1,126 @@
-//! Durable agent graphs: a graph of nodes, models, tools and people that runs, stops, and goes on where it was.
+//! Durable agent graphs: nodes, models, tools and people in one graph that survives crashes and restarts.
 //!
-//! A session is an append-only journal. State is a fold of it, resuming is reading it, and what was paid for is in
-//! it; so a pause, a stop, a crash and a move to another machine are the same thing.
+//! A **graph** consists of async functions (nodes) over a typed **state**, and of edges between them. A **session** runs
+//! graphs and writes everything that happened to an append-only **journal**: inputs, updates of nodes, results of model and
+//! tool calls, questions and answers. The state is a fold of the journal. Resuming after a pause, a stop, a crash or a
+//! move to another machine is therefore one operation, and a model call that was paid for is never repeated.
 //!
-//! Read in this order: [`state`] what a run knows, [`graph`] where it may go, [`engine`] how it gets there,
-//! [`journal`] what happened, [`session`] who may write, [`interrupt`] a person in the loop, [`mod@todo`] the visible
-//! plan, [`event`] what others see, [`run`] how it ends, [`json`] what a stored value may be; then [`model`], [`mod@tool`] and [`memory`], and
-//! what is built from all of it, the [`agent`]; [`telemetry`] is what a tracing backend sees.
+//! # A program
+//!
+//! A node drafts a text, a person approves it, and a second node publishes it. The journal is kept in memory here; with
+//! [`journal::Sqlite`] the answer may come days later, in another process.
+//!
+//! ```
+//! use agent_core::{Answers, Context, END, Graph, Question, RunOutcome, Runtime, START, State, journal::InMemoryJournal};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(State, Default, Serialize, Deserialize)]
+//! struct Post { topic: String, text: String, #[state(append)] log: Vec<String> }
+//!
+//! async fn write(post: &Post, cx: &Context) -> agent_core::Result<PostUpdate> {
+//!     // A step runs once: its result is stored, and a node that is entered again gets the stored result.
+//!     let topic = post.topic.clone();
+//!     let text = cx.step("draft", async move { Ok(format!("Why {topic} matters")) }).await?;
+//!     Ok(Post::update().text(text).log(["drafted"]))
+//! }
+//!
+//! async fn publish(post: &Post, cx: &Context) -> agent_core::Result<PostUpdate> {
+//!     let question = Question::choose(format!("Publish \"{}\"?", post.text), ["yes", "no"]);
+//!     let answer: String = cx.ask(question).await?;
+//!     Ok(Post::update().log([if answer == "yes" { "published" } else { "discarded" }]))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let graph = Graph::<Post>::builder("post")
+//!     .node("write", write)
+//!     .node("publish", publish)
+//!     .edge(START, "write")
+//!     .edge("write", "publish")
+//!     .edge("publish", END)
+//!     .build()?;
+//! let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+//! let session = runtime.session("post-1")?;
+//!
+//! let outcome = session.run(&graph, Post::update().topic("durability")).await?;
+//! assert!(matches!(outcome, RunOutcome::Paused { .. }));
+//!
+//! session.answer(Answers::only("yes")).await?;
+//! session.wait().await?;
+//! let post: Post = session.state().await?;
+//! assert_eq!(post.log, ["drafted", "published"]);
+//! # Ok(()) }
+//! ```
+//!
+//! # Concepts
+//!
+//! | Name | Meaning |
+//! |---|---|
+//! | [`State`] and its update | what a run knows, and the changes of one node; a reducer for each field combines them |
+//! | [`Graph`] | nodes and edges, validated when it is built |
+//! | [`Context`] | the interface of a node: recorded steps, questions, todos, events, models, tools, memory |
+//! | superstep | one round: all due nodes run in parallel, then their updates are applied in order |
+//! | [`Session`] | one durable conversation with one writer; [`Run`] is one execution in it |
+//! | [`Question`], [`Answers`] | a person in the loop: the run pauses until the answer arrives |
+//! | [`journal`] | the record of a session, in memory, in SQLite, or in your own store |
+//! | [`Event`] | what subscribers see: the journal, and text as it is generated |
+//! | [`Agent`] | a graph in which a model calls tools until it has an answer |
+//!
+//! # What the journal guarantees
+//!
+//! - A recorded step, model call or tool call is not executed again when a node is entered again.
+//! - A run is accepted durably before its start is confirmed to the caller.
+//! - A question survives restarts. An answer is validated before it is stored; of two racing answers exactly one counts.
+//! - A second process cannot write to a session: every append carries the epoch of a lease.
+//! - What a crash may lose depends on [`Durability`]; each mode documents it.
+//!
+//! # Reading order
+//!
+//! 1. [`state`]: states, updates and reducers.
+//! 2. [`graph`]: nodes, edges, branches, joins, sends, subgraphs.
+//! 3. [`engine`]: the context of a node, budgets and errors of a run.
+//! 4. [`session`]: runtimes, sessions, runs, forks and time travel.
+//! 5. [`interrupt`]: questions and answers.
+//! 6. [`journal`]: the store contract and the stores.
+//! 7. [`event`], [`run`] and [`mod@todo`]: what others see of a run.
+//! 8. [`model`], [`mod@tool`] and [`memory`]: language models, tools, and values that outlive a session.
+//! 9. [`agent`]: agents, sub-agents, hand-offs, typed answers.
+//! 10. [`telemetry`]: spans for tracing backends. [`json`]: what a stored value may be. [`retry`]: retries.
+//!
+//! Built-in tools (files, web, SQL, shell, MCP) are in the crate `agent-tools`, an HTTP server is in `agent-server`.
+//!
+//! # Testing
+//!
+//! [`model::testing::Scripted`] is a model with scripted answers; [`clock::ManualClock`] replaces the clock. A session over
+//! [`journal::InMemoryJournal`] behaves like one over a database, so pauses and restarts can be tested without one.
+//!
+//! ```
+//! use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Scripted::new([Turn::text("It is noon.")]);
+//! let agent = Agent::builder("clock").system("Answer in one sentence.").build()?;
+//! let session = Runtime::builder().model(Model::new(model.clone())).build().session("test")?;
+//! let outcome = session.run(&agent, "What time is it?").await?;
+//! assert_eq!(outcome.state().map(|state| state.answer()).as_deref(), Some("It is noon."));
+//! assert_eq!(model.calls(), 1);
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `openai` | yes | models behind OpenAI's protocols, embeddings, HTTP cassettes for tests |
+//! | `prompt` | yes | prompt templates in Jinja's syntax |
+//! | `sqlite` | yes | the SQLite store for journals and memory |
+//! | `native` | no | Anthropic and Gemini with their native protocols |
+//! | `tiktoken` | no | exact token counts for OpenAI's vocabularies |
+//! | `static-embeddings` | no | embeddings without a network |
+//! | `test-util` | no | conformance suites for stores |
 
-// So that the paths which the derive writes work inside this crate too.
+// The derive generates paths that begin with `::agent_core`, which must also resolve inside this crate.
 extern crate self as agent_core;
 
 pub mod ids;

@@ -18,6 +18,16 @@ pub struct Secret(Arc<str>);
 
 impl Secret {
     /// Wraps a text that must not be printed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    ///
+    /// let key = Secret::new("sk-abcdefgh");
+    /// assert_eq!(format!("{key:?}"), "Secret(***)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -38,6 +48,15 @@ impl Secret {
 
     /// Replaces every occurrence of the secret in `text` by `***`. Secrets shorter than four bytes are not
     /// replaced, because they would occur in ordinary words.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    ///
+    /// let key = Secret::new("sk-abcdefghijklmnop");
+    /// assert!(!key.scrub("invalid key sk-abcdefghijklmnop").contains("abcdefgh"));
+    /// ```
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
         if self.0.len() < 4 { text.to_owned() } else { text.replace(&*self.0, "***") }

@@ -1,4 +1,4 @@
-//! JSON Schema validators whose time is bounded, whatever the patterns and the values are.
+//! JSON Schema validators with bounded time for all patterns and values.
 
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The long-term memory as tools: a model saves, looks up and forgets notes in a namespace that the developer chose.
+//! Tools over the long-term memory: a model saves, searches and forgets notes in a namespace that the developer chooses.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -41,27 +41,61 @@ pub struct MemoryTools {
 }
 
 impl MemoryTools {
-    /// Over the notes of one namespace; not the empty one.
+    /// Creates tools for the notes of one namespace, which must not be the empty one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::Namespace;
+    /// use agent_tools::MemoryTools;
+    ///
+    /// let tools = MemoryTools::new(Namespace::new(["notes"])?).registry()?;
+    /// assert_eq!(tools.names().count(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn new(namespace: Namespace) -> Self {
         Self { namespace, by_session: false, ttl: None }
     }
 
-    /// Each session has notes of its own, in a namespace below. Default: all share them.
+    /// Separates the notes of each session, in a namespace below. Default: all sessions share them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::Namespace;
+    /// use agent_tools::MemoryTools;
+    ///
+    /// let tools = MemoryTools::new(Namespace::new(["notes"])?).by_session();
+    /// # drop(tools);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn by_session(mut self) -> Self {
         self.by_session = true;
         self
     }
 
-    /// How long a note is kept after it was saved. Default: until it is forgotten.
+    /// Sets the time to live of a note. Default: until it is forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use agent_core::memory::Namespace;
+    /// use agent_tools::MemoryTools;
+    ///
+    /// let tools = MemoryTools::new(Namespace::new(["notes"])?).keep_for(Duration::from_secs(30 * 86_400));
+    /// # drop(tools);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn keep_for(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// The three tools. Join them to others with [`ToolRegistry::join`], or take fewer with [`ToolRegistry::allow`].
+    /// Returns the three tools. Combine them with others with [`ToolRegistry::join`], or take fewer with [`ToolRegistry::allow`].
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER"];
 /// Where util-linux keeps `unshare`. Not looked up in `PATH`, which others may set.
 const UNSHARE: [&str; 2] = ["/usr/bin/unshare", "/bin/unshare"];
-/// A user, PID and mount namespace with a `/proc` of its own. Its first process is killed with `unshare`, and when the
+/// A user, PID and mount namespace with a separate `/proc`. Its first process is killed with `unshare`, and when the
 /// first process ends, the kernel kills every other one.
 const NAMESPACE: [&str; 6] =
     ["--user", "--map-current-user", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
@@ -47,7 +47,7 @@ pub enum Isolation {
     /// A namespace, or the call is refused.
     ///
     /// The command sees no process but those it started, so it cannot read the environment of others. Everything that
-    /// it started is killed when it ends and when the call is dropped, processes with a session of their own included.
+    /// it started is killed when it ends and when the call is dropped, including processes in a new session.
     Namespace,
     /// A process group alone. Two things are *not* kept then:
     ///
@@ -90,6 +90,17 @@ pub struct ShellArgs {
 
 impl Shell {
     /// Runs commands in `dir`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::Shell;
+    ///
+    /// let tools = ToolRegistry::builder().tool(Shell::in_dir("/srv/work")).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), isolation: Isolation::default() }
     }
@@ -218,7 +229,7 @@ impl Tool for Shell {
                     child.wait().await?
                 }
             };
-            // Whatever the command left running ends now, and lets go of the output with it.
+            // Processes that the command left running end now and release the output.
             drop(group);
             // A process that left the group may hold on to a pipe.
             if !read_all && let Ok(read) = tokio::time::timeout(LINGER, reading).await {

@@ -25,11 +25,11 @@ pub struct DateTimeArgs {
     /// A date or time to begin with, for example `2026-11-21`, `2026-11-21T09:30`, `2026-11-21T00:30:00Z`. Now when
     /// left out.
     pub from: Option<String>,
-    /// Time zone of the answer as an IANA name, for example `Asia/Seoul`, and of times without one of their own.
+    /// Time zone of the answer as an IANA name, for example `Asia/Seoul`, and of times without a zone.
     pub timezone: Option<String>,
     /// A duration to add, for example `P1M`, `3 days`, `-2h 30m`, `1 year 2 weeks`.
     pub add: Option<String>,
-    /// A second date or time: the answer tells how long it is until then.
+    /// A second date or time: the answer includes the time until then.
     pub until: Option<String>,
 }
 

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(Greeting::update().lines([format!("안녕하세요, {}!", state.name)]))
         })
         .node("part", async |state: &Greeting, _: &Context| {
-            Ok(Greeting::update().lines([format!("Goodbye, {}.", state.name)]))
+            Ok(Greeting::update().lines([format!("See you, {}.", state.name)]))
         })
         .edge(START, "greet")
         .edge("greet", "part")

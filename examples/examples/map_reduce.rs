@@ -1,4 +1,4 @@
-//! Parallel work on a list whose length is known only at run time, combined at the end.
+//! Parallel work on a list with a length that is known only at run time, combined at the end.
 //!
 //! Run: `cargo run --example map_reduce`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]

@@ -38,7 +38,7 @@ pub(crate) fn expand(options: TokenStream, mut function: ItemFn) -> Result<Token
     if description.is_empty() {
         return Err(Error::new(
             ident.span(),
-            "a tool has a doc comment: it tells the model when and why to use it",
+            "a tool needs a doc comment: it describes to the model when and why to use it",
         ));
     }
 

@@ -1,4 +1,4 @@
-//! What an agent is made of; `build` checks it and turns it into a graph.
+//! `AgentBuilder`: collects the parts of an agent; `build` validates them and creates a graph.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -47,13 +47,13 @@ pub enum OutputMode {
     EveryTurn,
 }
 
-/// Makes agents; see [`Agent::builder`].
+/// Entry point for agents; see [`Agent::builder`].
 #[derive(Debug)]
 pub struct Agent;
 
 impl Agent {
-    /// Begins an agent. The name becomes the graph's, and the tool's where it works for another agent:
-    /// `[A-Za-z0-9_-]{1,40}`.
+    /// Starts building an agent. The name (`[A-Za-z0-9_-]{1,40}`) is also the name of the graph, and of the tool by which
+    /// another agent calls it.
     ///
     /// # Examples
     ///
@@ -101,7 +101,7 @@ impl Agent {
     }
 }
 
-/// What an agent is made of. Each setter says its default.
+/// Builder of an agent, which is a [`Graph`] over [`AgentState`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct AgentBuilder {
     pub(super) name: String,
@@ -141,7 +141,16 @@ impl System {
     }
 }
 
-/// An agent that cannot be built.
+/// Error of [`AgentBuilder::build`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Agent, agent::AgentError};
+///
+/// let twice = Agent::builder("a").sub_agent(Agent::builder("b")).sub_agent(Agent::builder("b"));
+/// assert!(matches!(twice.build(), Err(AgentError::Twice { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
@@ -176,130 +185,328 @@ pub enum AgentError {
 }
 
 impl AgentBuilder {
-    /// What the agent is for, told to agents that may call it or hand over to it. Default: nothing.
+    /// Sets the description that agents read that may call this agent or hand over to it. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let researcher = Agent::builder("researcher").description("Finds facts and their sources.");
+    /// let agent = Agent::builder("assistant").sub_agent(researcher).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = text.into();
         self
     }
 
-    /// The system prompt. Default: none.
+    /// Sets the system prompt. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let agent = Agent::builder("assistant").system("Answer in one sentence.").build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn system(mut self, prompt: impl Into<Arc<str>>) -> Self {
         self.system = Some(System::Text(prompt.into()));
         self
     }
 
-    /// The system prompt as a template, filled in from [`AgentState::context`] for each call of the model. Needs the
+    /// Sets the system prompt as a template, rendered with [`AgentState::context`] for each call of the model. Needs the
     /// feature `prompt` (on by default).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, agent::Prompt};
+    ///
+    /// let prompt = Prompt::new("Answer {{ user }} in one sentence.")?;
+    /// let agent = Agent::builder("assistant").system_template(prompt).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "prompt")]
     pub fn system_template(mut self, prompt: Prompt) -> Self {
         self.system = Some(System::Template(prompt));
         self
     }
 
-    /// The tools that it may use. Default: none. Cut a set with [`ToolRegistry::allow`].
+    /// Sets the tools. Default: none. Select a part of a registry with [`ToolRegistry::allow`].
     ///
     /// Once a result was too long for the model and is kept in the runtime's long-term memory, the agent also has the
-    /// tool [`read_result`](crate::tool::ReadResult), unless one of its own has that name.
+    /// tool [`read_result`](crate::tool::ReadResult), unless another of its tools has that name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::{Agent};
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let agent = Agent::builder("assistant").tools(tools).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tools(mut self, tools: ToolRegistry) -> Self {
         self.tools = Tools::Own(tools);
         self
     }
 
-    /// It may use all tools of the runtime it runs in. Default: none.
+    /// Uses all tools of the runtime. Default: no tools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let agent = Agent::builder("assistant").runtime_tools().build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn runtime_tools(mut self) -> Self {
         self.tools = Tools::Runtime;
         self
     }
 
-    /// Its model. Default: the runtime's.
+    /// Sets the model. Default: the model of the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, model::{Model, testing::{Scripted, Turn}}};
+    ///
+    /// let model = Model::new(Scripted::new([Turn::text("hello")]));
+    /// let agent = Agent::builder("assistant").model(model).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn model(mut self, model: Model) -> Self {
         self.model = Some(model);
         self
     }
 
-    /// Settings of every request (temperature and such). Messages, tools and system prompt are the agent's own.
+    /// Changes the settings of every request, such as the temperature. Messages, tools and system prompt are set by the agent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let agent = Agent::builder("assistant").request(|request| request.temperature(0.2).max_output_tokens(500)).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request(mut self, set: impl FnOnce(ModelRequest) -> ModelRequest) -> Self {
         self.base = set(self.base);
         self
     }
 
-    /// It gets the tool `update_plan`, with which the model keeps the todo list that people see. Default: not.
+    /// Adds the tool `update_plan`, with which the model updates the todo list. Default: not added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let agent = Agent::builder("assistant").plans().build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn plans(mut self) -> Self {
         self.plans = true;
         self
     }
 
-    /// How often the model is asked for each message of the user; the last time it must answer without tools.
+    /// Limits the number of model calls for each message of the user; the last call must be answered without tools.
     /// At least 1. Default: 25.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let agent = Agent::builder("assistant").max_turns(8).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_turns(mut self, turns: u32) -> Self {
         self.max_turns = Some(turns.max(1));
         self
     }
 
-    /// How much of the conversation the model reads. Default: all.
+    /// Limits the part of the conversation that the model reads. Default: all of it.
     ///
     /// A model that refuses a conversation as too long is asked again with half of it, three times at most (what is
     /// left out is summarised where [`summarise_beyond`](Self::summarise_beyond) is set); the custom event
-    /// `context_compacted` tells of it, and [`AgentState::context_limit`] keeps it.
+    /// `context_compacted` reports it, and [`AgentState::context_limit`] keeps it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, agent::conversation::Window};
+    ///
+    /// let agent = Agent::builder("assistant").window(Window::tokens(8_000).and_messages(200)).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn window(mut self, window: Window) -> Self {
         self.window = Some(window);
         self
     }
 
-    /// What does not fit into `window` is put into few words by the model, in a recorded call. Default: not.
+    /// Summarises the messages that do not fit into `window`, in a recorded model call. Default: no summary.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, agent::conversation::Window};
+    ///
+    /// let agent = Agent::builder("assistant").summarise_beyond(Window::tokens(8_000)).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn summarise_beyond(mut self, window: Window) -> Self {
         self.summary = Some(window);
         self
     }
 
-    /// The answer is also given as a `T`: held to its JSON Schema, and asked for again where the model's own words
-    /// are none. Read it with [`AgentState::output`]. When the schema is sent is set by
+    /// Also returns the answer as a `T`, validated against its JSON Schema and requested again if the answer does not match. Read it with [`AgentState::output`]. When the schema is sent is set by
     /// [`output_mode`](Self::output_mode). Default: text only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Agent;
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    /// struct Review { score: u8, reason: String }
+    ///
+    /// let agent = Agent::builder("critic").output::<Review>().build()?;
+    /// # assert_eq!(agent.name(), "critic");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn output<T: JsonSchema + DeserializeOwned + Serialize + 'static>(mut self) -> Self {
         self.output = Some(judge::<T>());
         self
     }
 
     /// Sets when the schema of a typed answer is sent. Default: [`OutputMode::LastTurn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, agent::OutputMode};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    /// struct Review { score: u8 }
+    ///
+    /// let agent = Agent::builder("critic").output::<Review>().output_mode(OutputMode::EveryTurn).build()?;
+    /// # assert_eq!(agent.name(), "critic");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn output_mode(mut self, mode: OutputMode) -> Self {
         self.output_mode = mode;
         self
     }
 
-    /// Each answer is reviewed under this prompt, at most `rounds` times; what the reviewer finds wrong is told to
-    /// the agent, which tries again. Default: no review.
+    /// Reviews each answer with this prompt, at most `rounds` times. The agent receives the feedback and answers again.
+    /// Default: no review.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let agent = Agent::builder("assistant").reviewer("Approve only answers that name a source.", 2).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reviewer(mut self, prompt: impl Into<Arc<str>>, rounds: u32) -> Self {
         self.reviewer = Some(Reviewer { prompt: prompt.into(), rounds: rounds.max(1) });
         self
     }
 
-    /// With these faults a tool call ends the run rather than being told to the model. Default: none.
+    /// Fails the run when a tool call has one of these faults. Default: none; the model reads the fault as the result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, tool::ToolFault};
+    ///
+    /// let agent = Agent::builder("assistant").failing_on([ToolFault::Unavailable]).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn failing_on(mut self, faults: impl IntoIterator<Item = ToolFault>) -> Self {
         self.fatal.extend(faults);
         self
     }
 
-    /// Another agent that it can call like a tool, with a task in words. Several run side by side; one that fails is
-    /// told to the model and does not disturb the others. Its work is a todo, its own todos hang under that.
+    /// Adds an agent that this one can call like a tool, with a task in words. Several run in parallel. A failure is the
+    /// result of its call and does not affect the others. The work of a sub-agent is a todo, with the sub-agent's todos
+    /// below it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let researcher = Agent::builder("researcher").description("Finds facts.");
+    /// let agent = Agent::builder("assistant").sub_agent(researcher).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sub_agent(mut self, agent: Self) -> Self {
         self.subs.push(agent);
         self
     }
 
-    /// Another agent that it can hand the conversation over to, and that can hand it back. The other brings its
+    /// Adds an agent to which this one can hand over the conversation, and which can hand it back. The other brings its
     /// prompt, model, request settings, tools, plan, sub-agents, window, summary and fatal faults. The turn limit, the
     /// typed output, the reviewer and the hand-offs belong to the whole conversation: set on the other, they are
     /// [`AgentError::PeerSetting`] at `build`. The names of all sub-agents must differ.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent};
+    ///
+    /// let billing = Agent::builder("billing").description("Answers questions about invoices.");
+    /// let agent = Agent::builder("assistant").hand_off(billing).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hand_off(mut self, agent: Self) -> Self {
         self.peers.push(agent);
         self
     }
 
-    /// Checks everything and makes the graph.
+    /// Validates the parts and creates the graph.
     ///
     /// # Errors
     ///
     /// [`AgentError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, agent::AgentError};
+    ///
+    /// let error = Agent::builder("two words").build().unwrap_err();
+    /// assert!(matches!(error, AgentError::IllegalName { .. }));
+    /// ```
     pub fn build(self) -> Result<Graph<AgentState>, AgentError> {
         self.graph(false)
     }
@@ -369,7 +576,7 @@ impl fmt::Debug for AgentBuilder {
     }
 }
 
-/// So that the end of an agent is one place.
+/// The finish of an agent that answered.
 pub(super) const fn finish(limited: bool) -> Finish {
     if limited { Finish::TurnLimit } else { Finish::Answered }
 }

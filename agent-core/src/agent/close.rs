@@ -65,7 +65,7 @@ fn closing(said: &Message, call: &ToolCall, error: &ToolError) -> Message {
         .with_id(closing_id(&said.id, &call.id))
 }
 
-/// The id of a message that stands for the result of a call until there is one.
+/// Id of a message that replaces the missing result of a call.
 pub(super) fn closing_id(message: &str, call: &str) -> String {
     format!("{message}.{call}")
 }
@@ -76,7 +76,8 @@ pub(super) fn is_closing(known: &Message, said: &Message, call: &str) -> bool {
     rest == Some(call) && known.tool_call_id.as_deref() == Some(call)
 }
 
-/// A call that changes something and whose beginning is not recorded, because its policy repeats it after a crash.
+/// Whether a call may have changed something although its beginning is not recorded, because its policy repeats it after
+/// a crash.
 fn may_have_begun(profile: &Profile, call: &ToolCall) -> bool {
     let Tools::Own(registry) = &profile.tools else { return false };
     registry.prepare(call.clone()).is_ok_and(|prepared| {
@@ -100,6 +101,6 @@ fn of_sub_agent(tasks: &[UnfinishedTask<'_>], call: &ToolCall) -> CallOutcome {
             return CallOutcome::Recorded { message: Message::clone(message), kept: false };
         }
     }
-    // What it did by then is in a conversation of its own, which ends here.
+    // What it did before is in the conversation of the sub-agent, which ends here.
     if task.has_recorded() { CallOutcome::Unknown } else { CallOutcome::Missing }
 }

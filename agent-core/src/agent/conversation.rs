@@ -17,8 +17,19 @@ const MISSING: &str =
     "Error: the call was cancelled or cut short, and its result is not known; it may have happened or not";
 
 /// The same history in a form that every provider accepts: each tool call has exactly one result directly behind
-/// it (a missing one is reported as not known), and no result stands without its call. Shares the messages when nothing
+/// it (a missing one is reported as not known), and no result is without its call. Shares the messages when nothing
 /// is to be done, which is the rule; then only messages that were not looked at before are.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{agent::conversation::valid, model::{Message, Messages, ToolCall}};
+///
+/// let call = ToolCall::new("weather", &serde_json::json!({}));
+/// let messages: Messages = [Message::user("hi"), Message::assistant("").with_tool_calls([call])].into();
+/// // The call without a result gets one that says that it is not known.
+/// assert_eq!(valid(&messages).len(), 3);
+/// ```
 #[must_use]
 pub fn valid(messages: &Messages) -> Messages {
     // The validated prefix stays valid, so each turn inspects only the new messages.
@@ -99,18 +110,45 @@ pub struct Window {
 
 impl Window {
     /// Limits the number of messages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{agent::conversation::Window, model::{Message, Messages}};
+    ///
+    /// let messages: Messages = ["one", "two", "three"].map(Message::user).into();
+    /// assert_eq!(Window::messages(2).view(&messages).len(), 2);
+    /// ```
     #[must_use]
     pub fn messages(limit: usize) -> Self {
         Self { messages: limit, tokens: u64::MAX, counter: Arc::new(Estimate) }
     }
 
     /// Limits the number of tokens, counted by [`Estimate`] unless [`counter`](Self::counter) sets another counter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{agent::conversation::Window, model::{Message, Messages}};
+    ///
+    /// let messages: Messages = [Message::user("a long text ".repeat(100)), Message::user("short")].into();
+    /// assert_eq!(Window::tokens(50).view(&messages).len(), 1);
+    /// ```
     #[must_use]
     pub fn tokens(limit: u64) -> Self {
         Self { messages: usize::MAX, tokens: limit, counter: Arc::new(Estimate) }
     }
 
     /// Also limits the number of messages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::agent::conversation::Window;
+    ///
+    /// let window = Window::tokens(8_000).and_messages(100);
+    /// # drop(window);
+    /// ```
     #[must_use]
     pub const fn and_messages(mut self, limit: usize) -> Self {
         self.messages = limit;
@@ -118,6 +156,15 @@ impl Window {
     }
 
     /// Sets the token counter. Default: [`Estimate`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{agent::conversation::Window, model::tokens::Estimate};
+    ///
+    /// let window = Window::tokens(8_000).counter(Estimate);
+    /// # drop(window);
+    /// ```
     #[must_use]
     pub fn counter(mut self, counter: impl CountTokens) -> Self {
         self.counter = Arc::new(counter);

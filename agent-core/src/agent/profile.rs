@@ -33,7 +33,7 @@ fn extra(subs: &[ToolSpec], team: &[(String, String)], own: &str) -> Vec<ToolSpe
 fn sub_spec(agent: &AgentBuilder) -> ToolSpec {
     ToolSpec {
         name: agent.name.clone(),
-        description: format!("An agent that works on a task by itself. {}", agent.description)
+        description: format!("An agent that works on a task independently. {}", agent.description)
             .trim_end()
             .to_owned(),
         parameters: json!({

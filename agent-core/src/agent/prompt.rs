@@ -53,7 +53,7 @@ impl Prompt {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_fuel(Some(FUEL));
-        // A line of its own for a tag leaves no empty line.
+        // A tag on a separate line leaves no empty line.
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         environment.add_template_owned(NAME, source.into())?;
         Ok(Self(Arc::new(environment)))

@@ -1,4 +1,4 @@
-//! What an agent knows: the conversation, and where it stands in it.
+//! `AgentState`: the conversation of an agent and its progress.
 
 use std::sync::Arc;
 
@@ -13,22 +13,37 @@ use crate::{
     tool::StandingApprovals,
 };
 
-/// How an agent came to its end.
+/// How an agent finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finish {
     /// The model answered.
     Answered,
-    /// It had no turns left and was told to answer without tools.
+    /// No turns were left; it had to answer without tools.
     TurnLimit,
     /// The reviewer did not approve, and no review was left.
     NotApproved,
 }
 
-/// What an agent knows. It lasts as long as its session: each run adds a message of the user and goes on from there.
+/// State of an agent. It lasts as long as its session: each run adds a message of the user and continues.
 ///
 /// A text is an input: `session.run(&agent, "hello")`.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Agent, AgentState, Runtime, model::{Model, testing::{Scripted, Turn}}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::new(Scripted::new([Turn::text("hello")]));
+/// let session = Runtime::builder().model(model).build().session("s1")?;
+/// let outcome = session.run(&Agent::builder("a").build()?, "hi").await?;
+/// let state: &AgentState = outcome.state().ok_or("the run is paused")?;
+/// assert_eq!((state.messages.len(), state.answer().as_str()), (2, "hello"));
+/// # Ok(()) }
+/// ```
 #[derive(State, Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -55,7 +70,7 @@ pub struct AgentState {
     /// The beginning of the conversation in few words, where it did not fit any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// The model refused a conversation as too long for it: no more than so many tokens of it (estimated) are sent
+    /// The model refused a conversation as too long for it: at most this number of tokens (estimated) are sent
     /// from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_limit: Option<u64>,

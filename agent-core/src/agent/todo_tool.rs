@@ -12,6 +12,16 @@ use crate::{
 const MAX_OPERATIONS: usize = 100;
 
 /// The tool `update_plan`: adds, begins, advances and ends items of the plan that people see.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{agent::todo_tool::UpdateTodos, tool::ToolRegistry};
+///
+/// let tools = ToolRegistry::builder().tool(UpdateTodos).build()?;
+/// assert_eq!(tools.names().collect::<Vec<_>>(), ["update_plan"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UpdateTodos;
 

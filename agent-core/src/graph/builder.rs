@@ -340,7 +340,7 @@ impl<S: State> GraphBuilder<S> {
     /// Computes an update when a run is stopped or has failed, from the state and the tasks that did not finish.
     ///
     /// The update is applied and stored in the same append as the end of the run, so that a state that is valid only
-    /// between supersteps (a conversation whose tool calls must all have results) is valid for the next run too. A
+    /// between supersteps (a conversation in which all tool calls must have results) is valid for the next run too. A
     /// resume enters the unfinished tasks again with the state as `close` left it. `None` changes nothing; so does a
     /// panic, which is logged. Applies to the outermost graph, not to a subgraph. Default: no update.
     ///

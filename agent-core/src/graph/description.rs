@@ -31,7 +31,7 @@ pub struct NodeDescription {
     pub label: String,
     /// Kind of the node.
     pub kind: NodeKind,
-    /// Node whose subgraph contains this node.
+    /// Node with the subgraph that contains this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
 }

@@ -4,7 +4,19 @@ use std::fmt;
 
 use super::START;
 
-/// Everything that is wrong with a graph.
+/// Error of [`GraphBuilder::build`](super::GraphBuilder::build): all faults of a graph.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Graph, State, graph::BuildFault};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Empty {}
+///
+/// let error = Graph::<Empty>::builder("empty").build().unwrap_err();
+/// assert_eq!(error.faults, [BuildFault::NoStart]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct BuildError {
     /// Name of the graph.
@@ -23,11 +35,11 @@ impl fmt::Display for BuildError {
     }
 }
 
-/// One thing that is wrong with a graph.
+/// One fault of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildFault {
-    /// A way names a node that was not added.
+    /// An edge, branch or join names a node that was not added.
     #[error("no node is called `{name}` ({used_in}); add it with `.node({name:?}, ..)` or fix the name{}", hint(.nearest))]
     UnknownNode {
         /// The name.
@@ -51,7 +63,7 @@ pub enum BuildFault {
         /// Its target.
         to: String,
     },
-    /// A name that cannot be used.
+    /// An invalid name.
     #[error(
         "`{name}` is no name for a node: 1 to 128 bytes, no `#`, no `/`, no control characters, not `__start__` or `__end__`"
     )]
@@ -59,7 +71,7 @@ pub enum BuildFault {
         /// The name, cut.
         name: String,
     },
-    /// A way into the start or out of the end.
+    /// An edge into the start or out of the end.
     #[error("`{from}` -> `{to}` leads {}; turn it round or remove it", if .to == START { "to the start" } else { "out of the end" })]
     WrongWay {
         /// Its source.
@@ -67,7 +79,7 @@ pub enum BuildFault {
         /// Its target.
         to: String,
     },
-    /// Nothing leads out of the start.
+    /// The start has no outgoing edge.
     #[error("nothing leads out of the start; add `.edge(START, ..)`")]
     NoStart,
     /// No path from the start leads to a node.
@@ -76,13 +88,13 @@ pub enum BuildFault {
         /// The node.
         name: String,
     },
-    /// Nothing leads out of a node.
+    /// A node has no outgoing edge.
     #[error("nothing leads out of node `{name}`; add `.edge({name:?}, END)` or another way")]
     NoWayOut {
         /// The node.
         name: String,
     },
-    /// A node has ways out, and none of them comes to the end.
+    /// A node has outgoing edges, but no path to the end.
     #[error("node `{name}` cannot reach the end; give its loop a way out")]
     NoWayToEnd {
         /// The node.
@@ -114,18 +126,18 @@ pub enum BuildFault {
         /// Branch or `declare_targets`.
         what: &'static str,
     },
-    /// A node with an input of its own is reached by a way that brings none.
+    /// A node with an input is the target of an edge or join, which carry none.
     #[error(
         "node `{name}` takes an input, but {used_in} brings none; reach it by a send (`declare_targets` or a branch with `Dispatch`)"
     )]
     NeedsInput {
         /// The node.
         name: String,
-        /// The way.
+        /// The edge, branch or join.
         used_in: String,
     },
     /// A setting before the first node.
-    #[error("`.{setting}(..)` stands before the first `.node(..)`; settings apply to the node added last")]
+    #[error("`.{setting}(..)` precedes the first `.node(..)`; settings apply to the node added last")]
     SettingWithoutNode {
         /// The setting.
         setting: &'static str,

@@ -95,7 +95,7 @@ pub(crate) struct Choices<S: State> {
 
 pub(crate) type BranchFn<S> = Arc<dyn Fn(&S) -> Route + Send + Sync>;
 
-/// Makes the update for a state whose run was stopped or failed.
+/// Computes the update of a state after its run was stopped or failed.
 pub(crate) type CloseFn<S> =
     Arc<dyn Fn(&S, &[UnfinishedTask<'_>]) -> Option<<S as State>::Update> + Send + Sync>;
 
@@ -123,6 +123,23 @@ pub enum FailurePolicy {
 
 impl<S: State> Graph<S> {
     /// Starts building a graph. The name is stored with every run, so keep it when the graph changes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(State, Default, Serialize, Deserialize)]
+    /// struct Count { #[state(add)] n: u32 }
+    ///
+    /// let graph = Graph::<Count>::builder("count")
+    ///     .node("one", async |_: &Count, _: &Context| Ok(Count::update().n(1u32)))
+    ///     .edge(START, "one")
+    ///     .edge("one", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "count");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(name: impl Into<String>) -> GraphBuilder<S> {
         GraphBuilder::new(name.into())
     }
@@ -134,6 +151,22 @@ impl<S: State> Graph<S> {
     }
 
     /// Returns the names of the nodes in the order in which they were added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Empty {}
+    /// let graph = Graph::<Empty>::builder("one")
+    ///     .node("a", async |_: &Empty, _: &Context| Ok(Empty::update()))
+    ///     .edge(START, "a")
+    ///     .edge("a", END)
+    ///     .build()?;
+    /// assert_eq!(graph.nodes().collect::<Vec<_>>(), ["a"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.0.nodes.iter().map(|node| &*node.name)
     }
@@ -145,6 +178,22 @@ impl<S: State> Graph<S> {
     }
 
     /// Renders the graph as a Mermaid flow chart with subgraphs expanded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Empty {}
+    /// let graph = Graph::<Empty>::builder("one")
+    ///     .node("a", async |_: &Empty, _: &Context| Ok(Empty::update()))
+    ///     .edge(START, "a")
+    ///     .edge("a", END)
+    ///     .build()?;
+    /// assert!(graph.to_mermaid().starts_with("flowchart TD"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         self.0.drawing.mermaid()
@@ -177,6 +226,22 @@ impl<S: State> Graph<S> {
     }
 
     /// Renders the graph in Graphviz' DOT language with subgraphs expanded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Empty {}
+    /// let graph = Graph::<Empty>::builder("one")
+    ///     .node("a", async |_: &Empty, _: &Context| Ok(Empty::update()))
+    ///     .edge(START, "a")
+    ///     .edge("a", END)
+    ///     .build()?;
+    /// assert!(graph.to_dot().starts_with("digraph"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_dot(&self) -> String {
         self.0.drawing.dot()

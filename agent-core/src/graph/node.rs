@@ -27,6 +27,28 @@ pub type Result<T, E = NodeError> = std::result::Result<T, E>;
 /// # Cancel safety
 ///
 /// The future is dropped on stop, timeout or a sibling's failure. Steps recorded before that stay recorded.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, Result, State, graph::{Node, Outcome}};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Greeting { text: String }
+///
+/// /// A node that carries data.
+/// struct Greet { name: String }
+///
+/// impl Node<Greeting> for Greet {
+///     type Input = ();
+///
+///     async fn run(&self, _: &Greeting, (): (), _: &Context) -> Result<Outcome<Greeting>> {
+///         Ok(Outcome::update(Greeting::update().text(format!("Hello, {}!", self.name))))
+///     }
+/// }
+/// # let _ = Greet { name: String::new() };
+/// ```
 pub trait Node<S: State>: Send + Sync + 'static {
     /// Input that a send must provide; `()` for a node that is reached by edges.
     type Input: DeserializeOwned + Send + 'static;
@@ -66,7 +88,7 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
     }
 }
 
-/// The code of a graph, to tell whether two graphs of one shape behave alike.
+/// Identity of a graph's code, for comparing two graphs with the same nodes and edges.
 ///
 /// Code that carries data (a closure with captured values, an agent with its tools) is equal to nothing but itself:
 /// two graphs of one type may hold different clients, users or permissions.
@@ -89,7 +111,7 @@ impl CodeIdentity {
         self.carries_data |= inner.carries_data;
     }
 
-    /// Marks code whose type is not known.
+    /// Marks code of unknown type.
     pub(crate) const fn add_unknown(&mut self) {
         self.carries_data = true;
     }
@@ -321,6 +343,17 @@ where
 ///
 /// Every [`std::error::Error`] converts into a retryable error with `?`, except causes that are known to be
 /// permanent. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::NodeError;
+///
+/// fn parse(text: &str) -> agent_core::Result<u32> {
+///     text.parse().map_err(NodeError::permanent)
+/// }
+/// assert!(parse("seven").is_err());
+/// ```
 pub struct NodeError {
     source: Box<dyn StdError + Send + Sync>,
     retryable: bool,
@@ -328,11 +361,27 @@ pub struct NodeError {
 
 impl NodeError {
     /// Creates an error that a retry cannot fix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::NodeError;
+    ///
+    /// assert!(!NodeError::permanent("the order has no address").is_retryable());
+    /// ```
     pub fn permanent(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), retryable: false }
     }
 
     /// Creates an error that a retry may fix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::NodeError;
+    ///
+    /// assert!(NodeError::transient("the printer is busy").is_retryable());
+    /// ```
     pub fn transient(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), retryable: true }
     }
@@ -349,6 +398,15 @@ impl NodeError {
     }
 
     /// Returns the cause if it has the type `E`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::NodeError;
+    ///
+    /// let error = NodeError::from("x".parse::<u32>().unwrap_err());
+    /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// ```
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.source.downcast_ref()

@@ -24,6 +24,18 @@ impl<S: State> Outcome<S> {
     }
 
     /// Creates an outcome with an update. The fixed edges apply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{State, graph::Outcome};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    ///
+    /// let outcome = Outcome::update(Draft::update().text("a draft"));
+    /// # let _: Outcome<Draft> = outcome;
+    /// ```
     #[must_use]
     pub const fn update(update: S::Update) -> Self {
         Self { update: Some(update), goto: Vec::new(), sends: Vec::new() }
@@ -32,6 +44,18 @@ impl<S: State> Outcome<S> {
     /// Activates `node` in addition to the fixed edges of this node, or selects [`END`](crate::graph::END).
     ///
     /// The node must be declared with [`declare_targets`](crate::graph::GraphBuilder::declare_targets).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{State, graph::Outcome};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    ///
+    /// let outcome = Outcome::update(Draft::update().text("a draft")).goto("check");
+    /// # let _: Outcome<Draft> = outcome;
+    /// ```
     #[must_use]
     pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
         self.goto.push(node.into());
@@ -39,6 +63,18 @@ impl<S: State> Outcome<S> {
     }
 
     /// Activates a node with its own input; see [`Dispatch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{State, graph::{Dispatch, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    ///
+    /// let outcome = Outcome::update(Draft::update()).send(Dispatch::new("chapter", "one"));
+    /// # let _: Outcome<Draft> = outcome;
+    /// ```
     #[must_use]
     pub fn send(mut self, dispatch: Dispatch) -> Self {
         self.sends.push(dispatch);
@@ -88,6 +124,15 @@ impl<S: State> IntoOutcome<S> for () {
 /// Activation of a node with its own typed input (LangGraph's `Send`).
 ///
 /// The input is serialized immediately, so it survives a pause, a crash and a move to another process.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::graph::Dispatch;
+///
+/// let sends = ["a", "b"].map(|name| Dispatch::new("greet", name));
+/// # drop(sends);
+/// ```
 #[derive(Debug)]
 pub struct Dispatch {
     pub(crate) node: Cow<'static, str>,
@@ -106,6 +151,18 @@ impl Dispatch {
 }
 
 /// Targets selected by a branch: one node, several, sends, or a mix.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{END, graph::{Dispatch, Route}};
+///
+/// let one: Route = "write".into();
+/// let both = Route::to("write").and("check");
+/// let fan_out = Route::sends([Dispatch::new("chapter", &1), Dispatch::new("chapter", &2)]);
+/// let end = Route::to(END);
+/// # drop((one, both, fan_out, end));
+/// ```
 #[derive(Debug)]
 pub struct Route(pub(crate) Ways);
 

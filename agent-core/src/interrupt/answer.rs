@@ -1,4 +1,4 @@
-//! Whether an answer is one: against the open questions, the options and the schema. Changes nothing.
+//! Answers, and their validation against the open questions, options and schemas.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -11,13 +11,24 @@ use crate::{
     validation::validator,
 };
 
-/// What a person says: to one question, to several, or to the only one that is open.
+/// Answers to one question, to several, or to the only open question.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::Answers;
+///
+/// let one = Answers::only("yes");
+/// let named = Answers::to("approve#1/size", 3);
+/// let several = Answers::each([("approve#1/size", 3), ("approve#1/colour", 7)]);
+/// assert!(one != named && named != several);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Answers {
-    /// To the only open question. Refused when several are open.
+    /// Answer to the only open question. Refused if several are open.
     Only(Value),
-    /// To each question named. May be a part of those that are open.
+    /// Answers by question. Not all open questions need an answer.
     Each(BTreeMap<QuestionId, Value>),
 }
 
@@ -40,19 +51,46 @@ impl Answers {
         Err(fault.into())
     }
 
-    /// An answer to the only open question.
+    /// Creates an answer to the only open question.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Answers;
+    ///
+    /// let answers = Answers::only(serde_json::json!({ "size": 3 }));
+    /// assert!(matches!(answers, Answers::Only(_)));
+    /// ```
     #[must_use]
     pub fn only(value: impl Into<Value>) -> Self {
         Self::Only(value.into())
     }
 
-    /// An answer to one question.
+    /// Creates an answer to one question.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Answers;
+    ///
+    /// let answers = Answers::to("approve#1/size", 3);
+    /// assert!(matches!(answers, Answers::Each(_)));
+    /// ```
     #[must_use]
     pub fn to(question: impl Into<QuestionId>, value: impl Into<Value>) -> Self {
         Self::Each(BTreeMap::from([(question.into(), value.into())]))
     }
 
-    /// Answers to several questions, accepted or refused together.
+    /// Creates answers to several questions, accepted or refused together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Answers;
+    ///
+    /// let answers = Answers::each([("approve#1/size", "XL"), ("approve#1/colour", "red")]);
+    /// assert!(matches!(answers, Answers::Each(each) if each.len() == 2));
+    /// ```
     #[must_use]
     pub fn each<Q: Into<QuestionId>, V: Into<Value>>(answers: impl IntoIterator<Item = (Q, V)>) -> Self {
         Self::Each(answers.into_iter().map(|(id, value)| (id.into(), value.into())).collect())
@@ -74,7 +112,7 @@ pub enum AnswerError {
         /// The ids that are open.
         open: Vec<String>,
     },
-    /// Somebody was faster.
+    /// Another answer was first.
     #[error("question `{question}` was already answered by {by}")]
     AlreadyAnswered {
         /// The question.
@@ -104,7 +142,7 @@ pub enum AnswerError {
     /// The run was stopped; resume it first.
     #[error("the run is {status}; resume it before answering")]
     NotWaiting {
-        /// Where the run stands.
+        /// Status of the run.
         status: String,
     },
 }

@@ -1,4 +1,4 @@
-//! A person in the loop: the questions a run asks, the answers it takes, and who was first.
+//! Interrupts: questions of a run to a person, and their answers.
 
 mod answer;
 mod pending;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::ids::{QuestionId, TaskId};
 
-/// What a node asks a person. Hand it to [`Context::ask`](crate::Context::ask).
+/// Question to a person, asked with [`Context::ask`](crate::Context::ask).
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ use crate::ids::{QuestionId, TaskId};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Question {
-    /// What the person reads.
+    /// Text for the person.
     pub prompt: String,
     /// Answers to choose from; empty: any. An answer outside them is refused unless `open`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +42,7 @@ pub struct Question {
     /// What is shown beside the prompt (the call to approve, say).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
-    /// How long an answer is waited for. The task then gets an error.
+    /// Time until the task gets an error instead of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// Names the question within its task. Default: the order in which the task, or the step that asks, asks. A key
@@ -52,13 +52,33 @@ pub struct Question {
 }
 
 impl Question {
-    /// A question to which any JSON value is an answer, `null`, `false`, `0`, `""`, `{}` and `[]` included.
+    /// Creates a question to which any JSON value is an answer, `null`, `false`, `0`, `""`, `{}` and `[]` included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::new("What is the report about?");
+    /// assert!(question.options.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(prompt: impl Into<String>) -> Self {
         Self { prompt: prompt.into(), ..Self::default() }
     }
 
-    /// A question with answers to choose from.
+    /// Creates a question with options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::choose("Publish?", ["yes", "no"]);
+    /// assert_eq!(question.options.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn choose<V: Into<Value>>(prompt: impl Into<String>, options: impl IntoIterator<Item = V>) -> Self {
         Self {
@@ -68,35 +88,85 @@ impl Question {
         }
     }
 
-    /// Accepts other answers than the options too.
+    /// Also accepts answers that are not among the options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::choose("For whom?", ["buyers", "makers"]).or_anything();
+    /// assert!(question.open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn or_anything(mut self) -> Self {
         self.open = true;
         self
     }
 
-    /// Names the question within its task, so that its id does not depend on the order of asking.
+    /// Sets the key of the question within its task, so that its id does not depend on the order of asking. Default: a number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::new("Which colour?").key("colour");
+    /// assert_eq!(question.key.as_deref(), Some("colour"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Demands that an answer meets a JSON Schema.
+    /// Sets the JSON Schema that an answer must match. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::new("How many?").schema(serde_json::json!({ "type": "integer", "minimum": 1 }));
+    /// assert!(question.schema.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn schema(mut self, schema: Value) -> Self {
         self.schema = Some(schema);
         self
     }
 
-    /// Shows something beside the prompt.
+    /// Sets details that are shown with the prompt. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::choose("Send it?", ["yes", "no"]).details("Dear customer, …");
+    /// assert!(question.details.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn details(mut self, details: impl Into<Value>) -> Self {
         self.details = Some(details.into());
         self
     }
 
-    /// Waits for an answer no longer than this.
+    /// Sets the deadline; the task then gets [`AskError::Expired`]. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::new("Still there?").deadline(std::time::Duration::from_secs(3_600));
+    /// assert!(question.deadline.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -116,7 +186,7 @@ impl From<String> for Question {
     }
 }
 
-/// A question that waits for its answer.
+/// Question without an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct OpenQuestion {
@@ -146,12 +216,12 @@ impl OpenQuestion {
     }
 }
 
-/// Why a question got no answer.
+/// Error of [`Context::ask`](crate::Context::ask).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// Nobody answered in time.
-    #[error("nobody answered `{question}` in time")]
+    /// No answer arrived before the deadline.
+    #[error("question `{question}` was not answered before its deadline")]
     Expired {
         /// The question.
         question: QuestionId,

@@ -1,4 +1,4 @@
-//! The open questions of one session: who waits for what, and which of two racing answers wins.
+//! Pending questions of one session: which task waits for which answer, and which of two racing answers wins.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,16 +12,16 @@ use serde_json::Value;
 use super::{AnswerError, Answers, OpenQuestion, answer};
 use crate::ids::{QuestionId, TaskId};
 
-/// How many answered questions are remembered, so that a late answer learns who was first.
+/// Number of answered questions that are remembered, so that a late answer reports who answered first.
 const REMEMBERED: usize = 256;
 
-/// A task that waits. Told before its wakers are, so that nobody sees a run without work in between.
+/// A task that waits for answers. Notified before its wakers, so that the run is never seen without work in between.
 pub(crate) trait AnswerWaiter: Send + Sync {
     /// All open questions of the task have their answers.
     fn answered(&self);
 }
 
-/// The questions of one session.
+/// Pending questions of one session.
 #[derive(Default)]
 pub(crate) struct PendingQuestions(Mutex<Inner>);
 
@@ -34,7 +34,7 @@ struct Inner {
 
 struct Pending {
     open: OpenQuestion,
-    /// Somebody's answer is being stored, or is stored and waits for the task's other questions.
+    /// Who answered: the answer is being stored, or is stored and waits for the other questions of the task.
     taken: Option<String>,
     answer: Option<Value>,
     /// The task had all its answers at some time since: this one may be fetched, whatever the task asks meanwhile.
@@ -59,7 +59,7 @@ impl Inner {
         self.asked.values().filter(|a| a.taken.is_none()).map(|a| a.open.id.to_string()).collect()
     }
 
-    /// Lets `task` go on when it has all its answers.
+    /// Resumes `task` if it has all its answers.
     fn go_on(&mut self, task: &Arc<TaskId>) {
         if self.unanswered(task) > 0 {
             return;
@@ -106,7 +106,7 @@ impl PendingQuestions {
         Ok(true)
     }
 
-    /// Removes a question whose answer is not wanted any more, because something else is asked under its id.
+    /// Removes a question because another one is asked under its id.
     pub(crate) fn forget(&self, id: &QuestionId) {
         self.0.lock().asked.remove(id);
     }
@@ -125,7 +125,7 @@ impl PendingQuestions {
             Self::register(&mut inner, task, waiter, waker);
             return Poll::Pending;
         }
-        // `None`: withdrawn under the eyes of the task (its run was given up).
+        // `None`: the question was withdrawn while the task waited, because its run was abandoned.
         let answer = inner.asked.remove(id).and_then(|asked| asked.answer);
         if !inner.asked.values().any(|asked| *asked.open.task == **task) {
             inner.tasks.remove(task);
@@ -210,7 +210,7 @@ impl PendingQuestions {
         })
     }
 
-    /// The answers are stored: tasks that have all of theirs go on.
+    /// Delivers stored answers. Tasks that have all their answers resume.
     pub(crate) fn deliver(&self, answers: Vec<(QuestionId, Value)>, by: &str) {
         let mut inner = self.0.lock();
         let mut tasks = Vec::new();
@@ -241,7 +241,7 @@ impl PendingQuestions {
         }
     }
 
-    /// Takes a question back that nobody waits for any more. `false`: somebody's answer was faster.
+    /// Withdraws a question. Returns `false` if an answer was faster.
     pub(crate) fn withdraw(&self, id: &QuestionId) -> bool {
         let mut inner = self.0.lock();
         let Some(asked) = inner.asked.get(id) else { return false };

@@ -47,7 +47,7 @@ pub(crate) fn check_within(value: &Value, depth: usize) -> Result<(), ValueError
     walk(value, Some(depth))
 }
 
-/// As [`check`], for a tree whose depth and keys are known to be legal.
+/// As [`check`], for a tree with a depth and keys that are known to be legal.
 pub(super) fn check_size(value: &Value) -> Result<(), ValueError> {
     walk(value, None)
 }

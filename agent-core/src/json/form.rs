@@ -23,7 +23,7 @@ struct Marks {
     /// wrote `{"$overwrite": value}` for an overwrite.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     plain: bool,
-    /// Places (JSON Pointers) of `null`s that stand for a `Some`, with the number of `Some`s around the innermost
+    /// Places (JSON Pointers) of `null`s that mean a `Some`, with the number of `Some`s around the innermost
     /// `None` or unit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     some: Vec<(String, u32)>,
@@ -82,7 +82,7 @@ impl Stored {
     }
 }
 
-/// Whether `$overwrite` stands in a text as a key or a value.
+/// Whether a text contains `$overwrite` as a key or a value.
 pub(crate) fn has_overwrite(text: &str) -> bool {
     text.contains('$') && text.contains(OVERWRITE)
 }

@@ -1,4 +1,4 @@
-//! Deserializer that knows which `null`s stand for a `Some`: a layer over serde_json's, only for values that have any.
+//! Deserializer that knows which `null`s mean a `Some`: a layer over serde_json's, only for values that have any.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -19,7 +19,7 @@ struct Node {
 
 static NONE: Node = Node { some: 0, below: BTreeMap::new() };
 
-/// Reads a text whose `null`s at these places stand for so many `Some`s.
+/// Reads a text in which the `null`s at these places mean this number of nested `Some`s.
 pub(super) fn read<T: DeserializeOwned>(text: &str, marks: &[(String, u32)]) -> serde_json::Result<T> {
     let mut root = Node::default();
     for (pointer, some) in marks {
@@ -290,7 +290,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Layer<'_, A> {
     }
 }
 
-/// A `null` inside so many more `Some`s.
+/// A `null` inside this number of further `Some`s.
 struct Null<E> {
     some: u32,
     error: PhantomData<E>,

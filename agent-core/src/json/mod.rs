@@ -24,7 +24,7 @@ use crate::error::Code;
 
 /// Maximum nesting depth of a value that is written: 96 levels of arrays and objects.
 ///
-/// Entries wrap a value in up to ten levels of their own, and serde_json refuses JSON deeper than 128 levels when it
+/// Entries wrap a value in up to ten further levels, and serde_json refuses JSON deeper than 128 levels when it
 /// reads: events stay readable for programs with the usual parser.
 pub const MAX_DEPTH: usize = 96;
 
@@ -41,7 +41,7 @@ pub(crate) const READ_DEPTH: usize = 1_024;
 /// ```
 /// use agent_core::{error::Code, graph::Dispatch};
 ///
-/// // A send whose input cannot be stored fails the node that returns it, with the place in the value.
+/// // A send with an input that cannot be stored fails the node that returns it, with the place in the value.
 /// let dispatch = Dispatch::new("rate", &[1.0, f64::NAN]);
 /// assert!(format!("{dispatch:?}").contains("`/1`"));
 /// # assert_eq!(Code::ValueNotFinite.name(), "value_not_finite");
@@ -78,7 +78,7 @@ pub enum ValueFault {
     NotFinite,
     /// The key of a map is reserved by the JSON library.
     ReservedKey,
-    /// It cannot be written as JSON (a map whose keys are not strings, or an error of its `Serialize`).
+    /// It cannot be written as JSON (a map with keys that are not strings, or an error of its `Serialize`).
     NotJson {
         /// The reason serde gave.
         reason: String,
@@ -190,7 +190,7 @@ fn read_deep<T>(
     error: serde_json::Error,
     deserialize: impl FnOnce(&mut Text<'_>) -> serde_json::Result<T>,
 ) -> serde_json::Result<T> {
-    /// Levels that serde_json reads by itself.
+    /// Levels that serde_json reads without help.
     const USUAL: usize = 127;
     match depth(text.as_bytes()) {
         ..=USUAL => Err(error),

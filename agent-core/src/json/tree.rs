@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-/// Parses JSON as it is. `serde_json::from_slice::<Value>` reads an object whose first key is
+/// Parses JSON as it is. `serde_json::from_slice::<Value>` reads an object with the first key
 /// `$serde_json::private::RawValue` as the JSON in its text, without regard to the depth around it.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Serializer that refuses what could not be read back: a thin layer over serde_json's.
 //!
 //! serde_json writes NaN as `null`, reads JSON only up to a depth, and gives `Some(None)` and `None` one text. This
-//! layer passes everything through and looks at four things: floats, depth, the keys of maps, and `null`s that stand
+//! layer passes everything through and looks at four things: floats, depth, the keys of maps, and `null`s that mean
 //! for a `Some`. Places are kept as a list on the stack, so nothing is allocated unless there is a fault.
 
 use std::{cell::RefCell, fmt::Display};
@@ -42,7 +42,7 @@ impl Check {
         self.fault.take().unwrap_or_else(other)
     }
 
-    /// The places of `null`s that stand for `Some(…None)`, with the number of `Some`s.
+    /// The places of `null`s that mean `Some(…None)`, with the number of `Some`s.
     pub(super) fn into_nested(self) -> Vec<(String, u32)> {
         self.nested.into_inner()
     }
@@ -67,7 +67,7 @@ struct At<'a> {
     check: &'a Check,
     path: &'a Path<'a>,
     depth: usize,
-    /// How many `Some`s stand directly around this.
+    /// Number of `Some`s directly around this value.
     some: u32,
     part: Part,
 }

@@ -12,7 +12,7 @@ use crate::model::{EmbedError, Embedder};
 const TEXTS: usize = 256;
 const BYTES: usize = 1024 * 1024;
 
-/// An embedder whose callers share calls.
+/// An embedder that combines concurrent requests into one call.
 ///
 /// Each caller adds its texts to a queue. One of them takes what the queue holds, embeds it in one call, and hands out
 /// the vectors, while the others wait. If it is dropped before that, the texts go back to the queue.
@@ -55,7 +55,7 @@ impl Batching {
                     });
                 }
                 _turn = self.turn.lock() => {
-                    // Calls of the same turn of an agent come before this goes on.
+                    // Other calls of the same turn of an agent can join the queue before this continues.
                     tokio::task::yield_now().await;
                     self.embed_queued().await;
                 }
@@ -63,7 +63,7 @@ impl Batching {
         }
     }
 
-    /// The vector of a text that is searched for, in a call of its own.
+    /// Embeds a query text in a separate call.
     pub(crate) async fn embed_now(&self, text: String) -> Result<Option<Vec<f32>>, MemoryError> {
         Ok(vectors(&*self.embedder, &[text]).await?.pop())
     }
@@ -80,7 +80,7 @@ impl Batching {
         let shares_fault =
             matches!(&answer, Err(MemoryError::Embed(EmbedError::Model(error))) if error.is_retryable());
         if answer.is_err() && !shares_fault && batch.taken.len() > 1 {
-            // One text may be at fault: each caller gets the error of its own texts.
+            // One text may be at fault: each caller gets the error of its texts.
             while let Some(request) = batch.taken.front() {
                 let answer = vectors(&*self.embedder, &request.texts).await;
                 batch.answer(answer);

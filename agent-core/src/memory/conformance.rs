@@ -287,7 +287,7 @@ pub async fn every_filter_means_what_it_says(make: &impl Factory) {
     }
 }
 
-/// With an embedder, `near` orders by the cosine, obeys namespace, filters, offset and limit, and tells the score.
+/// With an embedder, `near` orders by the cosine, obeys namespace, filters, offset and limit, and returns the score.
 ///
 /// # Panics
 ///

@@ -37,6 +37,16 @@ pub enum Test {
 
 impl Filter {
     /// Creates a condition on a field.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{Filter, Test};
+    /// use serde_json::json;
+    ///
+    /// let cheap = Filter::new("/price", Test::Lt(json!(10)));
+    /// assert!(cheap.matches(&json!({ "price": 7 })));
+    /// ```
     #[must_use]
     pub fn new(field: impl Into<String>, test: Test) -> Self {
         Self { field: field.into(), test }

@@ -21,6 +21,21 @@ use crate::{
 };
 
 /// In-memory store for long-term memory. Contents are lost when the process exits.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put};
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let memory = InMemoryStore::new();
+/// let notes = Namespace::new(["users", "42", "notes"])?;
+/// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+/// assert!(memory.get(&notes, "tea").await?.is_some());
+/// # Ok(()) }
+/// ```
 pub struct InMemoryStore {
     items: RwLock<Items>,
     embedder: Option<Batching>,

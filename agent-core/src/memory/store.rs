@@ -42,6 +42,22 @@ pub const PUTS: usize = 1000;
 /// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may not
 /// have taken effect, but never partially. Expired items are not returned, even if they are still stored. Every
 /// store must pass [`conformance`](crate::memory::conformance).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search};
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let memory = InMemoryStore::new();
+/// let notes = Namespace::new(["users", "42", "notes"])?;
+/// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+/// let found = memory.search(Search::new(notes)).await?;
+/// assert_eq!(found[0].item.value["likes"], "green tea");
+/// # Ok(()) }
+/// ```
 pub trait MemoryStore: Send + Sync + 'static {
     /// Puts an item, replacing the item with the same name. The creation time is kept, the expiry is not.
     ///
@@ -50,6 +66,21 @@ pub trait MemoryStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`MemoryError::TooLarge`], [`MemoryError::Value`] and [`MemoryError::Illegal`] for what breaks a bound; nothing is changed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = InMemoryStore::new();
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+    ///
+    /// # Ok(()) }
+    /// ```
     fn put(&self, put: Put) -> BoxFuture<'_, Result<(), MemoryError>>;
 
     /// Puts several items, in their order; a later one replaces an earlier one of the same name.
@@ -88,9 +119,40 @@ pub trait MemoryStore: Send + Sync + 'static {
     }
 
     /// Returns the item with this name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = InMemoryStore::new();
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+    /// let item = memory.get(&notes, "tea").await?;
+    /// assert!(item.is_some());
+    /// # Ok(()) }
+    /// ```
     fn get(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<Option<Item>, MemoryError>>;
 
     /// Deletes an item. Returns `false` if there was none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = InMemoryStore::new();
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+    /// assert!(memory.delete(&notes, "tea").await?);
+    /// # Ok(()) }
+    /// ```
     fn delete(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<bool, MemoryError>>;
 
     /// Returns the items in a namespace and below it that match all filters.
@@ -101,6 +163,22 @@ pub trait MemoryStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`MemoryError::NoEmbedder`] for a query text in a store without an embedder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = InMemoryStore::new();
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+    /// let found = memory.search(Search::new(Namespace::new(["users"])?).limit(10)).await?;
+    /// assert_eq!(found.len(), 1);
+    /// # Ok(()) }
+    /// ```
     fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>>;
 }
 
@@ -141,6 +219,16 @@ impl Namespace {
     /// # Errors
     ///
     /// [`MemoryError::TooLarge`] or [`MemoryError::Illegal`]; the rejected text is not repeated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::Namespace;
+    ///
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// assert_eq!(notes.to_string(), "users / 42 / notes");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new<T: Into<String>>(segments: impl IntoIterator<Item = T>) -> Result<Self, MemoryError> {
         // One segment more than allowed is enough to detect the error.
         let segments: Vec<String> = segments.into_iter().take(DEPTH + 1).map(Into::into).collect();
@@ -224,6 +312,17 @@ impl Put {
     }
 
     /// Sets the time to live. Default: until the item is deleted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use agent_core::memory::{Namespace, Put};
+    ///
+    /// let put = Put::new(Namespace::new(["codes"])?, "42", 1234.into()).ttl(Duration::from_secs(600));
+    /// assert!(put.ttl.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
@@ -231,6 +330,16 @@ impl Put {
     }
 
     /// Sets the text that is embedded. Default: all texts in the value, one per line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{Namespace, Put};
+    ///
+    /// let put = Put::new(Namespace::new(["notes"])?, "tea", true.into()).text("likes green tea");
+    /// assert_eq!(put.text.as_deref(), Some("likes green tea"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
@@ -308,6 +417,22 @@ impl Search {
     }
 
     /// Adds a condition. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put, Search, Filter, Test};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = InMemoryStore::new();
+    /// let notes = Namespace::new(["users", "42", "notes"])?;
+    /// memory.put(Put::new(notes.clone(), "tea", json!({ "likes": "green tea" }))).await?;
+    /// let tea = Filter::new("likes", Test::Eq(json!("green tea")));
+    /// assert_eq!(memory.search(Search::new(notes).filter(tea)).await?.len(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filters.push(filter);
@@ -315,6 +440,16 @@ impl Search {
     }
 
     /// Searches by meaning. Default: all items in the order of their names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{Namespace, Search};
+    ///
+    /// let search = Search::new(Namespace::new(["notes"])?).near("hot drinks").limit(5);
+    /// assert_eq!(search.limit, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn near(mut self, text: impl Into<String>) -> Self {
         self.near = Some(text.into());

@@ -211,6 +211,19 @@ impl Assembler {
     ///
     /// [`ModelErrorKind::Malformed`] if the deltas contradict each other: arguments of a call that was never started,
     /// calls not numbered from 0, or more than 1,024 of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Assembler, Delta, FinishReason};
+    ///
+    /// let mut assembler = Assembler::new();
+    /// assembler.push(&Delta::text("hel"))?;
+    /// assembler.push(&Delta::text("lo"))?;
+    /// assembler.push(&Delta::Finished { reason: FinishReason::Stop })?;
+    /// assert_eq!(assembler.finish()?.message.text(), "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push(&mut self, delta: &Delta) -> Result<(), ModelError> {
         match delta {
             Delta::Model { name } => self.model.clone_from(name),
@@ -279,7 +292,7 @@ impl Assembler {
         Ok(ModelReply { message, usage: self.usage, finish, model: self.model, attempts: self.attempt })
     }
 
-    /// Returns the partial message of an answer that was stopped: its text and reasoning, without tool calls, whose
+    /// Returns the partial message of an answer that was stopped: its text and reasoning, without tool calls, because their
     /// arguments may be incomplete. `None` if there is no output yet.
     #[must_use]
     pub fn into_partial(self) -> Option<Message> {

@@ -167,6 +167,15 @@ impl std::error::Error for Detail {}
 
 impl ModelError {
     /// Creates an error of this kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{ModelError, ModelErrorKind};
+    ///
+    /// let error = ModelError::new(ModelErrorKind::Overloaded).with_model("gpt-5").with_status(503);
+    /// assert_eq!((error.code(), error.is_retryable()), ("model_overloaded", true));
+    /// ```
     #[must_use]
     pub fn new(fault: ModelErrorKind) -> Self {
         Self(Box::new(Inner { fault, model: None, status: None, detail: None, attempts: 1 }))
@@ -203,6 +212,14 @@ impl ModelError {
     }
 
     /// Returns the kind of the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{ModelError, ModelErrorKind};
+    ///
+    /// assert_eq!(ModelError::new(ModelErrorKind::Transport).kind(), ModelErrorKind::Transport);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ModelErrorKind {
         self.0.fault

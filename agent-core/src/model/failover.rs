@@ -1,4 +1,4 @@
-//! Runs further attempts when one fails, before or in the middle of its answer. RetryModel and fallback differ only in
+//! Runs further attempts when one fails, before or in the middle of its answer. Retry and fallback differ only in
 //! how the next attempt is chosen.
 
 use std::time::Duration;

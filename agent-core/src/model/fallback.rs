@@ -38,6 +38,17 @@ pub struct Fallback {
 
 impl Fallback {
     /// Creates a list with the preferred model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Fallback, Model, testing::{Scripted, Turn}};
+    ///
+    /// let first = Scripted::new([Turn::text("hello")]);
+    /// let second = Scripted::new([Turn::text("hello from the second")]);
+    /// let model = Model::new(Fallback::new(first).or(second));
+    /// # drop(model);
+    /// ```
     pub fn new(model: impl ChatModel) -> Self {
         Self { models: [Model::new(model)].into() }
     }

@@ -43,16 +43,44 @@ pub enum Part {
 
 impl Part {
     /// Creates a text part.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, Part};
+    ///
+    /// assert_eq!(Message::user(vec![Part::text("hello")]).text(), "hello");
+    /// ```
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
     }
 
     /// Creates an image part from a URL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, Part};
+    ///
+    /// let message = Message::user(vec![Part::text("What is this?"), Part::image_url("https://example.com/a.png")]);
+    /// assert_eq!(message.text(), "What is this?");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn image_url(url: impl Into<String>) -> Self {
         Self::Image { url: url.into(), detail: None }
     }
 
     /// Creates an image part from its bytes; `mime` is for example `image/png`. The encoded size is a third larger.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Part;
+    ///
+    /// let picture = Part::image_bytes("image/png", b"\x89PNG");
+    /// assert!(format!("{picture:?}").contains("data:image/png;base64,"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn image_bytes(mime: &str, bytes: &[u8]) -> Self {
         Self::image_url(format!("data:{mime};base64,{}", base64(bytes)))
@@ -170,6 +198,16 @@ pub struct ToolCall {
 
 impl ToolCall {
     /// Creates a call with a new id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ToolCall;
+    ///
+    /// let call = ToolCall::new("weather", &serde_json::json!({ "city": "Seoul" }));
+    /// assert_eq!(call.parse_arguments()?["city"], "Seoul");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(name: impl Into<String>, arguments: &Value) -> Self {
         Self { id: new_id("call_"), name: name.into(), arguments: arguments.to_string(), provider: None }
     }
@@ -205,6 +243,15 @@ pub struct Reasoning {
 /// One message of a conversation.
 ///
 /// Messages with the same `id` are versions of one message; later versions replace earlier ones.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Message, Role};
+///
+/// let message = Message::user("hello").with_name("mina");
+/// assert_eq!((message.role, message.text().as_ref()), (Role::User, "hello"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Message {
@@ -244,21 +291,57 @@ impl Message {
     }
 
     /// Creates a message with instructions for the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, Role};
+    ///
+    /// assert_eq!(Message::system("Be brief.").role, Role::System);
+    /// ```
     pub fn system(content: impl Into<Content>) -> Self {
         Self::new(Role::System, content.into())
     }
 
     /// Creates a user message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, Part};
+    ///
+    /// let question = Message::user("What is this?");
+    /// let picture = Message::user(vec![Part::text("What is this?"), Part::image_url("https://example.com/a.png")]);
+    /// assert_eq!(question.text(), picture.text());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn user(content: impl Into<Content>) -> Self {
         Self::new(Role::User, content.into())
     }
 
     /// Creates an assistant message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Message;
+    ///
+    /// assert_eq!(Message::assistant("hello").text(), "hello");
+    /// ```
     pub fn assistant(content: impl Into<Content>) -> Self {
         Self::new(Role::Assistant, content.into())
     }
 
     /// Creates the result of the tool call `call_id`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Message;
+    ///
+    /// let result = Message::tool_result("call_1", "sunny").with_name("weather");
+    /// assert_eq!(result.tool_call_id.as_deref(), Some("call_1"));
+    /// ```
     pub fn tool_result(call_id: impl Into<String>, content: impl Into<Content>) -> Self {
         let mut message = Self::new(Role::Tool, content.into());
         message.tool_call_id = Some(call_id.into());
@@ -266,6 +349,16 @@ impl Message {
     }
 
     /// Sets the tool calls of an assistant message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, ToolCall};
+    ///
+    /// let call = ToolCall::new("weather", &serde_json::json!({ "city": "Seoul" }));
+    /// let message = Message::assistant("").with_tool_calls([call]);
+    /// assert_eq!(message.tool_calls.len(), 1);
+    /// ```
     #[must_use]
     pub fn with_tool_calls(mut self, calls: impl IntoIterator<Item = ToolCall>) -> Self {
         self.tool_calls.extend(calls);

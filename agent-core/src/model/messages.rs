@@ -17,6 +17,16 @@ use super::Message;
 ///
 /// The tool loop clones it into each request and drops the clone before it appends, so that a turn costs the same
 /// at message 10 and at message 1,000.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Message, Messages};
+///
+/// let mut messages = Messages::from("hello");
+/// messages.push(Message::assistant("hi"));
+/// assert_eq!(messages.iter().map(|message| message.text()).collect::<Vec<_>>(), ["hello", "hi"]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
@@ -88,6 +98,16 @@ impl Messages {
     }
 
     /// Appends a message. If the list is shared, the pointers are copied, never the messages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, Messages};
+    ///
+    /// let mut messages = Messages::new();
+    /// messages.push(Message::user("hello"));
+    /// assert_eq!(messages.len(), 1);
+    /// ```
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
         Arc::make_mut(&mut self.0).items.push(message.into());
     }

@@ -72,6 +72,34 @@ impl Default for ModelCapabilities {
 /// A chat model, also called an LLM or provider.
 ///
 /// Implement the streaming call; callers use a [`Model`], which can also collect the answer.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{ChatModel, Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream};
+/// use futures::stream;
+///
+/// /// Repeats what it reads.
+/// struct Echo;
+///
+/// impl ChatModel for Echo {
+///     fn name(&self) -> &str {
+///         "echo"
+///     }
+///
+///     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
+///         let text = request.messages.last().map(|message| message.text().into_owned()).unwrap_or_default();
+///         let end = Delta::Finished { reason: FinishReason::Stop };
+///         Ok(ModelStream::new(stream::iter([Ok(Delta::text(text)), Ok(end)])))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reply = Model::new(Echo).complete("hello").await?;
+/// assert_eq!(reply.message.text(), "hello");
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a chat model",
     note = "implement `ChatModel`, or use `OpenAi`, `Scripted` or another model of `agent_core::model`"
@@ -207,6 +235,19 @@ impl Model {
     /// # Cancel safety
     ///
     /// Dropping the future aborts the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, ModelRequest, testing::{Scripted, Turn}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Model::new(Scripted::new([Turn::text("Seoul")]));
+    /// let reply = model.complete(ModelRequest::new("The capital of Korea?").system("One word.")).await?;
+    /// assert_eq!(reply.message.text(), "Seoul");
+    /// # Ok(()) }
+    /// ```
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply, ModelError> {
         self.0.stream(request.into()).await?.collect_reply().await
     }
@@ -256,6 +297,19 @@ impl ModelStream {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Model::new(Scripted::new([Turn::text("hello")]));
+    /// let reply = model.stream("hi").await?.collect_reply().await?;
+    /// assert_eq!(reply.message.text(), "hello");
+    /// # Ok(()) }
+    /// ```
     pub async fn collect_reply(mut self) -> Result<ModelReply, ModelError> {
         let mut assembler = Assembler::new();
         while let Some(delta) = self.next().await {

@@ -118,11 +118,30 @@ fn no_tools(tools: &Arc<[ToolSpec]>) -> bool {
 
 impl ModelRequest {
     /// Creates a request with this conversation. A text becomes one user message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Message, ModelRequest};
+    ///
+    /// let request = ModelRequest::new([Message::user("hi"), Message::assistant("hello"), Message::user("and now?")]);
+    /// assert_eq!(request.messages.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(messages: impl Into<Messages>) -> Self {
         Self { messages: messages.into(), ..Self::default() }
     }
 
     /// Sets the system prompt. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").system("Answer in one word.");
+    /// assert!(request.system.is_some());
+    /// ```
     #[must_use]
     pub fn system(mut self, prompt: impl Into<Arc<str>>) -> Self {
         self.system = Some(prompt.into());
@@ -130,6 +149,24 @@ impl ModelRequest {
     }
 
     /// Sets the tools. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let request = ModelRequest::new("hi").tools(tools.specs());
+    /// assert_eq!(request.tools[0].name, "weather");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn tools(mut self, tools: impl Into<Arc<[ToolSpec]>>) -> Self {
         self.tools = tools.into();
@@ -137,6 +174,15 @@ impl ModelRequest {
     }
 
     /// Sets which tools may or must be called. Default: the model decides.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{ModelRequest, ToolChoice};
+    ///
+    /// let request = ModelRequest::new("hi").tool_choice(ToolChoice::Required);
+    /// assert_eq!(request.tool_choice, ToolChoice::Required);
+    /// ```
     #[must_use]
     pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
         self.tool_choice = choice;
@@ -144,6 +190,15 @@ impl ModelRequest {
     }
 
     /// Sets the format of the answer. Default: text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{ModelRequest, ResponseFormat};
+    ///
+    /// let request = ModelRequest::new("Give me JSON.").response_format(ResponseFormat::JsonObject);
+    /// assert!(request.response_format.is_some());
+    /// ```
     #[must_use]
     pub fn response_format(mut self, format: ResponseFormat) -> Self {
         self.response_format = Some(format);
@@ -151,6 +206,15 @@ impl ModelRequest {
     }
 
     /// Overrides the model's name. Default: the one of the [`ChatModel`](super::ChatModel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").model("gpt-5-mini");
+    /// assert_eq!(request.model.as_deref(), Some("gpt-5-mini"));
+    /// ```
     #[must_use]
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = Some(name.into());
@@ -158,6 +222,15 @@ impl ModelRequest {
     }
 
     /// Sets the temperature. Default: the model's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").temperature(0.0);
+    /// assert_eq!(request.temperature, Some(0.0));
+    /// ```
     #[must_use]
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.temperature = Some(temperature);
@@ -165,6 +238,15 @@ impl ModelRequest {
     }
 
     /// Sets nucleus sampling. Default: the endpoint's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").top_p(0.9);
+    /// assert_eq!(request.top_p, Some(0.9));
+    /// ```
     #[must_use]
     pub fn top_p(mut self, top_p: f32) -> Self {
         self.top_p = Some(top_p);
@@ -172,6 +254,15 @@ impl ModelRequest {
     }
 
     /// Limits the number of output tokens. Default: chosen by the endpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").max_output_tokens(100);
+    /// assert_eq!(request.max_output_tokens, Some(100));
+    /// ```
     #[must_use]
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.max_output_tokens = Some(tokens);
@@ -179,6 +270,15 @@ impl ModelRequest {
     }
 
     /// Sets the stop sequences. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").stop(["END"]);
+    /// assert_eq!(request.stop, ["END"]);
+    /// ```
     #[must_use]
     pub fn stop<T: Into<String>>(mut self, stop: impl IntoIterator<Item = T>) -> Self {
         self.stop = stop.into_iter().map(Into::into).collect();
@@ -186,6 +286,15 @@ impl ModelRequest {
     }
 
     /// Adds a field to the request body, for settings of a specific endpoint. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").extra("seed", 7);
+    /// assert_eq!(request.extra["seed"], 7);
+    /// ```
     #[must_use]
     pub fn extra(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(field.into(), value.into());
@@ -193,6 +302,15 @@ impl ModelRequest {
     }
 
     /// Adds an HTTP header. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::ModelRequest;
+    ///
+    /// let request = ModelRequest::new("hi").header("x-trace", "1");
+    /// assert_eq!(request.headers.len(), 1);
+    /// ```
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

@@ -37,6 +37,15 @@ impl RetryModel {
     }
 
     /// Sets the policy: a number of attempts, or a [`RetryPolicy`]. Default: [`RetryPolicy::default`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, RetryModel, testing::{Scripted, Turn}};
+    ///
+    /// let model = Model::new(RetryModel::new(Scripted::new([Turn::text("hello")])).policy(5));
+    /// # drop(model);
+    /// ```
     #[must_use]
     pub fn policy(mut self, policy: impl Into<RetryPolicy>) -> Self {
         self.policy = policy.into();

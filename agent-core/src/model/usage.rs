@@ -111,6 +111,15 @@ impl PriceTable {
     }
 
     /// Adds or replaces the price of a model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Price, PriceTable};
+    ///
+    /// let prices = PriceTable::new().with("gpt-5", Price::default());
+    /// assert!(prices.price("gpt-5").is_some());
+    /// ```
     #[must_use]
     pub fn with(mut self, model: impl Into<String>, price: Price) -> Self {
         self.0.insert(model.into(), price);

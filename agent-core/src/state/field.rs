@@ -115,13 +115,13 @@ pub type Names = Vec<String>;
 #[doc(hidden)]
 pub type Counts = BTreeMap<String, usize>;
 
-/// What stands beside the fields of an update in JSON.
+/// Marks beside the fields of an update in JSON.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Marks {
     /// Fields that bypass their reducer.
     pub overwrite: Vec<&'static str>,
-    /// Fields whose nested option is `None` inside so many `Some`s.
+    /// Fields with a nested option that is `None` inside this number of `Some`s.
     pub some: Vec<(&'static str, usize)>,
 }
 
@@ -182,7 +182,7 @@ pub fn overwrite<T>(slot: &mut Option<Write<T>>) -> bool {
     }
 }
 
-/// An update whose marks name a field that it does not set.
+/// Error of an update with a mark of a field that it does not set.
 #[doc(hidden)]
 pub fn unset<E: de::Error>(key: &str, name: &str) -> E {
     let name = crate::util::shorten(name, 64);

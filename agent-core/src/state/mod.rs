@@ -1,4 +1,4 @@
-//! What a run knows: the state, the updates that change it, and the promise that links them.
+//! State of a graph, updates, and reducers.
 
 #[doc(hidden)]
 pub mod field;
@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// What a run knows. A node reads the state and returns an [`Update`](State::Update), never a state.
+/// State of a run. A node reads the state and returns an [`Update`](State::Update), never a state.
 ///
 /// Write `#[derive(State)]` and get the update type, its builder and a reducer for each field, or implement
 /// the trait by hand. Stored data is the JSON of the state and of its updates; reading it can construct nothing else.
@@ -39,7 +39,7 @@ use serde_json::Value;
     note = "derive it with `#[derive(State)]`, or write `type Update` and `apply` by hand"
 )]
 pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// What one node changes. Its `Default` changes nothing.
+    /// Changes made by one node. The `Default` changes nothing.
     type Update: Default + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// Version of the stored form. Raise it when stored JSON of older states no longer reads, and write
@@ -99,14 +99,36 @@ pub struct ApplyError {
 }
 
 impl ApplyError {
-    /// An error of `field` with a `reason`.
+    /// Creates an error of `field` with a `reason`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::state::ApplyError;
+    ///
+    /// assert_eq!(ApplyError::new("n", "overflow").to_string(), "field `n`: overflow");
+    /// ```
     #[must_use]
     pub fn new(field: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self { field: field.into(), reason: reason.to_string() }
     }
 }
 
-/// What a new run brings to its session: a whole state, or an update of the state that is there.
+/// Input of a run: a complete state, or an update of the state of the session.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Input, State};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Count { #[state(add)] n: u32 }
+///
+/// let replaced: Input<Count> = Count { n: 1 }.into();
+/// let updated: Input<Count> = Count::update().n(1u32).into();
+/// assert!(matches!((replaced, updated), (Input::State(_), Input::Update(_))));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input<S: State> {

@@ -10,12 +10,29 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// One field of an update whose reducer is not "replace".
+/// One field of an update with a reducer other than "replace".
 ///
 /// `#[derive(State)]` writes the value of a field as it is, and the names of the overwritten fields beside the
-/// fields, so no value is read as an overwrite. In an update type written by hand, a reduced value stands as itself
+/// fields, so no value is read as an overwrite. In an update type written by hand, a reduced value is written as it is
 /// and an overwrite as `{"$overwrite": value}`; a reduced value that is itself such an object, or
 /// `{"$reduce": value}`, is written as `{"$reduce": value}`.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::State;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Log { #[state(append)] lines: Vec<String> }
+///
+/// let mut log = Log::default();
+/// log.apply(Log::update().lines(["one", "two"]))?;
+/// // Bypasses the reducer.
+/// log.apply(Log::update().overwrite_lines(["three"]))?;
+/// assert_eq!(log.lines, ["three"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write<T> {
     /// Combine with what is there.
@@ -95,7 +112,7 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Write<T> {
 
 /// Something with an identity inside a list, so that a later one replaces an earlier one (a message, say).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no key, so the reducer `messages` cannot tell two of them apart",
+    message = "`{Self}` has no key, so the reducer `messages` cannot distinguish two of them",
     note = "implement `agent_core::state::Keyed`, or write `append`"
 )]
 pub trait Keyed {
@@ -103,7 +120,24 @@ pub trait Keyed {
     fn key(&self) -> &str;
 }
 
-/// A map whose entries a later update may replace.
+/// A map; later updates replace entries by key.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use agent_core::State;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Prices { #[state(merge)] by_sku: BTreeMap<String, u32> }
+///
+/// let mut prices = Prices::default();
+/// prices.apply(Prices::update().by_sku(BTreeMap::from([("a".to_owned(), 1)])))?;
+/// prices.apply(Prices::update().by_sku(BTreeMap::from([("b".to_owned(), 2)])))?;
+/// assert_eq!(prices.by_sku.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the reducer `merge` does not know how to merge two `{Self}`",
     note = "it knows maps; implement `agent_core::state::Merge`, or write `extend` for other collections"
@@ -178,7 +212,7 @@ pub mod reduce {
         map.merge(other);
     }
 
-    /// `messages`: an item whose key is in the list replaces that one in its place; the others go to the end.
+    /// `messages`: an item with a known key replaces the item with this key in place; others are appended.
     ///
     /// Linear in the new items when none of them is known; the list is indexed only when several are added at once.
     pub fn messages<T: Keyed>(list: &mut Vec<T>, items: Vec<T>) {

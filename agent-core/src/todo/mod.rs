@@ -1,4 +1,4 @@
-//! The visible plan of a run: a tree of todos that moves while the work does.
+//! Todo list of a run: a tree of items with status and progress.
 
 mod handle;
 pub(crate) mod tree;
@@ -9,47 +9,55 @@ pub use tree::TodoTree;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a todo stands.
+/// Status of a todo.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TodoStatus {
-    /// Not begun.
+    /// Not started.
     #[default]
     Pending,
-    /// Being worked on.
+    /// In progress.
     InProgress,
     /// Done.
     Completed,
-    /// Given up because of an error.
+    /// Ended with an error.
     Failed,
-    /// Given up because it was stopped or no longer wanted.
+    /// Ended because it was stopped or is no longer needed.
     Cancelled,
 }
 
 impl TodoStatus {
-    /// Whether nothing more is expected of it.
+    /// Returns `true` for the last three: the item will not change any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::todo::TodoStatus;
+    ///
+    /// assert!(TodoStatus::Failed.is_final() && !TodoStatus::InProgress.is_final());
+    /// ```
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 }
 
-/// One item of the plan.
+/// One item of the todo list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Todo {
-    /// Chosen by whoever adds it; 1 to 128 bytes, unique within the run.
+    /// Id chosen by the code that adds it; 1 to 128 bytes, unique within the run.
     pub id: String,
-    /// The item it hangs under.
+    /// Id of the parent item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// What is to be done, in words for people.
+    /// Title, shown to people.
     pub title: String,
-    /// Where it stands. That of a parent is derived from its children.
+    /// Status. The status of a parent is derived from its children.
     pub status: TodoStatus,
-    /// 0 to 100. That of a parent is the mean of its children.
+    /// Progress, 0 to 100. The progress of a parent is the mean of its children.
     pub progress: u8,
-    /// The latest remark.
+    /// Latest message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Rises with every change.
@@ -59,7 +67,7 @@ pub struct Todo {
     pub before: Option<TodoStatus>,
 }
 
-/// A change of the plan that cannot be made.
+/// Error of a change of the todo list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TodoError {
@@ -72,14 +80,16 @@ pub enum TodoError {
     /// An id that is empty or too long.
     #[error("a todo id has 1 to 128 bytes")]
     IllegalId,
-    /// More items than a plan may have.
-    #[error("a plan has at most {limit} todos")]
+    /// Too many items.
+    #[error("a run has at most {limit} todos")]
     TooMany {
         /// The bound.
         limit: usize,
     },
-    /// A parent that hangs under its own child, or too deep a tree.
-    #[error("todo `{id}` cannot hang under `{parent}`: the tree would be a circle or deeper than {depth}")]
+    /// The parent is a descendant of the item, or the tree is too deep.
+    #[error(
+        "todo `{id}` cannot have the parent `{parent}`: the tree would have a cycle or be deeper than {depth}"
+    )]
     Circle {
         /// The item.
         id: String,
@@ -88,7 +98,7 @@ pub enum TodoError {
         /// The bound of the depth.
         depth: usize,
     },
-    /// The node that lent the plan has ended; nothing was changed.
+    /// The node has ended; nothing was changed.
     #[error(transparent)]
     NodeEnded(#[from] crate::run::NodeEnded),
 }

@@ -1,4 +1,4 @@
-//! What a tool knows of the call it carries out.
+//! `ToolContext`: the interface of a tool to the run of its call.
 
 use std::{
     any::{Any, TypeId},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{ids::SessionId, interrupt::Question, memory::MemoryStore, todo::Todos};
 
-/// The circumstances of one call. Cheap to clone.
+/// Interface of a tool to its call: progress, questions, dependencies, todos, memory. Cheap to clone.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ToolContext {
@@ -36,12 +36,12 @@ pub struct ToolContext {
     seat: Option<Arc<Seat>>,
 }
 
-/// Who hears of a call that belongs to no run: a protocol that carries calls of others, a test.
+/// Receiver of progress and questions of a call outside a run: a protocol server or a test.
 pub trait CallListener: Send + Sync + 'static {
     /// The call shows progress.
     fn progress(&self, value: Value);
 
-    /// The call asks a person. Default: refused, as nobody is there to answer.
+    /// Handles a question of the call. Default: refuses it.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ pub trait CallListener: Send + Sync + 'static {
 }
 
 fn nobody() -> ToolError {
-    ToolError::refused("the tool needs an answer from a person, and there is nobody to ask")
+    ToolError::refused("the tool needs an answer from a person, and there is no way to ask one here")
 }
 
 /// What a run lends to its tools.
@@ -86,6 +86,26 @@ impl ToolContext {
     }
 
     /// A context that belongs to no run: for tests of a tool, and for calling one by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::tool::{ToolCall, ToolContext};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &serde_json::json!({ "city": "Seoul" })))?;
+    /// assert_eq!(call.run(&ToolContext::detached()).await?.to_text(), "Seoul: sunny");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn detached() -> Self {
         Self::new("call_detached", "detached", CancellationToken::new())
@@ -101,7 +121,7 @@ impl ToolContext {
         self
     }
 
-    /// The same with somebody who hears of it. A call of a run has its run, which comes first.
+    /// Sets the listener of a call outside a run. Inside a run, the run takes precedence.
     #[must_use]
     pub fn heard_by(mut self, listener: impl CallListener) -> Self {
         self.listener = Some(Arc::new(listener));
@@ -113,6 +133,22 @@ impl ToolContext {
     /// # Errors
     ///
     /// None was given, or the call belongs to no run. The model reads only that the tool failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{tool, tool::{ToolContext, ToolError}};
+    ///
+    /// struct Shop { name: &'static str }
+    ///
+    /// /// The name of the shop.
+    /// #[tool]
+    /// async fn shop(cx: &ToolContext) -> Result<String, ToolError> {
+    ///     Ok(cx.get::<Shop>()?.name.to_owned())
+    /// }
+    /// # let _ = (shop, Shop { name: "" }.name);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get<T: Any + Send + Sync>(&self) -> Result<Arc<T>, ToolError> {
         let found = self.host.as_ref().and_then(|host| host.typed(TypeId::of::<T>()));
         found.and_then(|any| any.downcast().ok()).ok_or_else(|| {
@@ -123,6 +159,22 @@ impl ToolContext {
 
     /// Shows progress of this call: a slow subscriber sees the latest. Nothing happens outside a run, or when the
     /// value is no JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{tool, tool::{ToolContext, ToolError}};
+    ///
+    /// /// Counts to ten.
+    /// #[tool]
+    /// async fn count(cx: &ToolContext) -> Result<u32, ToolError> {
+    ///     for n in 1..=10 {
+    ///         cx.progress(n);
+    ///     }
+    ///     Ok(10)
+    /// }
+    /// # let _ = count;
+    /// ```
     pub fn progress(&self, value: impl Serialize) {
         if self.host.is_none() && self.listener.is_none() {
             return;
@@ -135,19 +187,34 @@ impl ToolContext {
         }
     }
 
-    /// Asks a person and waits for the answer; in a run this is its own interrupt: the run pauses when nothing else
-    /// can go on, and after a restart the call is made again and finds the answer. The id of the question names the
+    /// Asks a person and waits for the answer; in a run this is an interrupt: the run pauses when no other
+    /// task can continue, and after a restart the call is made again and finds the answer. The id of the question names the
     /// call. The time until the answer does not count for the policy's time limit, nor does the call count for its
     /// [`Concurrency`](super::Concurrency): other calls of the tool may run, and this one waits for a
     /// permit before it continues. A call that is made again and asks something else under the same key is asked anew.
     ///
     /// # Errors
     ///
-    /// Nobody is there to ask, or nobody answered by the question's deadline.
+    /// No person can be asked, or no answer arrived before the deadline of the question.
     ///
     /// # Cancel safety
     ///
     /// Dropped before its answer, the question is withdrawn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Question, tool, tool::{ToolContext, ToolError}};
+    ///
+    /// /// Orders a product.
+    /// #[tool]
+    /// async fn order(sku: String, cx: &ToolContext) -> Result<String, ToolError> {
+    ///     let size = cx.ask(Question::choose("Which size?", ["S", "M", "L"])).await?;
+    ///     Ok(format!("ordered {sku} in {size}"))
+    /// }
+    /// # let _ = order;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn ask(&self, question: impl Into<Question>) -> Result<Value, ToolError> {
         let away = || self.seat.as_ref().map(Seat::leave);
         match (&self.host, &self.listener) {

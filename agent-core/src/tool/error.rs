@@ -56,6 +56,15 @@ impl ToolFault {
 /// kept as the [`cause`](Self::cause) for logs, because errors of libraries carry paths, addresses and keys. Say what
 /// the model should know with [`ToolError::failed`]. (For that conversion this type is no `std::error::Error`
 /// itself.)
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::{ToolError, ToolFault};
+///
+/// let error = ToolError::failed("no product has this number").with_cause("row 7 is missing");
+/// assert_eq!((error.fault(), error.for_model()), (ToolFault::Failed, "no product has this number"));
+/// ```
 #[derive(Serialize, Deserialize)]
 pub struct ToolError {
     fault: ToolFault,
@@ -78,34 +87,60 @@ impl ToolError {
         Self { fault, for_model, retry_after: None, cause: None }
     }
 
-    /// It was tried and failed. `for_model` is shown to the model and, through it, to the user.
+    /// Creates an error of a call that failed. `for_model` is shown to the model and, through it, to the user.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolError;
+    ///
+    /// assert_eq!(ToolError::failed("no such product").for_model(), "no such product");
+    /// ```
     pub fn failed(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::Failed, for_model)
     }
 
-    /// It cannot be done now, nothing happened, and another attempt may succeed: the policy's retries apply.
+    /// Creates an error of a call that had no effect and may succeed later: the retries of the policy apply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use agent_core::tool::ToolError;
+    ///
+    /// let error = ToolError::unavailable("the shop is closed").retry_after(Duration::from_secs(5));
+    /// assert_eq!(error.for_model(), "the shop is closed");
+    /// ```
     pub fn unavailable(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::Unavailable, for_model)
     }
 
-    /// Contact was lost while it was done, and it may have happened: the policy's retries apply only where the
+    /// Creates an error of a call with an unknown outcome (the connection was lost): the retries of the policy apply only if the
     /// [`Effect`](super::Effect) says that twice is the same as once.
     pub fn lost(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::OutcomeUnknown, for_model)
     }
 
-    /// It must not be done.
+    /// Creates an error of a call that is not allowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{ToolError, ToolFault};
+    ///
+    /// assert_eq!(ToolError::refused("outside of opening hours").fault(), ToolFault::Refused);
+    /// ```
     pub fn refused(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::Refused, for_model)
     }
 
-    /// The run was stopped before or while it ran.
+    /// Creates an error of a call that was cancelled by a stop of its run.
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(ToolFault::Cancelled, "the call was cancelled before it finished")
     }
 
-    /// It was cut short, and nobody knows how far it came.
+    /// The call was interrupted and its outcome is unknown.
     pub(crate) fn outcome_unknown(tool: &str) -> Self {
         let text = format!(
             "`{tool}` was cut short before its result was known; it may have happened or not. Find out before you call it again."
@@ -143,19 +178,19 @@ impl ToolError {
         self
     }
 
-    /// The kind.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn fault(&self) -> ToolFault {
         self.fault
     }
 
-    /// What the model, and so perhaps the user, may read.
+    /// Returns the text for the model, which the user may read too.
     #[must_use]
     pub fn for_model(&self) -> &str {
         &self.for_model
     }
 
-    /// What the operator may read. `None` after a restart.
+    /// Returns the cause, for logs. `None` after a restart.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()

@@ -1,4 +1,4 @@
-//! Guardrails: what looks at a call before it runs and at its result before anyone reads it.
+//! Guardrails: checks of a call before it runs and of its result before the model reads it.
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -7,26 +7,49 @@ use serde_json::Value;
 
 use super::{ToolError, ToolOutput};
 
-/// What a guardrail says.
+/// Decision of a guardrail.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict<T> {
-    /// Go on.
+    /// Continue.
     Allow,
-    /// Go on with this instead. Arguments are validated again.
+    /// Continue with this value. Arguments are validated again.
     Replace(T),
-    /// Stop; the reason is told to the model.
+    /// Refuse; the model reads the reason.
     Refuse(String),
 }
 
-/// Looks at calls and results of a tool. A guardrail that panics has refused.
+/// Check of the calls and results of a tool. A panic counts as a refusal.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::{Guardrail, ToolPolicy, Verdict};
+/// use serde_json::Value;
+///
+/// /// Refuses calls that name a secret.
+/// struct NoSecrets;
+///
+/// impl Guardrail for NoSecrets {
+///     async fn before(&self, _: &str, args: &Value) -> Verdict<Value> {
+///         if args.to_string().contains("secret") {
+///             Verdict::Refuse("secrets are not available".to_owned())
+///         } else {
+///             Verdict::Allow
+///         }
+///     }
+/// }
+///
+/// let policy = ToolPolicy::default().guard(NoSecrets);
+/// # drop(policy);
+/// ```
 pub trait Guardrail: Send + Sync + 'static {
-    /// Looks at valid arguments of `tool` before it runs. Default: allows all.
+    /// Checks the arguments of `tool` before it runs. They match the schema. Default: allows all.
     fn before(&self, tool: &str, args: &Value) -> impl Future<Output = Verdict<Value>> + Send {
         let _: (&str, &Value) = (tool, args);
         async { Verdict::Allow }
     }
 
-    /// Looks at the result of `tool`. Default: allows all.
+    /// Checks the result of `tool`. Default: allows all.
     fn after(&self, tool: &str, output: &ToolOutput) -> impl Future<Output = Verdict<ToolOutput>> + Send {
         let _: (&str, &ToolOutput) = (tool, output);
         async { Verdict::Allow }
@@ -58,12 +81,12 @@ impl AnyGuardrail {
         Self(Arc::new(guard))
     }
 
-    /// The arguments to go on with.
+    /// Returns the arguments to continue with.
     pub(super) async fn before(&self, tool: &str, args: &Value) -> Result<Option<Value>, ToolError> {
         settle(self.0.before(tool, args)).await
     }
 
-    /// The output to go on with.
+    /// Returns the output to continue with.
     pub(super) async fn after(
         &self,
         tool: &str,

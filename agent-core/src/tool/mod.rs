@@ -1,7 +1,7 @@
-//! What a model may do in the world: tools, their schemas, policies and faults, and how one call is carried out.
+//! Tools: functions that a model can call, with schemas, policies and errors.
 //!
-//! Read in this order: [`Tool`] what an author writes, [`ToolPolicy`] under which rules, [`ToolRegistry`] what a
-//! model gets to see, [`PreparedCall`] one call that is known to be legal, [`ToolReply`] what the model reads.
+//! Read in this order: [`Tool`] the trait, [`ToolPolicy`] timeouts, retries and approvals, [`ToolRegistry`] the tools of a
+//! model, [`PreparedCall`] a validated call, [`ToolReply`] what the model reads.
 //!
 //! The engine records each call and asks people; nothing here does either.
 
@@ -38,10 +38,10 @@ pub use self::{
 pub(crate) use self::{context::ToolHost, kept_result::keep_result, seat::Away};
 pub use crate::model::{ToolCall, ToolSpec};
 
-/// Something that a model may call.
+/// A function that a model can call.
 ///
 /// Usually written as an async function under [`#[tool]`](macro@crate::tool); implement the trait for a tool that
-/// carries data (a pool, a root directory), or whose schema is known only at run time (`type Args = Value` and
+/// carries data (a pool, a root directory), or a schema that is known only at run time (`type Args = Value` and
 /// [`parameters`](Tool::parameters)).
 ///
 /// # Examples
@@ -85,7 +85,7 @@ pub trait Tool: Send + Sync + 'static {
     /// Unique in a registry; `[A-Za-z0-9_-]{1,64}`.
     fn name(&self) -> &str;
 
-    /// When and why to use it, in words for the model.
+    /// Returns the description for the model: when and why to use the tool.
     fn description(&self) -> &str;
 
     /// JSON Schema of the arguments. Default: made from [`Args`](Tool::Args).
@@ -93,16 +93,16 @@ pub trait Tool: Send + Sync + 'static {
         schema::of::<Self::Args>()
     }
 
-    /// The rules it runs under unless the registry is told others. Default: [`ToolPolicy::default`].
+    /// Returns the policy that applies unless the registry sets another. Default: [`ToolPolicy::default`].
     fn policy(&self) -> ToolPolicy {
         ToolPolicy::default()
     }
 
-    /// Does the work. The arguments have been validated against [`parameters`](Tool::parameters).
+    /// Executes the call. The arguments have been validated against [`parameters`](Tool::parameters).
     ///
     /// # Errors
     ///
-    /// What the model is told, see [`ToolError`].
+    /// [`ToolError`], which the model reads.
     ///
     /// # Cancel safety
     ///
@@ -154,6 +154,22 @@ pub struct AnyTool(Arc<dyn DynTool>);
 
 impl AnyTool {
     /// Erases `tool`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::tool::AnyTool;
+    ///
+    /// let tools = [AnyTool::new(weather), AnyTool::new(time)];
+    /// assert_eq!(tools.map(|tool| tool.name().to_owned()), ["weather", "time"]);
+    /// ```
     pub fn new(tool: impl Tool) -> Self {
         Self(Arc::new(tool))
     }
@@ -197,6 +213,21 @@ type DynamicCall =
 
 impl DynamicTool {
     /// A tool that runs `call` with arguments that match `parameters`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{DynamicTool, ToolOutput, ToolRegistry};
+    /// use serde_json::json;
+    ///
+    /// let parameters = json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] });
+    /// let upper = DynamicTool::new("upper", "Returns a text in upper case.", parameters, async |args, _| {
+    ///     Ok(ToolOutput::text(args["text"].as_str().unwrap_or_default().to_uppercase()))
+    /// });
+    /// let tools = ToolRegistry::builder().tool(upper).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new<F, Fut>(
         name: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -264,7 +295,7 @@ pub mod expansion {
     /// The return type of a tool's function.
     #[diagnostic::on_unimplemented(
         message = "a tool cannot return `{Self}`",
-        note = "it returns `Result<T, ToolError>` or a `Result` whose error turns into a `ToolError`"
+        note = "it returns `Result<T, ToolError>` or a `Result` with an error that converts into a `ToolError`"
     )]
     pub trait Outcome {
         /// What it is when all goes well.

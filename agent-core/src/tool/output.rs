@@ -1,4 +1,4 @@
-//! What a tool gives back, and how much of it the model reads.
+//! Results of tools, and the part that the model reads.
 
 use std::any::Any;
 
@@ -11,7 +11,16 @@ use crate::{
     model::Message,
 };
 
-/// The whole result of a call.
+/// Complete result of a call.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolOutput;
+///
+/// assert_eq!(ToolOutput::text("done").to_text(), "done");
+/// assert_eq!(ToolOutput::from(serde_json::json!({ "n": 1 })).to_text(), r#"{"n":1}"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -91,7 +100,7 @@ impl From<Value> for ToolOutput {
     }
 }
 
-/// How much of a result was left out.
+/// Sizes of a result that was shortened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truncation {
     /// Bytes of the whole text.
@@ -100,7 +109,7 @@ pub struct Truncation {
     pub shown: usize,
 }
 
-/// What the model reads of one call.
+/// Reply to one call, as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolReply {
     /// The call.
@@ -112,7 +121,7 @@ pub struct ToolReply {
     /// The kind of the fault, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<ToolFault>,
-    /// Set when the result was longer than its limit; whoever stores results keeps the whole one then.
+    /// Set if the result was longer than its limit. The complete result is then stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Truncation>,
 }

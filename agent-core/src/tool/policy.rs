@@ -1,4 +1,4 @@
-//! The rules a tool runs under.
+//! `ToolPolicy`: timeout, retries, concurrency, effect, approval and guardrails of a tool.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{AnyGuardrail, Approval, ApprovalScope, Guardrail};
 use crate::retry::RetryPolicy;
 
-/// What a call does to the world. Decides what may be repeated.
+/// Effect of a call outside the run. Decides whether it may be repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -31,19 +31,19 @@ impl Effect {
     }
 }
 
-/// What becomes of a call that was begun and whose result nobody knows: the process died in the middle of it, or it was
-/// dropped by a stop or a time limit of its node.
+/// What happens to a call without a known result: the process died during it, or a stop or timeout of its node dropped
+/// it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterruptedCallPolicy {
-    /// Repeated when its [`Effect`] is repeatable, else told.
+    /// Repeats the call if its [`Effect`] is repeatable, otherwise as [`Tell`](Self::Tell).
     #[default]
     ByEffect,
     /// Made again, with the same idempotency key: for a service that knows such keys.
     Repeat,
-    /// The model is told that the outcome is not known.
+    /// The model reads that the outcome is unknown.
     Tell,
-    /// A person is asked whether to make it again; a no is told to the model.
+    /// Asks a person whether to repeat it; a refusal is the result for the model.
     Ask,
 }
 
@@ -57,7 +57,21 @@ pub enum Concurrency {
     AtMost(NonZeroUsize),
 }
 
-/// The rules a tool runs under. Each setter says its default.
+/// Policy of a tool: timeout, retries, concurrency, effect, approval, guardrails.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use agent_core::tool::{Approval, Effect, ToolPolicy};
+///
+/// let policy = ToolPolicy::default()
+///     .effect(Effect::Idempotent)
+///     .timeout(Duration::from_secs(10))
+///     .retry(3)
+///     .approval(Approval::Always);
+/// assert_eq!(policy.retry.attempts, 3);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ToolPolicy {
@@ -97,13 +111,31 @@ impl Default for ToolPolicy {
 }
 
 impl ToolPolicy {
-    /// The defaults for a tool that only reads.
+    /// Creates the default policy of a tool that only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{Effect, ToolPolicy};
+    ///
+    /// assert_eq!(ToolPolicy::read_only().effect, Effect::ReadOnly);
+    /// ```
     #[must_use]
     pub fn read_only() -> Self {
         Self::default().effect(Effect::ReadOnly)
     }
 
-    /// Sets the longest time of one attempt. Default: 60 s.
+    /// Sets the timeout of one attempt. Default: 60 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use agent_core::tool::ToolPolicy;
+    ///
+    /// let policy = ToolPolicy::default().timeout(Duration::from_secs(5));
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -114,6 +146,14 @@ impl ToolPolicy {
     ///
     /// Only errors that say that nothing happened ([`ToolError::unavailable`](super::ToolError::unavailable)) are retried,
     /// and timeouts if the [`Effect`] allows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolPolicy;
+    ///
+    /// assert_eq!(ToolPolicy::default().retry(3).retry.attempts, 3);
+    /// ```
     #[must_use]
     pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
         self.retry = policy.into();
@@ -121,6 +161,16 @@ impl ToolPolicy {
     }
 
     /// Sets how many calls run at once. Default: unlimited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use agent_core::tool::{Concurrency, ToolPolicy};
+    ///
+    /// let policy = ToolPolicy::default().concurrency(Concurrency::AtMost(NonZeroUsize::MIN));
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
@@ -129,21 +179,28 @@ impl ToolPolicy {
 
     /// Sets how many bytes of a result the model reads. A longer one is kept whole in the runtime's long-term memory, if it
     /// has one, and read in parts with [`ReadResult`](crate::tool::ReadResult). Default: 32 KiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolPolicy;
+    ///
+    /// assert_eq!(ToolPolicy::default().result_limit(4_096).result_limit, 4_096);
+    /// ```
     #[must_use]
     pub fn result_limit(mut self, bytes: usize) -> Self {
         self.result_limit = bytes;
         self
     }
 
-    /// Sets what a call does to the world. Default: it writes.
+    /// Sets the effect. Default: [`Effect::Writes`].
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self
     }
 
-    /// Sets what becomes of a call whose result is not known. Default: it is made again if its effect allows, else the
-    /// model is told.
+    /// Sets what happens to a call without a known result. Default: [`InterruptedCallPolicy::ByEffect`].
     #[must_use]
     pub fn interrupted(mut self, rule: InterruptedCallPolicy) -> Self {
         self.interrupted = rule;
@@ -159,20 +216,38 @@ impl ToolPolicy {
         }
     }
 
-    /// Sets when a person is asked first. Default: never.
+    /// Sets which calls require the approval of a person. Default: none.
     #[must_use]
     pub fn approval(mut self, approval: Approval) -> Self {
         self.approval = approval;
         self
     }
 
-    /// Asks a person first where `rule` says so. A rule that panics has said so.
+    /// Requires approval for arguments for which `rule` returns `true`. A panic counts as `true`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolPolicy;
+    ///
+    /// let policy = ToolPolicy::default().approval_when(|args| args["amount"].as_u64() > Some(100));
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn approval_when(self, rule: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Self {
         self.approval(Approval::When(Arc::new(rule)))
     }
 
-    /// Sets for which later calls an approval counts too. Default: none.
+    /// Sets the later calls that an approval covers. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{Approval, ApprovalScope, ToolPolicy};
+    ///
+    /// let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::SameArguments);
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn sticky(mut self, sticky: ApprovalScope) -> Self {
         self.sticky = sticky;

@@ -30,6 +30,27 @@ impl fmt::Debug for Entry {
 }
 
 /// A set of tools. Cheap to clone; permits are shared between clones and the sets cut from it.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+/// # /// The weather of a city.
+/// # #[tool]
+/// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+/// # /// The time in a city.
+/// # #[tool]
+/// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+/// use agent_core::tool::{ToolCall, ToolContext};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tools = ToolRegistry::builder().tool(weather).tool(time).build()?;
+/// let call = ToolCall::new("weather", &serde_json::json!({ "city": "Seoul" }));
+/// let output = tools.prepare(call)?.run(&ToolContext::detached()).await?;
+/// assert_eq!(output.to_text(), "Seoul: sunny");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 pub struct ToolRegistry {
     by_name: Arc<HashMap<String, Arc<Entry>>>,
@@ -38,11 +59,41 @@ pub struct ToolRegistry {
 
 impl ToolRegistry {
     /// Begins a registry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).tool(time).build()?;
+    /// assert_eq!(tools.names().collect::<Vec<_>>(), ["weather", "time"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> ToolRegistryBuilder {
         ToolRegistryBuilder::default()
     }
 
     /// The tools as the model sees them, in the order they were added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// assert_eq!(tools.specs()[0].description, "The weather of a city.");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn specs(&self) -> Arc<[ToolSpec]> {
         Arc::clone(&self.specs)
@@ -54,12 +105,42 @@ impl ToolRegistry {
     }
 
     /// Returns the tool with this name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// assert!(tools.tool("weather").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&AnyTool> {
         self.by_name.get(name).map(|entry| &entry.tool)
     }
 
     /// Returns the policy under which the tool with this name runs here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// assert!(tools.policy("weather").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn policy(&self, name: &str) -> Option<&ToolPolicy> {
         self.by_name.get(name).map(|entry| &entry.policy)
@@ -70,6 +151,21 @@ impl ToolRegistry {
     /// # Errors
     ///
     /// Every entry of the list that names neither a tool nor a group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).tool(time).build()?;
+    /// assert_eq!(tools.allow(["time"])?.names().collect::<Vec<_>>(), ["time"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow<I>(&self, allowed: I) -> Result<Self, RegistryError>
     where
         I: IntoIterator,
@@ -99,6 +195,22 @@ impl ToolRegistry {
     /// # Errors
     ///
     /// Every name that both have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let first = ToolRegistry::builder().tool(weather).build()?;
+    /// let second = ToolRegistry::builder().tool(time).build()?;
+    /// assert_eq!(first.join(&second)?.names().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn join(&self, other: &Self) -> Result<Self, RegistryError> {
         let twice = other.names().filter(|name| self.by_name.contains_key(*name));
         let faults: Vec<_> = twice.map(|name| RegistryFault::Twice { name: name.to_owned() }).collect();
@@ -115,6 +227,24 @@ impl ToolRegistry {
     /// # Errors
     ///
     /// [`ToolFault::Unknown`] and [`ToolFault::BadArguments`], in words the model can act on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::tool::{ToolCall, ToolFault};
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let error = tools.prepare(ToolCall::new("weather", &serde_json::json!({ "town": 7 }))).unwrap_err();
+    /// assert_eq!(error.fault(), ToolFault::BadArguments);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn prepare(&self, call: ToolCall) -> Result<PreparedCall, ToolError> {
         let Some(entry) = self.by_name.get(&call.name) else {
             return Err(self.unknown(&call.name));
@@ -167,18 +297,69 @@ pub struct ToolRegistryBuilder {
 
 impl ToolRegistryBuilder {
     /// Adds a tool under its own policy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tool(self, tool: impl Tool) -> Self {
         let policy = tool.policy();
         self.tool_with(tool, policy)
     }
 
     /// Adds a tool under `policy`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::tool::{Approval, ToolPolicy};
+    ///
+    /// let policy = ToolPolicy::default().approval(Approval::Always);
+    /// let tools = ToolRegistry::builder().tool_with(weather, policy).build()?;
+    /// # assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tool_with(mut self, tool: impl Tool, policy: ToolPolicy) -> Self {
         self.tools.push((AnyTool::new(tool), policy));
         self
     }
 
     /// Adds a tool that is erased already, under its own policy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// use agent_core::tool::AnyTool;
+    ///
+    /// let all = [AnyTool::new(weather), AnyTool::new(time)];
+    /// let tools = all.into_iter().fold(ToolRegistry::builder(), |builder, tool| builder.any(tool)).build()?;
+    /// assert_eq!(tools.names().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn any(mut self, tool: AnyTool) -> Self {
         let policy = tool.0.policy();
         self.tools.push((tool, policy));
@@ -186,6 +367,21 @@ impl ToolRegistryBuilder {
     }
 
     /// Gives the tools `names` a common name for allow lists.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let tools = ToolRegistry::builder().tool(weather).tool(time).group("city", ["weather", "time"]).build()?;
+    /// assert_eq!(tools.allow(["city"])?.names().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group<I>(mut self, group: impl Into<String>, names: I) -> Self
     where
         I: IntoIterator,
@@ -200,6 +396,20 @@ impl ToolRegistryBuilder {
     /// # Errors
     ///
     /// [`RegistryError`] lists every fault found, not only the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # /// The time in a city.
+    /// # #[tool]
+    /// # async fn time(city: String) -> Result<String, ToolError> { Ok(format!("{city}: noon")) }
+    /// let twice = ToolRegistry::builder().tool(weather).tool(weather).build();
+    /// assert_eq!(twice.unwrap_err().faults.len(), 1);
+    /// ```
     pub fn build(self) -> Result<ToolRegistry, RegistryError> {
         let mut faults = Vec::new();
         let mut seen = BTreeSet::new();

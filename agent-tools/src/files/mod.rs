@@ -52,29 +52,89 @@ impl Files {
     /// # Errors
     ///
     /// The path is not a directory, or cannot be opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::files::Files;
+    ///
+    /// let files = Files::open("work")?;
+    /// let tools = ToolRegistry::builder().tool(files.read()).build()?;
+    /// # assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         Dir::open_ambient_dir(root, ambient_authority()).map(|root| Self(Arc::new(root)))
     }
 
     /// Creates a tool that lists files.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::files::Files;
+    ///
+    /// let files = Files::open("work")?;
+    /// let tools = ToolRegistry::builder().tool(files.list()).build()?;
+    /// # assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn list(&self) -> ListFiles {
         ListFiles(self.clone())
     }
 
     /// Creates a tool that reads a text file.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::files::Files;
+    ///
+    /// let files = Files::open("work")?;
+    /// let tools = ToolRegistry::builder().tool(files.read()).build()?;
+    /// # assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn read(&self) -> ReadFile {
         ReadFile(self.clone())
     }
 
     /// Creates a tool that searches for text in files.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::files::Files;
+    ///
+    /// let files = Files::open("work")?;
+    /// let tools = ToolRegistry::builder().tool(files.search()).build()?;
+    /// # assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn search(&self) -> SearchFiles {
         SearchFiles(self.clone())
     }
 
     /// Creates a tool that writes a file. Each call needs an approval unless its policy is changed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::files::Files;
+    ///
+    /// let files = Files::open("work")?;
+    /// let tools = ToolRegistry::builder().tool(files.write()).build()?;
+    /// # assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn write(&self) -> WriteFile {
         WriteFile(self.clone())

@@ -36,11 +36,32 @@ impl Fetch {
     /// # Errors
     ///
     /// TLS cannot be set up on this machine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::http::{Fetch, Reach};
+    ///
+    /// let tools = ToolRegistry::builder().tool(Fetch::new(Reach::default())?).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(reach: Reach) -> Result<Self, NoClient> {
         Ok(Self { client: client(&reach)?, reach, limit: 2 * 1024 * 1024 })
     }
 
     /// Sets the maximum number of bytes read of a page. Default: 2 MiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{Fetch, Reach};
+    ///
+    /// let fetch = Fetch::new(Reach::default())?.limit(512 * 1024);
+    /// # drop(fetch);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;

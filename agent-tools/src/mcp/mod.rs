@@ -9,7 +9,7 @@
 //! use agent_tools::mcp::{Client, Program, Questions, Server};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! // A program of its own, and a server somewhere else. The tools are `files_read`, `shop_order`, and so on.
+//! // A child process, and a remote server. The tools are `files_read`, `shop_order`, and so on.
 //! let files = Client::program("files", Program::new("mcp-files").arg("/srv/docs")).connect().await?;
 //! let shop = Client::http("shop", "https://shop.example/mcp")
 //!     .bearer(Secret::from_env("SHOP_TOKEN").ok_or("SHOP_TOKEN is not set")?)

@@ -25,7 +25,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const SETTINGS: &str = "-c default_transaction_read_only=on -c statement_timeout=10s -c lock_timeout=2s \
     -c idle_in_transaction_session_timeout=20s";
 
-/// Answers SQL queries from a PostgreSQL database: one `SELECT` in a read-only transaction, on a connection of its own.
+/// Answers SQL queries from a PostgreSQL database: one `SELECT` in a read-only transaction on a new connection.
 ///
 /// Functions of the database can do more than read tables (files, other servers), so a superuser is refused: give it a
 /// user that may read what the model may. No TLS: for a server on the same machine, in a private network, or behind a
@@ -65,7 +65,7 @@ impl fmt::Display for PostgresAddressError {
 impl std::error::Error for PostgresAddressError {}
 
 impl PostgresQuery {
-    /// Reads the database at `address` (`postgres://user:word@host/name`). `about` tells the model what is in it.
+    /// Reads the database at `address` (`postgres://user:word@host/name`). `about` describes the contents for the model.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ async fn query(mut client: Client, sql: &str) -> Result<Rows, ToolError> {
 }
 
 /// The query as a table in another one, which makes texts of its cells and cuts them before they are sent. Only what
-/// reads can stand there.
+/// reads is possible there.
 fn wrap(sql: &str, types: &[Type]) -> String {
     let mut outer = String::from("SELECT ");
     let mut names = String::new();
@@ -183,7 +183,7 @@ fn wrap(sql: &str, types: &[Type]) -> String {
         write!(outer, "{comma}{cell}").expect("writing to a string cannot fail");
         write!(names, "{comma}c{at}").expect("writing to a string cannot fail");
     }
-    // On a line of its own, so that a comment at its end does not reach what follows.
+    // On a separate line, so that a comment at its end does not reach what follows.
     format!("{outer} FROM (\n{sql}\n) AS q({names}) LIMIT {}", MAX_ROWS + 1)
 }
 

@@ -63,7 +63,19 @@ pub struct SqlQueryArgs {
 }
 
 impl SqlQuery {
-    /// Reads the database at `path`. `about` tells the model what is in it.
+    /// Reads the database at `path`. `about` describes the contents for the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::ToolRegistry;
+    /// use agent_tools::SqlQuery;
+    ///
+    /// let query = SqlQuery::new("shop.db", "Tables `orders` and `products` of a shop.");
+    /// let tools = ToolRegistry::builder().tool(query).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(path: impl AsRef<Path>, about: &str) -> Self {
         let description = format!("Answers an SQL query (SQLite, reading only, at most 200 rows). {about}");
         Self {

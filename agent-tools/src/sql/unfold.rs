@@ -31,7 +31,7 @@ pub(crate) fn unfolded(sql: &str) -> u64 {
     copies(0..tokens.len(), &tokens, &commons, &mut known, 0)
 }
 
-/// Copies that the words in a range stand for.
+/// Number of copies that the words in a range cause.
 fn copies(
     range: std::ops::Range<usize>,
     tokens: &[Token],
@@ -45,7 +45,7 @@ fn copies(
     })
 }
 
-/// Copies that one use of a name stands for. 0: it names no common table.
+/// Number of copies that one use of a name causes. 0: it names no common table.
 fn cost(
     name: &str,
     tokens: &[Token],

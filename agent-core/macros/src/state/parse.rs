@@ -193,7 +193,7 @@ fn slot<'a>(field: &'a Field, rules: &Names) -> Result<Slot<'a>> {
                 "reduce" => Reducer::Custom(meta.value()?.parse()?),
                 "version" | "migrate" | "migrate_update" => {
                     return Err(
-                        meta.error(format!("`{name}` stands on the struct; a field takes {REDUCERS}"))
+                        meta.error(format!("`{name}` belongs on the struct; a field takes {REDUCERS}"))
                     );
                 }
                 _ => return Err(meta.error(format!("unknown reducer; write {REDUCERS}"))),
@@ -236,7 +236,7 @@ fn slot<'a>(field: &'a Field, rules: &Names) -> Result<Slot<'a>> {
                     "a field is stored or it is not: remove this, or write `#[serde(skip)]` and `#[state(untracked)]`",
                 ));
             } else if is(&["flatten"]) {
-                return Err(meta.error("a field of a state has a name of its own: an update must say which it sets"));
+                return Err(meta.error("the fields of a state need names, because an update names the fields that it sets"));
             } else if is(&["with", "serialize_with", "deserialize_with"]) {
                 return Err(meta.error(
                     "the update stores this field too and does not know this function; put the value into a type \

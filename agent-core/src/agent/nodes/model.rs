@@ -20,7 +20,7 @@ use crate::{
 
 /// How often a conversation is halved for a model that refuses it as too long.
 const COMPACTIONS: usize = 3;
-/// The event that tells of it.
+/// Name of the event that reports it.
 const COMPACTED: &str = "context_compacted";
 /// Longest text of one message in what is summarised, in characters.
 const SUMMARISED: usize = 4_000;
@@ -84,7 +84,7 @@ impl Compaction {
         if self.refused == 0 { step.to_owned() } else { format!("{step}~{}", self.refused + 1) }
     }
 
-    /// Halves what is sent, and tells people. `false`: it cannot be made smaller.
+    /// Halves what is sent and emits an event. Returns `false` if it cannot be made smaller.
     fn shrink(&mut self, view: &Messages, cx: &Context) -> Result<bool> {
         let tokens: u64 = view.iter().map(|message| Estimate.message(message)).sum();
         let limit = self.limit.map_or(tokens, |limit| limit.min(tokens)) / 2;
@@ -177,7 +177,7 @@ impl Node<AgentState> for ModelNode {
             update = update.summary(summary);
         }
         let messages = if limited && !reply.tool_calls.is_empty() {
-            // It was told not to, and the history must stay valid.
+            // It was not allowed to call tools, and the history must stay valid.
             let closed = reply.tool_calls.iter().map(|call| closed(&reply, call));
             let closed: Vec<Message> = closed.collect();
             update = update.finish(Finish::TurnLimit);

@@ -92,6 +92,17 @@ struct Vector {
 impl OpenAiEmbeddings {
     /// Starts building an embedder for OpenAI's base URL and `text-embedding-3-small` (1,536 dimensions), without a
     /// key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").model("text-embedding-3-small").build()?;
+    /// # Ok(embedder) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> OpenAiEmbeddingsBuilder {
         OpenAiEmbeddingsBuilder {
             model: "text-embedding-3-small".to_owned(),
@@ -257,6 +268,17 @@ impl OpenAiEmbeddingsBuilder {
     }
 
     /// Sets the base URL, without `/embeddings`. Default: `https://api.openai.com/v1`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").base_url("http://localhost:11434/v1").length(768).build()?;
+    /// # Ok(embedder) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
@@ -269,12 +291,34 @@ impl OpenAiEmbeddingsBuilder {
     }
 
     /// Requests shortened vectors, for models that support it. Default: not shortened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").shorten(512).build()?;
+    /// # Ok(embedder) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shorten(mut self, numbers: usize) -> Self {
         (self.dimensions, self.shorten) = (numbers, true);
         self
     }
 
     /// Sets the number of texts per request, 1 to 2,048. Default: 128. A request has at most 1 MiB of text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").batch(64).build()?;
+    /// # Ok(embedder) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn batch(mut self, texts: usize) -> Self {
         self.batch = texts.clamp(1, 2_048);
         self
@@ -287,6 +331,17 @@ impl OpenAiEmbeddingsBuilder {
     }
 
     /// Sets the retries after transient errors: a number of attempts, or a [`RetryPolicy`]. Default: [`RetryPolicy::default`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").retry(5).build()?;
+    /// # Ok(embedder) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
         self.retry = policy.into();
         self

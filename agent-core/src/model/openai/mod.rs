@@ -111,6 +111,17 @@ pub struct OpenAiBuilder {
 
 impl OpenAi {
     /// Starts building a model with OpenAI's base URL, `gpt-4o-mini`, temperature 0.7 and no key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> OpenAiBuilder {
         OpenAiBuilder {
             model: DEFAULT_MODEL.to_owned(),
@@ -268,12 +279,34 @@ impl OpenAiBuilder {
     }
 
     /// Sets the base URL, without `/chat/completions`. Default: `https://api.openai.com/v1`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").base_url("http://localhost:11434/v1").build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
     }
 
     /// Sets the protocol. Default: chat completions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::{OpenAi, Protocol};
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").protocol(Protocol::Responses).build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
@@ -287,12 +320,34 @@ impl OpenAiBuilder {
 
     /// Declares that the endpoint does not enforce response schemas. Answers are then validated and, if invalid,
     /// requested again. Default: it does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").without_json_schema().build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn without_json_schema(mut self) -> Self {
         self.capabilities.json_schema = false;
         self
     }
 
     /// Declares that the endpoint does not support tools. Default: it does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").without_tools().build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn without_tools(mut self) -> Self {
         self.capabilities.tools = false;
         self
@@ -300,6 +355,17 @@ impl OpenAiBuilder {
 
     /// Sets the temperature of requests without one; `None`: chosen by the endpoint. Default: 0.7, except for
     /// models that reject it (o1, o3, o4, gpt-5).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").temperature(0.2).build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn temperature(mut self, temperature: impl Into<Option<f32>>) -> Self {
         self.temperature = temperature.into();
         self
@@ -312,12 +378,34 @@ impl OpenAiBuilder {
     }
 
     /// Limits the number of output tokens of requests without a limit. Default: chosen by the endpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").max_output_tokens(500).build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.max_output_tokens = Some(tokens);
         self
     }
 
     /// Adds a header to every request, overriding generated headers. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").header("x-team", "reports").build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -336,12 +424,34 @@ impl OpenAiBuilder {
     }
 
     /// Sets the timeout from the request to the first output. Default: 120 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").first_token_timeout(std::time::Duration::from_secs(30)).build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn first_token_timeout(mut self, timeout: Duration) -> Self {
         self.first_token = timeout;
         self
     }
 
     /// Sets the timeout between two parts of the answer. Default: 60 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").idle_timeout(std::time::Duration::from_secs(20)).build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle = timeout;
         self
@@ -359,6 +469,17 @@ impl OpenAiBuilder {
     ///
     /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, the proxy URL
     /// is malformed, or TLS cannot be set up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").build()?;
+    /// # Ok(model) }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn build(self) -> Result<OpenAi, ModelError> {
         let base = self.base_url.trim().trim_end_matches('/');
         let url = endpoint(base)?;
@@ -430,7 +551,7 @@ fn endpoint(base: &str) -> Result<reqwest::Url, ModelError> {
         .ok_or_else(|| unusable("the base URL is not an http or https URL"))
 }
 
-/// Creates a header whose value is treated as a secret.
+/// Creates a header with a value that is treated as a secret.
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ModelError> {
     let name = HeaderName::try_from(name).map_err(|_| unusable("a header has an invalid name"))?;
     let mut value =

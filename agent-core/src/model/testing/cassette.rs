@@ -18,7 +18,7 @@ use crate::model::{ModelError, ModelErrorKind};
 use crate::secret::Secret;
 
 const KEPT_HEADERS: [&str; 5] = ["content-type", "date", "retry-after", "retry-after-ms", "location"];
-/// Headers whose values are treated as secrets.
+/// Headers with values that are treated as secrets.
 const SECRET_HEADERS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
 /// A cassette of HTTP calls, stored as a JSON file.

@@ -50,16 +50,43 @@ pub struct Turn {
 
 impl Turn {
     /// Answers with a text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::testing::{Scripted, Turn};
+    ///
+    /// let model = Scripted::new([Turn::text("first answer"), Turn::text("second answer")]);
+    /// assert_eq!(model.remaining(), 2);
+    /// ```
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
     /// Answers with a tool call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::testing::Turn;
+    ///
+    /// let turn = Turn::call("weather", serde_json::json!({ "city": "Seoul" }));
+    /// # drop(turn);
+    /// ```
     pub fn call(name: impl Into<String>, arguments: Value) -> Self {
         Self::default().and_call(name, arguments)
     }
 
     /// Fails before any output.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{ModelError, ModelErrorKind, testing::Turn};
+    ///
+    /// let turn = Turn::error(ModelError::new(ModelErrorKind::Overloaded));
+    /// # drop(turn);
+    /// ```
     pub fn error(error: ModelError) -> Self {
         Self { refused: Some(error), ..Self::default() }
     }
@@ -77,6 +104,15 @@ impl Turn {
     }
 
     /// Adds reasoning before the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::testing::Turn;
+    ///
+    /// let turn = Turn::text("4").thinking("2 + 2 is 4");
+    /// # drop(turn);
+    /// ```
     pub fn thinking(mut self, text: impl Into<String>) -> Self {
         self.reasoning = text.into();
         self
@@ -95,12 +131,31 @@ impl Turn {
     }
 
     /// Sets how the answer is split. Default: not split.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::testing::{Chunking, Turn};
+    ///
+    /// let turn = Turn::text("hello").chunked(Chunking::Chars(2));
+    /// # drop(turn);
+    /// ```
     pub fn chunked(mut self, chunking: Chunking) -> Self {
         self.chunking = chunking;
         self
     }
 
     /// Delays the beginning of the answer. Default: no delay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::testing::Turn;
+    /// use std::time::Duration;
+    ///
+    /// let turn = Turn::text("hello").after(Duration::from_millis(50));
+    /// # drop(turn);
+    /// ```
     pub fn after(mut self, delay: Duration) -> Self {
         self.before = Some(delay);
         self
@@ -113,6 +168,16 @@ impl Turn {
     }
 
     /// Fails after `pieces` deltas.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{ModelError, ModelErrorKind, testing::{Chunking, Turn}};
+    ///
+    /// let broken = ModelError::new(ModelErrorKind::Transport);
+    /// let turn = Turn::text("hello").chunked(Chunking::Chars(1)).then_error(2, broken);
+    /// # drop(turn);
+    /// ```
     pub fn then_error(mut self, pieces: usize, error: ModelError) -> Self {
         self.broken = Some((pieces, error));
         self
@@ -217,6 +282,20 @@ impl Scripted {
     }
 
     /// Creates a model that computes the turn from the number of the call, counted from 0, and the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Model::new(Scripted::rule(|call, request| {
+    ///     Turn::text(format!("answer {call} to {} message(s)", request.messages.len()))
+    /// }));
+    /// assert!(model.complete("hi").await?.message.text().contains("1 message"));
+    /// # Ok(()) }
+    /// ```
     pub fn rule(rule: impl Fn(usize, &ModelRequest) -> Turn + Send + Sync + 'static) -> Self {
         Self::with(Script::Rule(Box::new(rule)))
     }
@@ -227,6 +306,19 @@ impl Scripted {
 
     /// Returns the requests so far, oldest first. Empty for a model created with [`rule`](Self::rule): keeping them
     /// would share the conversation, and every later append would copy its list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let script = Scripted::new([Turn::text("hello")]);
+    /// Model::new(script.clone()).complete("hi").await?;
+    /// assert_eq!(script.requests()[0].messages[0].text(), "hi");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
         self.0.seen.lock().requests.clone()

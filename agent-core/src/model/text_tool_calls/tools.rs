@@ -13,7 +13,7 @@ use crate::model::{
     ModelStream, Role,
 };
 
-/// A model whose tool calls may be written as text.
+/// A model that may write its tool calls as text.
 ///
 /// Native calls are passed through. With [`prompted`](Self::prompted) the endpoint does not need to support tools:
 /// they are described in the system prompt, and calls and results are sent as text.

@@ -38,11 +38,33 @@ pub struct Client(Arc<Shared>);
 
 impl Client {
     /// Creates a client for a server that runs as a child process and speaks over stdin and stdout.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::{Client, Program};
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::program("files", Program::new("mcp-files").arg("/srv/docs")).connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn program(name: impl Into<String>, program: Program) -> ClientBuilder {
         ClientBuilder::new(name, Endpoint::Program(program))
     }
 
     /// Creates a client for a server over streamable HTTP. Redirects are not followed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn http(name: impl Into<String>, address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(
             name,
@@ -90,6 +112,17 @@ impl Client {
     /// # Errors
     ///
     /// As [`tools`](Self::tools).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub async fn registry(&self) -> Result<ToolRegistry, McpError> {
         let tools = self.tools().await?;
         let made = tools.into_iter().fold(ToolRegistry::builder(), |made, tool| made.any(tool)).build();
@@ -199,6 +232,18 @@ impl ClientBuilder {
     }
 
     /// Sends `Authorization: Bearer ..`. Only for HTTP. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::secret::Secret;
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").bearer(Secret::new("…")).connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn bearer(mut self, token: Secret) -> Self {
         if let Endpoint::Http { bearer, .. } = &mut self.endpoint {
             *bearer = Some(token);
@@ -216,24 +261,68 @@ impl ClientBuilder {
 
     /// Sets the prefix of the tools' names, which keeps the names of several servers unique. Default: the client's
     /// name and `_`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").prefix("shop_").connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
     /// Sets the timeout of one attempt of a call, without the time spent waiting for answers. Default: 60 s.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").timeout(std::time::Duration::from_secs(20)).connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Sets the retries of calls that were not made, or that may be repeated. Default: three attempts.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").retry(5).connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
         self.retry = policy.into();
         self
     }
 
     /// Sets whether the server may ask questions. Default: refused.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::{Client, Questions};
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").questions(Questions::Asked).connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn questions(mut self, questions: Questions) -> Self {
         self.questions = questions;
         self
@@ -264,6 +353,17 @@ impl ClientBuilder {
     /// # Cancel safety
     ///
     /// If the future is dropped, a started process is killed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_tools::mcp::Client;
+    ///
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::http("shop", "https://shop.example/mcp").connect().await?;
+    /// println!("{:?}", client.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub async fn connect(self) -> Result<Client, McpError> {
         let shared = Shared::new(self);
         Shared::listed(&shared).await?;

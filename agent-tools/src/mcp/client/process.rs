@@ -33,11 +33,29 @@ pub struct Program {
 
 impl Program {
     /// Creates a program from its path, or from its name in `PATH`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::mcp::Program;
+    ///
+    /// let program = Program::new("mcp-files");
+    /// # drop(program);
+    /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), args: Vec::new(), env: Vec::new(), dir: None }
     }
 
     /// Adds an argument.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::mcp::Program;
+    ///
+    /// let program = Program::new("mcp-files").arg("/srv/docs");
+    /// # drop(program);
+    /// ```
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
@@ -45,6 +63,16 @@ impl Program {
     }
 
     /// Sets an environment variable. Default: `PATH`, `HOME` and the variables for language, time zone and similar.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_tools::mcp::Program;
+    ///
+    /// let program = Program::new("mcp-shop").env("SHOP_TOKEN", Secret::new("…"));
+    /// # drop(program);
+    /// ```
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl Into<Secret>) -> Self {
         self.env.push((name.as_ref().to_owned(), value.into()));
@@ -52,6 +80,15 @@ impl Program {
     }
 
     /// Sets the working directory. Default: that of this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::mcp::Program;
+    ///
+    /// let program = Program::new("mcp-files").dir("/srv");
+    /// # drop(program);
+    /// ```
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());

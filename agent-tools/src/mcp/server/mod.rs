@@ -79,6 +79,21 @@ struct Places {
 
 impl Server {
     /// Creates a server that offers `registry` under a name and a version.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// use agent_tools::mcp::Server;
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let server = Server::new("demo", "1.0.0", tools);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(name: impl Into<String>, version: impl Into<String>, registry: ToolRegistry) -> Self {
         let places = Places {
             running: Semaphore::new(MAX_CALLS),
@@ -97,6 +112,21 @@ impl Server {
     }
 
     /// Sets instructions for clients on how to use the tools together. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// use agent_tools::mcp::Server;
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let server = Server::new("demo", "1.0.0", tools).instructions("Ask for the weather of one city at a time.");
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn instructions(mut self, text: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).instructions = Some(text.into());
@@ -120,6 +150,21 @@ impl Server {
     /// # Errors
     ///
     /// The client does not speak the protocol, or the task failed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// use agent_tools::mcp::Server;
+    ///
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// Server::new("demo", "1.0.0", tools).serve_stdio().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn serve_stdio(self) -> Result<(), McpError> {
         self.serve(tokio::io::stdin(), tokio::io::stdout()).await
     }

@@ -14,7 +14,7 @@ pub(super) fn bounded(model: &Model<'_>, more: Vec<WherePredicate>) -> syn::Gene
     generics
 }
 
-/// What the reducers ask of fields whose type mentions a parameter. Other types are checked where they are used.
+/// Bounds that the reducers require of fields with generic types. Other types are checked where they are used.
 pub(super) fn reducer_bounds(model: &Model<'_>) -> Vec<WherePredicate> {
     let generic = model.fields.iter().filter(|slot| is_generic(model, &slot.field.ty));
     generic

@@ -152,7 +152,7 @@ fn setter(vis: &syn::Visibility, slot: &Slot<'_>) -> TokenStream {
     }
 }
 
-/// Where the type stands, but of the macro: the compiler points there, and lints know that nobody wrote it.
+/// Span of the type, resolved at the macro: the compiler points to the type, and lints treat the code as generated.
 pub(super) fn place(ty: &Type) -> Span {
     ty.span().resolved_at(Span::call_site())
 }

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::state::parse::{Model, Reducer, Slot, inner};
 
-/// How an update is written and read: an object of the fields that are set, each with its plain value. What plain
-/// JSON cannot express stands beside the fields, where no value of a field can stand: `$overwrite` has the names of
-/// the fields that bypass their reducer, `$some` those whose nested option is `Some(None)`.
+/// Stored form of an update: an object of the fields that are set, each with its plain value. What plain JSON cannot
+/// express is written beside the fields, so that no value can be mistaken for it: `$overwrite` names the fields that bypass
+/// their reducer, `$some` those with a nested option that is `Some(None)`.
 pub(super) fn stored(model: &Model<'_>, update: &Ident) -> TokenStream {
     let stored: Vec<&Slot<'_>> =
         model.fields.iter().filter(|slot| !matches!(slot.reducer, Reducer::Untracked)).collect();
@@ -22,7 +22,7 @@ pub(super) fn stored(model: &Model<'_>, update: &Ident) -> TokenStream {
     quote!(#serialize #deserialize)
 }
 
-/// How many `Option`s stand around the innermost type of a field that is replaced.
+/// Number of `Option`s around the innermost type of a field that is replaced.
 fn nesting(slot: &Slot<'_>) -> usize {
     if slot.reducer.is_reducing() {
         return 0;
@@ -34,7 +34,7 @@ fn nesting(slot: &Slot<'_>) -> usize {
     levels
 }
 
-/// `Some(..Some(None))` with so many `Some`s.
+/// `Some(..Some(None))` with `count` `Some`s.
 fn somes(count: usize) -> TokenStream {
     (0..count)
         .fold(quote!(::core::option::Option::None), |value, _| quote!(::core::option::Option::Some(#value)))
