@@ -10,7 +10,7 @@ use std::{
 };
 
 use agent_core::{
-    Agent, AgentState, Answers, Graph, RunOptions, RunStatus, Runtime, Session,
+    Agent, AgentState, Answers, Graph, RunStatus, Runtime, Session,
     agent::conversation::Window,
     event::{EventBody, payload},
     ids::Seq,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use agent_core::{
-    Agent, RunOptions, Runtime,
+    Agent, Runtime,
     event::EventBody,
     model::{
         Model, Role,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    future::Future,
+    future::{Future, IntoFuture},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -194,7 +194,7 @@ fn enqueue() -> RunOptions {
 type Call = for<'a> fn(&'a Process) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Waits for a call, whatever it returns.
-async fn discard<T>(call: impl Future<Output = T>) {
+async fn discard<T>(call: impl IntoFuture<Output = T>) {
     let _returned = call.await;
 }
 

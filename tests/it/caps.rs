@@ -16,13 +16,9 @@ use agent_core::{
     tool::{Concurrency, DynamicTool, ToolError, ToolPolicy, ToolRegistry},
 };
 use serde_json::{Value, json};
-use tests::{journal, on};
+use tests::{journal, on, soon};
 
 use super::graph::Trail;
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
-}
 
 /// How many are at work, and the most there were.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! A deleted session and the next one of its id: subscriptions and handles belong to one of them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use agent_core::{
     Answers, Context, END, Graph, Question, Result, START, SessionError, event::SubscriptionError, ids::Seq,
@@ -8,13 +8,9 @@ use agent_core::{
 };
 use futures::StreamExt;
 use serde_json::json;
-use tests::{journal, on};
+use tests::{journal, on, soon};
 
 use super::graph::{Trail, step};
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it hangs")
-}
 
 fn short() -> Graph<Trail> {
     Graph::<Trail>::builder("short").node("one", step).edge(START, "one").edge("one", END).build().unwrap()

@@ -1,16 +1,16 @@
 //! What a node leaves running after its end: it changes nothing, and is refused by name.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, task::Poll};
 
 use agent_core::{
-    Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START,
+    Context, END, Graph, NodeError, Result, RunStatus, START,
     engine::NodeEnded,
     retry::RetryPolicy,
     task_group::TaskGroup,
     todo::{TodoError, TodoStatus},
 };
 use serde_json::Value;
-use tests::{World, facts, journal, kinds, on};
+use tests::{World, facts, journal, kinds, on, soon};
 use tokio::sync::{Notify, mpsc};
 
 use super::graph::Trail;
@@ -24,10 +24,6 @@ struct Signals {
 }
 
 type Reports = mpsc::Sender<Vec<NodeError>>;
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
-}
 
 async fn work(_: &Trail, cx: &Context) -> Result<()> {
     let signals = cx.get::<Arc<Signals>>()?;

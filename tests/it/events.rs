@@ -1,19 +1,13 @@
 //! What subscribers see: every numbered event once and in order, text joined, gaps told; and its schema.
 
-use std::time::Duration;
-
 use agent_core::{
-    Answers, Context, END, Event, Graph, RunOptions, RunStatus, Runtime, START,
+    Answers, Context, END, Event, Graph, RunStatus, Runtime, START,
     event::{EventBody, Subscription},
     ids::Seq,
 };
-use tests::{journal, on};
+use tests::{journal, on, soon};
 
 use super::graph::{Trail, step};
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it hangs")
-}
 
 fn chatty(events: u64) -> Graph<Trail> {
     Graph::<Trail>::builder("chatty")

@@ -17,7 +17,7 @@ use agent_core::{
     session::RuntimeBuilder,
 };
 use serde::{Deserialize, Serialize, Serializer};
-use tests::{World, journal, kinds, on};
+use tests::{World, journal, kinds, on, soon};
 
 use super::graph::{Trail, TrailUpdate, step};
 
@@ -64,10 +64,6 @@ fn pair<S: State>(node: impl agent_core::graph::IntoNode<S, agent_core::graph::B
 
 fn stores() -> [RuntimeBuilder; 2] {
     [Runtime::builder(), on(&journal())]
-}
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, Result, RunOptions, RunStatus, START, Session, clock::ManualClock, event::EventBody,
-    ids::Seq, todo::TodoStatus,
+    Context, END, Graph, Result, RunStatus, START, Session, clock::ManualClock, event::EventBody, ids::Seq,
+    todo::TodoStatus,
 };
 use tests::{journal, on};
 use tokio::sync::Notify;

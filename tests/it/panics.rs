@@ -10,7 +10,7 @@ use std::{
 };
 
 use agent_core::{
-    Context, END, Graph, NodeError, Result, RunOptions, Runtime, START, State,
+    Context, END, Graph, NodeError, Result, Runtime, START, State,
     clock::Clock,
     event::{JournalNotice, Observer},
     ids::Seq,
@@ -19,13 +19,9 @@ use agent_core::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, Serializer};
-use tests::{journal, on};
+use tests::{journal, on, soon};
 
 use super::graph::{Trail, TrailUpdate, step};
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
-}
 
 fn chain() -> Graph<Trail> {
     Graph::<Trail>::builder("chain")

@@ -3,19 +3,15 @@
 use std::sync::Arc;
 
 use agent_core::{
-    Answers, Context, END, Event, Graph, RunOptions, Runtime, START,
+    Answers, Context, END, Event, Graph, Runtime, START,
     event::{EventBody, Subscription, payload},
     ids::Seq,
     session::RuntimeBuilder,
 };
-use tests::{journal, on};
+use tests::{journal, on, soon};
 use tokio::sync::Semaphore;
 
 use super::graph::{Trail, step};
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(std::time::Duration::from_secs(60), future).await.expect("it hangs")
-}
 
 fn stores() -> [RuntimeBuilder; 2] {
     [Runtime::builder(), on(&journal())]

@@ -11,7 +11,7 @@ use agent_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tests::{World, journal, kinds, on};
+use tests::{World, journal, kinds, on, soon};
 
 #[derive(State, Default, Debug, PartialEq, Serialize, Deserialize)]
 struct Talk {
@@ -21,10 +21,6 @@ struct Talk {
 
 fn one(node: impl agent_core::graph::IntoNode<Talk, agent_core::graph::ByFn>) -> Graph<Talk> {
     Graph::<Talk>::builder("talk").node("ask", node).edge(START, "ask").edge("ask", END).build().unwrap()
-}
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(200), future).await.expect("it hangs")
 }
 
 fn two() -> Graph<Talk> {

@@ -595,7 +595,7 @@ async fn play(spec: &Spec, fate: &Fate) -> Played {
         assert!(rounds < 3_000, "it does not come to an end");
         let session = runtime.session("s").unwrap();
         // The commands of callers that left are completed first; what they did is seen below.
-        let _ = session.cancel_queued(RunId(u64::MAX)).await;
+        drop(session.cancel_queued(RunId(u64::MAX)).await);
         let mut lost = false;
         let status = match session.status().await {
             Ok(status) if status.status == RunStatus::Completed => {

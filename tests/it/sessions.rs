@@ -12,14 +12,10 @@ use agent_core::{
     state::ApplyError,
 };
 use serde::{Deserialize, Serialize};
-use tests::{World, journal, kinds, on};
+use tests::{World, journal, kinds, on, soon};
 use tokio::sync::Notify;
 
 use super::graph::{Trail, TrailUpdate, step};
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it hangs")
-}
 
 /// Waits for its gate in a run that is told to.
 fn gated() -> Graph<Trail> {
@@ -512,7 +508,7 @@ async fn a_short_run_is_at_rest_when_a_caller_that_waits_gets_it_and_goes_on_whe
 
     let session = runtime.session("long").unwrap();
     let graph = gated();
-    let mut waiting = Box::pin(session.run(&graph, Trail::update().left(true)));
+    let mut waiting = session.run(&graph, Trail::update().left(true)).into_future();
     assert!(futures::poll!(waiting.as_mut()).is_pending());
     drop(waiting);
     let mut events = session.subscribe(None);

@@ -16,7 +16,7 @@ use agent_core::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tests::{Dying, World, facts, journal, on};
+use tests::{Dying, World, facts, journal, on, soon};
 
 #[derive(State, Default, Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Notes {
@@ -26,10 +26,6 @@ struct Notes {
 
 fn one(node: impl agent_core::graph::IntoNode<Notes, agent_core::graph::ByFn>) -> Graph<Notes> {
     Graph::<Notes>::builder("notes").node("only", node).edge(START, "only").edge("only", END).build().unwrap()
-}
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(200), future).await.expect("it hangs")
 }
 
 /// What a run with these answers says at its end, and its journal; with or without a restart before each answer.

@@ -9,10 +9,10 @@ use std::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, Session,
-    graph::GraphBuilder, retry::RetryPolicy, session::RuntimeBuilder,
+    Answers, Context, END, Graph, NodeError, Result, RunStatus, START, Session, graph::GraphBuilder,
+    retry::RetryPolicy, session::RuntimeBuilder,
 };
-use tests::{journal, on};
+use tests::{journal, on, soon};
 use tokio::{
     sync::{Notify, Semaphore},
     time::Instant,
@@ -22,10 +22,6 @@ use super::graph::{Trail, TrailUpdate, step};
 
 /// Longer than any test waits: who has to wait for it fails.
 const GRACE: Duration = Duration::from_secs(3_600);
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it hangs")
-}
 
 /// What a test and its nodes share.
 struct Stage {

@@ -3,24 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Question, RunOptions, Runtime, START, Session, State,
+    Answers, Context, END, Graph, NodeError, Question, Runtime, START, Session, State,
     event::EventBody,
     ids::Seq,
     journal::{InMemoryJournal, JournalStore, StoreRetry},
     run::RunStatus,
 };
 use serde::{Deserialize, Serialize};
-use tests::{Fault, Faulty, World, facts, journal, on};
+use tests::{Fault, Faulty, World, facts, journal, on, within_an_hour};
 use tokio::sync::Notify;
 
 #[derive(State, Default, Debug, PartialEq, Serialize, Deserialize)]
 struct Talk {
     #[state(append)]
     said: Vec<String>,
-}
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(3_600), future).await.expect("it hangs")
 }
 
 /// Works, asks, and works again.
@@ -83,7 +79,7 @@ impl Bench {
     }
 
     async fn completed(&self) {
-        soon(async {
+        within_an_hour(async {
             while self.session.status().await.unwrap().status != RunStatus::Completed {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -101,9 +97,9 @@ async fn an_append_that_fails_and_works_again_costs_a_retry_and_changes_nothing(
         let runtime =
             Runtime::builder().journal(store.clone()).graph(&graph).provide(Arc::clone(&world)).build();
         let session = runtime.session("s").unwrap();
-        assert!(soon(session.run(&graph, Talk::update())).await.unwrap().is_paused(), "{faults:?}");
-        let run = soon(session.answer(Answers::only("yes"))).await.unwrap();
-        assert!(soon(run.outcome::<Talk>()).await.unwrap().is_completed(), "{faults:?}");
+        assert!(within_an_hour(session.run(&graph, Talk::update())).await.unwrap().is_paused(), "{faults:?}");
+        let run = within_an_hour(session.answer(Answers::only("yes"))).await.unwrap();
+        assert!(within_an_hour(run.outcome::<Talk>()).await.unwrap().is_completed(), "{faults:?}");
         assert_eq!(world.times("paid"), 1, "{faults:?}");
         (facts(&session).await, store.appends())
     };
@@ -126,13 +122,13 @@ async fn a_waiting_run_whose_answer_was_refused_takes_it_when_the_store_works_ag
     assert!(bench.session.run(&graph, Talk::update()).await.unwrap().is_paused());
     for _ in 0..2 {
         bench.store.set_down(true);
-        let refused = soon(bench.session.answer(Answers::only("no"))).await.unwrap_err();
+        let refused = within_an_hour(bench.session.answer(Answers::only("no"))).await.unwrap_err();
         assert_eq!(refused.code().name(), "store_unavailable", "{refused}");
         assert!(refused.code().is_retryable());
         bench.store.set_down(false);
     }
-    let run = soon(bench.session.answer(Answers::only("yes"))).await.unwrap();
-    let outcome = soon(run.outcome::<Talk>()).await.unwrap();
+    let run = within_an_hour(bench.session.answer(Answers::only("yes"))).await.unwrap();
+    let outcome = within_an_hour(run.outcome::<Talk>()).await.unwrap();
     assert_eq!(outcome.state().unwrap().said, ["paid 1", "yes", "end"]);
     assert_eq!(bench.world.times("paid"), 1);
 }
@@ -148,10 +144,10 @@ async fn a_waiting_run_that_is_not_in_memory_takes_its_answer_when_the_store_wor
     for fault in [Fault::Refused, Fault::StoredButReported] {
         assert_eq!(bench.session.status().await.unwrap().status, RunStatus::Paused);
         bench.store.fail_next(if fault == Fault::Refused { 8 } else { 0 }, fault);
-        let answered = soon(bench.session.answer(Answers::only("yes"))).await;
+        let answered = within_an_hour(bench.session.answer(Answers::only("yes"))).await;
         match fault {
             Fault::Refused => assert_eq!(answered.unwrap_err().code().name(), "store_unavailable"),
-            _ => assert!(soon(answered.unwrap().outcome::<Talk>()).await.unwrap().is_completed()),
+            _ => assert!(within_an_hour(answered.unwrap().outcome::<Talk>()).await.unwrap().is_completed()),
         }
     }
 }
@@ -170,7 +166,7 @@ async fn an_answer_that_was_stored_but_reported_as_failed_is_executed() {
     bench.store.fail_next(1, Fault::StoredButReported);
     let next = bench.store.appends() + 1;
     let store = Arc::clone(&bench.store).planned((next..next + 7).map(|at| (at, Fault::Refused)));
-    let refused = soon(bench.session.answer(Answers::only("yes"))).await.unwrap_err();
+    let refused = within_an_hour(bench.session.answer(Answers::only("yes"))).await.unwrap_err();
     assert_eq!(refused.code().name(), "store_unavailable");
     bench.completed().await;
     assert_eq!(bench.session.state::<Talk>().await.unwrap().said, ["paid 1", "yes", "end"]);
@@ -183,10 +179,13 @@ async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_wo
     let bench = Bench::new(&graph);
     let mut run = bench.session.run(&graph, Talk::update()).start().await.unwrap();
     let mut events = bench.session.subscribe(Some(Seq::ZERO));
-    soon(async { while !matches!(events.next().await.unwrap().body, EventBody::StepRecorded(_)) {} }).await;
+    within_an_hour(async {
+        while !matches!(events.next().await.unwrap().body, EventBody::StepRecorded(_)) {}
+    })
+    .await;
     bench.store.set_down(true);
     bench.gate.notify_one();
-    let failed = soon(async {
+    let failed = within_an_hour(async {
         loop {
             if let EventBody::RunFailed(failed) = &events.next().await.unwrap().body {
                 return failed.code.clone();
@@ -196,11 +195,11 @@ async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_wo
     .await;
     assert_eq!(failed, "store_unavailable");
     // A status that is read upon the event agrees with it.
-    let status = soon(bench.session.status()).await.unwrap();
+    let status = within_an_hour(bench.session.status()).await.unwrap();
     assert_eq!((status.status, status.run), (RunStatus::Failed, run.id()));
     assert_eq!(status.failure.unwrap().code, "store_unavailable");
     assert!(status.reopening.is_some(), "the runtime tries again");
-    assert_eq!(soon(run.wait_status()).await, RunStatus::Failed);
+    assert_eq!(within_an_hour(run.wait_status()).await, RunStatus::Failed);
     // A long outage.
     tokio::time::sleep(Duration::from_secs(300)).await;
     let status = bench.session.status().await.unwrap();
@@ -212,7 +211,10 @@ async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_wo
     assert!(status.reopening.is_none() && status.failure.is_none());
     // What was recorded before the outage is not done again.
     assert_eq!(bench.world.times("before"), 1);
-    soon(async { while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {} }).await;
+    within_an_hour(async {
+        while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {}
+    })
+    .await;
     assert!(bench.session.run(&talk(), Talk::update()).await.unwrap().is_paused());
 }
 
@@ -223,7 +225,7 @@ async fn a_run_that_was_accepted_but_reported_as_refused_does_not_block_its_sess
     bench.store.fail_next(1, Fault::StoredButReported);
     let next = bench.store.appends() + 1;
     let _store = Arc::clone(&bench.store).planned((next..next + 7).map(|at| (at, Fault::Refused)));
-    let refused = soon(bench.session.run(&graph, Talk::update()).start()).await;
+    let refused = within_an_hour(bench.session.run(&graph, Talk::update()).start()).await;
     assert_eq!(refused.unwrap_err().code().name(), "store_unavailable");
     bench.gate.notify_one();
     bench.completed().await;
@@ -237,8 +239,8 @@ async fn a_shutdown_ends_the_tries_to_open_a_session_again() {
     let mut run = bench.session.run(&graph, Talk::update()).start().await.unwrap();
     bench.store.set_down(true);
     bench.gate.notify_one();
-    assert_eq!(soon(run.wait_status()).await, RunStatus::Failed);
-    soon(bench.runtime.shutdown(Duration::from_secs(1))).await;
+    assert_eq!(within_an_hour(run.wait_status()).await, RunStatus::Failed);
+    within_an_hour(bench.runtime.shutdown(Duration::from_secs(1))).await;
     let appends = bench.store.appends();
     tokio::time::sleep(Duration::from_secs(3_000)).await;
     assert_eq!(bench.store.appends(), appends);
@@ -255,7 +257,10 @@ async fn a_shutdown_ends_the_tries_to_open_a_session_again() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let recovered = next.recover().await.unwrap();
     assert_eq!(recovered.resumed.len(), 1, "{recovered:?}");
-    soon(async { while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {} }).await;
+    within_an_hour(async {
+        while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {}
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,7 +323,7 @@ async fn a_session_that_another_process_executes_is_not_deleted_under_it() {
     let refused = two.session("s").unwrap().delete().await.unwrap_err();
     assert_eq!(refused.code().name(), "session_busy", "{refused}");
     gate.notify_one();
-    assert!(soon(run.outcome::<Talk>()).await.unwrap().is_completed());
+    assert!(within_an_hour(run.outcome::<Talk>()).await.unwrap().is_completed());
     one.shutdown(Duration::ZERO).await;
     two.session("s").unwrap().delete().await.unwrap();
     let gone = two.session("s").unwrap().delete().await.unwrap_err();

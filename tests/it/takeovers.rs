@@ -3,21 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, NodeError, RunOptions, Runtime, START, State, ids::Seq, journal::InMemoryJournal,
+    Context, END, Graph, NodeError, Runtime, START, State, ids::Seq, journal::InMemoryJournal,
     retry::RetryPolicy, run::RunStatus,
 };
 use serde::{Deserialize, Serialize};
-use tests::{Dying, World, journal, kinds, on};
+use tests::{Dying, World, journal, kinds, on, within_an_hour};
 use tokio::sync::Notify;
 
 #[derive(State, Default, Debug, PartialEq, Serialize, Deserialize)]
 struct Count {
     #[state(add)]
     n: u64,
-}
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(3_600), future).await.expect("it hangs")
 }
 
 /// What a node can reach: its process's store, to kill the process, and what outlives processes.
@@ -73,14 +69,14 @@ fn process(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Cou
 /// Begins a run, and lets its process die of it.
 async fn begin(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) {
     let runtime = process(journal, world, graph);
-    soon(runtime.session("s").unwrap().run(graph, Count::update())).await.unwrap_err();
+    within_an_hour(runtime.session("s").unwrap().run(graph, Count::update())).await.unwrap_err();
 }
 
 /// A next process takes the run over and dies of it.
 async fn take_over(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) {
     let before = world.times("bomb");
     let runtime = process(journal, world, graph);
-    let recovered = soon(runtime.recover()).await.unwrap();
+    let recovered = within_an_hour(runtime.recover()).await.unwrap();
     assert_eq!(recovered.resumed.len(), 1, "{recovered:?}");
     while world.times("bomb") == before || runtime.live_runs() > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -111,7 +107,7 @@ async fn a_run_that_ends_one_process_after_another_fails_and_names_its_task() {
     );
     assert!(runtime.recover().await.unwrap().failed.is_empty(), "it is at its end");
     // A person may let it go on; the count begins anew.
-    let error = soon(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
+    let error = within_an_hour(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
     assert_eq!(error.code().name(), "store_unavailable");
     drop(runtime);
     for _ in 0..3 {
@@ -129,7 +125,7 @@ async fn takeovers_with_progress_in_between_do_not_add_up() {
     }
     let runtime = process(&journal, &world, &graph);
     let session = runtime.session("s").unwrap();
-    let outcome = soon(session.resume().await.unwrap().outcome::<Count>()).await.unwrap();
+    let outcome = within_an_hour(session.resume().await.unwrap().outcome::<Count>()).await.unwrap();
     assert_eq!(outcome.state().unwrap().n, 11);
 }
 
@@ -156,7 +152,7 @@ async fn processes_that_shut_down_are_not_counted_as_dead() {
     }
     let mut events = runtime.session("s").unwrap().subscribe(Some(Seq::ZERO));
     gate.notify_one();
-    soon(async {
+    within_an_hour(async {
         while !matches!(events.next().await.unwrap().body, agent_core::event::EventBody::RunCompleted(_)) {}
     })
     .await;
@@ -182,7 +178,7 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
             .durability(agent_core::Durability::Sync)
             .provide(Arc::clone(&world))
             .build();
-        soon(dying.session("s").unwrap().run(&graph, Count::update())).await.unwrap_err();
+        within_an_hour(dying.session("s").unwrap().run(&graph, Count::update())).await.unwrap_err();
         let next = on(&journal).graph(&graph).provide(Arc::clone(&world)).build();
         let session = next.session("s").unwrap();
         let kinds = kinds(&session).await;
@@ -193,7 +189,7 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
         }
         found += 1;
         next.recover().await.unwrap();
-        soon(async {
+        within_an_hour(async {
             while session.status().await.unwrap().status == RunStatus::Running {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -204,7 +200,7 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
         assert!(failure.message.contains("out of luck"), "{}", failure.message);
         assert_eq!(world.times("try"), 2, "one try more than the policy allows");
         // A person who resumes it asks for new tries.
-        soon(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
+        within_an_hour(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
         assert_eq!(world.times("try"), 4);
     }
     assert!(found > 0, "no death fell between the last failed try and the run's end");

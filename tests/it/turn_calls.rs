@@ -7,7 +7,7 @@ use std::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, RunOptions, RunOutcome, RunStatus, Runtime, START,
+    Answers, Context, END, Graph, RunOutcome, RunStatus, Runtime, START,
     engine::NodeEnded,
     graph::IntoNode,
     model::ToolCall,
@@ -16,16 +16,12 @@ use agent_core::{
 use futures::FutureExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tests::{journal, kinds, on};
+use tests::{journal, kinds, on, soon};
 use tokio::sync::Notify;
 
 use super::graph::Trail;
 
 const LIMIT: Duration = Duration::from_millis(200);
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
-}
 
 /// A registry with one tool, `t`, that only reads.
 fn registry<F, Fut>(call: F) -> ToolRegistry

@@ -258,3 +258,21 @@ fn strip(json: &mut Value) {
 pub async fn kinds(session: &Session) -> Vec<String> {
     facts(session).await.iter().map(|fact| fact["type"].as_str().unwrap_or_default().to_owned()).collect()
 }
+
+/// Waits for a call that must be ready soon.
+///
+/// # Panics
+///
+/// After 200 seconds.
+pub async fn soon<F: IntoFuture>(call: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(200), call).await.expect("it hangs")
+}
+
+/// Waits as [`soon`], for a test with a paused clock in which hours may pass.
+///
+/// # Panics
+///
+/// After an hour.
+pub async fn within_an_hour<F: IntoFuture>(call: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(3_600), call).await.expect("it hangs")
+}

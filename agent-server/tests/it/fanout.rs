@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_core::RunOptions;
 use agent_server::TaskAgent;
 use serde_json::{Map, Value, json};
 use tokio::{

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use agent_core::{
-    Agent, RunOptions, Runtime,
+    Agent, Runtime,
     event::EventBody,
     model::{
         ChatModel, Delta, Model, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream,

@@ -4,7 +4,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, Result, RunOptions, Runtime, START, State,
+    Context, END, Graph, Result, Runtime, START, State,
     event::EventBody,
     graph::{BuildError, NodeError},
     ids::{Seq, SessionId},
@@ -136,7 +136,7 @@ async fn run_async(runtime: &Runtime, publisher: &Graph<Burst>, body: &Bytes) ->
     };
     let events = body["events"].as_u64().unwrap_or(100);
     let input = Burst::update().events(events).interval_ms(body["interval_ms"].as_f64().unwrap_or_default());
-    match runtime.session_of(id.clone()).start(publisher, input, RunOptions::default()).await {
+    match runtime.session_of(id.clone()).run(publisher, input).start().await {
         Ok(_) => json(StatusCode::OK, &json!({"session_id": id, "status": "started"})),
         Err(error) => json(StatusCode::CONFLICT, &json!({"error": error.to_string()})),
     }

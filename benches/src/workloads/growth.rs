@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use agent_core::{
-    Context, END, Graph, Input, RunOptions, START, SessionId,
+    Context, END, Graph, Input, START, SessionId,
     event::EventBody,
     graph::BuildError,
     model::{Message, Messages},

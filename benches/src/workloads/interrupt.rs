@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use agent_core::{
-    Answers, Context, END, Graph, Input, RunOptions, START, SessionId, State,
+    Answers, Context, END, Graph, Input, START, SessionId, State,
     event::{EventBody, Subscription},
     graph::BuildError,
 };

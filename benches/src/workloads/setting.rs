@@ -3,8 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use agent_core::{
-    Event, Graph, Input, RunOptions, Runtime, SessionId, State, event::EventBody, journal::InMemoryJournal,
-    model::Model, run::Finished, run::Limits, sqlite::Sqlite,
+    Event, Graph, Input, Runtime, SessionId, State, event::EventBody, journal::InMemoryJournal, model::Model,
+    run::Finished, run::Limits, sqlite::Sqlite,
 };
 use tempfile::TempDir;
 

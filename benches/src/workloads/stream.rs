@@ -6,7 +6,7 @@ use std::{
 };
 
 use agent_core::{
-    Context, END, Event, Graph, Input, RunOptions, START, SessionId, State,
+    Context, END, Event, Graph, Input, START, SessionId, State,
     event::EventBody,
     graph::BuildError,
     model::{ChatModel, Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream},
