@@ -46,6 +46,7 @@ const CORE_EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// First-level modules of `agent-server`, lowest first.
 const SERVER: &[&[&str]] = &[
+    &["hex"],
     &["error"],
     &["session_title"],
     &["derived"],
