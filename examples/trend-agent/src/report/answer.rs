@@ -179,9 +179,15 @@ fn leading(finding: &BrandFinding, side: impl Fn(&TopicFinding) -> usize) -> Vec
     all
 }
 
-fn named(topics: &[&TopicFinding], say: Say, side: impl Fn(&TopicFinding) -> usize) -> String {
+/// Topics with their counts of one side.
+fn named(topics: &[&TopicFinding], side: Polarity, say: Say) -> String {
     let figures = topics.iter().map(|topic| {
-        let (name, count, all) = (topic.topic.name(say.0), side(topic), topic.count);
+        let (name, count) = if side == Polarity::Positive {
+            (super::advice::praised_name(topic.topic, say.0), topic.positive)
+        } else {
+            (topic.topic.name(say.0), topic.negative)
+        };
+        let all = topic.count;
         say.of(&format!("{name}({all}건 중 {count}건)"), &format!("{name} ({count} of {all} mentions)"))
     });
     figures.collect::<Vec<_>>().join(", ")
@@ -200,22 +206,33 @@ fn overview(findings: &Findings, say: Say) -> String {
         let name = finding.brand.name(say.0);
         let (all, good, mean) = (finding.reviews, finding.sentiment.positive, finding.sentiment.mean_rating);
         let share = percent(good as f64 / all as f64);
+        if !findings.request.topics.is_empty() {
+            line(&mut out, &on_topics(finding, &findings.request, say));
+            continue;
+        }
         let mut text = say.of(
             &format!(
                 "**{name}**: 리뷰 {all}건 중 {good}건({share})이 긍정이고 평균 평점은 {mean:.2}점입니다."
             ),
             &format!("**{name}**: {good} of {all} reviews are positive ({share}), mean rating {mean:.2}."),
         );
+        if let Some(sentiment) = findings.request.sentiment {
+            let (kind, of) = (sentiment_name(sentiment, say), base(&findings.request, finding));
+            text = say.of(
+                &format!("**{name}**: 리뷰 {of}건 중 {kind}는 {all}건이고 그 평균 평점은 {mean:.2}점입니다."),
+                &format!("**{name}**: {all} {kind} of {of}, with a mean rating of {mean:.2}."),
+            );
+        }
         let (best, worst) =
             (leading(finding, |topic| topic.positive), leading(finding, |topic| topic.negative));
         if !best.is_empty() {
-            let best = named(&best, say, |topic| topic.positive);
+            let best = named(&best, Polarity::Positive, say);
             text.push_str(
                 &say.of(&format!(" 칭찬이 많은 주제: {best}."), &format!(" Praised most: {best}.")),
             );
         }
         if !worst.is_empty() {
-            let worst = named(&worst, say, |topic| topic.negative);
+            let worst = named(&worst, Polarity::Negative, say);
             text.push_str(
                 &say.of(&format!(" 불만이 많은 주제: {worst}."), &format!(" Criticised most: {worst}.")),
             );
@@ -272,7 +289,7 @@ fn reasons(findings: &Findings, say: Say) -> String {
                 );
                 continue;
             }
-            let list = named(&top, say, count);
+            let list = named(&top, *side, say);
             line(
                 &mut out,
                 &say.of(

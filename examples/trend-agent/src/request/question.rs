@@ -415,8 +415,6 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "무슨 점",
         "뭐라고",
         "what is wrong",
-        "what went",
-        "went wrong",
         "what's wrong",
         "problem*",
         "good and bad",

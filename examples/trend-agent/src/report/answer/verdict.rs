@@ -1,5 +1,6 @@
 //! Which brand or product is best or worst, by the share of praise on the topics asked about, or by the mean rating.
 
+use super::super::advice::praised_name;
 use super::super::{Say, line, percent, product_name};
 use super::evidence;
 use crate::findings::Findings;
@@ -35,8 +36,14 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
         let order = b.score.total_cmp(&a.score);
         b.enough.cmp(&a.enough).then(if best { order } else { order.reverse() })
     });
-    let what =
-        if topics.is_empty() { say.of("평균 평점", "mean rating") } else { super::topics(topics, say.0) };
+    let what = match topics.as_slice() {
+        [] => say.of("평균 평점", "mean rating"),
+        topics if best => {
+            let names = topics.iter().map(|topic| praised_name(*topic, say.0));
+            names.collect::<Vec<_>>().join(", ")
+        }
+        topics => super::topics(topics, say.0),
+    };
     let mut out = String::new();
     let ranked: Vec<&Candidate<'_>> = all.iter().filter(|one| one.enough).collect();
     let Some(first) = ranked.first() else {
