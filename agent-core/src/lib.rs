@@ -87,7 +87,7 @@
 //! 9. [`agent`]: agents, sub-agents, hand-offs, typed answers.
 //! 10. [`telemetry`]: spans for tracing backends. [`json`]: what a stored value may be. [`retry`]: retries.
 //!
-//! Built-in tools (files, web, SQL, shell, MCP) are in the crate `agent-tools`, an HTTP server is in `agent-server`.
+//! The [`guide`] has a page per subject, each with one complete program. Built-in tools (files, web, SQL, shell, MCP) are in the crate `agent-tools`, an HTTP server is in `agent-server`.
 //!
 //! # Testing
 //!
@@ -142,6 +142,7 @@ pub mod tool;
 pub mod memory;
 pub mod agent;
 pub mod telemetry;
+pub mod guide;
 pub mod retry;
 mod compute;
 #[cfg(feature = "sqlite")]

@@ -39,6 +39,7 @@ const CORE: &[&[&str]] = &[
     &["agent"],
     &["sqlite"],
     &["session"],
+    &["guide"],
 ];
 
 /// Imports of `agent-core` against the order that exist today: `(importing module, imported module)`.
