@@ -1,4 +1,4 @@
-//! What the server must know of an agent that people talk to: a model, tools, a memory that is the session's journal.
+//! The agent with tools. The journal of a session is the memory of its conversation.
 
 use std::{fmt, sync::Arc};
 
@@ -12,16 +12,15 @@ use serde_json::{Map, Value};
 
 use crate::TaskAgent;
 
-/// How much of a conversation the built-in assistant reads, in tokens and in messages: small enough for a model that
-/// reads 16,000.
+/// Window of the built-in assistant, in tokens and messages. It fits a model with a context of 16,000 tokens.
 const WINDOW: (u64, usize) = (10_000, 200);
-/// How often the built-in assistant may ask its model for one message.
+/// Maximum number of model calls per message of the built-in assistant.
 const TURNS: u32 = 10;
 
-/// An agent behind `/api/v1/chat`, and under its name at `/v1/chat/completions`.
+/// An agent behind `/api/v1/chat` and, under its name, `/v1/chat/completions`.
 ///
-/// It is made of a recipe, because a caller of `/v1/chat/completions` may ask for another temperature: the agent is
-/// then made again with that.
+/// It is made of a recipe, because a request to `/v1/chat/completions` may have other settings: the agent is then rebuilt
+/// with them.
 #[derive(Clone)]
 #[must_use = "give it to `ServerBuilder::assistant`"]
 pub struct Assistant {
@@ -30,17 +29,17 @@ pub struct Assistant {
 }
 
 impl Assistant {
-    /// An assistant from a recipe for its agent.
+    /// Creates an assistant from a recipe for its agent.
     ///
     /// # Errors
     ///
-    /// What [`AgentBuilder::build`] says of it.
+    /// Errors of [`AgentBuilder::build`].
     pub fn new(recipe: impl Fn() -> AgentBuilder + Send + Sync + 'static) -> Result<Self, AgentError> {
         Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe) })
     }
 
-    /// Builds the assistant of the binary: calculator, date and time. Tool calls that the model writes as text are
-    /// understood.
+    /// Creates the built-in assistant, with the tools calculator, date and time. Tool calls that the model writes as text
+    /// are recognized.
     ///
     /// # Errors
     ///
@@ -72,13 +71,13 @@ impl Assistant {
         })
     }
 
-    /// Its graph, for a [`Runtime`](agent_core::Runtime) of your own; the server's knows it by itself.
+    /// Returns its graph, to register it with another [`Runtime`](agent_core::Runtime). The server registers it with its own.
     #[must_use]
     pub const fn agent(&self) -> &Graph<AgentState> {
         &self.graph
     }
 
-    /// The agent with other settings of its requests.
+    /// Rebuilds the agent with other settings.
     pub(crate) fn with_settings(
         &self,
         set: impl FnOnce(ModelRequest) -> ModelRequest,
@@ -87,7 +86,7 @@ impl Assistant {
     }
 }
 
-/// So that it can be talked to at `/run` as well, and `/status` knows what it said.
+/// For `/run` and `/status`.
 impl TaskAgent for Assistant {
     fn graph(&self) -> &str {
         self.graph.name()
@@ -110,7 +109,7 @@ impl fmt::Debug for Assistant {
     }
 }
 
-/// The tools of every built-in assistant.
+/// Returns the tools of every built-in assistant.
 pub(crate) fn basic_tools() -> ToolRegistryBuilder {
     ToolRegistry::builder().tool(agent_tools::Calculator::default()).tool(agent_tools::DateTime::default())
 }

@@ -1,19 +1,21 @@
-//! The page at the root and the files it needs, embedded: no build step, no network.
+//! Embedded files of the dashboard: no build step, no network access.
 
 use std::sync::LazyLock;
 
-/// One file of the dashboard.
+use crate::docs::assets::tag;
+
+/// A file of the dashboard.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asset {
-    /// Its media type, with the charset.
+    /// Media type with charset.
     pub(crate) content_type: &'static str,
-    /// The file.
+    /// Content.
     pub(crate) bytes: &'static [u8],
-    /// Changes with the bytes; in quotes, as the header wants it.
+    /// Value of the header `ETag`.
     pub(crate) etag: &'static str,
 }
 
-/// What the page may do: load its own files, speak to its own server, nothing inline.
+/// Content security policy: only files and requests of this server, nothing inline.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                                  connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -56,26 +58,19 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 
 static ASSETS: LazyLock<Vec<(&'static str, Asset)>> = LazyLock::new(|| {
     let asset = |&(name, content_type, bytes): &(&'static str, &'static str, &'static [u8])| {
-        let etag = format!("\"{:016x}\"", fingerprint(bytes)).leak();
+        let etag = tag(bytes).leak();
         (name, Asset { content_type, bytes, etag })
     };
     FILES.iter().map(asset).collect()
 });
 
-/// The file at `path`: `/`, or `/static/NAME`.
+/// Returns the file at `path`: `/` or `/static/NAME`.
 pub(crate) fn asset(path: &str) -> Option<Asset> {
     let name = match path {
         "/" => "index.html",
         path => path.strip_prefix("/static/").filter(|name| *name != "index.html")?,
     };
     ASSETS.iter().find(|(known, _)| *known == name).map(|(_, asset)| *asset)
-}
-
-/// FNV-1a: tells one build's file from another's, nothing more.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -86,13 +81,13 @@ mod tests {
         std::str::from_utf8(asset(path).unwrap().bytes).unwrap()
     }
 
-    /// What stands between `before` and `after`, wherever it does.
+    /// Returns all texts between `before` and `after`.
     fn between(text: &'static str, before: &str, after: char) -> Vec<&'static str> {
         text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
     }
 
     #[test]
-    fn every_file_that_the_page_asks_for_is_served() {
+    fn every_file_that_the_page_loads_is_served() {
         let page = text("/");
         let mut asked = between(page, "src=\"", '"');
         asked.extend(between(page, "<link rel=\"stylesheet\" href=\"", '"'));
@@ -109,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_page_needs_what_the_policy_forbids() {
+    fn no_file_uses_what_the_policy_forbids() {
         for (name, _, bytes) in FILES {
             let text = std::str::from_utf8(bytes).unwrap();
             for forbidden in [
@@ -129,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_elsewhere_has_no_file_and_tags_tell_files_apart() {
+    fn other_paths_have_no_file_and_files_have_different_tags() {
         for path in [
             "",
             "/static/",

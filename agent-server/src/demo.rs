@@ -19,14 +19,14 @@ use crate::{Assistant, TaskAgent, assistant::basic_tools};
 pub struct TrendAgent;
 
 impl TrendAgent {
-    /// The name of its graph.
+    /// Name of its graph.
     pub const NAME: &str = "trend";
 
     /// Registers its graph and its [`Desk`] with a runtime.
     ///
     /// # Errors
     ///
-    /// None that a caller can cause: the graph is fixed.
+    /// None: the graph is constant.
     ///
     /// # Examples
     ///
@@ -58,7 +58,7 @@ impl TaskAgent for TrendAgent {
     }
 }
 
-/// Builds the [built-in assistant](Assistant::built_in) with one more tool: a search of the sample reviews.
+/// Creates the [built-in assistant](Assistant::built_in) with one more tool: a search of the sample reviews.
 ///
 /// # Errors
 ///
@@ -66,6 +66,6 @@ impl TaskAgent for TrendAgent {
 pub fn assistant(model: Model) -> Result<Assistant, AgentError> {
     let prompt =
         Prompt::new(REVIEW_ASSISTANT_PROMPT).expect("the prompt of the sample assistant is a template");
-    let description = "Calculates, knows the time, and knows the shipped reviews.";
+    let description = "Calculates, knows the time, and searches the shipped reviews.";
     Assistant::with_tools(model, description, prompt, basic_tools().tool(ReviewSearch).build()?)
 }

@@ -1,5 +1,5 @@
-//! Ids that the server derives from what callers say and from a secret: the same for the same words, and predictable
-//! for nobody else, so that no caller can occupy the session of another one beforehand.
+//! Ids derived from request data and a secret: deterministic, but unpredictable for callers, so that no caller can create
+//! the session of another one in advance.
 
 use std::fmt;
 
@@ -8,6 +8,8 @@ use ring::{
     hmac,
     rand::{SecureRandom, SystemRandom},
 };
+
+use crate::hex::hex;
 
 /// Derives ids with a key.
 #[derive(Clone)]
@@ -18,23 +20,23 @@ impl Derived {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()))
     }
 
-    /// With a key that this process makes up.
+    /// Creates a random key.
     pub(crate) fn random() -> Self {
         let mut key = [0; 32];
-        // It fails only where the machine has no source of random numbers, and TLS could not work either.
+        // Fails only if the machine has no source of random numbers, without which TLS would not work either.
         SystemRandom::new().fill(&mut key).expect("the machine has random numbers");
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
-    /// 32 hexadecimal digits for `parts`, for one purpose.
+    /// Returns 32 hexadecimal digits for `parts` and a purpose.
     pub(crate) fn id(&self, purpose: &str, parts: &[&str]) -> String {
         let mut signed = hmac::Context::with_key(&self.0);
         for part in [purpose].iter().chain(parts) {
-            // With its length before it: no two lists of parts are one text.
+            // Length-prefixed, so that different lists of parts have different texts.
             signed.update(&(part.len() as u64).to_be_bytes());
             signed.update(part.as_bytes());
         }
-        signed.sign().as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(&signed.sign().as_ref()[..16])
     }
 }
 

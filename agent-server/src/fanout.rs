@@ -1,5 +1,5 @@
-//! Fan-out: what the subscribers of one session share. A message is serialised once, the result of a run is computed
-//! once, and the more subscribers there are, the longer each gathers events before it writes.
+//! Fan-out: messages shared by the subscribers of a session. A message is serialized once, the result of a run is computed
+//! once, and with more subscribers each gathers events for longer before it writes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,45 +16,45 @@ use hyper_tungstenite::tungstenite::Utf8Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use crate::api::task_agent::EventDetail;
+use crate::api::socket::EventDetail;
 
-/// Messages kept for the other subscribers, and their bytes.
+/// Maximum number of cached messages, and their maximum size in bytes.
 const KEPT_MESSAGES: usize = 256;
 const KEPT_BYTES: usize = 1024 * 1024;
 
-/// The time for which a subscriber gathers events, for each subscriber of the session, and at most: however many there
-/// are, they write about 10,000 times a second in all.
+/// Time for which a subscriber gathers events, per subscriber of the session, and its maximum. All subscribers together
+/// write about 10,000 times a second.
 const GATHER_EACH: Duration = Duration::from_micros(100);
 const GATHER_MOST: Duration = Duration::from_millis(100);
-/// So few subscribers gather nothing.
+/// Up to this number of subscribers do not gather events.
 const FEW: usize = 8;
 
-/// The fan-outs of all sessions that have subscribers.
+/// Fan-outs of all sessions with subscribers.
 #[derive(Default)]
 pub(crate) struct Fanouts(Mutex<HashMap<SessionId, Weak<Fanout>>>);
 
-/// What the subscribers of one session share, for as long as there is one.
+/// Messages shared by the subscribers of a session.
 pub(crate) struct Fanout {
     session: SessionId,
     all: Weak<Fanouts>,
     written: Mutex<Written>,
-    /// The message of the latest end of a run.
+    /// Message of the latest completion of a run.
     completion: Mutex<Option<Completion>>,
 }
 
-/// The end of a run and its message, once that is computed.
+/// A completion of a run, and its message when it is computed.
 type Completion = (Arc<Event>, Arc<OnceCell<Utf8Bytes>>);
 
-/// How an event is written.
+/// Format of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
-    /// A message of a socket.
+    /// A message of a WebSocket.
     Socket(EventDetail),
     /// A server-sent event.
     Stream,
 }
 
-/// Messages that were written, the oldest first.
+/// Cached messages, oldest first.
 #[derive(Default)]
 struct Written {
     by_event: HashMap<(Seq, Form), (Arc<Event>, Utf8Bytes)>,
@@ -63,7 +63,7 @@ struct Written {
 }
 
 impl Fanouts {
-    /// The fan-out of a session. Each subscriber holds its own reference.
+    /// Returns the fan-out of a session. Each subscriber has its own reference.
     pub(crate) fn of(self: &Arc<Self>, session: &SessionId) -> Arc<Fanout> {
         let mut known = self.0.lock();
         if let Some(fanout) = known.get(session).and_then(Weak::upgrade) {
@@ -84,7 +84,7 @@ impl Drop for Fanout {
     fn drop(&mut self) {
         let Some(all) = self.all.upgrade() else { return };
         let mut known = all.0.lock();
-        // A new one may have taken its place already.
+        // It may have been replaced already.
         if known.get(&self.session).is_some_and(|fanout| fanout.strong_count() == 0) {
             known.remove(&self.session);
         }
@@ -92,8 +92,8 @@ impl Drop for Fanout {
 }
 
 impl Fanout {
-    /// The message of a numbered event in a form, if the form has one, serialised by the first subscriber that asks for
-    /// it. Events without a number differ from subscriber to subscriber, as their texts are joined.
+    /// Returns the message for an event, serialized by the first subscriber that needs it. Events without a number differ
+    /// between subscribers, because their texts are merged.
     pub(crate) fn message(
         &self,
         event: &Arc<Event>,
@@ -112,8 +112,8 @@ impl Fanout {
         Some(message)
     }
 
-    /// The message of the end of a run, computed by one subscriber at a time; an error is given to the subscriber that
-    /// met it only.
+    /// Returns the message for the completion of a run, computed by one subscriber. An error is returned only to the
+    /// subscriber that computed it.
     pub(crate) async fn completion<E>(
         &self,
         event: &Arc<Event>,
@@ -133,7 +133,7 @@ impl Fanout {
         cell.get_or_try_init(|| compute).await.cloned()
     }
 
-    /// How long a subscriber gathers events after it wrote some.
+    /// Returns the time for which a subscriber gathers events after a write.
     pub(crate) fn gather_time(self: &Arc<Self>) -> Duration {
         match Arc::strong_count(self) {
             ..=FEW => Duration::ZERO,
@@ -142,8 +142,8 @@ impl Fanout {
     }
 }
 
-/// Whether two events are one: the session's name and the number do not say that, as the session may have been deleted
-/// and begun again.
+/// Returns whether two events are the same. Equal ids and numbers are not enough, because the session may have been deleted
+/// and created again.
 fn is_same(known: &Arc<Event>, event: &Arc<Event>) -> bool {
     Arc::ptr_eq(known, event) || known == event
 }

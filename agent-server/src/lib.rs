@@ -1,22 +1,22 @@
-//! The HTTP and WebSocket face of `agent-core`: durable agents behind paths that existing front ends know.
+//! HTTP and WebSocket server for `agent-core`: durable agents behind the APIs that existing front ends use.
 //!
 //! | Method, path (also under `/api/agent`) | Meaning |
 //! |---|---|
-//! | `POST /run` | run to the end or to a question, answer with the result |
-//! | `POST /run-async` | start, answer at once; progress over the WebSocket |
-//! | `GET /status/{session_id}` | where the run stands |
-//! | `POST /stop/{session_id}` | stop it |
-//! | `POST /resume/{session_id}` | go on, or with `{value, id?}` answer the open question |
-//! | `POST`, `GET /api/chat/stream` | a model's words as they come |
-//! | `POST /api/v1/chat`, `/api/v1/chat/stream` | an agent with tools, in conversations that last |
-//! | `GET /v1/models`, `POST /v1/chat/completions` | every agent as a model of OpenAI's protocol |
+//! | `POST /run` | run an agent until it ends or asks a question |
+//! | `POST /run-async` | start a run without waiting; progress over the WebSocket |
+//! | `GET /status/{session_id}` | status of the session |
+//! | `POST /stop/{session_id}` | stop the run |
+//! | `POST /resume/{session_id}` | resume the run, or answer its question with `{value, id?}` |
+//! | `POST`, `GET /api/chat/stream` | stream the answer of a model |
+//! | `POST /api/v1/chat`, `/api/v1/chat/stream` | an agent with tools, in stored conversations |
+//! | `GET /v1/models`, `POST /v1/chat/completions` | every agent as a model of OpenAI's API |
 //! | `GET /health` | `{"status":"healthy", ..}` |
-//! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | what there is, what happened |
-//! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | go another way, remove |
+//! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | sessions and their history |
+//! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | fork and delete sessions |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
-//! | `GET /ready`, `GET /metrics` | whether to send requests here; numbers for Prometheus |
+//! | `GET /ready`, `GET /metrics` | readiness, Prometheus metrics |
 //! | `GET /`, `GET /static/{file}` | the dashboard |
-//! | `GET /docs`, `/redoc`, `/openapi.json`, `/asyncapi.json`, `/docs/websocket`, `/docs/errors[/{code}]` | what all of it is |
+//! | `GET /docs`, `/redoc`, `/openapi.json`, `/asyncapi.json`, `/docs/websocket`, `/docs/errors[/{code}]` | API documents |
 //!
 //! Read in this order: [`server`] binds an address, serves and shuts down; `app` is the state that handlers share;
 //! `http` is the transport; [`auth`] authentication and session ownership; `limits` limits per caller; `handler` has one
@@ -45,6 +45,7 @@ mod ephemeral_session;
 mod error;
 mod fanout;
 mod handler;
+mod hex;
 mod http;
 mod journal_observer;
 mod limits;

@@ -1,4 +1,4 @@
-//! The binary: settings and words of the command line in, an exit code out.
+//! The binary `agent-server`.
 
 use std::process::ExitCode;
 

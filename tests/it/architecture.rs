@@ -47,6 +47,7 @@ const CORE_EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// First-level modules of `agent-server`, lowest first.
 const SERVER: &[&[&str]] = &[
+    &["hex"],
     &["error"],
     &["session_title"],
     &["derived"],

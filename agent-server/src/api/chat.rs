@@ -1,136 +1,138 @@
-//! System 2: the streaming chat's request and its events, field by field.
+//! The streaming chat: its request, and its events.
 //!
-//! `data: {"chunk": ".."}` as often as the model says something, then `data: {"done": true}`. What fails before the
-//! request is understood is a 4xx with JSON. What fails later is one `data: {"error": "..", "code": ".."}` before the
-//! `done`, also when the model never said a word: the stream has begun, and an `EventSource` cannot read the body of
-//! a refusal.
+//! `data: {"chunk": ".."}` for each delta, then `data: {"done": true}`. Errors before the stream begins are a 4xx with
+//! JSON. Later errors are one `data: {"error": "..", "code": ".."}` before the `done`, even if the model sent nothing:
+//! the stream has begun, and an `EventSource` cannot read the body of an error response.
 
 use agent_core::model::{Message, ModelError};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::json::{object, value};
+use super::{
+    json,
+    task_agent::{check_length, check_text},
+};
 use crate::{
     error::{ApiError, Rejection},
     http::query::Query,
 };
 
-/// The longest text, in bytes.
-pub(crate) const TEXT_BYTES: usize = 32 * 1024;
-/// The longest history, in messages.
-pub(crate) const HISTORY: usize = 1_000;
-/// Names the event after which an `EventSource` that reconnects wants nothing more.
+/// Maximum number of messages in the history.
+const HISTORY: usize = 1_000;
+/// Id of the last event. A browser that reconnects sends it.
 pub(crate) const DONE_ID: &str = "done";
 
-/// `{message, history?: [{role, content}]}`.
-#[derive(Debug)]
+/// Request of the streaming chat.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ChatRequest {
-    /// The history, and the message as its end.
-    pub(crate) messages: Vec<Message>,
+    /// Message of the user; at most 32 KiB of UTF-8, not blank.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    message: String,
+    /// Earlier messages, oldest first.
+    #[schema(required = false, max_items = 1000)]
+    history: Option<Vec<ChatTurn>>,
+}
+
+/// An earlier message.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ChatTurn {
+    /// Role of the author.
+    role: ChatRole,
+    /// Text of the message.
+    #[schema(max_length = 32_768)]
+    content: String,
+}
+
+/// Role of a message's author.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ChatRole {
+    User,
+    Assistant,
+    System,
 }
 
 impl ChatRequest {
-    /// Returns the conversation.
-    pub(crate) fn into_messages(self) -> Vec<Message> {
-        self.messages
-    }
-
-    /// Reads a body.
+    /// Parses a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names the invalid field.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let fields = object(body)?;
-        let message = match fields.get("message") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(message)) => Some(message.as_str()),
-            Some(_) => return Err(wrong("`message` must be text")),
-        };
-        Self::of(message, fields.get("history").unwrap_or(&Value::Null))
+        json::message::<Self>(body)?.checked()
     }
 
-    /// Reads `?message=..&history=<JSON array>`.
+    /// Parses `?message=..&history=<JSON array>`.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names the invalid parameter.
     pub(crate) fn from_query(query: &Query) -> Result<Self, ApiError> {
         if !query.is_utf8() {
-            return Err(wrong("the query is not UTF-8"));
+            return Err(ApiError::new(Rejection::InvalidRequest, "the query is not UTF-8"));
         }
-        let history = match query.get("history").filter(|history| !history.trim().is_empty()) {
-            Some(history) => value(history.as_bytes())?,
-            None => Value::Null,
-        };
-        Self::of(query.get("message"), &history)
-    }
-
-    fn of(message: Option<&str>, history: &Value) -> Result<Self, ApiError> {
-        let Some(message) = message else {
-            return Err(ApiError::new(Rejection::EmptyMessage, "`message` is missing"));
-        };
-        if message.trim().is_empty() {
-            return Err(ApiError::new(Rejection::EmptyMessage, "`message` is empty"));
+        let mut fields = json!({"message": query.get("message").unwrap_or_default()});
+        if let Some(history) = query.get("history").filter(|history| !history.trim().is_empty()) {
+            let history = json::value(history.as_bytes())?;
+            if history != Value::Null {
+                fields["history"] = history;
+            }
         }
-        bounded("message", message)?;
-        let mut messages = match history {
-            Value::Null => Vec::new(),
-            Value::Array(turns) if turns.len() > HISTORY => {
-                return Err(wrong(format!("`history` has {} messages, more than {HISTORY}", turns.len())));
-            }
-            Value::Array(turns) => {
-                let read = turns.iter().enumerate().map(|(at, turn)| turn_of(at, turn));
-                read.filter_map(Result::transpose).collect::<Result<_, _>>()?
-            }
-            _ => return Err(wrong("`history` must be a list of `{role, content}`")),
-        };
-        messages.push(Message::user(message));
-        Ok(Self { messages })
+        json::from_value::<Self>(fields)?.checked()
+    }
+
+    fn checked(self) -> Result<Self, ApiError> {
+        check_text("message", &self.message)?;
+        let history = self.history.as_deref().unwrap_or_default();
+        if history.len() > HISTORY {
+            let message = format!("`history` has {} messages, more than {HISTORY}", history.len());
+            return Err(ApiError::new(Rejection::InvalidRequest, message));
+        }
+        for (at, turn) in history.iter().enumerate() {
+            check_length(&format!("history[{at}].content"), &turn.content)?;
+        }
+        Ok(self)
+    }
+
+    /// Returns the conversation, without empty messages.
+    pub(crate) fn into_messages(self) -> Vec<Message> {
+        let turns = self.history.unwrap_or_default().into_iter();
+        let turns = turns.filter(|turn| !turn.content.trim().is_empty()).map(|turn| match turn.role {
+            ChatRole::User => Message::user(turn.content),
+            ChatRole::Assistant => Message::assistant(turn.content),
+            ChatRole::System => Message::system(turn.content),
+        });
+        turns.chain([Message::user(self.message)]).collect()
     }
 }
 
-/// A message of the history; none when nothing was said.
-fn turn_of(at: usize, turn: &Value) -> Result<Option<Message>, ApiError> {
-    let place = |told: &str| wrong(format!("`history[{at}]` {told}"));
-    let Value::Object(fields) = turn else { return Err(place("must be `{role, content}`")) };
-    let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let Some(role) = text("role") else { return Err(place("has no `role`")) };
-    let make: fn(&str) -> Message = match role {
-        "user" => |said| Message::user(said),
-        "assistant" => |said| Message::assistant(said),
-        "system" => |said| Message::system(said),
-        _ => return Err(place("has a `role` other than `user`, `assistant` and `system`")),
-    };
-    let Some(content) = text("content") else { return Err(place("has no text as `content`")) };
-    bounded(&format!("history[{at}].content"), content)?;
-    Ok((!content.trim().is_empty()).then(|| make(content)))
-}
-
-fn bounded(name: &str, text: &str) -> Result<(), ApiError> {
-    if text.len() <= TEXT_BYTES {
-        return Ok(());
-    }
-    let told = format!("`{name}` has {} bytes, more than {TEXT_BYTES}", text.len());
-    Err(ApiError::new(Rejection::MessageTooLong, told))
-}
-
-fn wrong(told: impl Into<String>) -> ApiError {
-    ApiError::new(Rejection::InvalidRequest, told)
-}
-
-/// A piece of the answer.
-pub(crate) fn chunk(text: &str) -> Bytes {
-    let mut event = Vec::with_capacity(text.len() + 32);
-    event.extend_from_slice(b"data: {\"chunk\":");
-    // Writing text to memory cannot fail.
-    if serde_json::to_writer(&mut event, text).is_err() {
-        return Bytes::new();
-    }
-    event.extend_from_slice(b"}\n\n");
-    event.into()
-}
-
-/// What went wrong with the model.
-pub(crate) fn model_error_event(error: &ModelError) -> Bytes {
-    error_event(error.code(), &error.to_string())
-}
-
-/// What went wrong.
-pub(crate) fn error_event(code: &str, told: &str) -> Bytes {
-    format!("data: {}\n\n", json!({"error": told, "code": code})).into()
+/// Event of the streaming chat: a delta, an error, or the end.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct ChatEvent<'a> {
+    /// Delta of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    chunk: Option<&'a str>,
+    /// Error message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    error: Option<&'a str>,
+    /// Error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    code: Option<&'a str>,
+    /// `true` for the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    done: Option<bool>,
 }
 
 /// Whether the last event has an id.
@@ -140,10 +142,36 @@ pub(crate) enum EventIds {
     Off,
 }
 
-/// The end. For an `EventSource` it has an id, which the browser names when it reconnects, as it always does.
+/// Returns a server-sent event with a message as its data.
+pub(super) fn sse_data(message: &impl Serialize) -> Vec<u8> {
+    let mut event = Vec::with_capacity(128);
+    event.extend_from_slice(b"data: ");
+    serde_json::to_writer(&mut event, message).expect("messages serialize to JSON");
+    event.extend_from_slice(b"\n\n");
+    event
+}
+
+/// Returns the event of a delta.
+pub(crate) fn chunk(text: &str) -> Bytes {
+    sse_data(&ChatEvent { chunk: Some(text), ..ChatEvent::default() }).into()
+}
+
+/// Returns the event of a failed model call.
+pub(crate) fn model_error_event(error: &ModelError) -> Bytes {
+    error_event(error.code(), &error.to_string())
+}
+
+/// Returns the event of an error.
+pub(crate) fn error_event(code: &str, message: &str) -> Bytes {
+    sse_data(&ChatEvent { error: Some(message), code: Some(code), ..ChatEvent::default() }).into()
+}
+
+/// Returns the last event.
 pub(crate) fn done(ids: EventIds) -> Bytes {
-    match ids {
-        EventIds::On => format!("data: {{\"done\":true}}\nid: {DONE_ID}\n\n").into(),
-        EventIds::Off => Bytes::from_static(b"data: {\"done\":true}\n\n"),
+    let mut event = sse_data(&ChatEvent { done: Some(true), ..ChatEvent::default() });
+    if ids == EventIds::On {
+        event.pop();
+        event.extend_from_slice(format!("id: {DONE_ID}\n\n").as_bytes());
     }
+    event.into()
 }

@@ -1,16 +1,20 @@
-//! Parsing of JSON in requests, with a nesting limit and helpful errors.
+//! Parsing of JSON in requests: a nesting limit, typed messages, and errors that name the field.
 
 use agent_core::{
     Code,
     ids::{InvalidSessionId, SessionId},
 };
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
     error::{ApiError, Rejection},
     http::request::RequestContext,
 };
+
+/// Maximum nesting depth.
+pub(crate) const DEPTH: usize = 64;
 
 /// Factor by which the memory of a parsed body may exceed the maximum size of a body.
 const EXPANSION: usize = 40;
@@ -48,9 +52,6 @@ pub(crate) fn session_id(text: &str) -> Result<SessionId, ApiError> {
     })
 }
 
-/// Maximum nesting depth.
-pub(crate) const DEPTH: usize = 64;
-
 /// Parses an object.
 ///
 /// # Errors
@@ -70,10 +71,8 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
 /// `too_deep`, `invalid_json`.
 pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
     if is_deeper(bytes, DEPTH) {
-        return Err(ApiError::new(
-            Rejection::TooDeep,
-            format!("the JSON is nested deeper than {DEPTH} levels"),
-        ));
+        let message = format!("the JSON is nested deeper than {DEPTH} levels");
+        return Err(ApiError::new(Rejection::TooDeep, message));
     }
     let value = agent_core::json::parse(bytes).map_err(|error| {
         let message = format!("invalid JSON at line {} column {}", error.line(), error.column());
@@ -84,6 +83,89 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
         Ok(()) => Ok(value),
         Err(error) => Err(ApiError::new(Rejection::InvalidRequest, error.to_string())),
     }
+}
+
+/// Parses a message from an object in which `null` fields count as absent.
+///
+/// # Errors
+///
+/// As [`object`], and `invalid_request` that names an invalid field.
+pub(crate) fn message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut fields = object(bytes)?;
+    fields.retain(|_, value| !value.is_null());
+    from_value(Value::Object(fields))
+}
+
+/// Reads a message from a value.
+///
+/// # Errors
+///
+/// `invalid_request` that names an invalid field.
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        invalid_field(if path == "." { "" } else { &path }, &error.inner().to_string())
+    })
+}
+
+/// Returns the error for an invalid field, from serde's error text.
+fn invalid_field(path: &str, text: &str) -> ApiError {
+    let expected = |text: &str| text.split_once(", expected ").map(|(_, expected)| expected.to_owned());
+    let quoted = |text: &str| text.split('`').nth(1).unwrap_or_default().to_owned();
+    if text.starts_with("unknown field") {
+        let mut error =
+            ApiError::new(Rejection::Unsupported, format!("unknown parameter `{}`", quoted(text)));
+        error.param = Some(quoted(text).into());
+        return error;
+    }
+    if text.starts_with("missing field") {
+        let name = if path.is_empty() { quoted(text) } else { format!("{path}.{}", quoted(text)) };
+        return ApiError::new(Rejection::InvalidRequest, format!("`{name}` is missing")).at(name);
+    }
+    let message = match expected(text) {
+        Some(expected) if text.starts_with("unknown variant") => {
+            format!("must be {}", alternatives(&expected))
+        }
+        Some(expected) => format!("must be {}", kind(&expected)),
+        None => text.to_owned(),
+    };
+    let place = if path.is_empty() { "the message" } else { &format!("`{path}`") };
+    ApiError::new(Rejection::InvalidRequest, format!("{place} {message}")).at(path)
+}
+
+/// `one of `a`, `b`, `c`` as `` `a`, `b` or `c` ``.
+fn alternatives(expected: &str) -> String {
+    let list = expected.strip_prefix("one of ").unwrap_or(expected);
+    match list.rsplit_once(", ") {
+        Some((first, last)) => format!("{first} or {last}"),
+        None => list.to_owned(),
+    }
+}
+
+/// A kind of value as serde names it, in the terms of JSON.
+fn kind(expected: &str) -> &str {
+    match expected {
+        "a string" | "string or map" => "text",
+        "a boolean" => "true or false",
+        "a map" => "an object",
+        "a sequence" => "a list",
+        "f32" | "f64" => "a number",
+        "u8" | "u32" | "u64" | "usize" => "a whole number",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    }
+}
+
+/// Deserializes a field that may be `null`: `None` only if the field is absent.
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Deserializes a non-negative integer. `3.0` counts as one, as in JSON Schema.
+pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let invalid = || serde::de::Error::custom("must be a whole number");
+    whole(&value).map(Some).ok_or_else(invalid)
 }
 
 /// Estimates the memory of JSON as a [`Value`] in bytes, without parsing it. For small values it is up to a hundred times
@@ -134,15 +216,6 @@ fn is_deeper(bytes: &[u8], limit: usize) -> bool {
     false
 }
 
-/// Reads an optional text field; `null` counts as absent.
-pub(crate) fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(ApiError::new(Rejection::InvalidRequest, format!("`{name}` must be text"))),
-    }
-}
-
 /// Returns a non-negative integer. `3.0` counts as one, as in JSON Schema.
 pub(crate) fn whole(value: &Value) -> Option<u64> {
     /// Integers beyond it are not exact.
@@ -155,6 +228,50 @@ pub(crate) fn whole(value: &Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only the errors are read")]
+    struct Message {
+        text: String,
+        #[serde(default, deserialize_with = "integer")]
+        at: Option<u64>,
+        list: Option<Vec<Item>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only the errors are read")]
+    struct Item {
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        First,
+        Second,
+        Third,
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_what_is_expected() {
+        let error = |text: &str| {
+            let error = message::<Message>(text.as_bytes()).unwrap_err();
+            (error.message, error.param.unwrap_or_default().into_string())
+        };
+        let expect = |text: &str, message: &str, param: &str| {
+            assert_eq!(error(text), (message.to_owned(), param.to_owned()), "{text}");
+        };
+        expect("{}", "`text` is missing", "text");
+        expect(r#"{"text": 1}"#, "`text` must be text", "text");
+        expect(r#"{"text": "", "at": "x"}"#, "`at` must be a whole number", "at");
+        expect(r#"{"text": "", "at": -1}"#, "`at` must be a whole number", "at");
+        expect(r#"{"text": "", "list": 1}"#, "`list` must be a list", "list");
+        expect(r#"{"text": "", "list": [1]}"#, "`list[0]` must be an object", "list[0]");
+        expect(r#"{"text": "", "list": [{}]}"#, "`list[0].kind` is missing", "list[0].kind");
+        let message = "`list[0].kind` must be `first`, `second` or `third`";
+        expect(r#"{"text": "", "list": [{"kind": "x"}]}"#, message, "list[0].kind");
+        assert!(super::message::<Message>(br#"{"text": "", "at": 3.0, "list": null}"#).is_ok());
+    }
 
     #[test]
     fn a_whole_number_is_one_however_it_is_written() {
@@ -184,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_strings_are_no_depth() {
+    fn brackets_in_strings_do_not_count_as_depth() {
         let text = format!(r#"{{"message":"{}\"[["}}"#, "[".repeat(500));
         assert!(object(text.as_bytes()).is_ok());
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
@@ -194,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn json_inside_a_text_does_not_get_around_the_depth() {
+    fn json_inside_a_text_does_not_bypass_the_depth_limit() {
         let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
         for key in ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue"] {
             let text = format!(r#"{{"answer":{{"{key}":"{deep}"}}}}"#);

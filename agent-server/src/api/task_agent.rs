@@ -1,303 +1,239 @@
-//! System 1: the task agent's requests, responses and socket messages, field by field.
+//! Task agents: requests to run and resume, and their responses.
 
-use agent_core::{
-    BusyPolicy, Event,
-    event::{EventBody, payload::Gap},
-    ids::{Seq, SessionId},
-    interrupt::{Answers, OpenQuestion},
-    session::SessionStatus,
-    todo::Todo,
+use agent_core::{BusyPolicy, ids::SessionId, interrupt::Answers};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{
+    json,
+    session_data::{RunStatus, SessionData, SessionDetails},
 };
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use crate::error::{ApiError, Rejection};
 
-use super::json::{object, session_id, text};
-use crate::{
-    error::{ApiError, Contract, Rejection},
-    webhook,
-};
+/// Maximum length of a message, in bytes.
+pub(super) const MESSAGE_BYTES: usize = 32 * 1024;
+/// Maximum length of a webhook URL, in bytes.
+const URL_BYTES: usize = 2_048;
 
-/// The longest message, in bytes.
-pub(crate) const MESSAGE_BYTES: usize = 32 * 1024;
-
-/// `{message, session_id?, context?, agent?, on_busy?, webhook?}`.
-#[derive(Debug)]
+/// Request to start a run.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct RunRequest {
+    /// Task for the agent, in any language; at most 32 KiB of UTF-8, not blank.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     pub(crate) message: String,
-    pub(crate) session: Option<SessionId>,
+    /// Session of the run; a new session begins empty. Default: a new one with a random id.
+    #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]
+    pub(crate) session_id: Option<String>,
+    /// Additional input, which is passed to the state of the graph.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>, required = false)]
     pub(crate) context: Map<String, Value>,
-    /// The agent's name, when it is not the first.
+    /// Name of the agent (see `GET /agents`). Default: the first one.
+    #[schema(required = false)]
     pub(crate) agent: Option<String>,
-    pub(crate) on_busy: BusyPolicy,
-    /// Where to tell that the run has ended.
-    pub(crate) webhook: Option<String>,
+    /// Policy if the session is busy. Default: `reject`.
+    #[schema(required = false)]
+    pub(crate) on_busy: Option<OnBusy>,
+    /// Address that is notified when the run has ended.
+    #[schema(required = false)]
+    pub(crate) webhook: Option<WebhookTarget>,
+}
+
+/// Policy if the session is busy: `reject` responds with 409, `enqueue` starts the run after the current one,
+/// `interrupt` stops the current run and keeps its commits, `rollback` stops it and reverts its commits.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnBusy {
+    #[default]
+    Reject,
+    Enqueue,
+    Interrupt,
+    Rollback,
+}
+
+impl From<OnBusy> for BusyPolicy {
+    fn from(policy: OnBusy) -> Self {
+        match policy {
+            OnBusy::Reject => Self::Reject,
+            OnBusy::Enqueue => Self::Enqueue,
+            OnBusy::Interrupt => Self::Interrupt,
+            OnBusy::Rollback => Self::Rollback,
+        }
+    }
+}
+
+/// Address that is notified when the run has ended.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct WebhookTarget {
+    /// Public `http` or `https` URL.
+    #[schema(max_length = 2048)]
+    pub(crate) url: String,
 }
 
 impl RunRequest {
+    /// Parses a request.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names the invalid field.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut fields = object(body)?;
-        let message = match fields.remove("message") {
-            Some(Value::String(message)) => message,
-            None | Some(Value::Null) => {
-                return Err(ApiError::new(Rejection::EmptyMessage, "`message` is missing"));
-            }
-            Some(_) => return Err(ApiError::new(Rejection::InvalidRequest, "`message` must be text")),
+        let request: Self = json::message(body)?;
+        check_text("message", &request.message)?;
+        if request.webhook.as_ref().is_some_and(|webhook| webhook.url.len() > URL_BYTES) {
+            let message = format!("`webhook.url` exceeds {URL_BYTES} bytes");
+            return Err(ApiError::new(Rejection::InvalidRequest, message));
+        }
+        Ok(request)
+    }
+
+    /// Returns the session that the request names.
+    ///
+    /// # Errors
+    ///
+    /// 400 for an invalid id.
+    pub(crate) fn session(&self) -> Result<Option<SessionId>, ApiError> {
+        self.session_id.as_deref().map(json::session_id).transpose()
+    }
+}
+
+/// Checks a required message of a person.
+///
+/// # Errors
+///
+/// `empty_message`, `message_too_long`.
+pub(super) fn check_text(name: &str, text: &str) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return Err(ApiError::new(Rejection::EmptyMessage, format!("`{name}` is missing or empty")));
+    }
+    check_length(name, text)
+}
+
+/// Checks the length of a message.
+///
+/// # Errors
+///
+/// `message_too_long`.
+pub(super) fn check_length(name: &str, text: &str) -> Result<(), ApiError> {
+    if text.len() <= MESSAGE_BYTES {
+        return Ok(());
+    }
+    let message = format!("`{name}` has {} bytes, more than {MESSAGE_BYTES}", text.len());
+    Err(ApiError::new(Rejection::MessageTooLong, message))
+}
+
+/// An empty body or object resumes a stopped or failed run; otherwise this is the answer to an open question.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct AnswerRequest {
+    /// The answer: any JSON value, including `null`.
+    #[serde(default, deserialize_with = "json::present")]
+    #[schema(value_type = Value, required = false)]
+    value: Option<Value>,
+    /// Id of the question; may be omitted if only one is open.
+    #[schema(required = false)]
+    id: Option<String>,
+}
+
+impl AnswerRequest {
+    /// Parses the body of `POST /resume`. `None`: there is no answer.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names the invalid field.
+    pub(crate) fn parse(body: &[u8]) -> Result<Option<Answers>, ApiError> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        let fields = json::object(body)?;
+        if !fields.contains_key("value") && !fields.contains_key("id") {
+            return Ok(None);
+        }
+        let request: Self = json::from_value(Value::Object(fields))?;
+        let Some(value) = request.value else {
+            return Err(ApiError::new(Rejection::InvalidRequest, "`value` is missing"));
         };
-        if message.trim().is_empty() {
-            return Err(ApiError::new(Rejection::EmptyMessage, "`message` is empty"));
-        }
-        if message.len() > MESSAGE_BYTES {
-            let told = format!("`message` has {} bytes, more than {MESSAGE_BYTES}", message.len());
-            return Err(ApiError::new(Rejection::MessageTooLong, told));
-        }
-        let session = text(&fields, "session_id")?.map(|id| session_id(&id)).transpose()?;
-        let context = match fields.remove("context") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(context)) => context,
-            Some(_) => return Err(ApiError::new(Rejection::InvalidRequest, "`context` must be an object")),
-        };
-        let on_busy = match text(&fields, "on_busy")?.as_deref() {
-            None | Some("reject") => BusyPolicy::Reject,
-            Some("enqueue") => BusyPolicy::Enqueue,
-            Some("interrupt") => BusyPolicy::Interrupt,
-            Some("rollback") => BusyPolicy::Rollback,
-            Some(_) => {
-                let told = "`on_busy` must be `reject`, `enqueue`, `interrupt` or `rollback`";
-                return Err(ApiError::new(Rejection::InvalidRequest, told));
-            }
-        };
-        let webhook = webhook::address(fields.get("webhook"))?;
-        Ok(Self { message, session, context, agent: text(&fields, "agent")?, on_busy, webhook })
+        Ok(Some(answers(value, request.id)))
     }
 }
 
-/// The body of `POST /resume/{id}`: nothing, or `{value, id?}`.
-pub(crate) fn parse_answer(body: &[u8]) -> Result<Option<Answers>, ApiError> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let fields = object(body)?;
-    if !fields.contains_key("value") && !fields.contains_key("id") {
-        return Ok(None);
-    }
-    answer(&fields).map(Some)
-}
-
-/// `{value, id?}`. Every JSON value is an answer, `null` included.
-fn answer(fields: &Map<String, Value>) -> Result<Answers, ApiError> {
-    let Some(value) = fields.get("value") else {
-        return Err(ApiError::new(Rejection::InvalidRequest, "`value` is missing"));
-    };
-    Ok(match text(fields, "id")? {
-        Some(id) => Answers::to(&*id, value.clone()),
-        None => Answers::only(value.clone()),
-    })
-}
-
-/// `{session_id, status, message, data?}`.
-pub(crate) fn response(session: &SessionId, status: &str, message: &str, data: Option<Value>) -> Value {
-    let mut body = json!({"session_id": session, "status": status, "message": message});
-    if let Some(data) = data {
-        body["data"] = data;
-    }
-    body
-}
-
-/// What is known of a session: the `data` of a status, of a pause and of an end.
-pub(crate) fn standing(status: &SessionStatus, response: Option<&str>) -> Value {
-    let mut data = json!({
-        "run": status.run.0,
-        "todos": todos(&status.todos),
-        "questions": questions(&status.questions),
-        "execution_time": seconds(status.active_ms),
-        "last_seq": status.last,
-    });
-    if let Some(response) = response {
-        data["response"] = json!(response);
-    }
-    if let Some(failure) = &status.failure {
-        data["error"] = json!({"code": failure.code, "message": failure.message, "node": failure.node});
-    }
-    data
-}
-
-/// `{response, todos, execution_time}`.
-pub(crate) fn result(response: &str, todos: &[Todo], active_ms: u64) -> Value {
-    json!({"response": response, "todos": self::todos(todos), "execution_time": seconds(active_ms)})
-}
-
-pub(crate) fn seconds(ms: u64) -> f64 {
-    ms as f64 / 1_000.0
-}
-
-fn todos(todos: &[Todo]) -> Vec<Value> {
-    todos.iter().map(whole_todo).collect()
-}
-
-fn todo_update(todo: &Todo) -> Value {
-    let message = if todo.message.is_empty() { &todo.title } else { &todo.message };
-    json!({"todo_id": todo.id, "status": todo.status, "progress": todo.progress, "message": message})
-}
-
-/// A todo with its title and its place in the tree.
-fn whole_todo(todo: &Todo) -> Value {
-    let mut item = todo_update(todo);
-    item["title"] = json!(todo.title);
-    if let Some(parent) = &todo.parent {
-        item["parent"] = json!(parent);
-    }
-    item
-}
-
-/// The open questions, as `hitl_request` shows them.
-pub(crate) fn questions(open: &[OpenQuestion]) -> Vec<Value> {
-    open.iter().map(question).collect()
-}
-
-fn question(open: &OpenQuestion) -> Value {
-    let mut data = json!({"prompt": open.question.prompt, "options": open.question.options, "id": open.id});
-    if let Some(schema) = &open.question.schema {
-        data["schema"] = schema.clone();
-    }
-    if let Some(details) = &open.question.details {
-        data["details"] = details.clone();
-    }
-    if open.question.open {
-        data["open"] = json!(true);
-    }
-    if let Some(deadline) = open.question.deadline {
-        let until = open.asked_at.saturating_add(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
-        data["deadline"] = json!(iso(until));
-    }
-    data
-}
-
-/// What a client says over the socket.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Ping,
-    Stop,
-    Resume,
-    Input(Answers),
-}
-
-impl Command {
-    pub(crate) fn parse(frame: &[u8]) -> Result<Self, ApiError> {
-        let fields = object(frame)?;
-        let data = match fields.get("data") {
-            None | Some(Value::Null) => &Map::new(),
-            Some(Value::Object(data)) => data,
-            Some(_) => return Err(ApiError::new(Rejection::InvalidRequest, "`data` must be an object")),
-        };
-        match text(&fields, "type")?.as_deref() {
-            Some("ping") => Ok(Self::Ping),
-            Some("stop") => Ok(Self::Stop),
-            Some("resume") => Ok(Self::Resume),
-            Some("input") => answer(data).map(Self::Input),
-            Some(_) => {
-                let told = "unknown `type`; known: ping, input, stop, resume";
-                Err(ApiError::new(Rejection::InvalidRequest, told))
-            }
-            None => Err(ApiError::new(Rejection::InvalidRequest, "`type` is missing")),
-        }
+/// Returns an answer to a question, or to the only open one.
+pub(super) fn answers(value: Value, id: Option<String>) -> Answers {
+    match id {
+        Some(id) => Answers::to(&*id, value),
+        None => Answers::only(value),
     }
 }
 
-/// How much a subscriber wants to see beyond the contract.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(crate) enum EventDetail {
-    /// The message types of the contract.
-    #[default]
-    Contract,
-    /// And `status` whenever a run starts, pauses, goes on or stops; todos with their titles and parents.
-    Status,
-    /// And `event` for everything else.
-    All,
+/// Result of a run: its end, or the question on which it is paused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RunResponse {
+    /// Id of the session.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9._:-]{1,128}$")]
+    pub(crate) session_id: SessionId,
+    /// Status of the run.
+    pub(crate) status: RunStatus,
+    /// Description of the status.
+    pub(crate) message: String,
+    /// Details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub(crate) data: Option<SessionData>,
 }
 
-impl EventDetail {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "" | "contract" => Some(Self::Contract),
-            "status" => Some(Self::Status),
-            "all" => Some(Self::All),
-            _ => None,
-        }
-    }
+/// A run that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StartResponse {
+    /// Id of the session.
+    #[schema(value_type = String)]
+    pub(crate) session_id: SessionId,
+    /// The run has started or is queued; it is stored in both cases.
+    #[schema(value_type = String, pattern = "^started$")]
+    pub(crate) status: &'static str,
+    /// Description of the status.
+    #[schema(value_type = String)]
+    pub(crate) message: &'static str,
+    /// Number of the run.
+    pub(crate) data: RunNumber,
 }
 
-/// A message to a client: `{type, data, timestamp}`, and `seq` when it stands for a journal entry.
-pub(crate) fn message(kind: &str, data: &Value, at_ms: i64, seq: Option<Seq>) -> String {
-    let mut message = json!({"type": kind, "data": data, "timestamp": iso(at_ms)});
-    if let Some(seq) = seq {
-        message["seq"] = json!(seq);
-    }
-    message.to_string()
+/// Number of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RunNumber {
+    /// Counted from 1 in each session.
+    pub(crate) run: u64,
 }
 
-/// The `error` message of a refusal.
-pub(crate) fn rejection(error: &ApiError, now_ms: i64) -> String {
-    let mut details = error.body(Contract::TaskAgent);
-    if let Some(fields) = details.as_object_mut() {
-        fields.remove("message");
-    }
-    message("error", &json!({"error": error.message, "details": details}), now_ms, None)
+/// A run that was resumed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ResumeResponse {
+    /// Id of the session.
+    #[schema(value_type = String)]
+    pub(crate) session_id: SessionId,
+    /// Status of the run.
+    pub(crate) status: RunStatus,
+    /// Description of the status.
+    #[schema(value_type = String)]
+    pub(crate) message: &'static str,
+    /// Number of the run.
+    pub(crate) data: RunNumber,
 }
 
-/// The message for an event; `None`: a subscriber of this extent gets none, or (a completed run) the message needs the
-/// run's result.
-pub(crate) fn to_server_message(event: &Event, extent: EventDetail) -> Option<String> {
-    let send = |kind: &str, data: &Value| Some(message(kind, data, event.at, event.seq));
-    let status = |status: &str| match extent {
-        EventDetail::Contract => None,
-        _ => send("status", &json!({"status": status, "run": event.run.0})),
-    };
-    match &event.body {
-        EventBody::TodoUpdated(moved) if extent == EventDetail::Contract => {
-            send("todo_update", &todo_update(&moved.todo))
-        }
-        EventBody::TodoUpdated(moved) => {
-            // Each run has a list of its own: without it, the items of a run that was rolled back would seem to stay.
-            let mut todo = whole_todo(&moved.todo);
-            todo["run"] = json!(event.run.0);
-            send("todo_update", &todo)
-        }
-        EventBody::QuestionAsked(asked) => send("hitl_request", &question(&asked.open)),
-        EventBody::RunCompleted(_) => None,
-        EventBody::RunFailed(failed) => {
-            let details = json!({"code": failed.code, "node": failed.node});
-            send("error", &json!({"error": failed.message, "details": details}))
-        }
-        EventBody::RunDequeued(refused) => {
-            send("error", &json!({"error": refused.message, "details": {"code": refused.code}}))
-        }
-        EventBody::RunQueued(_) => status("queued"),
-        EventBody::RunStarted(_) => status("started"),
-        EventBody::RunResumed(_) => status("running"),
-        EventBody::RunPaused(_) => status("paused"),
-        EventBody::RunStopped(_) => status("stopped"),
-        EventBody::Gap(Gap { upto, ahead: Some(ahead), .. }) => {
-            let text = format!(
-                "message {ahead} is not in this session, which ends at {upto}; connect with `after=0` to read it from its start"
-            );
-            let details = json!({"code": "seq_ahead", "after": ahead, "last": upto});
-            send("error", &json!({"error": text, "details": details}))
-        }
-        EventBody::RunRolledBack(_) => status("rolled_back"),
-        EventBody::Gap(gap) if gap.upto > gap.after => {
-            let told = format!("messages {} to {} are no longer kept", gap.after.next(), gap.upto);
-            let details = json!({"code": "gap", "after": gap.after, "upto": gap.upto});
-            send("error", &json!({"error": told, "details": details}))
-        }
-        _ if extent == EventDetail::All => {
-            let data = serde_json::to_value(event).ok()?;
-            send("event", &data)
-        }
-        _ => None,
-    }
-}
-
-/// Milliseconds since 1970 as ISO-8601 in UTC, always with three decimals, so that texts sort as times do.
-fn iso(ms: i64) -> String {
-    format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or_default())
+/// Status of a session with all details.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusResponse {
+    /// Id of the session.
+    #[schema(value_type = String)]
+    pub(crate) session_id: SessionId,
+    /// Status of the latest run.
+    pub(crate) status: RunStatus,
+    /// Description of the status.
+    pub(crate) message: String,
+    /// Details.
+    pub(crate) data: SessionDetails,
 }

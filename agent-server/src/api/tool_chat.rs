@@ -1,149 +1,292 @@
-//! System 4: the agent with tools, its request, its answer and its events, field by field.
+//! The agent with tools: its request, its response and its events.
 //!
 //! The events of `/api/v1/chat/stream`, each a `data:` with one JSON object:
 //!
-//! | Event | When |
+//! | Event | Meaning |
 //! |---|---|
-//! | `{conversation_id}` | first |
-//! | `{content}` | a piece of what the assistant says, as it comes |
-//! | `{tool_call: {id, name, arguments}}` | a tool is called |
-//! | `{tool_result: {id, name, arguments, result, error?, duration_ms}}` | it has its result |
-//! | `{reset: true}` | what was said since the last tool call is void: the model is asked again |
-//! | `{question: {id, prompt, options}}` | a person must answer; the next `content` of the conversation is the answer |
-//! | `{error, code}` | the run failed; at most one |
-//! | `{done: true, conversation_id, content, tool_calls?}` | last, also after an error; `content` is the answer alone |
+//! | `{conversation_id}` | the first event |
+//! | `{content}` | a delta of the answer |
+//! | `{tool_call: {id, name, arguments}}` | a tool call began |
+//! | `{tool_result: {id, name, arguments, result, error?, duration_ms}}` | a tool call ended |
+//! | `{reset: true}` | the text since the last tool call is void, because the model is called again |
+//! | `{question: {id, prompt, options}}` | a question; the next `content` of the conversation is the answer |
+//! | `{error, code}` | the run failed; at most once |
+//! | `{done: true, conversation_id, content, tool_calls?}` | the last event, also after an error; `content` is the answer |
 //!
-//! A failure before anything of this was sent has the status of the plain request: 502 for the model, 500 for a tool.
+//! A failure before the first of these events has the status of the plain request: 502 for the model, 500 for a tool.
 
 use agent_core::{
     ids::SessionId,
     interrupt::{Answers, OpenQuestion},
 };
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::json::{object, session_id, text};
+use super::{chat::sse_data, json, task_agent::check_text};
 use crate::{
     conversation::{ConversationStream, ToolCallRecord},
-    error::{ApiError, Contract, Rejection},
+    error::ApiError,
 };
 
-/// The longest message, in bytes.
-const CONTENT_BYTES: usize = 32 * 1024;
-
-/// `{content, conversation_id?}`.
-#[derive(Debug)]
+/// Request of the agent with tools.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TalkRequest {
+    /// Message of the user; at most 32 KiB of UTF-8, not blank. If the agent has asked a question, this is the
+    /// answer.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     pub(crate) content: String,
-    pub(crate) conversation_id: Option<SessionId>,
+    /// Id of the conversation to continue. Default: a new one.
+    #[schema(pattern = "^[A-Za-z0-9._:-]{1,128}$", required = false)]
+    conversation_id: Option<String>,
 }
 
 impl TalkRequest {
+    /// Parses a request.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names the invalid field.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let fields = object(body)?;
-        let content = match text(&fields, "content")? {
-            Some(content) if !content.trim().is_empty() => content,
-            Some(_) => return Err(ApiError::new(Rejection::EmptyMessage, "`content` is empty")),
-            None => return Err(ApiError::new(Rejection::EmptyMessage, "`content` is missing")),
-        };
-        if content.len() > CONTENT_BYTES {
-            let told = format!("`content` has {} bytes, more than {CONTENT_BYTES}", content.len());
-            return Err(ApiError::new(Rejection::MessageTooLong, told));
+        let request: Self = json::message(body)?;
+        check_text("content", &request.content)?;
+        Ok(request)
+    }
+
+    /// Returns the conversation that the request continues.
+    ///
+    /// # Errors
+    ///
+    /// 400 for an invalid id.
+    pub(crate) fn conversation(&self) -> Result<Option<SessionId>, ApiError> {
+        self.conversation_id.as_deref().map(json::session_id).transpose()
+    }
+}
+
+/// Response of the agent with tools.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TalkResponse {
+    /// Text of the answer.
+    content: String,
+    /// Id of the conversation.
+    #[schema(value_type = String)]
+    conversation_id: SessionId,
+    /// Tools that the agent called; absent if it called none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+impl TalkResponse {
+    pub(crate) fn new(conversation: &ConversationStream, content: &str) -> Self {
+        Self {
+            content: content.to_owned(),
+            conversation_id: conversation.session().id().clone(),
+            tool_calls: tool_calls(conversation),
         }
-        let conversation_id = text(&fields, "conversation_id")?.map(|id| session_id(&id)).transpose()?;
-        Ok(Self { content, conversation_id })
     }
 }
 
-/// `{content, conversation_id, tool_calls?}`.
-pub(crate) fn answer(reading: &ConversationStream, content: &str) -> Value {
-    let mut body = json!({"content": content, "conversation_id": reading.session().id()});
-    if !reading.calls().is_empty() {
-        body["tool_calls"] = reading.calls().iter().map(made).collect();
-    }
-    body
+fn tool_calls(conversation: &ConversationStream) -> Option<Vec<ToolCall>> {
+    let calls = conversation.calls();
+    (!calls.is_empty()).then(|| calls.iter().map(ToolCall::from).collect())
 }
 
-/// `{name, arguments, result, error?, duration_ms}`.
-fn made(call: &ToolCallRecord) -> Value {
-    let mut body = json!({
-        "id": call.id,
-        "name": call.name,
-        "arguments": call.arguments,
-        "result": call.result,
-        "duration_ms": call.ms,
-    });
-    if let Some(error) = &call.error {
-        body["error"] = json!(error);
-    }
-    body
+/// A tool call.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ToolCall {
+    /// Id of the call.
+    id: String,
+    /// Name of the tool.
+    name: String,
+    /// Arguments of the call.
+    arguments: Value,
+    /// Result of the call; `null` if it failed.
+    result: Value,
+    /// Error of the call; absent if it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    error: Option<String>,
+    /// Duration in milliseconds.
+    duration_ms: u64,
 }
 
+impl From<&ToolCallRecord> for ToolCall {
+    fn from(call: &ToolCallRecord) -> Self {
+        Self {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+            result: call.result.clone().unwrap_or_default(),
+            error: call.error.clone(),
+            duration_ms: call.ms,
+        }
+    }
+}
+
+/// Event of the agent with tools.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct TalkEvent {
+    /// Id of the conversation: in the first and the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    conversation_id: Option<SessionId>,
+    /// Delta of the answer; with `done`, the whole text of the last message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    content: Option<String>,
+    /// A tool call began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    tool_call: Option<ToolCallStart>,
+    /// A tool call ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    tool_result: Option<ToolCall>,
+    /// `true`: the text since the last tool call is void.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    reset: Option<bool>,
+    /// Question of the agent; the next message of the conversation is the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    question: Option<TalkQuestion>,
+    /// Error message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    error: Option<String>,
+    /// Error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    code: Option<&'static str>,
+    /// `true` for the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    done: Option<bool>,
+    /// With `done`: the tools that were called; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+/// A tool call that began.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ToolCallBegun)]
+pub(crate) struct ToolCallStart {
+    /// Id of the call.
+    id: String,
+    /// Name of the tool.
+    name: String,
+    /// Arguments of the call.
+    arguments: Value,
+}
+
+/// Question of an agent with tools.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TalkQuestion {
+    /// Id of the question.
+    id: String,
+    /// Text of the question.
+    prompt: String,
+    /// Answers to choose from; empty: any answer.
+    options: Vec<Value>,
+}
+
+impl TalkEvent {
+    fn to_sse(&self) -> Bytes {
+        sse_data(self).into()
+    }
+}
+
+/// Returns the first event.
 pub(crate) fn conversation(session: &SessionId) -> Bytes {
-    event(&json!({"conversation_id": session}))
+    TalkEvent { conversation_id: Some(session.clone()), ..TalkEvent::default() }.to_sse()
 }
 
-pub(crate) fn content(text: &str) -> Bytes {
-    event(&json!({"content": text}))
+/// Returns the event of a delta.
+pub(crate) fn content(text: String) -> Bytes {
+    TalkEvent { content: Some(text), ..TalkEvent::default() }.to_sse()
 }
 
+/// Returns the event of a tool call.
 pub(crate) fn tool_call(call: &ToolCallRecord) -> Bytes {
-    event(&json!({"tool_call": {"id": call.id, "name": call.name, "arguments": call.arguments}}))
+    let start =
+        ToolCallStart { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone() };
+    TalkEvent { tool_call: Some(start), ..TalkEvent::default() }.to_sse()
 }
 
+/// Returns the event of a tool result.
 pub(crate) fn tool_result(call: &ToolCallRecord) -> Bytes {
-    event(&json!({"tool_result": made(call)}))
+    TalkEvent { tool_result: Some(call.into()), ..TalkEvent::default() }.to_sse()
 }
 
+/// Returns the event that voids the text since the last tool call.
 pub(crate) fn reset() -> Bytes {
-    event(&json!({"reset": true}))
+    TalkEvent { reset: Some(true), ..TalkEvent::default() }.to_sse()
 }
 
+/// Returns the event of a question.
 pub(crate) fn question(open: &OpenQuestion) -> Bytes {
-    let (prompt, options) = (&open.question.prompt, &open.question.options);
-    event(&json!({"question": {"id": open.id, "prompt": prompt, "options": options}}))
+    let question = TalkQuestion {
+        id: open.id.to_string(),
+        prompt: open.question.prompt.clone(),
+        options: open.question.options.clone(),
+    };
+    TalkEvent { question: Some(question), ..TalkEvent::default() }.to_sse()
 }
 
+/// Returns the event of an error.
 pub(crate) fn error(error: &ApiError) -> Bytes {
-    event(&error.body(Contract::ToolChat))
+    let (message, code) = (Some(error.message.clone()), Some(error.code));
+    TalkEvent { error: message, code, conversation_id: error.session.clone(), ..TalkEvent::default() }
+        .to_sse()
 }
 
-pub(crate) fn done(reading: &ConversationStream, content: &str) -> Bytes {
-    let mut body = answer(reading, content);
-    body["done"] = json!(true);
-    event(&body)
+/// Returns the last event.
+pub(crate) fn done(conversation: &ConversationStream, content: &str) -> Bytes {
+    TalkEvent {
+        content: Some(content.to_owned()),
+        conversation_id: Some(conversation.session().id().clone()),
+        tool_calls: tool_calls(conversation),
+        done: Some(true),
+        ..TalkEvent::default()
+    }
+    .to_sse()
 }
 
-fn event(body: &Value) -> Bytes {
-    format!("data: {body}\n\n").into()
-}
-
-/// A question in words.
+/// Returns a question as text, with its options as a numbered list.
 pub(crate) fn render_question(open: &OpenQuestion) -> String {
-    let mut words = open.question.prompt.clone();
+    let mut text = open.question.prompt.clone();
     for (at, option) in open.question.options.iter().enumerate() {
         let gap = if at == 0 { "\n" } else { "" };
         let option = option.as_str().map_or_else(|| option.to_string(), str::to_owned);
-        words.push_str(&format!("{gap}\n{}. {option}", at + 1));
+        text.push_str(&format!("{gap}\n{}. {option}", at + 1));
     }
-    words
+    text
 }
 
-/// An answer in words: an option by its text or its number, else the words themselves.
-pub(crate) fn parse_answer(open: &OpenQuestion, words: &str) -> Answers {
-    let words = words.trim();
+/// Returns the answer in a text: an option by its text or its number, otherwise the text.
+pub(crate) fn parse_answer(open: &OpenQuestion, text: &str) -> Answers {
+    let text = text.trim();
     let options = &open.question.options;
     let by_text = || {
-        let same = |option: &&Value| match option {
-            Value::String(text) => text.trim().to_lowercase() == words.to_lowercase(),
-            other => serde_json::from_str::<Value>(words).is_ok_and(|said| said == **other),
+        let is_same = |option: &&Value| match option {
+            Value::String(option) => option.trim().to_lowercase() == text.to_lowercase(),
+            other => serde_json::from_str::<Value>(text).is_ok_and(|value| value == **other),
         };
-        options.iter().find(same)
+        options.iter().find(is_same)
     };
     let by_number = || {
-        let number: usize = words.trim_end_matches(['.', '번']).parse().ok()?;
+        let number: usize = text.trim_end_matches(['.', '번']).parse().ok()?;
         options.get(number.checked_sub(1)?)
     };
-    let value = by_text().or_else(by_number).cloned().unwrap_or_else(|| words.into());
+    let value = by_text().or_else(by_number).cloned().unwrap_or_else(|| text.into());
     Answers::to(open.id.clone(), value)
 }

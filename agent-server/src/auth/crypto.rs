@@ -1,4 +1,4 @@
-//! Signatures of tokens by ring: HS256, RS256, ES256. Nothing is signed here, and no other algorithm is known.
+//! Verification of token signatures by ring: HS256, RS256, ES256.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -15,7 +15,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring the one that checks, unless the process has chosen another before.
+/// Installs ring as the provider, unless the process has installed another one.
 pub(super) fn install() {
     if PROVIDER.install_default().is_err() {
         tracing::debug!("tokens are checked by what the process chose before");
@@ -30,7 +30,7 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
         (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
             Check::Rsa(signature::RsaPublicKeyComponents { n: n.clone(), e: e.clone() })
         }
-        // The bare point, as a key set has it.
+        // The uncompressed point, as in a key set.
         (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => Check::Curve(point.clone()),
         _ => return Err(ErrorKind::InvalidAlgorithm.into()),
     };

@@ -1,4 +1,4 @@
-//! Tokens: which keys sign them, with which algorithm, and what they must say.
+//! JSON Web Tokens: keys, algorithms and required claims.
 
 use agent_core::secret::Secret;
 use jsonwebtoken::{
@@ -10,13 +10,13 @@ use serde::Deserialize;
 
 use super::{AuthError, Subject, SubjectKind, crypto};
 
-/// How far the clocks of who signs and who checks may be apart, in seconds.
+/// Allowed clock difference, in seconds.
 const LEEWAY: u64 = 30;
-/// Bounds of a key set.
+/// Limits of a key set.
 const KEYS: usize = 100;
 
-/// How tokens are checked: a signature by one of the keys with that key's own algorithm, `exp` and `sub` must be there,
-/// `exp` and `nbf` must hold (30 s of leeway), `iss` and `aud` where they are asked for.
+/// Validation of tokens: a signature by one of the keys with the algorithm of that key, the claims `exp` and `sub`, `exp`
+/// and `nbf` within 30 s of leeway, and `iss` and `aud` if configured.
 #[derive(Clone)]
 pub struct Jwt {
     keys: Vec<Key>,
@@ -27,7 +27,7 @@ pub struct Jwt {
 #[derive(Clone)]
 struct Key {
     id: Option<String>,
-    /// The token has no say in it.
+    /// Determined by the key, never by the token.
     algorithm: Algorithm,
     key: DecodingKey,
 }
@@ -38,7 +38,7 @@ struct Claims {
 }
 
 impl Jwt {
-    /// Tokens signed with a secret by HMAC-SHA256. Use at least 32 random bytes.
+    /// Accepts tokens signed with a secret by HMAC-SHA256. Use at least 32 random bytes.
     #[must_use]
     pub fn hs256(secret: &Secret) -> Self {
         Self::of(vec![Key {
@@ -48,12 +48,12 @@ impl Jwt {
         }])
     }
 
-    /// Tokens signed with an RSA key (2,048 to 8,192 bits) by RS256; `pem` holds its public half
+    /// Accepts tokens signed with an RSA key (2,048 to 8,192 bits) by RS256. `pem` contains the public key
     /// (`BEGIN PUBLIC KEY`).
     ///
     /// # Errors
     ///
-    /// It is no such key.
+    /// `pem` contains no such key.
     pub fn rs256(pem: &[u8]) -> Result<Self, AuthError> {
         let wrong = || AuthError("the public key must be an RSA key in PEM, `BEGIN PUBLIC KEY`".to_owned());
         let info = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| wrong())?;
@@ -62,12 +62,12 @@ impl Jwt {
         Ok(Self::of(vec![Key { id: None, algorithm: Algorithm::RS256, key }]))
     }
 
-    /// Tokens signed with a key of a JSON Web Key Set: RS256, ES256 and HS256. The token names the key (`kid`), unless
-    /// there is only one. Keys of other kinds, and keys to encrypt with, are left out.
+    /// Accepts tokens signed with a key of a JSON Web Key Set: RS256, ES256 and HS256. The token names the key (`kid`) unless
+    /// there is only one. Other kinds of keys, and encryption keys, are ignored.
     ///
     /// # Errors
     ///
-    /// It is no key set, or none of its keys can be used, or it has more than 100.
+    /// The set is invalid, contains no supported key, or more than 100 keys.
     pub fn jwks(json: &[u8]) -> Result<Self, AuthError> {
         let set: JwkSet = serde_json::from_slice(json)
             .map_err(|_| AuthError("the key set is no JSON Web Key Set".to_owned()))?;
@@ -84,21 +84,21 @@ impl Jwt {
         Self { keys, issuer: None, audience: None }
     }
 
-    /// What `iss` must be. Default: it is not looked at.
+    /// Requires a value of `iss`. Default: not checked.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// What `aud` must be or hold. Default: it is not looked at.
+    /// Requires a value of `aud`, or in it. Default: not checked.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Whose token it is, if it is a good one. Why it is not is nobody's business but the log's.
+    /// Returns the subject of a valid token. The reason for a rejection is only logged.
     pub(super) fn check(&self, token: &str) -> Option<Subject> {
         let header = decode_header(token).ok()?;
         let key = match &header.kid {
@@ -106,7 +106,7 @@ impl Jwt {
             None if self.keys.len() == 1 => self.keys.first()?,
             None => return None,
         };
-        // Extensions that must be understood, and are not.
+        // Critical extensions, of which none is supported.
         if header.crit.is_some() {
             return None;
         }
@@ -161,15 +161,15 @@ impl Key {
             }
             _ => return None,
         };
-        let said = jwk.common.key_algorithm.map(|said| said.to_string());
-        if said.is_some_and(|said| said != format!("{algorithm:?}")) {
+        let declared = jwk.common.key_algorithm.map(|declared| declared.to_string());
+        if declared.is_some_and(|declared| declared != format!("{algorithm:?}")) {
             return None;
         }
         Some(Self { id: jwk.common.key_id.clone(), algorithm, key: DecodingKey::from_jwk(jwk).ok()? })
     }
 }
 
-/// Modulus and exponent in a `SubjectPublicKeyInfo` of an RSA key.
+/// Returns modulus and exponent from the `SubjectPublicKeyInfo` of an RSA key.
 fn rsa_of(info: &[u8]) -> Option<(&[u8], &[u8])> {
     const SEQUENCE: u8 = 0x30;
     /// `rsaEncryption`.
@@ -184,7 +184,7 @@ fn rsa_of(info: &[u8]) -> Option<(&[u8], &[u8])> {
     algorithm.starts_with(RSA).then(|| (&n[n.len() - bare(n)..], &e[e.len() - bare(e)..]))
 }
 
-/// The content of the DER element at the front, and what follows it.
+/// Returns the content of the first DER element, and the rest.
 fn part(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&[found, short], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = match short {

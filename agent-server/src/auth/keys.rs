@@ -1,4 +1,4 @@
-//! API keys: kept as hashes, compared in a time that says nothing.
+//! API keys: stored as hashes, compared in constant time.
 
 use agent_core::secret::Secret;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::{AuthError, Subject};
 
-/// The shortest key that is taken, in bytes.
+/// Minimum length of a key, in bytes.
 const SHORTEST: usize = 16;
 
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ impl Keys {
         self.0.len()
     }
 
-    /// Whose key it is. Looks at every key, whichever fits.
+    /// Returns the subject of a key. Compares all keys, so that the time does not depend on the match.
     pub(super) fn find(&self, shown: &str) -> Option<Subject> {
         let hash: [u8; 32] = Sha256::digest(shown).into();
         let mut found = u64::MAX;

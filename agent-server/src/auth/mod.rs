@@ -1,4 +1,4 @@
-//! Who calls: API keys and tokens, and what is asked of those who show neither. Knows no route and no session.
+//! Authentication by API keys and tokens; session ownership in [`ownership`].
 
 mod crypto;
 mod jwt;
@@ -18,24 +18,23 @@ pub use jwt::Jwt;
 use crate::error::{ApiError, Rejection};
 use keys::Keys;
 
-/// The subprotocol of our sockets; a browser offers it together with `bearer.TOKEN`.
+/// Subprotocol of the WebSockets. A browser offers it together with `bearer.TOKEN`.
 pub(crate) const PROTOCOL: &str = "agent.v1";
 const PROTOCOL_TOKEN: &str = "bearer.";
 
-/// The longest credential that is looked at, in bytes.
+/// Maximum length of a credential, in bytes.
 const TOKEN_BYTES: usize = 8 * 1024;
-/// The longest name of a subject, in bytes: with what is before it, no more than a session's label holds.
+/// Maximum length of a subject's name, in bytes. With its prefix, it fits into a session's label.
 const NAME_BYTES: usize = 500;
 
-/// The label of a session that says whose it is.
+/// Label of a session's owner.
 pub(crate) const OWNER: &str = "owner";
 
-/// Who may use a server, and how they show who they are.
+/// Authentication of callers.
 ///
-/// A server that was told nothing serves [callers on this machine](Auth::local) and nobody else. As soon as there
-/// are keys or tokens, everybody shows one: `Authorization: Bearer ..`, or on a WebSocket from a browser the
-/// subprotocols `agent.v1, bearer.TOKEN`. Sessions belong to who began them; those of others do not exist for a
-/// caller.
+/// By default only [callers on this machine](Auth::local) are served. With keys or tokens every request must present one:
+/// `Authorization: Bearer ..`, or on a WebSocket from a browser the subprotocols `agent.v1, bearer.TOKEN`. A session
+/// belongs to the subject that created it; sessions of other subjects are reported as 404.
 ///
 /// # Examples
 ///
@@ -51,53 +50,56 @@ pub(crate) const OWNER: &str = "owner";
 /// ```
 #[derive(Clone)]
 pub struct Auth {
-    asked: Asked,
+    required: Required,
     keys: Keys,
     tokens: Vec<Jwt>,
     admins: HashSet<Subject>,
 }
 
-/// Whom a credential is asked of.
+/// Callers that need credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Nobody,
-    Strangers,
-    Everybody,
+enum Required {
+    None,
+    /// Callers on other machines are rejected.
+    Remote,
+    All,
 }
 
-/// What is wrong with a key, or with the material that tokens are checked with. Never says what it holds.
+/// Error of an API key or of a key for tokens. Never contains the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthError(pub(crate) String);
 
 impl Auth {
-    /// Callers on this machine need show nothing; others are refused. A request with a trace of a proxy is not from this
-    /// machine: a header that proxies add (`Forwarded`, `Via`, `X-Forwarded-*`, `X-Real-IP`, `CF-*` and others), or HTTP/1.0.
-    /// A proxy that leaves no trace opens the server to everybody behind it: configure keys before you put one in front. A
-    /// request whose `Host` is a name of the public web is refused ([`Hosts`](crate::Hosts)). The default.
+    /// Serves callers on this machine without credentials, and rejects all others. The default.
+    ///
+    /// A request through a proxy counts as remote: one with a header that proxies add (`Forwarded`, `Via`, `X-Forwarded-*`,
+    /// `X-Real-IP`, `CF-*` and others), or with HTTP/1.0. A proxy that adds no header opens the server to all its clients:
+    /// configure keys before you put one in front. A request for a public `Host` name is rejected
+    /// ([`Hosts`](crate::Hosts)).
     #[must_use]
     pub fn local() -> Self {
-        Self::of(Asked::Strangers)
+        Self::of(Required::Remote)
     }
 
-    /// Nobody shows anything: every caller that reaches the server can read and run everything. Requests whose `Host` is a
-    /// name of the public web are refused unless [`Hosts`](crate::Hosts) lists it.
+    /// Disables authentication: every caller can read and run everything. Requests for a public `Host` name are
+    /// rejected unless [`Hosts`](crate::Hosts) contains it.
     #[must_use]
     pub fn off() -> Self {
-        Self::of(Asked::Nobody)
+        Self::of(Required::None)
     }
 
-    /// Everybody shows a key or a token; add them by [`key`](Auth::key) and [`tokens`](Auth::tokens).
+    /// Requires a key or token of every caller; add them with [`key`](Auth::key) and [`tokens`](Auth::tokens).
     #[must_use]
     pub fn asked() -> Self {
-        Self::of(Asked::Everybody)
+        Self::of(Required::All)
     }
 
-    fn of(asked: Asked) -> Self {
-        Self { asked, keys: Keys::default(), tokens: Vec::new(), admins: HashSet::new() }
+    fn of(required: Required) -> Self {
+        Self { required, keys: Keys::default(), tokens: Vec::new(), admins: HashSet::new() }
     }
 
-    /// Adds a key, and whose it is: the subject `key:NAME`. Only a hash of it is kept. Several keys may have one name.
+    /// Adds an API key of the subject `key:NAME`. Only a hash of the key is kept. Several keys may have the same name.
     ///
     /// # Errors
     ///
@@ -109,57 +111,57 @@ impl Auth {
         Ok(self)
     }
 
-    /// Takes tokens as well; the subject is `token:` and the token's `sub`, whichever of several signers it is from.
+    /// Accepts tokens. The subject is `token:` and the token's `sub`, independent of the signer.
     #[must_use]
     pub fn tokens(mut self, tokens: Jwt) -> Self {
         self.tokens.push(tokens);
         self
     }
 
-    /// Lets a subject see and act on every session, those that are nobody's included (begun before keys were asked for, or
-    /// from the command line). A session that somebody else began stays theirs. Default: nobody may.
+    /// Grants a subject access to all sessions, including those without an owner (created before keys were configured, or
+    /// from the command line). Sessions keep their owner. Default: no admins.
     #[must_use]
     pub fn admin(mut self, subject: Subject) -> Self {
         self.admins.insert(subject);
         self
     }
 
-    /// Whether a subject may use all sessions.
+    /// Returns whether a subject may use all sessions.
     pub(crate) fn is_admin(&self, subject: &Subject) -> bool {
         self.admins.contains(subject)
     }
 
-    /// Whether sessions have owners.
+    /// Returns whether callers are authenticated, so that sessions have owners.
     pub(crate) const fn knows_subjects(&self) -> bool {
-        matches!(self.asked, Asked::Everybody)
+        matches!(self.required, Required::All)
     }
 
-    /// Who calls.
+    /// Authenticates a request.
     ///
     /// # Errors
     ///
-    /// 401 without credentials where some are asked, and with wrong ones.
+    /// 401 if credentials are required and missing, or invalid.
     pub(crate) fn check(
         &self,
         peer: IpAddr,
         version: Version,
         headers: &HeaderMap,
     ) -> Result<Option<Subject>, ApiError> {
-        match self.asked {
-            Asked::Nobody => Ok(None),
-            Asked::Strangers if !peer.to_canonical().is_loopback() || is_passed_on(version, headers) => {
-                let told =
-                    "only callers on the server's own machine are served; its operator can set API_KEYS";
-                Err(ApiError::new(Rejection::Unauthorized, told))
+        match self.required {
+            Required::None => Ok(None),
+            Required::Remote if !peer.to_canonical().is_loopback() || is_forwarded(version, headers) => {
+                let message =
+                    "only callers on the server's machine are served; its operator can set API_KEYS";
+                Err(ApiError::new(Rejection::Unauthorized, message))
             }
-            Asked::Strangers => Ok(None),
-            Asked::Everybody => {
-                let Some(shown) = shown(headers) else {
-                    let told = "show who you are: `Authorization: Bearer ..`";
-                    return Err(ApiError::new(Rejection::Unauthorized, told));
+            Required::Remote => Ok(None),
+            Required::All => {
+                let Some(credential) = credential(headers) else {
+                    let message = "credentials are missing; send `Authorization: Bearer ..`";
+                    return Err(ApiError::new(Rejection::Unauthorized, message));
                 };
-                let wrong = || ApiError::new(Rejection::InvalidToken, "this key or token is not accepted");
-                shown.and_then(|token| self.subject(token)).map(Some).ok_or_else(wrong)
+                let invalid = || ApiError::new(Rejection::InvalidToken, "the key or token is invalid");
+                credential.and_then(|token| self.subject(token)).map(Some).ok_or_else(invalid)
             }
         }
     }
@@ -188,23 +190,23 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// Who calls, as a key or a token says: `key:NAME` or `token:SUB`. The two never meet, whatever a name or a `sub` is made of.
-/// A handler of [your own](crate::ServerBuilder::route) finds it among the request's extensions, where the server asks who
-/// calls.
+/// An authenticated caller: `key:NAME` or `token:SUB`. The prefixes keep both kinds apart.
+///
+/// If callers are authenticated, the extensions of a request to a [custom route](crate::ServerBuilder::route) contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject(Arc<str>);
 
-/// How a subject shows who it is.
+/// Kind of a subject's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubjectKind {
-    /// By a key that the operator gave it.
+    /// An API key.
     Key,
-    /// By a token that somebody signed.
+    /// A signed token.
     Token,
 }
 
 impl SubjectKind {
-    /// What a subject of this kind begins with.
+    /// Returns the prefix of subjects of this kind.
     const fn prefix(self) -> &'static str {
         match self {
             Self::Key => "key:",
@@ -214,25 +216,25 @@ impl SubjectKind {
 }
 
 impl Subject {
-    /// `None` for what cannot be a subject.
+    /// Returns a subject; `None` if the name is empty or too long.
     fn new(kind: SubjectKind, name: &str) -> Option<Self> {
         let legal = (1..=NAME_BYTES).contains(&name.len());
         legal.then(|| Self(format!("{}{name}", kind.prefix()).into()))
     }
 
-    /// The whole of it, by which sessions and limits know it: `key:alice`.
+    /// Returns the subject with its prefix, for example `key:alice`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// How it shows who it is.
+    /// Returns the kind of its credentials.
     #[must_use]
     pub fn kind(&self) -> SubjectKind {
         if self.0.starts_with(SubjectKind::Key.prefix()) { SubjectKind::Key } else { SubjectKind::Token }
     }
 
-    /// The name of its key, or the `sub` of its tokens. Not enough to know it by.
+    /// Returns the name of its key, or the `sub` of its tokens. Not unique: a key and a token may have the same name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0[self.kind().prefix().len()..]
@@ -256,8 +258,8 @@ impl FromStr for Subject {
     }
 }
 
-/// The credential of a request: `Some(None)` when there is one of a kind that is not understood.
-fn shown(headers: &HeaderMap) -> Option<Option<&str>> {
+/// Returns the credential of a request; `Some(None)` if it is of an unsupported kind.
+fn credential(headers: &HeaderMap) -> Option<Option<&str>> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -265,19 +267,19 @@ fn shown(headers: &HeaderMap) -> Option<Option<&str>> {
         });
         return Some(token);
     }
-    // Browsers let a page say nothing but this when it opens a socket. A URL would end up in logs.
+    // The only header that a browser lets a page set on a WebSocket. URLs would end up in logs.
     let mut offered = offered(headers);
     offered.any(|name| name == PROTOCOL).then_some(())?;
     self::offered(headers).find_map(|name| name.strip_prefix(PROTOCOL_TOKEN)).map(Some)
 }
 
-/// The subprotocols that a request for a socket offers.
+/// Returns the subprotocols that a WebSocket request offers.
 pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// Headers that proxies and the networks of their providers add.
+/// Headers that proxies add.
 const PROXY_HEADERS: [&str; 14] = [
     "client-ip",
     "fastly-client-ip",
@@ -294,7 +296,7 @@ const PROXY_HEADERS: [&str; 14] = [
     "x-real-ip",
     "x-scheme",
 ];
-/// What the names of such headers begin with.
+/// Prefixes of the names of such headers.
 const PROXY_PREFIXES: [&str; 11] = [
     "cdn-",
     "cf-",
@@ -309,9 +311,9 @@ const PROXY_PREFIXES: [&str; 11] = [
     "x-vercel-",
 ];
 
-/// Whether a request has a trace of a proxy: a header of its making, or HTTP/1.0, in which nginx passes requests on when
-/// it is told nothing but where to.
-fn is_passed_on(version: Version, headers: &HeaderMap) -> bool {
+/// Returns whether a request came through a proxy: it has a header that proxies add, or uses HTTP/1.0, which is nginx's
+/// default.
+fn is_forwarded(version: Version, headers: &HeaderMap) -> bool {
     let of_proxy = |name: &HeaderName| {
         PROXY_HEADERS.contains(&name.as_str())
             || PROXY_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_this_machine_is_served_and_nobody_else() {
+    fn without_keys_only_this_machine_is_served() {
         let local: IpAddr = [127, 0, 0, 1].into();
         let auth = Auth::default();
         let status = |peer: IpAddr, of: &[(&'static str, &str)]| {
@@ -342,12 +344,12 @@ mod tests {
         assert_eq!(
             status(local, &[("x-forwarded-for", "1.2.3.4")]),
             Some(401),
-            "a proxy's caller is elsewhere"
+            "the client of a proxy is remote"
         );
     }
 
     #[test]
-    fn a_browser_shows_its_token_beside_the_protocol_and_nowhere_else() {
+    fn a_browser_sends_its_token_only_with_the_protocol() {
         let auth = Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
         let peer: IpAddr = [1, 1, 1, 1].into();
         let who = |of: &[(&'static str, &str)]| match auth.check(peer, Version::HTTP_11, &headers(of)) {

@@ -1,4 +1,4 @@
-//! `diff`: what changed in a session between two places.
+//! `diff`: compares a session at two checkpoints.
 
 use agent_core::{Session, ids::Seq};
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -17,38 +17,38 @@ pub(super) fn command() -> Command {
         Arg::new(name).value_name(word).required(true).value_parser(value_parser!(u64))
     };
     Command::new("diff")
-        .about("Shows what changed between two places: the state, the todos, where the run stands")
+        .about("Compares the state, the todos and the status of a session at two checkpoints")
         .arg(setup::session_arg())
-        .arg(place("from", "FROM").help("The one place; `history` lists them"))
-        .arg(place("to", "TO").help("The other"))
+        .arg(place("from", "FROM").help("The first checkpoint; see `history`"))
+        .arg(place("to", "TO").help("The second checkpoint"))
         .arg(json_arg())
 }
 
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let session = setup::session(config, args).await?;
     let place = |name: &str| Seq(args.get_one::<u64>(name).copied().unwrap_or_default());
-    let (from, to) = (picture(&session, place("from")).await?, picture(&session, place("to")).await?);
+    let (from, to) = (compared(&session, place("from")).await?, compared(&session, place("to")).await?);
     let mut changes = Vec::new();
     compare(&mut String::new(), &from, &to, &mut changes);
     if args.get_flag("json") {
         return output::json(&changes);
     }
     if changes.is_empty() {
-        return output::print("nothing changed");
+        return output::print("no changes");
     }
     changes.iter().try_for_each(|change| output::print(line(change)))
 }
 
-/// All that is compared, as one value.
-async fn picture(session: &Session, seq: Seq) -> Result<Value, CliError> {
+/// Returns the compared values.
+async fn compared(session: &Session, seq: Seq) -> Result<Value, CliError> {
     let status = session.status_at(seq).await?;
     let state = session.state_json_at(seq).await?;
     let todos: serde_json::Map<String, Value> = status
         .todos
         .iter()
         .map(|todo| {
-            let told = json!({"title": todo.title, "status": todo.status, "progress": todo.progress, "message": todo.message});
-            (todo.id.clone(), told)
+            let value = json!({"title": todo.title, "status": todo.status, "progress": todo.progress, "message": todo.message});
+            (todo.id.clone(), value)
         })
         .collect();
     let questions: Vec<String> = status.questions.iter().map(|open| open.id.to_string()).collect();
@@ -59,7 +59,7 @@ async fn picture(session: &Session, seq: Seq) -> Result<Value, CliError> {
     }))
 }
 
-/// One thing that is different; `path` is a JSON Pointer.
+/// A difference; `path` is a JSON Pointer.
 #[derive(Debug, Serialize, PartialEq)]
 struct Change {
     op: &'static str,
@@ -109,8 +109,8 @@ fn compare(path: &mut String, from: &Value, to: &Value, changes: &mut Vec<Change
 }
 
 fn line(change: &Change) -> String {
-    let told = |value: &Option<Value>| short(&value.as_ref().map(Value::to_string).unwrap_or_default(), 100);
-    let (path, from, to) = (&change.path, told(&change.from), told(&change.to));
+    let text = |value: &Option<Value>| short(&value.as_ref().map(Value::to_string).unwrap_or_default(), 100);
+    let (path, from, to) = (&change.path, text(&change.from), text(&change.to));
     match change.op {
         "add" => paint(Paint::Good, &format!("+ {path}  {to}")),
         "remove" => paint(Paint::Bad, &format!("- {path}  {from}")),
@@ -123,15 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_different_is_told_by_its_path() {
+    fn differences_have_their_path() {
         let from = json!({"a": 1, "list": [1, 2], "gone": null, "x/y": {"한": 1}});
         let to = json!({"a": 1, "list": [1, 3, 4], "x/y": {"한": 2}});
         let mut changes = Vec::new();
         compare(&mut String::new(), &from, &to, &mut changes);
-        let told: Vec<(&str, &str)> = changes.iter().map(|change| (change.op, &*change.path)).collect();
+        let found: Vec<(&str, &str)> = changes.iter().map(|change| (change.op, &*change.path)).collect();
         let wanted =
             [("remove", "/gone"), ("replace", "/list/1"), ("add", "/list/2"), ("replace", "/x~1y/한")];
-        assert_eq!(told, wanted);
-        assert_eq!(changes[0].from, Some(Value::Null), "a null that is gone was there");
+        assert_eq!(found, wanted);
+        assert_eq!(changes[0].from, Some(Value::Null), "a removed null has a previous value");
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, told in one line with what to do, and the exit code that goes with it.
+//! Errors of commands: one line with a hint, and an exit code.
 
 use std::{
     io::{self, Write},
@@ -9,48 +9,48 @@ use agent_core::{SessionError, ids::InvalidSessionId, journal::StoreError, model
 
 use crate::config::ConfigError;
 
-/// Why a command did not do what it was told.
+/// Error of a command.
 #[derive(Debug)]
 pub(super) struct CliError {
-    told: String,
+    message: String,
     hint: Option<String>,
     code: u8,
-    /// The reader of the output has gone: nothing to tell.
+    /// The reader of the output has gone, so nothing is printed.
     silent: bool,
 }
 
 impl CliError {
-    /// It failed, or is not done.
-    pub(super) fn new(told: impl Into<String>) -> Self {
-        Self { told: told.into(), hint: None, code: 1, silent: false }
+    /// Creates an error with exit code 1: the command failed, or is incomplete.
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, code: 1, silent: false }
     }
 
-    /// It was called wrongly.
-    pub(super) fn usage(told: impl Into<String>) -> Self {
-        Self { code: 2, ..Self::new(told) }
+    /// Creates an error with exit code 2: the arguments or settings are invalid.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, ..Self::new(message) }
     }
 
-    /// What to do about it.
+    /// Adds a hint.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Words that clap does not understand.
+    /// Converts an error of clap.
     pub(super) fn misuse(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let lines = text.trim_start_matches("error: ").lines().map(str::trim);
         let kept = lines
             .filter(|line| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more"));
-        let told: Vec<&str> = kept.collect();
-        Self::usage(told.join("; ").replace(":;", ":")).hint("`agent-server --help` has every word")
+        let lines: Vec<&str> = kept.collect();
+        Self::usage(lines.join("; ").replace(":;", ":")).hint("see `agent-server --help`")
     }
 
     pub(super) fn from_io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::new(format!("{what}: {error}"))
     }
 
-    /// Output that cannot be written. A reader that has gone (`| head`) is no failure.
+    /// Converts an error of the output. A reader that has gone (`| head`) is not an error.
     pub(super) fn written(error: &io::Error) -> Self {
         let mut failure = Self::new(format!("the output cannot be written: {error}"));
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -59,20 +59,20 @@ impl CliError {
         failure
     }
 
-    /// An error of a session, with what to do about it.
+    /// Converts an error of a session, with a hint.
     pub(super) fn of(error: &SessionError) -> Self {
         let failure = Self::new(error.to_string());
         match error {
             SessionError::NotFound { .. } | SessionError::Store(StoreError::NotFound { .. }) => {
-                failure.hint("`agent-server sessions` lists what there is")
+                failure.hint("`agent-server sessions` lists the sessions")
             }
             SessionError::Store(StoreError::Leased { .. } | StoreError::StaleWriter { .. }) => failure
-                .hint("a server or another `run` has it: use the server's API, or end that process first"),
+                .hint("a server or another `run` uses the session: use the server's API, or stop that process first"),
             SessionError::Busy { session, .. } => failure.hint(format!(
-                "`agent-server run --session {session}` goes on with it, `--on-busy interrupt` replaces it"
+                "`agent-server run --session {session}` continues it, `--on-busy interrupt` replaces it"
             )),
             SessionError::NoSuchCheckpoint { session, .. } => {
-                failure.hint(format!("`agent-server history {session}` lists the places"))
+                failure.hint(format!("`agent-server history {session}` lists the checkpoints"))
             }
             SessionError::Exists { .. } => failure.hint("choose another name for the new session"),
             SessionError::GraphNotFound { .. } => {
@@ -82,12 +82,12 @@ impl CliError {
         }
     }
 
-    /// Writes it, and gives the exit code.
-    pub(super) fn tell(self) -> ExitCode {
+    /// Prints the error and returns the exit code.
+    pub(super) fn report(self) -> ExitCode {
         if !self.silent {
             let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            // Nobody is left to hear that this cannot be written.
-            writeln!(io::stderr().lock(), "agent-server: {}{hint}", self.told).ok();
+            // There is no other place to report a failed write.
+            writeln!(io::stderr().lock(), "agent-server: {}{hint}", self.message).ok();
         }
         ExitCode::from(self.code)
     }

@@ -5,20 +5,20 @@ use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
 use crate::config::{Setting, Sources, table};
 
 const CONFIG: &str = "config";
-/// The settings that are shown in the short help.
+/// Settings in the short help.
 const USUAL: [&str; 5] = ["API_HOST", "API_PORT", "DATABASE_PATH", "ALLOWED_ORIGINS", "API_KEYS"];
 
-/// A flag a setting. Tools take them too, but do not show them.
+/// Returns one flag per setting. Tools accept them too, but do not show them.
 pub(super) fn args(shown: bool) -> Vec<Arg> {
     let file = Arg::new(CONFIG)
         .long(CONFIG)
         .value_name("FILE")
-        .help("The TOML file with settings [AGENT_CONFIG, else agent-server.toml if it is there]")
+        .help("TOML file with settings [AGENT_CONFIG, or agent-server.toml if it exists]")
         .hide(!shown);
     let of = |setting: Setting| {
         let default = setting.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
         let help = match setting.is_secret() {
-            true => format!("A file with {}. {} [secret]", setting.name, setting.help),
+            true => format!("File with {}. {} [secret]", setting.name, setting.help),
             false => format!("{} [{}]{default}", setting.help, setting.name),
         };
         let arg = Arg::new(setting.name)
@@ -37,10 +37,10 @@ pub(super) fn args(shown: bool) -> Vec<Arg> {
     std::iter::once(file).chain(table().into_iter().map(of)).collect()
 }
 
-/// What a process has, and what was said by flags, before the command's name or behind it.
+/// Returns the sources of the process, and the flags before and after the command's name.
 pub(super) fn sources(root: &ArgMatches, args: &ArgMatches) -> Sources {
     let mut sources = Sources::process();
-    let said = |name: &str| {
+    let text_of = |name: &str| {
         [args, root].into_iter().find_map(|matches| match matches.try_get_one::<String>(name) {
             Ok(Some(text)) if matches.value_source(name) == Some(ValueSource::CommandLine) => {
                 Some(text.clone())
@@ -48,12 +48,12 @@ pub(super) fn sources(root: &ArgMatches, args: &ArgMatches) -> Sources {
             _ => None,
         })
     };
-    if let Some(file) = said(CONFIG) {
+    if let Some(file) = text_of(CONFIG) {
         sources = sources.file(file);
     }
     for setting in table() {
-        if let Some(text) = said(setting.name) {
-            sources = sources.flag(setting.said_by_flag(), text);
+        if let Some(text) = text_of(setting.name) {
+            sources = sources.flag(setting.flag_variable(), text);
         }
     }
     sources

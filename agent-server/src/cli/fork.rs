@@ -1,4 +1,4 @@
-//! `fork`: a new session that is another one up to a place.
+//! `fork`: creates a session from another one at a checkpoint.
 
 use agent_core::{SessionId, ids::Seq};
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -13,16 +13,16 @@ use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("fork")
-        .about("Makes a new session that is SESSION up to the entry SEQ; it waits to be gone on with")
+        .about("Creates a session with the journal of SESSION up to entry SEQ")
         .arg(setup::session_arg())
         .arg(
             Arg::new("seq")
                 .value_name("SEQ")
                 .required(true)
                 .value_parser(value_parser!(u64))
-                .help("The place; `history` lists them"),
+                .help("The checkpoint; see `history`"),
         )
-        .arg(Arg::new("new").value_name("NEW").help("The new session's id; default: one is made"))
+        .arg(Arg::new("new").value_name("NEW").help("Id of the new session; default: a random one"))
         .arg(json_arg())
 }
 
@@ -35,10 +35,12 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
     let fork = runtime.session(id)?.fork(seq, new.clone()).await?;
     let status = fork.status().await?.status;
     drop(fork);
-    // Gives the new session's lease back.
+    // Releases the lease of the new session.
     runtime.shutdown(config.grace).await;
     if args.get_flag("json") {
         return output::json(&json!({"session_id": new, "from": id, "seq": seq, "status": status}));
     }
-    output::print(format!("{new} is {id} up to {seq} ({status}); `agent-server run --session {new}` goes on"))
+    output::print(format!(
+        "{new} is {id} up to {seq} ({status}); `agent-server run --session {new}` continues it"
+    ))
 }

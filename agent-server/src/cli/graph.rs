@@ -1,4 +1,4 @@
-//! `graph`: an agent's graph, drawn.
+//! `graph`: draws the graph of an agent.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ pub(super) fn command() -> Command {
                     PossibleValue::new("svg").hide(true),
                 ])
                 .default_value("mermaid")
-                .help("As what"),
+                .help("Output format"),
         )
         .arg(
             Arg::new("output")
@@ -53,7 +53,7 @@ pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
         _ => runtime.mermaid(name),
     };
     let text = text.ok_or_else(|| {
-        CliError::usage(format!("there is no agent `{}`", output::short(name, 60)))
+        CliError::usage(format!("unknown agent `{}`", output::short(name, 60)))
             .hint(format!("known: {}", runtime.graphs().join(", ")))
     })?;
     match args.get_one::<String>("output") {

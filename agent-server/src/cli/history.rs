@@ -1,4 +1,4 @@
-//! `history`: the places of a session that one can go back to.
+//! `history`: lists the checkpoints of a session.
 
 use agent_core::{ids::Seq, session::Checkpoint};
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -13,7 +13,7 @@ use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("history")
-        .about("Lists the places of a session that one can go back to: see `fork` and `diff`")
+        .about("Lists the checkpoints of a session, for `fork` and `diff`")
         .arg(setup::session_arg())
         .arg(
             Arg::new("after")
@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
                 .value_name("SEQ")
                 .default_value("0")
                 .value_parser(value_parser!(u64))
-                .help("Only places behind this number"),
+                .help("Only checkpoints after this number"),
         )
         .arg(
             Arg::new("limit")
@@ -29,7 +29,7 @@ pub(super) fn command() -> Command {
                 .value_name("NUMBER")
                 .default_value("1000")
                 .value_parser(value_parser!(u64).range(1..=100_000))
-                .help("How many at most"),
+                .help("Maximum number"),
         )
         .arg(json_arg())
 }

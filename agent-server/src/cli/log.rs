@@ -1,4 +1,4 @@
-//! The log on standard error. A log that cannot be written (a full disk, a reader that has gone) fails nothing else.
+//! Log on standard error. Errors of writing it (a full disk, a reader that has gone) are ignored.
 
 use std::io::{self, Stderr, Write};
 
@@ -15,8 +15,8 @@ use crate::{
     otlp::{self, Traces},
 };
 
-/// Standard error whose faults are dropped together with the lines they befall. The log's own way to report a fault is
-/// a line on standard error, which would panic.
+/// Standard error that drops lines which cannot be written. The subscriber would report them on standard error, which
+/// panics.
 struct Lossy(Stderr);
 
 impl Write for Lossy {
@@ -37,9 +37,9 @@ fn lossy() -> Lossy {
     Lossy(io::stderr())
 }
 
-/// Begins the log. A server logs what it does; a tool only what is wrong.
+/// Installs the log. A server logs information, a tool only errors.
 pub(super) fn begin(config: &Config, serves: bool, traces: Option<&Traces>) {
-    let quiet = !serves && !config.is_said("LOG_LEVEL") && !config.debug;
+    let quiet = !serves && !config.is_set("LOG_LEVEL") && !config.debug;
     let level = if quiet { tracing::Level::ERROR } else { config.level() };
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
@@ -47,11 +47,11 @@ pub(super) fn begin(config: &Config, serves: bool, traces: Option<&Traces>) {
         .with_span_events(FmtSpan::NONE)
         .log_internal_errors(false)
         .with_writer(lossy);
-    // What is for a tracing backend costs nothing where there is none, and never stands in the log.
-    let kept_out = || filter_fn(|metadata| !otlp::is_ours(metadata));
+    // Spans for the tracing backend are never logged, and cost nothing without one.
+    let without_traces = || filter_fn(|metadata| !otlp::is_ours(metadata));
     match (config.log_format, traces) {
-        (LogFormat::Text, None) => log.finish().with(kept_out()).init(),
-        (LogFormat::Json, None) => log.json().finish().with(kept_out()).init(),
+        (LogFormat::Text, None) => log.finish().with(without_traces()).init(),
+        (LogFormat::Json, None) => log.json().finish().with(without_traces()).init(),
         (format, Some(traces)) => {
             let lines = tracing_subscriber::fmt::layer()
                 .with_ansi(false)
@@ -62,7 +62,7 @@ pub(super) fn begin(config: &Config, serves: bool, traces: Option<&Traces>) {
                 LogFormat::Text => lines.boxed(),
                 LogFormat::Json => lines.json().boxed(),
             };
-            let lines = lines.with_filter(LevelFilter::from_level(level).and(kept_out()));
+            let lines = lines.with_filter(LevelFilter::from_level(level).and(without_traces()));
             tracing_subscriber::registry().with(lines).with(traces.layer()).init();
         }
     }

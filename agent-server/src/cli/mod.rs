@@ -1,8 +1,8 @@
-//! The command line: `agent-server [serve]`, and the tools that look at the same journals.
+//! The command line: `agent-server [serve]`, and tools for its journals.
 //!
-//! One file a command: `serve`, `run`, `sessions`, `history`, `replay`, `fork`, `diff`, `graph`, `why`. Beside them
-//! `flags` (settings as flags), `open` (settings become a runtime), `failure` (what goes wrong, in one line), `output`
-//! (tables and JSON), and for `run` `prompt` and `progress`.
+//! One file per command: `serve`, `run`, `sessions`, `history`, `replay`, `fork`, `diff`, `graph`, `why`. Also `flags`
+//! (settings as flags), `setup` (a runtime from settings), `security` (keys, TLS, webhooks), `error`, `output` (tables and
+//! JSON), and for `run` `prompt` and `progress`.
 
 mod diff;
 mod error;
@@ -34,25 +34,25 @@ use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 use self::error::CliError;
 use crate::{config::Config, otlp::Traces};
 
-const ABOUT: &str = "Durable agents over REST and WebSocket, and tools to look at their journals.";
+const ABOUT: &str = "Durable agents over REST and WebSocket, and tools for their journals.";
 
 const AFTER: &str = "\
-Without a command it serves. Settings come from .env, the environment, a TOML file and flags; the later wins.
-Exit codes: 0 done, 1 it failed or is not done, 2 it was called or configured wrongly.
+Without a command it serves. Settings come from .env, the environment, a TOML file and flags; later ones override earlier ones.
+Exit codes: 0 success, 1 failed or incomplete, 2 invalid arguments or configuration.
 
   agent-server --api-port 9000                     serve
-  agent-server run \"라네즈 리뷰를 분석해줘\"           run here, answer its questions at the prompt
-  agent-server sessions                            what there is
-  agent-server why SESSION FIELD                   why the state is as it is";
+  agent-server run \"라네즈 리뷰를 분석해줘\"           run an agent, answer its questions at the prompt
+  agent-server sessions                            list sessions
+  agent-server why SESSION FIELD                   list the entries that set a value";
 
-/// Reads the words of the command line and does what they say.
+/// Runs the command line.
 ///
-/// Exit codes: 0 done; 1 it failed or is not done; 2 it was called or configured wrongly.
+/// Exit codes: 0 success; 1 failed or incomplete; 2 invalid arguments or configuration.
 #[must_use]
 pub fn main() -> ExitCode {
     match start(std::env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.report(),
     }
 }
 
@@ -76,7 +76,7 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         "serve" | "run" => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = threads.enable_all().build().map_err(CliError::from_io("threads cannot be made"))?;
+    let runtime = threads.enable_all().build().map_err(CliError::from_io("threads cannot be created"))?;
     let traces = match name {
         "serve" | "run" => {
             Traces::open(config.traces().as_ref(), runtime.handle()).map_err(CliError::usage)?
@@ -95,7 +95,7 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
     })
 }
 
-/// Notes when it was told to end, if it was.
+/// Runs a command. `ending` receives the time of a shutdown signal.
 async fn act(
     name: &str,
     config: &Config,
@@ -115,7 +115,7 @@ async fn act(
     }
 }
 
-/// The shortest time that the last traces have to leave.
+/// Minimum time for the export of the last traces.
 const FLUSH: Duration = Duration::from_millis(500);
 
 const PRINT: &str = "print-config";
@@ -136,7 +136,7 @@ fn command() -> Command {
             Arg::new(PRINT)
                 .long(PRINT)
                 .action(ArgAction::SetTrue)
-                .help("Shows every setting as it holds and where it was said, secrets hidden"),
+                .help("Prints the effective settings and their sources, without secrets"),
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("With --print-config: as JSON"),
         ]
     };
@@ -156,7 +156,7 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_words_of_all_commands_fit_together() {
+    fn the_arguments_of_all_commands_are_consistent() {
         super::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! What commands print: texts, JSON, tables whose columns stand under each other in Korean too.
+//! Output of commands: texts, JSON, and tables that are aligned for Korean too.
 
 use std::{
     env, fmt,
@@ -12,7 +12,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::error::CliError;
 
-/// Prints a text, with a line's end if it has none.
+/// Prints a text, with a newline if it has none.
 pub(super) fn print(text: impl fmt::Display) -> Result<(), CliError> {
     let text = text.to_string();
     let mut out = io::stdout().lock();
@@ -20,10 +20,10 @@ pub(super) fn print(text: impl fmt::Display) -> Result<(), CliError> {
     write!(out, "{text}{end}").and_then(|()| out.flush()).map_err(|error| CliError::written(&error))
 }
 
-/// Prints a value as JSON, for people to read as well.
+/// Prints a value as formatted JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value);
-    print(text.map_err(|error| CliError::new(format!("the output is no JSON: {error}")))?)
+    print(text.map_err(|error| CliError::new(format!("the output cannot be serialized: {error}")))?)
 }
 
 /// `--json`.
@@ -31,7 +31,7 @@ pub(super) fn json_arg() -> Arg {
     Arg::new("json").long("json").action(ArgAction::SetTrue).help("Prints JSON")
 }
 
-/// Lines with columns.
+/// Returns a table.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(UnicodeWidthStr::width);
     for row in rows {
@@ -58,7 +58,7 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     text
 }
 
-/// How a text is set off.
+/// Style of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Paint {
     Faint,
@@ -67,7 +67,7 @@ pub(super) enum Paint {
     Strong,
 }
 
-/// Sets a text off, when the output is a terminal and `NO_COLOR` is not said.
+/// Applies a style if the output is a terminal and `NO_COLOR` is not set.
 pub(super) fn paint(paint: Paint, text: &str) -> String {
     if !io::stdout().is_terminal() || !colours() {
         return text.to_owned();
@@ -81,19 +81,19 @@ pub(super) fn paint(paint: Paint, text: &str) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-/// Whether colours are welcome.
+/// Returns whether colours are enabled.
 pub(super) fn colours() -> bool {
-    let said = |name: &str| env::var_os(name).filter(|text| !text.is_empty());
-    said("NO_COLOR").is_none() && said("TERM").is_none_or(|term| term != "dumb")
+    let variable = |name: &str| env::var_os(name).filter(|text| !text.is_empty());
+    variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// A time for people: UTC, to the millisecond.
+/// Formats a time in UTC, with milliseconds.
 pub(super) fn time(ms: i64) -> String {
     let at = Timestamp::from_millisecond(ms).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%S.%3fZ").to_string()
 }
 
-/// A text on one line of at most `width` columns; never cut inside a character.
+/// Returns a text on one line, cut to at most `width` columns.
 pub(super) fn short(text: &str, width: usize) -> String {
     let mut line = String::new();
     let mut used = 0;
@@ -109,7 +109,7 @@ pub(super) fn short(text: &str, width: usize) -> String {
     line
 }
 
-/// A size for people.
+/// Formats a size.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),

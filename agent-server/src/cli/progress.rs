@@ -1,4 +1,4 @@
-//! What a person sees of a run: bars on a terminal, a line a change elsewhere. Everything goes to stderr.
+//! Progress of a run on stderr: bars on a terminal, otherwise one line per change.
 
 use std::{
     collections::HashMap,
@@ -15,32 +15,32 @@ use unicode_width::UnicodeWidthStr;
 
 use super::output::{colours, short};
 
-/// Columns of a title.
+/// Width of a title in columns.
 const TITLE: usize = 34;
 
-/// The visible plan of a run.
+/// Progress of a run.
 pub(super) struct Progress {
-    /// `None`: no terminal.
+    /// `None`: stderr is not a terminal.
     bars: Option<MultiProgress>,
     of: HashMap<String, ProgressBar>,
-    /// The line last told of each item, so that none is told twice.
-    told: HashMap<String, String>,
+    /// The latest line of each todo, so that no line is printed twice.
+    printed: HashMap<String, String>,
     depth: HashMap<String, usize>,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         let bars = (io::stderr().is_terminal() && colours()).then(MultiProgress::new);
-        Self { bars, of: HashMap::new(), told: HashMap::new(), depth: HashMap::new() }
+        Self { bars, of: HashMap::new(), printed: HashMap::new(), depth: HashMap::new() }
     }
 
-    /// Shows what happened.
+    /// Shows an event.
     pub(super) fn show(&mut self, event: &Event) {
         match &event.body {
             EventBody::TodoUpdated(update) => self.todo(&update.todo),
             EventBody::NodeFailed(failed) => {
                 let then = match failed.retry_in_ms {
-                    Some(ms) => format!("; tries again in {:.1} s", ms as f64 / 1_000.0),
+                    Some(ms) => format!("; retry in {:.1} s", ms as f64 / 1_000.0),
                     None => String::new(),
                 };
                 self.line(&format!("  ! node `{}` failed: {}{then}", failed.node, failed.message));
@@ -48,7 +48,7 @@ impl Progress {
             EventBody::ToolCalled(call) => {
                 self.line(&format!("  * {} {}", call.name, short(&call.arguments.to_string(), 60)));
             }
-            EventBody::RunQueued(_) => self.line("  waits for its turn"),
+            EventBody::RunQueued(_) => self.line("  queued"),
             _ => {}
         }
     }
@@ -67,7 +67,7 @@ impl Progress {
         let title = short(&format!("{}{mark} {}", "  ".repeat(depth), todo.title), TITLE);
         let pad = " ".repeat(TITLE.saturating_sub(title.width()));
         let line = format!("  {title}{pad} {:>3}% {}", todo.progress, short(&todo.message, 60));
-        self.told.insert(todo.id.clone(), line.trim_end().to_owned());
+        self.printed.insert(todo.id.clone(), line.trim_end().to_owned());
         let Some(bars) = &self.bars else {
             self.line(&line);
             return;
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the bars as they are for good, so that a question can stand under them.
+    /// Stops updating the bars, so that a question can be printed below them.
     pub(super) fn rest(&mut self) {
         if self.bars.is_none() {
             return;

@@ -1,4 +1,7 @@
-//! Questions at the prompt: shown on stderr, answered by lines of stdin.
+//! Questions at the prompt: printed on stderr, answered by lines of stdin.
+//!
+//! `dialoguer` and `inquire` do not fit: they read only from a terminal, while answers may also be piped, and they block
+//! the thread, while signals and withdrawn questions must end the prompt.
 
 use std::{
     io::{self, BufRead, Read, Write},
@@ -12,50 +15,50 @@ use tokio::sync::mpsc as answers;
 
 use super::output::short;
 
-/// The longest line that is read, in bytes.
+/// Maximum length of a line, in bytes.
 const LINE: u64 = 64 * 1024;
-/// How much of a question's details is shown, in columns a line and in lines.
+/// Maximum size of a question's details, in columns and lines.
 const DETAILS: (usize, usize) = (160, 40);
 
-/// A line, or why there is none.
+/// A line of stdin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Text(String),
-    /// It cannot be an answer: too long, or no UTF-8.
+    /// The line is too long, or not UTF-8.
     Unusable(&'static str),
-    /// There are no more.
+    /// End of the input.
     End,
 }
 
-/// Lines of stdin, read one at a time by a thread that nobody waits for, so that a signal is heard meanwhile.
+/// Lines of stdin, read on demand by a detached thread, so that the caller can wait for signals too.
 pub(super) struct Prompt {
     ask: mpsc::SyncSender<()>,
     lines: answers::Receiver<Line>,
-    /// A line was asked for and has not come.
-    asked: bool,
+    /// Whether a line was requested and has not arrived.
+    requested: bool,
 }
 
 impl Prompt {
     pub(super) fn new() -> Self {
-        let (ask, asked) = mpsc::sync_channel(1);
-        let (told, lines) = answers::channel(1);
-        // It ends with the process: a read of stdin cannot be called off.
+        let (ask, requests) = mpsc::sync_channel(1);
+        let (sender, lines) = answers::channel(1);
+        // The thread ends with the process, because a read of stdin cannot be cancelled.
         thread::spawn(move || {
-            while asked.recv().is_ok() && told.blocking_send(read(&mut io::stdin().lock())).is_ok() {}
+            while requests.recv().is_ok() && sender.blocking_send(read(&mut io::stdin().lock())).is_ok() {}
         });
-        Self { ask, lines, asked: false }
+        Self { ask, lines, requested: false }
     }
 
-    /// The next line. Cancel safe: a line that comes later is the next one's.
+    /// Returns the next line. Cancel safe: a line that arrives later is returned by the next call.
     pub(super) async fn line(&mut self) -> Line {
-        if !self.asked {
+        if !self.requested {
             if self.ask.send(()).is_err() {
                 return Line::End;
             }
-            self.asked = true;
+            self.requested = true;
         }
         let line = self.lines.recv().await.unwrap_or(Line::End);
-        self.asked = false;
+        self.requested = false;
         line
     }
 }
@@ -65,9 +68,9 @@ fn read(from: &mut impl BufRead) -> Line {
     match from.take(LINE + 1).read_until(b'\n', &mut bytes) {
         Ok(0) | Err(_) => return Line::End,
         Ok(_) if bytes.len() as u64 > LINE => {
-            // The rest of it must not be taken for the next answer.
+            // The rest of the line must not become the next answer.
             return match skip_line(from) {
-                Ok(()) => Line::Unusable("that is longer than 64 KiB"),
+                Ok(()) => Line::Unusable("the line exceeds 64 KiB"),
                 Err(_) => Line::End,
             };
         }
@@ -75,7 +78,7 @@ fn read(from: &mut impl BufRead) -> Line {
     }
     match String::from_utf8(bytes) {
         Ok(text) => Line::Text(text.trim().to_owned()),
-        Err(_) => Line::Unusable("that is not UTF-8; set the terminal to UTF-8"),
+        Err(_) => Line::Unusable("the line is not UTF-8; set the terminal to UTF-8"),
     }
 }
 
@@ -98,7 +101,7 @@ fn skip_line(from: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-/// Shows a question and how it can be answered.
+/// Prints a question and its possible answers.
 pub(super) fn show(question: &Question) {
     let mut text = format!("\n? {}\n", question.prompt);
     if let Some(details) = &question.details {
@@ -117,21 +120,21 @@ pub(super) fn show(question: &Question) {
             text.push_str(&format!("  {}) {}\n", at + 1, plain(option)));
         }
         if !question.options.is_empty() && question.open {
-            text.push_str("  or something else\n");
+            text.push_str("  or another answer\n");
         }
         if let Some(schema) = question.schema.as_ref().filter(|_| question.options.is_empty()) {
-            text.push_str(&format!("  an answer for {}\n", short(&schema.to_string(), DETAILS.0)));
+            text.push_str(&format!("  an answer for the schema {}\n", short(&schema.to_string(), DETAILS.0)));
         }
     }
     say(&text);
 }
 
-/// Says that the answer is waited for.
-pub(super) fn sign() {
+/// Prints the prompt.
+pub(super) fn prompt() {
     say("> ");
 }
 
-/// Writes to stderr. Nobody is left to hear that it cannot be written.
+/// Writes to stderr. Errors are ignored, because there is no other place to report them.
 pub(super) fn say(text: &str) {
     let mut out = io::stderr().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).unwrap_or_default();
@@ -145,8 +148,8 @@ fn approval(question: &Question) -> Option<ApprovalRequest> {
     serde_json::from_value(question.details.clone()?).ok()
 }
 
-/// What a line means as an answer. Whether it is one, the session says.
-pub(super) fn meaning(question: &Question, line: &str) -> Result<Value, String> {
+/// Parses a line as an answer. The session validates it.
+pub(super) fn parse_answer(question: &Question, line: &str) -> Result<Value, String> {
     if approval(question).is_some() {
         return decision(line);
     }
@@ -178,7 +181,7 @@ pub(super) fn meaning(question: &Question, line: &str) -> Result<Value, String> 
             _ => return Err("answer yes or no".to_owned()),
         },
         Some("string") if !line.starts_with('"') => json!(line),
-        // A text is itself; anything else is JSON.
+        // JSON if it is valid JSON, otherwise text.
         _ => serde_json::from_str(line).unwrap_or_else(|_| json!(line)),
     })
 }
@@ -192,7 +195,7 @@ fn decision(line: &str) -> Result<Value, String> {
         "reject" | "n" | "no" => Ok(json!({"decision": "reject", "reason": rest})),
         "edit" => as_json(rest)
             .map(|arguments| json!({"decision": "edit", "arguments": arguments}))
-            .map_err(|error| format!("`edit` needs the arguments as JSON: {error}")),
+            .map_err(|error| format!("`edit` requires the arguments as JSON: {error}")),
         "respond" if !rest.is_empty() => {
             let output = as_json(rest).unwrap_or_else(|_| json!(rest));
             Ok(json!({"decision": "respond", "output": output}))
@@ -206,32 +209,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_is_chosen_by_number_or_text_and_nothing_else_is() {
+    fn only_options_are_accepted_by_number_or_text() {
         let question = Question::choose("누구?", ["소비자", "Makers"]);
         for (line, answer) in [("1", "소비자"), ("2)", "Makers"), ("소비자", "소비자"), ("makers", "Makers")]
         {
-            assert_eq!(meaning(&question, line), Ok(json!(answer)), "{line}");
+            assert_eq!(parse_answer(&question, line), Ok(json!(answer)), "{line}");
         }
         for line in ["0", "3", "", "그 밖"] {
-            assert!(meaning(&question, line).is_err(), "{line}");
+            assert!(parse_answer(&question, line).is_err(), "{line}");
         }
     }
 
     #[test]
-    fn a_free_answer_is_the_text_or_the_json_that_it_is() {
+    fn a_free_answer_is_json_or_text() {
         let free = Question::new("?");
-        assert_eq!(meaning(&free, "안녕"), Ok(json!("안녕")));
-        assert_eq!(meaning(&free, r#"{"a": [1]}"#), Ok(json!({"a": [1]})));
-        assert_eq!(meaning(&free, r#""""#), Ok(json!("")));
+        assert_eq!(parse_answer(&free, "안녕"), Ok(json!("안녕")));
+        assert_eq!(parse_answer(&free, r#"{"a": [1]}"#), Ok(json!({"a": [1]})));
+        assert_eq!(parse_answer(&free, r#""""#), Ok(json!("")));
         let text = Question::new("?").schema(json!({"type": "string"}));
-        assert_eq!(meaning(&text, "42"), Ok(json!("42")));
+        assert_eq!(parse_answer(&text, "42"), Ok(json!("42")));
         let flag = Question::new("?").schema(json!({"type": "boolean"}));
-        assert_eq!(meaning(&flag, "네"), Ok(json!(true)));
-        assert!(meaning(&flag, "maybe").is_err());
+        assert_eq!(parse_answer(&flag, "네"), Ok(json!(true)));
+        assert!(parse_answer(&flag, "maybe").is_err());
     }
 
     #[test]
-    fn an_approval_is_given_in_words_and_an_edit_needs_its_arguments() {
+    fn an_approval_has_four_forms_and_an_edit_requires_arguments() {
         let details = json!({
             "call_id": "c", "tool": "send", "effect": "writes", "arguments": {"to": "민수"},
             "sticky": "this_call", "fingerprint": "f",
@@ -239,19 +242,19 @@ mod tests {
         let question =
             Question::choose("May `send` run?", ["approve", "reject"]).or_anything().details(details);
         assert!(approval(&question).is_some(), "the shape of an approval request");
-        let said = |line: &str| meaning(&question, line);
-        assert_eq!(said("approve"), Ok(json!({"decision": "approve"})));
-        assert_eq!(said("reject 너무 위험"), Ok(json!({"decision": "reject", "reason": "너무 위험"})));
+        let parse = |line: &str| parse_answer(&question, line);
+        assert_eq!(parse("approve"), Ok(json!({"decision": "approve"})));
+        assert_eq!(parse("reject 너무 위험"), Ok(json!({"decision": "reject", "reason": "너무 위험"})));
         let edited = json!({"decision": "edit", "arguments": {"to": "ana"}});
-        assert_eq!(said(r#"edit {"to": "ana"}"#), Ok(edited));
-        assert_eq!(said("respond 나중에"), Ok(json!({"decision": "respond", "output": "나중에"})));
+        assert_eq!(parse(r#"edit {"to": "ana"}"#), Ok(edited));
+        assert_eq!(parse("respond 나중에"), Ok(json!({"decision": "respond", "output": "나중에"})));
         for line in ["", "edit", "edit {", "respond", "maybe"] {
-            assert!(said(line).is_err(), "{line}");
+            assert!(parse(line).is_err(), "{line}");
         }
     }
 
     #[test]
-    fn a_line_that_is_too_long_or_no_text_is_not_taken_for_an_answer_nor_is_its_rest() {
+    fn a_line_that_is_too_long_or_not_text_is_skipped_entirely() {
         let long = "x".repeat(70_000);
         let mut input = io::Cursor::new(format!("{long}\n다음\n").into_bytes());
         assert!(matches!(read(&mut input), Line::Unusable(_)));

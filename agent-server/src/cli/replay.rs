@@ -1,4 +1,4 @@
-//! `replay`: the event stream of a session again, as it is in the journal.
+//! `replay`: prints the events of a session from its journal.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::Config;
 
-/// Events read at once.
+/// Events read per page.
 const PAGE: usize = 1_000;
-/// The longest wait between two events.
+/// Maximum wait between two events.
 const LONGEST: Duration = Duration::from_secs(3);
 
 pub(super) fn command() -> Command {
@@ -23,18 +23,14 @@ pub(super) fn command() -> Command {
         Arg::new(name).long(name).value_name(word).value_parser(value_parser!(u64))
     };
     Command::new("replay")
-        .about("Shows the events of a session again (tokens are not kept)")
+        .about("Prints the events of a session (without tokens, which are not stored)")
         .arg(setup::session_arg())
-        .arg(
-            Arg::new("speed")
-                .long("speed")
-                .value_name("FACTOR")
-                .value_parser(value_parser!(f64))
-                .help("In time: 1 as it was, 2 twice as fast; waits are 3 s at most. Default: all at once"),
-        )
-        .arg(number("after", "SEQ").help("Only events behind this number"))
+        .arg(Arg::new("speed").long("speed").value_name("FACTOR").value_parser(value_parser!(f64)).help(
+            "Replays in time: 1 as recorded, 2 twice as fast; waits are at most 3 s. Default: without waits",
+        ))
+        .arg(number("after", "SEQ").help("Only events after this number"))
         .arg(number("run", "NUMBER").help("Only events of this run"))
-        .arg(json_arg().help("Prints one JSON object a line"))
+        .arg(json_arg().help("Prints one JSON object per line"))
 }
 
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
@@ -79,7 +75,7 @@ fn line(event: &Event) -> String {
     format!("{seq:>6}  {clock}  {kind:<20}  {task}{}", short(&gist(&event.body, &body), 160))
 }
 
-/// What is worth a line of it.
+/// Returns the summary of an event.
 fn gist(event: &EventBody, body: &Value) -> String {
     match event {
         EventBody::RunStarted(started) => format!("{} → {}", started.graph, started.next.join(", ")),
@@ -99,9 +95,9 @@ fn gist(event: &EventBody, body: &Value) -> String {
     }
 }
 
-/// The names of an object's fields with the short ones' values.
+/// Returns the fields of an object with shortened values.
 fn fields(value: &Value) -> String {
     let Value::Object(fields) = value else { return value.to_string() };
-    let told = fields.iter().map(|(name, value)| format!("{name}={}", short(&value.to_string(), 40)));
-    told.collect::<Vec<_>>().join(" ")
+    let texts = fields.iter().map(|(name, value)| format!("{name}={}", short(&value.to_string(), 40)));
+    texts.collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! `run`: one run in this process, watched on the terminal and answered at the prompt.
+//! `run`: runs an agent in this process, with progress on the terminal and questions at the prompt.
 
 use std::{
     fs,
@@ -25,20 +25,20 @@ use super::{
 };
 use crate::{Config, TaskAgent, session_title::titled};
 
-/// The largest context, in bytes.
+/// Maximum size of the context, in bytes.
 const CONTEXT: usize = 1024 * 1024;
 
 pub(super) fn command() -> Command {
     Command::new("run")
-        .about("Runs an agent here, shows its progress, and answers its questions at the prompt")
+        .about("Runs an agent, shows its progress, and asks its questions at the prompt")
         .after_help(
-            "The answer goes to stdout, everything else to stderr. Without a terminal, answers are lines of stdin.\n\
-             Ctrl-C stops the run; `agent-server run --session ID` goes on with it.",
+            "The answer is printed on stdout, everything else on stderr. Without a terminal, answers are lines of stdin.\n\
+             Ctrl-C stops the run; `agent-server run --session ID` continues it.",
         )
         .arg(Arg::new("message").value_name("MESSAGE").help(
-            "What to do. Without it the session goes on: its questions are asked, a stopped or failed run is resumed",
+            "The task. Without it the session continues: its questions are asked, a stopped or failed run is resumed",
         ))
-        .arg(Arg::new("session").long("session").value_name("ID").help("The session; default: a new one"))
+        .arg(Arg::new("session").long("session").value_name("ID").help("Id of the session; default: a new one"))
         .arg(
             Arg::new("agent")
                 .long("agent")
@@ -49,14 +49,14 @@ pub(super) fn command() -> Command {
             Arg::new("context")
                 .long("context")
                 .value_name("JSON")
-                .help("An object for the agent, or @FILE with it"),
+                .help("JSON object for the agent, or @FILE"),
         )
         .arg(
             Arg::new("on-busy")
                 .long("on-busy")
                 .value_name("POLICY")
                 .value_parser(["reject", "interrupt", "rollback"])
-                .help("What becomes of a run that the session has: default reject"),
+                .help("Policy if the session has an active run; default: reject"),
         )
         .arg(json_arg().help("Prints the result as JSON: session_id, status, response, todos, execution_time, …"))
 }
@@ -67,36 +67,38 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
     let runtime = match (message, &named) {
         (None, None) => {
             return Err(
-                CliError::usage("`run` needs a message").hint("or --session ID to go on with a session")
+                CliError::usage("`run` needs a message").hint("or --session ID to continue a session")
             );
         }
         (None, Some(_)) => setup::journals(config)?,
-        (Some(_), _) => setup::knowing(config, setup::runtime(config)?)?,
+        (Some(_), _) => setup::with_agents(config, setup::runtime(config)?)?,
     };
     let session = runtime.session_of(named.unwrap_or_else(SessionId::random));
-    let mut desk = Desk {
+    let mut terminal = Terminal {
         events: session.subscribe(None),
         progress: Progress::new(),
         prompt: Prompt::new(),
-        int: signal(SignalKind::interrupt()).map_err(CliError::from_io("signals cannot be heard"))?,
-        term: signal(SignalKind::terminate()).map_err(CliError::from_io("signals cannot be heard"))?,
+        int: signal(SignalKind::interrupt())
+            .map_err(CliError::from_io("signal handlers cannot be installed"))?,
+        term: signal(SignalKind::terminate())
+            .map_err(CliError::from_io("signal handlers cannot be installed"))?,
         agents: setup::agents(config)?,
         session,
     };
     let end = match message {
         Some(message) => {
-            let started = start(&desk.session, &desk.agents, message, args).await;
-            desk.follow(started?).await
+            let started = start(&terminal.session, &terminal.agents, message, args).await;
+            terminal.follow(started?).await
         }
-        None => desk.go_on().await,
+        None => terminal.resume().await,
     };
-    let told = match end {
-        Ok(end) => desk.tell(end, args.get_flag("json")).await,
+    let result = match end {
+        Ok(end) => terminal.report(end, args.get_flag("json")).await,
         Err(failure) => Err(failure),
     };
-    drop(desk);
+    drop(terminal);
     runtime.shutdown(config.grace.min(Duration::from_secs(5))).await;
-    told
+    result
 }
 
 async fn start(
@@ -111,7 +113,7 @@ async fn start(
     let name = args.get_one::<String>("agent").map_or(FIRST, String::as_str);
     let agent = agents.iter().find(|agent| agent.graph() == name).ok_or_else(|| {
         let known: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
-        CliError::usage(format!("there is no agent `{}`", output::short(name, 60)))
+        CliError::usage(format!("unknown agent `{}`", output::short(name, 60)))
             .hint(format!("known: {}", known.join(", ")))
     })?;
     let context = context(args.get_one::<String>("context").map(String::as_str))?;
@@ -126,32 +128,32 @@ async fn start(
 }
 
 /// `--context`: an object, or `@FILE` with one.
-fn context(said: Option<&str>) -> Result<Map<String, Value>, CliError> {
-    let text = match said.map(|said| (said, said.strip_prefix('@'))) {
+fn context(argument: Option<&str>) -> Result<Map<String, Value>, CliError> {
+    let text = match argument.map(|text| (text, text.strip_prefix('@'))) {
         None => return Ok(Map::new()),
         Some((_, Some(path))) => fs::read_to_string(path)
             .map_err(|error| CliError::usage(format!("--context: {path} cannot be read: {error}")))?,
-        Some((said, None)) => said.to_owned(),
+        Some((text, None)) => text.to_owned(),
     };
     if text.len() > CONTEXT {
-        return Err(CliError::usage(format!("--context has more than {CONTEXT} bytes")));
+        return Err(CliError::usage(format!("--context exceeds {CONTEXT} bytes")));
     }
     serde_json::from_str(&text)
         .map_err(|error| CliError::usage(format!("--context must be a JSON object: {error}")))
 }
 
-/// How it ended here.
+/// Why the command ends.
 enum End {
-    /// It rests: completed, failed, stopped from elsewhere.
-    Rested(RunStatus),
-    /// It waits for answers, and nobody is here to give them.
+    /// The run has ended: completed, failed, or stopped by another process.
+    Finished(RunStatus),
+    /// The run is paused, and stdin has ended.
     Unanswered,
-    /// It was told to stop.
+    /// A signal arrived.
     Interrupted,
 }
 
-/// One session at one terminal.
-struct Desk {
+/// A session at a terminal.
+struct Terminal {
     session: Session,
     agents: Vec<Box<dyn TaskAgent>>,
     events: Subscription,
@@ -161,23 +163,23 @@ struct Desk {
     term: Signal,
 }
 
-impl Desk {
-    /// Takes a session up where it is.
-    async fn go_on(&mut self) -> Result<End, CliError> {
+impl Terminal {
+    /// Continues a session.
+    async fn resume(&mut self) -> Result<End, CliError> {
         let status = self.session.status().await?;
         match status.status {
             RunStatus::Paused => {
                 prompt::say(&format!("session {} waits for an answer\n", self.session.id()));
                 match self.ask(status.questions).await? {
-                    Asked::Answered(run) => self.follow(run).await,
-                    Asked::GoneOn => {
-                        Err(CliError::new("the question is no longer asked").hint("start the command again"))
+                    AskResult::Answered(run) => self.follow(run).await,
+                    AskResult::Withdrawn => {
+                        Err(CliError::new("the question was withdrawn").hint("run the command again"))
                     }
-                    Asked::Nobody => Ok(End::Unanswered),
-                    Asked::Interrupted => Ok(End::Interrupted),
+                    AskResult::EndOfInput => Ok(End::Unanswered),
+                    AskResult::Interrupted => Ok(End::Interrupted),
                 }
             }
-            RunStatus::Completed | RunStatus::Idle => Ok(End::Rested(status.status)),
+            RunStatus::Completed | RunStatus::Idle => Ok(End::Finished(status.status)),
             RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {
                 let run = self.session.resume().await?;
                 self.follow(run).await
@@ -185,7 +187,7 @@ impl Desk {
         }
     }
 
-    /// Shows a run until it rests for good.
+    /// Shows a run until it ends.
     async fn follow(&mut self, mut run: Run) -> Result<End, CliError> {
         prompt::say(&format!("session {} ({})\n", self.session.id(), run.id()));
         loop {
@@ -206,33 +208,33 @@ impl Desk {
             }
             let (status, questions, _) = rest;
             if status != RunStatus::Paused {
-                return Ok(End::Rested(status));
+                return Ok(End::Finished(status));
             }
             match self.ask(questions).await? {
-                Asked::Answered(next) => run = next,
-                Asked::GoneOn => {}
-                Asked::Nobody => return Ok(End::Unanswered),
-                Asked::Interrupted => return Ok(End::Interrupted),
+                AskResult::Answered(next) => run = next,
+                AskResult::Withdrawn => {}
+                AskResult::EndOfInput => return Ok(End::Unanswered),
+                AskResult::Interrupted => return Ok(End::Interrupted),
             }
         }
     }
 
-    /// Asks until every open question has its answer.
-    async fn ask(&mut self, questions: Vec<OpenQuestion>) -> Result<Asked, CliError> {
+    /// Asks all open questions.
+    async fn ask(&mut self, questions: Vec<OpenQuestion>) -> Result<AskResult, CliError> {
         self.progress.rest();
         let mut run = None;
         for asked in questions {
             prompt::show(&asked.question);
             loop {
-                prompt::sign();
+                prompt::prompt();
                 let line = tokio::select! {
                     biased;
-                    _ = self.int.recv() => return Ok(Asked::Interrupted),
-                    _ = self.term.recv() => return Ok(Asked::Interrupted),
+                    _ = self.int.recv() => return Ok(AskResult::Interrupted),
+                    _ = self.term.recv() => return Ok(AskResult::Interrupted),
                     line = self.prompt.line() => line,
-                    // Its deadline passed.
+                    // The deadline passed.
                     () = withdrawn(&mut self.events, &asked) => {
-                        prompt::say("\n  the question is no longer asked\n");
+                        prompt::say("\n  the question was withdrawn\n");
                         break;
                     }
                 };
@@ -242,15 +244,15 @@ impl Desk {
                         prompt::say(&format!("  {why}\n"));
                         continue;
                     }
-                    Line::End => return Ok(Asked::Nobody),
+                    Line::End => return Ok(AskResult::EndOfInput),
                 };
                 if !io::stdin().is_terminal() {
                     prompt::say(&format!("{}\n", output::short(&text, 200)));
                 }
-                let value = match prompt::meaning(&asked.question, &text) {
+                let value = match prompt::parse_answer(&asked.question, &text) {
                     Ok(value) => value,
-                    Err(told) => {
-                        prompt::say(&format!("  {told}\n"));
+                    Err(message) => {
+                        prompt::say(&format!("  {message}\n"));
                         continue;
                     }
                 };
@@ -262,25 +264,25 @@ impl Desk {
                     }
                     Err(SessionError::Answer(AnswerError::Invalid { path, expected, .. })) => {
                         let at = if path.is_empty() { String::new() } else { format!(" at {path}") };
-                        prompt::say(&format!("  that does not fit{at}: {expected}\n"));
+                        prompt::say(&format!("  invalid answer{at}: {expected}\n"));
                     }
                     Err(SessionError::Answer(
                         AnswerError::AlreadyAnswered { .. } | AnswerError::Unknown { .. },
                     )) => {
-                        prompt::say("  the question is no longer asked\n");
+                        prompt::say("  the question was withdrawn\n");
                         break;
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        Ok(run.map_or(Asked::GoneOn, Asked::Answered))
+        Ok(run.map_or(AskResult::Withdrawn, AskResult::Answered))
     }
 
-    /// Stops the run. What was told twice to end ends at once.
+    /// Stops the run. A second signal ends the command at once.
     async fn interrupt(&mut self) -> Result<End, CliError> {
         self.progress.rest();
-        prompt::say("\nstopping; once more ends at once\n");
+        prompt::say("\nstopping; press Ctrl-C again to exit at once\n");
         tokio::select! {
             biased;
             _ = self.int.recv() => {}
@@ -293,8 +295,8 @@ impl Desk {
         Ok(End::Interrupted)
     }
 
-    /// Tells how it ended: the answer on stdout, how to go on otherwise.
-    async fn tell(&mut self, end: End, as_json: bool) -> Result<(), CliError> {
+    /// Reports the end: the answer on stdout, or how to continue.
+    async fn report(&mut self, end: End, as_json: bool) -> Result<(), CliError> {
         self.progress.rest();
         let status = self.session.status().await?;
         let id = self.session.id();
@@ -319,42 +321,42 @@ impl Desk {
                 "error": error,
             }))?;
         }
-        let go_on = format!("`agent-server run --session {id}`");
+        let command = format!("`agent-server run --session {id}`");
         match end {
-            End::Rested(RunStatus::Completed) => {
+            End::Finished(RunStatus::Completed) => {
                 let took = status.active_ms as f64 / 1_000.0;
                 prompt::say(&format!("session {id} completed in {took:.1} s\n"));
                 if as_json { Ok(()) } else { output::print(response) }
             }
-            End::Rested(RunStatus::Failed) => {
-                let told = status.failure.map_or_else(|| "unknown".to_owned(), |failure| failure.message);
-                Err(CliError::new(format!("the run failed: {told}")).hint(format!("{go_on} tries again")))
+            End::Finished(RunStatus::Failed) => {
+                let message = status.failure.map_or_else(|| "unknown".to_owned(), |failure| failure.message);
+                Err(CliError::new(format!("the run failed: {message}")).hint(format!("{command} retries it")))
             }
-            End::Rested(status) => {
+            End::Finished(status) => {
                 Err(CliError::new(format!("session {id} is {status}"))
-                    .hint(format!("{go_on} goes on with it")))
+                    .hint(format!("{command} continues it")))
             }
             End::Unanswered => Err(CliError::new(format!("session {id} waits for an answer"))
-                .hint(format!("{go_on} asks again"))),
+                .hint(format!("{command} asks again"))),
             End::Interrupted => {
-                let told = format!("session {id} is {}", status.status);
-                Err(CliError::new(told).hint(format!("{go_on} goes on with it")))
+                let message = format!("session {id} is {}", status.status);
+                Err(CliError::new(message).hint(format!("{command} continues it")))
             }
         }
     }
 }
 
-/// What came of asking.
-enum Asked {
+/// Result of asking questions.
+enum AskResult {
     Answered(Run),
-    /// All of them were withdrawn.
-    GoneOn,
-    /// Stdin is at its end.
-    Nobody,
+    /// All questions were withdrawn.
+    Withdrawn,
+    /// Stdin has ended.
+    EndOfInput,
     Interrupted,
 }
 
-/// Ready when the question is no longer asked.
+/// Resolves when the question is withdrawn.
 async fn withdrawn(events: &mut Subscription, asked: &OpenQuestion) {
     loop {
         match events.next().await {
@@ -362,7 +364,7 @@ async fn withdrawn(events: &mut Subscription, asked: &OpenQuestion) {
                 EventBody::QuestionWithdrawn(gone) if gone.id == asked.id => return,
                 _ => {}
             },
-            // What happens to the journal shows when the answer is given.
+            // The error is reported when the answer is given.
             Err(_) => std::future::pending::<()>().await,
         }
     }

@@ -1,4 +1,4 @@
-//! What guards a server, as the settings say: keys, tokens, TLS, webhooks.
+//! Creates keys, tokens, TLS and webhooks from settings.
 
 use std::{
     fs,
@@ -16,9 +16,10 @@ use crate::{
     Auth, Config, Tls, Webhooks,
     auth::{AuthError, Jwt},
     config::{Database, Guard},
+    hex::hex,
 };
 
-/// Who may come in.
+/// Returns the authentication.
 pub(super) fn auth(config: &Config) -> Result<Auth, CliError> {
     let mut auth = match config.guard() {
         Guard::Open => return Ok(Auth::off()),
@@ -51,15 +52,15 @@ pub(super) fn auth(config: &Config) -> Result<Auth, CliError> {
     Ok(config.admins.iter().flatten().cloned().fold(auth, Auth::admin))
 }
 
-/// The certificate, if there is one.
+/// Returns the certificate, if one is configured.
 pub(super) fn tls(config: &Config) -> Result<Option<Tls>, CliError> {
     let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
     let tls = Tls::from_files(certificate, key);
     tls.map(Some).map_err(|error| CliError::usage(format!("TLS_CERT_FILE, TLS_KEY_FILE: {error}")))
 }
 
-/// The secret of the server: the one that is configured, else one that is made once and kept beside the database, for all
-/// processes on it. `None`: nothing outlives the process.
+/// Returns the secret of the server: the configured one, or one that is created once and stored next to the database, for
+/// all processes on it. `None`: journals are in memory.
 pub(super) fn secret(config: &Config) -> Result<Option<Secret>, CliError> {
     if let Some(secret) = &config.server_secret {
         return Ok(Some(secret.clone()));
@@ -68,25 +69,26 @@ pub(super) fn secret(config: &Config) -> Result<Option<Secret>, CliError> {
     let mut name = database.into_os_string();
     name.push(".secret");
     let path = PathBuf::from(name);
-    kept_secret(&path).map(Some).map_err(|error| {
-        CliError::new(format!("{}: {error}", path.display()))
-            .hint("SERVER_SECRET sets the secret, and no file is needed")
+    stored_secret(&path).map(Some).map_err(|error| {
+        CliError::new(format!("{}: {error}", path.display())).hint("set SERVER_SECRET, which needs no file")
     })
 }
 
-/// The secret in a file, which is made when it is not there.
-fn kept_secret(path: &Path) -> io::Result<Secret> {
+/// Reads the secret from a file, which is created if it does not exist.
+fn stored_secret(path: &Path) -> io::Result<Secret> {
     if !path.exists() {
         let mut key = [0; 32];
-        SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random numbers can be had"))?;
-        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        SystemRandom::new()
+            .fill(&mut key)
+            .map_err(|_| io::Error::other("the machine has no random numbers"))?;
+        let text = hex(&key);
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}", std::process::id()));
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        // Unlike a rename, a link does not replace the file of a process that was faster.
+        // Unlike a rename, a link does not replace the file of a concurrent process.
         let linked = fs::hard_link(&draft, path);
         fs::remove_file(&draft)?;
         match linked {
@@ -101,7 +103,7 @@ fn kept_secret(path: &Path) -> io::Result<Secret> {
     }
 }
 
-/// Webhooks, if there is a secret to sign them with.
+/// Returns webhooks, if a secret is configured.
 pub(super) fn webhooks(config: &Config) -> Result<Option<Webhooks>, CliError> {
     let Some(secret) = &config.webhook_secret else { return Ok(None) };
     let hosts = config.webhook_hosts.iter().flatten();
@@ -125,17 +127,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_made_once_and_only_its_owner_can_read_it() {
+    fn a_secret_is_created_once_and_readable_by_its_owner_only() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("agent.db.secret");
-        let first = kept_secret(&path).unwrap();
-        assert_eq!(kept_secret(&path).unwrap().expose(), first.expose());
+        let first = stored_secret(&path).unwrap();
+        assert_eq!(stored_secret(&path).unwrap().expose(), first.expose());
         assert_eq!(
             (first.expose().len(), fs::metadata(&path).unwrap().permissions().mode() & 0o777),
             (64, 0o600)
         );
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left");
         fs::write(&path, "short").unwrap();
-        assert!(kept_secret(&path).is_err());
+        assert!(stored_secret(&path).is_err());
     }
 }

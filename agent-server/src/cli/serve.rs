@@ -1,4 +1,4 @@
-//! `serve`: the server, until it is told to end.
+//! `serve`: runs the server until a signal.
 
 use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
@@ -52,10 +52,10 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!("listening on {scheme}://{}, {analyst}", server.address());
 
-    let told = CliError::from_io;
-    let mut term = signal(SignalKind::terminate()).map_err(told("signals cannot be heard"))?;
-    let mut int = signal(SignalKind::interrupt()).map_err(told("signals cannot be heard"))?;
-    let mut hup = signal(SignalKind::hangup()).map_err(told("signals cannot be heard"))?;
+    let failed = CliError::from_io;
+    let mut term = signal(SignalKind::terminate()).map_err(failed("signal handlers cannot be installed"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(failed("signal handlers cannot be installed"))?;
+    let mut hup = signal(SignalKind::hangup()).map_err(failed("signal handlers cannot be installed"))?;
     server
         .serve(async {
             loop {
@@ -66,18 +66,18 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
                 }
             }
             ending.get_or_init(Instant::now);
-            tracing::info!("ending");
+            tracing::info!("shutting down");
         })
         .await;
     Ok(())
 }
 
-/// On `SIGHUP` the certificate is read again.
+/// Reads the certificate again, on `SIGHUP`.
 fn reload(tls: Option<&Tls>) {
     match tls.map(Tls::reload) {
-        None => tracing::info!("there is nothing to read again"),
-        Some(Ok(())) => tracing::info!("the certificate was read again"),
-        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        None => tracing::info!("there is no certificate to reload"),
+        Some(Ok(())) => tracing::info!("the certificate was reloaded"),
+        Some(Err(error)) => tracing::error!(%error, "the certificate could not be reloaded"),
     }
 }
 

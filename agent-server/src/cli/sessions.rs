@@ -1,4 +1,4 @@
-//! `sessions`: what there is.
+//! `sessions`: lists sessions.
 
 use agent_core::{RunStatus, SessionId, session::SessionInfo};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Config, session_title::TITLE};
 
-/// Characters of a title in the table.
+/// Maximum length of a title in the table.
 const TITLE_SHOWN: usize = 40;
 
 const STATUSES: [RunStatus; 5] =
@@ -26,16 +26,16 @@ pub(super) fn command() -> Command {
                 .value_name("STATUS")
                 .action(ArgAction::Append)
                 .value_parser(STATUSES.map(RunStatus::as_str))
-                .help("Only those; may be said several times"),
+                .help("Only sessions with this status; may be repeated"),
         )
-        .arg(Arg::new("after").long("after").value_name("ID").help("Only those behind this id"))
+        .arg(Arg::new("after").long("after").value_name("ID").help("Only sessions after this id"))
         .arg(
             Arg::new("limit")
                 .long("limit")
                 .value_name("NUMBER")
                 .default_value("100")
                 .value_parser(value_parser!(u64).range(1..=1_000))
-                .help("How many at most"),
+                .help("Maximum number"),
         )
         .arg(json_arg())
 }
@@ -43,9 +43,9 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let runtime = setup::journals(config)?;
     let after = args.get_one::<String>("after").map(|id| id.parse::<SessionId>()).transpose()?;
-    let said: Vec<&String> = args.get_many("status").into_iter().flatten().collect();
+    let statuses: Vec<&String> = args.get_many("status").into_iter().flatten().collect();
     let statuses: Vec<RunStatus> =
-        STATUSES.into_iter().filter(|status| said.iter().any(|word| *word == status.as_str())).collect();
+        STATUSES.into_iter().filter(|status| statuses.iter().any(|word| *word == status.as_str())).collect();
     let limit = args.get_one::<u64>("limit").copied().unwrap_or(100);
     let limit = usize::try_from(limit).unwrap_or(100);
     let found = runtime.sessions(after.as_ref(), &statuses, limit).await?;

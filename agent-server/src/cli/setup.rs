@@ -1,4 +1,4 @@
-//! Settings become a runtime: the agents of this program, the store, the model.
+//! Creates a runtime from settings: agents, store, models.
 
 use agent_core::{
     Runtime, Session,
@@ -14,10 +14,10 @@ use super::error::CliError;
 use crate::demo::{self, TrendAgent};
 use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
 
-/// The agent that is meant when none is named.
+/// Default agent.
 pub(super) const FIRST: &str = if cfg!(feature = "demo") { "trend" } else { "assistant" };
 
-/// The agents of this program, the first one first.
+/// Returns the agents of this program. The first one is the default.
 pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, CliError> {
     let mut agents: Vec<Box<dyn TaskAgent>> = Vec::new();
     #[cfg(feature = "demo")]
@@ -28,25 +28,25 @@ pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, CliErro
     if agents.is_empty() { Err(no_agent()) } else { Ok(agents) }
 }
 
-/// The failure of a build without the sample agents whose settings exclude the assistant.
+/// Returns the error of a build without agents.
 pub(super) fn no_agent() -> CliError {
     CliError::usage(
-        "there is no agent: this build is without the feature `demo`, and USE_MOCK_DATA excludes models",
+        "there is no agent: this build does not have the feature `demo`, and USE_MOCK_DATA disables models",
     )
-    .hint("build with `--features demo`, or leave USE_MOCK_DATA out")
+    .hint("build with `--features demo`, or remove USE_MOCK_DATA")
 }
 
-/// A runtime that knows the graphs of all agents, as a server's does.
-pub(super) fn knowing(config: &Config, runtime: Runtime) -> Result<Runtime, CliError> {
+/// Registers the graphs of all agents, as a server does.
+pub(super) fn with_agents(config: &Config, runtime: Runtime) -> Result<Runtime, CliError> {
     if let Some(assistant) = assistant(config)? {
         runtime.register(assistant.agent());
     }
     Ok(runtime)
 }
 
-/// The graphs, without a store or a model.
+/// Returns a runtime with the graphs, without a store or a model.
 pub(super) fn graphs(config: &Config) -> Result<Runtime, CliError> {
-    knowing(config, builder(config)?.build())
+    with_agents(config, builder(config)?.build())
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
@@ -64,7 +64,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
     }))
 }
 
-/// A runtime as the settings say.
+/// Returns the configured runtime.
 pub(super) fn runtime(config: &Config) -> Result<Runtime, CliError> {
     let mut runtime = builder(config)?;
     if let Some(model) = config.model() {
@@ -82,7 +82,7 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, CliError> {
     })
 }
 
-/// The runtime of conversations that nobody keeps: the same agents without a store.
+/// Returns the runtime of ephemeral conversations: the same agents without a store.
 pub(super) fn ephemeral_runtime(config: &Config) -> Result<Runtime, CliError> {
     let runtime = builder(config)?;
     Ok(match config.model() {
@@ -91,15 +91,15 @@ pub(super) fn ephemeral_runtime(config: &Config) -> Result<Runtime, CliError> {
     })
 }
 
-/// The model behind the chat, if one is configured.
+/// Returns the model of the chat, if one is configured.
 pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
     let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
     let chat = Chat::new(Model::new(RetryModel::new(model.open()?)));
     Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
 }
 
-/// The agent with tools, unless models are kept away. Where no model is configured, it is the vLLM server at its usual
-/// address that is asked, and a caller is told when it is not there.
+/// Returns the agent with tools, unless models are disabled. If no model is configured, it uses the vLLM server at its
+/// default URL, and requests fail if there is none.
 pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, CliError> {
     if config.mock_data {
         return Ok(None);
@@ -113,27 +113,27 @@ pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, CliError> 
     assistant.map(Some).map_err(|error| CliError::new(error.to_string()))
 }
 
-/// The runtime of a tool that looks at journals: there must be some.
+/// Returns a runtime for reading journals, which must exist.
 pub(super) fn journals(config: &Config) -> Result<Runtime, CliError> {
     match config.store() {
-        Database::File(path) if path.is_file() => knowing(config, runtime(config)?),
-        Database::File(path) => Err(CliError::new(format!("there are no journals at `{}`", path.display()))
-            .hint("--database-path names the file, `agent-server run` makes one")),
-        Database::Memory => Err(CliError::usage("journals in memory cannot be looked at from outside")
+        Database::File(path) if path.is_file() => with_agents(config, runtime(config)?),
+        Database::File(path) => Err(CliError::new(format!("`{}` does not exist", path.display()))
+            .hint("--database-path names the file, `agent-server run` creates one")),
+        Database::Memory => Err(CliError::usage("journals in memory cannot be read by another process")
             .hint("--database-path names a file")),
     }
 }
 
-/// `SESSION`, the first word of most tools.
+/// The argument `SESSION`.
 pub(super) fn session_arg() -> Arg {
     Arg::new("session").value_name("SESSION").required(true).help("The session's id")
 }
 
-/// The session that is named, on its runtime. It must exist.
+/// Returns the session in the arguments, which must exist.
 pub(super) async fn session(config: &Config, args: &ArgMatches) -> Result<Session, CliError> {
     let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
     let session = journals(config)?.session(id)?;
-    // Tells it apart from one that has no entries of the kind asked for.
+    // Fails for an unknown session, instead of an empty output.
     session.status().await?;
     Ok(session)
 }

@@ -1,4 +1,4 @@
-//! `why`: the journal's answer to "why is this so".
+//! `why`: lists the journal entries that set a value.
 
 use agent_core::session::{Provenance, ProvenanceKind};
 use clap::{Arg, ArgMatches, Command};
@@ -12,13 +12,13 @@ use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("why")
-        .about("Tells which entries made a state field, todo, step or question what it is")
+        .about("Lists the entries that set a state field, a todo, a step or a question")
         .arg(setup::session_arg())
         .arg(
             Arg::new("key")
                 .value_name("KEY")
                 .required(true)
-                .help("A field of the state (`audience`), a todo's id, a step's key, a question's id"),
+                .help("A field of the state (`audience`), or the id or key of a todo, step or question"),
         )
         .arg(json_arg())
 }
@@ -31,9 +31,9 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
         return output::json(&causes);
     }
     if causes.is_empty() {
-        let told = format!("nothing in the journal of {} says `{}`", session.id(), short(key, 80));
+        let told = format!("the journal of {} has no entry for `{}`", session.id(), short(key, 80));
         return Err(
-            CliError::new(told).hint(format!("`agent-server replay {}` shows all of it", session.id()))
+            CliError::new(told).hint(format!("`agent-server replay {}` shows all entries", session.id()))
         );
     }
     let last = causes.len() - 1;

@@ -20,20 +20,20 @@ pub struct Fault {
     /// Where the setting was found.
     pub origin: Origin,
     /// What is wrong and what to do. Contains no values, which may be secrets.
-    pub told: String,
+    pub message: String,
 }
 
 impl Fault {
-    pub(super) fn new(name: impl Into<String>, origin: Origin, told: impl Into<String>) -> Self {
-        Self { name: name.into(), origin, told: told.into() }
+    pub(super) fn new(name: impl Into<String>, origin: Origin, message: impl Into<String>) -> Self {
+        Self { name: name.into(), origin, message: message.into() }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Origin::Default => write!(f, "{} {}", self.name, self.told),
-            origin => write!(f, "{} ({origin}) {}", self.name, self.told),
+            Origin::Default => write!(f, "{} {}", self.name, self.message),
+            origin => write!(f, "{} ({origin}) {}", self.name, self.message),
         }
     }
 }

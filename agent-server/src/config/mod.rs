@@ -1,10 +1,10 @@
-//! What a process is told: `.env`, the environment, a TOML file and flags, read once, every fault told at once.
+//! Configuration from `.env`, the environment, a TOML file and flags. All errors are reported together.
 //!
-//! [`Config`] has one field a setting. Of several sources the later wins: `.env`, the environment, the TOML file,
-//! flags. A secret has no flag of its own; `NAME_FILE` names a file that holds it, in every source.
+//! [`Config`] has one field per setting. Later sources override earlier ones: `.env`, the environment, the TOML file, flags.
+//! A secret has no flag; in every source `NAME_FILE` names a file with the secret.
 //!
-//! Read in this order: `table` the settings, `kind` what their texts may be, `source` where they are said, `fault` what is
-//! told when they are wrong, `model` which model they mean, `page` what people see of them.
+//! Read in this order: `settings` the table of settings, `value` their types, `source` their sources, `error` the errors,
+//! `model` the configured model, `reference` the output.
 
 mod error;
 mod value;
@@ -33,23 +33,23 @@ use crate::{
     otlp::TraceOptions,
 };
 
-/// Where journals are kept.
+/// Location of the journals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {
-    /// In an SQLite file.
+    /// An SQLite file.
     File(PathBuf),
-    /// In memory, for as long as the process lives.
+    /// The memory of the process.
     Memory,
 }
 
-/// What `AUTH` says.
+/// Value of `AUTH`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// By what else is said; see [`Config::guard`].
+    /// Depends on other settings; see [`Config::guard`].
     Auto,
-    /// Everybody shows who he is.
+    /// Credentials are required.
     On,
-    /// Nobody does.
+    /// Authentication is disabled.
     Off,
 }
 
@@ -57,23 +57,23 @@ impl AuthMode {
     const WORDS: [(&str, Self); 3] = [("auto", Self::Auto), ("on", Self::On), ("off", Self::Off)];
 }
 
-/// Who must show a key or token.
+/// Callers that need a key or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// Nobody.
+    /// None.
     Open,
-    /// Everybody but callers on this machine. Nothing is configured that one could show, so others are refused.
+    /// Callers on other machines. No credentials are configured, so they are rejected.
     OthersRefused,
-    /// Everybody.
+    /// All.
     Everybody,
 }
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Text lines.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -97,7 +97,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] lists every fault, none with a value in it.
+    /// [`ConfigError`] lists all faults. It contains no values.
     pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         let layers = source::Layers::gather(sources, &mut faults, &mut warnings);
@@ -113,7 +113,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads what the process has; see [`Sources::process`].
+    /// Reads the sources of the process; see [`Sources::process`].
     ///
     /// # Errors
     ///
@@ -122,9 +122,9 @@ impl Config {
         Self::read(&Sources::process())
     }
 
-    /// Whether a setting was said, rather than left at its default.
+    /// Returns whether a setting is set, rather than at its default.
     #[must_use]
-    pub fn is_said(&self, name: &str) -> bool {
+    pub fn is_set(&self, name: &str) -> bool {
         self.origin(name) != Origin::Default
     }
 
@@ -133,27 +133,27 @@ impl Config {
         found.map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    /// Where journals are kept.
+    /// Returns the location of the journals.
     #[must_use]
     pub fn store(&self) -> Database {
         let path = match self.sqlite_url() {
-            Some(path) if !self.is_said("DATABASE_PATH") => PathBuf::from(path),
+            Some(path) if !self.is_set("DATABASE_PATH") => PathBuf::from(path),
             _ => self.database.clone(),
         };
         if path.as_os_str() == ":memory:" { Database::Memory } else { Database::File(path) }
     }
 
-    /// The file in `sqlite:FILE`, `sqlite://FILE` or `sqlite:///absolute/FILE`.
+    /// Returns the file in `sqlite:FILE`, `sqlite://FILE` or `sqlite:///absolute/FILE`.
     fn sqlite_url(&self) -> Option<&str> {
         let rest = self.database_url.as_ref()?.expose().strip_prefix("sqlite:")?;
         let path = rest.strip_prefix("//").unwrap_or(rest);
         Some(path.split('?').next().unwrap_or(path)).filter(|path| !path.is_empty())
     }
 
-    /// Who must show a key or token.
+    /// Returns the callers that need a key or token.
     ///
-    /// Not said (`auto`): once something is configured that one can show, everybody. Until then the server must start and be
-    /// of use, but not to a whole network: callers on this machine are served, all others are refused.
+    /// With `auto`: all, if credentials are configured. Otherwise callers on this machine are served, and all others are
+    /// rejected, so that a server without configuration is usable but not open to the network.
     #[must_use]
     pub fn guard(&self) -> Guard {
         match self.auth {
@@ -171,13 +171,13 @@ impl Config {
             || self.jwt_jwks.is_some()
     }
 
-    /// How much is logged.
+    /// Returns the log level.
     #[must_use]
     pub fn level(&self) -> Level {
         self.log_level.unwrap_or(if self.debug { Level::DEBUG } else { Level::INFO })
     }
 
-    /// What each run may use.
+    /// Returns the limits of each run.
     #[must_use]
     pub fn run_limits(&self) -> Limits {
         let mut limits = Limits::default();
@@ -188,7 +188,7 @@ impl Config {
         limits
     }
 
-    /// Sets the bounds of a server.
+    /// Sets the options of a server.
     pub fn apply(&self, options: &mut ServerOptions) {
         options.origins = self.origins.clone();
         options.hosts = self.hosts.clone().unwrap_or_default();
@@ -212,25 +212,23 @@ impl Config {
         options.grace = self.grace;
     }
 
-    /// Faults of settings that do not fit together.
+    /// Checks combinations of settings.
     fn check(&self, faults: &mut Vec<Fault>) {
-        let mut fault = |name: &str, told: &str| faults.push(Fault::new(name, self.origin(name), told));
+        let mut fault = |name: &str, message: &str| faults.push(Fault::new(name, self.origin(name), message));
         match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => fault("TLS_CERT_FILE", "needs TLS_KEY_FILE beside it"),
-            (None, Some(_)) => fault("TLS_KEY_FILE", "needs TLS_CERT_FILE beside it"),
+            (Some(_), None) => fault("TLS_CERT_FILE", "requires TLS_KEY_FILE"),
+            (None, Some(_)) => fault("TLS_KEY_FILE", "requires TLS_CERT_FILE"),
             _ => {}
         }
         if self.auth == AuthMode::On && !self.has_credentials() {
-            let told =
-                "is `on`, but nothing is configured that one could show; set API_KEYS or JWT_SECRET_KEY";
-            fault("AUTH", told);
+            fault("AUTH", "is `on`, but no credentials are configured; set API_KEYS or JWT_SECRET_KEY");
         }
         let keys = || self.api_keys.iter().flatten();
-        let strange = |admin: &&Subject| {
+        let unknown = |admin: &&Subject| {
             admin.kind() == SubjectKind::Key && !keys().any(|key| key.name == admin.name())
         };
-        if let Some(admin) = self.admins.iter().flatten().find(strange) {
-            fault("API_ADMINS", &format!("names `{admin}`, which is the name of no key of API_KEYS"));
+        if let Some(admin) = self.admins.iter().flatten().find(unknown) {
+            fault("API_ADMINS", &format!("contains `{admin}`, but API_KEYS has no key with this name"));
         }
         if let Some(url) = &self.database_url {
             let known = ["sqlite:", "postgres:", "postgresql:"];
@@ -240,46 +238,46 @@ impl Config {
         }
     }
 
-    /// What is allowed and still worth a word.
+    /// Collects warnings.
     fn warn(&mut self) {
-        let mut told = Vec::new();
+        let mut warnings = Vec::new();
         if self.database_url.is_some() && self.sqlite_url().is_none() {
-            told.push(
+            warnings.push(
                 "DATABASE_URL and CHECKPOINT_DB_URI (PostgreSQL) are not used yet; journals are kept in SQLite"
                     .to_owned(),
             );
         }
-        told.extend(self.idle_key());
+        warnings.extend(self.unused_key());
         let secret = self.jwt_secret.as_ref().filter(|secret| secret.expose().len() < 32);
         if secret.is_some() {
-            told.push("JWT_SECRET_KEY is shorter than 32 bytes, which HS256 asks for".to_owned());
+            warnings.push("JWT_SECRET_KEY is shorter than the 32 bytes that HS256 requires".to_owned());
         }
-        self.warnings.extend(told);
+        self.warnings.extend(warnings);
     }
 
-    /// What is open, and to whom, where callers show no key; and that keys travel in clear text, where they do.
+    /// Returns a warning if callers need no credentials, or if credentials are sent in clear text.
     #[must_use]
     pub fn guard_warning(&self) -> Option<String> {
         let (host, loopback) = (self.host, self.host.to_canonical().is_loopback());
         match self.guard() {
             Guard::Open if loopback => Some(format!(
-                "AUTH is off and the server listens on {host}: every process on this machine, and everybody behind a proxy \
-                 on this machine, can read and run everything without a key"
+                "AUTH is off and the server listens on {host}: every process on this machine, and every client of a \
+                 proxy on this machine, can read and run everything without a key"
             )),
             Guard::Open => Some(format!(
-                "AUTH is off and the server listens on {host}: everybody who reaches it can read and run everything \
-                 without a key"
+                "AUTH is off and the server listens on {host}: every client that can reach it can read and run \
+                 everything without a key"
             )),
             Guard::OthersRefused => Some(
-                "no keys are configured: every process on this machine can read and run everything without a key; callers \
-                 elsewhere are refused. A proxy on this machine that adds no header (X-Forwarded-For, Forwarded, Via) opens \
-                 the server to everybody behind it: set API_KEYS (or JWT_SECRET_KEY) before you put one in front, or to \
-                 serve others"
+                "no keys are configured: every process on this machine can read and run everything without a key; remote \
+                 callers are rejected. A proxy on this machine that adds no header (X-Forwarded-For, Forwarded, Via) opens \
+                 the server to all its clients: set API_KEYS (or JWT_SECRET_KEY) before you put one in front, or to serve \
+                 remote callers"
                     .to_owned(),
             ),
             _ if loopback => None,
             Guard::Everybody if self.tls_cert.is_none() => Some(
-                "keys and tokens travel in clear text; set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front"
+                "keys and tokens are sent in clear text; set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front"
                     .to_owned(),
             ),
             Guard::Everybody => None,
@@ -292,11 +290,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_default_is_a_legal_value_and_every_name_is_there_once() {
+    fn every_default_is_valid_and_every_name_is_unique() {
         let config = Config::read(&Sources::none()).unwrap();
         assert_eq!(config.effective.len(), table().len());
         let mut names: Vec<String> =
-            table().iter().flat_map(|setting| [setting.name.to_owned(), setting.said_by_flag()]).collect();
+            table().iter().flat_map(|setting| [setting.name.to_owned(), setting.flag_variable()]).collect();
         names.sort();
         names.dedup();
         let secrets = table().iter().filter(|setting| setting.is_secret()).count();

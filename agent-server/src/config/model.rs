@@ -1,4 +1,4 @@
-//! Which model the settings mean, and where it is asked.
+//! The configured model and its endpoint.
 
 use agent_core::{
     model::{
@@ -13,22 +13,22 @@ use super::Config;
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 const GEMINI: &str = "https://generativelanguage.googleapis.com/v1beta/openai";
 
-/// A model at an endpoint that speaks OpenAI's protocol.
+/// A model at an OpenAI-compatible endpoint.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Its address; `None`: OpenAI.
+    /// URL; `None`: OpenAI.
     pub url: Option<String>,
-    /// Its key.
+    /// API key.
     pub key: Option<Secret>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// How freely it writes, from 0 to 2.
+    /// Sampling temperature, from 0 to 2.
     pub temperature: f32,
 }
 
 impl Endpoint {
-    /// A client of it, to be told more before it is built.
+    /// Returns a builder of a client for the endpoint.
     pub fn builder(&self) -> OpenAiBuilder {
         let mut builder = OpenAi::builder().model(&*self.model).temperature(self.temperature);
         if let Some(url) = &self.url {
@@ -40,18 +40,18 @@ impl Endpoint {
         }
     }
 
-    /// The model.
+    /// Creates the model.
     ///
     /// # Errors
     ///
-    /// What the client refuses: a key or address that fits in no header.
+    /// The key or URL is invalid.
     pub fn open(&self) -> Result<Model, ModelError> {
         Ok(Model::new(self.builder().build()?))
     }
 }
 
 impl Config {
-    /// The model that plans and writes. `None`: no key or address is said, or `USE_MOCK_DATA` is.
+    /// Returns the main model. `None`: no key or URL is set, or `USE_MOCK_DATA` is.
     #[must_use]
     pub fn model(&self) -> Option<Endpoint> {
         if self.mock_data {
@@ -72,14 +72,13 @@ impl Config {
         self.openai_key.as_ref().and_then(|key| at(None, Some(key)))
     }
 
-    /// The model at the vLLM server. `None`: `VLLM_BASE_URL` is not said, or `USE_MOCK_DATA` is; then
-    /// [`model`](Self::model) may serve.
+    /// Returns the model at the vLLM server. `None`: `VLLM_BASE_URL` is not set, or `USE_MOCK_DATA` is.
     #[must_use]
     pub fn vllm(&self) -> Option<Endpoint> {
-        (!self.mock_data && self.is_said("VLLM_BASE_URL")).then(|| self.vllm_endpoint())
+        (!self.mock_data && self.is_set("VLLM_BASE_URL")).then(|| self.vllm_endpoint())
     }
 
-    /// The model at `VLLM_BASE_URL`, whether it was set or is the default.
+    /// Returns the model at `VLLM_BASE_URL`, set or default.
     pub(crate) fn vllm_endpoint(&self) -> Endpoint {
         let url = match self.vllm_url.strip_suffix("/v1") {
             Some(_) => self.vllm_url.clone(),
@@ -89,8 +88,8 @@ impl Config {
         Endpoint { url: Some(url), key: None, model, temperature }
     }
 
-    /// A key that no model will use.
-    pub(super) fn idle_key(&self) -> Option<String> {
+    /// Returns a warning about a key that no model uses.
+    pub(super) fn unused_key(&self) -> Option<String> {
         if self.mock_data || self.model().is_some() {
             return None;
         }
@@ -100,6 +99,8 @@ impl Config {
             _ => return None,
         };
         let model = &self.model_name;
-        Some(format!("{key} is said, but DEFAULT_LLM_MODEL is {model}; name a `{like}…` model to use it"))
+        Some(format!(
+            "{key} is set but unused: DEFAULT_LLM_MODEL is {model}. Choose a `{like}…` model to use this key"
+        ))
     }
 }

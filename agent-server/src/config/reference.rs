@@ -1,4 +1,4 @@
-//! What people see of the settings: the page of all of them, and the ones that hold.
+//! Output of settings: the reference of all settings, and the effective values.
 
 use std::fmt::Write;
 
@@ -9,30 +9,30 @@ use super::{Config, Origin, table};
 const INTRO: &str = "\
 # Configuration of agent-server
 
-<!-- Made from the table in agent-server/src/config/table.rs: `UPDATE=1 cargo test -p agent-server --test cli page` writes it anew. -->
+<!-- Generated from the table in agent-server/src/config/settings.rs: `UPDATE=1 cargo test -p agent-server --test cli page` writes it. -->
 
-Four sources, of which the later one wins:
+Four sources; later ones override earlier ones:
 
-1. `.env` in the working folder or one above it: `API_PORT=9000`;
+1. `.env` in the working directory or a parent of it: `API_PORT=9000`;
 2. the environment: `API_PORT=9000 agent-server`;
-3. a TOML file: the one that `--config FILE` or `AGENT_CONFIG` names, else `agent-server.toml` in the working folder if there is one; keys are
-   the names in small letters, in their section or at the top: `[server]`, `api_port = 9000`;
+3. a TOML file: from `--config FILE` or `AGENT_CONFIG`, otherwise `agent-server.toml` in the working directory if it exists; keys are
+   the names in lower case, in their section or at the top level: `[server]`, `api_port = 9000`;
 4. flags: `agent-server --api-port 9000`.
 
-`agent-server --print-config` shows what holds and where it was said, secrets hidden. A wrong setting stops the start: every fault is told at once,
-with its name, where it was said and what it must be. An empty text counts as not said.
+`agent-server --print-config` shows the effective values and their sources, without secrets. An invalid setting prevents the start: all errors are reported together,
+with the name, the source and the expected value. An empty value counts as not set.
 
-**Secrets** (marked) have no flag of their own, because command lines are seen by others. Each may stand in a file instead: `NAME_FILE` names it, in every source
+**Secrets** (marked) have no flag, because command lines are visible to other users. Each can be read from a file instead: `NAME_FILE` names it, in every source
 (`OPENAI_API_KEY_FILE=/run/secrets/openai`, `--openai-api-key-file …`). They are never printed or logged.
 
-**Who may use the server.** `API_HOST` is `0.0.0.0` by contract and the server starts with no configuration at all. So that a fresh start does not open it to a network,
-`AUTH=auto` serves callers on this machine only until keys are configured, says so in the log, and refuses others. `API_KEYS` or a JWT key opens it to those who show one;
-`AUTH=off` opens it to everybody.
+**Who may use the server.** `API_HOST` is `0.0.0.0` by contract, and the server starts without any configuration. So that this does not open it to the network,
+`AUTH=auto` serves only callers on this machine until keys are configured, logs a warning, and rejects others. `API_KEYS` or a JWT key opens it to callers with a key or token;
+`AUTH=off` opens it to all.
 
-**Behind a proxy.** A proxy on the same machine reaches the server from `127.0.0.1`. With `AUTH=auto` and no keys a request with a trace of a proxy is refused: a header that
-proxies add (`Forwarded`, `Via`, `X-Forwarded-*`, `X-Real-IP`, `True-Client-IP`, `CF-*` and others), or HTTP/1.0. A proxy that leaves no trace cannot be told from a
-program on this machine, and opens the server to everybody behind it: configure keys before you put a proxy in front. With `API_HOST=127.0.0.1`, `API_KEYS` and
-`TRUSTED_PROXIES=127.0.0.1`, and one of these in front (HTTPS, streams without delay, WebSockets, and the caller's address):
+**Behind a proxy.** A proxy on the same machine reaches the server from `127.0.0.1`. With `AUTH=auto` and no keys a request through a proxy is rejected: one with a header that
+proxies add (`Forwarded`, `Via`, `X-Forwarded-*`, `X-Real-IP`, `True-Client-IP`, `CF-*` and others), or with HTTP/1.0. A proxy that adds no header cannot be distinguished from a
+program on this machine, and opens the server to all its clients: configure keys before you put a proxy in front. With `API_HOST=127.0.0.1`, `API_KEYS` and
+`TRUSTED_PROXIES=127.0.0.1`, and one of these in front (HTTPS, unbuffered streams, WebSockets, and the client's address):
 
 ```nginx
 location / {
@@ -49,7 +49,7 @@ location / {
 ```
 
 ```text
-# Caddyfile: it adds X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host by itself.
+# Caddyfile: it adds X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.
 agents.example {
     reverse_proxy 127.0.0.1:8000 {
         flush_interval -1
@@ -58,7 +58,7 @@ agents.example {
 ```
 
 ```yaml
-# Traefik, dynamic configuration: it adds X-Forwarded-* and X-Real-Ip by itself.
+# Traefik, dynamic configuration: it adds X-Forwarded-* and X-Real-Ip.
 http:
   routers:
     agents: { rule: Host(`agents.example`), service: agents, tls: {} }
@@ -66,8 +66,8 @@ http:
     agents: { loadBalancer: { servers: [{ url: \"http://127.0.0.1:8000\" }], responseForwarding: { flushInterval: 1ms } } }
 ```
 
-**Names.** Where callers show no key (`AUTH=off`, or `auto` without keys) the server answers only requests whose `Host` is an IP address, `localhost`, a name without a dot,
-or in `ALLOWED_HOSTS`: a page of the web can point a name of its own at this machine (DNS rebinding) and would be of one origin with the server.
+**Hosts.** If callers need no key (`AUTH=off`, or `auto` without keys), the server responds only to requests whose `Host` is an IP address, `localhost`, a name without a dot,
+or in `ALLOWED_HOSTS`: a web page can point its own name at this machine (DNS rebinding) and would be of the same origin as the server.
 ";
 
 /// `docs/configuration.md`.

@@ -1,4 +1,4 @@
-//! The one table of settings: each line gives a field its type, its name, its default and its help.
+//! Table of settings: field, type, name, default and help of each.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -13,55 +13,56 @@ use super::{
 };
 use crate::{Hosts, Origins, Proxies, ProxyHeader, auth::Subject, otlp::TraceSampler};
 
-/// A setting as people are told of it.
+/// Description of a setting.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
-    /// The variable; the flag and the key of the file are the same in small letters.
+    /// Environment variable. The flag and the key in the file are the same in lower case.
     pub(crate) name: &'static str,
-    /// Other variables that say the same.
+    /// Other variables for the same setting.
     pub(crate) aliases: &'static [&'static str],
-    /// The section of the file.
+    /// Section in the file.
     pub(crate) section: &'static str,
-    /// What it is for.
+    /// Help text.
     pub(crate) help: String,
-    /// What holds when it is not said.
+    /// Default value.
     pub(crate) default: Option<&'static str>,
     pub(super) shape: Shape,
 }
 
 impl Setting {
-    /// `--api-host`; for a secret `--jwt-secret-key-file`, as command lines are seen by others.
+    /// Returns the flag: `--api-host`, or for a secret `--jwt-secret-key-file`, because command lines are visible to other
+    /// users.
     pub(crate) fn flag(&self) -> String {
-        self.said_by_flag().to_lowercase().replace('_', "-")
+        self.flag_variable().to_lowercase().replace('_', "-")
     }
 
-    /// The variable that its flag stands for.
-    pub(crate) fn said_by_flag(&self) -> String {
+    /// Returns the variable that the flag sets.
+    pub(crate) fn flag_variable(&self) -> String {
         if self.shape.secret { file_name(self.name) } else { self.name.to_owned() }
     }
 
-    /// The word for its value.
+    /// Returns the placeholder of the value.
     pub(crate) fn word(&self) -> &'static str {
         if self.shape.secret { "FILE" } else { self.shape.word }
     }
 
-    /// Whether a flag without a value means `true`.
+    /// Returns whether a flag without a value means `true`.
     pub(crate) const fn is_switch(&self) -> bool {
         self.shape.switch
     }
 
-    /// What its text must be.
+    /// Returns a description of valid values.
     pub(crate) fn what(&self) -> &str {
         &self.shape.what
     }
 
-    /// Whether its text is hidden.
+    /// Returns whether the value is secret.
     pub(crate) const fn is_secret(&self) -> bool {
         self.shape.secret
     }
 }
 
-/// The setting of a variable's name, an alias and `NAME_FILE` included.
+/// Finds the setting of a variable, an alias or `NAME_FILE`.
 pub(super) fn by_name(name: &str) -> Option<Setting> {
     table().into_iter().find(|setting| {
         setting.name == name
@@ -70,19 +71,19 @@ pub(super) fn by_name(name: &str) -> Option<Setting> {
     })
 }
 
-/// A setting's text as it holds, and where it was said.
+/// Effective value of a setting, and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Effective {
-    /// The variable.
+    /// Environment variable.
     pub name: &'static str,
-    /// Its text; `None`: nothing was said and there is no default. That of a secret is `***`.
+    /// Value; `None`: not set, without a default. `***` for a secret.
     pub text: Option<String>,
-    /// Where it was said.
+    /// Source.
     pub origin: Origin,
 }
 
-/// Reads one setting after the other.
+/// Reads settings.
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
     table: Vec<Setting>,
@@ -95,26 +96,26 @@ impl<'a> Reader<'a> {
         Self { layers, table: table(), faults, effective: Vec::new() }
     }
 
-    /// The strongest text, noted.
-    fn said(&mut self, name: &str) -> Option<(String, Origin)> {
+    /// Returns the text with the highest precedence, and records it.
+    fn text(&mut self, name: &str) -> Option<(String, Origin)> {
         let setting = self.table.iter().find(|setting| setting.name == name)?.clone();
-        let said = self.layers.said(&setting, &mut self.faults);
-        let shown = match &said {
+        let found = self.layers.text(&setting, &mut self.faults);
+        let shown = match &found {
             Some(_) if setting.shape.secret => Some("***".to_owned()),
             Some((text, _)) => Some(text.clone()),
             None => setting.default.map(str::to_owned),
         };
-        let origin = said.as_ref().map_or(Origin::Default, |(_, origin)| origin.clone());
+        let origin = found.as_ref().map_or(Origin::Default, |(_, origin)| origin.clone());
         self.effective.push(Effective { name: setting.name, text: shown, origin });
-        said
+        found
     }
 
     fn optional<T>(&mut self, name: &'static str, kind: &Kind<T>) -> Option<T> {
-        let (text, origin) = self.said(name)?;
+        let (text, origin) = self.text(name)?;
         match kind.read(&text) {
             Ok(value) => Some(value),
-            Err(told) => {
-                self.faults.push(Fault::new(name, origin, told));
+            Err(message) => {
+                self.faults.push(Fault::new(name, origin, message));
                 None
             }
         }
@@ -150,20 +151,20 @@ macro_rules! settings {
     ($($section:literal {
         $($(#[doc = $help:literal])+ $field:ident: $type:ty = $name:ident $(or $alias:ident)*, $kind:expr, $default:tt;)*
     })*) => {
-        /// The configuration of a process: one field a setting, as the strongest source says it.
+        /// Configuration of a process, with one field per setting.
         ///
-        /// `docs/configuration.md` has them as a table.
+        /// `docs/configuration.md` lists the settings.
         #[derive(Debug, Clone)]
         #[non_exhaustive]
         pub struct Config {
             $($($(#[doc = $help])+ #[doc = ""] #[doc = concat!("`", stringify!($name), "`")] pub $field: $type,)*)*
-            /// What the operator should know, though it is no fault.
+            /// Warnings for the operator.
             pub warnings: Vec<String>,
-            /// Every setting as it holds, in the order of the table.
+            /// Effective values of all settings, in the order of the table.
             pub effective: Vec<Effective>,
         }
 
-        /// Every setting, in the order of help and page.
+        /// Returns all settings.
         pub(crate) fn table() -> Vec<Setting> {
             vec![$($(Setting {
                 name: stringify!($name),
@@ -175,7 +176,7 @@ macro_rules! settings {
             },)*)*]
         }
 
-        /// Reads every setting.
+        /// Reads all settings.
         pub(super) fn read(reader: &mut Reader<'_>) -> Config {
             Config {
                 $($($field: read!(reader, $name, $kind, $default),)*)*
@@ -188,156 +189,156 @@ macro_rules! settings {
 
 settings! {
     "server" {
-        /// The address to listen on.
+        /// Address to listen on.
         host: IpAddr = API_HOST, value::ip(), "0.0.0.0";
-        /// The port; 0 takes any free one.
+        /// Port; 0 selects a free one.
         port: u16 = API_PORT, value::number("PORT", "a port", 0..=u16::MAX), "8000";
-        /// Which web pages may use the server, besides its own and this machine's; `*` is every page.
+        /// Web origins that may use the server, in addition to its own and those of this machine; `*` allows all.
         origins: Origins = ALLOWED_ORIGINS, value::origins(), "http://localhost:5173,http://127.0.0.1:5173";
-        /// Hosts that the server answers for where callers show no key, besides IP addresses, `localhost` and names without a dot:
-        /// names without port, with commas between them; `*` is every host. Not said: none.
+        /// Hosts for which the server responds to callers without a key, in addition to IP addresses, `localhost` and names without
+        /// a dot: names without port, separated by commas; `*` allows all. Default: none.
         hosts: Option<Hosts> = ALLOWED_HOSTS, value::allowed_hosts(), none;
-        /// Proxies that are believed when they say whom they pass a request on for: addresses and networks, with commas between
-        /// them. The nearest hop that is none of them is the caller, for limits and for the access log. Not said: none.
+        /// Proxies trusted to report the address of their client: addresses and networks, separated by commas. The nearest hop that
+        /// is not one of them is the caller for limits and the access log. Default: none.
         proxies: Option<Proxies> = TRUSTED_PROXIES, value::proxies(), none;
-        /// The header in which they say it; the other one is not looked at.
+        /// Header in which trusted proxies report the client; the other one is ignored.
         proxy_header: ProxyHeader = PROXY_HEADER, value::one_of(&ProxyHeader::WORDS), "x-forwarded-for";
-        /// A PEM file with the certificate and its chain. With it and `TLS_KEY_FILE` the server speaks HTTPS.
+        /// PEM file with the certificate and its chain. With it and `TLS_KEY_FILE` the server uses HTTPS.
         tls_cert: Option<PathBuf> = TLS_CERT_FILE, value::file(), none;
-        /// A PEM file with the certificate's key.
+        /// PEM file with the key of the certificate.
         tls_key: Option<PathBuf> = TLS_KEY_FILE, value::file(), none;
-        /// How long runs may take to reach their next superstep when the server is told to end, and responses to leave.
+        /// Time for runs to reach their next superstep and for responses to be sent during shutdown.
         grace: Duration = GRACE_SECONDS, value::seconds(0.0..=600.0), "5";
     }
     "limits" {
-        /// Connections at once, sockets included.
+        /// Maximum number of connections, including WebSockets.
         connections: usize = MAX_CONNECTIONS, value::number("NUMBER", "a number", 1..=1_000_000), "10000";
-        /// Connections at once from one address other than this machine's; 0: no bound.
+        /// Maximum number of connections per address, except loopback; 0: no limit.
         connections_per_address: usize = MAX_CONNECTIONS_PER_ADDRESS, value::number("NUMBER", "a number", 0..=1_000_000), "1000";
-        /// Requests a minute for each caller; 0: no bound.
+        /// Maximum number of requests per minute and caller; 0: no limit.
         rate_per_minute: u32 = RATE_LIMIT_PER_MINUTE, value::number("NUMBER", "a number", 0..=1_000_000), "0";
-        /// Sessions that one caller may have; 0: no bound.
+        /// Maximum number of sessions per caller; 0: no limit.
         sessions_per_subject: u32 = MAX_SESSIONS_PER_SUBJECT, value::number("NUMBER", "a number", 0..=100_000_000), "0";
-        /// WebSockets and streams of one caller at once; 0: no bound.
+        /// Maximum number of WebSockets and streams per caller; 0: no limit.
         sockets_per_caller: usize = MAX_SOCKETS_PER_CALLER, value::number("NUMBER", "a number", 0..=1_000_000), "1000";
-        /// Runs of one caller at once, a chat's answers included, those that wait for a person left out; 0: no bound.
+        /// Maximum number of running runs per caller, including chat answers. Paused runs do not count; 0: no limit.
         runs_per_caller: usize = MAX_RUNS_PER_CALLER, value::number("NUMBER", "a number", 0..=1_000_000), "0";
-        /// Frames a second that are read from a WebSocket; more wait. 0: no bound.
+        /// WebSocket frames read per second; further frames wait. 0: no limit.
         frames_per_second: u32 = FRAMES_PER_SECOND, value::number("NUMBER", "a number", 0..=1_000_000), "100";
-        /// Runs at once, paused ones in memory included.
+        /// Maximum number of runs, including paused ones in memory.
         runs: usize = MAX_RUNS, value::number("NUMBER", "a number", 1..=10_000_000), "100000";
-        /// Time for the head of a request, and the longest a connection may be idle.
+        /// Timeout for reading request headers, and for idle connections.
         head_time: Duration = HEAD_SECONDS, value::seconds(0.1..=3600.0), "30";
-        /// The largest body of a request.
+        /// Maximum size of a request body.
         body_bytes: usize = BODY_BYTES, value::bytes(1024..=256 * 1024 * 1024), "1MiB";
-        /// Memory that the input of all callers may take up at once: bodies that are read and parsed, unfinished messages of
-        /// WebSockets. Beyond it requests get 503.
+        /// Memory for the input of all callers: bodies while they are read and parsed, and incomplete WebSocket messages. Requests
+        /// beyond it get 503.
         input_bytes: usize = INPUT_BYTES, value::bytes(16 * 1024 * 1024..=64 * 1024 * 1024 * 1024), "256MiB";
-        /// Time for a body to arrive.
+        /// Timeout for reading a request body.
         body_time: Duration = BODY_SECONDS, value::seconds(0.1..=3600.0), "30";
-        /// The largest frame of a WebSocket.
+        /// Maximum size of a WebSocket frame.
         frame_bytes: usize = FRAME_BYTES, value::bytes(1024..=16 * 1024 * 1024), "64KiB";
-        /// How often a quiet WebSocket is pinged; one that gives no sign of life for three times as long is closed.
+        /// Interval of WebSocket pings. A client that sends nothing for three intervals is disconnected.
         ping: Duration = PING_SECONDS, value::seconds(0.1..=3600.0), "20";
-        /// How long a write to a slow subscriber may take before it is closed.
+        /// Timeout for a write that makes no progress.
         write_time: Duration = WRITE_SECONDS, value::seconds(0.1..=3600.0), "30";
-        /// Tokens, input and output together, that one run may use. Not said: no bound.
+        /// Maximum number of tokens per run, input and output. Default: no limit.
         run_tokens: Option<u64> = RUN_MAX_TOKENS, value::number("NUMBER", "a number", 1..=u64::MAX >> 1), none;
-        /// Model calls that one run may make. Not said: no bound.
+        /// Maximum number of model calls per run. Default: no limit.
         run_model_calls: Option<u64> = RUN_MAX_MODEL_CALLS, value::number("NUMBER", "a number", 1..=u64::MAX >> 1), none;
-        /// Tool calls that one run may make. Not said: no bound.
+        /// Maximum number of tool calls per run. Default: no limit.
         run_tool_calls: Option<u64> = RUN_MAX_TOOL_CALLS, value::number("NUMBER", "a number", 1..=u64::MAX >> 1), none;
-        /// How long one run may be active; pauses do not count. Not said: no bound.
+        /// Maximum time that a run may be active, without pauses. Default: no limit.
         run_active: Option<Duration> = RUN_MAX_SECONDS, value::seconds(0.1..=31_536_000.0), none;
     }
     "store" {
-        /// The SQLite file of all journals, or `:memory:` for as long as the process lives.
+        /// SQLite file of the journals, or `:memory:`.
         database: PathBuf = DATABASE_PATH or CHECKPOINT_DB, value::path(), "agent.db";
-        /// A database by address: `sqlite:FILE`, used when `DATABASE_PATH` is not said. PostgreSQL is not supported yet: it only
-        /// warns, and journals are kept in SQLite.
+        /// URL of the database: `sqlite:FILE`, used if `DATABASE_PATH` is not set. PostgreSQL is not supported yet: it causes a
+        /// warning, and journals are stored in SQLite.
         database_url: Option<Secret> = DATABASE_URL or CHECKPOINT_DB_URI, value::secret(), none;
-        /// When commits are stored: before the next superstep (`sync`), beside it (`async`), or when a run rests (`exit`).
+        /// When commits are stored: before the next superstep (`sync`), during it (`async`), or when a run ends or pauses (`exit`).
         durability: Durability = DURABILITY, value::durability(), "async";
-        /// Journal entries of a session that are kept behind its newest snapshot, or `all`.
+        /// Number of journal entries kept before the latest snapshot of a session, or `all`.
         retention: Retention = RETENTION, value::retention(), "10000";
-        /// How often sessions are looked for whose process has died.
+        /// Interval of the search for runs of crashed processes.
         sweep: Duration = SWEEP_SECONDS, value::seconds(0.1..=3600.0), "15";
-        /// How long a run that waits for a person stays in memory before it is put away.
+        /// Time after which a paused run is evicted from memory.
         park: Duration = PARK_SECONDS, value::seconds(0.0..=86_400.0), "600";
     }
     "model" {
-        /// The key of OpenAI, or of the endpoint at `OPENAI_BASE_URL`.
+        /// API key of OpenAI, or of the endpoint at `OPENAI_BASE_URL`.
         openai_key: Option<Secret> = OPENAI_API_KEY, value::secret(), none;
-        /// An endpoint that speaks OpenAI's protocol. Not said: OpenAI itself.
+        /// URL of an OpenAI-compatible endpoint. Default: OpenAI.
         openai_url: Option<String> = OPENAI_BASE_URL, value::url(), none;
-        /// The model that plans and writes. `claude…` and `gemini…` are asked at their own endpoints when their key is there
-        /// and `OPENAI_BASE_URL` is not said.
+        /// Name of the main model. `claude…` and `gemini…` use their own endpoints if their key is set and `OPENAI_BASE_URL` is
+        /// not.
         model_name: String = DEFAULT_LLM_MODEL, value::text("NAME"), "gpt-4o-mini";
-        /// How freely the model writes.
+        /// Sampling temperature of the models.
         temperature: f32 = LLM_TEMPERATURE, value::number("NUMBER", "a number", 0.0..=2.0), "0.7";
-        /// The longest answer of the chat, in tokens.
+        /// Maximum length of a chat answer, in tokens.
         chat_tokens: u32 = CHAT_MAX_TOKENS, value::number("NUMBER", "a number", 1..=1_000_000), "1000";
-        /// The key of Anthropic, for models whose name begins with `claude`.
+        /// API key of Anthropic, for models with the prefix `claude`.
         anthropic_key: Option<Secret> = ANTHROPIC_API_KEY, value::secret(), none;
-        /// The key of Google, for models whose name begins with `gemini`.
+        /// API key of Google, for models with the prefix `gemini`.
         gemini_key: Option<Secret> = GEMINI_API_KEY, value::secret(), none;
-        /// The vLLM server of `/api/v1/chat`.
+        /// URL of the vLLM server for `/api/v1/chat`.
         vllm_url: String = VLLM_BASE_URL, value::url(), "http://localhost:8000";
-        /// The model that it serves.
+        /// Name of its model.
         vllm_model: String = VLLM_MODEL, value::text("NAME"), "Qwen/Qwen2.5-7B-Instruct";
-        /// Keeps the model away: the built-in analyst works on the shipped reviews.
+        /// Uses the built-in analyst on the shipped reviews instead of a model.
         mock_data: bool = USE_MOCK_DATA, value::flag(), "false";
-        /// A wait between pieces of the built-in analyst's work, so that there is something to see.
+        /// Delay between the steps of the built-in analyst, to make its progress visible.
         pace: Duration = TREND_PACE_MS, value::millis(), "0";
     }
     "auth" {
-        /// Who must show a key or token: everybody (`on`), nobody (`off`), or `auto`: everybody once keys or a JWT key are
-        /// configured, and until then everybody but this machine itself.
+        /// Callers that need a key or token: all (`on`), none (`off`), or `auto`: all if keys or a JWT key are configured; otherwise
+        /// callers on this machine need none, and others are rejected.
         auth: AuthMode = AUTH, value::one_of(&AuthMode::WORDS), "auto";
-        /// Keys that callers may show as `Authorization: Bearer KEY`, and whose they are: `name:key,name:key`; in the file that
-        /// `API_KEYS_FILE` names one a line.
+        /// API keys for `Authorization: Bearer KEY`, with their names: `name:key,name:key`; one per line in the file that
+        /// `API_KEYS_FILE` names.
         api_keys: Option<Vec<ApiKey>> = API_KEYS, value::api_keys(), none;
-        /// Who may see and act on the sessions of all, those that are nobody's included (begun before there were keys, or from the
-        /// command line): `key:NAME` for a key, `token:SUB` for tokens, with commas between them. Not said: nobody.
+        /// Subjects with access to all sessions, including those without an owner (created before keys were configured, or from the
+        /// command line): `key:NAME` for a key, `token:SUB` for tokens, separated by commas. Default: none.
         admins: Option<Vec<Subject>> = API_ADMINS, value::subjects(), none;
-        /// The secret from which ids of sessions are derived where a caller names none (requests with an `Idempotency-Key`, webhooks).
-        /// The same for all processes on one database. Not said: one is made once, and kept in a file beside the database.
+        /// Secret from which ids of sessions are derived that a request does not name (requests with an `Idempotency-Key`, webhooks).
+        /// It must be the same for all processes on one database. Default: a random secret, stored in a file next to the database.
         server_secret: Option<Secret> = SERVER_SECRET, value::secret(), none;
-        /// The key with which HS256 tokens are signed.
+        /// Key of HS256 tokens.
         jwt_secret: Option<Secret> = JWT_SECRET_KEY, value::secret(), none;
-        /// A PEM file with the public key of RS256 tokens.
+        /// PEM file with the public key of RS256 tokens.
         jwt_public_key: Option<PathBuf> = JWT_PUBLIC_KEY_FILE, value::file(), none;
-        /// A file with a JSON Web Key Set.
+        /// File with a JSON Web Key Set.
         jwt_jwks: Option<PathBuf> = JWT_JWKS_FILE, value::file(), none;
-        /// What a token's `iss` must be. Not said: it is not looked at.
+        /// Required `iss` of tokens. Default: not checked.
         jwt_issuer: Option<String> = JWT_ISSUER, value::text("TEXT"), none;
-        /// What a token's `aud` must hold. Not said: it is not looked at.
+        /// Required `aud` of tokens. Default: not checked.
         jwt_audience: Option<String> = JWT_AUDIENCE, value::text("TEXT"), none;
     }
     "operations" {
-        /// Tells more in the log: the same as `LOG_LEVEL=debug`, which wins when it is said.
+        /// Same as `LOG_LEVEL=debug`, unless `LOG_LEVEL` is set.
         debug: bool = DEBUG, value::flag(), "false";
-        /// How much is logged: `error`, `warn`, `info`, `debug` or `trace`.
+        /// Log level: `error`, `warn`, `info`, `debug` or `trace`.
         log_level: Option<Level> = LOG_LEVEL, value::one_of(&LEVELS), none;
-        /// How the log is written.
+        /// Format of the log.
         log_format: LogFormat = LOG_FORMAT, value::one_of(&LogFormat::WORDS), "text";
-        /// Whether each request is a line in the log, without what was said.
+        /// Whether to log each request, without bodies.
         access_log: bool = ACCESS_LOG, value::flag(), "false";
-        /// Where traces are sent: an OpenTelemetry collector that takes OTLP over HTTP (`/v1/traces` is added). Needs a build with
-        /// `--features otlp`. Not said: nowhere.
+        /// URL of an OpenTelemetry collector that accepts OTLP over HTTP (`/v1/traces` is appended). Requires a build with
+        /// `--features otlp`. Default: traces are not exported.
         otlp: Option<String> = OTEL_EXPORTER_OTLP_ENDPOINT, value::url(), none;
-        /// Headers of the requests to the collector, its key for example: `name=value,name=value`, percent-encoded.
+        /// Headers of requests to the collector, for example an API key: `name=value,name=value`, percent-encoded.
         otlp_headers: Option<Headers> = OTEL_EXPORTER_OTLP_HEADERS, value::headers(), none;
-        /// The name of this service in traces.
+        /// Name of this service in traces.
         service_name: String = OTEL_SERVICE_NAME, value::text("NAME"), "agent-server";
-        /// Which traces are kept, in OpenTelemetry's words. `parentbased_` ones follow a caller who has decided.
+        /// Sampler of traces, by its OpenTelemetry name. `parentbased_` samplers follow the decision of the caller.
         traces_sampler: TraceSampler = OTEL_TRACES_SAMPLER, value::one_of(&TraceSampler::WORDS), "parentbased_traceidratio";
-        /// How many of the traces that begin here are kept, for samplers by ratio: 1 is all.
+        /// Fraction of new traces that ratio samplers export, from 0 to 1.
         traces_ratio: f64 = OTEL_TRACES_SAMPLER_ARG, value::number("NUMBER", "a number", 0.0..=1.0), "1";
-        /// The key with which webhooks are signed.
+        /// Key for signing webhooks.
         webhook_secret: Option<Secret> = WEBHOOK_SECRET, value::secret(), none;
-        /// Hosts that webhooks may reach though their addresses are private: names without port, or addresses, with commas between
-        /// them. Not said: none.
+        /// Hosts with private addresses that webhooks may reach: names without port, or addresses, separated by commas. Default:
+        /// none.
         webhook_hosts: Option<Vec<String>> = WEBHOOK_HOSTS, value::hosts(), none;
     }
 }

@@ -79,36 +79,36 @@ impl Layers {
 
     /// Returns the TOML file: from `--config`, `AGENT_CONFIG`, or the default one if it exists.
     fn file(&self, sources: &Sources) -> Option<PathBuf> {
-        let said = || self.0.iter().rev().find_map(|layer| layer.get(CONFIG)).map(|(text, _)| text.into());
+        let named = || self.0.iter().rev().find_map(|layer| layer.get(CONFIG)).map(|(text, _)| text.into());
         let usual = || Some(PathBuf::from(USUAL)).filter(|path| sources.dot_env && path.is_file());
-        sources.file.clone().or_else(said).or_else(usual)
+        sources.file.clone().or_else(named).or_else(usual)
     }
 
     /// Returns the text of a setting from the layer with the highest precedence.
-    pub(super) fn said(&self, setting: &Setting, faults: &mut Vec<Fault>) -> Option<(String, Origin)> {
+    pub(super) fn text(&self, setting: &Setting, faults: &mut Vec<Fault>) -> Option<(String, Origin)> {
         for layer in self.0.iter().rev() {
             let mut names = std::iter::once(setting.name).chain(setting.aliases.iter().copied());
             let plain = names.find_map(|name| layer.get(name));
             let file = if setting.shape.secret { layer.get(&file_name(setting.name)) } else { None };
             match (plain, file) {
                 (Some((_, origin)), Some(_)) => {
-                    let told = format!("and {} are both said; keep one", file_name(setting.name));
-                    faults.push(Fault::new(setting.name, origin.clone(), told));
+                    let message = format!("and {} are both set; keep one", file_name(setting.name));
+                    faults.push(Fault::new(setting.name, origin.clone(), message));
                     return None;
                 }
-                (Some(said), None) => return Some(said.clone()),
+                (Some(text), None) => return Some(text.clone()),
                 (None, Some((path, origin))) => match read_small(Path::new(path)) {
                     Ok(text) if !text.trim().is_empty() => {
                         return Some((text.trim().to_owned(), origin.clone()));
                     }
                     Ok(_) => {
-                        let told = "names a file that is empty";
-                        faults.push(Fault::new(file_name(setting.name), origin.clone(), told));
+                        let message = "names an empty file";
+                        faults.push(Fault::new(file_name(setting.name), origin.clone(), message));
                         return None;
                     }
                     Err(error) => {
-                        let told = format!("names a file that cannot be read: {error}");
-                        faults.push(Fault::new(file_name(setting.name), origin.clone(), told));
+                        let message = format!("names a file that cannot be read: {error}");
+                        faults.push(Fault::new(file_name(setting.name), origin.clone(), message));
                         return None;
                     }
                 },
@@ -192,11 +192,11 @@ fn names() -> impl Iterator<Item = String> {
 }
 
 fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Layer {
-    let said = names().filter_map(|name| {
+    let named = names().filter_map(|name| {
         let text = variable(&name)?.trim().to_owned();
         (!text.is_empty()).then_some((name, (text, Origin::Environment)))
     });
-    said.collect()
+    named.collect()
 }
 
 fn dot_env(faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Layer {
@@ -264,7 +264,7 @@ fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
                 let title = key.get_ref().as_ref();
                 if !table().iter().any(|setting| setting.section == title) {
                     let hint = hint(nearest(title, table().iter().map(|setting| setting.section)), "[", "]");
-                    faults.push(Fault::new(format!("[{title}]"), origin, format!("is no section{hint}")));
+                    faults.push(Fault::new(format!("[{title}]"), origin, format!("is not a section{hint}")));
                     continue;
                 }
                 for (key, value) in section {
@@ -291,24 +291,24 @@ fn take(
     let Some(setting) = by_name(&name) else {
         let known: Vec<String> = names().map(|name| name.to_lowercase()).collect();
         let hint = hint(nearest(key, known.iter().map(String::as_str)), "`", "`");
-        faults.push(Fault::new(format!("`{key}`"), origin, format!("is no setting{hint}")));
+        faults.push(Fault::new(format!("`{key}`"), origin, format!("is not a setting{hint}")));
         return;
     };
     if let Some(section) = section.filter(|section| *section != setting.section) {
-        let told = format!("belongs to [{}], not to [{section}]", setting.section);
-        faults.push(Fault::new(format!("`{key}`"), origin, told));
+        let message = format!("belongs to [{}], not to [{section}]", setting.section);
+        faults.push(Fault::new(format!("`{key}`"), origin, message));
         return;
     }
     let Some(text) = plain(value) else {
-        let told = format!("must be {}", setting.shape.what);
-        faults.push(Fault::new(name, origin, told));
+        let message = format!("must be {}", setting.shape.what);
+        faults.push(Fault::new(name, origin, message));
         return;
     };
     if text.trim().is_empty() {
         return;
     }
     if layer.insert(name.clone(), (text, origin.clone())).is_some() {
-        faults.push(Fault::new(name, origin, "is said twice"));
+        faults.push(Fault::new(name, origin, "is set twice"));
     }
 }
 
@@ -331,7 +331,7 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 fn hint(meant: Option<String>, before: &str, after: &str) -> String {
-    meant.map(|meant| format!("; is {before}{meant}{after} meant?")).unwrap_or_default()
+    meant.map(|meant| format!("; did you mean {before}{meant}{after}?")).unwrap_or_default()
 }
 
 /// Returns the known name that is most similar to `name`, if any.

@@ -1,4 +1,4 @@
-//! What a setting's text may be: how it is read into a type, and what the reader is told when it cannot be.
+//! Types of settings: parsing of their texts, and descriptions of valid values.
 
 use std::{
     collections::HashSet, fmt::Display, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr,
@@ -14,27 +14,27 @@ use hyper::{
 
 use crate::{Hosts, Origins, Proxies, auth::Subject};
 
-/// A text as a `T`, if it is one.
+/// Parses a text.
 type Read<T> = Box<dyn Fn(&str) -> Option<T>>;
 
-/// How texts become a `T`.
+/// Parser of a type of settings.
 pub(super) struct Kind<T> {
     pub(super) shape: Shape,
     read: Read<T>,
-    /// Says more than the shape about a text that is not read.
+    /// Explains why a text is invalid.
     hint: Option<fn(&str) -> Option<String>>,
 }
 
-/// What people are told of a kind.
+/// Description of valid values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// "a port from 0 to 65535".
+    /// For example "a port from 0 to 65535".
     pub(super) what: String,
-    /// The word for it in `--help`.
+    /// Placeholder in `--help`.
     pub(super) word: &'static str,
-    /// Its text is hidden.
+    /// Whether the value is secret.
     pub(super) secret: bool,
-    /// A flag without a value means `true`.
+    /// Whether a flag without a value means `true`.
     pub(super) switch: bool,
 }
 
@@ -44,13 +44,13 @@ impl<T> Kind<T> {
         Self { shape, read: Box::new(read), hint: None }
     }
 
-    /// Its text is a secret: it is shown nowhere, has no flag of its own, and may stand in a file.
+    /// Marks the value as secret: it is never shown, has no flag, and can be read from a file.
     pub(super) fn hidden(mut self) -> Self {
         self.shape.secret = true;
         self
     }
 
-    /// The value, or what is expected.
+    /// Parses a text. The error describes the expected value.
     pub(super) fn read(&self, text: &str) -> Result<T, String> {
         (self.read)(text).ok_or_else(|| match self.hint.and_then(|hint| hint(text)) {
             Some(hint) => format!("must be {}: {hint}", self.shape.what),
@@ -78,7 +78,7 @@ pub(super) fn path() -> Kind<PathBuf> {
     Kind::new("FILE", "a file", |text| Some(PathBuf::from(text)))
 }
 
-/// A file that is there.
+/// An existing file.
 pub(super) fn file() -> Kind<PathBuf> {
     Kind::new("FILE", "a file that exists", |text| Some(PathBuf::from(text)).filter(|path| path.is_file()))
 }
@@ -97,15 +97,15 @@ pub(super) fn number<T>(word: &'static str, what: &str, range: RangeInclusive<T>
 where
     T: FromStr + PartialOrd + Display + 'static,
 {
-    let told = format!("{what} from {} to {}", range.start(), range.end());
-    Kind::new(word, told, move |text| {
+    let what = format!("{what} from {} to {}", range.start(), range.end());
+    Kind::new(word, what, move |text| {
         text.replace('_', "").parse().ok().filter(|number| range.contains(number))
     })
 }
 
 pub(super) fn seconds(range: RangeInclusive<f64>) -> Kind<Duration> {
-    let told = format!("seconds, from {} to {}", range.start(), range.end());
-    Kind::new("SECONDS", told, move |text| {
+    let what = format!("seconds, from {} to {}", range.start(), range.end());
+    Kind::new("SECONDS", what, move |text| {
         let number: f64 = text.strip_suffix('s').unwrap_or(text).trim().parse().ok()?;
         range.contains(&number).then(|| Duration::from_secs_f64(number))
     })
@@ -119,8 +119,8 @@ pub(super) fn millis() -> Kind<Duration> {
 }
 
 pub(super) fn bytes(range: RangeInclusive<usize>) -> Kind<usize> {
-    let told = format!("bytes (`65536`, `64KiB`, `1MiB`), from {} to {}", range.start(), range.end());
-    Kind::new("BYTES", told, move |text| {
+    let what = format!("bytes (`65536`, `64KiB`, `1MiB`), from {} to {}", range.start(), range.end());
+    Kind::new("BYTES", what, move |text| {
         let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit() && c != '_') {
             Some(at) => text.split_at(at),
             None => (text, ""),
@@ -136,7 +136,7 @@ pub(super) fn bytes(range: RangeInclusive<usize>) -> Kind<usize> {
     })
 }
 
-/// `http` or `https` with a host, without a name and password in it.
+/// `http` or `https` URL with a host, without user name and password.
 pub(super) fn url() -> Kind<String> {
     let mut kind = Kind::new("URL", "an address that begins with `http://` or `https://`", |text| {
         let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
@@ -146,38 +146,40 @@ pub(super) fn url() -> Kind<String> {
     });
     kind.hint = Some(|text| {
         text.contains('@')
-            .then(|| "names and passwords do not belong in it; use the setting of the key".to_owned())
+            .then(|| "it must not contain a user name or password; use the setting for the key".to_owned())
     });
     kind
 }
 
 pub(super) fn origins() -> Kind<Origins> {
-    let mut kind = Kind::new("ORIGINS", "origins parted by commas, or `*`", |text| Origins::parse(text).ok());
+    let mut kind =
+        Kind::new("ORIGINS", "origins separated by commas, or `*`", |text| Origins::parse(text).ok());
     kind.hint = Some(|text| Origins::parse(text).err());
     kind
 }
 
 pub(super) fn allowed_hosts() -> Kind<Hosts> {
-    let mut kind = Kind::new("HOSTS", "host names parted by commas, or `*`", |text| Hosts::parse(text).ok());
+    let mut kind =
+        Kind::new("HOSTS", "host names separated by commas, or `*`", |text| Hosts::parse(text).ok());
     kind.hint = Some(|text| Hosts::parse(text).err());
     kind
 }
 
 pub(super) fn proxies() -> Kind<Proxies> {
-    let what = "addresses and networks parted by commas";
+    let what = "addresses and networks separated by commas";
     let mut kind = Kind::new("NETWORKS", what, |text| Proxies::parse(text).ok());
     kind.hint = Some(|text| Proxies::parse(text).err());
     kind
 }
 
-/// Names of machines, or their addresses.
+/// Host names or addresses.
 pub(super) fn hosts() -> Kind<Vec<String>> {
-    Kind::new("HOSTS", "names or addresses without port, parted by commas", |text| {
+    Kind::new("HOSTS", "names or addresses without port, separated by commas", |text| {
         let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         let named = |host: &str| {
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             match bare.parse::<std::net::IpAddr>() {
-                // As it stands in an address of the web, but for the brackets.
+                // As in a URL, without the brackets.
                 Ok(address) => Some(address.to_string()),
                 Err(_) => host.chars().all(legal).then(|| host.to_owned()),
             }
@@ -186,20 +188,20 @@ pub(super) fn hosts() -> Kind<Vec<String>> {
     })
 }
 
-/// Who is meant, with how it shows who it is.
+/// Subjects with their kinds.
 pub(super) fn subjects() -> Kind<Vec<Subject>> {
-    let what = "`key:NAME` or `token:SUB` parted by commas or lines";
+    let what = "`key:NAME` or `token:SUB` separated by commas or lines";
     Kind::new("SUBJECTS", what, |text| listed(text).map(|entry| entry.parse().ok()).collect())
 }
 
-/// One of a few words.
+/// One of several words.
 pub(super) fn one_of<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> Kind<T> {
     let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-    let told = match words.split_last() {
+    let what = match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => words.join(""),
     };
-    Kind::new("WORD", told, move |text| {
+    Kind::new("WORD", what, move |text| {
         choices.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
     })
 }
@@ -217,24 +219,24 @@ pub(super) fn retention() -> Kind<Retention> {
     })
 }
 
-/// A key that a caller shows, and whose it is.
+/// An API key and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiKey {
-    /// The subject it stands for.
+    /// Name of the subject.
     pub name: String,
-    /// The key.
+    /// Key.
     pub key: Secret,
 }
 
-/// `name:key` parted by commas or lines; lines that begin with `#` are remarks.
+/// `name:key` separated by commas or lines; lines that begin with `#` are comments.
 pub(super) fn api_keys() -> Kind<Vec<ApiKey>> {
-    let mut kind = Kind::new("KEYS", "`name:key` parted by commas or lines", |text| {
+    let mut kind = Kind::new("KEYS", "`name:key` separated by commas or lines", |text| {
         let keys: Option<Vec<ApiKey>> = listed(text)
             .map(|entry| {
                 let (name, key) = entry.split_once(':')?;
                 let (name, key) = (name.trim(), key.trim());
-                let legal = is_name(name) && key.len() >= SHORTEST_KEY && !key.contains(char::is_whitespace);
+                let legal = is_name(name) && key.len() >= MIN_KEY_BYTES && !key.contains(char::is_whitespace);
                 legal.then(|| ApiKey { name: name.to_owned(), key: Secret::new(key) })
             })
             .collect();
@@ -244,19 +246,19 @@ pub(super) fn api_keys() -> Kind<Vec<ApiKey>> {
     });
     kind.hint = Some(|_| {
         Some(format!(
-            "each name once, of letters, digits and `._-@`; each key of {SHORTEST_KEY} characters or more, without spaces"
+            "unique names of letters, digits and `._-@`; keys of at least {MIN_KEY_BYTES} characters, without spaces"
         ))
     });
     kind.hidden()
 }
 
-/// Headers of requests, their values kept out of every output.
+/// Request headers with secret values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Headers(pub(crate) HeaderMap);
 
-/// `name=value` parted by commas; values may be percent-encoded.
+/// `name=value` separated by commas; values may be percent-encoded.
 pub(super) fn headers() -> Kind<Headers> {
-    let kind = Kind::new("HEADERS", "`name=value` parted by commas", |text| {
+    let kind = Kind::new("HEADERS", "`name=value` separated by commas", |text| {
         let mut headers = HeaderMap::new();
         for entry in listed(text) {
             let (name, value) = entry.split_once('=')?;
@@ -270,8 +272,8 @@ pub(super) fn headers() -> Kind<Headers> {
     kind.hidden()
 }
 
-/// The shortest key that is taken, in bytes.
-const SHORTEST_KEY: usize = 16;
+/// Minimum length of an API key, in bytes.
+const MIN_KEY_BYTES: usize = 16;
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));

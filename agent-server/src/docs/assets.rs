@@ -1,4 +1,4 @@
-//! The files of the API pages, embedded; the large ones are packed, and unpacked for clients that cannot.
+//! Embedded files of the API documents. Large ones are compressed, and decompressed for clients that do not accept gzip.
 
 use std::{
     io::{self, Read},
@@ -10,30 +10,32 @@ use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// A file.
+use crate::hex::hex;
+
+/// An embedded file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct File {
     name: &'static str,
     pub(crate) content_type: &'static str,
     pub(crate) bytes: &'static [u8],
-    /// Whether `bytes` are packed with gzip.
+    /// Whether `bytes` are compressed with gzip.
     pub(crate) packed: bool,
 }
 
-/// A file in one of its forms, with a tag that changes with the bytes.
+/// A file, compressed or not, with its `ETag`.
 #[derive(Debug, Clone)]
 pub(crate) struct Form {
     pub(crate) bytes: Bytes,
-    /// In quotes, as the header wants it.
+    /// Value of the header `ETag`.
     pub(crate) tag: Arc<str>,
 }
 
 impl File {
-    /// The file, packed or as it was before. Each form is made once and kept: unpacking one costs some milliseconds.
+    /// Returns the file, compressed or not. Each form is created once, because decompression takes some milliseconds.
     ///
     /// # Errors
     ///
-    /// None that a caller can cause: the files are our own.
+    /// The embedded file is corrupt.
     pub(crate) fn form(&self, packed: bool) -> io::Result<Form> {
         static KEPT: Mutex<Vec<(&'static str, bool, Form)>> = Mutex::new(Vec::new());
         // Permit while a form is made: that is done by one caller, however many ask for it.
@@ -54,10 +56,9 @@ impl File {
     }
 }
 
-/// Changes with the bytes; in quotes, as the header wants it.
+/// Returns the value of the header `ETag`.
 pub(crate) fn tag(bytes: &[u8]) -> String {
-    let hash: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hash}\"")
+    format!("\"{}\"", hex(&Sha256::digest(bytes)[..8]))
 }
 
 macro_rules! files {
@@ -94,7 +95,7 @@ const UI_FILES: &[(&str, File)] = files! {
 #[cfg(not(feature = "docs-ui"))]
 const UI_FILES: &[(&str, File)] = &[];
 
-/// The file of a name.
+/// Returns the file with a name.
 pub(crate) fn file(name: &str) -> Option<File> {
     FILES.iter().chain(UI_FILES).find(|(known, _)| *known == name).map(|(_, file)| *file)
 }
@@ -109,18 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_is_unpacked_once_however_often_it_is_asked_for() {
+    fn a_compressed_file_is_decompressed_once() {
         for (name, file) in FILES.iter().chain(UI_FILES).filter(|(_, file)| file.packed) {
             let whole = file.form(false).unwrap();
             assert!(whole.bytes.len() > file.bytes.len(), "{name}");
-            assert!(std::str::from_utf8(&whole.bytes).is_ok(), "{name} is no text");
+            assert!(std::str::from_utf8(&whole.bytes).is_ok(), "{name} is not text");
             let again = file.form(false).unwrap();
-            assert_eq!(whole.bytes.as_ptr(), again.bytes.as_ptr(), "{name} is unpacked once");
-            assert_ne!(
-                whole.tag,
-                file.form(true).unwrap().tag,
-                "{name}: two forms are two things to a cache"
-            );
+            assert_eq!(whole.bytes.as_ptr(), again.bytes.as_ptr(), "{name} is decompressed once");
+            assert_ne!(whole.tag, file.form(true).unwrap().tag, "{name}: the forms have different tags");
         }
     }
 }

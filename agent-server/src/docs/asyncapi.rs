@@ -1,10 +1,17 @@
 //! AsyncAPI document of the WebSocket: its messages in both directions, for programs (AsyncAPI 3) and as a page.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-use super::shape;
+use crate::api::{
+    schema::{Schemas, reference},
+    socket::{
+        ClientInput, ClientPing, ClientResume, ClientStop, Complete, Failure, HitlRequest, Pong, SocketEvent,
+        SocketStatus, TodoMessage,
+    },
+};
 #[cfg(test)]
 use crate::error::Rejection;
 
@@ -12,7 +19,8 @@ use crate::error::Rejection;
 struct Message {
     /// Value of its field `type`.
     kind: &'static str,
-    schema: &'static str,
+    /// Name of its schema.
+    schema: Cow<'static, str>,
     /// Whether the server sends it.
     down: bool,
     text: &'static str,
@@ -49,41 +57,56 @@ fn messages() -> Vec<Message> {
         "data": {"node": "plan", "attempt": 1},
     });
     vec![
-        down("todo_update", "TodoMessage", "A todo moved.", todo, Some(5)),
-        down("complete", "Complete", "The run is at its end.", result, Some(42)),
+        down("todo_update", TodoMessage::name(), "A todo has changed.", todo, Some(5)),
+        down("complete", Complete::name(), "The run has completed.", result, Some(42)),
         down(
             "error",
-            "Failure",
-            "The run failed (with `seq`), or what the client said was refused (without); the connection stays open.",
+            Failure::name(),
+            "The run failed (with `seq`), or a message of the client was rejected (without `seq`); the connection stays open.",
             json!({"error": "a JSON object is expected", "details": {"code": "invalid_request"}}),
             None,
         ),
         down(
             "hitl_request",
-            "HitlRequest",
-            "A person is asked. Answer with `input`.",
+            HitlRequest::name(),
+            "The run asks a person. Answer with `input`.",
             json!({"prompt": "누구를 위한 보고서인가요?", "options": ["소비자", "마케터"], "id": "ask/0"}),
             Some(9),
         ),
-        down("pong", "Pong", "The answer to `ping`.", json!({}), None),
+        down("pong", Pong::name(), "The response to `ping`.", json!({}), None),
         down(
             "status",
-            "SocketStatus",
-            "A run waits for its turn, starts, pauses, goes on or stops. Only with `?events=status` or `all`.",
+            SocketStatus::name(),
+            "A run was queued, started, paused, resumed or stopped. Only with `?events=status` or `all`.",
             json!({"status": "paused", "run": 1}),
             Some(10),
         ),
-        down("event", "SocketEvent", "Anything else that happens. Only with `?events=all`.", event, Some(7)),
-        up("ping", "ClientPing", "Are you there? Answered by `pong`.", json!({})),
-        up("stop", "ClientStop", "Stop the run; it can be resumed.", json!({})),
-        up("resume", "ClientResume", "Go on with a stopped or failed run.", json!({})),
+        down("event", SocketEvent::name(), "Any other event. Only with `?events=all`.", event, Some(7)),
+        up("ping", ClientPing::name(), "Requests a `pong`.", json!({})),
+        up("stop", ClientStop::name(), "Stops the run; it can be resumed.", json!({})),
+        up("resume", ClientResume::name(), "Resumes a stopped or failed run.", json!({})),
         up(
             "input",
-            "ClientInput",
-            "The answer to a question; `id` may be left out when one is open.",
+            ClientInput::name(),
+            "The answer to a question; `id` may be omitted if only one is open.",
             json!({"value": "마케터", "id": "ask/0"}),
         ),
     ]
+}
+
+/// Adds the schemas of the messages.
+pub(super) fn add_messages(schemas: &mut Schemas) {
+    schemas.add::<TodoMessage>();
+    schemas.add::<Complete>();
+    schemas.add::<Failure>();
+    schemas.add::<HitlRequest>();
+    schemas.add::<Pong>();
+    schemas.add::<SocketStatus>();
+    schemas.add::<SocketEvent>();
+    schemas.add::<ClientPing>();
+    schemas.add::<ClientStop>();
+    schemas.add::<ClientResume>();
+    schemas.add::<ClientInput>();
 }
 
 /// Codes of `error` messages. A failed run has a code of `agent-core`.
@@ -94,20 +117,20 @@ pub(crate) fn codes() -> Vec<&'static str> {
 }
 
 /// Returns the AsyncAPI 3 document.
-pub(crate) fn document() -> Value {
+pub(crate) fn document(schemas: Map<String, Value>) -> Value {
     let messages = messages();
     let named: Map<String, Value> = messages
         .iter()
         .map(|message| {
-            let told = json!({
+            let object = json!({
                 "name": message.kind,
                 "title": message.kind,
                 "summary": message.text,
                 "contentType": "application/json",
-                "payload": {"$ref": format!("#/components/schemas/{}", message.schema)},
+                "payload": {"$ref": reference(&message.schema)},
                 "examples": [{"name": message.kind, "payload": message.example}],
             });
-            (message.kind.to_owned(), told)
+            (message.kind.to_owned(), object)
         })
         .collect();
     let of = |down: bool| -> Vec<Value> {
@@ -123,40 +146,40 @@ pub(crate) fn document() -> Value {
     json!({
         "asyncapi": "3.0.0",
         "info": {
-            "title": "agent-server: the socket of a session",
+            "title": "agent-server: the WebSocket of a session",
             "version": env!("CARGO_PKG_VERSION"),
             "description": ABOUT,
         },
         "defaultContentType": "application/json",
-        "servers": {"here": {"host": "localhost:8000", "protocol": "ws", "description": "The server that gave this document."}},
+        "servers": {"here": {"host": "localhost:8000", "protocol": "ws", "description": "The server of this document."}},
         "channels": {
             "session": {
                 "address": "/ws/{session_id}",
-                "title": "The socket of a session",
+                "title": "The WebSocket of a session",
                 "description": "Also at `/api/agent/ws/{session_id}`.",
-                "parameters": {"session_id": {"description": "The session; it need not exist yet."}},
+                "parameters": {"session_id": {"description": "Id of the session, which need not exist yet."}},
                 "messages": in_channel,
                 "bindings": {"ws": {"method": "GET", "query": {
                     "type": "object",
                     "properties": {
-                        "after": {"type": "integer", "minimum": 0, "description": "Send what came after this number."},
-                        "events": {"enum": ["contract", "status", "all"], "description": "How much is sent."},
+                        "after": {"type": "integer", "minimum": 0, "description": "Send the events after this number."},
+                        "events": {"enum": ["contract", "status", "all"], "description": "Events to send."},
                     },
                 }}},
             },
         },
         "operations": {
-            "tell": {"action": "send", "channel": {"$ref": "#/channels/session"}, "messages": of(true), "summary": "What the server says."},
-            "hear": {"action": "receive", "channel": {"$ref": "#/channels/session"}, "messages": of(false), "summary": "What the server understands."},
+            "tell": {"action": "send", "channel": {"$ref": "#/channels/session"}, "messages": of(true), "summary": "Messages of the server."},
+            "hear": {"action": "receive", "channel": {"$ref": "#/channels/session"}, "messages": of(false), "summary": "Messages of the client."},
         },
-        "components": {"schemas": shape::all(), "messages": named},
+        "components": {"schemas": schemas, "messages": named},
     })
 }
 
-const ABOUT: &str = "Every message, either way, is a JSON object `{type, data, timestamp}` in a text frame; messages that stand for \
-     an entry of the journal have its number as `seq`. Connect before, during or after a run, as often as you like. \
-     Whoever comes back names the last number it saw as `?after=` and gets what it missed, once and in order. \
-     A message that is not understood is answered by `error`, and the connection stays open.";
+const ABOUT: &str = "Every message is a JSON object `{type, data, timestamp}` in a text frame; messages for a journal entry have its number as `seq`. \
+     Clients may connect before, during or after a run, and any number of times. \
+     A client that reconnects sends the last number as `?after=` and receives the missed messages, once and in order. \
+     An invalid message is answered with `error`, and the connection stays open.";
 
 /// Returns the page as Markdown.
 pub(crate) fn markdown() -> String {
@@ -164,11 +187,11 @@ pub(crate) fn markdown() -> String {
         "# WebSocket messages\n\n`WS /ws/{{session_id}}?after=SEQ&events=contract|status|all`\n\n{ABOUT}\n\n"
     );
     let mut write = |title: &str, down: bool| {
-        writeln!(text, "## {title}\n").expect("a string takes what it is given");
+        writeln!(text, "## {title}\n").expect("writing to a string cannot fail");
         for message in messages().iter().filter(|message| message.down == down) {
             let example = serde_json::to_string_pretty(&message.example).unwrap_or_default();
             writeln!(text, "### `{}`\n\n{}\n\n```json\n{example}\n```\n", message.kind, message.text)
-                .expect("a string takes what it is given");
+                .expect("writing to a string cannot fail");
         }
     };
     write("From the server", true);
@@ -177,24 +200,28 @@ pub(crate) fn markdown() -> String {
     text
 }
 
-const CLOSES: &str = "## How it ends\n\n\
-    | Close code | When |\n|---|---|\n\
-    | 1000 | the client said goodbye |\n\
-    | 1001 | the server is ending; connect again with `?after=` |\n\
+const CLOSES: &str = "## Close codes\n\n\
+    | Close code | Reason |\n|---|---|\n\
+    | 1000 | the client closed the connection |\n\
+    | 1001 | the server is shutting down; connect again with `?after=` |\n\
     | 1007 | a frame was not UTF-8 |\n\
-    | 1008 | more than 1,000 messages were refused |\n\
-    | 1009 | a frame was larger than is read at all |\n\n\
-    Frames of 64 KiB and less are understood (unless the operator chose otherwise). The server pings every 20 s; a \
-    client that gives no sign of life for three times as long is closed. The `code` of an `error` has a \
-    [page](/docs/errors). For machines: [asyncapi.json](/asyncapi.json).\n";
+    | 1008 | more than 1,000 messages were rejected, or access to the session is denied |\n\
+    | 1009 | a frame was too large |\n\
+    | 1013 | no memory is available for the message; try again |\n\
+    | 4404 | the session was deleted |\n\n\
+    Frames of up to 64 KiB are accepted (unless the operator has configured another limit). The server sends a ping every 20 s; a \
+    client that sends nothing for three intervals is disconnected. The `code` of an `error` has a \
+    [page](/docs/errors). For programs: [asyncapi.json](/asyncapi.json).\n";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_example_is_what_its_schema_says() {
-        let schemas = shape::all();
+    fn every_example_matches_its_schema() {
+        let mut schemas = Schemas::default();
+        add_messages(&mut schemas);
+        let schemas = schemas.into_json();
         for message in messages() {
             let schema = json!({
                 "$ref": format!("#/components/schemas/{}", message.schema),
@@ -208,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_shows_every_message() {
+    fn the_page_contains_every_message() {
         let text = markdown();
         for message in messages() {
             assert!(text.contains(&format!("### `{}`", message.kind)), "{}", message.kind);

@@ -85,26 +85,26 @@ pages! {
     "internal"
 }
 
-/// The Markdown of a code.
+/// Returns the page of a code.
 pub(crate) fn markdown(code: &str) -> Option<&'static str> {
     PAGES.iter().find(|(known, _)| *known == code).map(|(_, text)| *text)
 }
 
-/// A code's cause in a sentence: the first paragraph of its page.
+/// Returns the cause of a code: the first paragraph of its page.
 pub(crate) fn summary(code: &str) -> Option<&'static str> {
     let text = markdown(code)?;
     text.split("\n\n").find(|part| !part.starts_with('#')).map(str::trim)
 }
 
-/// The list of all.
+/// Returns the list of all codes.
 pub(crate) fn list() -> String {
     let mut text = "# Error codes\n\n\
-        A refusal is `{code, message, session_id?, where?, data?}`: branch on `code`, show `message` to people.\n\n\
+        An error is `{code, message, session_id?, where?, data?}`: branch on `code`, show `message` to people.\n\n\
         | Code | Cause |\n|---|---|\n"
         .to_owned();
     for code in codes() {
         writeln!(text, "| [`{code}`](/docs/errors/{code}) | {} |", summary(code).unwrap_or_default())
-            .expect("a string takes what it is given");
+            .expect("writing to a string cannot fail");
     }
     text
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_a_page_that_says_the_cause_and_what_to_do() {
+    fn every_code_has_a_page_with_its_cause_and_what_to_do() {
         for code in codes() {
             let text = markdown(code).unwrap_or_else(|| panic!("docs/errors/{code}.md is missing"));
             assert!(text.starts_with(&format!("# {code}\n\n")), "{code} has no title");
@@ -129,9 +129,9 @@ mod tests {
     }
 
     #[test]
-    fn every_page_is_of_a_code() {
+    fn every_page_has_a_code() {
         for (code, _) in PAGES {
-            assert!(codes().contains(code), "{code} is no code any more");
+            assert!(codes().contains(code), "{code} is not an error code");
         }
     }
 }

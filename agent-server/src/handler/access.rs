@@ -50,7 +50,7 @@ impl RequestContext {
         self.scope().mark(RunOptions::default())
     }
 
-    /// Returns options for a run in a conversation, whose title is the beginning of its first message.
+    /// Returns options for a run in a conversation. Its title is the beginning of the first message.
     pub(super) fn conversation_options(&self, message: &str) -> RunOptions {
         let options = self.run_options();
         if self.app.runtime.has_journal() { titled(options, message) } else { options }

@@ -7,14 +7,65 @@ use agent_core::{
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use hyper::{Method, StatusCode, header::HeaderValue};
+use serde_json::json;
 
 use crate::{
-    api::chat::{ChatRequest, DONE_ID, EventIds, chunk, done, error_event, model_error_event},
+    api::chat::{ChatEvent, ChatRequest, DONE_ID, EventIds, chunk, done, error_event, model_error_event},
     app::RequestContext,
+    docs::openapi::RouteDoc,
     error::{ApiError, Rejection, log_model},
     http::response::{HandlerResult, empty, sse, with_keep_alive},
     limits::Permit,
 };
+
+const EVENTS: &str = "Events: `data: {\"chunk\": \"..\"}` for each delta, then `data: {\"done\": true}`. An error after the beginning of the stream \
+     is one `data: {\"error\": \"..\", \"code\": \"..\"}` before the `done`. If the client disconnects, the model call is cancelled.";
+
+const EXAMPLE: &str =
+    "data: {\"chunk\":\"안녕\"}\n\ndata: {\"chunk\":\"하세요\"}\n\ndata: {\"done\":true}\n\n";
+
+pub(super) fn docs() -> [RouteDoc; 2] {
+    let doc = |method, id, summary| {
+        RouteDoc::new(method, "/api/chat/stream", id, "chats", summary)
+            .rejections(&[Rejection::EmptyMessage, Rejection::MessageTooLong])
+            .rejections(&[Rejection::NoModel, Rejection::QuotaExceeded])
+            .streams::<ChatEvent<'_>>(EXAMPLE)
+    };
+    let message = json!({
+        "type": "string", "minLength": 1, "maxLength": 32_768,
+        "pattern": r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    });
+    let history = json!({"$ref": "#/components/schemas/ChatRequest/properties/history"});
+    [
+        doc(Method::POST, "chat_stream", "Stream the answer of a model").text(EVENTS).takes::<ChatRequest>(
+            true,
+            &[
+                ("korean", "한국어로", json!({"message": "건성 피부에 맞는 크림을 추천해 주세요"})),
+                (
+                    "english",
+                    "In English, with a history",
+                    json!({"message": "And for oily skin?", "history": [
+                        {"role": "user", "content": "Which cream suits dry skin?"},
+                        {"role": "assistant", "content": "One with ceramides."},
+                    ]}),
+                ),
+            ],
+        ),
+        doc(Method::GET, "chat_stream_get", "Stream the answer of a model to an `EventSource`")
+            .text("The `done` event has the id `done`. An `EventSource` that reconnects with this id gets a 204, which ends it.")
+            .parameter("query", "message", true, &message, "Message of the user.")
+            .raw_parameter(json!({
+                "name": "history",
+                "in": "query",
+                "description": "Earlier messages: a JSON array of `{role, content}`.",
+                "content": {"application/json": {"schema": history}},
+            }))
+            .rejections(&[Rejection::InvalidJson, Rejection::InvalidRequest, Rejection::TooDeep])
+            .responds(414, json!({"description": "The URL exceeds 64 KiB; use `POST`."}))
+            .responds(431, json!({"description": "The request headers exceed 64 KiB; use `POST`."}))
+            .responds(204, json!({"description": "The client has received the end of the stream."})),
+    ]
+}
 
 pub(super) async fn post(mut context: RequestContext) -> HandlerResult {
     let request = ChatRequest::parse(&context.json().await?)?;

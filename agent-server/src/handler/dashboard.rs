@@ -1,18 +1,35 @@
 //! `GET /` and `GET /static/{file}`: the dashboard.
 
 use hyper::{
-    StatusCode,
+    Method, StatusCode,
     header::{self, HeaderValue},
 };
+use serde_json::json;
 
+use super::docs::{file_response, not_modified, page_response};
 use crate::{
     app::RequestContext,
     dashboard::{POLICY, asset},
+    docs::openapi::RouteDoc,
     error::{ApiError, Rejection},
     http::response::{HandlerResult, bytes, empty},
 };
 
-pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+pub(super) fn docs() -> [RouteDoc; 2] {
+    let page = |path: &str, id, summary| RouteDoc::new(Method::GET, path, id, "pages", summary);
+    [
+        page("/", "dashboard", "The dashboard")
+            .responds(200, page_response("text/html"))
+            .responds(304, not_modified()),
+        page("/static/{file}", "dashboard_file", "Get a file of the dashboard")
+            .parameter("path", "file", true, &json!({"type": "string"}), "Name of the file.")
+            .rejections(&[Rejection::NotFound])
+            .responds(200, file_response())
+            .responds(304, not_modified()),
+    ]
+}
+
+pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let Some(asset) = asset(context.request.uri().path()) else {
         return Err(ApiError::new(Rejection::NotFound, "the file does not exist"));
     };

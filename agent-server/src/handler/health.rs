@@ -1,18 +1,26 @@
 //! `GET /health`: liveness and load of the server.
 
-use serde_json::json;
+use hyper::Method;
 
 use crate::{
+    api::operations::Health,
     app::RequestContext,
+    docs::openapi::RouteDoc,
     http::response::{HandlerResult, ok},
 };
 
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(Method::GET, "/health", "health", "operations", "Check liveness")
+        .aliased()
+        .gives::<Health>(200, "The server is alive.")
+}
+
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let app = &context.app;
-    Ok(ok(&json!({
-        "status": "healthy",
-        "version": env!("CARGO_PKG_VERSION"),
-        "agent": app.agents.first().map(|agent| agent.graph()),
-        "live_runs": app.runtime.live_runs(),
-    })))
+    Ok(ok(&Health {
+        status: "healthy",
+        version: env!("CARGO_PKG_VERSION"),
+        agent: app.agents.first().map(|agent| agent.graph().to_owned()),
+        live_runs: app.runtime.live_runs() as u64,
+    }))
 }

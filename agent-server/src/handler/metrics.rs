@@ -1,10 +1,20 @@
 //! `GET /metrics`: Prometheus metrics.
 
+use hyper::Method;
+use serde_json::json;
+
 use crate::{
     app::RequestContext,
+    docs::openapi::RouteDoc,
     http::response::{HandlerResult, bytes},
     metrics::Page,
 };
+
+pub(super) fn doc() -> RouteDoc {
+    let content = json!({"text/plain": {"schema": {"type": "string"}}});
+    RouteDoc::new(Method::GET, "/metrics", "metrics", "operations", "Get metrics for Prometheus")
+        .responds(200, json!({"description": "The metrics.", "content": content}))
+}
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let app = &context.app;

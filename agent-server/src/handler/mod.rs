@@ -18,13 +18,14 @@ mod stop;
 mod tool_chat;
 mod ws;
 
-use agent_core::{RunStatus, Session, SessionError, ids::Seq, session::SessionStatus};
+use agent_core::{Code, RunStatus, Session, SessionError, error::Family, ids::Seq, session::SessionStatus};
 use hyper::Method;
 use serde_json::Value;
 
 use crate::{
-    api::task_agent::{response, standing},
+    api::{session_data::SessionData, task_agent::RunResponse},
     app::{AppState, Handler},
+    docs::openapi::RouteDoc,
     error::{ApiError, Contract, map_session_error},
     http::router::{AuthPolicy, Route, Router, handler},
 };
@@ -82,19 +83,68 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     Ok(router)
 }
 
+/// Returns the documentation of all built-in routes.
+pub(crate) fn route_docs() -> Vec<RouteDoc> {
+    let mut docs = vec![health::doc(), ready::doc(), metrics::doc()];
+    docs.extend(run::docs());
+    docs.extend(status::docs());
+    docs.extend([stop::doc(), resume::doc(), ws::doc()]);
+    docs.extend(sessions::docs());
+    docs.extend(chat::docs());
+    docs.extend(tool_chat::docs());
+    docs.extend(openai::docs());
+    docs.extend(dashboard::docs());
+    docs.extend(docs::docs());
+    docs
+}
+
+/// Codes of values that could not be read again after they were stored.
+fn value_codes() -> [Code; 4] {
+    [Code::ValueTooDeep, Code::ValueTooLarge, Code::ValueReservedKey, Code::ValueNotFinite]
+}
+
+/// Codes of runs that cannot start or resume.
+fn start_codes() -> [Code; 5] {
+    [Code::GraphChanged, Code::StaleWriter, Code::TooManyRuns, Code::ShuttingDown, Code::GraphNotFound]
+}
+
+/// Codes of failed runs.
+fn run_failure_codes() -> Vec<Code> {
+    let of_runs =
+        |code: &&Code| matches!(code.family(), Family::Run | Family::Limit | Family::Model | Family::Tool);
+    Code::ALL.iter().filter(of_runs).copied().collect()
+}
+
 /// Returns the response that describes the status of a session.
-async fn session_response(app: &AppState, session: &Session) -> Result<Value, ApiError> {
+async fn session_response(app: &AppState, session: &Session) -> Result<RunResponse, ApiError> {
     let status = session.status().await.map_err(map_session_error(session.id()))?;
-    let data = load_session_data(app, session, &status).await?;
-    Ok(response(session.id(), status.status.as_str(), &status_message(&status), Some(data)))
+    session_response_for(app, session, &status).await
+}
+
+/// Returns the response that describes a status of a session.
+async fn session_response_for(
+    app: &AppState,
+    session: &Session,
+    status: &SessionStatus,
+) -> Result<RunResponse, ApiError> {
+    let data = load_session_data(app, session, status).await?;
+    Ok(run_response(session, status, data))
 }
 
 /// Returns the same at a checkpoint.
-async fn session_response_at(app: &AppState, session: &Session, seq: Seq) -> Result<Value, ApiError> {
+async fn session_response_at(app: &AppState, session: &Session, seq: Seq) -> Result<RunResponse, ApiError> {
     let view = session.checkpoint(seq).await.map_err(map_session_error(session.id()))?;
     let data = session_data(app, &view.status, &view.state);
-    let status = &view.status;
-    Ok(response(session.id(), status.status.as_str(), &status_message(status), Some(data)))
+    Ok(run_response(session, &view.status, data))
+}
+
+fn run_response(session: &Session, status: &SessionStatus, data: SessionData) -> RunResponse {
+    RunResponse {
+        session_id: session.id().clone(),
+        status: status.status.into(),
+        message: status_message(status),
+        data: Some(data),
+    }
 }
 
 /// Returns `data` for the status of a session, with the answer if the run is completed.
@@ -102,18 +152,18 @@ async fn load_session_data(
     app: &AppState,
     session: &Session,
     status: &SessionStatus,
-) -> Result<Value, ApiError> {
+) -> Result<SessionData, ApiError> {
     if status.status != RunStatus::Completed {
-        return Ok(standing(status, None));
+        return Ok(SessionData::new(status, None));
     }
     let state = session.state_json().await.map_err(map_session_error(session.id()))?;
     Ok(session_data(app, status, &state))
 }
 
 /// Returns `data` for a status and a state, with the answer if the run is completed.
-fn session_data(app: &AppState, status: &SessionStatus, state: &Value) -> Value {
+fn session_data(app: &AppState, status: &SessionStatus, state: &Value) -> SessionData {
     let answer = (status.status == RunStatus::Completed).then(|| app.response(&status.graph, state));
-    standing(status, answer.as_deref())
+    SessionData::new(status, answer)
 }
 
 /// Returns a status as a sentence.

@@ -1,12 +1,19 @@
 //! `GET /ready`: whether the server can handle requests: the store accepts writes, and there is no shutdown.
 
-use hyper::StatusCode;
-use serde_json::json;
+use hyper::{Method, StatusCode};
 
 use crate::{
+    api::operations::Ready,
     app::RequestContext,
+    docs::openapi::RouteDoc,
     http::response::{HandlerResult, json, ok},
 };
+
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(Method::GET, "/ready", "ready", "operations", "Check readiness")
+        .gives::<Ready>(200, "Ready: the store responds, and the server is not shutting down.")
+        .gives::<Ready>(503, "Not ready; `reason` has the cause.")
+}
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let app = &context.app;
@@ -15,9 +22,10 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
         false => app.readiness.check(&app.runtime).await,
     };
     Ok(match result {
-        Ok(()) => ok(&json!({"status": "ready"})),
+        Ok(()) => ok(&Ready { status: "ready", reason: None }),
         Err(reason) => {
-            json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not_ready", "reason": reason}))
+            let body = Ready { status: "not_ready", reason: Some(reason) };
+            json(StatusCode::SERVICE_UNAVAILABLE, &body)
         }
     })
 }

@@ -8,14 +8,18 @@ use agent_core::{
     ids::{RunId, Seq, SessionId},
     session::SessionStatus,
 };
-use hyper::HeaderMap;
-use serde_json::{Value, json};
+use hyper::{HeaderMap, Method};
+use serde_json::json;
 
-use super::{session_response, session_response_at};
+use super::{run_failure_codes, session_response_at, session_response_for, start_codes, value_codes};
 use crate::{
-    api::task_agent::{RunRequest, response, standing},
+    api::{
+        session_data::SessionData,
+        task_agent::{RunNumber, RunRequest, RunResponse, StartResponse},
+    },
     app::{AppState, RequestContext},
     auth::{OWNER, ownership::AccessScope},
+    docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, map_session_error, session_not_found},
     http::response::{HandlerResult, ok},
     webhook::PreparedDelivery,
@@ -43,6 +47,66 @@ enum WaitFor {
     Result,
 }
 
+pub(super) fn docs() -> [RouteDoc; 2] {
+    [
+        base_doc("/run", "run", "Run an agent until it ends, or asks a question")
+            .text(
+                "Responds when the run ends or pauses: `completed` with its answer, `paused` with its questions, or \
+                 `stopped`. A failed run is a 500 that names the node. A disconnect does not stop the run.",
+            )
+            .codes(&run_failure_codes())
+            .codes(&[Code::SessionNotFound, Code::CheckpointNotFound])
+            .gives::<RunResponse>(200, "The run has ended or is paused."),
+        base_doc("/run-async", "run_async", "Start a run without waiting for it")
+            .text(
+                "The run is stored before the response is sent. Follow it over the WebSocket, the event stream or \
+                 `GET /status`.",
+            )
+            .gives::<StartResponse>(200, "The run has started or is queued."),
+    ]
+}
+
+fn base_doc(path: &str, id: &'static str, summary: &'static str) -> RouteDoc {
+    RouteDoc::new(Method::POST, path, id, "runs", summary)
+        .aliased()
+        .takes::<RunRequest>(
+            true,
+            &[
+                (
+                    "korean",
+                    "한국어로",
+                    json!({"message": "라네즈 리뷰를 분석해 주세요", "session_id": "laneige-1"}),
+                ),
+                (
+                    "english",
+                    "In English, with the answer to a question that would be asked",
+                    json!({"message": "Analyse the Laneige reviews", "context": {"audience": "buyers"}}),
+                ),
+            ],
+        )
+        .parameter(
+            "header",
+            "Idempotency-Key",
+            false,
+            &json!({"type": "string", "pattern": "^[!-~]{1,128}$"}),
+            "Requests with the same key and body start one run. A session remembers its latest 1,024 keys; an older key \
+             starts a run again.",
+        )
+        .codes(&[Code::InvalidSessionId, Code::InvalidInput, Code::GraphNotFound])
+        .codes(&value_codes())
+        .codes(&start_codes())
+        .codes(&[Code::SessionBusy, Code::RequestDiffers, Code::LabelDiffers, Code::OtherGraph])
+        .of_store()
+        .codes(&[Code::StoredState])
+        .rejections(&[
+            Rejection::EmptyMessage,
+            Rejection::MessageTooLong,
+            Rejection::UnknownAgent,
+            Rejection::NoAgent,
+            Rejection::QuotaExceeded,
+        ])
+}
+
 /// `POST /run-async`: responds when the run is stored.
 pub(super) async fn start(mut context: RequestContext) -> HandlerResult {
     let started = start_run(&mut context, WaitFor::Acceptance).await?;
@@ -57,7 +121,12 @@ pub(super) async fn start(mut context: RequestContext) -> HandlerResult {
         Ok(status) if status.run < run => "the run is queued",
         _ => "the run has started",
     };
-    Ok(ok(&response(session.id(), "started", message, Some(json!({"run": run.0})))))
+    Ok(ok(&StartResponse {
+        session_id: session.id().clone(),
+        status: "started",
+        message,
+        data: RunNumber { run: run.0 },
+    }))
 }
 
 /// `POST /run`: responds when the run ends or pauses. A disconnect does not stop the run.
@@ -69,14 +138,14 @@ pub(super) async fn run(mut context: RequestContext) -> HandlerResult {
     Ok(ok(&result))
 }
 
-async fn wait_for_result(app: &AppState, mut run: Run) -> Result<Value, ApiError> {
+async fn wait_for_result(app: &AppState, mut run: Run) -> Result<RunResponse, ApiError> {
     let (run_status, _, error) = run.rest().await;
     let session = run.session();
     if let Some(error) = error {
         let error = SessionError::Run(Arc::clone(&error));
         let failed = ApiError::of(Contract::TaskAgent, &error).about(session.id());
         return Err(match session.status().await {
-            Ok(status) if status.run == run.id() => failed.with(standing(&status, None)),
+            Ok(status) if status.run == run.id() => failed.with(json!(SessionData::new(&status, None))),
             _ => failed,
         });
     }
@@ -86,30 +155,30 @@ async fn wait_for_result(app: &AppState, mut run: Run) -> Result<Value, ApiError
     }
     let status = session.status().await.map_err(map_session_error(session.id()))?;
     if status.run == run.id() {
-        return session_response(app, session).await;
+        return session_response_for(app, session, &status).await;
     }
     // Another run has started since. The journal has the result of this one.
     match find_end(session, run.id()).await.map_err(map_session_error(session.id()))? {
         Some(seq) => session_response_at(app, session, seq).await,
-        None => Ok(response(session.id(), run_status.as_str(), "the run has ended", None)),
+        None => Ok(ended_response(session, run_status)),
     }
 }
 
 /// Waits for the result of a run that an earlier request started, in this process or an earlier one.
-async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Result<Value, ApiError> {
+async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Result<RunResponse, ApiError> {
     let mut events = session.subscribe(Some(Seq::ZERO));
     loop {
         let status = session.status().await.map_err(map_session_error(session.id()))?;
         if status.run == run && !matches!(status.status, RunStatus::Running) {
             return match status.failure {
                 Some(_) if status.status == RunStatus::Failed => Err(stored_failure(session, &status)),
-                _ => session_response(app, session).await,
+                _ => session_response_for(app, session, &status).await,
             };
         }
         if status.run > run {
             return match find_end(session, run).await.map_err(map_session_error(session.id()))? {
                 Some(seq) => session_response_at(app, session, seq).await,
-                None => Ok(response(session.id(), "completed", "the run has ended", None)),
+                None => Ok(ended_response(session, RunStatus::Completed)),
             };
         }
         // Until the run ends or pauses.
@@ -127,6 +196,16 @@ async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Res
     }
 }
 
+/// Returns the response for a run without a result in the journal.
+fn ended_response(session: &Session, status: RunStatus) -> RunResponse {
+    RunResponse {
+        session_id: session.id().clone(),
+        status: status.into(),
+        message: "the run has ended".to_owned(),
+        data: None,
+    }
+}
+
 const fn is_pause(body: &EventBody) -> bool {
     matches!(body, EventBody::RunPaused(_))
 }
@@ -141,7 +220,7 @@ fn stored_failure(session: &Session, status: &SessionStatus) -> ApiError {
         }
     }
     error.run_failed = true;
-    error.with(standing(status, None))
+    error.with(json!(SessionData::new(status, None)))
 }
 
 /// Finds the journal entry with the end of a run.
@@ -164,7 +243,7 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     let body = context.json().await?;
     let request = RunRequest::parse(&body)?;
     let (app, scope) = (&context.app, context.scope());
-    let id = match (request.session, &key) {
+    let id = match (request.session()?, &key) {
         (Some(id), _) => id,
         // Requests with the same key must use the same session.
         (None, Some(key)) => session_id_for_key(app, &scope, key),
@@ -172,14 +251,15 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     };
     let session = context.session_or_new(id).await?;
     let agent = app.agent(request.agent.as_deref())?;
-    let mut options = context.conversation_options(&request.message).on_busy(request.on_busy);
+    let mut options =
+        context.conversation_options(&request.message).on_busy(request.on_busy.unwrap_or_default().into());
     let input = agent.input(request.message, request.context);
     if let Some(key) = &key {
         options = options.request_of(key, &body);
     }
     let permit = context.run_permit(&session).await?;
     let delivery = match request.webhook {
-        Some(url) => Some(prepare_delivery(context, &session, url).await?),
+        Some(webhook) => Some(prepare_delivery(context, &session, webhook.url).await?),
         None => None,
     };
     let started = match wait_for {

@@ -1,16 +1,39 @@
 //! `GET /status/{session_id}` and `GET /sessions/{session_id}`: the status of a session, its state and usage.
 
 use agent_core::session::StateView;
-use serde_json::json;
+use hyper::Method;
 
 use super::{session_data, status_message};
 use crate::{
-    api::task_agent::response,
+    api::{
+        session_data::{SessionDetails, Sizes},
+        task_agent::StatusResponse,
+    },
     app::RequestContext,
+    docs::openapi::RouteDoc,
     error::map_session_error,
     http::response::{HandlerResult, ok},
     session_title::TITLE,
 };
+
+pub(super) fn docs() -> [RouteDoc; 2] {
+    [
+        RouteDoc::new(Method::GET, "/status/{session_id}", "status", "runs", "Get the status of a session")
+            .aliased()
+            .of_session()
+            .gives::<StatusResponse>(200, "The status of the session."),
+        RouteDoc::new(
+            Method::GET,
+            "/sessions/{session_id}",
+            "session",
+            "sessions",
+            "Get the status of a session",
+        )
+        .text("The same as `GET /status/{session_id}`.")
+        .of_session()
+        .gives::<StatusResponse>(200, "The status of the session."),
+    ]
+}
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let session = context.session().await?;
@@ -18,24 +41,22 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let status = session.status().await.map_err(map_session_error(session.id()))?;
     // If the state cannot be read, for example because its graph is not registered, the rest is still returned.
     let StateView { state, active_tasks, .. } = session.state_and_active_tasks().await.unwrap_or_default();
-    let mut data = session_data(&context.app, &status, &state);
-    data["agent"] = json!(status.graph);
-    data["title"] = json!(status.labels.get(TITLE));
-    data["running"] = json!(if status.status.is_busy() { active_tasks } else { Vec::new() });
-    data["usage"] = json!({
-        "model_calls": status.used.model_calls,
-        "tool_calls": status.used.tool_calls,
-        "input_tokens": status.used.input_tokens,
-        "output_tokens": status.used.output_tokens,
-        "cost_micros": status.used.cost_micros,
+    let data = session_data(&context.app, &status, &state);
+    let title = status.labels.get(TITLE).cloned();
+    let running = if status.status.is_busy() {
+        active_tasks.iter().map(ToString::to_string).collect()
+    } else {
+        Vec::new()
+    };
+    let sizes = session.head().await.ok().map(|head| Sizes {
+        entries: head.last.0.saturating_sub(head.first.0.saturating_sub(1)),
+        journal_bytes: head.journal_bytes,
+        snapshot_bytes: head.snapshot_bytes,
     });
-    data["state"] = state;
-    if let Ok(head) = session.head().await {
-        data["sizes"] = json!({
-            "entries": head.last.0.saturating_sub(head.first.0.saturating_sub(1)),
-            "journal_bytes": head.journal_bytes,
-            "snapshot_bytes": head.snapshot_bytes,
-        });
-    }
-    Ok(ok(&response(session.id(), status.status.as_str(), &status_message(&status), Some(data))))
+    Ok(ok(&StatusResponse {
+        session_id: session.id().clone(),
+        status: status.status.into(),
+        message: status_message(&status),
+        data: SessionDetails::new(data, &status, title, running, state, sizes),
+    }))
 }

@@ -4,17 +4,21 @@
 //! run, because its answer is part of the conversation.
 
 use agent_core::{
-    AgentState, BusyPolicy, RunStatus, Session, SessionError, ids::SessionId, interrupt::OpenQuestion,
+    AgentState, BusyPolicy, Code, RunStatus, Session, SessionError, ids::SessionId, interrupt::OpenQuestion,
     model::ToolCall,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use hyper::Method;
+use serde_json::json;
 
+use super::run_failure_codes;
 use crate::{
-    api::tool_chat::{self as events, TalkRequest, parse_answer, render_question},
+    api::tool_chat::{self as events, TalkEvent, TalkRequest, TalkResponse, parse_answer, render_question},
     app::RequestContext,
     auth::OWNER,
     conversation::{ConversationEvent, ConversationStream, ModelText},
+    docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, session_not_found},
     http::response::{HandlerResult, ok, sse, with_keep_alive},
     limits::{Permit, run_permit::RunPermit},
@@ -23,19 +27,78 @@ use crate::{
 /// Author of answers in the journal, if callers are anonymous.
 const ANSWERED_BY: &str = "a chat client";
 
+const EVENTS: &str = "Events, each a `data:` with one object: `{conversation_id}` first; `{content}` a piece of the answer; \
+     `{tool_call: {id, name, arguments}}`; `{tool_result: {id, name, arguments, result, error?, duration_ms}}`; `{reset: true}` \
+     what was said since the last tool call is void; `{question: {id, prompt, options}}`; `{error, code}`; and last \
+     `{done: true, conversation_id, content, tool_calls?}`.";
+
+const EXAMPLE: &str = "data: {\"conversation_id\":\"c1\"}\n\ndata: {\"content\":\"안녕\"}\n\n\
+     data: {\"done\":true,\"conversation_id\":\"c1\",\"content\":\"안녕하세요\"}\n\n";
+
+pub(super) fn docs() -> [RouteDoc; 2] {
+    [
+        base_doc("/api/v1/chat", "talk", "Send a message to the agent with tools")
+            .text(
+                "If the agent asks a question, it is the `content` of the response; the next message of the conversation \
+                 is the answer.",
+            )
+            .gives::<TalkResponse>(200, "The answer, and the tools that the agent called."),
+        base_doc(
+            "/api/v1/chat/stream",
+            "talk_stream",
+            "Send a message to the agent with tools, streamed as server-sent events",
+        )
+        .text(EVENTS)
+        .streams::<TalkEvent>(EXAMPLE),
+    ]
+}
+
+fn base_doc(path: &str, id: &'static str, summary: &'static str) -> RouteDoc {
+    RouteDoc::new(Method::POST, path, id, "chats", summary)
+        .takes::<TalkRequest>(
+            true,
+            &[
+                ("korean", "한국어로", json!({"content": "서울은 지금 몇 시인가요?"})),
+                (
+                    "english",
+                    "In English, in the same conversation",
+                    json!({"content": "And in Berlin?", "conversation_id": "c1"}),
+                ),
+            ],
+        )
+        .codes(&run_failure_codes())
+        .codes(&[Code::ShuttingDown, Code::GraphNotFound])
+        .codes(&[
+            Code::InvalidSessionId,
+            Code::SessionNotFound,
+            Code::SessionBusy,
+            Code::StaleWriter,
+            Code::AlreadyAnswered,
+        ])
+        .codes(&[Code::GraphChanged, Code::InvalidAnswer, Code::CannotResume])
+        .of_store()
+        .rejections(&[
+            Rejection::EmptyMessage,
+            Rejection::MessageTooLong,
+            Rejection::NoModel,
+            Rejection::QuotaExceeded,
+            Rejection::Stopped,
+        ])
+}
+
 pub(super) async fn whole(mut context: RequestContext) -> HandlerResult {
     let mut conversation = start(&mut context).await?;
     while let Some(event) = conversation.next().await {
         match event {
             ConversationEvent::Question(questions) => {
                 let texts: Vec<String> = questions.iter().map(render_question).collect();
-                return Ok(ok(&events::answer(&conversation, &texts.join("\n\n"))));
+                return Ok(ok(&TalkResponse::new(&conversation, &texts.join("\n\n"))));
             }
             ConversationEvent::Failed(error) => return Err(error.about(conversation.session().id())),
             _ => {}
         }
     }
-    Ok(ok(&events::answer(&conversation, conversation.answer())))
+    Ok(ok(&TalkResponse::new(&conversation, conversation.answer())))
 }
 
 pub(super) async fn streamed(mut context: RequestContext) -> HandlerResult {
@@ -73,7 +136,7 @@ fn remaining_events(
 fn sse_events(conversation: &ConversationStream, event: ConversationEvent) -> Vec<Bytes> {
     let calls = conversation.calls();
     match event {
-        ConversationEvent::Text(text) => vec![events::content(&text)],
+        ConversationEvent::Text(text) => vec![events::content(text)],
         ConversationEvent::Retracted => vec![events::reset()],
         ConversationEvent::ToolCall(index) => vec![events::tool_call(&calls[index])],
         ConversationEvent::ToolResult(index) => vec![events::tool_result(&calls[index])],
@@ -96,7 +159,7 @@ async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiEr
     let Some(assistant) = &app.assistant else {
         return Err(ApiError::new(Rejection::NoModel, "no model is configured"));
     };
-    let id = request.conversation_id.unwrap_or_else(SessionId::random);
+    let id = request.conversation()?.unwrap_or_else(SessionId::random);
     let session = context.session_or_new(id).await?;
     let map_error = |error: SessionError| match error {
         SessionError::LabelDiffers { label, .. } if label == OWNER => session_not_found(&session),

@@ -1,12 +1,11 @@
-//! Budget of bytes that callers' input may take up in memory: bodies that are read and parsed, unfinished messages of
-//! sockets. All callers share one.
+//! Memory budget for the input of all callers: bodies that are read and parsed, and incomplete WebSocket messages.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A number of bytes that are shared out.
+/// A number of bytes that callers share.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Account>);
 
@@ -17,23 +16,23 @@ struct Account {
 }
 
 impl Budget {
-    /// A budget of `most` bytes.
+    /// Creates a budget of `most` bytes.
     pub(crate) fn new(most: usize) -> Self {
         Self(Arc::new(Account { most, used: AtomicUsize::new(0) }))
     }
 
-    /// Bytes that are reserved now.
+    /// Returns the number of reserved bytes.
     pub(crate) fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// An empty share.
+    /// Returns an empty share.
     pub(crate) fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0 }
     }
 }
 
-/// Bytes reserved for one caller. They are given back when it is dropped.
+/// Bytes reserved for one caller. Dropping it releases them.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Budget,
@@ -41,7 +40,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Reserves `bytes` more; `false`, and nothing is reserved, when the budget does not have them.
+    /// Reserves more bytes. Returns `false`, and reserves nothing, if the budget is too small.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let account = &self.budget.0;
@@ -53,8 +52,7 @@ impl Share {
         grown
     }
 
-    /// Reserves so many bytes in all: more or fewer than before. `false`, and nothing changes, when the budget does not
-    /// have them.
+    /// Sets the number of reserved bytes. Returns `false`, and changes nothing, if the budget is too small.
     #[must_use]
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
@@ -65,7 +63,7 @@ impl Share {
         true
     }
 
-    /// Gives all of it back.
+    /// Releases all bytes.
     pub(crate) fn clear(&mut self) {
         self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = 0;

@@ -1,27 +1,27 @@
-//! Which web pages may speak to the server: their own origin, this machine's, and those that the operator names.
+//! CORS: origins of web pages that may use the server.
 
 use hyper::{
     HeaderMap,
     header::{self, HeaderValue},
 };
 
-/// Origins that may use the server from a browser. Requests without an `Origin` (curl, servers) are not concerned.
+/// Origins of web pages that may use the server. Requests without an `Origin` (curl, servers) are not affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// The server's own origin and any port of `localhost`, `127.0.0.1` and `[::1]`. The default.
     Local,
-    /// Local ones and these.
+    /// The origins of `Local`, and these.
     Listed(Vec<String>),
     /// Every page of every site, without credentials.
     Any,
 }
 
 impl Origins {
-    /// Reads a list such as `https://a.example,http://localhost:5173`, or `*`.
+    /// Parses a list such as `https://a.example,http://localhost:5173`, or `*`.
     ///
     /// # Errors
     ///
-    /// The entry that is no origin.
+    /// Names the invalid entry.
     pub fn parse(list: &str) -> Result<Self, String> {
         let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
         if entries.is_empty() {
@@ -33,7 +33,9 @@ impl Origins {
         for entry in &entries {
             let host = entry.strip_prefix("http://").or_else(|| entry.strip_prefix("https://"));
             if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
-                return Err(format!("`{entry}` is no origin; write `https://host` or `http://host:port`"));
+                return Err(format!(
+                    "`{entry}` is not an origin; write `https://host` or `http://host:port`"
+                ));
             }
         }
         Ok(Self::Listed(entries.into_iter().map(str::to_ascii_lowercase).collect()))
@@ -49,18 +51,18 @@ impl Origins {
     }
 }
 
-/// What the `Origin` of a request means.
+/// Origin of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// No browser's page, or a page of this server.
+    /// No page, or a page of this server.
     Own,
-    /// Another page that may; the value to answer with.
+    /// An allowed page, with the value of `Access-Control-Allow-Origin`.
     Allowed(HeaderValue),
-    /// A page that may not.
+    /// A page that is not allowed.
     Foreign,
 }
 
-/// Who calls.
+/// Determines the origin of a request.
 pub(crate) fn caller(origins: &Origins, headers: &HeaderMap) -> Caller {
     let Some(origin) = headers.get(header::ORIGIN) else { return Caller::Own };
     let Ok(text) = origin.to_str() else { return Caller::Foreign };
@@ -76,7 +78,7 @@ pub(crate) fn caller(origins: &Origins, headers: &HeaderMap) -> Caller {
     }
 }
 
-/// Adds what a browser needs to hand the answer to its page.
+/// Adds the headers of a response.
 pub(crate) fn add_headers(caller: &Caller, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Caller::Allowed(origin) = caller {
@@ -84,7 +86,7 @@ pub(crate) fn add_headers(caller: &Caller, headers: &mut HeaderMap) {
     }
 }
 
-/// Adds what a browser asks for before it sends.
+/// Adds the headers of a preflight response.
 pub(crate) fn preflight(caller: &Caller, methods: &HeaderValue, headers: &mut HeaderMap) {
     if matches!(caller, Caller::Allowed(_)) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_only_begins_like_this_machine_is_foreign() {
+    fn a_host_with_the_prefix_of_a_local_name_is_foreign() {
         let local = Origins::Local;
         for origin in ["http://localhost:5173", "http://127.0.0.1", "http://[::1]:8000", "HTTP://LOCALHOST"] {
             assert!(local.allow(origin), "{origin}");
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_a_path_in_it_is_refused() {
+    fn a_list_with_a_path_is_rejected() {
         assert!(Origins::parse("https://a.example/x").is_err());
         assert!(Origins::parse("a.example").is_err());
         assert_eq!(Origins::parse(" "), Ok(Origins::Local));

@@ -1,4 +1,4 @@
-//! Whom a request comes from when proxies stand before the server: what they say is believed, and nobody else.
+//! Client addresses behind trusted proxies, from `X-Forwarded-For` or `Forwarded`.
 
 use std::net::IpAddr;
 
@@ -8,16 +8,17 @@ use hyper::{
 };
 use ipnet::IpNet;
 
-/// Hops that are looked at, from the nearest.
+/// Maximum number of hops that are read, from the nearest.
 const HOPS: usize = 32;
-/// Networks that can be trusted.
+/// Maximum number of networks.
 const NETWORKS: usize = 256;
 
-/// Proxies that are believed when they say whom they pass a request on for. Of the hops in their header the nearest one that is
-/// no such proxy is the caller: whatever stands farther off, anybody may have written. Default: none, and the header is
-/// not looked at.
+/// Proxies trusted to report the address of their client.
 ///
-/// It decides who is counted and what the log says of an address. It never lets anybody in.
+/// The client is the nearest hop in the header that is not a trusted proxy; hops beyond it are not trustworthy. Default:
+/// none, and the header is ignored.
+///
+/// The address is used for limits and the access log, never for authentication.
 ///
 /// # Examples
 ///
@@ -34,8 +35,8 @@ pub struct Proxies {
     header: ProxyHeader,
 }
 
-/// The header in which proxies say whom they pass a request on for. Only one is believed, as a proxy that writes one of them
-/// passes the other on as its caller wrote it.
+/// Header with the address of the client. Only one is read, because a proxy that writes one of them forwards the other
+/// as its client sent it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For: 192.0.2.1, 10.0.0.3`. The default.
@@ -57,25 +58,25 @@ impl ProxyHeader {
         }
     }
 
-    /// The address in one hop; `None` when it is hidden, or is none.
+    /// Returns the address of a hop; `None` if it is hidden or invalid.
     fn address(self, hop: &str) -> Option<IpAddr> {
-        let said = match self {
+        let text = match self {
             Self::XForwardedFor => hop,
             Self::Forwarded => {
                 let mut parts = hop.split(';').filter_map(|part| part.split_once('='));
                 parts.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?.1
             }
         };
-        address(said.trim().trim_matches('"'))
+        address(text.trim().trim_matches('"'))
     }
 }
 
 impl Proxies {
-    /// Reads a list of addresses and networks, parted by commas; at most 256.
+    /// Parses a list of at most 256 addresses and networks, separated by commas.
     ///
     /// # Errors
     ///
-    /// The entry that is neither, or that there are too many.
+    /// Names the invalid entry, or reports that there are too many.
     pub fn parse(list: &str) -> Result<Self, String> {
         let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let networks: Result<Vec<IpNet>, String> = entries
@@ -83,7 +84,9 @@ impl Proxies {
                 let network = entry.parse::<IpNet>().ok();
                 let network = network.or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
                 network.map(|network| network.trunc()).ok_or_else(|| {
-                    format!("`{entry}` is no address and no network; write `192.0.2.7` or `10.0.0.0/8`")
+                    format!(
+                        "`{entry}` is neither an address nor a network; write `192.0.2.7` or `10.0.0.0/8`"
+                    )
                 })
             })
             .collect();
@@ -93,20 +96,20 @@ impl Proxies {
         }
     }
 
-    /// Chooses the header that is believed.
+    /// Sets the header. Default: `X-Forwarded-For`.
     #[must_use]
     pub const fn says(mut self, header: ProxyHeader) -> Self {
         self.header = header;
         self
     }
 
-    /// Whether an address is one of them.
+    /// Returns whether an address is that of a trusted proxy.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Whom a request comes from, that came over a connection from `peer`.
+    /// Returns the address of the client of a request on a connection from `peer`.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         // The usual case.
         if self.networks.is_empty() || !self.contains(peer) {
@@ -114,10 +117,10 @@ impl Proxies {
         }
         let mut known = peer;
         let lines = headers.get_all(self.header.name()).iter().rev();
-        // As bytes: what stands before a hop of ours may be no text at all.
+        // As bytes, because hops that are not trusted need not be UTF-8.
         let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops.take(HOPS) {
-            // Who hides is somewhere behind the last one that is known.
+            // A hidden client is represented by the last known hop.
             let hop = str::from_utf8(hop).ok();
             let Some(address) = hop.and_then(|hop| self.header.address(hop)) else { break };
             known = address;
@@ -156,23 +159,31 @@ mod tests {
     }
 
     #[test]
-    fn only_a_proxy_is_believed_and_only_up_to_the_first_hop_that_is_none() {
+    fn only_trusted_proxies_are_believed_up_to_the_first_untrusted_hop() {
         let proxies = Proxies::parse("10.0.0.0/8, 2001:db8:1::/48,127.0.0.1").unwrap();
         let by = |peer: &str, line: &str| caller(&proxies, peer, &[("x-forwarded-for", line)]);
-        assert_eq!(by("198.51.100.9", "192.0.2.1"), "198.51.100.9", "a stranger says what it likes");
+        assert_eq!(by("198.51.100.9", "192.0.2.1"), "198.51.100.9", "an untrusted peer is not believed");
         assert_eq!(by("10.1.2.3", "192.0.2.1"), "192.0.2.1");
-        assert_eq!(by("::ffff:10.1.2.3", "192.0.2.1:4711"), "192.0.2.1", "the same proxy in other clothes");
+        assert_eq!(
+            by("::ffff:10.1.2.3", "192.0.2.1:4711"),
+            "192.0.2.1",
+            "the same proxy as a mapped IPv6 address"
+        );
         assert_eq!(by("10.1.2.3", "8.8.8.8, 127.0.0.1, 192.0.2.1, 10.9.9.9"), "192.0.2.1");
         assert_eq!(by("2001:db8:1::7", "[2001:db8:2::1]:80"), "2001:db8:2::1");
         assert_eq!(by("10.1.2.3", "2001:db8:2::1"), "2001:db8:2::1");
-        assert_eq!(by("10.1.2.3", "10.4.4.4, 10.5.5.5"), "10.4.4.4", "nobody else is known");
+        assert_eq!(by("10.1.2.3", "10.4.4.4, 10.5.5.5"), "10.4.4.4", "no other hop is known");
         for nonsense in
             ["", ",,", "unknown", "8.8.8.8, unknown", "8.8.8.8, 1.2.3", "8.8.8.8, ::::", "[", "[]:1"]
         {
             assert_eq!(by("10.1.2.3", nonsense), "10.1.2.3", "{nonsense}");
         }
         assert_eq!(by("10.1.2.3", "8.8.8.8, _hidden, 10.5.5.5"), "10.5.5.5");
-        assert_eq!(by("10.1.2.3", "é, 192.0.2.1"), "192.0.2.1", "bytes that are no ASCII hide nobody");
+        assert_eq!(
+            by("10.1.2.3", "é, 192.0.2.1"),
+            "192.0.2.1",
+            "bytes that are not ASCII do not hide later hops"
+        );
         let long = format!("8.8.8.8{}", ", 10.5.5.5".repeat(5_000));
         assert_eq!(by("10.1.2.3", &long), "10.5.5.5");
         let lines = [("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "192.0.2.1, 10.5.5.5")];
@@ -181,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn one_header_is_believed_and_the_other_is_the_callers_own() {
+    fn only_the_configured_header_is_read() {
         let plain = Proxies::parse("10.0.0.1").unwrap();
         let standard = plain.clone().says(ProxyHeader::Forwarded);
         let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=198.51.100.2;proto=https")];
@@ -190,12 +201,12 @@ mod tests {
         let by = |line: &str| caller(&standard, "10.0.0.1", &[("forwarded", line)]);
         assert_eq!(by("for=8.8.8.8, proto=http; FOR=\"[2001:db8::1]:4711\""), "2001:db8::1");
         assert_eq!(by("for=_hidden"), "10.0.0.1");
-        // A quote that is not closed takes nothing from what the proxy wrote behind it.
+        // An unclosed quote does not hide the hop that the proxy added.
         assert_eq!(by("for=\"8.8.8.8;by=\"x, for=192.0.2.1"), "192.0.2.1");
     }
 
     #[test]
-    fn a_list_of_anything_else_is_refused_by_its_entry() {
+    fn an_invalid_entry_is_named() {
         for wrong in ["10.0.0.0/33", "proxy.example", "10.0.0", "10.0.0.1/x"] {
             assert!(Proxies::parse(&format!("10.0.0.1,{wrong}")).unwrap_err().contains(wrong), "{wrong}");
         }

@@ -1,5 +1,5 @@
-//! The `Host` of a request, and which hosts a server without keys answers for: a page of the web can point a name of
-//! its own at any address (DNS rebinding) and is then of one origin with the server.
+//! Allowed hosts, as a protection against DNS rebinding: a web page can point its own name at any address, and is then of
+//! the same origin as a server at that address.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use hyper::{Request, Version, header, http::uri::Authority};
 
 use crate::error::{ApiError, Rejection};
 
-/// Hosts that a server answers for where callers show no key. IP addresses, `localhost` and names without a dot are
-/// always among them: no page of the web can have such a name.
+/// Hosts for which the server responds if callers present no credentials. IP addresses, `localhost` and names without a
+/// dot are always allowed, because no web page can have such a name.
 ///
 /// # Examples
 ///
@@ -21,21 +21,21 @@ use crate::error::{ApiError, Rejection};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Hosts {
-    /// This machine's: IP addresses, `localhost` and names without a dot. The default.
+    /// IP addresses, `localhost` and names without a dot. The default.
     #[default]
     Local,
-    /// Local ones and these, in small letters, without a port.
+    /// The hosts of `Local`, and these, in lower case, without a port.
     Listed(Vec<String>),
-    /// Every host. Only behind a proxy that checks it.
+    /// Every host. Use it only behind a proxy that checks the host.
     Any,
 }
 
 impl Hosts {
-    /// Reads a list such as `agents.example,api.example`, or `*`.
+    /// Parses a list such as `agents.example,api.example`, or `*`.
     ///
     /// # Errors
     ///
-    /// The entry that is not a host name.
+    /// Names the invalid entry.
     pub fn parse(list: &str) -> Result<Self, String> {
         let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
         if entries.is_empty() {
@@ -53,7 +53,7 @@ impl Hosts {
         }
     }
 
-    /// Whether the server answers for a host. None at all is that of a client without a browser.
+    /// Returns whether a host is allowed. A request without a host does not come from a browser, and is allowed.
     pub(crate) fn allow(&self, host: Option<&Authority>) -> bool {
         let Some(host) = host else { return true };
         let name = host.host().trim_end_matches('.').to_ascii_lowercase();
@@ -68,29 +68,29 @@ impl Hosts {
     }
 }
 
-/// The host that a request is for. HTTP/1.1 demands exactly one `Host`, and that of an absolute target is the same.
+/// Returns the host of a request. HTTP/1.1 requires exactly one `Host`, which must equal that of an absolute target.
 ///
 /// # Errors
 ///
-/// 400 for any other request: a proxy in front may have read it otherwise.
+/// 400 for any other request, because a proxy may have interpreted it differently.
 pub(crate) fn of<B>(request: &Request<B>) -> Result<Option<Authority>, ApiError> {
-    let refused = |told: &str| ApiError::new(Rejection::InvalidRequest, told);
+    let invalid = |message: &str| ApiError::new(Rejection::InvalidRequest, message);
     let mut lines = request.headers().get_all(header::HOST).iter();
     let (first, second) = (lines.next(), lines.next());
     if second.is_some() {
-        return Err(refused("a request may have one `Host` header only"));
+        return Err(invalid("a request may have one `Host` header only"));
     }
     let Some(line) = first else {
         return match request.version() {
             Version::HTTP_09 | Version::HTTP_10 => Ok(request.uri().authority().cloned()),
-            _ => Err(refused("the `Host` header is missing")),
+            _ => Err(invalid("the `Host` header is missing")),
         };
     };
     let host = Authority::try_from(line.as_bytes()).ok().filter(|host| !host.as_str().contains('@'));
-    let host = host.ok_or_else(|| refused("the `Host` header is not a host name with an optional port"))?;
+    let host = host.ok_or_else(|| invalid("the `Host` header is not a host name with an optional port"))?;
     match request.uri().authority() {
         Some(target) if *target != host => {
-            Err(refused("the `Host` header differs from the host of the target"))
+            Err(invalid("the `Host` header differs from the host of the target"))
         }
         _ => Ok(Some(host)),
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hosts_that_no_page_can_name_itself_are_local() {
+    fn only_hosts_that_no_web_page_can_have_are_local() {
         let allow = |hosts: &Hosts, host: &str| hosts.allow(Some(&Authority::try_from(host).unwrap()));
         let listed = Hosts::parse("Agents.Example").unwrap();
         for host in [

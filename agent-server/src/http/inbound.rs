@@ -1,5 +1,4 @@
-//! The bytes that a socket receives, counted against the budget of all callers until the message they belong to is
-//! whole.
+//! Inbound bytes of a WebSocket. Bytes of incomplete messages count against the memory budget of all callers.
 
 use std::{
     fmt, io,
@@ -15,27 +14,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::budget::{Budget, Share};
 
-/// Bytes of an unfinished message that are not counted, so that commands get through when the budget is used up.
+/// Bytes of an incomplete message that are not counted, so that commands are accepted when the budget is used up.
 const FREE: usize = 4 * 1024;
-/// The head of a frame from a client, at least: two bytes and the mask.
+/// Minimum size of a frame header from a client: two bytes and the mask.
 const FRAME_HEAD: usize = 6;
 
-/// A connection that was upgraded to a socket.
+/// The stream of a connection that was upgraded to a WebSocket.
 pub(crate) struct Inbound {
     stream: TokioIo<Upgraded>,
     unread: Arc<Mutex<Unread>>,
 }
 
-/// What was received of messages that are not whole yet.
+/// Bytes of incomplete messages.
 #[derive(Debug)]
 struct Unread {
     share: Share,
     bytes: usize,
 }
 
-/// The budget has no room for the rest of a message.
+/// The budget is used up.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("no memory is left for the rest of a message")]
+#[error("no memory is available for the rest of a message")]
 pub(crate) struct OutOfBudget;
 
 impl Inbound {
@@ -44,19 +43,19 @@ impl Inbound {
         Self { stream, unread: Arc::new(Mutex::new(unread)) }
     }
 
-    /// A message of text or bytes was handed over: nothing is unfinished.
+    /// Notes that a message was read: no message is incomplete.
     pub(crate) fn took_message(&self) {
         let mut unread = self.unread.lock();
         unread.bytes = 0;
         unread.share.clear();
     }
 
-    /// A control frame was handed over. The message around it may be unfinished.
+    /// Notes that a control frame was read. The message around it may be incomplete.
     pub(crate) fn took_control(&self, payload: usize) {
         let mut unread = self.unread.lock();
         unread.bytes = unread.bytes.saturating_sub(payload + FRAME_HEAD);
         let counted = unread.bytes.saturating_sub(FREE);
-        // It shrinks, and so fits; unless the last read was refused, and the socket ends anyway.
+        // A smaller share always fits, unless the last read failed, after which the WebSocket is closed.
         let _fits = unread.share.set(counted);
     }
 }

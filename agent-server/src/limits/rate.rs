@@ -1,4 +1,4 @@
-//! Requests a minute, by caller. The table cannot be made to grow by making up addresses.
+//! Request rate per caller. Forged addresses cannot grow the table.
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
@@ -14,7 +14,7 @@ use governor::{
 
 use super::Key;
 
-/// So many callers are counted each by itself.
+/// Maximum number of callers with their own counter.
 const KNOWN: usize = 50_000;
 
 pub(super) struct Rate {
@@ -24,21 +24,21 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// `None` for no bound.
+    /// Creates the limit; `None` without one.
     pub(super) fn per_minute(requests: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(requests)?);
         Some(Self { limiter: RateLimiter::hashmap(quota), clock: DefaultClock::default(), known: KNOWN })
     }
 
-    /// Counts a request; `Err` with how long to wait.
+    /// Counts a request. The error is the time to wait.
     pub(super) fn check(&self, key: Key) -> Result<(), Duration> {
-        let key = if self.limiter.len() < self.known { key } else { self.crowded(key) };
+        let key = if self.limiter.len() < self.known { key } else { self.overflow(key) };
         self.limiter.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets who has not called for a while; when that does not help, addresses are counted together.
-    fn crowded(&self, key: Key) -> Key {
-        // Asked on every call while it is full, so only now and then.
+    /// Removes idle callers. If the table stays full, addresses share counters.
+    fn overflow(&self, key: Key) -> Key {
+        // Called for each request while the table is full, so the removal runs only sometimes.
         if fastrand::u32(..1_024) == 0 || self.limiter.len() == self.known {
             self.limiter.retain_recent();
             if self.limiter.len() < self.known {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_up_addresses_neither_fill_the_table_nor_get_more_than_their_share() {
+    fn forged_addresses_neither_fill_the_table_nor_bypass_the_limit() {
         let mut rate = Rate::per_minute(2).unwrap();
         rate.known = 100;
         let mut let_in = 0;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_caller() {
+    fn an_ipv6_network_is_one_caller() {
         let rate = Rate::per_minute(1).unwrap();
         let key = |text: &str| Key::of(text.parse::<IpAddr>().unwrap(), None);
         assert!(rate.check(key("2001:db8:1:2::1")).is_ok());
@@ -83,6 +83,6 @@ mod tests {
         assert!(wait > Duration::from_secs(55) && wait <= Duration::from_secs(60), "{wait:?}");
         assert!(rate.check(key("2001:db8:1:3::1")).is_ok());
         assert!(rate.check(key("192.0.2.1")).is_ok());
-        assert!(rate.check(key("::ffff:192.0.2.1")).is_err(), "the same address in other clothes");
+        assert!(rate.check(key("::ffff:192.0.2.1")).is_err(), "the same address as a mapped IPv6 address");
     }
 }

@@ -70,7 +70,7 @@ impl ServerBuilder {
         }
     }
 
-    /// Adds an agent, whose graph must be registered with the runtime. The first agent is the default of requests that
+    /// Adds an agent. Its graph must be registered with the runtime. The first agent is the default of requests that
     /// name none.
     pub fn agent(mut self, agent: impl TaskAgent) -> Self {
         self.agents.push(Box::new(agent));

@@ -1,4 +1,4 @@
-//! Recovery of runs whose process crashed: at startup, and periodically for those whose lease had not expired yet.
+//! Recovery of runs of crashed processes: at startup, and periodically for those with an unexpired lease.
 
 use crate::app::AppState;
 

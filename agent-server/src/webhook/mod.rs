@@ -1,6 +1,6 @@
 //! Webhooks: durable delivery of a notification when a run has ended.
 //!
-//! A delivery is a run of the graph `webhook`, in a session whose id is derived from the run. It is accepted before the
+//! A delivery is a run of the graph `webhook`, in a session with an id derived from the run. It is accepted before the
 //! run, and waits for the answer to its question whether the run has ended, which the server gives. Then it sends, with
 //! retries and growing waits. After a crash, the next process finds the session: if the run has ended, the notification
 //! is sent; if the run was never accepted, the session is deleted. A delivery without success is a failed session, with
@@ -18,20 +18,14 @@ use agent_core::{
     session::SessionStatus,
 };
 use agent_tools::http::{NoClient, Reach};
-use serde_json::Value;
 
-use crate::{
-    derived::Derived,
-    error::{ApiError, Rejection},
-};
+use crate::derived::Derived;
 use client::WebhookClient;
 pub(crate) use delivery::{Delivery, DeliveryHost, graph};
 pub(crate) use registry::{DeliveryRegistry, PreparedDelivery};
 
 /// Name of the graph of deliveries.
 pub(crate) const GRAPH: &str = "webhook";
-/// Maximum length of a URL, in bytes.
-const URL_BYTES: usize = 2_048;
 
 /// Webhooks: signature and allowed addresses.
 ///
@@ -74,25 +68,6 @@ pub enum WebhookError {
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] NoClient),
-}
-
-/// Reads the field `webhook` of a request.
-///
-/// # Errors
-///
-/// 400 if the field is invalid.
-pub(crate) fn address(field: Option<&Value>) -> Result<Option<String>, ApiError> {
-    let invalid = |message: &str| Err(ApiError::new(Rejection::InvalidRequest, message));
-    let url = match field {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(fields)) => fields.get("url"),
-        Some(_) => None,
-    };
-    match url {
-        Some(Value::String(url)) if url.len() <= URL_BYTES => Ok(Some(url.clone())),
-        Some(Value::String(_)) => invalid("`webhook.url` is too long"),
-        _ => invalid("`webhook` must be an object with a `url`"),
-    }
 }
 
 /// Returns the id of the session of a run's delivery.

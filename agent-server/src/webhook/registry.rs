@@ -130,7 +130,7 @@ impl DeliveryRegistry {
         Ok(())
     }
 
-    /// Deletes a delivery whose run was not accepted.
+    /// Deletes the delivery of a run that was not accepted.
     pub(crate) async fn cancel(&self, prepared: PreparedDelivery) {
         if prepared.created {
             self.pending.lock().remove(&(prepared.target, prepared.run));

@@ -106,7 +106,7 @@ export const mocked = {
       await card.getByRole('button', { name: 'Answer' }).click();
       // Said at each field at once; the first of them has the focus.
       const at = label => card.locator('.field', { has: page.getByLabel(label) }).locator('.problem');
-      assert.match(await at('Name').innerText(), /needed/);
+      assert.match(await at('Name').innerText(), /required/);
       assert.match(await at('kind').innerText(), /choose one/);
       assert.equal(await page.evaluate(() => document.activeElement.labels[0].textContent), 'Name');
       assert.match(await card.locator('.field', { has: page.getByLabel('count') }).innerText(), /1 – 9/);
@@ -232,7 +232,7 @@ export const mocked = {
       await page.locator('#key-problem', { hasText: 'ASCII' }).waitFor();
       await page.fill('#key-value', 'wrong');
       await page.press('#key-value', 'Enter');
-      await page.locator('#key-problem', { hasText: 'did not accept this key' }).waitFor();
+      await page.locator('#key-problem', { hasText: 'rejected this key' }).waitFor();
       await picture(page, 'key-refused-en');
       await page.fill('#key-value', 'secret.key-1');
       await page.press('#key-value', 'Enter');

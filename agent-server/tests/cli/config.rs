@@ -51,7 +51,7 @@ async fn the_later_source_wins_and_each_value_says_where_it_is_from() {
     assert_eq!(of("MAX_CONNECTIONS"), pair("2", "environment"));
     assert_eq!(of("BODY_BYTES"), pair("3072", "agent-server.toml:1"));
     assert_eq!(of("FRAME_BYTES"), pair("4KiB", "flag"));
-    assert_eq!(of("DEBUG"), pair("false", "default"), "an empty text is not said");
+    assert_eq!(of("DEBUG"), pair("false", "default"), "an empty text is not set");
     assert_eq!(of("DEFAULT_LLM_MODEL"), pair("한글", ".env"));
     assert_eq!(held["OPENAI_BASE_URL"]["value"], Value::Null);
 }
@@ -71,10 +71,10 @@ async fn every_fault_is_told_at_once_with_its_place_and_without_its_value() {
         .await;
     assert_eq!(said.code, 2);
     for told in [
-        "`api_prot` (my.toml:1) is no setting; is `api_port` meant?",
+        "`api_prot` (my.toml:1) is not a setting; did you mean `api_port`?",
         "ALLOWED_ORIGINS (my.toml:3)",
         "`max_runs` (my.toml:4) belongs to [limits], not to [server]",
-        "[modle] (my.toml:5) is no section; is [model] meant?",
+        "[modle] (my.toml:5) is not a section; did you mean [model]?",
         "LOG_FORMAT (my.toml:8) must be `text` or `json`",
         "DEBUG (environment) must be `true` or `false`",
         "LLM_TEMPERATURE (flag) must be a number from 0 to 2",
@@ -212,7 +212,7 @@ fn admins_proxies_and_hosts_are_lists_and_what_fits_to_nothing_is_told() {
     for wrong in ["ana", "key:", "admin:ana"] {
         assert!(told(&[keys, ("API_ADMINS", wrong)]).contains("`key:NAME` or `token:SUB`"), "{wrong}");
     }
-    assert!(told(&[keys, ("API_ADMINS", "key:bob")]).contains("the name of no key"));
+    assert!(told(&[keys, ("API_ADMINS", "key:bob")]).contains("has no key with this name"));
     assert!(told(&[("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example")]).contains("`proxy.example`"));
     assert!(told(&[("PROXY_HEADER", "x-real-ip")]).contains("`x-forwarded-for` or `forwarded`"));
     assert!(told(&[("WEBHOOK_HOSTS", "http://hooks.internal/")]).contains("without port"));
@@ -233,7 +233,7 @@ async fn an_address_for_traces_stops_a_build_that_sends_none() {
     for command in ["serve", "run"] {
         let said = home.with(&address, &[command]).await;
         assert_eq!(said.code, 2, "{said:?}");
-        assert!(said.err.contains("OTEL_EXPORTER_OTLP_ENDPOINT is said"), "{said:?}");
+        assert!(said.err.contains("OTEL_EXPORTER_OTLP_ENDPOINT is set"), "{said:?}");
         assert!(said.err.contains("build with `--features otlp`"), "{said:?}");
     }
 }

@@ -38,7 +38,7 @@ async fn two_places_of_a_session_are_compared() {
     let change = find(&changes, "path", &json!("/state/audience"));
     assert_eq!((&change["from"], &change["to"]), (&Value::Null, &json!("buyers")));
     let said = home.do_(&["diff", "s", &write, &write]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "nothing changed\n"));
+    assert_eq!((said.code, said.out.as_str()), (0, "no changes\n"));
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
-//! OpenAI's chat completions: what is read and what is written, field by field.
+//! OpenAI's chat completions: requests and responses.
 //!
-//! Every agent is a model, under its own name. The messages of a request are the whole conversation; nothing is kept.
+//! Every agent is a model, under its own name. The messages of a request are the whole conversation; nothing is stored.
 
+mod messages;
 mod reply;
 mod request;
 
-pub(crate) use reply::{Answer, Writer, estimate, model, models};
-pub(crate) use request::{Completion, task_of};
+pub(crate) use messages::task_of;
+pub(crate) use reply::{
+    Answer, Completion, CompletionChunk, CompletionWriter, ModelInfo, ModelList, estimate,
+};
+pub(crate) use request::{CompletionRequest, ParsedCompletion};

@@ -1,35 +1,119 @@
-//! An answer as a completion: whole, or as chunks while it comes.
+//! Responses in OpenAI's format: whole completions, chunks, models.
 
 use agent_core::model::{
     Delta, FinishReason, Message, ToolCall, Usage,
     tokens::{CountTokens, Estimate},
 };
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use crate::error::{ApiError, Contract};
+use crate::{
+    api::chat::sse_data,
+    error::{ApiError, Contract, body::OpenAiErrorDetails},
+};
 
-/// Who owns the models, as the list says.
+/// Owner of the models.
 const OWNER: &str = "agent-server";
 
-/// A model of the list.
-pub(crate) fn model(id: &str, created: i64) -> Value {
-    json!({"id": id, "object": "model", "created": created, "owned_by": OWNER})
+/// List of models.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelList {
+    /// Always `list`.
+    #[schema(value_type = String, pattern = "^list$")]
+    object: &'static str,
+    /// The models.
+    data: Vec<ModelInfo>,
 }
 
-/// The list.
-pub(crate) fn models<'a>(ids: impl Iterator<Item = &'a str>, created: i64) -> Value {
-    let data: Vec<Value> = ids.map(|id| model(id, created)).collect();
-    json!({"object": "list", "data": data})
+impl ModelList {
+    pub(crate) fn new<'a>(ids: impl Iterator<Item = &'a str>, created: i64) -> Self {
+        Self { object: "list", data: ids.map(|id| ModelInfo::new(id, created)).collect() }
+    }
 }
 
-/// What an endpoint that does not count is estimated to have used.
-pub(crate) fn estimate(asked: &[Message], said: &str) -> Usage {
-    let input_tokens = asked.iter().map(|message| Estimate.message(message)).sum();
-    Usage { input_tokens, output_tokens: Estimate.text(said), ..Usage::default() }
+/// A model: an agent of this server, or its plain model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelInfo {
+    /// Name of the model.
+    id: String,
+    /// Always `model`.
+    #[schema(value_type = String, pattern = "^model$")]
+    object: &'static str,
+    /// Time of creation, in seconds since 1970.
+    created: i64,
+    /// Owner of the model.
+    #[schema(value_type = String)]
+    owned_by: &'static str,
 }
 
-fn used(usage: Usage) -> Value {
+impl ModelInfo {
+    pub(crate) fn new(id: &str, created: i64) -> Self {
+        Self { id: id.to_owned(), object: "model", created, owned_by: OWNER }
+    }
+}
+
+/// A completion in OpenAI's format.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Completion {
+    /// Id of the completion.
+    id: String,
+    /// Always `chat.completion`.
+    #[schema(value_type = String, pattern = "^chat.completion$")]
+    object: &'static str,
+    /// Time of creation, in seconds since 1970.
+    created: i64,
+    /// The requested model.
+    model: String,
+    /// The answer; always one.
+    #[schema(value_type = Vec<Object>)]
+    choices: [Value; 1],
+    /// Token usage.
+    #[schema(value_type = Object)]
+    usage: Value,
+}
+
+/// A chunk of a completion in OpenAI's format, or the `error` that ends the stream.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct CompletionChunk<'a> {
+    /// Id of the completion, the same for all chunks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    id: Option<&'a str>,
+    /// Always `chat.completion.chunk`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^chat.completion.chunk$", required = false, nullable = false)]
+    object: Option<&'static str>,
+    /// Time of creation, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    created: Option<i64>,
+    /// The requested model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    model: Option<&'a str>,
+    /// New parts of the answer; empty in the chunk with the usage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>, required = false, nullable = false)]
+    choices: Option<Value>,
+    /// Token usage: in the last chunk if `stream_options.include_usage` is set; `null` before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    usage: Option<Value>,
+    /// Error that ended the stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OpenAiErrorDetails>, required = false, nullable = false)]
+    error: Option<Value>,
+}
+
+/// Returns an estimate of the usage, for endpoints that do not report it.
+pub(crate) fn estimate(messages: &[Message], answer: &str) -> Usage {
+    let input_tokens = messages.iter().map(|message| Estimate.message(message)).sum();
+    Usage { input_tokens, output_tokens: Estimate.text(answer), ..Usage::default() }
+}
+
+fn usage_json(usage: Usage) -> Value {
     json!({
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -44,7 +128,7 @@ fn used(usage: Usage) -> Value {
     })
 }
 
-fn finished(reason: Option<&FinishReason>) -> &'static str {
+fn finish_reason(reason: Option<&FinishReason>) -> &'static str {
     match reason {
         Some(FinishReason::ToolCalls) => "tool_calls",
         Some(FinishReason::Length) => "length",
@@ -53,13 +137,13 @@ fn finished(reason: Option<&FinishReason>) -> &'static str {
     }
 }
 
-/// The head of every object of one answer.
+/// Writes one answer, whole or as chunks.
 #[derive(Debug, Clone)]
-pub(crate) struct Writer {
+pub(crate) struct CompletionWriter {
     id: String,
     created: i64,
     model: String,
-    /// Chunks have a `usage`, `null` but for the last.
+    /// Whether chunks have a `usage`, which is `null` except in the last one.
     include_usage: bool,
 }
 
@@ -72,14 +156,14 @@ pub(crate) struct Answer {
     pub(crate) usage: Usage,
 }
 
-impl Writer {
+impl CompletionWriter {
     pub(crate) fn new(model: &str, created: i64, include_usage: bool) -> Self {
         let id = agent_core::ids::SessionId::random();
         Self { id: format!("chatcmpl-{id}"), created, model: model.to_owned(), include_usage }
     }
 
-    /// The whole answer as one object.
-    pub(crate) fn whole(&self, answer: &Answer) -> Value {
+    /// Returns the whole answer.
+    pub(crate) fn whole(self, answer: Answer) -> Completion {
         let text = match answer.text.is_empty() && !answer.calls.is_empty() {
             true => Value::Null,
             false => json!(answer.text),
@@ -95,29 +179,29 @@ impl Writer {
             });
             message["tool_calls"] = calls.collect();
         }
-        let finish = finished(answer.finish.as_ref());
-        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": finish});
-        json!({
-            "id": self.id,
-            "object": "chat.completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": [choice],
-            "usage": used(answer.usage),
-        })
+        let reason = finish_reason(answer.finish.as_ref());
+        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": reason});
+        Completion {
+            id: self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: self.model,
+            choices: [choice],
+            usage: usage_json(answer.usage),
+        }
     }
 
-    /// The first chunk: who speaks.
+    /// Returns the first chunk, with the role.
     pub(crate) fn begin(&self) -> Bytes {
-        self.delta(&json!({"role": "assistant", "content": "", "refusal": null}), None)
+        self.delta(&json!({"role": "assistant", "content": "", "refusal": null}), None).into()
     }
 
-    /// A piece of the text.
+    /// Returns a chunk of the text.
     pub(crate) fn text(&self, text: &str) -> Bytes {
-        self.delta(&json!({"content": text}), None)
+        self.delta(&json!({"content": text}), None).into()
     }
 
-    /// A piece of a call of one of the caller's tools; none when the delta is of something else.
+    /// Returns a chunk of a call of one of the caller's tools; `None` if the delta is of another kind.
     pub(crate) fn call(&self, delta: &Delta) -> Option<Bytes> {
         let call = match delta {
             Delta::ToolCallStarted { index, id, name } => json!({
@@ -128,42 +212,39 @@ impl Writer {
             }
             _ => return None,
         };
-        Some(self.delta(&json!({"tool_calls": [call]}), None))
+        Some(self.delta(&json!({"tool_calls": [call]}), None).into())
     }
 
-    /// The last chunk, the one with what was used if it was asked for, and the end.
+    /// Returns the last chunk, the one with the usage if it was requested, and the end of the stream.
     pub(crate) fn end(&self, finish: Option<&FinishReason>, usage: Usage) -> Bytes {
-        let mut events = Vec::from(self.delta(&json!({}), Some(finished(finish))));
+        let mut events = self.delta(&json!({}), Some(finish_reason(finish)));
         if self.include_usage {
-            let mut last = self.chunk(json!([]));
-            last["usage"] = used(usage);
-            events.extend_from_slice(format!("data: {last}\n\n").as_bytes());
+            events.extend(sse_data(&self.chunk(json!([]), Some(usage_json(usage)))));
         }
         events.extend_from_slice(b"data: [DONE]\n\n");
         events.into()
     }
 
-    /// What went wrong; the libraries raise it as an error.
-    pub(crate) fn failed(error: &ApiError) -> Bytes {
-        format!("data: {}\n\n", error.body(Contract::OpenAi)).into()
+    /// Returns the event of an error. Client libraries raise it.
+    pub(crate) fn error(error: &ApiError) -> Bytes {
+        let error = error.body(Contract::OpenAi)["error"].take();
+        sse_data(&CompletionChunk { error: Some(error), ..CompletionChunk::default() }).into()
     }
 
-    fn delta(&self, delta: &Value, finish: Option<&str>) -> Bytes {
+    fn delta(&self, delta: &Value, finish: Option<&str>) -> Vec<u8> {
         let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
-        format!("data: {}\n\n", self.chunk(json!([choice]))).into()
+        sse_data(&self.chunk(json!([choice]), self.include_usage.then_some(Value::Null)))
     }
 
-    fn chunk(&self, choices: Value) -> Value {
-        let mut chunk = json!({
-            "id": self.id,
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model,
-        });
-        chunk["choices"] = choices;
-        if self.include_usage {
-            chunk["usage"] = Value::Null;
+    fn chunk(&self, choices: Value, usage: Option<Value>) -> CompletionChunk<'_> {
+        CompletionChunk {
+            id: Some(&self.id),
+            object: Some("chat.completion.chunk"),
+            created: Some(self.created),
+            model: Some(&self.model),
+            choices: Some(choices),
+            usage,
+            error: None,
         }
-        chunk
     }
 }

@@ -1,34 +1,48 @@
-//! OpenAPI document, generated from the routes, the error table and the wire types.
+//! OpenAPI document, generated from the routes, their documentation, the error table and the types of the messages.
 
-mod chats;
-mod entry;
-mod pages;
-mod sessions;
-mod task_agent;
+mod route_doc;
 
 use agent_core::Code;
 use serde_json::{Map, Value, json};
 
-use self::entry::Entry;
-use super::shape;
-use crate::{app::AppState, error::Rejection, http::router::Route};
+pub(crate) use self::route_doc::{RouteDoc, SESSION_ID};
+use super::asyncapi;
+use crate::{api::schema::Schemas, app::AppState, error::Rejection, http::router::Route};
 
-/// Returns the OpenAPI 3.1 document of a server, including its agents and custom routes.
-pub(crate) fn document(app: &AppState) -> Value {
-    let agents: Vec<&str> = app.agents.iter().map(|agent| agent.graph()).collect();
-    let mut schemas = shape::all();
-    if let Some(agent) = schemas.get_mut("RunRequest").map(|run| &mut run["properties"]["agent"])
-        && !agents.is_empty()
-    {
-        let mut names: Vec<Value> = agents.iter().map(|name| json!(name)).collect();
-        names.push(Value::Null);
-        agent["enum"] = json!(names);
+/// Returns the schemas of all messages: those of routes, of errors and of the WebSocket.
+pub(crate) fn schemas(docs: &[RouteDoc]) -> Map<String, Value> {
+    let mut schemas = Schemas::default();
+    for doc in docs {
+        schemas.extend(&doc.schemas);
     }
+    route_doc::add_errors(&mut schemas);
+    asyncapi::add_messages(&mut schemas);
+    let mut schemas = schemas.into_json();
     if let Some(answer) = schemas.get_mut("AnswerRequest") {
         answer["dependentRequired"] = json!({"id": ["value"]});
     }
     if let Some(error) = schemas.get_mut("Error") {
         error["properties"]["code"]["enum"] = json!(codes());
+    }
+    schemas
+}
+
+/// Returns the OpenAPI 3.1 document of a server, including its agents and custom routes.
+pub(crate) fn document(app: &AppState, docs: &[RouteDoc]) -> Value {
+    let agents: Vec<&str> = app.agents.iter().map(|agent| agent.graph()).collect();
+    let mut schemas = schemas(docs);
+    if let Some(request) = schemas.get_mut("RunRequest").map(|request| &mut request["properties"]) {
+        if !agents.is_empty() {
+            let mut names: Vec<Value> = agents.iter().map(|name| json!(name)).collect();
+            names.push(Value::Null);
+            request["agent"]["enum"] = json!(names);
+        }
+        if app.webhooks.is_none() {
+            request["webhook"] = json!({
+                "type": "null",
+                "description": "Address that is notified when the run has ended. This server has no webhooks.",
+            });
+        }
     }
     json!({
         "openapi": "3.1.0",
@@ -40,7 +54,7 @@ pub(crate) fn document(app: &AppState) -> Value {
         },
         "servers": [{"url": "/", "description": "This server"}],
         "tags": TAGS.iter().map(|(name, text)| json!({"name": name, "description": text})).collect::<Vec<_>>(),
-        "paths": paths(app.router.iter()),
+        "paths": paths(app.router.iter(), docs),
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -78,21 +92,11 @@ pub(crate) fn codes() -> Vec<&'static str> {
     core.chain(Rejection::ALL.iter().map(|refusal| refusal.name())).collect()
 }
 
-fn entries() -> Vec<Entry> {
-    let mut entries = task_agent::entries();
-    entries.extend(sessions::entries());
-    entries.extend(chats::entries());
-    entries.extend(pages::entries());
-    entries
-}
-
-fn paths<'a>(routes: impl Iterator<Item = &'a Route<AppState>>) -> Value {
-    let entries = entries();
+fn paths<'a>(routes: impl Iterator<Item = &'a Route<AppState>>, docs: &[RouteDoc]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
-        let known =
-            entries.iter().find(|entry| entry.method == route.method && entry.places.contains(&route.path));
-        let operation = known.map_or_else(|| own(route), |entry| entry.operation(route));
+        let doc = docs.iter().find(|doc| doc.method == route.method && doc.paths.contains(&route.path));
+        let operation = doc.map_or_else(|| custom_operation(route), |doc| doc.operation(route));
         let methods = paths.entry(route.path.clone()).or_insert_with(|| json!({}));
         methods[route.method.as_str().to_ascii_lowercase()] = operation;
     }
@@ -100,7 +104,7 @@ fn paths<'a>(routes: impl Iterator<Item = &'a Route<AppState>>) -> Value {
 }
 
 /// Operation of a custom route, of which only the path is known.
-fn own(route: &Route<AppState>) -> Value {
+fn custom_operation(route: &Route<AppState>) -> Value {
     let parts = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = parts
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
@@ -119,27 +123,24 @@ mod tests {
 
     use super::*;
     use crate::{
-        docs::asyncapi,
         error::{Contract, status},
-        handler,
+        handler::{route_docs, routes},
     };
 
     #[test]
-    fn every_path_is_described_and_every_description_is_of_a_path() {
-        let routes = handler::routes().unwrap();
+    fn every_route_is_documented_and_every_documentation_has_a_route() {
         let served: BTreeSet<String> =
-            routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
-        let described: BTreeSet<String> = entries()
+            routes().unwrap().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        let documented: BTreeSet<String> = route_docs()
             .iter()
-            .flat_map(|entry| entry.places.iter().map(|place| format!("{} {place}", entry.method)))
+            .flat_map(|doc| doc.paths.iter().map(|path| format!("{} {path}", doc.method)))
             .collect();
-        assert_eq!(served, described);
+        assert_eq!(served, documented);
     }
 
     #[test]
-    fn every_operation_has_a_name_of_its_own() {
-        let routes = handler::routes().unwrap();
-        let paths = paths(routes.iter());
+    fn every_operation_has_its_own_name() {
+        let paths = paths(routes().unwrap().iter(), &route_docs());
         let operations =
             paths.as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
         let ids: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
@@ -147,19 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn every_code_stands_at_the_status_that_it_is_sent_with_or_among_those_of_the_socket() {
-        let routes = handler::routes().unwrap();
-        let told = paths(routes.iter()).to_string();
+    fn every_code_is_documented_at_its_status_or_as_a_code_of_the_socket() {
+        let paths = paths(routes().unwrap().iter(), &route_docs());
+        let text = paths.to_string();
         let socket = asyncapi::codes();
         for code in codes() {
-            let at = told.contains(&format!("`{code}`")) || socket.contains(&code);
-            assert!(at || ANYWHERE.contains(&code), "no operation tells of {code}");
+            let at = text.contains(&format!("`{code}`")) || socket.contains(&code);
+            assert!(at || WITHOUT_ROUTE.contains(&code), "no operation has the code {code}");
         }
-        let busy = paths(routes.iter())["/run"]["post"]["responses"]["409"]["description"].to_string();
+        let busy = paths["/run"]["post"]["responses"]["409"]["description"].to_string();
         assert_eq!(status(Contract::TaskAgent, Code::SessionBusy), 409);
         assert!(busy.contains("session_busy"), "{busy}");
     }
 
-    /// What is said before any operation is found.
-    const ANYWHERE: &[&str] = &["not_found", "method_not_allowed"];
+    /// Codes of requests without a route.
+    const WITHOUT_ROUTE: &[&str] = &["not_found", "method_not_allowed"];
 }

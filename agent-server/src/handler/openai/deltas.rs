@@ -16,7 +16,7 @@ use super::Backend;
 use crate::{
     TaskAgent,
     api::{
-        openai::{Completion, task_of},
+        openai::{ParsedCompletion, task_of},
         tool_chat::{parse_answer, render_question},
     },
     app::{AppState, RequestContext},
@@ -42,7 +42,7 @@ pub(super) type Deltas = BoxStream<'static, Result<Delta, ApiError>>;
 pub(super) async fn open_deltas(
     context: &RequestContext,
     backend: Backend<'_>,
-    request: &Completion,
+    request: &ParsedCompletion,
 ) -> Result<Deltas, ApiError> {
     let app = &context.app;
     match backend {
@@ -107,7 +107,7 @@ struct AgentDeltas {
     conversation: ConversationStream,
     /// Questions earlier in the conversation, with their answers.
     answers: Vec<(String, String)>,
-    /// Graph whose final state contains the answer; `None` if the text of the model is the answer.
+    /// Graph with the answer in its final state; `None` if the text of the model is the answer.
     graph: Option<String>,
     ready: VecDeque<Result<Delta, ApiError>>,
     ended: bool,

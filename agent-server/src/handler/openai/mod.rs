@@ -4,8 +4,10 @@ mod completions;
 mod deltas;
 mod models;
 
-pub(crate) use completions::create;
-pub(crate) use models::{list, one};
+use crate::docs::openapi::RouteDoc;
+
+pub(super) use completions::create;
+pub(super) use models::{list, one};
 
 use crate::{
     Assistant, Chat, TaskAgent,
@@ -13,13 +15,18 @@ use crate::{
     error::{ApiError, Rejection},
 };
 
+/// Returns the documentation of the routes.
+pub(super) fn docs() -> Vec<RouteDoc> {
+    models::docs().into_iter().chain([completions::doc()]).collect()
+}
+
 /// The backend of a model name.
 pub(super) enum Backend<'a> {
     /// The plain model.
     Plain(&'a Chat),
-    /// An agent whose answer is the text of its model.
+    /// An agent; its answer is the text of its model.
     Assistant(&'a Assistant),
-    /// An agent whose answer is in its final state.
+    /// An agent; its answer is in its final state.
     Task(&'a dyn TaskAgent),
 }
 

@@ -1,10 +1,13 @@
 //! `GET /sessions/{session_id}/diff?from=SEQ&to=SEQ`: the changes of the state between two checkpoints.
 
-use agent_core::ids::Seq;
-use serde_json::{Value, json};
+use agent_core::{Code, ids::Seq};
+use hyper::Method;
+use serde_json::Value;
 
 use crate::{
+    api::sessions::{Change, ChangeKind, Diff},
     app::RequestContext,
+    docs::openapi::RouteDoc,
     error::{ApiError, Rejection, map_session_error},
     http::response::{HandlerResult, json_text},
 };
@@ -13,7 +16,22 @@ use crate::{
 const CHANGES: usize = 10_000;
 const BYTES: usize = 4 * 1024 * 1024;
 
-pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(
+        Method::GET,
+        "/sessions/{session_id}/diff",
+        "diff",
+        "sessions",
+        "Compare the state at two checkpoints",
+    )
+    .of_session()
+    .number("from", true, "Number of the earlier entry.")
+    .number("to", true, "Number of the later entry.")
+    .codes(&[Code::CheckpointNotFound, Code::GraphNotFound])
+    .gives::<Diff>(200, "The changes.")
+}
+
+pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {
     let session = context.session().await?;
     let query = context.query();
     let checkpoint = |name: &str| {
@@ -31,11 +49,9 @@ pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
     let after = session.state_json_at(to).await.map_err(&map_error)?;
     let compare = move || {
         let changes = Changes::between(&before, &after);
-        let mut answer = json!({"from": from, "to": to, "changes": changes.list});
-        if changes.cut {
-            answer["cut"] = json!(true);
-        }
-        answer.to_string()
+        let cut = changes.cut.then_some(true);
+        let diff = Diff { from: from.0, to: to.0, changes: changes.list, cut };
+        serde_json::to_string(&diff).expect("changes serialize to JSON")
     };
     let compared = tokio::task::spawn_blocking(compare).await;
     let text = compared.map_err(|error| {
@@ -52,7 +68,7 @@ pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
 /// states.
 #[derive(Debug, Default)]
 struct Changes {
-    list: Vec<Value>,
+    list: Vec<Change>,
     /// Bytes of the values in the list.
     bytes: usize,
     /// Whether there are more changes.
@@ -120,18 +136,11 @@ impl Changes {
         };
         self.bytes += old + new + path.len();
         let op = match (from, to) {
-            (Some(_), Some(_)) => "replace",
-            (Some(_), None) => "remove",
-            _ => "add",
+            (Some(_), Some(_)) => ChangeKind::Replace,
+            (Some(_), None) => ChangeKind::Remove,
+            _ => ChangeKind::Add,
         };
-        let mut change = json!({"op": op, "path": path});
-        if let Some(from) = from {
-            change["from"] = from.clone();
-        }
-        if let Some(to) = to {
-            change["to"] = to.clone();
-        }
-        self.list.push(change);
+        self.list.push(Change { op, path: path.to_owned(), from: from.cloned(), to: to.cloned() });
     }
 }
 
@@ -162,13 +171,14 @@ fn size(value: &Value, most: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use json_patch::jsonptr::Pointer;
+    use serde_json::json;
 
     use super::*;
 
     /// Applies the changes to a state, and checks the previous value of each.
-    fn follow(before: &Value, changes: &[Value]) -> Value {
+    fn follow(before: &Value, changes: &[Change]) -> Value {
         let mut now = before.clone();
-        for change in changes {
+        for change in changes.iter().map(|change| json!(change)) {
             if change["op"] != "add" {
                 let path = Pointer::parse(change["path"].as_str().unwrap()).unwrap().to_owned();
                 assert_eq!(path.resolve(&now).unwrap(), &change["from"], "{change}");
@@ -186,7 +196,8 @@ mod tests {
         let (before, after) =
             (json!({"a": [1, 2, 3], "b": "가"}), json!({"a": [2, 4], "b": "나", "c": null}));
         let changes = Changes::between(&before, &after);
-        let contains = |change: Value| assert!(changes.list.contains(&change), "{changes:?}");
+        let list: Vec<Value> = changes.list.iter().map(|change| json!(change)).collect();
+        let contains = |change: Value| assert!(list.contains(&change), "{changes:?}");
         contains(json!({"op": "replace", "path": "/b", "from": "가", "to": "나"}));
         contains(json!({"op": "add", "path": "/c", "to": null}));
         assert_eq!(follow(&before, &changes.list), after);
@@ -217,7 +228,7 @@ mod tests {
             }
         }
         let grown = Changes::between(&json!([1, 2, 3]), &json!([1, 2, 3, 4]));
-        assert_eq!(grown.list, [json!({"op": "add", "path": "/3", "to": 4})]);
+        assert_eq!(json!(grown.list), json!([{"op": "add", "path": "/3", "to": 4}]));
     }
 
     #[test]

@@ -10,12 +10,15 @@ use agent_core::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream, stream};
+use hyper::Method;
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::RequestContext,
     auth::ownership::SubscriptionGuard,
+    docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, session_not_found},
     fanout::{Fanout, Form},
     handler::default_cursor,
@@ -28,7 +31,33 @@ const BATCH: usize = 64;
 /// Wait before a journal is read again after an error.
 const STORE_BACKOFF: Duration = Duration::from_secs(1);
 
-pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(
+        Method::GET,
+        "/sessions/{session_id}/events",
+        "events",
+        "sessions",
+        "Subscribe to the events of a session as server-sent events",
+    )
+    .text(
+        "The stream does not end. `data` of each is an event (schema `Event`), `id` its number; an `EventSource` that \
+         reconnects sends the last number and misses no event.",
+    )
+    .names_session()
+    .of_store()
+    .number("after", false, "Send the events after this number. Default: from the start of the latest run.")
+    .parameter(
+        "header",
+        "Last-Event-ID",
+        false,
+        &json!({"type": "string", "pattern": "^[0-9]{1,18}$"}),
+        "Like `after`, which it overrides.",
+    )
+    .rejections(&[Rejection::QuotaExceeded])
+    .responds(200, json!({"description": "The stream.", "content": {"text/event-stream": {}}}))
+}
+
+pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {
     let session = context.session_or_new(context.session_id()?).await?;
     let permit = context.stream_permit()?;
     let guard = SubscriptionGuard::new(context.scope(), session.clone());
@@ -132,7 +161,7 @@ fn events(
     })
 }
 
-/// Returns the last event of a stream whose session was deleted. It has its own name, so that an `EventSource` does not
+/// Returns the last event of the stream of a deleted session. It has its own name, so that an `EventSource` does not
 /// deliver it as a message.
 fn end_event(guard: &SubscriptionGuard) -> Bytes {
     let error = session_not_found(guard.session());

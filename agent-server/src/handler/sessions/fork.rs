@@ -4,34 +4,54 @@ use agent_core::{
     Code,
     ids::{Seq, SessionId},
 };
-use serde_json::{Value, json};
+use hyper::Method;
+use serde_json::json;
 
 use crate::{
-    api::json::{object, text, whole},
+    api::sessions::{Fork, ForkRequest},
     app::RequestContext,
-    error::{ApiError, Rejection, map_session_error},
-    handler::access::parse_session_id,
+    docs::openapi::{RouteDoc, SESSION_ID},
+    error::{Rejection, map_session_error},
     http::response::{HandlerResult, ok},
 };
 
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(
+        Method::POST,
+        "/sessions/{session_id}/fork",
+        "fork",
+        "sessions",
+        "Fork a session at a checkpoint",
+    )
+    .text("Creates a session with a copy of the journal up to an entry. Run or resume it to continue from there.")
+    .of_session()
+    .takes::<ForkRequest>(
+        false,
+        &[
+            ("latest", "A copy of the whole session", json!({})),
+            ("earlier", "At an earlier checkpoint, with an id", json!({"at": 12, "session_id": "another-way"})),
+        ],
+    )
+    .codes(&[Code::SessionExists, Code::CheckpointNotFound, Code::SessionBusy, Code::GraphNotFound])
+    .codes(&[Code::CannotResume, Code::StaleWriter])
+    .rejections(&[Rejection::InvalidRequest, Rejection::QuotaExceeded])
+    .gives::<Fork>(200, &format!("The new session; its id is of the form `{SESSION_ID}`."))
+}
+
 pub(in crate::handler) async fn handle(mut context: RequestContext) -> HandlerResult {
     let session = context.session().await?;
-    let body = context.json().await?;
-    let fields = if body.iter().all(u8::is_ascii_whitespace) { object(b"{}")? } else { object(&body)? };
-    let target = match text(&fields, "session_id")? {
+    let request = ForkRequest::parse(&context.json().await?)?;
+    let target = match request.session()? {
         Some(id) => {
-            let id = parse_session_id(&id)?;
             // Checked first, so that other errors reveal nothing about sessions of other subjects.
             context.session_or_new(id.clone()).await?;
             id
         }
         None => SessionId::random(),
     };
-    let at = match fields.get("at") {
-        None | Some(Value::Null) => session.head().await.map_err(map_session_error(session.id()))?.last,
-        Some(at) => Seq(whole(at).ok_or_else(|| {
-            ApiError::new(Rejection::InvalidRequest, "`at` must be the number of a journal entry")
-        })?),
+    let at = match request.at {
+        None => session.head().await.map_err(map_session_error(session.id()))?.last,
+        Some(at) => Seq(at),
     };
     context.count_new_session().await?;
     let fork = match session.fork(at, target.clone()).await {
@@ -43,5 +63,5 @@ pub(in crate::handler) async fn handle(mut context: RequestContext) -> HandlerRe
         }
         Err(error) => return Err(map_session_error(session.id())(error)),
     };
-    Ok(ok(&json!({"session_id": fork.id(), "forked_from": session.id(), "at": at})))
+    Ok(ok(&Fork { session_id: fork.id().clone(), forked_from: session.id().clone(), at: at.0 }))
 }

@@ -1,10 +1,13 @@
 //! `GET /sessions?limit=&before=&status=&agent=`: sessions, the most recently changed first.
 
 use agent_core::{RunStatus, journal::Recent};
-use serde_json::{Value, json};
+use hyper::Method;
+use serde_json::json;
 
 use crate::{
+    api::sessions::{SessionPage, SessionSummary},
     app::RequestContext,
+    docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection},
     handler::access::parse_session_id,
     http::response::{HandlerResult, ok},
@@ -15,7 +18,42 @@ use crate::{
 /// Default and maximum number of sessions per page.
 const PAGE: (u64, u64) = (50, 500);
 
-pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(
+        Method::GET,
+        "/sessions",
+        "sessions",
+        "sessions",
+        "List sessions, the most recently changed first",
+    )
+    .number("limit", false, "Page size, 1 to 500; larger values count as 500. Default: 50.")
+    .parameter(
+        "query",
+        "before",
+        false,
+        &json!({"type": "string", "pattern": "^([0-9]{1,15}~[A-Za-z0-9._:-]{1,128})?$"}),
+        "The `next` value of the previous page.",
+    )
+    .raw_parameter(json!({
+        "name": "status",
+        "in": "query",
+        "description": "Only sessions with one of these statuses, separated by commas.",
+        "style": "form",
+        "explode": false,
+        "schema": {"type": "array", "items": {"enum": ["running", "paused", "completed", "failed", "stopped"]}},
+    }))
+    .parameter(
+        "query",
+        "agent",
+        false,
+        &json!({"type": "string"}),
+        "Only sessions of this agent, by the latest run. Default: all except `webhook`, the deliveries of webhooks.",
+    )
+    .of_store()
+    .gives::<SessionPage>(200, "A page.")
+}
+
+pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {
     let query = context.query();
     let limit = query.number("limit")?.unwrap_or(PAGE.0).clamp(1, PAGE.1);
     let mut filter = Recent {
@@ -42,24 +80,21 @@ pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
         .map_err(|error| ApiError::of(Contract::TaskAgent, &error))?;
     let full = page.len() as u64 == limit;
     let next = page.last().filter(|_| full).map(|last| format!("{}~{}", last.head.summary.at, last.id));
-    let sessions: Vec<Value> = page
-        .iter()
-        .map(|info| {
-            let summary = &info.head.summary;
-            json!({
-                "session_id": info.id,
-                "title": summary.labels.get(TITLE),
-                "agent": summary.graph,
-                "status": summary.status,
-                "questions": summary.questions,
-                "run": summary.run.0,
-                "at": summary.at,
-                "last_seq": info.head.last,
-                "bytes": info.head.journal_bytes + info.head.snapshot_bytes,
-            })
-        })
-        .collect();
-    Ok(ok(&json!({"sessions": sessions, "next": next})))
+    let sessions = page.into_iter().map(|info| {
+        let summary = info.head.summary;
+        SessionSummary {
+            session_id: info.id,
+            title: summary.labels.get(TITLE).cloned(),
+            agent: summary.graph.to_string(),
+            status: summary.status.to_string(),
+            questions: summary.questions,
+            run: summary.run.0,
+            at: summary.at,
+            last_seq: info.head.last.0,
+            bytes: info.head.journal_bytes + info.head.snapshot_bytes,
+        }
+    });
+    Ok(ok(&SessionPage { sessions: sessions.collect(), next }))
 }
 
 /// Parses `AT~SESSION_ID`, the `next` of a page.

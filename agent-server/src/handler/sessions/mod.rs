@@ -8,3 +8,20 @@ pub(super) mod graph;
 pub(super) mod journal;
 pub(super) mod list;
 pub(super) mod state;
+
+use crate::docs::openapi::RouteDoc;
+
+/// Returns the documentation of the routes.
+pub(super) fn docs() -> Vec<RouteDoc> {
+    let mut docs = Vec::from(graph::docs());
+    docs.extend([
+        list::doc(),
+        delete::doc(),
+        journal::doc(),
+        state::doc(),
+        diff::doc(),
+        events::doc(),
+        fork::doc(),
+    ]);
+    docs
+}

@@ -1,16 +1,34 @@
 //! `GET /sessions/{session_id}/state?at=SEQ`: the state of a session, now or at a checkpoint.
 
-use agent_core::ids::Seq;
-use serde_json::json;
+use agent_core::{Code, ids::Seq};
+use hyper::Method;
 
 use crate::{
-    api::task_agent::standing,
+    api::{
+        session_data::{questions, todos},
+        sessions::SessionState,
+    },
     app::RequestContext,
+    docs::openapi::RouteDoc,
     error::map_session_error,
     http::response::{HandlerResult, ok},
 };
 
-pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(
+        Method::GET,
+        "/sessions/{session_id}/state",
+        "state",
+        "sessions",
+        "Get the state of a session, now or at a checkpoint",
+    )
+    .of_session()
+    .number("at", false, "Number of the journal entry. Default: the latest state.")
+    .codes(&[Code::CheckpointNotFound, Code::GraphNotFound])
+    .gives::<SessionState>(200, "The state, the todos and the open questions.")
+}
+
+pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {
     let session = context.session().await?;
     let map_error = map_session_error(session.id());
     let (state, status) = match context.query().number("at")?.map(Seq) {
@@ -22,13 +40,12 @@ pub(crate) async fn handle(context: RequestContext) -> HandlerResult {
             (session.state_json().await.map_err(&map_error)?, session.status().await.map_err(&map_error)?)
         }
     };
-    let data = standing(&status, None);
-    Ok(ok(&json!({
-        "session_id": session.id(),
-        "seq": status.last,
-        "status": status.status,
-        "state": state,
-        "todos": data["todos"],
-        "questions": data["questions"],
-    })))
+    Ok(ok(&SessionState {
+        session_id: session.id().clone(),
+        seq: status.last.0,
+        status: status.status.into(),
+        state,
+        todos: todos(&status.todos),
+        questions: questions(&status.questions),
+    }))
 }

@@ -12,12 +12,14 @@ use agent_core::{
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, future::BoxFuture};
 use hyper_tungstenite::tungstenite::{self, Message, Utf8Bytes, protocol::frame::coding::CloseCode};
-use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     ServerOptions,
-    api::task_agent::{Command, EventDetail, message, rejection, result, to_server_message},
+    api::socket::{
+        Command, Complete, EventDetail, Nothing, Pong, RunResult, rejection, result_error, to_server_message,
+        to_text,
+    },
     app::AppState,
     auth::ownership::{AccessScope, SessionAccess, SubscriptionGuard},
     error::{ApiError, Contract, Rejection, session_not_found},
@@ -238,7 +240,9 @@ impl<'a> Connection<'a> {
             return self.reject(&ApiError::new(Rejection::FrameTooLarge, message)).await;
         }
         match Command::parse(text.as_bytes()) {
-            Ok(Command::Ping) => self.send_text(message("pong", &json!({}), WallClock.now_ms(), None)).await,
+            Ok(Command::Ping) => {
+                self.send_text(to_text(&Pong::new(Nothing {}, WallClock.now_ms(), None))).await
+            }
             Ok(parsed) => {
                 let caller = (self.guard.scope.clone(), self.key.clone());
                 *command = Some(execute(self.app, self.session.clone(), caller, parsed));
@@ -315,14 +319,13 @@ async fn complete_message(
         Err(_) => match (session.state_json().await, session.status().await) {
             (Ok(state), Ok(status)) => (state, status),
             (Err(error), _) | (_, Err(error)) => {
-                let error = ApiError::of(Contract::TaskAgent, &error);
-                let data = json!({"error": error.message, "details": {"code": error.code}});
-                return Err(message("error", &data, event.at, event.seq).into());
+                return Err(result_error(&ApiError::of(Contract::TaskAgent, &error), event).into());
             }
         },
     };
     let response = app.response(&status.graph, &state);
-    Ok(message("complete", &result(&response, &status.todos, active_ms), event.at, event.seq).into())
+    let result = RunResult::new(response, &status.todos, active_ms);
+    Ok(to_text(&Complete::new(result, event.at, event.seq)).into())
 }
 
 /// Executes a command. Its effects are sent as events.

@@ -3,12 +3,15 @@
 mod connection;
 
 use agent_core::ids::Seq;
+use hyper::Method;
+use serde_json::json;
 
 use super::default_cursor;
 use crate::{
-    api::task_agent::EventDetail,
+    api::socket::EventDetail,
     app::RequestContext,
     auth::ownership::SubscriptionGuard,
+    docs::openapi::RouteDoc,
     error::{ApiError, Rejection},
     http::{query::Query, response::HandlerResult, websocket},
 };
@@ -16,6 +19,28 @@ use crate::{
 /// Factor by which a message may exceed the limit and still be read, to be rejected with an `error` message. Larger
 /// messages close the WebSocket.
 const READ_FACTOR: usize = 2;
+
+pub(super) fn doc() -> RouteDoc {
+    RouteDoc::new(Method::GET, "/ws/{session_id}", "socket", "runs", "Open the WebSocket of a session")
+        .aliased()
+        .text(
+            "Progress, questions and answers: see [the messages](/docs/websocket). The session need not exist yet, and may \
+             have any number of WebSockets.",
+        )
+        .names_session()
+        .of_store()
+        .number("after", false, "Send the events after this number. Default: from the start of the latest run.")
+        .parameter(
+            "query",
+            "events",
+            false,
+            &json!({"type": "string", "enum": ["", "contract", "status", "all"]}),
+            "Events to send: `contract` (the default); `status` adds the status of the run and details of todos; `all` \
+             adds all other events.",
+        )
+        .rejections(&[Rejection::UpgradeRequired, Rejection::InvalidRequest, Rejection::QuotaExceeded])
+        .responds(101, json!({"description": "The connection is a WebSocket."}))
+}
 
 /// Upgrades a request to the WebSocket of a session, which need not exist yet.
 pub(super) async fn upgrade(mut context: RequestContext) -> HandlerResult {

@@ -1,4 +1,6 @@
-//! Errors of the API: the table from error codes to statuses, and the body of each contract.
+//! Errors of the API: the table from error codes to statuses. [`body`] has the response body of each contract.
+
+pub(crate) mod body;
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +11,7 @@ use agent_core::{
     model::{ModelError, ModelErrorKind},
 };
 use hyper::{StatusCode, header::HeaderValue};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The API contract of a route. It determines the status and the body of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,49 +268,6 @@ impl ApiError {
     pub(crate) fn with(mut self, data: Value) -> Self {
         self.data = Some(Box::new(data));
         self
-    }
-
-    /// Returns the response body. Task agents: `{code, message, where?, data?}`, and for a failed run the fields of a
-    /// response. Chats: `{error, code, conversation_id?}`. OpenAI: `{error: {message, type, param, code}}`.
-    pub(crate) fn body(&self, contract: Contract) -> Value {
-        match contract {
-            Contract::TaskAgent => self.own_body(),
-            Contract::Chat => json!({"error": self.message, "code": self.code}),
-            Contract::ToolChat => {
-                let mut body = json!({"error": self.message, "code": self.code});
-                if let Some(session) = &self.session {
-                    body["conversation_id"] = json!(session);
-                }
-                body
-            }
-            Contract::OpenAi => {
-                let kind = match self.status {
-                    StatusCode::UNAUTHORIZED => "authentication_error",
-                    StatusCode::FORBIDDEN => "permission_error",
-                    StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-                    status if status.is_client_error() => "invalid_request_error",
-                    _ => "server_error",
-                };
-                json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
-            }
-        }
-    }
-
-    fn own_body(&self) -> Value {
-        let mut body = json!({"code": self.code, "message": self.message});
-        if let Some(session) = &self.session {
-            body["session_id"] = json!(session);
-        }
-        if self.run_failed {
-            body["status"] = json!("failed");
-        }
-        if let Some(node) = &self.node {
-            body["where"] = json!({"node": node});
-        }
-        if let Some(data) = &self.data {
-            body["data"] = (**data).clone();
-        }
-        body
     }
 }
 
