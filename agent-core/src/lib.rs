@@ -20,7 +20,7 @@
 //! async fn write(post: &Post, cx: &Context) -> agent_core::Result<PostUpdate> {
 //!     // A step runs once: its result is stored, and a node that is entered again gets the stored result.
 //!     let topic = post.topic.clone();
-//!     let text = cx.step("draft", async move { Ok(format!("Why {topic} matters")) }).await?;
+//!     let text = cx.step("draft", async move { Ok::<_, std::io::Error>(format!("Why {topic} matters")) }).await?;
 //!     Ok(Post::update().text(text).log(["drafted"]))
 //! }
 //!
