@@ -20,7 +20,7 @@
 //! async fn write(post: &Post, cx: &Context) -> agent_core::Result<PostUpdate> {
 //!     // A step runs once: its result is stored, and a node that is entered again gets the stored result.
 //!     let topic = post.topic.clone();
-//!     let text = cx.step("draft", async move { Ok(format!("Why {topic} matters")) }).await?;
+//!     let text = cx.step("draft", async move { Ok::<_, std::io::Error>(format!("Why {topic} matters")) }).await?;
 //!     Ok(Post::update().text(text).log(["drafted"]))
 //! }
 //!
@@ -87,7 +87,7 @@
 //! 9. [`agent`]: agents, sub-agents, hand-offs, typed answers.
 //! 10. [`telemetry`]: spans for tracing backends. [`json`]: what a stored value may be. [`retry`]: retries.
 //!
-//! Built-in tools (files, web, SQL, shell, MCP) are in the crate `agent-tools`, an HTTP server is in `agent-server`.
+//! The [`guide`] has a page per subject, each with one complete program. Built-in tools (files, web, SQL, shell, MCP) are in the crate `agent-tools`, an HTTP server is in `agent-server`.
 //!
 //! # Testing
 //!
@@ -142,6 +142,7 @@ pub mod tool;
 pub mod memory;
 pub mod agent;
 pub mod telemetry;
+pub mod guide;
 pub mod retry;
 mod compute;
 #[cfg(feature = "sqlite")]

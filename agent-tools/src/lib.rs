@@ -20,6 +20,9 @@ mod blocking;
 mod calculator;
 #[cfg(feature = "files")]
 pub mod files;
+#[cfg(feature = "calculator")]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "mcp")]

@@ -173,8 +173,8 @@ impl ModelError {
     /// ```
     /// use agent_core::model::{ModelError, ModelErrorKind};
     ///
-    /// let error = ModelError::new(ModelErrorKind::Overloaded).with_model("gpt-5").with_status(503);
-    /// assert_eq!((error.code(), error.is_retryable()), ("model_overloaded", true));
+    /// let error = ModelError::new(ModelErrorKind::Cut).with_model("gpt-5");
+    /// assert_eq!((error.code(), error.is_retryable()), ("model_cut", true));
     /// ```
     #[must_use]
     pub fn new(fault: ModelErrorKind) -> Self {

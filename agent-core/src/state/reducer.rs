@@ -29,7 +29,7 @@ use crate::json;
 /// let mut log = Log::default();
 /// log.apply(Log::update().lines(["one", "two"]))?;
 /// // Bypasses the reducer.
-/// log.apply(Log::update().overwrite_lines(["three"]))?;
+/// log.apply(Log::update().overwrite_lines(vec!["three".to_owned()]))?;
 /// assert_eq!(log.lines, ["three"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -100,7 +100,7 @@ impl ToolContext {
     /// use agent_core::tool::{ToolCall, ToolContext};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn main() -> Result<(), ToolError> {
     /// let tools = ToolRegistry::builder().tool(weather).build()?;
     /// let call = tools.prepare(ToolCall::new("weather", &serde_json::json!({ "city": "Seoul" })))?;
     /// assert_eq!(call.run(&ToolContext::detached()).await?.to_text(), "Seoul: sunny");

@@ -44,7 +44,7 @@ impl fmt::Debug for Entry {
 /// use agent_core::tool::{ToolCall, ToolContext};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn main() -> Result<(), ToolError> {
 /// let tools = ToolRegistry::builder().tool(weather).tool(time).build()?;
 /// let call = ToolCall::new("weather", &serde_json::json!({ "city": "Seoul" }));
 /// let output = tools.prepare(call)?.run(&ToolContext::detached()).await?;

@@ -84,7 +84,7 @@ impl Turn {
     /// ```
     /// use agent_core::model::{ModelError, ModelErrorKind, testing::Turn};
     ///
-    /// let turn = Turn::error(ModelError::new(ModelErrorKind::Overloaded));
+    /// let turn = Turn::error(ModelError::new(ModelErrorKind::Transport));
     /// # drop(turn);
     /// ```
     pub fn error(error: ModelError) -> Self {
