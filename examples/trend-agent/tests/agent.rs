@@ -1,4 +1,5 @@
 //! The agent as it runs: questions to the user, follow-ups, a model that reads and writes, and the todos of it all.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 

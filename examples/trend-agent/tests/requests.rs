@@ -1,4 +1,5 @@
 //! Requests in Korean and English with what must be understood, as data; and what holds for every message.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
