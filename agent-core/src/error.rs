@@ -1,10 +1,10 @@
-//! Stable names of everything that can go wrong: one table, to branch on without reading prose.
+//! Error codes: one table of stable names, families and retryability.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Who can act on an error.
+/// Group of error codes by who can act on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {
@@ -12,7 +12,7 @@ pub enum Family {
     Input,
     /// What the caller names is not there.
     NotFound,
-    /// Another caller was faster, or holds the resource.
+    /// Another caller was faster, or holds what is needed.
     Conflict,
     /// The author of the graph, or of its data.
     Run,
@@ -46,7 +46,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// `(wire name, family, worth trying again)`: the only table of them.
+            /// Returns `(wire name, family, retryable)`.
             const fn row(self) -> (&'static str, Family, bool) {
                 match self { $(Self::$variant => ($name, Family::$family, $retry),)* }
             }

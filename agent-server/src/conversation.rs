@@ -207,7 +207,7 @@ impl ConversationStream {
             EventBody::NodeFinished(finished) if own => self.read_update(&finished.update, event.at),
             EventBody::RunCompleted(_) => self.close(ConversationEvent::Done),
             EventBody::RunPaused(paused) => {
-                let (_, questions, _) = self.run.rest().await;
+                let questions = self.run.wait().await.questions;
                 let event = if questions.is_empty() {
                     ConversationEvent::Failed(self.stopped())
                 } else {
@@ -217,7 +217,7 @@ impl ConversationStream {
                 self.close(event);
             }
             EventBody::RunFailed(failed) => {
-                let error = match self.run.rest().await.2 {
+                let error = match self.run.wait().await.error {
                     Some(error) => ApiError::of_run(self.contract, &error),
                     None => ApiError::new(Rejection::Internal, failed.message.clone()),
                 };
@@ -356,8 +356,8 @@ fn structured(text: &str) -> Value {
 
 /// Resolves if the run ends without an event: its store failed, or the process shuts down.
 async fn ended_without_event(run: &mut Run) -> SessionError {
-    let (status, _, error) = run.rest().await;
-    match (status, error) {
+    let report = run.wait().await;
+    match (report.status, report.error) {
         (RunStatus::Running, _) => SessionError::ShuttingDown,
         (_, Some(error)) if matches!(*error, agent_core::RunError::Store(_)) => SessionError::Run(error),
         _ => std::future::pending().await,

@@ -51,7 +51,7 @@ async fn a_run_beyond_its_time_is_ended_in_the_middle_of_a_superstep() {
         let began = Instant::now();
         let error = session.run_with(&graph, Trail::update(), limited()).await.unwrap_err();
         assert_eq!(code(&error), "budget_exceeded", "{error}");
-        assert!(format!("{error:?}").contains("ms of running"), "{error:?}");
+        assert!(error.to_string().contains("ms of running"), "{error}");
         assert!(began.elapsed() < 2 * LIMIT, "{:?}", began.elapsed());
         assert_eq!((world.times("began"), world.times("done")), (siblings, 0));
         let run = session.resume_with(Limits::default().active(Duration::from_secs(60))).await.unwrap();

@@ -139,7 +139,7 @@ async fn a_message_that_ended_is_not_told_again() {
         drop(here);
         // The first node ended, and the second one asks.
         let mut run = session.answer(Answers::only(1)).await.unwrap();
-        soon(run.rest()).await;
+        soon(run.wait()).await;
         let mut late = session.subscribe(None);
         session.answer(Answers::only(1)).await.unwrap();
         assert_eq!(texts(&mut late).await, (String::new(), String::new()));

@@ -417,7 +417,7 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
     let first = on(&store).graph(&graph).build();
     let session = first.session("s").unwrap();
     let mut run = session.start(&graph, Trail::update(), owned("지민")).await.unwrap();
-    run.rest().await;
+    run.wait().await;
     assert_eq!(session.status().await.unwrap().labels["owner"], "지민");
     let theirs = session.start(&graph, Trail::update(), owned("누구").on_busy(BusyPolicy::Enqueue)).await;
     assert!(matches!(theirs.unwrap_err(), SessionError::LabelDiffers { label, .. } if label == "owner"));
@@ -426,7 +426,7 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
     // After a restart, in a list without reading journals, after an answer, and in a fork.
     let next = on(&store).graph(&graph).build();
     let session = next.session("s").unwrap();
-    session.answer(Answers::only(2)).await.unwrap().rest().await;
+    session.answer(Answers::only(2)).await.unwrap().wait().await;
     let listed = next.sessions(None, &[], 10).await.unwrap();
     assert_eq!(listed[0].head.summary.labels["owner"], "지민");
     let place = session.history(Seq::ZERO, 10).await.unwrap().last().unwrap().seq;
@@ -439,7 +439,7 @@ async fn a_label_stays_with_its_session_and_a_run_with_another_value_is_refused(
         session.start(&graph, Trail::update(), long).await.unwrap_err(),
         SessionError::TooManyLabels { .. }
     ));
-    session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap().rest().await;
+    session.start(&graph, Trail::update(), RunOptions::default()).await.unwrap().wait().await;
 }
 
 #[tokio::test]
@@ -449,7 +449,7 @@ async fn a_default_label_is_given_once_and_is_no_reason_to_refuse_a_run() {
     let called = |title: &str| RunOptions::default().default_label("title", title).label("owner", "지민");
     let first = on(&store).graph(&graph).build();
     let session = first.session("s").unwrap();
-    session.start(&graph, Trail::update(), called("첫째")).await.unwrap().rest().await;
+    session.start(&graph, Trail::update(), called("첫째")).await.unwrap().wait().await;
     // In line, while it waits, and after a restart.
     let in_line = called("둘째").default_label("kind", "x").on_busy(BusyPolicy::Enqueue);
     session.start(&graph, Trail::update(), in_line).await.unwrap();
@@ -457,7 +457,7 @@ async fn a_default_label_is_given_once_and_is_no_reason_to_refuse_a_run() {
     let next = on(&store).graph(&graph).build();
     let session = next.session("s").unwrap();
     let stop = called("셋째").default_label("owner", "누구").on_busy(BusyPolicy::Interrupt);
-    session.start(&graph, Trail::update(), stop).await.unwrap().rest().await;
+    session.start(&graph, Trail::update(), stop).await.unwrap().wait().await;
     let labels = session.status().await.unwrap().labels;
     let pairs: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(pairs, [("kind", "x"), ("owner", "지민"), ("title", "첫째")]);
@@ -486,7 +486,7 @@ async fn a_graph_that_cannot_read_what_another_left_is_refused_and_changes_nothi
         let session = runtime.session("s").unwrap();
         if !restart {
             session.run(&asking(), Trail::update()).await.unwrap();
-            session.answer(Answers::only(1)).await.unwrap().rest().await;
+            session.answer(Answers::only(1)).await.unwrap().wait().await;
         }
         let refused = session.run(&other, Other::update()).await.unwrap_err();
         assert!(matches!(&refused, SessionError::OtherGraph { graph, .. } if graph == "asking"), "{refused}");

@@ -1,23 +1,19 @@
-//! What a node holds in its hand: recorded steps, questions, todos, events, models, and when to stop.
+//! [`Context`]: the handle that a node gets for recorded steps, questions, todos, events, models and tools.
 
 use std::{
     any::{Any, TypeId},
     fmt,
-    future::Future,
     sync::{Arc, OnceLock},
-    task::Poll,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
 
 use super::{
-    RunContext, budget,
+    RunContext,
     executor::ConcurrencySlot,
     interrupt::Ask,
     journal_writer::QUEUE_CAPACITY,
-    scope::InScope,
-    task::{AttemptHandle, BudgetCall, StepStart, TaskReplay},
+    task::{AttemptHandle, TaskReplay},
 };
 use crate::{
     event::{EventBody, payload},
@@ -25,13 +21,12 @@ use crate::{
     ids::{NodeName, RunId, SessionId, TaskId},
     interrupt::Question,
     journal::{
-        entry::{Cause, CustomFact, Fact, Recorded},
-        keys,
-        projection::{StepFailure, StepRecord, TaskRecord, fingerprint},
+        entry::{CustomFact, Fact},
+        projection::{TaskRecord, fingerprint},
     },
-    json::{self, Stored, ValueError},
+    json::{self, ValueError},
     memory::MemoryStore,
-    model::{Model, ModelError},
+    model::Model,
     run::BudgetUsage,
     todo::Todos,
     tool::ToolRegistry,
@@ -39,8 +34,6 @@ use crate::{
 
 /// Largest value of one custom event, in bytes of JSON.
 const MAX_EVENT: usize = 256 * 1024;
-/// Longest key of a step, in bytes.
-const MAX_KEY: usize = 512;
 
 /// What a node holds in its hand while it runs. A clone belongs to the same activation.
 pub struct Context {
@@ -190,145 +183,6 @@ impl Context {
         })
     }
 
-    // --- recorded steps ---------------------------------------------------------------------------------------
-
-    /// Runs `future` once ever for this activation and key, and records its result; a node that is entered again
-    /// (after a crash, a pause elsewhere, a failed try) gets the recorded result and the future is not polled.
-    ///
-    /// The result is stored before this returns (see [`Durability`](super::Durability)). An error is recorded for
-    /// this try only: the next one runs the step again. For what happens between the effect and its record, give
-    /// the outside world the [`idempotency_key`](Context::idempotency_key).
-    ///
-    /// A step may [`ask`](Context::ask), and may hold steps of its own. They are part of it: once the step has a
-    /// record, they are not asked for again. A step without one runs again after a restart and finds what was answered
-    /// and recorded inside it; it may also do something else then. Questions, model calls and tool calls inside a step
-    /// that have no key of their own are numbered within the step.
-    ///
-    /// # Errors
-    ///
-    /// The future's own error; a permanent error when the same key is already on its way in this activation, when
-    /// the result cannot be stored ([`ValueError`]), or when what is recorded cannot be read as `T`; [`NodeEnded`](super::NodeEnded) when the
-    /// node that lent this context has ended: nothing is recorded then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before the future is done, the effect may have happened without being recorded. Dropped after that,
-    /// the result counts.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, Result};
-    /// # async fn charge(amount: u32, key: &str) -> std::io::Result<String> { Ok(key.into()) }
-    /// # async fn node(cx: &Context) -> Result<()> {
-    /// let key = cx.idempotency_key("charge");
-    /// let receipt: String = cx.step("charge", charge(100, &key)).await?;
-    /// # Ok(()) }
-    /// ```
-    pub async fn step<T, E, F>(&self, key: impl Into<String>, future: F) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-        E: Into<NodeError>,
-        F: Future<Output = std::result::Result<T, E>>,
-    {
-        let key = author_key(key.into())?;
-        self.step_as("step", key, None, async { (future.await.map_err(Into::into), None) }).await
-    }
-
-    /// A step of a kind, with what it may use of the budget; the future says what it did use. The key is in its
-    /// stored form.
-    pub(crate) async fn step_as<T, F>(
-        &self,
-        kind: &'static str,
-        key: String,
-        reserve: Option<BudgetUsage>,
-        future: F,
-    ) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Future<Output = (Result<T>, Option<BudgetUsage>)>,
-    {
-        let key: Arc<str> = key.into();
-        let of = self.attempt_handle();
-        let begun = std::future::poll_fn(|cx| match of.begin_step(&key, cx.waker()) {
-            StepStart::Held => Poll::Pending,
-            begun => Poll::Ready(begun),
-        })
-        .await;
-        let scope = match begun {
-            StepStart::Replayed(step) => {
-                // Its record may not be stored yet.
-                self.env.wait_recorded(step.seq).await?;
-                return recorded(&key, step);
-            }
-            StepStart::Duplicate => {
-                return Err(NodeError::permanent(format!(
-                    "step `{key}` is already running in this activation; give each its own key"
-                )));
-            }
-            StepStart::Run(scope) => scope,
-            StepStart::Ended(ended) => return Err(ended.into()),
-            StepStart::Held => unreachable!("a held step stays pending"),
-        };
-        let mut running = Running { of: of.clone(), key, scope, reserved: None };
-        if let Some(reserve) = reserve {
-            let call = || Arc::new(BudgetCall { of: of.clone(), scope }) as _;
-            budget::reserve(&self.env, &reserve, call).await?;
-            running.reserved = Some(reserve);
-            std::future::poll_fn(|cx| of.poll_slot(cx.waker())).await;
-        }
-        let began = Instant::now();
-        let (result, used) = InScope { future: Box::pin(future), of: of.clone(), scope }.await;
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        of.check_live()?;
-        if let Some(reserved) = running.reserved.take() {
-            self.env.budget.settle(&reserved, &used.unwrap_or_default());
-        }
-        // A result that cannot be stored is a failure of the step, recorded as any other.
-        let result = result.and_then(|value| match Stored::new(&value, json::NEW) {
-            Ok(stored) => Ok((value, stored)),
-            Err(error) => {
-                Err(NodeError::permanent(error.of(format!("the result of step `{}`", running.key))))
-            }
-        });
-        let (result, kept) = match result {
-            Ok((value, stored)) => (Ok(value), Ok(stored)),
-            Err(error) => {
-                let text = crate::util::shorten(&error.to_string(), 2_000);
-                let model = error.downcast_ref::<ModelError>().cloned();
-                let value = error.downcast_ref::<ValueError>().cloned();
-                let cause = Cause { permanent: !error.is_retryable(), model, value };
-                (Err(error), Err(StepFailure { text, cause: Some(cause) }))
-            }
-        };
-        let fact = self.env.writer.has_consumers().then(|| {
-            let (stored, error, cause) = match &kept {
-                Ok(stored) => (Some(stored.clone()), None, None),
-                Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
-            };
-            let (value, form) = stored.map(|stored| (stored.json, stored.form)).unzip();
-            Recorded {
-                task: Arc::clone(&of.task),
-                key: running.key.to_string(),
-                kind: kind.to_owned(),
-                value,
-                form: form.unwrap_or_default(),
-                error,
-                cause,
-                ms,
-                usage: used,
-                step: None,
-            }
-        });
-        if fact.is_none() && kind == "model" {
-            self.env.writer.end_partial(&of.task, Some(&running.key));
-        }
-        let seq = of.record_step(&running.key, scope, kept, fact)?;
-        self.env.wait_recorded(seq).await?;
-        drop(running);
-        result
-    }
-
     /// A key that is the same whenever this activation asks for `key`, and never the same for another: 32
     /// hexadecimal digits to hand to the outside world.
     #[must_use]
@@ -339,14 +193,14 @@ impl Context {
 
     // --- a person ---------------------------------------------------------------------------------------------
 
-    /// Asks a person and waits for the answer. The run pauses when nothing else can go on.
+    /// Asks a question and waits for the answer. The run pauses when no other task can proceed.
     ///
-    /// The wait cannot be swallowed: it is no error, the future just is not ready. While the process lives, the
-    /// node goes on where it stood; after a restart it is entered again and everything recorded is replayed.
-    /// Once an answer is given, asking with the same key again gives the same answer.
+    /// Waiting is not an error: the future is pending, so no `?` or `catch` can swallow it. While the process lives, the
+    /// node continues where it was; after a restart the node is entered again and everything recorded is replayed. Once
+    /// an answer is given, asking with the same key again returns the same answer.
     ///
     /// An answer counts for what was shown (prompt, options, schema and details). Asked with something else under
-    /// the same key, by a new version of the program say, the question is refused with
+    /// the same key (for example by a new version of the program), the question is refused with
     /// [`AskError::Changed`](crate::interrupt::AskError::Changed): make what it shows from the state and from recorded
     /// results. To ask something else on purpose, resume the failed run (the next try asks anew), or keep the old
     /// question for the runs that have it open. A try after a failed one may ask something else.
@@ -355,9 +209,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`AskError`](crate::interrupt::AskError) when the deadline passed, the question is no question or another one
-    /// than before, or the answer is no `T`; [`NodeEnded`](super::NodeEnded) when the node that lent this context has
-    /// ended: nothing is asked then.
+    /// Returns [`AskError`](crate::interrupt::AskError) if the deadline has passed, the question is invalid or differs from
+    /// the one asked before, or the answer cannot be decoded as `T`; [`NodeEnded`](super::NodeEnded) if the node has ended
+    /// (nothing is asked then).
     ///
     /// # Cancel safety
     ///
@@ -492,7 +346,7 @@ impl Context {
         }
     }
 
-    /// A sign of life for the idle timeout.
+    /// Resets the idle timeout.
     pub fn heartbeat(&self) {
         // Of an ended node, nothing counts.
         drop(self.attempt_handle().touch());
@@ -523,42 +377,5 @@ impl fmt::Debug for Context {
             .field("run", &self.env.run)
             .field("task", &self.task_id())
             .finish_non_exhaustive()
-    }
-}
-
-fn recorded<T: Serialize + DeserializeOwned>(key: &str, step: StepRecord) -> Result<T> {
-    let stored = step.result.map_err(|failure| match failure.cause {
-        Some(Cause { model: Some(error), .. }) => error.into(),
-        Some(Cause { value: Some(error), .. }) => NodeError::permanent(error),
-        Some(Cause { permanent: true, .. }) => NodeError::permanent(failure.text),
-        _ => NodeError::msg(failure.text),
-    })?;
-    stored.read().map_err(|error| {
-        NodeError::permanent(format!("the recorded result of step `{key}` is not of this type: {error}"))
-    })
-}
-
-/// The stored form of the key that an author gives a step.
-pub(super) fn author_key(key: String) -> Result<String> {
-    if key.is_empty() || key.len() > MAX_KEY {
-        return Err(NodeError::permanent(format!("the key of a step has 1 to {MAX_KEY} bytes")));
-    }
-    Ok(keys::step(key))
-}
-
-/// A step on its way; ends it when dropped, so that an abandoned one does not count as work.
-struct Running {
-    of: AttemptHandle,
-    key: Arc<str>,
-    scope: usize,
-    reserved: Option<BudgetUsage>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(reserved) = self.reserved.take() {
-            self.of.env.budget.release(&reserved);
-        }
-        self.of.end_step(&self.key, self.scope);
     }
 }

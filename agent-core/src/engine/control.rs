@@ -11,40 +11,40 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 
-/// The means to stop a run, and to see that it waits.
+/// Control of a run: stop, drain, eviction, and the number of tasks that can proceed.
 pub(crate) struct RunControl {
-    /// End now: tasks that listen get a grace time, the others are dropped.
+    /// Stops the run: tasks that listen for cancellation get a grace period, the others are dropped.
     pub(crate) stop: Stop,
-    /// End at the next superstep.
+    /// Ends the run at the next superstep.
     pub(crate) drain: AtomicBool,
-    /// Leaf tasks that can go on by themselves. Nobody busy while questions are open: the run is paused.
+    /// Number of leaf tasks that can proceed without an answer. The run is paused if it is 0 while a question is open.
     runnable: AtomicI64,
     pub(crate) idle: Notify,
-    /// Somebody can go on again.
+    /// Notified when a task of a paused run can proceed again.
     pub(crate) resumed: Notify,
-    /// The same, for the deadline.
+    /// As `resumed`, for the deadline of the run.
     pub(crate) resumed_for_deadline: Notify,
-    /// Tasks that asked to be told of a stop.
+    /// Number of tasks that listen for cancellation.
     pub(crate) listeners: AtomicI64,
-    /// The run has been closed: what a task that could not be stopped still says comes too late.
+    /// The run is closed: entries of tasks that could not be stopped are refused.
     closed: AtomicBool,
-    /// The fact that ends the run was given to the writer.
+    /// The entry that ends the run was handed to the writer.
     ended: AtomicBool,
-    /// How long nobody was busy, and since when nobody is.
+    /// Total time without a runnable task, and since when there is none.
     idle_time: Mutex<(Duration, Option<Instant>)>,
-    /// The process ends: the run is not stopped, it goes on elsewhere.
+    /// The process shuts down: the run is not stopped but continues in another process.
     handover: AtomicBool,
-    /// Nothing more of the run can be journalled.
+    /// The journal of the run cannot be written.
     store_failed: AtomicBool,
-    /// The tasks are being put away (a stop, a park, a shutdown): dropped questions stay asked.
+    /// The tasks are being dropped (stop, eviction, shutdown): dropped questions stay open.
     evicting: AtomicBool,
-    /// Time running before this process took over, and since when it runs now.
+    /// Active time before the present clock was started, and since when that clock runs.
     active_before: AtomicU64,
     active_since: Mutex<Option<Instant>>,
 }
 
-/// Asks everybody of a run to end. A token with a flag beside it: each superstep looks, and a token's own answer
-/// takes its lock.
+/// Stop signal of a run: a cancellation token and a flag. Each superstep checks the flag, because checking the token
+/// takes a lock.
 #[derive(Default)]
 pub(crate) struct Stop {
     asked: AtomicBool,
@@ -61,12 +61,12 @@ impl Stop {
         self.asked.load(Ordering::Acquire)
     }
 
-    /// The token, for those who outlive a borrow (tools).
+    /// Returns the token, for tools that cannot borrow.
     pub(crate) fn token(&self) -> CancellationToken {
         self.token.clone()
     }
 
-    /// Ready when somebody asked. Cancel safe.
+    /// Waits until the run is asked to stop. Cancel safe.
     pub(crate) async fn cancelled(&self) {
         self.token.cancelled().await;
     }
@@ -93,7 +93,7 @@ impl RunControl {
         }
     }
 
-    /// `change` more leaf tasks can go on.
+    /// Changes the number of runnable leaf tasks.
     pub(crate) fn adjust_runnable(&self, change: i64) {
         if change == 0 {
             return;
@@ -112,28 +112,28 @@ impl RunControl {
         }
     }
 
-    /// How long nobody was busy so far: the whole run waited for a person.
+    /// Returns how long the run has had no runnable task.
     pub(crate) fn idle_time(&self) -> Duration {
         let (total, since) = *self.idle_time.lock();
         total + since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// From now on nothing more of the run is journalled but its end.
+    /// Refuses further entries of the run, except those that end it.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Whether the run writes its last facts.
+    /// Returns `true` if the run writes its last entries.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Notes that the fact that ends the run was given to the writer.
+    /// Marks the entry that ends the run as handed to the writer.
     pub(crate) fn mark_end_written(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// Whether the fact that ends the run was given to the writer.
+    /// Returns `true` if the entry that ends the run was handed to the writer.
     pub(crate) fn is_end_written(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -142,15 +142,15 @@ impl RunControl {
         if self.is_closed() { Err(RunError::Closed) } else { Ok(()) }
     }
 
-    /// Ends the run at its next superstep, to be taken up by the next process.
+    /// Ends the run at its next superstep, to be resumed by another process.
     pub(crate) fn drain_for_restart(&self) {
         self.handover.store(true, Ordering::Release);
         self.drain.store(true, Ordering::Release);
-        // A paused run has nobody to see the flag.
+        // No task of a paused run checks the flag.
         self.idle.notify_one();
     }
 
-    /// Ends the run where it is, to be taken up by the next process.
+    /// Ends the run at once, to be resumed by another process.
     pub(crate) fn stop_for_restart(&self) {
         self.handover.store(true, Ordering::Release);
         self.stop.cancel();
@@ -160,7 +160,7 @@ impl RunControl {
         self.handover.load(Ordering::Acquire)
     }
 
-    /// Ends the run where it is: its journal cannot be written.
+    /// Ends the run at once because its journal cannot be written.
     pub(crate) fn fail_store(&self) {
         self.store_failed.store(true, Ordering::Release);
         self.idle.notify_one();
@@ -187,7 +187,7 @@ impl RunControl {
         self.active_before.load(Ordering::Relaxed) + u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The clock of running stands still while the run is paused.
+    /// Stops the clock of active time.
     pub(crate) fn pause_clock(&self) {
         let now = self.active_ms();
         self.active_before.store(now, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The time limit of a run: what is running is cancelled once its time is used up.
+//! Limit of active time: cancels the tasks of a run when it is exceeded.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,8 +35,8 @@ async fn until_deadline<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunE
     }
 }
 
-/// Ready when the run may run no longer. Where the limits say so, a person is asked for more time while the tasks run
-/// on to the end of their superstep.
+/// Waits until the limit is exceeded. If the policy asks for an extension, the tasks continue to the end of their
+/// superstep meanwhile.
 async fn deadline(env: &RunContext) -> RunError {
     loop {
         let resumed = env.control.resumed_for_deadline.notified();
@@ -54,7 +54,7 @@ async fn deadline(env: &RunContext) -> RunError {
     }
 }
 
-/// The deadline itself waits for an answer; no task does.
+/// The deadline itself waits for an answer; no task is suspended.
 struct Watch;
 
 impl budget::BudgetWaiter for Watch {

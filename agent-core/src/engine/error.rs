@@ -1,4 +1,4 @@
-//! Why a run failed: the place, the cause, and what to do about it.
+//! Errors of runs, and the code of each.
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -14,19 +14,21 @@ use crate::{
     state::ApplyError,
 };
 
-/// Why a run failed. The journal keeps everything up to the last committed superstep, and what finished since:
-/// a resume executes only what is unfinished.
+/// Error of a run that failed.
+///
+/// The journal keeps everything up to the last committed superstep and the tasks that finished since, so a resume
+/// executes only unfinished tasks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A node returned an error, after all its tries.
+    /// A node returned an error, after all its attempts.
     #[error("node `{node}` failed in superstep {superstep} after {attempts} attempt(s)")]
     Node {
         /// The node.
         node: String,
         /// The superstep, counted from 1.
         superstep: u64,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
         /// Its error.
         #[source]
@@ -37,10 +39,10 @@ pub enum RunError {
     Panicked {
         /// The node.
         node: String,
-        /// What it said, cut.
+        /// The panic message, shortened.
         message: String,
     },
-    /// A node took too long, or gave no sign of life for too long.
+    /// A node exceeded its run timeout or its idle timeout.
     #[error("node `{node}` reached its {which} timeout of {limit:?}")]
     TimedOut {
         /// The node.
@@ -72,41 +74,41 @@ pub enum RunError {
         #[source]
         source: ApplyError,
     },
-    /// A node or branch went where it had not declared.
-    #[error("`{from}` leads to `{target}`, which it does not declare; declared: {}", declared.join(", "))]
+    /// A node or branch selected a target that it does not declare.
+    #[error("`{from}` selected `{target}`, which it does not declare; declared: {}", declared.join(", "))]
     UndeclaredTarget {
         /// The node.
         from: String,
-        /// Where it went.
+        /// The selected target.
         target: String,
-        /// Where it may go.
+        /// The declared targets.
         declared: Vec<String>,
     },
-    /// A node or branch that must choose chose nothing.
-    #[error("`{from}` chose none of its ways ({}); choose END to end the path", declared.join(", "))]
+    /// A node or branch selected no target.
+    #[error("`{from}` selected no target; return one of: {} (use END to finish)", declared.join(", "))]
     NoBranchTaken {
         /// The node.
         from: String,
-        /// Where it may go.
+        /// The declared targets.
         declared: Vec<String>,
     },
-    /// A send's input is no JSON.
-    #[error("`{from}` sends `{target}` an input that is no JSON: {reason}")]
+    /// The input of a send is not valid JSON.
+    #[error("`{from}` sends `{target}` an input that is not valid JSON: {reason}")]
     Send {
         /// The node that sends.
         from: String,
-        /// The node that was to get it.
+        /// The target node.
         target: String,
         /// Why.
         reason: String,
     },
-    /// Joins that wait for what waits for them.
+    /// Joins wait for sources that wait for these joins.
     #[error("these joins can never fill now: {}", joins.join("; "))]
     JoinNeverFilled {
-        /// Sources and target of each.
+        /// Sources and target of each join.
         joins: Vec<String>,
     },
-    /// A node that was entered again asked for other steps or questions than it had recorded.
+    /// A replayed node requested other steps or questions than it had recorded.
     #[error(
         "task {task} recorded [{}] before and asks for [{}] now; its code changed under a run: restore it, or fork the session before the task",
         recorded.join(", "), asked.join(", ")
@@ -114,50 +116,50 @@ pub enum RunError {
     ReplayMismatch {
         /// The task.
         task: Box<TaskId>,
-        /// Recorded and not asked for.
+        /// Recorded, but not requested.
         recorded: Vec<String>,
-        /// Asked for and not recorded; empty: the node ended without asking.
+        /// Requested, but not recorded; empty if the node ended without a request.
         asked: Vec<String>,
     },
-    /// Stored data cannot be read as the present types.
+    /// Stored data cannot be decoded as the present types.
     #[error("stored data cannot be read: {reason}")]
     StoredState {
         /// Why.
         reason: String,
     },
-    /// The graph changed under what is pending.
+    /// The graph no longer contains pending tasks or joins.
     #[error("graph `{graph}` changed while work is pending, and these are gone: {}; bring them back, or fork the session from an earlier place", missing.join(", "))]
     GraphChanged {
         /// The graph.
         graph: String,
-        /// What is pending and gone.
+        /// Pending tasks and joins that the graph no longer contains.
         missing: Vec<String>,
     },
-    /// A node failed for good in a process that ended before the run did.
+    /// A node failed in an earlier process, after all its attempts.
     #[error("{message}")]
     FailedBefore {
         /// The node.
         node: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
         /// What went wrong.
         code: Code,
-        /// The same for people, as it was journalled.
+        /// The message in the journal.
         message: String,
     },
-    /// One process after another died while it executed the run, without any progress in between.
+    /// Several processes died while they executed the run, without progress in between.
     #[error(
         "the run was taken over {takeovers} times from a process that died, each time at the same place (at work: {}); find what ends the process, then resume the run",
         tasks.join(", ")
     )]
     CrashLoop {
-        /// How often it was taken over.
+        /// Number of takeovers.
         takeovers: u32,
-        /// The tasks that were at work.
+        /// The tasks that were executing.
         tasks: Vec<String>,
     },
-    /// A value that a node made cannot be stored.
-    #[error("node `{node}` made a value that cannot be stored")]
+    /// A value returned by a node cannot be stored.
+    #[error("node `{node}` returned a value that cannot be stored")]
     Value {
         /// The node.
         node: String,
@@ -168,8 +170,8 @@ pub enum RunError {
     /// A limit was reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The run was stopped or taken over while a task could not be stopped; what the task says now comes too late.
-    #[error("the run was ended meanwhile")]
+    /// The run has already ended. Reported to a task that could not be stopped.
+    #[error("the run has already ended")]
     Closed,
     /// The run was removed from the queue before it began.
     #[error("{run} was cancelled while it was queued")]
@@ -204,7 +206,7 @@ impl StdError for NodeCause {
 }
 
 impl RunError {
-    /// The stable name of what went wrong.
+    /// Returns the stable error code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -236,7 +238,7 @@ impl RunError {
         }
     }
 
-    /// The node at fault, where there is one.
+    /// Returns the node that failed, if the error belongs to one.
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         match self {
@@ -254,14 +256,14 @@ impl RunError {
         }
     }
 
-    /// The model's error that failed a node, if that is what it was.
+    /// Returns the model error that failed the node, if that was the cause.
     pub(crate) fn model(&self) -> Option<&ModelError> {
         let Self::Node { source, .. } = self else { return None };
         source.0.downcast_ref()
     }
 
-    /// The error with its causes, in one line. What a model's endpoint said is left out ([`ModelError::detail`]): it is for
-    /// operators, and may repeat a key or what a person wrote.
+    /// Returns the error and its causes in one line. The text of a model's endpoint ([`ModelError::detail`]) is left out,
+    /// because it may contain keys or user input.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.to_string();
@@ -297,8 +299,8 @@ impl From<RoutingError> for RunError {
     }
 }
 
-/// Whether an error that became a [`NodeError`](crate::graph::NodeError) by `?` is worth trying again:
-/// errors of this crate know it themselves, others are.
+/// Returns whether an error that was converted to a [`NodeError`](crate::graph::NodeError) by `?` is retryable. Errors of
+/// other crates are.
 pub(crate) fn is_retryable(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<crate::model::ModelError>() {
         return error.kind().is_retryable();
@@ -317,7 +319,7 @@ pub(crate) fn is_retryable(error: &(dyn StdError + 'static)) -> bool {
     true
 }
 
-/// The code of a failed node's cause.
+/// Returns the code of the cause of a failed node.
 pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
     if error.is::<crate::model::ModelError>() {
         return Code::ModelFailed;

@@ -1,4 +1,4 @@
-//! The tasks of one superstep side by side: spread over the threads, capped, and stopped together.
+//! Parallel execution of the tasks of a superstep: spread over the threads, limited in number, stopped together.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -30,19 +30,19 @@ use crate::{
     state::State,
 };
 
-/// The places of tasks under caps. A task that waits for a person has none.
+/// Concurrency limit of a set of tasks. A task that waits for an answer does not count.
 pub(crate) trait ConcurrencySlot: Send + Sync {
-    /// A task begins or ends to wait for a person.
+    /// Marks a task as waiting for an answer, or as runnable again.
     fn set_blocked(&self, blocked: bool, task: &TaskId);
 
-    /// Ready when a task that stopped waiting has a place again. Keeps the waker otherwise.
+    /// Ready when a task that no longer waits is within the limits. Registers the waker otherwise.
     fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
 
-    /// So many more tasks can go on. Only a subgraph counts: it is one task to the crew above.
+    /// Changes the number of runnable tasks. Only a subgraph counts them: it is one task of the outer pool.
     fn adjust_runnable(&self, _more: i64) {}
 }
 
-/// A subgraph as one task of the crew above: it waits for a person when all tasks inside it do.
+/// Slot of a subgraph, which is one task of the outer pool: it waits for an answer when all of its tasks do.
 pub(crate) struct SubgraphSlot {
     slot: Arc<dyn ConcurrencySlot>,
     task: Arc<TaskId>,
@@ -50,7 +50,7 @@ pub(crate) struct SubgraphSlot {
 }
 
 impl SubgraphSlot {
-    /// Inside `task`, whose place is `slot`; its loop is the first that can go on.
+    /// Creates the slot of the subgraph in `task`. Its loop is the first runnable task.
     pub(crate) fn new(slot: Arc<dyn ConcurrencySlot>, task: Arc<TaskId>) -> Self {
         Self { slot, task, busy: AtomicI64::new(1) }
     }
@@ -75,10 +75,10 @@ impl ConcurrencySlot for SubgraphSlot {
     }
 }
 
-/// The tasks of one superstep.
+/// Tasks of one superstep.
 ///
-/// Lanes, one a thread, take tasks from the queue and poll each once. A task that is done by then costs no
-/// spawn; one that is not becomes a tokio task of its own, so that everything that waits overlaps.
+/// Workers, one per thread, take jobs from the queue and poll each once. A task that completes in that poll costs no
+/// spawn; any other becomes a tokio task, so that tasks that wait overlap.
 struct TaskPool<S: State> {
     graph: Graph<S>,
     env: Arc<RunContext>,
@@ -89,11 +89,11 @@ struct TaskPool<S: State> {
     done: Mutex<Done<S>>,
     all_done: Notify,
     cancel: CancellationToken,
-    /// The place of the subgraph that this is, in the crew above.
+    /// The slot of the subgraph in the outer pool, if this pool belongs to a subgraph.
     outer: Option<Arc<dyn ConcurrencySlot>>,
-    /// The span that the crew works in, where nodes have spans.
+    /// The current span, if nodes have spans.
     span: Option<Span>,
-    /// Itself, for those who start further lanes.
+    /// Reference to itself, to spawn further workers.
     me: std::sync::Weak<Self>,
 }
 
@@ -102,11 +102,11 @@ struct Queue<S: State> {
     jobs: VecDeque<Job>,
     running: usize,
     by_node: HashMap<NodeIx, usize>,
-    /// Tasks that stopped waiting and have no place yet, first come first served.
+    /// Tasks that got their answers and wait for a slot, in order.
     returning: Vec<Returning>,
 }
 
-/// A task that waits for a place to continue.
+/// A task that waits for a slot.
 struct Returning {
     number: u64,
     node: NodeIx,
@@ -162,7 +162,7 @@ pub(crate) async fn run_parallel<S: State>(
         span: env.traced.then(Span::current),
         me: std::sync::Weak::clone(me),
     });
-    // Every task can go on by itself until it ends or waits; this loop's own place goes to the first of them.
+    // Every task is runnable until it ends or waits; the first one takes over the count of this loop.
     env.control.adjust_runnable(count as i64 - 1);
     if let Some(outer) = outer {
         outer.adjust_runnable(count as i64 - 1);
@@ -175,8 +175,8 @@ pub(crate) async fn run_parallel<S: State>(
         env.group.spawn(lane(Arc::clone(&crew)));
     }
     if threads > 1 {
-        // What a tokio worker spawns last stays in a place from which no other worker takes it. A task that holds
-        // this thread would hold up that lane too, so something else is put there.
+        // A tokio worker keeps the task that it spawned last in its LIFO slot, from which no other worker steals. A job that
+        // blocks this thread would block that worker too, so a no-op task is spawned last.
         env.group.spawn(std::future::ready(()));
     }
     if !apart {
@@ -189,14 +189,14 @@ pub(crate) async fn run_parallel<S: State>(
         }
         all_done.await;
     }
-    // Nobody else may hold the state when the updates are applied.
+    // The state must have one owner when the updates are applied.
     crew.queue.lock().state = None;
     drop(guard);
     let ends = std::mem::take(&mut crew.done.lock().ends);
     ends.into_iter().map(|end| end.unwrap_or(TaskResult::Cancelled)).collect()
 }
 
-/// Takes tasks from the queue until it is empty or the caps are reached.
+/// Runs jobs from the queue until it is empty or the limits are reached.
 async fn lane<S: State>(crew: Arc<TaskPool<S>>) {
     while let Some((job, state)) = crew.take() {
         let (place, of) = (job.place, Of::new(&job.activation));
@@ -215,7 +215,7 @@ async fn lane<S: State>(crew: Arc<TaskPool<S>>) {
     }
 }
 
-/// A task as a future. Lanes are polled anywhere, so its spans are told where they belong.
+/// Creates the future of a job. Workers run on any thread, so its spans get their parent explicitly.
 fn begin<S: State>(crew: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFuture<S> {
     let task: TaskFuture<S> = Box::pin(run_job(Arc::clone(crew), job, state));
     match &crew.span {
@@ -224,10 +224,10 @@ fn begin<S: State>(crew: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFutu
     }
 }
 
-/// A task on its way.
+/// The future of a running job.
 type TaskFuture<S> = Pin<Box<dyn Future<Output = TaskResult<S>> + Send>>;
 
-/// A boxed lane, for a task that goes on as one: a future cannot contain itself.
+/// A boxed worker: a future cannot contain itself.
 fn next_lane<S: State>(crew: Arc<TaskPool<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(lane(crew))
 }
@@ -247,13 +247,13 @@ async fn drive_pending<S: State>(crew: Arc<TaskPool<S>>, place: usize, of: Of, m
             () = crew.cancel.cancelled() => None,
         };
     }
-    // A panic in the author's `Drop` must not leave the task's place open.
+    // A panic in the author's `Drop` must not keep the slot of the task.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         let (node, message) = (&crew.graph.node(of.node).name, crate::util::panic_message(&*panic));
         tracing::error!(session = %crew.env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
     crew.finish(place, of, end.unwrap_or(TaskResult::Cancelled));
-    // What the caps held back may go now.
+    // Jobs that the limits held back may start now.
     if crew.capped {
         next_lane(crew).await;
     }
@@ -269,7 +269,7 @@ async fn run_job<S: State>(crew: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> T
         superstep: crew.superstep,
     };
     let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
-    // A panic outside the node's own code (a cache key, a retry's predicate) must not leave its place open.
+    // A panic outside the node's code (a cache key, a retry predicate) must not keep the slot of the task.
     let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
         let node = crew.graph.node(job.activation.node).name.to_string();
         TaskResult::Failed(RunError::Panicked { node, message: crate::util::panic_message(&*panic) })
@@ -295,7 +295,7 @@ async fn run_job<S: State>(crew: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> T
     }
 }
 
-/// A task, as the caps know it.
+/// A task as counted by the limits.
 #[derive(Clone, Copy)]
 struct Of {
     number: u64,
@@ -309,7 +309,7 @@ impl Of {
 }
 
 impl<S: State> TaskPool<S> {
-    /// The next task that the caps allow.
+    /// Takes the next job that the limits allow.
     fn take(&self) -> Option<(Job, Arc<S>)> {
         let mut queue = self.queue.lock();
         if self.cancel.is_cancelled() || self.env.control.stop.is_cancelled() {
@@ -330,7 +330,7 @@ impl<S: State> TaskPool<S> {
         Some((job, state))
     }
 
-    /// Whether the caps allow one more task of this node.
+    /// Returns whether the limits allow one more task of this node.
     fn has_room(&self, queue: &Queue<S>, node: NodeIx) -> bool {
         let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
         queue.running < self.graph.0.concurrency && queue.by_node.get(&node).copied().unwrap_or(0) < cap
@@ -343,11 +343,11 @@ impl<S: State> TaskPool<S> {
         self.end(place, end);
     }
 
-    /// Gives a task's place back, if it has one, to the first of those that return.
+    /// Releases the slot of a task and gives it to the first task that waits for one.
     fn give_back(&self, of: Of) {
         let mut queue = self.queue.lock();
         if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
-            // It waits for a place still.
+            // It still waits for a slot.
             queue.returning.remove(at);
             return;
         }
@@ -376,7 +376,7 @@ impl<S: State> TaskPool<S> {
         }
         let last = done.missing == 0;
         if last {
-            // The last one's place in the count of the busy goes back to the loop.
+            // The loop takes over the count of the last task.
             self.all_done.notify_one();
         } else {
             self.env.control.adjust_runnable(-1);
@@ -387,7 +387,7 @@ impl<S: State> TaskPool<S> {
         drop(done);
         if fatal && !self.cancel.is_cancelled() {
             self.cancel.cancel();
-            // Those that were not begun end here.
+            // Jobs that did not start end here.
             if let Some((job, _)) = self.take() {
                 self.end(job.place, TaskResult::Cancelled);
             }

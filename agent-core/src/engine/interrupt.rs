@@ -1,4 +1,4 @@
-//! A question on its way: put up at the first poll, taken back when dropped, ready with the answer.
+//! [`Ask`]: the future of a question.
 
 use std::{
     future::Future,
@@ -46,7 +46,7 @@ enum Stage {
     New,
     /// Waits, in the scope with this number.
     Asked(usize),
-    /// Was given up before a restart, and waits to be given up again.
+    /// Withdrawn before a restart; pending until the node withdraws it again.
     WithdrawReason,
     Done,
 }

@@ -1,82 +1,79 @@
-//! The one writer of a session: facts get their numbers here, and are shown only once they are stored.
+//! Group-commit writer of a session: numbers entries, appends them in batches, and publishes them once stored.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     mem,
-    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::journal_flush::flush;
 use crate::{
     clock::Clock,
     event::{Event, EventBody, EventBroadcast},
-    ids::{RunId, Seq, SessionId, TaskId},
+    ids::{RunId, Seq, TaskId},
     journal::{
-        Append, Epoch, JournalStore, Record, StoreError, StoreRetry, StoredSnapshot, Summary,
+        Append, Epoch, JournalStore, StoreError, StoreRetry, StoredSnapshot, Summary,
         entry::{Entry, Fact},
     },
     run::RunStatus,
     task_group::TaskGroup,
 };
 
-/// Entries that one append takes at most.
-const MAX_APPEND: usize = 1_024;
-/// Entries that may wait for the store before those who write must wait too.
+/// Queue capacity. Commits wait for the store before it is reached.
 pub(crate) const QUEUE_CAPACITY: usize = 65_536;
 
-/// Writes one session's journal, in order, with the epoch of one lease.
+/// Writes the journal of one session, in order, with the epoch of one lease.
 ///
-/// An append that a store refuses for now ([`StoreError::is_transient`]) is tried again; the queue keeps its order and
-/// numbers meanwhile. Any other error, or the last try, ends the writer: what is queued is dropped, those who wait get
-/// the error, and the session is opened again with a new epoch. That epoch decides about an append whose outcome is not
-/// known: it is in the journal by then, or never comes.
+/// An append that fails with a transient error ([`StoreError::is_transient`]) is retried; the queue keeps its order and
+/// numbers meanwhile. Any other error, or the last attempt, ends the writer: the queue is dropped, waiting callers get
+/// the error, and the session is opened again with a new epoch. The new epoch settles an append with an unknown outcome:
+/// it is in the journal by then, or is refused.
 pub(crate) struct JournalWriter {
-    store: Option<Arc<dyn JournalStore>>,
-    epoch: Epoch,
-    broadcast: Arc<EventBroadcast>,
-    clock: Arc<dyn Clock>,
-    group: TaskGroup,
-    state: Mutex<State>,
-    durable_changed: Notify,
-    retry: StoreRetry,
-    on_failure: Option<OnFailure>,
+    pub(super) store: Option<Arc<dyn JournalStore>>,
+    pub(super) epoch: Epoch,
+    pub(super) broadcast: Arc<EventBroadcast>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) group: TaskGroup,
+    pub(super) state: Mutex<State>,
+    pub(super) durable_changed: Notify,
+    pub(super) retry: StoreRetry,
+    pub(super) on_failure: Option<OnFailure>,
 }
 
-/// Called once, when a writer has ended.
+/// Callback for the end of a writer; called once.
 pub(crate) type OnFailure = Box<dyn Fn(&JournalWriter, &StoreError) + Send + Sync>;
 
-struct State {
-    /// The last number given out.
-    last: Seq,
-    /// The last number stored.
-    durable: Seq,
-    queue: Vec<QueuedItem>,
-    flushing: bool,
-    failed: Option<StoreError>,
+pub(super) struct State {
+    /// The last assigned number.
+    pub(super) last: Seq,
+    /// The last stored number.
+    pub(super) durable: Seq,
+    pub(super) queue: Vec<QueuedItem>,
+    pub(super) flushing: bool,
+    pub(super) failed: Option<StoreError>,
     /// In every summary.
-    labels: Arc<BTreeMap<String, String>>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
     /// The latest summary given, without labels.
-    summary: Option<Summary>,
+    pub(super) summary: Option<Summary>,
     /// The head of the session in the store differs from `summary`, `labels` or `queued_runs`.
-    summary_changed: bool,
+    pub(super) summary_changed: bool,
     /// Runs that were queued and have not begun.
-    queued_runs: BTreeSet<RunId>,
+    pub(super) queued_runs: BTreeSet<RunId>,
     /// Bytes stored since the last snapshot.
-    bytes_since_snapshot: u64,
+    pub(super) bytes_since_snapshot: u64,
     /// Size of the last snapshot in bytes; 0 until this writer keeps one.
-    snapshot: u64,
-    /// Events without a number that found the queue full, since subscribers were last told.
-    dropped_events: u64,
+    pub(super) snapshot: u64,
+    /// Unnumbered events dropped because the queue was full, since the last gap event.
+    pub(super) dropped_events: u64,
     /// Bytes that the session was read from when this writer began.
-    bytes_read: u64,
+    pub(super) bytes_read: u64,
     /// Bytes journalled that were not asked for yet; see [`JournalWriter::grown`].
-    bytes_unreported: u64,
+    pub(super) bytes_unreported: u64,
 }
 
 impl State {
@@ -93,7 +90,7 @@ impl State {
     }
 
     /// The summary to store, if it differs from the stored one.
-    fn changed_summary(&mut self) -> Option<Summary> {
+    pub(super) fn changed_summary(&mut self) -> Option<Summary> {
         if !std::mem::take(&mut self.summary_changed) {
             return None;
         }
@@ -111,7 +108,7 @@ impl State {
     }
 }
 
-enum QueuedItem {
+pub(super) enum QueuedItem {
     Entry(Box<Entry>, Vec<u8>),
     Event(Box<Event>),
 }
@@ -153,12 +150,12 @@ impl JournalWriter {
         self
     }
 
-    /// Whether facts go anywhere: to a store, or to somebody who watches.
+    /// Returns `true` if entries have a consumer: a store or a subscriber.
     pub(crate) fn has_consumers(&self) -> bool {
         self.store.is_some() || self.broadcast.is_watched()
     }
 
-    /// Whether anybody would see what is shown now.
+    /// Returns `true` if the session has subscribers.
     pub(crate) fn is_watched(&self) -> bool {
         self.broadcast.is_watched()
     }
@@ -171,12 +168,12 @@ impl JournalWriter {
         self.store.as_ref()
     }
 
-    /// The marks of the session, which are in every summary.
+    /// Returns the labels of the session, which are part of every summary.
     pub(crate) fn labels(&self) -> Arc<BTreeMap<String, String>> {
         Arc::clone(&self.state.lock().labels)
     }
 
-    /// Adds to the marks of the session.
+    /// Adds labels to the session.
     pub(crate) fn add_labels(&self, labels: &BTreeMap<String, String>) {
         if !labels.is_empty() {
             let mut state = self.state.lock();
@@ -191,12 +188,12 @@ impl JournalWriter {
         state.queued_runs.extend(queued);
     }
 
-    /// Why it has ended, if it has.
+    /// Returns the error that ended the writer.
     pub(crate) fn failure(&self) -> Option<StoreError> {
         self.state.lock().failed.clone()
     }
 
-    /// Whether it has ended.
+    /// Returns `true` if the writer has ended.
     pub(crate) fn has_failed(&self) -> bool {
         self.state.lock().failed.is_some()
     }
@@ -205,14 +202,14 @@ impl JournalWriter {
         self.state.lock().last
     }
 
-    /// Whether so much was journalled since the last snapshot that another one is worth its bytes: `at_least`, and
-    /// twice the last snapshot, so that all snapshots of a growing state together stay smaller than its journal.
+    /// Returns `true` if a snapshot is due: at least `at_least` bytes and twice the size of the last snapshot were written
+    /// since then, so that the snapshots of a growing state together stay smaller than its journal.
     pub(crate) fn wants_snapshot(&self, at_least: u64) -> bool {
         let state = self.state.lock();
         state.bytes_since_snapshot >= at_least.max(state.snapshot.saturating_mul(2))
     }
 
-    /// Notes how many bytes the session was read from.
+    /// Sets the number of bytes that the session was read from.
     pub(crate) fn set_bytes_read(&self, bytes: u64) {
         self.state.lock().bytes_read = bytes;
     }
@@ -229,7 +226,7 @@ impl JournalWriter {
         mem::take(&mut self.state.lock().bytes_unreported)
     }
 
-    /// Gives facts their numbers and puts them in line. The last number is returned.
+    /// Numbers facts and queues them. Returns the last number.
     pub(crate) fn push<I: IntoIterator<Item = Fact>>(&self, run: RunId, facts: I) -> Result<Seq, StoreError> {
         self.push_with(run, facts, None)
     }
@@ -246,8 +243,8 @@ impl JournalWriter {
 
     /// As [`push_with`](JournalWriter::push_with), for facts of several runs.
     ///
-    /// The summary in the store says `running` while runs are queued, whatever the status of the latest run, so that
-    /// recovery finds them.
+    /// While runs are queued, the status in the stored summary is `running` in place of a final status, so that recovery
+    /// finds them.
     pub(crate) fn push_each<I: IntoIterator<Item = (RunId, Fact)>>(
         &self,
         facts: I,
@@ -295,7 +292,7 @@ impl JournalWriter {
         Ok(state.last)
     }
 
-    /// Shows something without a number, behind everything that is in line.
+    /// Publishes an unnumbered event after everything in the queue.
     pub(crate) fn emit(&self, event: Event) {
         if !self.wants_event(&event.body) {
             return;
@@ -310,23 +307,23 @@ impl JournalWriter {
         }
     }
 
-    /// Whether an event without a number is of use: to a subscriber, or, as a piece of a message, to one to come.
+    /// Returns `true` if an unnumbered event has a consumer: a subscriber, or, for part of a message, a later subscriber.
     pub(crate) fn wants_event(&self, body: &EventBody) -> bool {
         self.broadcast.is_watched() || body.is_partial()
     }
 
-    /// Notes that a message of a task, or (`None`) the task itself, ended: called where no entry tells subscribers.
+    /// Ends a partial message of a task, or all of them (`None`), if no entry does.
     pub(crate) fn end_partial(&self, task: &Arc<TaskId>, message: Option<&str>) {
         self.broadcast.end_partial(task, message);
     }
 
-    /// How much waits for the store.
+    /// Returns the number of queued items.
     pub(crate) fn queue_len(&self) -> usize {
         self.state.lock().queue.len()
     }
 
-    /// Starts storing what is in line, without waiting for it: a store that commits at the first poll would make
-    /// the run wait all the same.
+    /// Starts a flush in the background. It is not polled here, because a store that commits in its first poll would make
+    /// the run wait.
     pub(crate) fn flush_soon(self: &Arc<Self>) {
         if !self.begin_flush() {
             return;
@@ -338,7 +335,7 @@ impl JournalWriter {
         }
     }
 
-    /// `true`: there is something to store, nobody stores it, and the caller does now.
+    /// Returns `true` if a flush is due and none is running; the caller must run it.
     fn begin_flush(&self) -> bool {
         let mut state = self.state.lock();
         if state.flushing || state.queue.is_empty() || state.failed.is_some() {
@@ -348,7 +345,7 @@ impl JournalWriter {
         true
     }
 
-    /// Stores on this thread as far as that goes without waiting, the rest in a task.
+    /// Polls a flush once on this thread, and spawns it if it is pending.
     fn flush_here(self: &Arc<Self>) {
         let mut flush = Box::pin(flush(Arc::clone(self)));
         let mut context = Context::from_waker(Waker::noop());
@@ -357,7 +354,7 @@ impl JournalWriter {
         }
     }
 
-    /// Ready when everything up to `seq` is stored. Cancel safe.
+    /// Waits until everything up to `seq` is stored. Cancel safe.
     pub(crate) async fn wait_durable(self: &Arc<Self>, seq: Seq) -> Result<(), StoreError> {
         loop {
             let durable_changed = self.durable_changed.notified();
@@ -386,13 +383,13 @@ impl JournalWriter {
         }
     }
 
-    /// Ready when everything in line is stored. Cancel safe.
+    /// Waits until everything in the queue is stored. Cancel safe.
     pub(crate) async fn wait_all_durable(self: &Arc<Self>) -> Result<(), StoreError> {
         let last = self.last();
         self.wait_durable(last).await
     }
 
-    /// Stores a summary behind everything that is queued. Nothing may be queued meanwhile.
+    /// Stores a summary after everything in the queue. Nothing may be queued meanwhile.
     pub(crate) async fn store_summary(self: &Arc<Self>, mut summary: Summary) -> Result<(), StoreError> {
         self.wait_all_durable().await?;
         let Some(store) = &self.store else { return Ok(()) };
@@ -401,7 +398,7 @@ impl JournalWriter {
         store.append(Append::new(session, self.epoch, last, Vec::new()).with_summary(Some(summary))).await
     }
 
-    /// Keeps a snapshot, in the background: a fold is shorter with it, and right without it.
+    /// Stores a snapshot in the background. Replay is correct without it, only longer.
     pub(crate) fn snapshot(self: &Arc<Self>, seq: Seq, body: Vec<u8>, trim: Option<Seq>) {
         let Some(store) = self.store.clone() else { return };
         {
@@ -412,7 +409,7 @@ impl JournalWriter {
         let writer = Arc::clone(self);
         self.group.spawn_uncancelled(async move {
             let session = writer.broadcast.session();
-            // A snapshot of what is not stored would know more than the journal.
+            // A snapshot must not contain more than the stored journal.
             let kept = match writer.wait_durable(seq).await {
                 Ok(()) => store.put_snapshot(session, StoredSnapshot::new(seq, body)).await,
                 Err(error) => Err(error),
@@ -426,176 +423,4 @@ impl JournalWriter {
             }
         });
     }
-}
-
-/// Ends the writer of a flush that is dropped half way (its executor has ended): what was on its way is not known.
-struct Flushing<'a> {
-    writer: &'a JournalWriter,
-    armed: bool,
-}
-
-impl Drop for Flushing<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        let dropped = {
-            let mut state = self.writer.state.lock();
-            let reason = "the executor ended while an append was on its way".to_owned();
-            state.failed = Some(StoreError::Unavailable { reason });
-            state.flushing = false;
-            mem::take(&mut state.queue)
-        };
-        drop(dropped);
-        self.writer.durable_changed.notify_waiters();
-    }
-}
-
-/// Stores what is in line until nothing is. One at a time: `flushing` is set.
-async fn flush(writer: Arc<JournalWriter>) {
-    let Some(store) = writer.store.clone() else { return };
-    let mut flushing = Flushing { writer: &writer, armed: true };
-    loop {
-        let (batch, expected, summary) = {
-            let mut state = writer.state.lock();
-            if state.queue.is_empty() {
-                state.flushing = false;
-                flushing.armed = false;
-                return;
-            }
-            let batch: Vec<QueuedItem> = if state.queue.len() <= MAX_APPEND {
-                mem::take(&mut state.queue)
-            } else {
-                state.queue.drain(..MAX_APPEND).collect()
-            };
-            let summary = if state.queue.is_empty() { state.changed_summary() } else { None };
-            (batch, state.durable, summary)
-        };
-        let mut shown: Vec<QueuedItem> = Vec::with_capacity(batch.len());
-        let mut records = Vec::with_capacity(batch.len());
-        for queued in batch {
-            match queued {
-                QueuedItem::Entry(entry, body) => {
-                    records.push(Record::new(entry.seq, body));
-                    shown.push(QueuedItem::Entry(entry, Vec::new()));
-                }
-                QueuedItem::Event(event) => shown.push(QueuedItem::Event(event)),
-            }
-        }
-        let durable = records.last().map_or(expected, |record| record.seq);
-        let session = writer.broadcast.session().clone();
-        let result = if records.is_empty() && summary.is_none() {
-            Ok(())
-        } else {
-            // The store takes the records; another try encodes them again, the summary is kept.
-            let kept = summary.clone();
-            let append = Append::new(session, writer.epoch, expected, records).with_summary(summary);
-            match append_contained(&*store, append).await {
-                Err(error) if error.is_transient() => {
-                    Box::pin(try_again(&writer, &*store, expected, &shown, kept, error)).await
-                }
-                result => result,
-            }
-        };
-        match result {
-            Ok(()) => {
-                for queued in shown {
-                    match queued {
-                        QueuedItem::Entry(entry, _) => writer.broadcast.publish(std::iter::once(&*entry)),
-                        QueuedItem::Event(event) => writer.broadcast.show(*event),
-                    }
-                }
-                let dropped_events = {
-                    let mut state = writer.state.lock();
-                    state.durable = durable;
-                    mem::take(&mut state.dropped_events)
-                };
-                if dropped_events > 0 {
-                    writer.broadcast.show_dropped(dropped_events);
-                }
-                writer.durable_changed.notify_waiters();
-            }
-            Err(error) => {
-                let dropped = {
-                    let mut state = writer.state.lock();
-                    state.failed = Some(error.clone());
-                    state.flushing = false;
-                    flushing.armed = false;
-                    mem::take(&mut state.queue)
-                };
-                drop(dropped);
-                writer.durable_changed.notify_waiters();
-                if let Some(call) = &writer.on_failure {
-                    call(&writer, &error);
-                }
-                return;
-            }
-        }
-    }
-}
-
-/// Appends, and turns a panic of the store into an error: it must not end the flush without notifying those who wait.
-async fn append_contained(store: &dyn JournalStore, append: Append) -> Result<(), StoreError> {
-    let appended = AssertUnwindSafe(async { store.append(append).await }).catch_unwind().await;
-    appended.unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)))
-}
-
-/// Tries an append again that the store refused for now, until it is stored, refused for good, or the tries are used up.
-///
-/// The refused try may have been stored all the same. The epoch is still this writer's when the store answers
-/// [`StoreError::Conflict`], so what stands in the journal at the expected numbers is compared with what was to be there.
-async fn try_again(
-    writer: &JournalWriter,
-    store: &dyn JournalStore,
-    expected: Seq,
-    batch: &[QueuedItem],
-    summary: Option<Summary>,
-    mut error: StoreError,
-) -> Result<(), StoreError> {
-    let session = writer.broadcast.session();
-    let records = || -> Vec<Record> {
-        let entries = batch.iter().filter_map(|queued| match queued {
-            QueuedItem::Entry(entry, _) => Some(Record::new(entry.seq, entry.encode())),
-            QueuedItem::Event(_) => None,
-        });
-        entries.collect()
-    };
-    for failed in 1..writer.retry.attempts {
-        let wait = writer.retry.wait(failed);
-        tracing::warn!(session = %session, %error, ?wait, "an append was refused and is tried again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            // The runtime ends and waits for this: what is left of the tries comes at once.
-            () = writer.group.stopped() => {}
-        }
-        let records = records();
-        let append = Append::new(session.clone(), writer.epoch, expected, records.clone());
-        error = match append_contained(store, append.with_summary(summary.clone())).await {
-            Err(conflict @ StoreError::Conflict { .. }) => {
-                match is_stored(store, session, expected, &records).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => return Err(conflict),
-                    Err(error) => error,
-                }
-            }
-            Err(error) => error,
-            Ok(()) => return Ok(()),
-        };
-        if !error.is_transient() {
-            break;
-        }
-    }
-    Err(error)
-}
-
-/// Whether the journal behind `expected` begins with these records.
-async fn is_stored(
-    store: &dyn JournalStore,
-    session: &SessionId,
-    expected: Seq,
-    records: &[Record],
-) -> Result<bool, StoreError> {
-    let Some(last) = records.last() else { return Ok(false) };
-    let stored = store.read(session, expected, last.seq, records.len()).await?;
-    Ok(stored == records)
 }

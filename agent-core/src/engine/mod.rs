@@ -1,7 +1,7 @@
-//! How a run moves: one loop that plans, runs tasks, applies their updates in order, and commits.
+//! Execution of graphs: one loop that runs the due tasks, applies their updates in order, and commits.
 //!
-//! `schedule` decides and never acts; `drive` acts and never decides. `run`, `stream`, `resume` and subgraphs all
-//! come through `drive`.
+//! The schedule decides what is due and performs no I/O; [`drive`] executes it. Runs, resumed runs and subgraphs all use
+//! [`drive`].
 
 mod budget;
 mod context;
@@ -10,16 +10,19 @@ mod deadline;
 mod error;
 mod executor;
 mod interrupt;
+mod journal_flush;
 pub(crate) mod journal_writer;
 mod model;
 mod node_cache;
 mod run_context;
 pub(crate) mod schedule;
 mod scope;
+mod step;
 mod stored_state;
 pub(crate) mod subgraph;
 mod task;
 mod todos;
+mod tool_host;
 mod tools;
 mod unfinished;
 
@@ -62,44 +65,44 @@ use executor::ConcurrencySlot;
 use schedule::{Activation, Advance, Schedule};
 use task::{NodeFailure as Failure, TaskResult, TaskScope, finished_fact, run_task, unless_stopped};
 
-/// A chain of ready nodes looks at the clock after so many supersteps …
+/// Supersteps between two checks of the clock in a chain of nodes that are always ready.
 const YIELD_CHECK_INTERVAL: u64 = 64;
-/// … and gives way to others when it has kept the thread for so long: giving way costs as much as many supersteps.
+/// Time after which such a chain yields to other tasks. A yield costs as much as many supersteps.
 const YIELD_AFTER: Duration = Duration::from_micros(100);
 
-/// A graph on its way: the outermost one, or a subgraph inside a task.
+/// A graph in execution: the outermost graph, or a subgraph inside a task.
 pub(crate) struct Frame<S: State> {
     pub(crate) graph: Graph<S>,
     pub(crate) state: Arc<S>,
     pub(crate) schedule: Schedule,
     env: Arc<RunContext>,
-    /// The task whose subgraph this is.
+    /// The task that contains the subgraph; `None` for the outermost graph.
     parent: Option<Arc<TaskId>>,
-    /// What tasks that are due recorded before a restart.
+    /// Records of due tasks from before a restart.
     records: HashMap<u64, TaskRecord>,
-    /// Updates were applied that are not committed: the state is no longer that of the journal.
+    /// Updates were applied that are not committed: the state differs from the journal.
     pub(crate) dirty: bool,
-    /// The place of the task whose subgraph this is, in a crew with caps.
+    /// The slot of the task that contains the subgraph, in a pool with limits.
     slot: Option<Arc<dyn ConcurrencySlot>>,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
-    /// Empty between supersteps; kept so that a superstep asks for no new memory.
+    /// Empty between supersteps; kept so that a superstep allocates nothing.
     ends: Vec<TaskResult<S>>,
     chosen: Vec<(NodeIx, Vec<Chosen>)>,
 }
 
-/// Called with the state and schedule as of a commit, and its number (to keep a snapshot).
+/// Callback after a commit, with state, schedule and number, to keep a snapshot.
 pub(crate) type OnCommit<S> = Box<dyn Fn(&S, &Schedule, Seq) + Send + Sync>;
 
-/// How a frame's loop ended without an error.
+/// End of a frame's loop without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameEnd {
     Completed,
-    /// Ended before its end: drained at a superstep's boundary, or stopped.
+    /// Drained at the end of a superstep, or stopped.
     Interrupted,
 }
 
-/// Takes the ways out of the start: what is due first. Pure but for the branches it asks.
+/// Computes the first due tasks from the edges and branches of the start.
 pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) -> Result<Schedule, RunError> {
     let mut schedule = Schedule::new(Arc::clone(&graph.0.topology), first_number);
     let start = graph.0.topology.start();
@@ -123,7 +126,7 @@ fn take(schedule: &mut Schedule, chosen: Vec<Chosen>) {
     }
 }
 
-/// Runs the author's code and turns a panic in it into an error.
+/// Runs user code and converts a panic into an error.
 pub(crate) fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, RunError> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| RunError::Panicked {
         node: place.to_owned(),
@@ -171,10 +174,10 @@ impl<S: State> Frame<S> {
     }
 }
 
-/// The loop. `run`, `stream`, `resume` and every subgraph come through here.
+/// Executes a frame until nothing is due, it is drained or stopped, or an error occurs.
 ///
-/// It ends when nothing is due, when it is asked to, or with the first error. It does not know of pauses: a task
-/// that waits for a person is just not done. Dropping it drops its tasks; what they recorded stays.
+/// A pause is not an end: a task that waits for an answer is pending. Dropping the future drops its tasks; what they
+/// recorded stays in the journal.
 pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
     let env = Arc::clone(&frame.env);
     let mut since = Instant::now();
@@ -192,7 +195,7 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
         if run_due(frame, &env).await? == FrameEnd::Interrupted {
             return Ok(FrameEnd::Interrupted);
         }
-        // A late result is not applied, even where the thread was blocked and no timer could fire.
+        // A late result is not applied, even if the thread was blocked and no timer could fire.
         if env.budget.is_timed() {
             match unless_stopped(&env, check_time(frame, &env)).await {
                 Some(checked) => checked?,
@@ -226,7 +229,7 @@ fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunContext) -> Result<(), 
     Ok(())
 }
 
-/// A loop between two supersteps that waits for a person to allow more time.
+/// A loop between two supersteps that waits for a budget extension.
 struct BetweenSupersteps {
     env: Arc<RunContext>,
     slot: Option<Arc<dyn ConcurrencySlot>>,
@@ -242,8 +245,8 @@ impl budget::BudgetWaiter for BetweenSupersteps {
     }
 }
 
-/// Runs everything that is due: one task here, several side by side. Interrupted: a stop dropped some of them, and what
-/// the others came to is not applied.
+/// Runs the due tasks: a single one inline, several in parallel. [`FrameEnd::Interrupted`]: a stop dropped some of them,
+/// and the results of the others are not applied.
 async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<FrameEnd, RunError> {
     let superstep = frame.schedule.superstep;
     // A task under a deadline is spawned; see `deadline`.
@@ -265,7 +268,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
         frame.schedule.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
     let (parent, outer) = (frame.parent.as_ref(), frame.slot.as_ref());
     let ends = executor::run_parallel(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
-    // The first in order of activation is the one that is reported, whoever was faster.
+    // The first error in the order of activation is reported, whichever task failed first in time.
     let mut failed = None;
     let mut cancelled = false;
     for end in ends {
@@ -282,7 +285,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     }
 }
 
-/// Applies the updates in task order, takes the ways out, and commits.
+/// Applies the updates in task order, routes, and commits.
 async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<Advance, RunError> {
     check_conflicts(frame, &frame.ends)?;
     let matters = env.writer.has_consumers();
@@ -335,7 +338,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
             of: frame.parent.clone(),
             schedule: encode_schedule(&frame.schedule),
         }));
-        // Behind the last superstep comes the run's end, which is waited for: one append for both.
+        // The end of the run follows the last superstep and is awaited: one append for both.
         let last = frame.parent.is_none() && step != Advance::Superstep;
         let seq = if last { env.append_uncommitted(facts)? } else { env.commit(facts).await? };
         if let Some(call) = &frame.on_commit {
@@ -346,7 +349,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
     Ok(step)
 }
 
-/// Takes the ways out of every task that finished, in order: chosen ones by its outcome, branches, fixed ones.
+/// Routes every finished task, in order: targets selected by its outcome, branches, then edges.
 #[inline(always)] // one caller, in every superstep: the compiler changes its mind with every line around it
 fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>) -> Result<(), RunError> {
     let handled = frame.graph.0.topology.start() + 1;
@@ -388,7 +391,7 @@ fn task_id<S: State>(graph: &Graph<S>, parent: Option<&Arc<TaskId>>, task: &Acti
     })
 }
 
-/// Two tasks that replace the same field are an error, whichever would have come last.
+/// Fails if two tasks replace the same field.
 #[inline(always)] // one caller, in every superstep: the compiler changes its mind with every line around it
 fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskResult<S>]) -> Result<(), RunError> {
     if ends.len() < 2 {
@@ -418,7 +421,7 @@ fn check_conflicts<S: State>(frame: &Frame<S>, ends: &[TaskResult<S>]) -> Result
     })
 }
 
-/// The schedule after `node` is taken to have just run: its pending activation is gone, what follows it is due.
+/// Returns the schedule as if `node` had just run: its pending activation is removed, its successors are due.
 pub(crate) fn reschedule_after<S: State>(
     graph: &Graph<S>,
     state: &S,

@@ -1,10 +1,10 @@
-//! The model as a node sees it: each call is a recorded step, its text is shown while it arrives.
+//! [`RecordedModel`]: model calls as recorded steps, streamed to subscribers.
 
 use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, context::author_key};
+use super::{Context, step::author_key};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
@@ -158,7 +158,7 @@ impl RecordedModel {
         }
     }
 
-    /// What the model's endpoint does by itself.
+    /// Returns the capabilities of the model's endpoint.
     #[must_use]
     pub fn capabilities(&self) -> ModelCapabilities {
         self.model.capabilities()

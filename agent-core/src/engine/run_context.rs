@@ -27,7 +27,7 @@ use crate::{
     tool::ToolRegistry,
 };
 
-/// What nodes can reach besides the state.
+/// Dependencies that nodes can access.
 #[derive(Default)]
 pub(crate) struct Deps {
     pub(crate) typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
@@ -51,15 +51,15 @@ pub(crate) struct RunContext {
     pub(crate) todos: Mutex<TodoTree>,
     pub(crate) control: RunControl,
     pub(crate) group: TaskGroup,
-    /// Whether its nodes have spans.
+    /// Whether nodes have spans.
     pub(crate) traced: bool,
-    /// What tasks of the outermost graph recorded and did not finish, by number. Only for a graph that asks for it
-    /// at a stop, in a run without a store; with one, the journal has it.
+    /// Records of unfinished tasks of the outermost graph, by number. Only for a graph with `on_stop` in a run without a
+    /// store; otherwise the journal has them.
     pub(crate) unfinished_records: Option<Mutex<HashMap<u64, TaskRecord>>>,
 }
 
 impl RunContext {
-    /// Notes facts whose loss a crash may cause, as the durability says.
+    /// Appends facts and waits as the durability requires. A crash may lose them.
     pub(crate) async fn commit(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
         self.control.check_open()?;
         let seq = self.writer.push(self.run, facts)?;
@@ -71,7 +71,7 @@ impl RunContext {
                     self.writer.wait_durable(Seq(seq.0.saturating_sub(QUEUE_CAPACITY as u64 / 4))).await?;
                 }
             }
-            // A run that never rests must not fill the memory.
+            // A run that never pauses must not fill the memory.
             Durability::Exit if self.writer.queue_len() > QUEUE_CAPACITY / 2 => {
                 self.writer.wait_durable(seq).await?
             }
@@ -80,13 +80,13 @@ impl RunContext {
         Ok(seq)
     }
 
-    /// Notes facts right before others that are waited for.
+    /// Queues facts that are followed by others that are awaited.
     pub(crate) fn append_uncommitted(&self, facts: impl IntoIterator<Item = Fact>) -> Result<Seq, RunError> {
         self.control.check_open()?;
         Ok(self.writer.push(self.run, facts)?)
     }
 
-    /// Ready when what stands for something paid for is stored, unless all waits for the exit. Cancel safe.
+    /// Waits until the record of an effect is stored, unless the durability is [`Durability::Exit`]. Cancel safe.
     pub(crate) async fn wait_recorded(&self, seq: Seq) -> Result<(), RunError> {
         if seq > Seq::ZERO && self.durability != Durability::Exit {
             self.writer.wait_durable(seq).await?;
@@ -94,14 +94,14 @@ impl RunContext {
         Ok(())
     }
 
-    /// Begins to store what was pushed, unless all waits for the exit.
+    /// Starts a flush in the background, unless the durability is [`Durability::Exit`].
     pub(crate) fn flush_soon(&self) {
         if self.durability != Durability::Exit {
             self.writer.flush_soon();
         }
     }
 
-    /// Notes facts without waiting.
+    /// Appends facts without waiting.
     pub(crate) fn append(&self, facts: impl IntoIterator<Item = Fact>) -> Result<(), RunError> {
         self.control.check_open()?;
         self.writer.push(self.run, facts)?;
@@ -109,7 +109,7 @@ impl RunContext {
         Ok(())
     }
 
-    /// Shows an event without a number.
+    /// Publishes an unnumbered event.
     pub(crate) fn emit_ephemeral(&self, task: Option<Arc<TaskId>>, body: EventBody) {
         if !self.writer.wants_event(&body) {
             return;

@@ -1,4 +1,4 @@
-//! What happens next. Pure: no await, no clock, no lock, no I/O.
+//! The schedule of a graph: due tasks, joins and deferred nodes. Pure: no await, no clock, no lock, no I/O.
 
 use std::{mem, sync::Arc};
 
@@ -19,10 +19,10 @@ pub(crate) struct Activation {
     pub(crate) input: Option<Arc<RawValue>>,
 }
 
-/// What the schedule says.
+/// Result of [`Schedule::advance`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Advance {
-    /// Run what is due.
+    /// Tasks are due.
     Superstep,
     /// Nothing is due, yet these joins wait for sources that wait for them.
     Stuck { joins: Vec<String> },
@@ -30,7 +30,7 @@ pub(crate) enum Advance {
     Done,
 }
 
-/// How far a run has come through its graph.
+/// Schedule of a graph.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     topology: Arc<Topology>,
@@ -66,7 +66,7 @@ impl Schedule {
         }
     }
 
-    /// Takes every fixed way out of `node`, which has just finished.
+    /// Activates the targets of every edge of `node`, which has just finished.
     pub(crate) fn fire(&mut self, node: NodeIx) {
         // By index: a clone of the shared topology would cost more than the activation.
         let node = node as usize;
@@ -99,7 +99,7 @@ impl Schedule {
         }
     }
 
-    /// Activates a node with an input of its own; each send is an activation.
+    /// Activates a node with an input. Each send is a separate activation.
     pub(crate) fn send(&mut self, node: NodeIx, input: Arc<RawValue>) {
         let activation = self.number(node, Some(input));
         if self.topology.deferred[node as usize] {
@@ -115,8 +115,8 @@ impl Schedule {
         Activation { number, node, input }
     }
 
-    /// Closes the superstep: what was activated becomes due, joins that are complete or can get no more fire,
-    /// and deferred nodes come when nothing else is left.
+    /// Ends the superstep: activated nodes become due, joins fire that are complete or can no longer be reached, and deferred
+    /// nodes become due if nothing else is.
     pub(crate) fn advance(&mut self) -> Advance {
         self.due.clear();
         self.fire_joins();
@@ -131,13 +131,12 @@ impl Schedule {
         if self.waiting.is_empty() {
             return Advance::Done;
         }
-        // Quiescent. A join that still waits can never fire now, and ending
-        // here would be a success that nobody earned.
+        // Nothing is due. A join that still waits can never fire, so this is an error and not the end.
         Advance::Stuck { joins: self.waiting.iter().map(|&join| self.topology.join_label(join)).collect() }
     }
 
-    /// Fires every join whose sources have all arrived or can no longer be reached from anything alive
-    /// (dead-path elimination). Alive: what is due next, what is deferred, and the targets of other waiting joins.
+    /// Fires every join with sources that have all arrived or can no longer be reached from anything alive (dead-path
+    /// elimination). Alive: what is due next, what is deferred, and the targets of other waiting joins.
     fn fire_joins(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -188,12 +187,12 @@ impl Schedule {
         }
     }
 
-    /// Drops what is due for `node` (an edit of the state in its name stands for its activation).
+    /// Removes the due activations of `node`: an edit in the name of the node replaces them.
     pub(crate) fn drop_due(&mut self, node: NodeIx) {
         self.due.retain(|activation| activation.node != node);
     }
 
-    /// Puts what is due back in line, so that routing and [`settle`](Schedule::settle) add to it.
+    /// Returns the due tasks to the next superstep, so that routing and [`advance`](Schedule::advance) add to them.
     pub(crate) fn requeue_due(&mut self) {
         let due = mem::take(&mut self.due);
         self.superstep = self.superstep.saturating_sub(u64::from(!due.is_empty()));
@@ -205,12 +204,12 @@ impl Schedule {
         self.next = due;
     }
 
-    /// The schedule as it is stored.
+    /// Returns the stored form.
     pub(crate) fn stored(&self) -> ScheduleRef<'_> {
         ScheduleRef(self)
     }
 
-    /// The stored form of a schedule in which nothing is left to do, without the way over text.
+    /// Returns the stored form if nothing is left to do, without encoding it.
     pub(crate) fn stored_when_done(&self) -> Option<StoredSchedule> {
         let done = self.due.is_empty() && self.deferred.is_empty() && self.waiting.is_empty();
         done.then(|| StoredSchedule {
@@ -220,9 +219,9 @@ impl Schedule {
         })
     }
 
-    /// The schedule that was stored, on the present graph.
+    /// Restores a stored schedule for the present graph.
     ///
-    /// What the graph no longer has is listed: a pending task's node, a waiting join.
+    /// The error lists pending tasks and waiting joins that the graph no longer contains.
     pub(crate) fn restore(topology: Arc<Topology>, projection: &StoredSchedule) -> Result<Self, Vec<String>> {
         let mut missing = Vec::new();
         let mut schedule = Self::new(Arc::clone(&topology), projection.next);
@@ -270,7 +269,7 @@ impl Schedule {
     }
 }
 
-/// Writes a schedule as a [`StoredSchedule`] without building one.
+/// Serializes a schedule as a [`StoredSchedule`] without building one.
 pub(crate) struct ScheduleRef<'a>(&'a Schedule);
 
 impl Serialize for ScheduleRef<'_> {

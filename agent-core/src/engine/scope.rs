@@ -1,4 +1,4 @@
-//! The step inside which a node's code is being polled, so that what it asks and records there counts for the step.
+//! Step scopes: which step of a task is being polled on this thread, so that nested questions and steps belong to it.
 
 use std::{
     cell::Cell,
@@ -12,19 +12,19 @@ use std::{
 use super::task::AttemptHandle;
 
 thread_local! {
-    /// The cell, its try, and the scope that are polled on this thread. The address is compared only.
+    /// The task, attempt and scope that are polled on this thread. The address is only compared.
     static CURRENT: Cell<(usize, u32, usize)> = const { Cell::new((0, 0, 0)) };
 }
 
-/// A step in progress, and what waits inside it. Number 0 is the task itself.
+/// A running step, and the questions and budget requests inside it. Scope 0 is the task itself.
 #[derive(Default)]
 pub(super) struct Scope {
     pub(super) parent: usize,
-    /// Its step; none: the task itself.
+    /// The step; `None` for the task itself.
     pub(super) step: Option<Arc<str>>,
-    /// Questions waited for inside.
+    /// Questions inside that wait for an answer.
     pub(super) waiting: u32,
-    /// Calls inside that wait for a person to allow more of the budget.
+    /// Calls inside that wait for a budget extension.
     pub(super) gated: u32,
     numbers: Option<Box<Numbers>>,
 }
@@ -43,7 +43,7 @@ impl Scope {
         Self { parent, step: Some(step), ..Self::default() }
     }
 
-    /// Whether nothing inside waits for a person.
+    /// Returns `true` if nothing inside waits for an answer.
     pub(super) const fn works(&self) -> bool {
         self.waiting == 0 && self.gated == 0
     }
@@ -53,7 +53,7 @@ impl Scope {
     }
 }
 
-/// The scope of this try that is polled on this thread; 0: none of its steps is.
+/// Returns the scope of this attempt that is polled on this thread; 0 if no step is.
 pub(super) fn current(cell: usize, number: u32) -> usize {
     match CURRENT.get() {
         (known, of, scope) if (known, of) == (cell, number) => scope,
@@ -69,7 +69,7 @@ pub(super) struct InScope<F> {
 }
 
 impl<F> InScope<F> {
-    /// Puts a future that is polled elsewhere inside the scope that is polled on this thread now.
+    /// Binds a future that will be polled elsewhere to the current scope.
     pub(super) fn inherit(of: AttemptHandle, future: F) -> Self {
         let scope = of.current_scope();
         Self { future: Box::pin(future), of, scope }

@@ -1,4 +1,4 @@
-//! A graph as one node of another: its own state, the same loop, a path in everything it records.
+//! Subgraphs: a graph as a node of another one, executed by the same loop inside a task.
 
 use std::{marker::PhantomData, sync::Arc};
 

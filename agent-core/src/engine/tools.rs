@@ -1,52 +1,42 @@
-//! Tools as a node sees them: each call is checked, approved where it must be, and a recorded step.
+//! [`RecordedTools`]: tool calls as recorded steps, validated and approved.
 
 use std::{
-    any::{Any, TypeId},
-    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, join_all},
-    task::AtomicWaker,
-};
+use futures::{FutureExt, future::join_all, task::AtomicWaker};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Ask, Context, scope::InScope};
+use super::{Ask, Context, scope::InScope, tool_host::ContextToolHost};
 use crate::{
     event::{EventBody, payload},
     graph::{NodeError, Result},
-    ids::SessionId,
     interrupt::Question,
     journal::entry::{Fact, ToolBegun},
-    memory::MemoryStore,
     model::Message,
     run::BudgetUsage,
     telemetry,
-    todo::Todos,
     tool::{
-        ApprovalRequest, Away, Decision, DecisionOutcome, InterruptedCallPolicy, PreparedCall, RegistryError,
-        StandingApprovals, ToolCall, ToolContext, ToolError, ToolFault, ToolHost, ToolOutput, ToolRegistry,
-        ToolReply, ToolSpec, Truncation, keep_result,
+        ApprovalRequest, Decision, DecisionOutcome, InterruptedCallPolicy, PreparedCall, RegistryError,
+        StandingApprovals, ToolCall, ToolContext, ToolError, ToolFault, ToolOutput, ToolRegistry, ToolReply,
+        ToolSpec, Truncation, keep_result,
     },
 };
 
 /// A set of tools with recorded calls; see [`Context::tools`].
 ///
-/// What goes wrong in a call (an unknown tool, bad arguments, a failure, a time limit, a person's no) is told to the
-/// model as the call's result, unless [`failing_on`](RecordedTools::failing_on) says that it ends the run.
+/// A fault of a call (unknown tool, invalid arguments, failure, timeout, rejection) is returned to the model as the
+/// result of the call, unless [`failing_on`](RecordedTools::failing_on) makes it end the run.
 #[derive(Debug)]
 pub struct RecordedTools {
     cx: Context,
@@ -59,7 +49,7 @@ pub struct RecordedTools {
     under: Option<String>,
 }
 
-/// A tool call whose fault ends the run, as the policy demands.
+/// Error of a tool call with a fault that ends the run; see [`RecordedTools::failing_on`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("tool `{tool}` ({}): {reason}", .fault.code())]
 #[non_exhaustive]
@@ -74,7 +64,7 @@ pub struct ToolFailed {
     pub reason: String,
 }
 
-/// The result of a call as it is recorded. The message stands as it will in the state.
+/// Recorded result of a call. The message is stored as it will be in the state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Recorded {
     pub(super) message: Message,
@@ -94,7 +84,7 @@ impl From<ToolReply> for Recorded {
     }
 }
 
-/// Whether the calls of a turn are made by the node's own task, or each by a task of its own.
+/// Whether a call runs in the task of the node or in a spawned task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spawned {
     No,
@@ -121,7 +111,7 @@ impl RecordedTools {
         Ok(self)
     }
 
-    /// With these faults a call ends the run rather than being told to the model. Default: none.
+    /// Sets the faults that end the run in place of being returned to the model. Default: none.
     #[must_use]
     pub fn failing_on(mut self, faults: impl IntoIterator<Item = ToolFault>) -> Self {
         self.fatal.extend(faults);
@@ -167,14 +157,13 @@ impl RecordedTools {
         self.registry.specs()
     }
 
-    /// Carries out one call and gives the message that answers it.
+    /// Executes one call and returns the message that answers it.
     ///
     /// A call that needs approval is a question with the key `approve:<call id>`; its details are the
     /// [`ApprovalRequest`], an answer is a [`Decision`] (or just `"approve"`, `"reject"`, `true`, `false`).
-    /// The call itself is a step with the key `tool:<call id>`, so it is made once ever in this activation. After
-    /// a crash or a stop in the middle of a call it is made again, with the same idempotency key, where its
-    /// [`Effect`](crate::tool::Effect) allows; else the model is told that the outcome is not known, or a person is
-    /// asked: see [`InterruptedCallPolicy`].
+    /// The call itself is a step with the key `tool:<call id>`, so it is executed once in this task. After a crash or a stop
+    /// during a call, the call is repeated with the same idempotency key if its [`Effect`](crate::tool::Effect) allows it;
+    /// otherwise the result says that the outcome is unknown, or a person is asked: see [`InterruptedCallPolicy`].
     ///
     /// # Errors
     ///
@@ -189,10 +178,10 @@ impl RecordedTools {
         self.carry_out(name, call, Spawned::No).await
     }
 
-    /// Carries out the calls of one turn, side by side, and gives their messages in the order of the calls.
+    /// Executes the calls of one turn in parallel and returns their messages in the order of the calls.
     ///
-    /// With two or more calls, each tool runs in a task of its own: on a runtime with several threads, tools that
-    /// compute or block overlap too. A panic of a tool is its own result.
+    /// With two or more calls, each tool runs in a spawned task, so that tools that compute or block overlap on a runtime
+    /// with several threads. A panic of a tool is the result of its call.
     ///
     /// # Errors
     ///
@@ -312,7 +301,7 @@ impl RecordedTools {
                     return Ok(Settled::Run(prepared));
                 }
                 Ok(DecisionOutcome::Answer(result)) => return Ok(Settled::Answer(result, limit)),
-                // Edited arguments that do not fit: the person is asked again and told why.
+                // The edited arguments are invalid: ask again, with the reason.
                 Err(error) => refused = Some(error.for_model().to_owned()),
             }
         }
@@ -354,7 +343,7 @@ impl RecordedTools {
         }
         let idempotency_key = cx.idempotency_key(&key);
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
-            .hosted(Arc::new(Host::new(cx.clone(), self.under.clone(), name, noted)));
+            .hosted(Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted)));
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
         let result = match spawned {
             Spawned::No => prepared.run(&context).instrument(span.clone()).await,
@@ -448,7 +437,7 @@ enum Settled {
     Run(PreparedCall),
     /// It was begun before, and its outcome is not known.
     CutShort(PreparedCall),
-    /// This is the result, of which so many bytes are shown.
+    /// The result is known; the limit is the number of bytes that the model gets.
     Answer(Result<ToolOutput, ToolError>, usize),
 }
 
@@ -463,7 +452,7 @@ fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> 
     Ok(Question::choose(prompt, ["approve", "reject"]).or_anything().schema(hoisted(schema)).details(details))
 }
 
-/// Definitions stand outermost, where references look for them.
+/// Moves definitions to the root of the schema, where references expect them.
 fn hoisted(mut schema: Value) -> Value {
     let definitions = schema["anyOf"][1].as_object_mut().and_then(|inner| inner.remove("$defs"));
     if let (Some(definitions), Some(outer)) = (definitions, schema.as_object_mut()) {
@@ -481,145 +470,4 @@ fn read(answer: Value) -> Result<Decision> {
         _ => {}
     }
     serde_json::from_value(answer).map_err(NodeError::permanent)
-}
-
-/// What the run lends to its tools.
-struct Host {
-    cx: Context,
-    under: Option<String>,
-    /// The call's name within its activation.
-    call: String,
-    /// What the journal was told when it began, if it must not be made twice.
-    noted: Option<ToolBegun>,
-    asked: Mutex<Asked>,
-}
-
-/// What a call has asked people so far.
-#[derive(Default)]
-struct Asked {
-    /// How often each question, by its digest.
-    times: BTreeMap<String, u32>,
-    /// How many are open, and since when one is.
-    open: u32,
-    since: Option<Instant>,
-    /// For how long at least one was, up to `since`.
-    waited: Duration,
-}
-
-impl Host {
-    fn new(cx: Context, under: Option<String>, call: &str, noted: Option<ToolBegun>) -> Self {
-        Self { cx, under, call: call.to_owned(), noted, asked: Mutex::default() }
-    }
-
-    /// By what is asked, not when: a call that is made again may ask in another order.
-    fn key(&self, question: &Question) -> String {
-        let what = match &question.key {
-            Some(key) => crate::util::fingerprint(key),
-            None => {
-                let text = format!("{}\n{:?}\n{:?}", question.prompt, question.options, question.schema);
-                crate::util::fingerprint(&text)
-            }
-        };
-        let mut asked = self.asked.lock();
-        let times = asked.times.entry(what.clone()).or_default();
-        *times += 1;
-        match *times {
-            1 => format!("ask:{}/{what}", self.call),
-            again => format!("ask:{}/{what}~{again}", self.call),
-        }
-    }
-}
-
-/// One open question; the clock of the call's time limit stands still while there is one.
-struct Open(Arc<Host>);
-
-impl Open {
-    fn new(host: Arc<Host>) -> Self {
-        let mut asked = host.asked.lock();
-        asked.open += 1;
-        asked.since.get_or_insert_with(Instant::now);
-        drop(asked);
-        Self(host)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut asked = self.0.asked.lock();
-        asked.open -= 1;
-        if asked.open == 0
-            && let Some(since) = asked.since.take()
-        {
-            asked.waited += since.elapsed();
-        }
-    }
-}
-
-impl ToolHost for Host {
-    fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.cx.env.deps.typed.get(&of).cloned()
-    }
-
-    fn progress(&self, name: String, value: Value) {
-        self.cx.emit_ephemeral(EventBody::Progress(payload::Progress { name, value }));
-    }
-
-    fn todos(&self) -> Todos {
-        match &self.under {
-            Some(parent) => self.cx.todos().under(parent),
-            None => self.cx.todos(),
-        }
-    }
-
-    fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
-        self.cx.env.deps.memory.clone()
-    }
-
-    fn ask(
-        self: Arc<Self>,
-        question: Question,
-        away: Option<Away>,
-    ) -> BoxFuture<'static, Result<Value, ToolError>> {
-        let key = self.key(&question);
-        let asking = Ask::<Value>::tool(self.cx.attempt_handle(), key, question);
-        let host = Arc::clone(&self);
-        let open = Open::new(self);
-        let failed = |error: NodeError| {
-            ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
-        };
-        Box::pin(async move {
-            if let Some(begun) = &host.noted {
-                host.cx
-                    .attempt_handle()
-                    .mark_call_suspended(&begun.key)
-                    .map_err(|ended| failed(ended.into()))?;
-            }
-            let answer = asking.await;
-            if let Some(away) = away {
-                away.end().await;
-            }
-            drop(open);
-            if let Some(begun) = &host.noted {
-                host.cx
-                    .attempt_handle()
-                    .mark_call_started(&begun.key)
-                    .map_err(|ended| failed(ended.into()))?;
-                if host.cx.env.writer.is_durable() {
-                    let fact = Fact::ToolBegun(begun.clone());
-                    host.cx.attempt_handle().record(fact).await.map_err(failed)?;
-                }
-            }
-            answer.map_err(failed)
-        })
-    }
-
-    fn waited(&self) -> (bool, Duration) {
-        let asked = self.asked.lock();
-        let now = asked.since.map_or(Duration::ZERO, |since| since.elapsed());
-        (asked.open > 0, asked.waited + now)
-    }
-
-    fn session(&self) -> &SessionId {
-        &self.cx.env.session
-    }
 }

@@ -1,4 +1,4 @@
-//! Tasks that had not finished when their run was stopped or failed, and what a graph makes of its state then.
+//! Unfinished tasks of a run that was stopped or failed, and the closing update of its graph.
 
 use std::collections::HashMap;
 
@@ -90,7 +90,7 @@ impl UnfinishedTask<'_> {
     }
 }
 
-/// The update that the graph makes for a run that ends before its schedule is done, also as it is stored.
+/// Computes the update of `on_stop` for a run that ends early, and its stored form.
 pub(crate) fn closing_update<S: State>(
     graph: &Graph<S>,
     state: &S,

@@ -1,14 +1,15 @@
-//! What others see of a run: a reading of the journal, plus pieces of text while they arrive.
+//! Events: journal entries as subscribers see them, plus streamed text and progress.
 
 mod broadcast;
 mod observer;
 mod partial;
 pub mod payload;
+mod subscription;
 
 pub(crate) use broadcast::EventBroadcast;
-pub use broadcast::{Subscription, SubscriptionError};
 pub(crate) use observer::ObserverCell;
 pub use observer::{JournalNotice, JournalNoticeKind, Observer};
+pub use subscription::{Subscription, SubscriptionError};
 
 use std::sync::Arc;
 
@@ -87,20 +88,20 @@ pub enum EventBody {
     Gap(payload::Gap),
 }
 
-/// What a subscriber that is too slow may lose of a kind of event.
+/// Policy for events of one kind if a subscriber is too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DropPolicy {
-    /// Nothing: it is read from the journal, or an explicit gap says that it cannot be.
+    /// Never dropped: read from the journal, or reported as a gap.
     Never,
-    /// Its text is joined with what follows.
+    /// The text is joined with the following text.
     Merge,
-    /// The latest one stands for those before it.
+    /// Only the latest one is kept.
     Latest,
 }
 
 impl EventBody {
-    /// What a subscriber that is too slow may lose of it.
+    /// Returns the policy for events of this kind if a subscriber is too slow.
     #[must_use]
     pub const fn loss(&self) -> DropPolicy {
         match self {
@@ -134,7 +135,7 @@ impl EventBody {
         }
     }
 
-    /// Whether the run takes no further step by itself after this event.
+    /// Returns whether the run ends or pauses with this event.
     #[must_use]
     pub const fn ends_run(&self) -> bool {
         matches!(self, Self::RunPaused(_) | Self::RunStopped(_) | Self::RunFailed(_) | Self::RunCompleted(_))
@@ -142,13 +143,13 @@ impl EventBody {
 }
 
 impl Event {
-    /// What subscribers see of a journal entry.
+    /// Converts a journal entry into an event.
     pub(crate) fn of(session: &SessionId, entry: &Entry) -> Self {
         let (task, body) = read(&entry.fact);
         Self { seq: Some(entry.seq), at: entry.at, session: session.clone(), run: entry.run, task, body }
     }
 
-    /// The JSON Schema of an event as it is serialised.
+    /// Returns the JSON Schema of a serialized event.
     #[must_use]
     pub fn schema() -> Value {
         schemars::schema_for!(Self).to_value()

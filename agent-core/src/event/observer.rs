@@ -1,4 +1,4 @@
-//! Told of every entry that is stored: for those who count, or who act when a run ends, whatever session it is on.
+//! Observers of all journal entries of a runtime, for metrics and for actions at the end of runs.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,22 +14,21 @@ use crate::{
     run::BudgetUsage,
 };
 
-/// Somebody who is told of every entry; see [`Runtime::observe`](crate::Runtime::observe).
+/// Observer of all journal entries of a runtime; see [`Runtime::observe`](crate::Runtime::observe).
 pub trait Observer: Send + Sync + 'static {
-    /// An entry was stored. Called in the order of a session's entries, between the store and the subscribers: be quick,
-    /// and do not block. An entry is told once by the process that wrote it; after a crash it may be that nobody told of
-    /// the last ones.
+    /// Called for each stored entry, in the order of a session's entries, before subscribers see it. Must not block. The
+    /// process that wrote an entry notifies once; after a crash, the last entries may not have been notified.
     ///
-    /// Without a store, entries are told only while somebody watches the session.
+    /// Without a store, entries are notified only while the session has subscribers.
     ///
     /// # Panics
     ///
-    /// A panic ends this notification and nothing else: the run goes on, and later entries are notified as well. The
-    /// first panic of an observer is logged with its message.
+    /// A panic ends this notification only: the run continues and later entries are notified. The first panic of an observer
+    /// is logged with its message.
     fn on_entry(&self, notice: &JournalNotice<'_>);
 }
 
-/// The observer of a runtime, if there is one.
+/// Holds the observer of a runtime.
 #[derive(Default)]
 pub(crate) struct ObserverCell {
     observer: OnceLock<Arc<dyn Observer>>,
@@ -38,7 +37,7 @@ pub(crate) struct ObserverCell {
 }
 
 impl ObserverCell {
-    /// Sets the observer. `false`: there is one already.
+    /// Sets the observer. Returns `false` if there is one already.
     pub(crate) fn set(&self, observer: Arc<dyn Observer>) -> bool {
         self.observer.set(observer).is_ok()
     }
@@ -63,7 +62,7 @@ impl ObserverCell {
     }
 }
 
-/// An entry, as an [`Observer`] is told of it.
+/// A stored entry, as passed to an [`Observer`].
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct JournalNotice<'a> {
@@ -71,15 +70,15 @@ pub struct JournalNotice<'a> {
     pub session: &'a SessionId,
     /// The run.
     pub run: RunId,
-    /// The graph of the run that is in memory, or was last; `None`: none was since the session came into memory.
+    /// The graph of the present or latest run in memory; `None` if there was none since the session was loaded.
     pub graph: Option<&'a str>,
     /// The entry's number.
     pub seq: Seq,
-    /// What happened.
+    /// The kind of the entry.
     pub kind: JournalNoticeKind<'a>,
 }
 
-/// What happened.
+/// The kind of the entry.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum JournalNoticeKind<'a> {
@@ -88,21 +87,21 @@ pub enum JournalNoticeKind<'a> {
         /// The graph it runs.
         graph: &'a str,
     },
-    /// It goes on.
+    /// The run continues.
     RunResumed,
-    /// It waits for a person.
+    /// The run waits for answers.
     RunPaused,
-    /// It reached its end.
+    /// The run completed.
     RunCompleted {
         /// Time spent running, pauses left out, in milliseconds.
         active_ms: u64,
     },
-    /// It failed.
+    /// The run failed.
     RunFailed {
         /// What went wrong, to branch on.
         code: &'a str,
     },
-    /// It was stopped.
+    /// The run was stopped.
     RunStopped,
     /// A step inside a node has its result.
     Step {
@@ -112,7 +111,7 @@ pub enum JournalNoticeKind<'a> {
         ms: u64,
         /// Whether it failed.
         failed: bool,
-        /// What it used up.
+        /// Budget usage of the step.
         used: BudgetUsage,
     },
     /// A person is asked.

@@ -10,9 +10,9 @@ use crate::{
     journal::entry::{Entry, Fact},
 };
 
-/// Bytes of text kept for a session. Beyond that, the longest partial message loses its text.
+/// Maximum bytes of text kept per session. Above it, the longest partial message loses its text.
 const KEPT_BYTES: usize = 256 * 1024;
-/// Partial messages kept for a session. Beyond that, the oldest one of a task is dropped.
+/// Maximum number of partial messages per session. Above it, the oldest one of a task is dropped.
 const KEPT_MESSAGES: usize = 1_024;
 
 /// The partial messages of one session.
@@ -21,7 +21,7 @@ pub(super) struct PartialMessages {
     by_task: HashMap<Option<Arc<TaskId>>, Vec<Partial>>,
     count: usize,
     bytes: usize,
-    /// Pieces whose text was dropped, of messages that are still being streamed.
+    /// Number of parts with dropped text, of messages that are still being streamed.
     dropped: u64,
 }
 
@@ -30,9 +30,9 @@ struct Partial {
     at: i64,
     run: RunId,
     body: EventBody,
-    /// Pieces whose text is in `body`.
+    /// Number of parts with their text in `body`.
     pieces: u64,
-    /// Pieces whose text was dropped.
+    /// Number of parts with dropped text.
     dropped: u64,
 }
 
@@ -100,7 +100,7 @@ impl EventBody {
 }
 
 impl PartialMessages {
-    /// Takes an event that subscribers are shown.
+    /// Adds a published event.
     pub(super) fn take(&mut self, event: &Event) {
         if let EventBody::TokensVoided(voided) = &event.body {
             self.end_message(event.task.as_ref(), &voided.message);
@@ -146,7 +146,7 @@ impl PartialMessages {
         }
     }
 
-    /// Takes an entry that subscribers are shown: what it records whole is no longer partial.
+    /// Applies a published entry: a message that it records completely is no longer partial.
     pub(super) fn take_entry(&mut self, entry: &Entry) {
         if self.count == 0 {
             return;
@@ -204,7 +204,7 @@ impl PartialMessages {
         });
     }
 
-    /// What a new subscriber is shown first: each message as one piece, after a gap if some of their text was dropped.
+    /// Returns the first events of a new subscriber: each message as one part, after a gap if text was dropped.
     pub(super) fn events(&self, session: &SessionId, last: Seq) -> Vec<Arc<Event>> {
         let mut events = Vec::with_capacity(self.count);
         if self.dropped > 0 {
@@ -212,7 +212,7 @@ impl PartialMessages {
             events.push(Arc::new(super::gap(session, gap)));
         }
         for (task, partials) in &self.by_task {
-            // Text that was dropped is in the gap; the beginning of a tool call is worth telling without text.
+            // Dropped text is counted by the gap; the start of a tool call is delivered without text.
             let shown = partials
                 .iter()
                 .filter(|partial| partial.pieces > 0 || matches!(partial.body, EventBody::ToolArguments(_)));
@@ -230,7 +230,7 @@ impl PartialMessages {
         events
     }
 
-    /// Drops the text of the longest message. `false`: there is no text.
+    /// Drops the text of the longest message. Returns `false` if there is no text.
     fn drop_longest(&mut self) -> bool {
         let longest = self.by_task.values_mut().flatten().max_by_key(|partial| partial.body.text_len());
         let Some(longest) = longest else { return false };

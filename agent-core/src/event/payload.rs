@@ -1,4 +1,4 @@
-//! What each event carries: one struct a variant, passive data with public fields.
+//! Payloads of events: one struct per variant of [`EventBody`](super::EventBody).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,19 +33,19 @@ payloads! {
         /// The graph it will run.
         graph: String,
     }
-    /// A run in line cannot begin.
+    /// A queued run was removed from the queue before it began.
     RunDequeued {
         /// What is wrong, to branch on.
         code: String,
         /// The same for people.
         message: String,
     }
-    /// Every task that could go on waits for a person.
+    /// Every task waits for an answer.
     RunPaused {
         /// The open questions.
         questions: Vec<QuestionId>,
     }
-    /// A paused, stopped, failed or interrupted run goes on.
+    /// A paused, stopped, failed or interrupted run continues.
     RunResumed {}
     /// A run was stopped; it can be resumed.
     RunStopped {

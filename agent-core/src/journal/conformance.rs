@@ -1,6 +1,6 @@
-//! What every journal store promises, one function a promise: run [`all`] on a new store and it is known.
+//! Conformance suite of journal stores: one function per promise; [`all`] runs all of them.
 //!
-//! Each function asks the factory for fresh, empty stores whose leases run by the clock that it hands over.
+//! Each function gets fresh, empty stores from the factory, with a clock for their leases.
 //! A broken promise panics with its name. Needs tokio's runtime.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -139,7 +139,7 @@ pub async fn any_bytes_come_back_as_they_were<F: AsyncFn(Arc<dyn Clock>) -> Arc<
     bench.same(&bench.known(&session).await.summary, &summary, "a summary");
 }
 
-/// An append whose `expected` is not the journal's end is `Conflict` and stores neither entries nor summary.
+/// An append with an `expected` number that is not the end of the journal fails with `Conflict` and stores nothing.
 ///
 /// # Panics
 ///
@@ -201,7 +201,7 @@ pub async fn an_old_epoch_changes_nothing<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn 
     bench.append_as(&session, &new, 2, 1).await;
 }
 
-/// Entries whose numbers are not `expected + 1, expected + 2, …` are `Illegal`.
+/// Entries with numbers other than `expected + 1, expected + 2, …` are `Illegal`.
 ///
 /// # Panics
 ///
@@ -312,7 +312,7 @@ pub async fn a_summary_is_stored_without_entries<F: AsyncFn(Arc<dyn Clock>) -> A
     bench.same(&bench.known(&session).await.summary, &summary("paused"), "after an append of nothing");
 }
 
-/// `head` tells the last and first number, the epoch and the bytes of entries and snapshots.
+/// `head` returns the last and first number, the epoch, and the bytes of entries and snapshots.
 ///
 /// # Panics
 ///
@@ -364,7 +364,7 @@ pub async fn a_living_lease_is_not_taken<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn J
     bench.acquire(&id("b"), "two").await;
 }
 
-/// A lease whose time ran out is taken over at once; until then its writer may write, afterwards not.
+/// An expired lease is taken over at once; its writer may write until then, and not afterwards.
 ///
 /// # Panics
 ///
@@ -551,7 +551,7 @@ pub async fn a_copy_is_whole_and_its_own<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn J
     bench.same(&bench.known(&target).await, &head, "the head of the copy");
     bench.same(&bench.snapshot(&target, END.0).await.map(|found| found.seq), &Some(Seq(4)), "its snapshot");
 
-    // Nobody holds the copy, and the source is still held.
+    // The copy has no lease; the source keeps its own.
     let own = bench.acquire(&target, "two").await;
     bench.append_as(&target, &own, 8, 2).await;
     bench.append_as(&source, &lease, 12, 1).await;
@@ -746,7 +746,7 @@ pub async fn a_writer_of_a_deleted_session_stays_out<F: AsyncFn(Arc<dyn Clock>) 
     bench.append_as(&session, &new, 0, 1).await;
 }
 
-/// `delete_held` removes a session only for the lease in force, so nobody removes a run that another process executes.
+/// `delete_held` deletes a session only with the current lease, so a run of another process is never deleted.
 ///
 /// # Panics
 ///
@@ -928,7 +928,7 @@ impl Bench {
         self.done(self.store.acquire(session, &owner(name), TTL).await)
     }
 
-    /// `name` does not get the lease, and is told who has it.
+    /// Checks that `name` does not get the lease and that the error has its holder.
     async fn leased(&self, session: &SessionId, name: &str, holder: &str) {
         match self.store.acquire(session, &owner(name), TTL).await {
             Err(StoreError::Leased { owner, .. }) if owner == holder => {}

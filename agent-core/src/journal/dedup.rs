@@ -1,5 +1,5 @@
-//! What is in the journal is not written twice: parts of an update that a recorded step holds are left out, and put
-//! back when the update is read.
+//! Deduplication of updates: parts that equal the result of a recorded step are stored as references and restored when
+//! the update is read.
 
 use std::collections::HashMap;
 
@@ -12,26 +12,26 @@ use super::{
 };
 use crate::ids::{Seq, SessionId};
 
-/// Shorter parts are not worth a look.
+/// Shorter parts are not deduplicated.
 const MIN_DEDUP_BYTES: usize = 512;
-/// How much of a part is looked for before it is compared as a whole.
+/// Length of the prefix that is searched for before a part is compared as a whole.
 const PREFIX_BYTES: usize = 64;
-/// What stands in a hole.
+/// Text in place of an extracted part.
 const PLACEHOLDER: &str = "null";
 
-/// A part of an update that was left out.
+/// Reference to a step result in place of a part of an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepRef {
-    /// Where it stood, in bytes of the text with holes.
+    /// Position in the deduplicated text, in bytes.
     at: usize,
-    /// The entry with the step whose result it is.
+    /// The entry of the step.
     pub(crate) seq: Seq,
-    /// The field of the result; none: all of it.
+    /// The field of the result; `None` for the whole result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     field: Option<String>,
 }
 
-/// Leaves out what the results of `steps` hold word for word. `None`: nothing of that kind.
+/// Replaces parts that equal results of `steps` by references. Returns `None` if there is no such part.
 pub(crate) fn extract<'a>(
     whole: &RawValue,
     steps: impl IntoIterator<Item = (Seq, &'a RawValue)>,
@@ -74,17 +74,17 @@ pub(crate) fn extract<'a>(
         return None;
     }
     kept.push_str(&text[done..]);
-    // What was found could, by an odd chance, stand inside a text: then there is no JSON around the hole.
+    // A match inside of a JSON string would break the surrounding JSON: then nothing is deduplicated.
     Some((RawValue::from_string(kept).ok()?, holes))
 }
 
 fn find(text: &str, part: &str) -> Option<usize> {
-    // A short beginning is cheap to look for; what follows is compared at once.
+    // A short prefix is cheap to search for; the rest is compared at once.
     let probe = &part[..part.floor_char_boundary(PREFIX_BYTES)];
     text.match_indices(probe).map(|(at, _)| at).find(|at| text[*at..].starts_with(part))
 }
 
-/// Puts back what was left out. `None`: a step is not there any more, or is another.
+/// Restores the full text. Returns `None` if a step result is missing or different.
 pub(crate) fn restore<'a>(
     kept: &RawValue,
     holes: &[StepRef],
@@ -112,7 +112,7 @@ pub(crate) fn restore<'a>(
     RawValue::from_string(whole).ok()
 }
 
-/// Entries as subscribers need them, holes filled (but for those whose steps were trimmed away).
+/// Reads entries with full updates (except updates that refer to trimmed steps).
 pub(crate) async fn read_entries(
     store: &dyn JournalStore,
     session: &SessionId,

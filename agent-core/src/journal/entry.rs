@@ -1,4 +1,4 @@
-//! The facts a journal is made of. They must be readable for years: add, never change.
+//! Journal entries. The stored format is permanent: add fields and variants, never change them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     todo::Todo,
 };
 
-/// JSON as it was written, not parsed.
+/// JSON text that is not parsed.
 pub(crate) type Raw = Box<RawValue>;
 
 /// Reads JSON `null` as a value. Without this, serde would read it as "absent", and an update or a result that
@@ -22,10 +22,10 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<R
     Raw::deserialize(deserializer).map(Some)
 }
 
-/// One fact with its place and time.
+/// One journal entry: a fact with its number, time and run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Not in the stored body: the store keeps it beside.
+    /// Not part of the stored body: the store keeps it separately.
     #[serde(skip)]
     pub(crate) seq: Seq,
     /// Milliseconds since 1970.
@@ -35,13 +35,13 @@ pub(crate) struct Entry {
     pub(crate) fact: Fact,
 }
 
-/// What happened.
+/// A fact recorded by an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fact {
-    /// A run waits for its turn; the entry's run is its own.
+    /// A run was queued; the run of the entry is the queued one.
     RunQueued(Queued),
-    /// A run in line cannot begin.
+    /// A queued run was removed from the queue before it began.
     RunDequeued(Dequeued),
     RunAccepted(Accepted),
     RunResumed(Resumed),
@@ -49,13 +49,13 @@ pub(crate) enum Fact {
     RunStopped(Stopped),
     RunFailed(Failure),
     RunCompleted(Completed),
-    /// The run was undone: the state and schedule are those given.
+    /// The run was undone: state and schedule are those of the entry.
     RunRolledBack(Base),
     SuperstepCommitted(Committed),
     TaskFinished(Finished),
     TaskFailed(TaskFailure),
     StepRecorded(Recorded),
-    /// A tool call that must not be made twice is about to be made.
+    /// A tool call that must not be repeated is about to start.
     ToolBegun(ToolBegun),
     QuestionAsked(OpenQuestion),
     QuestionAnswered(Answered),
@@ -68,7 +68,7 @@ pub(crate) enum Fact {
     SessionForked(Forked),
 }
 
-/// The update that a graph made for its state when the run was stopped or failed; see
+/// The update of `on_stop` when the run was stopped or failed; see
 /// [`GraphBuilder::on_stop`](crate::graph::GraphBuilder::on_stop).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Closing {
@@ -82,15 +82,15 @@ pub(crate) struct Closing {
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Resumed {
-    /// What the run may use from now on.
+    /// New limits of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::run::Limits>,
-    /// The process that executed the run had died.
+    /// The run was taken over from a process that died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) takeover: bool,
 }
 
-/// A new run, and all that is needed to begin it again.
+/// A new run, with everything that is needed to start it again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Accepted {
     pub(crate) graph: Arc<str>,
@@ -104,14 +104,14 @@ pub(crate) struct Accepted {
     /// Of the state or the update.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    /// [`StoredSchedule`](crate::journal::stored_schedule::StoredSchedule) after the start's edges were taken.
+    /// [`StoredSchedule`](crate::journal::stored_schedule::StoredSchedule) after routing from the start.
     #[serde(rename = "plan")]
     pub(crate) schedule: Raw,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::run::Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) durability: Option<crate::run::Durability>,
-    /// Names the request, so that the same one sent twice starts one run.
+    /// Request name for deduplication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -152,7 +152,7 @@ pub(crate) struct Paused {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stopped {
-    /// At a superstep's end (drain) rather than in the middle.
+    /// Stopped at the end of a superstep (drain), not within one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) drained: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,7 +173,7 @@ pub(crate) struct Failure {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Completed {
-    /// Time spent running, pauses left out, in milliseconds.
+    /// Active time without pauses, in milliseconds.
     pub(crate) active_ms: u64,
     pub(crate) supersteps: u64,
 }
@@ -189,30 +189,30 @@ pub(crate) struct Base {
     pub(crate) schedule: Raw,
 }
 
-/// A superstep's updates are applied: what is due next.
+/// The updates of a superstep were applied; the schedule afterwards.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Committed {
-    /// The task whose subgraph this is about; none: the outermost graph.
+    /// The task that contains the subgraph; `None` for the outermost graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) of: Option<Arc<TaskId>>,
     #[serde(rename = "plan")]
     pub(crate) schedule: Raw,
 }
 
-/// A task is done, its update not yet applied.
+/// A task finished; its update is applied at the end of the superstep.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Finished {
     pub(crate) task: Arc<TaskId>,
-    /// As it is stored: with holes.
+    /// The stored update, deduplicated: results of recorded steps are replaced by references.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(crate) update: Option<Raw>,
-    /// Of the update without holes.
+    /// Of the full update.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub(crate) form: Form,
-    /// What was left out of the update, because it is the result of a step of this task.
+    /// References to the step results that were left out of the update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) holes: Vec<StepRef>,
-    /// The update without holes, when it has some.
+    /// The full update, if the stored one has references.
     #[serde(skip)]
     pub(crate) whole: Option<Raw>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -221,7 +221,7 @@ pub(crate) struct Finished {
     pub(crate) sends: Vec<(String, Raw)>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
-    /// Version of the state that the update is for. A run may be taken up by a newer program.
+    /// Version of the state that the update is for. A newer program may resume the run.
     #[serde(default = "first", skip_serializing_if = "is_first")]
     pub(crate) version: u32,
 }
@@ -236,12 +236,12 @@ const fn is_first(version: &u32) -> bool {
 }
 
 impl Finished {
-    /// The update without holes.
+    /// Returns the full update.
     pub(crate) const fn update(&self) -> Option<&Raw> {
         if self.whole.is_some() { self.whole.as_ref() } else { self.update.as_ref() }
     }
 
-    /// Puts back what was left out of the update. `false`: it is not there.
+    /// Restores the full update from step results. Returns `false` if one is missing.
     pub(crate) fn restore_update<'a>(&mut self, step: impl Fn(Seq) -> Option<&'a RawValue>) -> bool {
         if !self.holes.is_empty()
             && self.whole.is_none()
@@ -254,7 +254,7 @@ impl Finished {
     }
 }
 
-/// One try of a task failed.
+/// An attempt of a task failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TaskFailure {
     pub(crate) task: Arc<TaskId>,
@@ -262,7 +262,7 @@ pub(crate) struct TaskFailure {
     pub(crate) attempt: u32,
     pub(crate) code: String,
     pub(crate) message: String,
-    /// The wait before the next try; none: there is none.
+    /// The wait before the next attempt; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retry_in_ms: Option<u64>,
     /// The node that handles the failure.
@@ -285,14 +285,14 @@ pub(crate) struct Recorded {
     pub(crate) form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// What a replay must know of the error beside its text.
+    /// What replay needs of the error besides its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
     pub(crate) ms: u64,
-    /// What it used up.
+    /// Budget usage of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<crate::run::BudgetUsage>,
-    /// Key of the step inside which it was made.
+    /// Key of the step that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) step: Option<Arc<str>>,
 }
@@ -309,11 +309,11 @@ pub(crate) struct Cause {
     pub(crate) value: Option<json::ValueError>,
 }
 
-/// A tool call on its way, with the arguments it is made with.
+/// A started tool call with its arguments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ToolBegun {
     pub(crate) task: Arc<TaskId>,
-    /// Of the step that will have its result.
+    /// Key of the step that will record its result.
     pub(crate) key: String,
     pub(crate) call_id: String,
     pub(crate) name: String,
@@ -340,25 +340,26 @@ pub(crate) struct Answered {
 pub(crate) struct Withdrawn {
     pub(crate) id: QuestionId,
     pub(crate) task: Arc<TaskId>,
-    /// Why, when its own node did it: a replay does not ask it again. None: the node was ended from outside.
+    /// The reason, if the node itself withdrew the question: replay does not ask it again. `None` if the node was ended from
+    /// outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) own: Option<WithdrawReason>,
 }
 
-/// Why a node takes its question back.
+/// Reason why a node withdrew its question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WithdrawReason {
-    /// It waits for something else now.
+    /// The future of the question was dropped.
     Dropped,
-    /// The question's deadline passed.
+    /// The deadline of the question passed.
     Expired,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TodoChange {
     pub(crate) todo: Todo,
-    /// The change as asked for, by task and fingerprint, so that a replay does not make it again.
+    /// Task and fingerprint of the requested change, so that replay does not repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<(Arc<TaskId>, u64)>,
 }
@@ -404,7 +405,7 @@ pub(crate) struct Forked {
 }
 
 impl Entry {
-    /// The body that a store keeps.
+    /// Encodes the body that a store keeps.
     pub(crate) fn encode(&self) -> Vec<u8> {
         // Facts hold plain data with string keys only; see the types above.
         serde_json::to_vec(self).expect("a fact is always JSON")

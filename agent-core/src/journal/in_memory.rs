@@ -1,4 +1,4 @@
-//! Keeps journals in the memory of this process; what it knows dies with it.
+//! In-memory `JournalStore`. Contents are lost when the process exits.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,31 +28,31 @@ use crate::{
 /// A power of two, so that a hash is cut to a shard by a mask.
 const SHARDS: usize = 32;
 
-/// A store in memory: fast, shared by cloning the `Arc` around it, gone when the process ends.
+/// In-memory journal store, shared through an `Arc`. Contents are lost when the process exits.
 ///
-/// No method waits for anything, so every future is ready at the first poll and dropping one loses nothing.
+/// Every future is ready at its first poll.
 pub struct InMemoryJournal {
     shards: [Shard; SHARDS],
     hasher: RandomState,
     clock: Arc<dyn Clock>,
-    /// The highest epoch of any deleted session. A session that is made again starts above it, so that a
-    /// writer of the deleted one stays refused.
+    /// The highest epoch of any deleted session. A session that is created again starts above it, so that writers of the
+    /// deleted one are refused.
     floor: AtomicU64,
-    /// Sessions of each shard whose status is `running`, so that a list of these passes over the other shards.
+    /// Number of `running` sessions per shard, so that a list of them skips the other shards.
     running: [AtomicUsize; SHARDS],
-    /// Sessions by [`Summary::due`]. Locked last, and only when that changes.
+    /// Sessions by [`Summary::due`]. Locked last, and only if it changes.
     dues: Mutex<BTreeSet<(i64, SessionId)>>,
 }
 
-/// Sessions by id. An append holds the shard shared and its session alone, so only making and deleting a
-/// session stops its neighbours.
+/// Sessions by id. An append takes the shard lock shared and the session lock exclusively, so only creating and deleting a
+/// session blocks others.
 type Shard = RwLock<BTreeMap<SessionId, Mutex<Session>>>;
 
 #[derive(Default)]
 struct Session {
-    /// The body of entry `first + i` stands at `i`.
+    /// The body of entry `first + i` is at index `i`.
     bodies: VecDeque<Box<[u8]>>,
-    /// How many entries were trimmed away.
+    /// Number of trimmed entries.
     trimmed: u64,
     journal_bytes: u64,
     snapshots: BTreeMap<Seq, Box<[u8]>>,
@@ -62,7 +62,7 @@ struct Session {
     summary: Summary,
 }
 
-/// What the indexes know of a session.
+/// Index values of a session.
 #[derive(Clone, Copy, Default)]
 struct Indexed {
     running: bool,
@@ -75,13 +75,13 @@ struct Holder {
 }
 
 impl InMemoryJournal {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(WallClock))
     }
 
-    /// An empty store whose leases run by `clock`.
+    /// Creates an empty store with a clock for leases.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let (shards, running, hasher) = (Default::default(), Default::default(), RandomState::new());
@@ -98,7 +98,7 @@ impl InMemoryJournal {
         &self.shards[self.place(session)]
     }
 
-    /// Works on a session that exists.
+    /// Runs `work` on an existing session.
     fn with<T>(&self, session: &SessionId, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
         self.shard(session).read().get(session).map(|found| work(&mut found.lock()))
     }
@@ -116,7 +116,7 @@ impl InMemoryJournal {
         }
         drop(shard);
         if epoch != Epoch::default() {
-            // It was deleted under its writer.
+            // It was deleted while a writer held it.
             return Err(StoreError::NotFound { session });
         }
         let mut shard = self.shard(&session).write();
@@ -217,7 +217,7 @@ impl InMemoryJournal {
         page
     }
 
-    /// Removes a session. `held`: only if this is the epoch in force.
+    /// Deletes a session; with `held`, only if this is the current epoch.
     fn delete_now(&self, session: &SessionId, held: Option<Epoch>) -> Result<bool, StoreError> {
         let mut shard = self.shard(session).write();
         let Some(found) = shard.get_mut(session) else { return Ok(false) };
@@ -233,7 +233,7 @@ impl InMemoryJournal {
         Ok(true)
     }
 
-    /// Keeps the indexes. The session's lock must be held.
+    /// Updates the indexes. Callers hold the lock of the session.
     fn index(&self, session: &SessionId, before: Indexed, after: Indexed) {
         if before.running != after.running {
             let running = &self.running[self.place(session)];
@@ -338,7 +338,7 @@ impl Session {
         Ok(Lease::new(owner.clone(), self.epoch))
     }
 
-    /// The index of the first body with a number above `after`.
+    /// Returns the index of the first body with a number above `after`.
     fn index_after(&self, after: Seq) -> usize {
         usize::try_from(after.0.saturating_sub(self.trimmed)).unwrap_or(usize::MAX).min(self.bodies.len())
     }

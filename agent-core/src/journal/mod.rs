@@ -4,11 +4,14 @@
 pub mod conformance;
 pub(crate) mod dedup;
 pub(crate) mod entry;
+mod frame_projection;
 mod in_memory;
 pub(crate) mod keys;
 pub(crate) mod projection;
 mod replay;
+pub(crate) mod snapshot;
 pub mod store;
+mod store_error;
 mod store_retry;
 pub(crate) mod stored_schedule;
 

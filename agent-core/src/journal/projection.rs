@@ -1,14 +1,15 @@
-//! The journal folded: where a session stands, as plain data. Pure; the state stays JSON until its type is known.
+//! Projection of a journal: the status of a session as plain data. Pure; the state remains JSON until its type is known.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub(crate) use super::frame_projection::FrameProjection;
 use super::{
-    entry::{Cause, Closing, Entry, Fact, Failure, Finished, Queued, Raw},
+    entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw},
     keys,
     stored_schedule::StoredSchedule,
 };
@@ -17,19 +18,19 @@ use crate::{
     interrupt::{OpenQuestion, key_of},
     json::{Form, Stored},
     run::{BudgetGrants, BudgetUsage, Durability, Limits, RunStatus},
-    todo::{Todo, TodoTree},
+    todo::TodoTree,
 };
 
-/// Format of stored entries and snapshots. Rises when an older program could not read what this one writes.
+/// Format of stored entries and snapshots. Incremented if an older program cannot read them.
 pub(crate) const FORMAT: u32 = 1;
 
-/// How many named requests a session remembers; see [`RunOptions::request`](crate::RunOptions::request).
+/// Number of request names that a session remembers; see [`RunOptions::request`](crate::RunOptions::request).
 const REQUESTS: usize = 1_024;
 
-/// Where a session stands.
+/// Projection of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Projection {
-    /// The last entry folded in.
+    /// The last applied entry.
     pub(crate) last: Seq,
     pub(crate) run: RunId,
     pub(crate) status: RunStatus,
@@ -41,7 +42,7 @@ pub(crate) struct Projection {
     pub(crate) todos: TodoTree,
     pub(crate) used: BudgetUsage,
     pub(crate) limits: Option<Limits>,
-    /// What people granted beyond the limits.
+    /// Granted budget extensions.
     pub(crate) granted: BudgetGrants,
     pub(crate) durability: Option<Durability>,
     /// Number of the entry that accepted the run.
@@ -50,55 +51,41 @@ pub(crate) struct Projection {
     pub(crate) active_ms: u64,
     /// When the last entry was written.
     pub(crate) last_at: i64,
-    /// Bytes of the snapshot and the entries that it was read from; 0 for one that was not.
+    /// Bytes of the snapshot and the entries that it was read from; 0 if it was not read.
     pub(crate) bytes: u64,
     pub(crate) failure: Option<Failure>,
     /// The latest named requests, the oldest first.
     pub(crate) requests: Arc<Vec<(String, RunId)>>,
-    /// Marks that the application gave the session.
+    /// The labels of the session.
     pub(crate) labels: Arc<BTreeMap<String, String>>,
-    /// The highest number given to a run, those in line included.
+    /// The highest number of a run, including queued ones.
     pub(crate) runs: RunId,
-    /// Runs in line.
+    /// Queued runs.
     pub(crate) queue: Vec<(RunId, Queued)>,
-    /// How often in a row the run was taken over from a process that had died, without any progress since. Not in a
-    /// snapshot: one is kept at a commit only, which is progress.
+    /// Number of takeovers in a row without progress. Not part of a snapshot: a snapshot follows a commit, which is progress.
     pub(crate) takeovers: u32,
 }
 
-/// A graph in the middle of its run: the outermost one, or a subgraph inside a task.
-#[derive(Debug, Default)]
-pub(crate) struct FrameProjection {
-    /// The state to begin with, and its version.
-    pub(crate) base: Option<(u32, Stored)>,
-    /// Updates to apply to it, in order.
-    pub(crate) updates: Vec<(u32, Stored)>,
-    pub(crate) version: u32,
-    pub(crate) schedule: Option<StoredSchedule>,
-    /// What the tasks that are due have recorded, by number.
-    pub(crate) tasks: HashMap<u64, TaskRecord>,
-}
-
-/// What a task has recorded.
+/// Records of a task.
 #[derive(Debug, Default)]
 pub(crate) struct TaskRecord {
     pub(crate) steps: HashMap<String, StepRecord>,
-    /// Tool calls that were begun and have no result, by key, with how often.
+    /// Number of starts of tool calls without a result, by key.
     pub(crate) call_attempts: HashMap<String, u32>,
     pub(crate) finished: Option<Finished>,
-    /// Tries that failed.
+    /// Number of failed attempts.
     pub(crate) failed: u32,
-    /// Of those, the ones before the run failed and was resumed.
+    /// Number of attempts that failed before the run failed and was resumed.
     pub(crate) forgiven: u32,
-    /// The last failure, when a handler takes it.
+    /// The last failure, if a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
-    /// The last failure, when no try follows it and no handler takes it: the run fails with it.
+    /// The last failure, if no attempt follows and no handler takes it: the run fails with it.
     pub(crate) exhausted: Option<crate::journal::entry::TaskFailure>,
-    /// Asked in this task and not withdrawn.
+    /// Questions of this task that were not withdrawn.
     pub(crate) asked: HashMap<QuestionId, QuestionRecord>,
-    /// Questions that the node itself took back, in order.
+    /// Questions withdrawn by the node itself, in order.
     pub(crate) withdrawn: HashMap<QuestionId, std::collections::VecDeque<super::entry::WithdrawReason>>,
-    /// Events and todo changes by fingerprint, with how often.
+    /// Number of events and todo changes, by fingerprint.
     pub(crate) emitted: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameProjection>>,
 }
@@ -106,22 +93,22 @@ pub(crate) struct TaskRecord {
 /// A question of a task.
 #[derive(Debug, Default)]
 pub(crate) struct QuestionRecord {
-    /// As it was asked; none: its entry is not in the journal.
+    /// The question; `None` if its entry is not in the journal.
     pub(crate) open: Option<Box<OpenQuestion>>,
-    /// None while it is open.
+    /// `None` while it is open.
     pub(crate) answer: Option<serde_json::Value>,
-    /// The try that asked it failed.
+    /// The attempt that asked it failed.
     pub(crate) earlier_try: bool,
 }
 
 /// A step's result.
 #[derive(Debug, Clone)]
 pub(crate) struct StepRecord {
-    /// `Err`: a failure that the node went past.
+    /// `Err` for a failed step after which the node continued.
     pub(crate) result: Result<Stored, StepFailure>,
     /// Its entry.
     pub(crate) seq: Seq,
-    /// Key of the step inside which it was made.
+    /// Key of the step that contains it.
     pub(crate) inside: Option<Arc<str>>,
 }
 
@@ -133,12 +120,12 @@ pub(crate) struct StepFailure {
 }
 
 impl Projection {
-    /// Takes one entry. Entries come in order.
+    /// Applies one entry. Entries must be applied in order.
     pub(crate) fn apply(&mut self, entry: Entry) {
         self.last = entry.seq;
         self.runs = self.runs.max(entry.run);
-        // Time counts between entries of a run that is running; not while it waits, nor while no process had it, nor
-        // between the place of a fork and the fork.
+        // Time between entries of a running run is active time; not while it is paused, while no process executed it, or
+        // between a checkpoint and its fork.
         let idle = matches!(entry.fact, Fact::RunResumed(_) | Fact::SessionForked(_));
         if self.status == RunStatus::Running && !idle {
             self.active_ms += u64::try_from(entry.at - self.last_at).unwrap_or(0);
@@ -153,7 +140,7 @@ impl Projection {
                     self.remember_request(request.clone(), entry.run);
                 }
                 self.add_labels(&queued.labels);
-                // A snapshot may know it already.
+                // A snapshot may contain it already.
                 self.queue.retain(|(run, _)| *run != entry.run);
                 self.queue.push((entry.run, queued));
             }
@@ -242,7 +229,7 @@ impl Projection {
                     step.and_then(|step| Some(&*step.result.as_ref().ok()?.json))
                 };
                 if !finished.restore_update(of) {
-                    // The journal is not what it was: half of an update must not be applied.
+                    // The journal has changed: part of an update must not be applied.
                     finished.form = Form::lost();
                 }
                 record.finished = Some(finished);
@@ -250,7 +237,7 @@ impl Projection {
             Fact::TaskFailed(failure) => {
                 let task = self.task(&Arc::clone(&failure.task));
                 task.failed = failure.attempt;
-                // A new try starts clean, but for what succeeded.
+                // A new attempt keeps only successful steps.
                 task.steps.retain(|_, step| step.result.is_ok());
                 task.emitted.clear();
                 task.withdrawn.clear();
@@ -260,7 +247,7 @@ impl Projection {
                 } else if failure.retry_in_ms.is_none() {
                     task.exhausted = Some(failure);
                 } else if let Some(inner) = &mut task.inner {
-                    // The new try takes up the subgraph where it was, failed tasks included.
+                    // The new attempt continues the subgraph where it was, including failed tasks.
                     inner.retry_exhausted();
                 }
             }
@@ -281,8 +268,8 @@ impl Projection {
                 *self.task(&begun.task).call_attempts.entry(begun.key).or_default() += 1;
             }
             Fact::QuestionAsked(open) => {
-                // A tool call that waits for a person has not done what the answer would allow: cut short now, it is
-                // made again. With its answer it counts as begun again.
+                // A tool call that waits for an answer has not had its effect: if it is interrupted now, it is repeated.
+                // It counts as started again once it is answered.
                 if let Some(call) = asking_call(&open) {
                     self.task(&Arc::clone(&open.task)).call_attempts.remove(&format!("tool:{call}"));
                 }
@@ -299,7 +286,7 @@ impl Projection {
                 if self.status == RunStatus::Paused
                     && !self.open.iter().any(|open| open.task == answered.task)
                 {
-                    // A task has all its answers: it goes on, even if nobody lived to see it.
+                    // A task has all its answers: it continues, even if no process delivered them.
                     self.status = RunStatus::Running;
                 }
                 let asked = self.task(&answered.task).asked.entry(answered.id.clone()).or_default();
@@ -350,7 +337,7 @@ impl Projection {
                 self.root.forget_tasks_that_are_not_due();
                 let due: Vec<u64> = self.root.tasks.keys().copied().collect();
                 self.open.retain(|open| due.contains(&open.task.outermost().number()));
-                // Whatever it was, it goes on when it is resumed, or answered.
+                // The run continues when it is resumed or answered.
                 if self.status != RunStatus::Paused || self.open.is_empty() {
                     self.status = RunStatus::Stopped;
                 }
@@ -359,7 +346,7 @@ impl Projection {
         }
     }
 
-    /// What a resumed run may use: new limits stand for all that was granted before.
+    /// Applies the limits of a resumption. New limits replace all grants.
     pub(crate) fn resume_limits(&mut self, limits: Option<Limits>) {
         match limits {
             Some(_) => {
@@ -391,7 +378,7 @@ impl Projection {
         requests.push((request, run));
     }
 
-    /// Everything but the state and what tasks recorded.
+    /// Returns a copy without the state and the records of tasks.
     pub(crate) fn without_state(&self) -> Self {
         Self {
             last: self.last,
@@ -426,7 +413,7 @@ impl Projection {
     }
 }
 
-/// Whether the fact shows that a process did not die at the task at which it was begun or taken over.
+/// Returns whether the fact is progress, which resets the count of takeovers.
 const fn is_progress(fact: &Fact) -> bool {
     matches!(
         fact,
@@ -439,132 +426,6 @@ const fn is_progress(fact: &Fact) -> bool {
     )
 }
 
-impl FrameProjection {
-    /// Bytes of the state as it is stored, and of the updates to it.
-    pub(crate) fn state_bytes(&self) -> usize {
-        let raw = |(_, stored): &(u32, Stored)| stored.json.get().len();
-        self.base.iter().chain(&self.updates).map(raw).sum()
-    }
-
-    /// Takes out the frame inside `task`, if it was opened.
-    pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameProjection>> {
-        let mut path = vec![task.number()];
-        let mut above = task.parent();
-        while let Some(parent) = above {
-            path.push(parent.number());
-            above = parent.parent();
-        }
-        let mut frame = None;
-        while let Some(number) = path.pop() {
-            frame = self.tasks.remove(&number)?.inner;
-            if !path.is_empty() {
-                self = *frame.take()?;
-            }
-        }
-        frame
-    }
-
-    /// The frame inside `task`.
-    fn inside(&mut self, task: &TaskId) -> &mut FrameProjection {
-        self.task(task).inner.get_or_insert_default()
-    }
-
-    fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
-        let frame = match task.parent() {
-            Some(parent) => self.inside(parent),
-            None => self,
-        };
-        frame.tasks.entry(task.number()).or_default()
-    }
-
-    /// The updates of the tasks that were due count from now on, in the order of activation.
-    fn commit(&mut self, next: Option<StoredSchedule>) {
-        if let Some(schedule) = &self.schedule {
-            for task in &schedule.due {
-                let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
-                if let Some(finished) = finished
-                    && let Some(json) = finished.whole.or(finished.update)
-                {
-                    self.updates.push((finished.version, Stored { json, form: finished.form }));
-                }
-            }
-        }
-        self.tasks.clear();
-        self.schedule = next;
-    }
-
-    /// What the graph itself made of the state when the run was stopped or failed.
-    pub(crate) fn close(&mut self, closing: Option<Closing>) {
-        if let Some(Closing { version, update, form }) = closing {
-            self.updates.push((version, Stored { json: update, form }));
-        }
-    }
-
-    /// A person asked for another go: the tries of before do not count against the policy.
-    pub(crate) fn reset_attempts(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.forgiven = task.failed;
-            task.exhausted = None;
-            if let Some(inner) = &mut task.inner {
-                inner.reset_attempts();
-            }
-        }
-    }
-
-    /// Tasks that failed for good may be tried again.
-    fn retry_exhausted(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.exhausted = None;
-            if let Some(inner) = &mut task.inner {
-                inner.retry_exhausted();
-            }
-        }
-    }
-
-    /// The tasks of this frame (inside `parent`) and of the subgraphs in it that are due and have neither finished nor
-    /// failed for good.
-    pub(crate) fn at_work(&self, parent: Option<&Arc<TaskId>>) -> Vec<TaskId> {
-        let mut tasks = Vec::new();
-        for task in self.schedule.iter().flat_map(|schedule| &schedule.due) {
-            let (name, number) = (task.1.as_str().into(), task.0);
-            let id = match parent {
-                Some(parent) => parent.child(name, number),
-                None => TaskId::root(name, number),
-            };
-            match self.tasks.get(&number) {
-                Some(record)
-                    if record.finished.is_some()
-                        || record.handled.is_some()
-                        || record.exhausted.is_some() => {}
-                Some(TaskRecord { inner: Some(inner), .. }) => {
-                    tasks.extend(inner.at_work(Some(&Arc::new(id))))
-                }
-                _ => tasks.push(id),
-            }
-        }
-        tasks
-    }
-
-    /// The tasks that are due and have not finished.
-    pub(crate) fn unfinished(&self) -> Vec<TaskId> {
-        let finished = |number: &u64| self.tasks.get(number).is_some_and(|record| record.finished.is_some());
-        let due = self.schedule.iter().flat_map(|schedule| &schedule.due);
-        due.filter(|task| !finished(&task.0))
-            .map(|task| TaskId::root(task.1.as_str().into(), task.0))
-            .collect()
-    }
-
-    fn forget_tasks_that_are_not_due(&mut self) {
-        let due: Vec<u64> = self
-            .schedule
-            .iter()
-            .flat_map(|schedule| schedule.due.iter().chain(&schedule.deferred))
-            .map(|task| task.0)
-            .collect();
-        self.tasks.retain(|number, _| due.contains(number));
-    }
-}
-
 fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
     crate::json::read(raw.get()).ok()
 }
@@ -573,7 +434,7 @@ fn null() -> Raw {
     Raw::from(serde_json::value::RawValue::NULL.to_owned())
 }
 
-/// A number for something that is shown once: equal things have equal numbers.
+/// Returns a fingerprint of an event or todo change. It is stored, so it must be stable.
 pub(crate) fn fingerprint(name: &str, value: &impl Serialize) -> u64 {
     // FNV-1a, 64 bit (Fowler, Noll, Vo): stable over time and machines, unlike the hashers of std.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -584,93 +445,7 @@ pub(crate) fn fingerprint(name: &str, value: &impl Serialize) -> u64 {
     hash
 }
 
-fn no_requests(requests: &[(String, RunId)]) -> bool {
-    requests.is_empty()
-}
-
-fn no_labels(labels: &BTreeMap<String, String>) -> bool {
-    labels.is_empty()
-}
-
-/// An projection as it is stored: at a commit, with the state folded.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) format: u32,
-    pub(crate) run: RunId,
-    pub(crate) status: RunStatus,
-    pub(crate) graph: Arc<str>,
-    pub(crate) hash: Arc<str>,
-    pub(crate) version: u32,
-    pub(crate) state: Raw,
-    /// Of the state.
-    #[serde(default, skip_serializing_if = "Form::is_plain")]
-    pub(crate) form: Form,
-    #[serde(rename = "plan")]
-    pub(crate) schedule: Option<StoredSchedule>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) answered: Vec<(QuestionId, String)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) todos: Vec<Todo>,
-    #[serde(default)]
-    pub(crate) used: BudgetUsage,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) limits: Option<Limits>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) durability: Option<Durability>,
-    pub(crate) accepted: Seq,
-    pub(crate) accepted_at: i64,
-    pub(crate) active_ms: u64,
-    pub(crate) last_at: i64,
-    #[serde(default, skip_serializing_if = "no_requests")]
-    pub(crate) requests: Arc<Vec<(String, RunId)>>,
-    #[serde(default, skip_serializing_if = "no_labels")]
-    pub(crate) labels: Arc<BTreeMap<String, String>>,
-    pub(crate) runs: RunId,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) queue: Vec<(RunId, Queued)>,
-}
-
-impl Snapshot {
-    pub(crate) fn into_projection(self, last: Seq) -> Projection {
-        let mut todos = TodoTree::default();
-        for todo in self.todos {
-            todos.take(todo);
-        }
-        Projection {
-            last,
-            run: self.run,
-            status: self.status,
-            graph: self.graph,
-            hash: self.hash,
-            root: FrameProjection {
-                base: Some((self.version, Stored { json: self.state, form: self.form })),
-                version: self.version,
-                schedule: self.schedule,
-                ..FrameProjection::default()
-            },
-            open: Vec::new(),
-            answered: self.answered,
-            todos,
-            used: self.used,
-            limits: self.limits,
-            granted: BudgetGrants::default(),
-            durability: self.durability,
-            accepted: self.accepted,
-            accepted_at: self.accepted_at,
-            active_ms: self.active_ms,
-            last_at: self.last_at,
-            bytes: 0,
-            failure: None,
-            requests: self.requests,
-            labels: self.labels,
-            runs: self.runs,
-            queue: self.queue,
-            takeovers: 0,
-        }
-    }
-}
-
-/// The call that asks, by its name in its task; see `engine::tools`.
+/// Returns the name of the tool call that asks; see `engine::tools`.
 fn asking_call(open: &OpenQuestion) -> Option<&str> {
     keys::asking_call(key_of(&open.id, &open.task)?)
 }

@@ -1,22 +1,23 @@
-//! Reads a journal into an projection: the newest snapshot, then what came after it.
+//! Replay of a journal into a projection: the newest snapshot, then the entries after it.
 
 use super::{
     JournalStore, Record, StoreError, StoredSnapshot,
     entry::Entry,
-    projection::{FORMAT, Projection, Snapshot},
+    projection::{FORMAT, Projection},
+    snapshot::Snapshot,
 };
 use crate::{
     compute::compute,
     ids::{Seq, SessionId},
 };
 
-/// Entries read at once: first, and at most.
+/// First and maximum number of entries read at once.
 const PAGE: (usize, usize) = (64, 1_024);
 /// Bytes of a page, about: larger entries are read in smaller pages.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Folds a journal up to and with `upto`. `None`: there is no such session. Large snapshots and pages are decoded off
-/// the async workers.
+/// Folds a journal up to and including `upto`. Returns `None` if the session does not exist. Large snapshots and pages are
+/// decoded outside of the async workers.
 pub(crate) async fn fold(
     store: &dyn JournalStore,
     session: &SessionId,

@@ -1,47 +1,48 @@
-//! What a place that keeps journals must promise: compare-and-append, leases, snapshots, and nothing else.
+//! The contract of journal stores: compare-and-append, leases and snapshots.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use super::store_error::StoreError;
 use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::OpenQuestion,
     run::RunStatus,
 };
 
-/// Keeps the journals of many sessions. Bytes in, bytes out: a store never looks into an entry.
+/// Stores the journals of sessions. Entries are opaque bytes.
 ///
-/// One writer a session: [`acquire`](JournalStore::acquire) gives an epoch, and every
-/// [`append`](JournalStore::append) names the epoch and the number of the last entry its writer knows. A store
-/// refuses an append whose epoch is old or whose number is not the journal's end, so a writer that lost its
-/// lease (a paused process, say) can write nothing.
+/// A session has one writer: [`acquire`](JournalStore::acquire) returns an epoch, and every
+/// [`append`](JournalStore::append) has that epoch and the number of the last entry that the writer knows. A store refuses
+/// an append with an old epoch, or with a number that is not the end of the journal. A writer that lost its lease (for
+/// example a suspended process) can therefore write nothing.
 ///
-/// All methods may be called from many tasks at once. A future that is dropped before it is ready may or may
-/// not have taken effect, but never in part. Every store must pass [`conformance`](crate::journal::conformance).
+/// Methods may be called concurrently. A future that is dropped before it is ready takes effect completely or not at all.
+/// Every store must pass [`conformance`](crate::journal::conformance).
 pub trait JournalStore: Send + Sync + 'static {
-    /// Appends entries to the end of a session's journal and stores the summary, all or nothing.
+    /// Appends entries to the journal of a session and stores the summary, atomically.
     ///
-    /// Ready only when the entries are as durable as the store makes them. Without entries only the summary
-    /// is stored. The epoch must be the one in force: 0 for a session that nobody ever acquired (it is made
-    /// when it is new), else that of the latest lease, also after its release or its end in time.
+    /// Completes when the entries are durable. Without entries, only the summary is stored. The epoch must be the current
+    /// one: 0 for a session that was never acquired (it is created if it is new), else that of the latest lease, also after
+    /// its release or expiry.
     ///
     /// # Errors
     ///
-    /// [`StoreError::StaleWriter`] (looked at first), [`StoreError::Conflict`], [`StoreError::NotFound`] for a
-    /// writer whose session was deleted, [`StoreError::Illegal`] for numbers that are not consecutive.
+    /// Returns [`StoreError::StaleWriter`] (checked first), [`StoreError::Conflict`], [`StoreError::NotFound`] if the session
+    /// of a writer was deleted, [`StoreError::Illegal`] if the numbers are not consecutive.
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Whether an append costs no more than memory does, so that it is not worth a task of its own. Default: no.
+    /// Returns whether an append only writes to memory and needs no spawned task. Default: `false`.
     fn is_instant(&self) -> bool {
         false
     }
 
     /// Reads entries with numbers `after < seq <= upto` in order, at most `limit` of them.
     ///
-    /// An unknown session reads as empty. Entries that retention removed are simply not there: compare the
-    /// first number with `after`, or ask [`head`](JournalStore::head).
+    /// An unknown session reads as empty. Entries removed by retention are skipped: compare the first number with `after`, or
+    /// use [`head`](JournalStore::head).
     fn read(
         &self,
         session: &SessionId,
@@ -50,14 +51,14 @@ pub trait JournalStore: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
-    /// Where the journal of a session ends, what it is about, and how large it is. `None`: no such session.
+    /// Returns the end, the summary and the sizes of a session; `None` if it does not exist.
     fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
 
-    /// Becomes the one writer of a session (existing or new) and raises its epoch.
+    /// Acquires the lease of a session (existing or new) and increments its epoch.
     ///
-    /// The same `owner` may acquire again (the epoch rises again). A lease of another owner that is alive is
-    /// [`StoreError::Leased`]; that of a dead one (its `ttl` ran out, or the store knows better) is taken over.
-    /// A session that is deleted and made again goes on above the epochs it had, so an old writer stays out.
+    /// The same `owner` may acquire again, which increments the epoch again. A lease of another living owner fails with
+    /// [`StoreError::Leased`]; that of a dead one (expired, or known to be dead) is taken over. A session that is deleted and
+    /// created again continues above its earlier epochs, so that old writers are refused.
     fn acquire(
         &self,
         session: &SessionId,
@@ -65,16 +66,16 @@ pub trait JournalStore: Send + Sync + 'static {
         ttl: Duration,
     ) -> BoxFuture<'_, Result<Lease, StoreError>>;
 
-    /// Extends every lease of `owner` to `ttl` from now, also one that ran out and was not taken over.
-    /// Called by the runtime every third of the `ttl`.
+    /// Extends every lease of `owner` to `ttl` from now, including expired ones that were not taken over. Called by the
+    /// runtime every third of the `ttl`.
     fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Gives up a lease. A lease that is no longer held is left alone.
+    /// Releases a lease. Does nothing if it is no longer held.
     fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Keeps a snapshot of the folded state at `seq`. The same `seq` again replaces it.
+    /// Stores a snapshot of the folded state at `seq`, in place of an earlier one at the same `seq`.
     ///
-    /// No epoch is asked for, so fold in acknowledged entries only.
+    /// No epoch is checked, so a snapshot must contain acknowledged entries only.
     ///
     /// # Errors
     ///
@@ -85,23 +86,22 @@ pub trait JournalStore: Send + Sync + 'static {
         snapshot: StoredSnapshot,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The newest snapshot with a number of at most `upto`.
+    /// Returns the newest snapshot with a number of at most `upto`.
     fn snapshot(
         &self,
         session: &SessionId,
         upto: Seq,
     ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>>;
 
-    /// Removes what the newest snapshot at or before `before` makes needless: entries up to and with its
-    /// number, and older snapshots.
+    /// Removes entries and snapshots that the newest snapshot at or before `before` makes redundant: entries up to and
+    /// including its number, and older snapshots.
     ///
-    /// Entries between that snapshot and `before` stay, and nothing happens when there is no such snapshot or
-    /// no such session: what cannot be folded again must stay.
+    /// Entries between that snapshot and `before` remain. Does nothing if there is no such snapshot or session.
     fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Copies a session up to and with `upto` (entries and snapshots, same numbers) to a new session.
+    /// Copies a session up to and including `upto` (entries and snapshots, same numbers) to a new session.
     ///
-    /// An `upto` behind the end copies all. The summary of the target is the one given; nobody holds it.
+    /// An `upto` after the end copies everything. The target gets the given summary and has no lease.
     ///
     /// # Errors
     ///
@@ -115,8 +115,7 @@ pub trait JournalStore: Send + Sync + 'static {
         summary: Summary,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Sessions in the order of their ids, after `after`, at most `limit`, only those whose summary has one of
-    /// `statuses` (empty: all).
+    /// Lists sessions in the order of their ids, after `after`, at most `limit`, with one of `statuses` (empty: all).
     fn list(
         &self,
         after: Option<&SessionId>,
@@ -124,14 +123,14 @@ pub trait JournalStore: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
 
-    /// Sessions that have a summary, those that changed last first (by [`Summary::at`], then by id, both falling), as
-    /// far as they fit. One that changes between two pages may be seen twice or not at all.
+    /// Lists sessions with a summary by their last change, newest first (by [`Summary::at`], then by id, both descending). A
+    /// session that changes between two pages may be listed twice or not at all.
     fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
 
-    /// Paused sessions one of whose questions runs out of time, by [`Summary::due`] and then by id, both rising: those
-    /// behind `after` that are due until `until`, at most `limit`.
+    /// Lists paused sessions with a question that has a deadline, by [`Summary::due`] and then by id, both ascending: those
+    /// after `after` that are due until `until`, at most `limit`.
     ///
-    /// Default: reads every paused session. A store of many sessions keeps an index instead.
+    /// Default: reads every paused session. A store for many sessions should have an index.
     fn due(
         &self,
         after: Option<(i64, SessionId)>,
@@ -158,18 +157,18 @@ pub trait JournalStore: Send + Sync + 'static {
         })
     }
 
-    /// Removes a session with all it has, whoever holds it. `false`: there was none.
+    /// Deletes a session, regardless of its lease. Returns `false` if it did not exist.
     ///
-    /// For tools on a store that nothing else uses. The runtime calls [`delete_held`](JournalStore::delete_held).
+    /// For maintenance of a store that no runtime uses. The runtime calls [`delete_held`](JournalStore::delete_held).
     fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Removes a session with all it has on behalf of the holder of `lease`. `false`: there was none.
+    /// Deletes a session on behalf of the holder of `lease`. Returns `false` if it did not exist.
     ///
-    /// Default: compares the epochs, then deletes, in two steps. A store should do both in one.
+    /// Default: compares the epochs and deletes in two steps. A store should do both atomically.
     ///
     /// # Errors
     ///
-    /// [`StoreError::StaleWriter`] when the epoch of the lease is not the one in force; nothing was removed.
+    /// Returns [`StoreError::StaleWriter`] if the epoch of the lease is not the current one; nothing is deleted then.
     fn delete_held(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<bool, StoreError>> {
         let (session, epoch) = (session.clone(), lease.epoch);
         Box::pin(async move {
@@ -183,7 +182,7 @@ pub trait JournalStore: Send + Sync + 'static {
         })
     }
 
-    /// Whether another process that opens the same store finds what this one wrote. Default: `true`.
+    /// Returns whether other processes that open the same store see its contents. Default: `true`.
     fn durable(&self) -> bool {
         true
     }
@@ -214,7 +213,7 @@ impl IntoJournal for Arc<dyn JournalStore> {
     }
 }
 
-/// One entry as a store sees it.
+/// An entry as opaque bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -232,7 +231,7 @@ impl Record {
     }
 }
 
-/// What [`JournalStore::append`] is asked to do.
+/// Parameters of [`JournalStore::append`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Append {
@@ -244,18 +243,18 @@ pub struct Append {
     pub expected: Seq,
     /// Entries with consecutive numbers.
     pub records: Vec<Record>,
-    /// What the session is about from now on. `None` keeps what was.
+    /// The new summary of the session; `None` keeps the present one.
     pub summary: Option<Summary>,
 }
 
 impl Append {
-    /// An append of `records` behind `expected` by the writer with `epoch`, without a new summary.
+    /// Creates an append of `records` after `expected` by the writer with `epoch`, without a new summary.
     #[must_use]
     pub fn new(session: SessionId, epoch: Epoch, expected: Seq, records: Vec<Record>) -> Self {
         Self { session, epoch, expected, records, summary: None }
     }
 
-    /// The same with a new summary.
+    /// Sets the new summary.
     #[must_use]
     pub fn with_summary(mut self, summary: Option<Summary>) -> Self {
         self.summary = summary;
@@ -263,35 +262,35 @@ impl Append {
     }
 }
 
-/// What a list of sessions shows without reading a journal.
+/// Summary of a session, for lists that do not read journals.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// Name of the graph that runs on it.
     pub graph: String,
-    /// Where its latest run stands: `running`, `paused`, `completed`, `failed`, `stopped`.
+    /// Status of its latest run: `running`, `paused`, `completed`, `failed`, `stopped`.
     pub status: String,
     /// The latest run.
     pub run: RunId,
     /// When it was written, in milliseconds since 1970.
     pub at: i64,
-    /// Questions that wait for a person while it is `paused`; 0 otherwise.
+    /// Number of open questions while it is `paused`; 0 otherwise.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub questions: u32,
-    /// When the first of those questions runs out of time, in milliseconds since 1970; [`i64::MAX`]: none does. `None`:
-    /// the session is not `paused`, or the summary was written by a program that did not know of this.
+    /// The earliest deadline of those questions, in milliseconds since 1970; [`i64::MAX`] if none has one. `None` if the
+    /// session is not `paused`, or if an older program wrote the summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<i64>,
-    /// The process that executed the run has shut down and left it to the next one.
+    /// The process that executed the run has shut down and handed it over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub handed_over: bool,
-    /// Free marks of the application (owner, title …).
+    /// Labels set by the application (owner, title …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
 impl Summary {
-    /// A summary without marks.
+    /// Creates a summary without labels.
     #[must_use]
     pub fn new(graph: impl Into<String>, status: impl Into<String>, run: RunId, at: i64) -> Self {
         Self {
@@ -306,14 +305,14 @@ impl Summary {
         }
     }
 
-    /// The same with so many open questions.
+    /// Sets the number of open questions.
     #[must_use]
     pub fn questions(mut self, open: usize) -> Self {
         self.questions = u32::try_from(open).unwrap_or(u32::MAX);
         self
     }
 
-    /// The same with these open questions: how many, and when the first runs out of time.
+    /// Sets number and earliest deadline of the open questions.
     #[must_use]
     pub(crate) fn with_questions(mut self, open: &[OpenQuestion]) -> Self {
         if self.status == RunStatus::Paused.as_str() {
@@ -329,16 +328,16 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Whether a label may have this name.
+/// Returns whether a label may have this name.
 pub(crate) fn is_label(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(legal)
 }
 
-/// Which sessions [`JournalStore::recent`] lists.
+/// Filter of [`JournalStore::recent`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recent {
-    /// Behind this place in the list: the time and id of the last session of the page before.
+    /// Continue after this session: time and id of the last one of the previous page.
     pub before: Option<(i64, SessionId)>,
     /// Only with one of these statuses; empty: with any.
     pub statuses: Vec<String>,
@@ -348,12 +347,12 @@ pub struct Recent {
     pub graph: Option<String>,
     /// None on which this graph runs.
     pub without: Option<String>,
-    /// At most so many.
+    /// Maximum number of sessions.
     pub limit: usize,
 }
 
 impl Recent {
-    /// Whether a session belongs into the list.
+    /// Returns whether a session matches the filter.
     #[must_use]
     pub fn takes(&self, session: &SessionId, summary: &Summary) -> bool {
         let behind = |(at, id): &(i64, SessionId)| (summary.at, session) < (*at, id);
@@ -372,7 +371,7 @@ impl Recent {
 pub struct Head {
     /// Number of the last entry; [`Seq::ZERO`] when only a lease was taken.
     pub last: Seq,
-    /// Number of the oldest entry that is still there; `last.next()` when none is.
+    /// Number of the oldest entry that is left; `last.next()` if none is.
     pub first: Seq,
     /// The epoch of the latest lease.
     pub epoch: Epoch,
@@ -399,7 +398,7 @@ impl Head {
     }
 }
 
-/// Which writer a session has: rises with each lease, so an old writer is known by its number.
+/// Fencing token of a session's writer: increases with each lease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
@@ -410,12 +409,12 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Names one process (one [`Runtime`](crate::session::Runtime)) among those that share a store.
+/// Identifies one [`Runtime`](crate::session::Runtime) among those that share a store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OwnerId(pub String);
 
 impl OwnerId {
-    /// A fresh random name.
+    /// Returns a random id.
     #[must_use]
     pub fn random() -> Self {
         Self(format!("o-{:032x}", fastrand::u128(..)))
@@ -458,114 +457,7 @@ impl StoredSnapshot {
     }
 }
 
-/// What a store answers when it cannot do what it is asked.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The writer's epoch is old: another writer took the session over. Nothing was written.
-    #[error("session `{session}` has a newer writer (epoch {current}, this one has {epoch})")]
-    StaleWriter {
-        /// The session.
-        session: SessionId,
-        /// The epoch of the refused writer.
-        epoch: Epoch,
-        /// The epoch in force.
-        current: Epoch,
-    },
-    /// The journal's end is not where the writer thinks. Nothing was written.
-    #[error("the journal of session `{session}` ends at {last}, not at {expected}")]
-    Conflict {
-        /// The session.
-        session: SessionId,
-        /// What the writer expected.
-        expected: Seq,
-        /// The end.
-        last: Seq,
-    },
-    /// Retention removed what was asked for.
-    #[error(
-        "the journal of session `{session}` begins at {first}; what led to {upto} was removed by retention"
-    )]
-    Trimmed {
-        /// The session.
-        session: SessionId,
-        /// The entry asked for.
-        upto: Seq,
-        /// The oldest entry that is left.
-        first: Seq,
-    },
-    /// Another living process is the writer.
-    #[error("session `{session}` is held by another process ({owner})")]
-    Leased {
-        /// The session.
-        session: SessionId,
-        /// Its writer.
-        owner: String,
-    },
-    /// The target of a copy exists.
-    #[error("session `{session}` exists already")]
-    Exists {
-        /// The session.
-        session: SessionId,
-    },
-    /// No such session.
-    #[error("there is no session `{session}`")]
-    NotFound {
-        /// The session.
-        session: SessionId,
-    },
-    /// The store cannot be reached or cannot write now; the same call may work later.
-    #[error("the store is not available: {reason}")]
-    Unavailable {
-        /// Why, without secrets.
-        reason: String,
-    },
-    /// The request breaks a rule of the contract; the same call never works.
-    #[error("the store refuses the request: {reason}")]
-    Illegal {
-        /// Which rule.
-        reason: String,
-    },
-    /// The store as a whole cannot be read, or is not one of ours. Restore a backup or name another place.
-    #[error("the store is damaged: {reason}")]
-    Damaged {
-        /// What was found, without secrets.
-        reason: String,
-    },
-    /// What is stored cannot be read.
-    #[error("entry {seq} of session `{session}` cannot be read: {reason}")]
-    Corrupt {
-        /// The session.
-        session: SessionId,
-        /// The entry.
-        seq: Seq,
-        /// Why.
-        reason: String,
-    },
-    /// The data was written by a newer program.
-    #[error("the data has format {found}, this program knows up to {known}; use a newer program")]
-    FormatTooNew {
-        /// Format of the data.
-        found: u32,
-        /// The newest format known here.
-        known: u32,
-    },
-}
-
-impl StoreError {
-    /// A call of the store panicked: nothing is known of it.
-    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
-        Self::Unavailable { reason: format!("it panicked: {}", crate::util::panic_message(panic)) }
-    }
-
-    /// Whether the same call may work later, without anything else being done.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-}
-
-/// What every store looks at before it touches anything: the numbers follow `expected` without a gap.
+/// Checks that the numbers of an append follow `expected` without a gap.
 pub(crate) fn check_records(append: &Append) -> Result<(), StoreError> {
     let mut last = append.expected.0;
     for record in &append.records {

@@ -1,4 +1,4 @@
-//! The schedule of a graph as it is stored: pending tasks and joins by name.
+//! Stored form of a schedule: pending tasks and joins by name.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ pub(crate) struct StoredTask(
     #[serde(default, skip_serializing_if = "Option::is_none")] pub(crate) Option<Box<RawValue>>,
 );
 
-/// A stored join that waits.
+/// A stored join that waits for sources.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StoredJoin {
     pub(crate) sources: Vec<String>,
@@ -19,7 +19,7 @@ pub(crate) struct StoredJoin {
     pub(crate) arrived: Vec<String>,
 }
 
-/// A stored schedule, by names, so that a changed graph can be compared with it.
+/// A stored schedule. It has names, so that a changed graph can be compared with it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct StoredSchedule {
     #[serde(rename = "s")]

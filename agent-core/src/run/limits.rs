@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Code;
 
-/// What a run may use. `None`: no bound.
+/// Limits of a run. `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 #[non_exhaustive]
@@ -26,24 +26,27 @@ pub struct Limits {
     /// Cost in millionths of the price table's currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
-    /// Time spent running, pauses left out. Beyond it the tasks are dropped in the middle of a superstep, and one that
-    /// blocks its thread is abandoned; with [`OverrunPolicy::Ask`] a person is asked while the superstep runs on.
+    /// Active time, without pauses. When it is exceeded, tasks are dropped within the superstep, and a task that blocks
+    /// its thread is abandoned. With [`OverrunPolicy::Ask`], the superstep continues while an extension is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Duration>,
-    /// What happens at a bound. Default: the run fails.
+    /// Policy for a limit that is reached. Default: the run fails.
     #[serde(skip_serializing_if = "OverrunPolicy::is_default")]
     pub on_overrun: OverrunPolicy,
 }
 
-/// What happens when a call would use more than a run may.
+/// Policy for a call that would exceed a limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+// The name in schemas is permanent.
+#[schemars(rename = "Overrun")]
 pub enum OverrunPolicy {
     /// The call fails with a [`LimitError`], and the run with it unless a node handles that.
     #[default]
     Fail,
-    /// A person is asked for more: one question for each bound, however many tasks need more of it. An answer is how
-    /// much more (a whole number, or `{"more": n}`), or `"stop"`, with which it fails. Supersteps are not asked for.
+    /// Requests an extension from a person: one question per limit, regardless of the number of waiting tasks. The answer
+    /// is the extension (a whole number, or `{"more": n}`) or `"stop"`, with which the call fails. Not used for
+    /// supersteps.
     Ask,
 }
 
@@ -55,35 +58,35 @@ impl OverrunPolicy {
 }
 
 impl Limits {
-    /// At most this many supersteps.
+    /// Sets the maximum number of supersteps.
     #[must_use]
     pub const fn supersteps(mut self, limit: u64) -> Self {
         self.supersteps = Some(limit);
         self
     }
 
-    /// At most this many model calls.
+    /// Sets the maximum number of model calls.
     #[must_use]
     pub const fn model_calls(mut self, limit: u64) -> Self {
         self.model_calls = Some(limit);
         self
     }
 
-    /// At most this many tool calls.
+    /// Sets the maximum number of tool calls.
     #[must_use]
     pub const fn tool_calls(mut self, limit: u64) -> Self {
         self.tool_calls = Some(limit);
         self
     }
 
-    /// At most this many tokens.
+    /// Sets the maximum number of tokens.
     #[must_use]
     pub const fn tokens(mut self, limit: u64) -> Self {
         self.tokens = Some(limit);
         self
     }
 
-    /// At most this cost, in millionths of the price table's currency. Each model must have a price then; see
+    /// Sets the maximum cost, in millionths of the price table's currency. Each model must have a price; see
     /// [`RuntimeBuilder::prices`](crate::session::RuntimeBuilder::prices).
     #[must_use]
     pub const fn cost_micros(mut self, limit: u64) -> Self {
@@ -91,14 +94,14 @@ impl Limits {
         self
     }
 
-    /// What happens at a bound. Default: [`OverrunPolicy::Fail`].
+    /// Sets the policy for a limit that is reached. Default: [`OverrunPolicy::Fail`].
     #[must_use]
     pub const fn on_overrun(mut self, policy: OverrunPolicy) -> Self {
         self.on_overrun = policy;
         self
     }
 
-    /// At most this much time running.
+    /// Sets the maximum active time.
     #[must_use]
     pub const fn active(mut self, limit: Duration) -> Self {
         self.active = Some(limit);
@@ -106,9 +109,11 @@ impl Limits {
     }
 }
 
-/// What was used.
+/// Budget usage of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
+// The name in schemas is permanent.
+#[schemars(rename = "Used")]
 #[non_exhaustive]
 pub struct BudgetUsage {
     /// Model calls.
@@ -134,7 +139,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl BudgetUsage {
-    /// Adds what was used elsewhere; stays at the largest number rather than overflow.
+    /// Adds another usage. Saturates at the maximum.
     pub fn add(&mut self, more: &Self) {
         self.model_calls = self.model_calls.saturating_add(more.model_calls);
         self.tool_calls = self.tool_calls.saturating_add(more.tool_calls);

@@ -12,7 +12,7 @@ use crate::ids::TaskId;
 )]
 #[non_exhaustive]
 pub struct NodeEnded {
-    /// The task whose node has ended.
+    /// The task of the node.
     pub task: String,
 }
 

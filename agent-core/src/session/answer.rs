@@ -1,4 +1,4 @@
-//! Answers and marks of stop: commands on a run that waits for a person.
+//! Commands that answer, stop and delete.
 
 use std::sync::Arc;
 
@@ -8,78 +8,101 @@ use super::{
     Run, Session, SessionError,
     cell::{LiveRun, SessionCell},
     lock::LockedSession,
-    run_watch::RunResult,
-    supervisor::{summary, todo_facts},
+    phase::PhaseEvent,
+    run_end::todo_facts,
 };
 use crate::{
-    ids::{QuestionId, Seq},
+    engine::journal_writer::JournalWriter,
+    ids::{QuestionId, RunId, Seq},
     interrupt::{AnswerError, Answers},
     journal::{
-        JournalStore, Summary,
+        JournalStore, StoreError, Summary,
         entry::{Answered, Entry, Fact, Resumed, Stopped},
     },
     run::RunStatus,
     todo::TodoStatus,
 };
 
+/// Answers that are checked and claimed. Dropping them before they are delivered releases the questions.
+struct ClaimedAnswers<'a> {
+    cell: &'a SessionCell,
+    by: &'a str,
+    answers: Vec<(QuestionId, Value)>,
+}
+
+/// The run that asked the questions, in memory or in the journal.
+struct AnsweredRun<'a> {
+    writer: &'a Arc<JournalWriter>,
+    graph: &'a str,
+    run: RunId,
+    /// No task can proceed without an answer.
+    paused: bool,
+}
+
+impl<'a> ClaimedAnswers<'a> {
+    /// Checks answers and claims their questions, all or none.
+    fn new(cell: &'a SessionCell, answers: Answers, by: &'a str) -> Result<Self, AnswerError> {
+        Ok(Self { cell, by, answers: cell.board.take(answers, by)? })
+    }
+
+    /// Stores the answers and returns their facts.
+    async fn store(&self, run: AnsweredRun<'_>, now: i64) -> Result<Vec<Fact>, StoreError> {
+        let board = &self.cell.board;
+        let facts: Vec<Fact> = self.facts();
+        let status = match run.paused && !board.frees(&self.answers) {
+            true => RunStatus::Paused,
+            false => RunStatus::Running,
+        };
+        let summary = Summary::new(run.graph, status.as_str(), run.run, now).with_questions(&board.open());
+        let seq = run.writer.push_with(run.run, facts.clone(), Some(summary))?;
+        run.writer.wait_durable(seq).await?;
+        Ok(facts)
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let answers = self.answers.iter();
+        let facts = answers.filter_map(|(id, value)| {
+            let task = self.cell.board.task_of(id)?;
+            let (id, value, by) = (id.clone(), value.clone(), self.by.to_owned());
+            Some(Fact::QuestionAnswered(Answered { id, task, value, by }))
+        });
+        facts.collect()
+    }
+
+    /// Delivers the stored answers: tasks with all of their answers continue.
+    fn deliver(mut self) {
+        self.cell.board.deliver(std::mem::take(&mut self.answers), self.by);
+    }
+}
+
+impl Drop for ClaimedAnswers<'_> {
+    fn drop(&mut self) {
+        self.cell.board.put_back(&self.answers);
+    }
+}
+
 impl LockedSession {
     /// Stores answers and continues the tasks that have all of theirs.
-    pub(super) async fn answer(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        match self.live_run().await {
-            Some(live) => self.answer_live(&live, answers, by).await,
-            None => Box::pin(self.answer_idle(answers, by)).await,
-        }
-    }
-
-    /// Answers a run that is in memory.
-    async fn answer_live(
-        &self,
-        live: &Arc<LiveRun>,
-        answers: Answers,
-        by: &str,
-    ) -> Result<Run, SessionError> {
-        let env = &live.env;
-        let taken = self.cell.board.take(answers, by)?;
-        let facts = answered_facts(&self.cell, &taken, by);
-        // Idle: it pauses, and the entry that says so is being stored.
-        let pauses = live.status() == RunStatus::Paused || env.control.is_idle();
-        let waits = pauses && !self.cell.board.frees(&taken);
-        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let summary = summary(&self.shared, live, status).with_questions(&self.cell.board.open());
-        let stored = match env.writer.push_with(env.run, facts, Some(summary)) {
-            Ok(seq) => env.writer.wait_durable(seq).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stored {
-            self.cell.board.put_back(&taken);
-            return Err(error.into());
-        }
-        // Under the cell's lock, as the pause of the run is: one of the two sees the other.
-        let _inner = self.cell.inner.lock();
-        self.cell.board.deliver(taken, by);
-        if live.status() == RunStatus::Paused {
-            if env.control.is_idle() {
-                let questions = self.cell.board.open();
-                let paused = RunResult {
-                    status: RunStatus::Paused,
-                    questions,
-                    state: None,
-                    supersteps: 0,
-                    error: None,
-                };
-                live.watch.send(Some(Arc::new(paused)));
-            } else {
-                env.control.resume_clock();
-                live.watch.send(None);
-            }
-        }
-        Ok(Run::of(Session::clone(self), live))
-    }
-
-    /// Answers a run that is not in memory, and resumes it when a task has all its answers.
     ///
-    /// Whatever can be refused (the graph, a migration of the state, the number of runs) is refused before an answer is
-    /// stored.
+    /// Everything that can be refused (the graph, a migration of the state, the number of runs) is refused before an
+    /// answer is stored.
+    pub(super) async fn answer(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
+        let Some(live) = self.live_run().await else {
+            return Box::pin(self.answer_idle(answers, by)).await;
+        };
+        let env = &live.env;
+        let claimed = ClaimedAnswers::new(&self.cell, answers, by)?;
+        // An idle run is about to pause: its `RunPaused` entry is being stored.
+        let paused = live.status() == RunStatus::Paused || env.control.is_idle();
+        let run = AnsweredRun { writer: &env.writer, graph: &live.graph, run: env.run, paused };
+        claimed.store(run, self.shared.clock.now_ms()).await?;
+        let inner = self.cell.inner.lock();
+        claimed.deliver();
+        live.apply(&inner, PhaseEvent::Answered);
+        Ok(Run::of(Session::clone(self), &live))
+    }
+
+    /// Answers a run that is not in memory, and resumes it if a task has all of its answers.
     async fn answer_idle(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
         self.cell.check_exists()?;
         if self.shared.store.is_none() {
@@ -93,42 +116,32 @@ impl LockedSession {
         if projection.last == Seq::ZERO {
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        if !projection.status.is_busy() && !projection.open.is_empty() {
+        let busy = projection.status.is_busy();
+        if !busy && !projection.open.is_empty() {
             return Err(AnswerError::NotWaiting { status: projection.status.to_string() }.into());
         }
-        let open = if projection.status.is_busy() { projection.open.clone() } else { Vec::new() };
+        let open = if busy { projection.open.clone() } else { Vec::new() };
         self.cell.board.restore(open, &projection.answered);
-        // An answer that is refused is refused as such, whatever else is wrong.
-        let taken = self.cell.board.take(answers, by)?;
-        let unfinished =
-            self.check_open().and_then(|()| self.graph_of(&projection.graph)?.read_run(projection));
-        let unfinished = match unfinished {
-            Ok(unfinished) => unfinished,
+        // An invalid answer is refused as such, whatever else is wrong.
+        let claimed = ClaimedAnswers::new(&self.cell, answers, by)?;
+        self.check_open()?;
+        let unfinished = self.graph_of(&projection.graph)?.read_run(projection)?;
+        let (run, now) = (projection.run, self.shared.clock.now_ms());
+        let paused = projection.status == RunStatus::Paused;
+        let answered = AnsweredRun { writer: idle.writer(), graph: &projection.graph, run, paused };
+        let facts = match claimed.store(answered, now).await {
+            Ok(facts) => facts,
             Err(error) => {
-                self.cell.board.put_back(&taken);
-                return Err(error);
+                idle.invalidate();
+                return Err(error.into());
             }
         };
-        let facts: Vec<Fact> = answered_facts(&self.cell, &taken, by);
-        let (run, now) = (projection.run, self.shared.clock.now_ms());
-        let waits = projection.status == RunStatus::Paused && !self.cell.board.frees(&taken);
-        let status = if waits { RunStatus::Paused } else { RunStatus::Running };
-        let open = self.cell.board.open();
-        let summary = Summary::new(&*projection.graph, status.as_str(), run, now).with_questions(&open);
-        let stored = match idle.writer().push_with(run, facts.clone(), Some(summary)) {
-            Ok(seq) => idle.writer().wait_durable(seq).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stored {
-            idle.invalidate();
-            return Err(error.into());
-        }
         let mut seq = idle.projection().last;
         for fact in facts {
             seq = seq.next();
             idle.projection_mut().apply(Entry { seq, at: now, run, fact });
         }
-        self.cell.board.deliver(taken, by);
+        claimed.deliver();
         if idle.projection().status == RunStatus::Paused {
             let questions = idle.projection().open.clone();
             return Ok(Run::waiting(Session::clone(self), run, RunStatus::Paused, questions));
@@ -197,19 +210,4 @@ impl LockedSession {
         self.cell.inner.lock().lost = None;
         Ok(deleted)
     }
-}
-
-fn answered_facts(cell: &SessionCell, taken: &[(QuestionId, Value)], by: &str) -> Vec<Fact> {
-    taken
-        .iter()
-        .filter_map(|(id, value)| {
-            let task = cell.board.task_of(id)?;
-            Some(Fact::QuestionAnswered(Answered {
-                id: id.clone(),
-                task,
-                value: value.clone(),
-                by: by.to_owned(),
-            }))
-        })
-        .collect()
 }

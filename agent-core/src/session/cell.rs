@@ -1,11 +1,16 @@
-//! One session's place in memory: its broadcast, its questions, and its run while there is one.
+//! A session in memory: event broadcast, pending questions, queue, and the run while there is one.
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::{
-    Reopening, SessionError, dyn_graph::DynGraph, reopen::LostRun, run_watch::RunSender, runtime::Shared,
+    Reopening, SessionError,
+    dyn_graph::DynGraph,
+    phase::{Effect, Phase, PhaseEvent},
+    reopen::LostRun,
+    run_watch::{RunResult, RunSender},
+    runtime::Shared,
 };
 use crate::{
     engine::{RunContext, journal_writer::JournalWriter},
@@ -25,7 +30,7 @@ pub(crate) struct SessionCell {
     pub(crate) id: SessionId,
     pub(crate) broadcast: Arc<EventBroadcast>,
     pub(crate) board: Arc<PendingQuestions>,
-    /// Held while a run is started, stopped, resumed or answered into being: these come one after another.
+    /// Held by commands that change the session, so that they run one after another.
     pub(crate) command_lock: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inner: Mutex<Inner>,
 }
@@ -34,7 +39,7 @@ pub(crate) struct SessionCell {
 pub(crate) struct Inner {
     pub(crate) writer: Option<(Arc<JournalWriter>, Option<Lease>)>,
     pub(crate) live: Option<Arc<LiveRun>>,
-    /// Where the session stands while no run is in memory, and the state if it was kept.
+    /// Cached projection while no run is in memory.
     pub(crate) idle: Option<IdleProjection>,
     /// Queued runs, in the order in which they begin.
     pub(crate) queue: VecDeque<QueuedRun>,
@@ -47,15 +52,15 @@ pub(crate) struct Inner {
     pub(crate) reopening: Option<Reopening>,
 }
 
-/// A run that is accepted and has not begun.
+/// A queued run.
 pub(crate) struct QueuedRun {
     pub(crate) run: RunId,
     /// Its entry; 0 when it was read from the store.
     pub(crate) seq: Seq,
     pub(crate) queued: Queued,
-    /// The graph that it was queued with in this process.
+    /// The graph that it was queued with, if that was in this process.
     pub(crate) graph: Option<Arc<dyn DynGraph>>,
-    /// Becomes that of the run.
+    /// Becomes the sender of the run.
     pub(crate) watch: RunSender,
 }
 
@@ -63,13 +68,13 @@ pub(crate) struct QueuedRun {
 #[derive(Default)]
 pub(crate) struct QueueRetry {
     pub(crate) pending: bool,
-    /// Since a queued run began.
+    /// Attempts since the last start of a queued run.
     pub(crate) attempts: u32,
 }
 
-/// A session at rest, kept so that the next run need not read the journal.
+/// Cached projection and state of an idle session, so that the next run need not read the journal.
 pub(crate) struct IdleProjection {
-    /// Boxed: it is handed on from one place to the next.
+    /// Boxed, because it is moved often.
     pub(crate) projection: Box<Projection>,
     /// `Arc<S>`. When it is there, `projection.root` holds neither base nor updates.
     pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
@@ -93,18 +98,54 @@ impl LiveRun {
         self.env.run
     }
 
-    /// Ends it at its next superstep, to be taken up by the next process.
+    /// Ends the run at its next superstep, to be resumed by another process.
     pub(crate) fn drain_for_restart(&self) {
         self.env.control.drain_for_restart();
     }
 
-    /// Ends it where it is, to be taken up by the next process.
+    /// Ends the run at once, to be resumed by another process.
     pub(crate) fn stop_for_restart(&self) {
         self.env.control.stop_for_restart();
     }
 
     pub(crate) fn status(&self) -> RunStatus {
         self.watch.status()
+    }
+
+    /// Applies an event to the phase of the run and publishes the change. Returns the effect.
+    ///
+    /// The lock of the cell is held, so that a pause and an answer that arrive together see each other.
+    pub(super) fn apply(&self, _lock: &Inner, event: PhaseEvent) -> Effect {
+        let phase = match self.status() {
+            RunStatus::Paused => Phase::Suspended,
+            _ => Phase::Running,
+        };
+        let (_, effect) = phase.next(event, !self.env.control.is_idle());
+        match effect {
+            Effect::Suspend | Effect::UpdateQuestions => {
+                self.env.control.pause_clock();
+                // Some questions may have been answered meanwhile.
+                let questions = self.env.board.open();
+                self.watch.send(Some(Arc::new(RunResult { questions, ..self.result(RunStatus::Paused) })));
+            }
+            Effect::Resume => {
+                self.env.control.resume_clock();
+                self.watch.send(None);
+            }
+            Effect::Evict | Effect::None => {}
+        }
+        effect
+    }
+
+    /// Returns a result with the todos and the usage of the run.
+    pub(super) fn result(&self, status: RunStatus) -> RunResult {
+        let env = &self.env;
+        RunResult {
+            todos: env.todos.lock().items().to_vec(),
+            used: env.budget.used(),
+            active_ms: env.control.active_ms(),
+            ..RunResult::new(status, None)
+        }
     }
 }
 
@@ -119,12 +160,12 @@ impl SessionCell {
         }
     }
 
-    /// Whether the session was deleted. Another one of the same id has another cell.
+    /// Returns whether the session was deleted. A later session of the same id has another cell.
     pub(crate) fn is_deleted(&self) -> bool {
         self.broadcast.is_closed()
     }
 
-    /// Refuses what is asked of a session that was deleted.
+    /// Fails if the session was deleted.
     ///
     /// # Errors
     ///
@@ -137,13 +178,13 @@ impl SessionCell {
         self.inner.lock().live.clone()
     }
 
-    /// The number of the next run, when `runs` is the highest one in the journal.
+    /// Returns the number of the next run; `runs` is the highest one in the journal.
     pub(crate) fn next_run(&self, runs: RunId) -> RunId {
         let queued = self.inner.lock().queue.iter().map(|queued| queued.run).max();
         RunId(runs.max(queued.unwrap_or_default()).0 + 1)
     }
 
-    /// Journals a queued run and adds it to the queue, both in one order.
+    /// Appends a queued run to the journal and adds it to the queue, in the same order.
     pub(crate) fn enqueue(
         &self,
         writer: &JournalWriter,
@@ -164,7 +205,7 @@ impl SessionCell {
         Ok(seq)
     }
 
-    /// Takes a run out of the queue, with the sender of its result.
+    /// Removes a run from the queue and returns its sender.
     pub(crate) fn remove_queued(&self, run: RunId) -> Option<RunSender> {
         let mut inner = self.inner.lock();
         let at = inner.queue.iter().position(|queued| queued.run == run)?;
@@ -172,16 +213,14 @@ impl SessionCell {
         inner.queue.remove(at).map(|queued| queued.watch)
     }
 
-    /// What a session at rest takes up in memory, estimated in bytes from its journal; 0 where nothing is kept or there
-    /// is no store.
+    /// Returns the estimated size of an idle session in memory, in bytes; 0 if nothing is cached or there is no store.
     pub(crate) fn footprint(&self) -> usize {
         let inner = self.inner.lock();
         let writer = inner.idle.as_ref().and(inner.writer.as_ref());
         writer.map_or(0, |(writer, _)| usize::try_from(writer.footprint()).unwrap_or(usize::MAX))
     }
 
-    /// Takes what is kept of a session at rest out of memory: the next use reads the store. `None` while somebody uses
-    /// the session.
+    /// Evicts the cached projection: the next use reads the store. Returns `None` while the session is in use.
     pub(crate) fn evict_idle(&self) -> Option<IdleProjection> {
         let _door = self.command_lock.try_lock().ok()?;
         let mut inner = self.inner.lock();
@@ -191,7 +230,7 @@ impl SessionCell {
         inner.idle.take()
     }
 
-    /// Whether the cell can leave memory: what it knows is in the store, or is nothing.
+    /// Returns whether the cell can be evicted: everything it has is in the store.
     pub(crate) fn is_evictable(&self) -> bool {
         let inner = self.inner.lock();
         inner.live.is_none()
@@ -201,7 +240,7 @@ impl SessionCell {
             && !self.broadcast.is_watched()
     }
 
-    /// The session's writer and where it stands, from memory or from the store. The door must be held.
+    /// Returns writer and projection of the session, from memory or from the store. Callers hold `command_lock`.
     pub(crate) async fn open(
         &self,
         shared: &Shared,
@@ -210,7 +249,7 @@ impl SessionCell {
         let known = {
             let mut inner = self.inner.lock();
             let rest = inner.idle.take();
-            // One that has ended knows less than the journal.
+            // A writer that has ended is behind the journal.
             let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
             writer.map(|(writer, _)| Arc::clone(writer)).zip(rest)
         };
@@ -272,7 +311,7 @@ impl SessionCell {
         })
     }
 
-    /// Forgets what is in memory, so that the next use reads the store.
+    /// Drops writer and cached projection, so that the next use reads the store.
     pub(crate) fn invalidate(&self) {
         let mut inner = self.inner.lock();
         inner.writer = None;
@@ -280,7 +319,7 @@ impl SessionCell {
     }
 }
 
-/// The summary of a session as its journal says.
+/// Returns the summary of a projection.
 fn summary_of(projection: &Projection) -> Summary {
     Summary::new(&*projection.graph, projection.status.as_str(), projection.run, projection.last_at)
         .with_questions(&projection.open)

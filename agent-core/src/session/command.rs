@@ -25,7 +25,7 @@ pub(crate) struct Command<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Command<T> {
-    /// A command that `group` completes.
+    /// Creates a command that `group` completes.
     pub(crate) fn new(group: TaskGroup, operation: impl Future<Output = T> + Send + 'static) -> Self {
         Self { operation: Some(Box::pin(operation)), group, executor: None }
     }

@@ -1,4 +1,4 @@
-//! Questions that run out of time while their run is not in memory: one task watches the store's index of deadlines.
+//! Deadlines of questions of runs that are not in memory: one task per runtime watches the store's index.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,22 +27,21 @@ use crate::{
 
 /// Sessions read from the index at once.
 const PAGE: usize = 256;
-/// Wait before a session is tried again whose questions could not be withdrawn: another process holds it, say.
+/// Wait before a retry if the questions of a session could not be withdrawn (another process may hold it).
 const AGAIN: Duration = Duration::from_secs(15);
 
-/// The watch over the deadlines of a runtime's store.
+/// Deadline watch of a runtime.
 #[derive(Default)]
 pub(crate) struct Deadlines {
     watched: AtomicBool,
-    /// The index may have an earlier deadline than the watch knows of.
+    /// The index may have a new earliest deadline.
     changed: Notify,
     /// Deadlines that are in no index: earlier programs wrote summaries without them.
     unindexed: Mutex<BTreeSet<(i64, SessionId)>>,
 }
 
 impl Shared {
-    /// Watches the deadlines of sessions that wait for a person and are not in memory. Looks at the index anew when it
-    /// does that already.
+    /// Starts the deadline watch, or makes a running one read the index again.
     pub(super) fn watch_deadlines(self: &Arc<Self>) {
         if self.store.is_none() {
             return;
@@ -54,7 +53,7 @@ impl Shared {
         }
     }
 
-    /// Watches the deadlines of sessions whose summaries do not have them, which takes reading their journals.
+    /// Watches the deadlines of sessions with summaries that lack them, which requires reading their journals.
     pub(super) fn watch_unindexed(self: &Arc<Self>, sessions: Vec<SessionId>) {
         let shared = Arc::clone(self);
         self.group.spawn(async move {
@@ -71,7 +70,7 @@ impl Shared {
         });
     }
 
-    /// Withdraws every question whose time is over. Returns when the next look is due, in milliseconds since 1970.
+    /// Withdraws all expired questions. Returns the time of the next check, in milliseconds since 1970.
     async fn expire_due(self: &Arc<Self>, refused: &mut HashMap<SessionId, i64>) -> Option<i64> {
         let store = self.store.clone()?;
         let now = self.clock.now_ms();
@@ -106,7 +105,7 @@ impl Shared {
                 self.deadlines.unindexed.lock().insert((again, id));
             }
         }
-        // `i64::MAX` stands for no deadline.
+        // `i64::MAX` means no deadline.
         let next = store.due(after, i64::MAX - 1, 1).await;
         let next = next.map_or(Some(again), |page| page.first().and_then(|(_, head)| head.summary.due));
         let unindexed = self.deadlines.unindexed.lock().first().map(|(due, _)| *due);
@@ -114,7 +113,7 @@ impl Shared {
     }
 
     async fn expire_one(self: &Arc<Self>, id: &SessionId, again: i64, refused: &mut HashMap<SessionId, i64>) {
-        // In memory, the question itself has the timer.
+        // The question of a run in memory has its own timer.
         let present = self.cells.lock().get(id).is_some_and(|cell| cell.live().is_some());
         if present || refused.contains_key(id) {
             return;
@@ -129,7 +128,7 @@ impl Shared {
     }
 }
 
-/// Withdraws questions when their time is over, for as long as the runtime lives.
+/// Withdraws expired questions until the runtime is dropped.
 async fn watch(shared: Weak<Shared>, deadlines: Arc<Deadlines>) {
     let mut refused = HashMap::new();
     loop {
@@ -153,8 +152,7 @@ async fn watch(shared: Weak<Shared>, deadlines: Arc<Deadlines>) {
 }
 
 impl Session {
-    /// Withdraws the questions whose time is over, and continues the run if that lets a task continue. `false`: there was
-    /// none.
+    /// Withdraws expired questions and resumes the run if a task can proceed. Returns `false` if none has expired.
     async fn expire(&self) -> Result<bool, SessionError> {
         let locked = self.lock().await;
         if self.cell.live().is_some() {
@@ -171,7 +169,7 @@ impl Session {
         if facts.is_empty() {
             return Ok(false);
         }
-        // Whatever can be refused is refused before anything is stored.
+        // Everything that can be refused is checked before anything is stored.
         self.check_open()?;
         let unfinished = self.graph_of(&projection.graph)?.read_run(projection)?;
         let (run, mut seq) = (projection.run, projection.last);

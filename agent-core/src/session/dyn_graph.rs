@@ -1,4 +1,4 @@
-//! Type erasure of graphs: a graph by its name, with JSON in and out.
+//! Type erasure of graphs: graphs by name, with JSON input and output.
 
 use std::{any::Any, sync::Arc};
 
@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{
     Run, RunOptions, Session, SessionError,
     lock::{IdleSession, LockedSession},
-    start::{self, AckMode, ReadRun},
+    resume::{ReadRun, read_run},
+    start::AckMode,
 };
 use crate::{
     engine::{RunError, closing_update, read_state},
@@ -22,7 +23,7 @@ use crate::{
     state::{Input, State},
 };
 
-/// A graph whose state type is not known to the caller.
+/// A graph with an erased state type.
 pub(crate) trait DynGraph: Send + Sync {
     fn name(&self) -> &str;
     fn identity(&self) -> Identity<'_>;
@@ -36,30 +37,29 @@ pub(crate) trait DynGraph: Send + Sync {
         options: RunOptions,
         ack: AckMode,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    /// Begins a queued run.
+    /// Starts a queued run.
     fn start_queued<'a>(
         self: Arc<Self>,
         session: &'a LockedSession,
         run: RunId,
         queued: Queued,
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
-    /// Reads the unfinished run of `projection`. Whatever about it can be refused is refused here, before anything is
-    /// stored.
+    /// Reads the unfinished run of `projection`. Everything that can be refused is refused here, before anything is stored.
     fn read_run(self: Arc<Self>, projection: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError>;
     fn state_json(
         &self,
         projection: &Projection,
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError>;
-    /// The update that closes a run that is stopped while it is not in memory.
+    /// Returns the closing update of a run that is stopped while it is not in memory.
     fn closing(&self, projection: &Projection) -> Option<Closing>;
-    /// The folded state as it is stored, with its version.
+    /// Returns the stored form of the folded state, with its version.
     fn stored_state(&self, projection: &Projection) -> Result<(u32, Stored), SessionError>;
 }
 
-/// An unfinished run that was read from the journal and can be resumed.
+/// An unfinished run that was read from the journal.
 pub(crate) trait UnfinishedRun: Send + Sync {
-    /// Resumes it. `idle` is the session that it was read from.
+    /// Resumes the run. `idle` is the session that it was read from.
     fn resume<'a>(
         self: Box<Self>,
         session: &'a LockedSession,
@@ -68,7 +68,7 @@ pub(crate) trait UnfinishedRun: Send + Sync {
     ) -> BoxFuture<'a, Result<Run, SessionError>>;
 }
 
-/// What tells whether two graphs behave alike.
+/// Identity of a graph's behaviour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity<'a> {
     address: usize,
@@ -82,13 +82,13 @@ impl<'a> Identity<'a> {
         Self { address, hash: graph.hash(), code: &graph.0.code }
     }
 
-    /// Whether both are one graph, or graphs of one shape whose code carries no data.
+    /// Returns whether both are the same graph, or have the same shape and code without captured data.
     pub(crate) fn is(&self, other: &Identity<'_>) -> bool {
         self.address == other.address
             || (self.code.is_known() && self.hash == other.hash && self.code == other.code)
     }
 
-    /// Whether every graph that was built by the same code behaves alike.
+    /// Returns whether all graphs built by the same code behave alike.
     pub(crate) const fn is_known(&self) -> bool {
         self.code.is_known()
     }
@@ -148,7 +148,7 @@ impl<S: State> DynGraph for ErasedGraph<S> {
     }
 
     fn read_run(self: Arc<Self>, projection: &Projection) -> Result<Box<dyn UnfinishedRun>, SessionError> {
-        let read = start::read_run(&self.0, projection)?;
+        let read = read_run(&self.0, projection)?;
         Ok(Box::new(ErasedRun { graph: self, read }))
     }
 

@@ -1,4 +1,4 @@
-//! Why a call on a session did nothing.
+//! Errors of sessions.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::{
     run::RunStatus,
 };
 
-/// Why a call on a session did nothing, or how its run failed.
+/// Error of a call on a session, or of its run.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// There is no such session.
+    /// The session does not exist.
     #[error("there is no session `{session}`")]
     NotFound {
         /// The session.
         session: SessionId,
     },
-    /// The session exists already.
+    /// The session already exists.
     #[error("session `{session}` exists already")]
     Exists {
         /// The session.
         session: SessionId,
     },
-    /// The session has a run that is not at its end, and the policy is to reject.
+    /// The session has an unfinished run, and the policy is to reject.
     #[error(
         "session `{session}` has {run}, which is {status}; wait for it, stop it, or choose another policy"
     )]
@@ -37,27 +37,27 @@ pub enum SessionError {
         session: SessionId,
         /// Its run.
         run: RunId,
-        /// Where it stands.
+        /// The status of the run.
         status: RunStatus,
     },
-    /// Nothing is there to stop, to resume or to undo.
+    /// There is nothing to stop, resume or undo.
     #[error("session `{session}` is {status}: nothing to {verb}")]
     NothingToDo {
         /// The session.
         session: SessionId,
-        /// Where its latest run stands.
+        /// The status of the latest run.
         status: RunStatus,
-        /// What was to be done.
+        /// The requested operation.
         verb: &'static str,
     },
-    /// The graph is not known to this runtime.
+    /// The graph is not registered with the runtime.
     #[error("graph `{graph}` is not registered; add it with `Runtime::builder().graph(..)`")]
     GraphNotFound {
         /// Its name.
         graph: String,
     },
-    /// The run began in another process, and a graph of its name was run in this one but not registered: it may carry
-    /// another user's data.
+    /// The run began in another process, and a graph of its name was run in this process without being registered: it may
+    /// carry another user's data.
     #[error(
         "session `{session}` waits for graph `{graph}`, which was run here but is not registered; register the graph that continues it with `Runtime::register`"
     )]
@@ -67,7 +67,7 @@ pub enum SessionError {
         /// The graph's name.
         graph: String,
     },
-    /// No run of that number is queued.
+    /// No run of this number is queued.
     #[error("session `{session}` has no queued {run}: it has begun, has finished or never existed")]
     NotQueued {
         /// The session.
@@ -83,25 +83,25 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
-    /// A value cannot be stored. Nothing has changed.
+    /// A value cannot be stored. Nothing was changed.
     #[error(transparent)]
     Value(#[from] ValueError),
     /// The answer was refused.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// The journal does not have that place.
-    #[error("session `{session}` has no place {seq} to go to; its journal has {first} to {last}")]
+    /// The journal has no such checkpoint.
+    #[error("session `{session}` has no checkpoint {seq}; its journal has {first} to {last}")]
     NoSuchCheckpoint {
         /// The session.
         session: SessionId,
-        /// The place asked for.
+        /// The requested number.
         seq: Seq,
-        /// The first place there is.
+        /// The first number of the journal.
         first: Seq,
-        /// The last place there is.
+        /// The last number of the journal.
         last: Seq,
     },
-    /// The same request was accepted before.
+    /// The same request was accepted earlier.
     #[error("this request was accepted before, as {run} of session `{session}`")]
     SameRequest {
         /// The session.
@@ -109,37 +109,37 @@ pub enum SessionError {
         /// The run.
         run: RunId,
     },
-    /// A request of this name asked for something else before.
+    /// An earlier request of this name had other content.
     #[error(
         "the name of this request was used for another one, {run} of session `{session}`; take a new name"
     )]
     RequestDiffers {
         /// The session.
         session: SessionId,
-        /// The run that the other request began.
+        /// The run of the earlier request.
         run: RunId,
     },
-    /// The session has this mark with another value.
+    /// The session has this label with another value.
     #[error("session `{session}` has another `{label}`")]
     LabelDiffers {
         /// The session.
         session: SessionId,
-        /// The mark's name.
+        /// The name of the label.
         label: String,
     },
-    /// The session's state was left by another graph, and this one cannot read it.
+    /// The state of the session belongs to another graph.
     #[error(
         "session `{session}` belongs to the graph `{graph}`; `{wanted}` cannot read its state, start a new session for it"
     )]
     OtherGraph {
         /// The session.
         session: SessionId,
-        /// The graph that left the state.
+        /// The graph of the state.
         graph: String,
-        /// The graph that was to run.
+        /// The requested graph.
         wanted: String,
     },
-    /// More or longer marks than a session may have.
+    /// The labels exceed the limits of a session.
     #[error(
         "session `{session}` may have 16 labels, with names of 1 to 64 of `a-z 0-9 _ . -` and values of 512 bytes"
     )]
@@ -147,9 +147,9 @@ pub enum SessionError {
         /// The session.
         session: SessionId,
     },
-    /// The runtime has no store, or one that forgets, and the run is not in memory any more.
+    /// The runtime has no durable store, and the run is no longer in memory.
     #[error(
-        "session `{session}` cannot be taken up: the runtime keeps no journal; give it a store (`InMemoryJournal` is enough within one process)"
+        "session `{session}` cannot be resumed: the runtime has no journal store; set one (`InMemoryJournal` suffices within one process)"
     )]
     CannotResume {
         /// The session.
@@ -158,10 +158,10 @@ pub enum SessionError {
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     ShuttingDown,
-    /// More runs than the runtime may have.
+    /// The limit of concurrent runs is reached.
     #[error("the runtime has {limit} runs already")]
     TooManyRuns {
-        /// The bound.
+        /// The limit.
         limit: usize,
     },
     /// The run failed.
@@ -173,7 +173,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// The stable name of what went wrong.
+    /// Returns the stable error code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {

@@ -1,4 +1,4 @@
-//! Places one can go back to: what they are, the state there, a fork from them, an edit in the name of a node.
+//! Checkpoints: listing them, reading state at one, forking a session, and editing state as a node.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,8 +8,9 @@ use super::{
     Session, SessionError, SessionStatus,
     dyn_graph::DynGraph,
     lock::LockedSession,
-    start::{copy_state, read_contained, restore_plan},
-    supervisor::todo_facts,
+    resume::{read_contained, restore_schedule},
+    run_end::todo_facts,
+    run_input::copy_state,
 };
 use crate::{
     compute::compute,
@@ -33,7 +34,8 @@ use crate::{
 /// Entries read at once.
 const PAGE: usize = 1_024;
 
-/// A place in a session that one can go back to: behind a committed superstep, an acceptance, an edit or an end.
+/// A point in the journal of a session that can be read or forked: after a committed superstep, an acceptance, an edit or
+/// a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checkpoint {
@@ -47,7 +49,7 @@ pub struct Checkpoint {
     pub run: RunId,
     /// Supersteps begun in the run by then.
     pub superstep: u64,
-    /// The nodes that are due next.
+    /// The nodes that are due.
     pub next: Vec<String>,
 }
 
@@ -67,7 +69,7 @@ impl Session {
         self.shared.store.as_ref().ok_or_else(|| SessionError::CannotResume { session: self.id().clone() })
     }
 
-    /// The end of its journal, its summary and its sizes.
+    /// Returns the end of the journal, the summary and the sizes of the session.
     ///
     /// # Errors
     ///
@@ -78,12 +80,12 @@ impl Session {
     /// Dropping the future has no effect.
     pub async fn head(&self) -> Result<Head, SessionError> {
         let head = self.store()?.head(self.id()).await?;
-        // Here and below: what was read after a deletion may be that of a session made under the same id.
+        // Here and below: after a deletion, the store may return a later session of the same id.
         self.cell.check_exists()?;
         head.ok_or_else(|| SessionError::NotFound { session: self.id().clone() })
     }
 
-    /// Places behind the number `after`, oldest first, at most `limit`.
+    /// Returns checkpoints after the number `after`, oldest first, at most `limit`.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Events between two numbers, oldest first, at most `limit`: the journal as people see it.
+    /// Returns journal entries after the number `after` as events, oldest first, at most `limit`.
     ///
     /// # Errors
     ///
@@ -162,13 +164,13 @@ impl Session {
         self.cell.check_exists()?;
         match projection {
             Ok(Some(projection)) if projection.last == seq => Ok(projection),
-            // Retention removed what the fold would need.
+            // Retention removed entries that the fold needs.
             Ok(_) | Err(crate::journal::StoreError::Corrupt { .. }) => Err(nowhere()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Where the session stood at a place: the run of then, its todos, its questions.
+    /// Returns the status of the session as of a checkpoint.
     ///
     /// # Errors
     ///
@@ -181,7 +183,7 @@ impl Session {
         Ok(self.status_of(self.projection_at(seq).await?))
     }
 
-    /// The state as of a place: the last commit at or before `seq`.
+    /// Returns the state as of a checkpoint: the last commit at or before `seq`.
     ///
     /// # Errors
     ///
@@ -239,8 +241,10 @@ impl Session {
         Ok(CheckpointView { status: self.status_of(projection), state })
     }
 
-    /// A new session that is this one up to and with the entry `seq`. It waits where this one was: resume it, answer
-    /// it, edit it, or run it anew. What finished by then is not run again; queued runs stay with this session.
+    /// Forks the session: creates a session with the entries of this one up to and including `seq`.
+    ///
+    /// The fork can be resumed, answered, edited or run again. Finished tasks are not repeated; queued runs stay with this
+    /// session.
     ///
     /// # Errors
     ///
@@ -260,8 +264,8 @@ impl Session {
         fork.lock().await.complete(copy).await
     }
 
-    /// Applies `update` as if `node` had just returned it: a pending activation of the node is replaced by it, and
-    /// what follows the node is due. The session then waits for a resume (or its answers).
+    /// Applies `update` as if `node` had just returned it: it replaces a pending activation of the node, and the successors
+    /// of the node become due. The session then waits to be resumed or answered.
     ///
     /// # Errors
     ///
@@ -286,7 +290,7 @@ impl Session {
 }
 
 impl LockedSession {
-    /// Makes this session a copy of another one up to `seq`, where that one stood as `projection` says.
+    /// Copies another session up to `seq` into this one. `projection` is that session as of `seq`.
     async fn copy_from(
         &self,
         source: Session,
@@ -294,7 +298,7 @@ impl LockedSession {
         projection: Projection,
     ) -> Result<Session, SessionError> {
         let now = self.shared.clock.now_ms();
-        // A run in the middle does not continue by itself in two places.
+        // An executing run must not continue in two sessions.
         let status =
             if projection.status == RunStatus::Running { RunStatus::Stopped } else { projection.status };
         let mut summary = Summary::new(&*projection.graph, status.as_str(), projection.run, now)
@@ -354,7 +358,7 @@ impl LockedSession {
             if live.status() != RunStatus::Paused {
                 return Err(self.busy(live.run(), live.status()));
             }
-            // The futures that wait hold the old state: the journal has all they know.
+            // The suspended futures hold the old state. The journal has everything they recorded.
             live.env.control.drain_for_restart();
             self.wait_removed(&live).await;
         }
@@ -365,7 +369,7 @@ impl LockedSession {
             idle.invalidate();
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
-        let schedule = restore_plan(graph, projection)?;
+        let schedule = restore_schedule(graph, projection)?;
         let mut state = match idle.state().and_then(|state| Arc::clone(state).downcast::<S>().ok()) {
             Some(state) => copy_state(&*state)?,
             None => read_contained::<S>(&projection.root)?,

@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{engine::journal_writer::JournalWriter, journal::projection::Projection};
 
-/// The right to change a session. One command has it at a time.
+/// Exclusive right to change a session.
 pub(crate) struct LockedSession {
     session: Session,
     _lock: OwnedMutexGuard<()>,
 }
 
 impl Session {
-    /// Waits for the commands before this one.
+    /// Waits for earlier commands and locks the session.
     ///
     /// # Cancel safety
     ///
@@ -30,7 +30,7 @@ impl Session {
 }
 
 impl LockedSession {
-    /// Runs `operation` to its end, whether or not the caller waits for it.
+    /// Runs `operation` to its end, even if the caller is dropped.
     pub(super) fn complete<T, F>(self, operation: impl FnOnce(Self) -> F) -> Command<T>
     where
         T: Send + 'static,
@@ -40,7 +40,7 @@ impl LockedSession {
         Command::new(group, operation(self))
     }
 
-    /// The session's writer and folded journal, from memory or from the store. No run may be in memory.
+    /// Returns the writer and the projection of the session, from memory or from the store. No run may be in memory.
     pub(super) async fn idle(&self) -> Result<IdleSession<'_>, SessionError> {
         let (writer, idle) = self.cell.open(&self.shared).await?;
         Ok(IdleSession { cell: &self.cell, writer, idle: Some(idle) })

@@ -1,148 +1,81 @@
-//! One conversation, one writer: starting, watching, answering, stopping and resuming its runs.
+//! Sessions: starting, watching, answering, stopping and resuming runs. A session has one writer.
 
 mod answer;
 mod command;
 mod cell;
+mod admission;
+mod builder;
 mod deadlines;
 mod dyn_graph;
 mod error;
+mod eviction;
 mod history;
 mod lock;
 mod options;
+mod phase;
 mod provenance;
 mod queue;
+mod recovery;
 mod reopen;
+mod resume;
+mod run_end;
 mod run_handle;
+mod run_input;
+mod run_report;
 mod run_watch;
 mod runtime;
+mod snapshots;
 mod start;
+mod status;
 mod supervisor;
 mod takeover;
 
+pub use builder::RuntimeBuilder;
 pub use error::SessionError;
 pub use history::{Checkpoint, CheckpointView};
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use provenance::{Provenance, ProvenanceKind};
+pub use recovery::RecoveryReport;
 pub use reopen::Reopening;
 pub use run_handle::{EventStream, Run};
-pub use runtime::{RecoveryReport, Runtime, RuntimeBuilder, SessionInfo};
+pub use run_report::RunReport;
+pub use runtime::{Runtime, SessionInfo};
+pub use status::{RunFailure, RunLocation, SessionStatus, StateView};
 
-use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
 use serde_json::Value;
 
 use self::{dyn_graph::DynGraph, lock::LockedSession, start::AckMode, takeover::Resumption};
 use crate::{
-    compute::compute,
     graph::Graph,
-    ids::{RunId, Seq, SessionId, TaskId},
-    interrupt::{Answers, OpenQuestion},
-    journal::{entry::Failure, fold, projection::Projection},
-    run::{BudgetUsage, Limits, RunOutcome, RunStatus},
+    ids::{RunId, Seq, SessionId},
+    interrupt::Answers,
+    run::{Limits, RunOutcome, RunStatus},
     state::{Input, State},
-    todo::Todo,
 };
 use cell::SessionCell;
 use runtime::Shared;
 
-/// How long a status waits for a run that is being closed. Longer only where the store is slow.
-const STATUS_WAIT: Duration = Duration::from_secs(1);
-
-/// One durable conversation or task. Cheap to clone.
+/// A durable conversation or task. Cheap to clone.
 #[derive(Clone)]
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) cell: Arc<SessionCell>,
 }
 
-/// Where a session stands.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SessionStatus {
-    /// The session.
-    pub session: SessionId,
-    /// Its latest run.
-    pub run: RunId,
-    /// Where that run stands.
-    pub status: RunStatus,
-    /// The graph it runs.
-    pub graph: String,
-    /// Its schedule.
-    pub todos: Vec<Todo>,
-    /// What is asked.
-    pub questions: Vec<OpenQuestion>,
-    /// What it used up.
-    pub used: BudgetUsage,
-    /// The number of its acceptance: events of the run stand at this number and behind it.
-    pub accepted: Seq,
-    /// When it was accepted, in milliseconds since 1970.
-    pub accepted_at: i64,
-    /// Time spent running, pauses left out, in milliseconds.
-    pub active_ms: u64,
-    /// Why it failed: code, message, node.
-    pub failure: Option<RunFailure>,
-    /// The last number in the journal.
-    pub last: Seq,
-    /// Marks that the application gave the session.
-    pub labels: Arc<BTreeMap<String, String>>,
-    /// Where the latest run is, as far as this process can tell.
-    pub location: RunLocation,
-    /// The store failed for longer than its retries, and this process opens the session again in the background.
-    pub reopening: Option<Reopening>,
-}
-
-/// State of a session as JSON, with the tasks that its run is at.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct StateView {
-    /// The state as of the last committed superstep.
-    pub state: Value,
-    /// Tasks of the outermost graph that are executing, wait for an answer, or were stopped or failed; empty after the
-    /// end of the run.
-    pub active_tasks: Vec<TaskId>,
-}
-
-/// Where a run is, as far as this process can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RunLocation {
-    /// Tasks of this process drive it, or wait in memory for an answer.
-    InMemory,
-    /// No task of this process drives it. A `running` one is driven by another process, or waits for
-    /// [`Runtime::recover`]; a `paused` one waits for an answer.
-    Journal,
-}
-
-/// Why a run failed, as it is journalled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunFailure {
-    /// What went wrong, to branch on.
-    pub code: String,
-    /// The same for people.
-    pub message: String,
-    /// The node at fault.
-    pub node: Option<String>,
-}
-
-impl From<Failure> for RunFailure {
-    fn from(failure: Failure) -> Self {
-        Self { code: failure.code, message: failure.message, node: failure.node }
-    }
-}
-
 impl Session {
-    /// Its id.
+    /// Returns the session id.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.cell.id
     }
 
-    /// Runs a graph until it ends or waits for a person. See [`start`](Session::start).
+    /// Runs a graph until it ends or pauses. See [`start`](Session::start).
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; a run that failed is [`SessionError::Run`].
+    /// Returns [`SessionError`]; [`SessionError::Run`] if the run failed.
     ///
     /// # Cancel safety
     ///
@@ -155,7 +88,7 @@ impl Session {
         self.run_with(graph, input, RunOptions::default()).await
     }
 
-    /// As [`run`](Session::run), with options.
+    /// Runs a graph as [`run`](Session::run), with options.
     ///
     /// # Errors
     ///
@@ -195,13 +128,13 @@ impl Session {
         Ok(EventStream::new(run, events))
     }
 
-    /// Starts a run. When this returns, the run is accepted for good: it is stored, and a process that dies now
-    /// leaves it to the next one (unless the durability is [`Exit`](crate::run::Durability::Exit)).
+    /// Starts a run. When this returns, the run is accepted and stored: if the process dies, another process resumes it
+    /// (unless the durability is [`Exit`](crate::run::Durability::Exit)).
     ///
     /// # Errors
     ///
-    /// [`SessionError::Busy`] and its like; [`SessionError::InvalidInput`] when the input cannot be applied.
-    /// Nothing has changed then.
+    /// Returns [`SessionError::Busy`] and other conflicts; [`SessionError::InvalidInput`] if the input cannot be applied.
+    /// Nothing is changed then.
     ///
     /// # Cancel safety
     ///
@@ -216,7 +149,7 @@ impl Session {
         self.accept(graph, input.into(), options, AckMode::AfterAccept).await
     }
 
-    /// As [`start`](Session::start), for a graph known by name and an update as JSON.
+    /// Starts a run of a registered graph, with an update as JSON.
     ///
     /// # Errors
     ///
@@ -235,9 +168,10 @@ impl Session {
         self.shared.graph(graph)?.start(self, update, options, AckMode::AfterAccept).await
     }
 
-    /// As [`start_json`](Session::start_json), for a caller that says nothing to anybody before the run is at rest: a
-    /// short run is at rest when this returns, and what was accepted is stored together with what came of it. Wait
-    /// with [`Run::rest`].
+    /// Runs a registered graph, with an update as JSON, for a caller that reports only the result.
+    ///
+    /// The acceptance is stored together with the entries that follow, and a short run has ended when this returns. Wait for
+    /// the result with [`Run::wait`].
     ///
     /// # Errors
     ///
@@ -256,13 +190,14 @@ impl Session {
         self.shared.graph(graph)?.start(self, update, options, AckMode::AfterRun).await
     }
 
-    /// Resumes a run that was stopped, failed, or lost its process: from its last commit, executing only what is
-    /// unfinished.
+    /// Resumes a run that was stopped, failed, or lost its process. Continues from its last commit and executes only
+    /// unfinished tasks.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NothingToDo`] when it is running, waits for answers or is completed;
-    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) with what is missing. Nothing has changed then.
+    /// Returns [`SessionError::NothingToDo`] if the run is executing, paused or completed;
+    /// [`RunError::GraphChanged`](crate::engine::RunError::GraphChanged) if the graph lacks pending nodes. Nothing is changed
+    /// then.
     ///
     /// # Cancel safety
     ///
@@ -271,7 +206,7 @@ impl Session {
         self.resume_as(None).await
     }
 
-    /// As [`resume`](Session::resume), with new limits (a limit that the run reached, raised).
+    /// Resumes a run as [`resume`](Session::resume), with new limits.
     ///
     /// # Errors
     ///
@@ -295,7 +230,7 @@ impl Session {
             .await
     }
 
-    /// Answers open questions. Accepted answers are stored before this returns, and the run continues.
+    /// Answers open questions. Accepted answers are stored when this returns, and the run continues.
     ///
     /// # Errors
     ///
@@ -310,7 +245,7 @@ impl Session {
         self.answer_as(answers, "somebody").await
     }
 
-    /// As [`answer`](Session::answer), with the name of the person who answers (at most 200 characters are kept).
+    /// Answers as [`answer`](Session::answer), with the name of the person who answers (shortened to 200 characters).
     ///
     /// # Errors
     ///
@@ -326,9 +261,10 @@ impl Session {
         self.lock().await.complete(answer).await
     }
 
-    /// Stops the run: tasks that listen for cancellation are given a grace time, others are dropped; todos in progress
-    /// become cancelled. Ready when nothing of the run is left in memory. A paused run that is not in memory is marked as
-    /// stopped.
+    /// Stops the run and waits until it has left memory.
+    ///
+    /// Tasks that listen for cancellation get a grace period, the others are dropped; todos in progress are cancelled. A
+    /// paused run that is not in memory is marked as stopped.
     ///
     /// # Errors
     ///
@@ -349,8 +285,7 @@ impl Session {
         locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
     }
 
-    /// Ends the run at the end of its present superstep, to be resumed later. Ready when nothing of it is left in memory.
-    /// A [`stop`](Session::stop) need not wait for it.
+    /// Ends the run after its current superstep and waits until it has left memory. It can be resumed later.
     ///
     /// # Errors
     ///
@@ -375,11 +310,10 @@ impl Session {
         live.status()
     }
 
-    /// A handle to the unfinished run of the session, whichever caller started it; `None` when its latest run has
-    /// finished.
+    /// Returns a handle of the unfinished run of the session; `None` if the latest run has finished.
     ///
-    /// The run is running or paused. Where no task of this process drives it (see [`SessionStatus::location`]), the
-    /// handle shows what the journal says, and waiting for it returns at once.
+    /// If no task of this process executes the run (see [`SessionStatus::location`]), the handle has the status in the
+    /// journal, and waiting for it returns at once.
     ///
     /// # Errors
     ///
@@ -443,177 +377,33 @@ impl Session {
     /// See [`current_run`](Session::current_run).
     pub async fn wait(&self) -> Result<RunStatus, SessionError> {
         if let Some(live) = self.cell.live() {
-            let result = live.watch.listener().rest().await;
+            let result = live.watch.listener().wait().await;
             return Ok(result.map_or(RunStatus::Running, |result| result.status));
         }
         Ok(self.peek().await?.status)
     }
 
-    /// The graph that continues an unfinished run: the one it began with in this process, else the registered one.
+    /// Returns the graph that continues an unfinished run: the one it began with in this process, else the registered one.
     pub(crate) fn graph_of(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let own = self.cell.inner.lock().graph.clone().filter(|graph| graph.name() == name);
         own.map_or_else(|| self.shared.graph_to_resume(name, self.id()), Ok)
     }
 
-    /// The graph that reads the state of the session: any graph of the name reads it alike.
+    /// Returns a graph that can decode the state of the session.
     pub(crate) fn graph_to_read(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let own = self.cell.inner.lock().graph.clone().filter(|graph| graph.name() == name);
         own.map_or_else(|| self.shared.graph(name), Ok)
     }
 
-    /// Where the session stands.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::NotFound`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future has no effect.
-    pub async fn status(&self) -> Result<SessionStatus, SessionError> {
-        if let Some(live) = self.cell.live() {
-            self.wait_published(&live).await;
-        }
-        if let Some(live) = self.cell.live() {
-            let env = &live.env;
-            let result = live.watch.result();
-            return Ok(SessionStatus {
-                session: self.id().clone(),
-                run: live.run(),
-                status: live.status(),
-                graph: live.graph.to_string(),
-                todos: env.todos.lock().items().to_vec(),
-                questions: env.board.open(),
-                used: env.budget.used(),
-                accepted: live.accepted,
-                accepted_at: live.accepted_at,
-                active_ms: env.control.active_ms(),
-                failure: result.and_then(|result| result.error.clone()).map(|error| RunFailure {
-                    code: error.code().to_string(),
-                    message: error.report(),
-                    node: error.node().map(str::to_owned),
-                }),
-                last: env.writer.last(),
-                labels: env.writer.labels(),
-                location: RunLocation::InMemory,
-                reopening: None,
-            });
-        }
-        self.status_from_journal().await
-    }
-
-    /// Subscribers hear of an end, or a pause, when it is stored; who asks upon that must not find the run before it.
-    async fn wait_published(&self, live: &cell::LiveRun) {
-        let env = &live.env;
-        let ends = env.control.is_closed();
-        let pauses =
-            !ends && live.status() == RunStatus::Running && env.board.any_open() && env.control.is_idle();
-        if !ends && !pauses {
-            return;
-        }
-        let told = async {
-            match ends {
-                true => live.watch.wait_removed().await,
-                false => drop(live.watch.listener().rest().await),
-            }
-        };
-        if tokio::time::timeout(STATUS_WAIT, told).await.is_err() {
-            tracing::debug!(session = %self.id(), "an end or a pause takes long to be stored");
-        }
-    }
-
-    fn status_of(&self, projection: Projection) -> SessionStatus {
-        let busy = projection.status.is_busy();
-        SessionStatus {
-            session: self.id().clone(),
-            run: projection.run,
-            status: projection.status,
-            graph: projection.graph.to_string(),
-            todos: projection.todos.items().to_vec(),
-            questions: if busy { projection.open } else { Vec::new() },
-            used: projection.used,
-            accepted: projection.accepted,
-            accepted_at: projection.accepted_at,
-            active_ms: projection.active_ms,
-            failure: projection.failure.map(Into::into),
-            last: projection.last,
-            labels: projection.labels,
-            location: RunLocation::Journal,
-            reopening: None,
-        }
-    }
-
-    /// The state as of the last committed superstep, as JSON.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
-    /// without a store, or what is stored cannot be read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future has no effect.
-    pub async fn state_json(&self) -> Result<Value, SessionError> {
-        Ok(self.state_and_active_tasks().await?.state)
-    }
-
-    /// The state as [`state_json`](Session::state_json) has it, and the tasks of the outermost graph that the run is at: at
-    /// work, waiting for a person, or where it was stopped or has failed. None after its end. Both of one reading of the
-    /// journal.
-    ///
-    /// # Errors
-    ///
-    /// As [`state_json`](Session::state_json).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future has no effect.
-    pub async fn state_and_active_tasks(&self) -> Result<StateView, SessionError> {
-        self.check_readable()?;
-        let (projection, state) = self.peek_with_state().await?;
-        let tasks = projection.root.unfinished();
-        let graph = self.graph_to_read(&projection.graph)?;
-        let bytes = projection.root.state_bytes().max(state.as_ref().map_or(0, |_| self.cell.footprint()));
-        let state = compute(bytes, move || graph.state_json(&projection, state)).await?;
-        Ok(StateView { state, active_tasks: tasks })
-    }
-
-    /// The state as of the last committed superstep: a copy.
-    ///
-    /// # Errors
-    ///
-    /// See [`state_json`](Session::state_json).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future has no effect.
-    pub async fn state<S: State>(&self) -> Result<S, SessionError> {
-        self.check_readable()?;
-        let (projection, state) = self.peek_with_state().await?;
-        match state.and_then(|state| state.downcast::<S>().ok()) {
-            // A state that JSON cannot express (NaN of a custom reducer) is folded from the journal.
-            Some(state) => match (start::copy_state(&*state), &self.shared.store) {
-                (Err(_), Some(store)) => {
-                    let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.unwrap_or_default();
-                    Ok(crate::engine::read_state::<S>(&projection.root)?)
-                }
-                (copy, _) => copy.map_err(Into::into),
-            },
-            None => {
-                let bytes = projection.root.state_bytes();
-                Ok(compute(bytes, move || crate::engine::read_state::<S>(&projection.root)).await?)
-            }
-        }
-    }
-
-    /// Events: everything after a number from the journal and then what happens, or only what happens from now on.
+    /// Subscribes to events: to all events after a number (from the journal) and then live ones, or (`None`) to live events
+    /// only.
     pub fn subscribe(&self, after: Option<Seq>) -> crate::event::Subscription {
         let keep: Arc<dyn Send + Sync> = Arc::clone(&self.cell) as _;
         self.cell.broadcast.subscribe(self.shared.store.clone(), after).keeping(keep)
     }
 
-    /// Removes the session with everything it has, and ends its subscriptions. Handles of it stay handles of the
-    /// deleted session: they answer [`SessionError::NotFound`], also when the id is used again.
+    /// Deletes the session and ends its subscriptions. Existing handles return [`SessionError::NotFound`] from then on, also
+    /// when the id is used again.
     ///
     /// # Errors
     ///
@@ -628,53 +418,6 @@ impl Session {
 
     pub(crate) fn busy(&self, run: RunId, status: RunStatus) -> SessionError {
         SessionError::Busy { session: self.id().clone(), run, status }
-    }
-
-    /// Where the session stands by the journal, without becoming its writer.
-    pub(crate) async fn peek(&self) -> Result<Projection, SessionError> {
-        Ok(self.peek_with_state().await?.0)
-    }
-
-    /// Without a journal the state of a run that is not at rest is the run's own.
-    fn check_readable(&self) -> Result<(), SessionError> {
-        match (&self.shared.store, self.cell.live()) {
-            (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
-            _ => Ok(()),
-        }
-    }
-
-    async fn peek_with_state(
-        &self,
-    ) -> Result<(Projection, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
-        let not_found = || SessionError::NotFound { session: self.id().clone() };
-        self.cell.check_exists()?;
-        {
-            let inner = self.cell.inner.lock();
-            if let Some(rest) = &inner.idle
-                && (self.shared.store.is_none() || rest.state.is_some())
-            {
-                let state = rest.state.clone();
-                return Ok((rest.projection.without_state(), state));
-            }
-            if let (Some(live), None) = (&inner.live, &self.shared.store) {
-                let mut projection = Projection {
-                    graph: Arc::clone(&live.graph),
-                    run: live.run(),
-                    labels: live.env.writer.labels(),
-                    ..Projection::default()
-                };
-                projection.status = live.status();
-                return Ok((projection, None));
-            }
-        }
-        let Some(store) = &self.shared.store else { return Err(not_found()) };
-        if let Some(live) = self.cell.live() {
-            live.env.writer.wait_all_durable().await?;
-        }
-        let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
-        // Deleted meanwhile: what was read may be that of a session made under the same id.
-        self.cell.check_exists()?;
-        Ok((projection?.ok_or_else(not_found)?, None))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a run or a runtime may be told beyond its graph.
+//! Options of runs and runtimes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,21 +7,21 @@ use crate::{
     run::{Durability, Limits},
 };
 
-/// What becomes of a new run on a session whose run is not at its end (running, or waiting for a person).
+/// Policy for a new run on a session with an unfinished run (running or paused).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BusyPolicy {
-    /// The new one is refused.
+    /// Refuses the new run.
     #[default]
     Reject,
-    /// The new one waits for its turn: it begins when the present one is completed, failed or stopped.
+    /// Queues the new run until the current one has completed, failed or been stopped.
     Enqueue,
-    /// The present one is stopped; what it committed stays; the new one starts.
+    /// Stops the current run, keeps what it committed, and starts the new one.
     Interrupt,
-    /// The present one is stopped and undone; the new one starts from the state before it.
+    /// Stops and undoes the current run, and starts the new one from the state before it.
     Rollback,
 }
 
-/// What one run is told. Default: as the runtime and the graph say.
+/// Options of a run. Default: those of the runtime and the graph.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RunOptions {
@@ -31,49 +31,48 @@ pub struct RunOptions {
     pub durability: Option<Durability>,
     /// What the run may use. Default: the runtime's, then the graph's.
     pub limits: Option<Limits>,
-    /// Names the request: the same name again on the session starts no second run. A session remembers its latest 1,024.
+    /// Request name for deduplication: the same name starts no second run. A session remembers the latest 1,024 names.
     pub request: Option<String>,
-    /// Marks of the session: who owns it, say. One that was given once stays; a run that gives it another value is
-    /// refused. At most 16, with names of 1 to 64 of `a-z 0-9 _ . -`, and values of at most 512
-    /// bytes.
+    /// Labels of the session, such as its owner. A label cannot be changed; a run with another value is refused. At most 16,
+    /// with names of 1 to 64 of `a-z 0-9 _ . -` and values of at most 512 bytes.
     pub labels: BTreeMap<String, String>,
-    /// Marks that the session gets where it has none of the name; one that it has stays. Bounded as `labels` are.
+    /// Labels that are set if the session has none of the name. Same limits as `labels`.
     pub default_labels: BTreeMap<String, String>,
 }
 
-/// Stands between the name of a request and the hash of its content. A name that contains it ends with one, so that
-/// no part of a name is read as a hash.
+/// Separates the name of a request from the hash of its content. A name that contains it ends with one, so that no part
+/// of a name is read as a hash.
 const CONTENT: char = '\n';
 
-/// The name in a stored request: what stands before the last separator.
+/// Returns the name in a stored request: the part before the last separator.
 pub(super) fn name_of(request: &str) -> &str {
     request.rsplit_once(CONTENT).map_or(request, |(name, _)| name)
 }
 
 impl RunOptions {
-    /// What to do when the session is busy.
+    /// Sets the policy for a busy session.
     #[must_use]
     pub const fn on_busy(mut self, policy: BusyPolicy) -> Self {
         self.on_busy = policy;
         self
     }
 
-    /// When commits are stored.
+    /// Sets when commits are stored.
     #[must_use]
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self
     }
 
-    /// What the run may use.
+    /// Sets the limits of the run.
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
     }
 
-    /// Names the request: the same name again on the session starts no second run, and is refused with the number of the
-    /// first one ([`SessionError::SameRequest`](super::SessionError::SameRequest)).
+    /// Sets the request name: the same name again on the session starts no second run, and is refused with the number of
+    /// the first one ([`SessionError::SameRequest`](super::SessionError::SameRequest)).
     ///
     /// A session remembers the names of its latest 1,024 named requests, across restarts and retention. A name older
     /// than those starts a run again.
@@ -87,8 +86,8 @@ impl RunOptions {
         self
     }
 
-    /// Names the request, and says what it asks for: the same name with other content is refused
-    /// ([`SessionError::RequestDiffers`](super::SessionError::RequestDiffers)) rather than taken for the same.
+    /// Sets the request name together with a hash of its content: the same name with other content is refused
+    /// ([`SessionError::RequestDiffers`](super::SessionError::RequestDiffers)).
     #[must_use]
     pub fn request_of(mut self, name: &str, content: &[u8]) -> Self {
         use sha2::{Digest, Sha256};
@@ -98,21 +97,21 @@ impl RunOptions {
         self
     }
 
-    /// Marks the session.
+    /// Adds a label to the session.
     #[must_use]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
         self
     }
 
-    /// Marks the session, unless it has a mark of that name.
+    /// Adds a label to the session unless it has one of that name.
     #[must_use]
     pub fn default_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.default_labels.insert(name.into(), value.into());
         self
     }
 
-    /// Makes the marks that a session of these marks has none of real ones.
+    /// Converts default labels that the session does not have into labels.
     pub(super) fn resolve_default_labels(&mut self, known: &BTreeMap<String, String>) {
         for (name, value) in std::mem::take(&mut self.default_labels) {
             if !known.contains_key(&name) {
@@ -122,7 +121,7 @@ impl RunOptions {
     }
 }
 
-/// How much of a journal is kept. A snapshot always stands before what is removed.
+/// Retention of journal entries. Entries are removed only if a snapshot covers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
@@ -150,42 +149,41 @@ impl Retention {
     }
 }
 
-/// What a runtime is told.
+/// Options of a runtime.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RuntimeOptions {
     /// When commits are stored. Default: [`Durability::Async`].
     pub durability: Durability,
-    /// What each run may use. Default: no bound but the graph's.
+    /// Limits of each run. Default: those of the graph.
     pub limits: Limits,
-    /// How long tasks that listen may take to end after a stop. Default: 5 s.
+    /// Grace period after a stop for tasks that listen for cancellation. Default: 5 s.
     pub grace: Duration,
-    /// How long a paused run stays in memory before it is put away (with a store). Default: 10 min.
+    /// Time after which a paused run is evicted from memory (only with a store). Default: 10 min.
     pub evict_paused_after: Duration,
-    /// How many paused runs stay in memory. Default: 1,000.
+    /// Maximum number of suspended runs: paused runs in memory. Default: 1,000.
     pub max_suspended_runs: usize,
-    /// How many runs there are at once, paused ones in memory included. Default: 100,000.
+    /// Maximum number of runs in memory, including suspended ones. Default: 100,000.
     pub max_runs: usize,
-    /// How many sessions at rest stay in memory. Default: 256.
+    /// Maximum number of idle sessions in memory. Default: 256.
     pub max_idle_sessions: usize,
-    /// Bytes that sessions at rest take up in memory, estimated from their journals; beyond it the largest leave. A state
-    /// takes up several times as much in memory as in the journal. Only with a store. Default: 64 MiB.
+    /// Maximum size of idle sessions in memory, estimated in bytes from their journals; the largest are evicted first. A
+    /// state needs several times as much memory as in the journal. Only with a store. Default: 64 MiB.
     pub max_idle_bytes: u64,
-    /// How long a lease holds without a sign of life from this process. Default: 15 s.
+    /// Time after which a lease expires if this process does not renew it. Default: 15 s.
     pub lease_ttl: Duration,
-    /// How much of each journal is kept.
+    /// Retention of each journal.
     pub retention: Retention,
-    /// A snapshot is kept when this many bytes (or twice the size of the last snapshot, if that is more) were journalled
-    /// since the last one. Default: 64 KiB.
+    /// Bytes journalled between two snapshots (or twice the size of the last snapshot, if that is more). Default: 64 KiB.
     pub snapshot_bytes: u64,
-    /// How often an append is tried that the store refuses for now, and with which waits. Default: 8 tries within 5 s.
+    /// Retry policy for appends that fail with a transient error. Default: 8 attempts within 5 s.
     pub store_retry: StoreRetry,
-    /// How often a session is opened again whose store failed for longer than that: a run that ended with the store
-    /// continues then. The waits double from 1 s to 30 s. 0: only [`recover`](super::Runtime::recover) and a resume do
-    /// that. Default: 120, about an hour.
+    /// Number of attempts to open a session again after its store failed for longer than these retries; its run then
+    /// continues. The waits double from 1 s to 30 s. With 0, only [`recover`](super::Runtime::recover) and a resume reopen
+    /// it. Default: 120, about an hour.
     pub store_reopen: u32,
-    /// How often in a row a run is taken over from a process that died, without any progress in between (a finished task,
-    /// a recorded step, an answer). The next time it fails as `crash_loop`. Default: 3.
+    /// Maximum number of takeovers of a run in a row without progress in between (a finished task, a recorded step, an
+    /// answer). The next takeover fails the run with `crash_loop`. Default: 3.
     pub max_takeovers: u32,
 }
 

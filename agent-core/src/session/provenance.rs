@@ -1,4 +1,4 @@
-//! Why something is as it is: the journal entries that set a field of the state, a todo, a step or a question.
+//! Provenance: the journal entries that set a state field, a todo, a step or a question.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
 /// Entries read at once.
 const PAGE: usize = 1_024;
 
-/// What kind of entry is a cause.
+/// Kind of an entry that set a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,7 +26,7 @@ pub enum ProvenanceKind {
     Input,
     /// A node's update set the field.
     Node,
-    /// Somebody edited the state in the name of a node.
+    /// The state was edited in the name of a node.
     Edit,
     /// The graph set the field when the run was stopped or failed.
     Stop,
@@ -40,7 +40,7 @@ pub enum ProvenanceKind {
     Answer,
 }
 
-/// One entry that made something what it is.
+/// A journal entry that set a value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Provenance {
@@ -52,19 +52,19 @@ pub struct Provenance {
     pub run: RunId,
     /// What kind of entry it is.
     pub kind: ProvenanceKind,
-    /// Who did it: the task (`study#2/collect#1`), for an edit the node, for an answer the person.
+    /// The origin: the task (`study#2/collect#1`), for an edit the node, for an answer the person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// What it said: the field's part of the update, the todo, the step's result, the question, the answer.
+    /// The value: the field of the update, the todo, the result of the step, the question or the answer.
     pub value: Value,
-    /// What the task had recorded by then: its steps, model and tool calls, and the answers it got, with their numbers.
+    /// Steps, model calls, tool calls and answers that the task had recorded before, with their numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<(Seq, String)>,
 }
 
 impl Session {
-    /// The entries that set the state field, todo, step or question of the name `key`, oldest first. Inside subgraphs the
-    /// fields of their own states count, too. What retention removed is not there.
+    /// Returns the entries that set the state field, todo, step or question `key`, oldest first. Includes fields of the
+    /// states of subgraphs. Entries removed by retention are missing.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Session {
     }
 }
 
-/// What a task got from outside.
+/// Returns what a task received from outside.
 fn record(fact: &Fact) -> Option<(String, String)> {
     match fact {
         Fact::StepRecorded(step) => Some((step.task.to_string(), format!("{} `{}`", step.kind, step.key))),

@@ -1,4 +1,4 @@
-//! Queued runs: accepted on a busy session, begun one after another when it is free.
+//! Queued runs: accepted on a busy session, started one after another.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -7,9 +7,10 @@ use super::{
     cell::SessionCell,
     dyn_graph::DynGraph,
     lock::LockedSession,
+    run_input::{EncodedInput, RawInput},
     run_watch::{RunResult, RunSender},
     runtime::Shared,
-    start::{EncodedInput, RawInput, RunGraph},
+    start::RunGraph,
 };
 use crate::{
     engine::{RunError, journal_writer::JournalWriter, read_update},
@@ -20,20 +21,20 @@ use crate::{
     state::{Input, State},
 };
 
-/// Runs that one session queues at most.
+/// Maximum number of queued runs of a session.
 const QUEUE_LIMIT: usize = 64;
 
-/// Wait before a queued run that could not begin for a passing reason is tried again: first and longest.
+/// First and longest wait before a queued run is retried that could not start for a transient reason.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// The first queued run, with the graph that it was queued with in this process.
 type NextRun = (RunId, Queued, Option<Arc<dyn DynGraph>>);
 
 impl LockedSession {
-    /// Queues a run. Ready when that is stored.
+    /// Queues a run and waits until that is stored.
     ///
-    /// The journal's number and the place in the queue are given out together, so that a snapshot has either both or
-    /// none, and the end of the run before it finds the queued one or is found by this call.
+    /// The journal number and the position in the queue are assigned together, so that a snapshot has both or neither, and
+    /// so that either the end of the previous run or this call starts the queued run.
     pub(super) async fn enqueue<S: State>(
         &self,
         graph: RunGraph<'_, S>,
@@ -75,7 +76,7 @@ impl LockedSession {
         Ok(handle)
     }
 
-    /// Begins the first queued run, if the session has no unfinished run. The error is a passing one.
+    /// Starts the first queued run if the session has no unfinished run. An error is transient.
     async fn begin_queued(&self) -> Result<(), SessionError> {
         while let Some((run, queued, graph)) = self.next_queued().await? {
             let begun = match graph.map_or_else(|| self.graph_of(&queued.graph), Ok) {
@@ -122,7 +123,7 @@ impl LockedSession {
         Ok(front)
     }
 
-    /// Removes a queued run for good.
+    /// Removes a queued run.
     async fn dequeue(
         &self,
         run: RunId,
@@ -145,13 +146,7 @@ impl LockedSession {
             idle.projection_mut().queue.retain(|(queued, _)| *queued != run);
         }
         if let Some(result) = self.cell.remove_queued(run) {
-            result.send(Some(Arc::new(RunResult {
-                status,
-                questions: Vec::new(),
-                state: None,
-                supersteps: 0,
-                error: Some(error),
-            })));
+            result.send(Some(Arc::new(RunResult::new(status, Some(error)))));
         }
         Ok(())
     }
@@ -179,7 +174,7 @@ impl Session {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let graph = Graph::<Empty>::builder("ask")
     /// #     .node("ask", async |_: &Empty, cx: &Context| {
-    /// #         let _: bool = cx.ask(Question::new("Go on?")).await?;
+    /// #         let _: bool = cx.ask(Question::new("Continue?")).await?;
     /// #         Ok(Empty::update())
     /// #     })
     /// #     .edge(START, "ask").edge("ask", END).build()?;
@@ -210,9 +205,9 @@ impl Session {
         self.lock().await.complete(cancel).await
     }
 
-    /// Begins the first queued run, if the session is free. A passing failure is tried again with growing waits.
+    /// Starts the first queued run if the session is free. Transient failures are retried with growing waits.
     ///
-    /// Boxed, because the end of a run begins the next one.
+    /// Boxed, because the end of a run starts the next one.
     pub(super) fn begin_next(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
             let begun = self.lock().await.begin_queued().await;
@@ -230,7 +225,7 @@ impl Session {
 }
 
 impl Shared {
-    /// Begins the queued runs of a session after a wait. At most one such wait a session is pending.
+    /// Retries the queue of a session after a wait. At most one retry per session is pending.
     fn retry_queue(self: &Arc<Self>, cell: &Arc<SessionCell>) {
         let attempt = {
             let mut inner = cell.inner.lock();
@@ -250,7 +245,7 @@ impl Shared {
     }
 }
 
-/// The input of a queued run.
+/// Decodes the input of a queued run.
 pub(super) fn queued_input<S: State>(queued: &Queued) -> Result<Input<S>, RunError> {
     match (&queued.state, &queued.update) {
         (Some(state), _) if queued.version == S::VERSION => {

@@ -1,4 +1,4 @@
-//! Sessions whose store failed for longer than its retries: the run in memory ends, and continues when the store works.
+//! Recovery from store failures: a run that cannot write its journal ends, and continues when the store works again.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -21,27 +21,27 @@ use crate::{
     run::RunStatus,
 };
 
-/// Waits between the tries to open a session again: the first, and the longest.
+/// First and longest wait between attempts to open a session again.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The background task that opens a session again whose store failed.
+/// State of the background task that opens a session again after a store failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reopening {
-    /// Tries so far.
+    /// Number of attempts so far.
     pub tries: u32,
-    /// When the next one is due, in milliseconds since 1970.
+    /// Time of the next attempt, in milliseconds since 1970.
     pub next_at: i64,
-    /// Why the last try, or the append before it, failed.
+    /// Error of the last attempt, or of the append before it.
     pub error: String,
 }
 
-/// Where a run stood when its store failed.
+/// Status of a run as of the failure of its store.
 pub(crate) struct LostRun(SessionStatus);
 
 impl LostRun {
-    /// Of a run that ended because its journal cannot be written. `None`: another process writes it now.
+    /// Captures the status of a run that cannot write its journal. `None` if another process writes the journal now.
     pub(super) fn of(cell: &SessionCell, live: &LiveRun, result: &RunResult) -> Option<Box<Self>> {
         let env = &live.env;
         match env.writer.failure()? {
@@ -69,7 +69,7 @@ impl LostRun {
         }
     }
 
-    /// Shows subscribers the end of the run, without a number: the journal does not have it.
+    /// Publishes the end of the run as an unnumbered event, because the journal does not have it.
     pub(super) fn show(&self, live: &LiveRun) {
         if let Some(failure) = &self.0.failure {
             let (code, message) = (failure.code.clone(), failure.message.clone());
@@ -90,8 +90,8 @@ impl From<&RunError> for RunFailure {
 }
 
 impl Session {
-    /// Where the session stands while no run of it is in memory: as the journal says, but for a run that this process
-    /// lost, which nothing executes although the journal says that it is running.
+    /// Returns the status of a session without a run in memory: that of the journal, except for a run that this process
+    /// lost and that the journal still has as running.
     pub(super) async fn status_from_journal(&self) -> Result<SessionStatus, SessionError> {
         let read = self.peek().await;
         let inner = self.cell.inner.lock();
@@ -103,7 +103,7 @@ impl Session {
             {
                 let last = projection.last;
                 let status = match lost.0.status {
-                    // It was lost while it waited, with an answer on its way that the journal has after all.
+                    // It was lost while it was paused, and the journal has an answer that was being stored.
                     RunStatus::Paused => self.status_of(projection),
                     _ => SessionStatus { last, ..kept(lost) },
                 };
@@ -117,8 +117,8 @@ impl Session {
         }
     }
 
-    /// The run in memory. Waits for the end of one that writes its last entries: a subscriber may have seen its end and
-    /// ask for the next run at once. Waits as well for one whose journal cannot be written.
+    /// Returns the run in memory. Waits for a run that writes its last entries (a subscriber may have seen its end and start
+    /// the next run at once), and for a run that cannot write its journal.
     pub(super) async fn live_run(&self) -> Option<Arc<LiveRun>> {
         let live = self.cell.live()?;
         if !live.env.writer.has_failed() && !live.env.control.is_closed() {
@@ -128,7 +128,7 @@ impl Session {
         self.cell.live()
     }
 
-    /// Opens the session again, with a new epoch, and continues the run that its journal calls running.
+    /// Opens the session again with a new epoch, and resumes its run if the journal has it as running.
     async fn reopen(&self) -> Result<(), SessionError> {
         let locked = self.lock().await;
         if self.live_run().await.is_some() {
@@ -158,7 +158,7 @@ impl Session {
 }
 
 impl Shared {
-    /// What a writer of `session` calls when it has ended.
+    /// Returns the callback for the end of a writer of `session`.
     pub(super) fn on_failure(&self, session: &SessionId) -> OnFailure {
         let (shared, session) = (self.me.clone(), session.clone());
         Box::new(move |writer, error| {
@@ -174,7 +174,7 @@ impl Shared {
         })
     }
 
-    /// Opens a session again, in the background and with growing waits, until that works.
+    /// Opens a session again in the background, with growing waits.
     fn reopen_later(self: &Arc<Self>, id: SessionId, error: &StoreError) {
         if self.options.store_reopen == 0 || self.closing.load(Ordering::Acquire) {
             return;
@@ -224,7 +224,7 @@ impl Shared {
         });
     }
 
-    /// Notes the next try for [`SessionStatus::reopening`]. `false`: one is noted already.
+    /// Sets the next attempt for [`SessionStatus::reopening`]. Returns `false` if one is set already.
     fn plan_reopening(&self, cell: &SessionCell, tries: u32, wait: Duration, error: String) -> bool {
         let next_at = self.clock.now_ms().saturating_add(millis(wait));
         let mut inner = cell.inner.lock();

@@ -1,11 +1,14 @@
 //! What a caller holds of a run: how it idle_memory, and its events while it does not.
 
-use std::{any::Any, sync::Arc};
+use std::{future::IntoFuture, sync::Arc};
+
+use futures::future::BoxFuture;
 
 use super::{
     Session, SessionError,
     cell::LiveRun,
-    run_watch::{RunReceiver, RunResult},
+    run_report::RunReport,
+    run_watch::{ErasedState, RunReceiver, RunResult},
 };
 use crate::{
     engine::RunError,
@@ -16,7 +19,7 @@ use crate::{
     state::State,
 };
 
-/// A run that was accepted. Dropping it does not stop the run. Cheap to clone; all clones are of one run.
+/// Handle of an accepted run. Dropping it does not stop the run. Cheap to clone.
 #[derive(Clone)]
 pub struct Run {
     session: Session,
@@ -29,67 +32,66 @@ impl Run {
         Self { session, run: live.run(), watch: live.watch.listener() }
     }
 
-    /// A run that waits for its turn.
+    /// Creates the handle of a queued run.
     pub(super) const fn queued(session: Session, run: RunId, watch: RunReceiver) -> Self {
         Self { session, run, watch }
     }
 
-    /// An unfinished run that is not in memory.
+    /// Creates the handle of an unfinished run that is not in memory.
     pub(super) fn waiting(
         session: Session,
         run: RunId,
         status: RunStatus,
         questions: Vec<OpenQuestion>,
     ) -> Self {
-        let result = RunResult { status, questions, state: None, supersteps: 0, error: None };
+        let result = RunResult { questions, ..RunResult::new(status, None) };
         Self { session, run, watch: RunReceiver::fixed(result) }
     }
 
-    /// Its number.
+    /// Returns the number of the run.
     #[must_use]
     pub const fn id(&self) -> RunId {
         self.run
     }
 
-    /// Its session.
+    /// Returns the session of the run.
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Where it stands now.
+    /// Returns the current status.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.watch.status()
     }
 
-    /// Waits until the run ends or waits for a person, and says which. Cancel safe.
+    /// Waits until the run ends or pauses, and returns its status. Cancel safe.
     ///
-    /// When the process ends first, the run is still [`RunStatus::Running`]: the next process goes on with it.
+    /// If the process shuts down first, the status is [`RunStatus::Running`]: another process continues the run.
     pub async fn wait_status(&mut self) -> RunStatus {
-        self.wait().await.map_or(RunStatus::Running, |result| result.status)
+        self.wait_result().await.map_or(RunStatus::Running, |result| result.status)
     }
 
-    /// Waits as [`wait_status`](Run::wait_status), and tells how it came to rest.
+    /// Waits until the run ends or pauses, and returns its outcome with the typed state.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Run`] when it failed; [`SessionError::InvalidInput`] when the run's state is no `S`;
-    /// [`SessionError::ShuttingDown`] when the process ends before the run does.
+    /// Returns [`SessionError::Run`] if the run failed; [`SessionError::InvalidInput`] if the state is not an `S`;
+    /// [`SessionError::ShuttingDown`] if the process shuts down before the run ends.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
-    pub async fn outcome<S: State>(mut self) -> Result<RunOutcome<S>, SessionError> {
-        let result = self.wait().await.ok_or(SessionError::ShuttingDown)?;
+    pub async fn outcome<S: State>(self) -> Result<RunOutcome<S>, SessionError> {
+        let result = self.wait_result().await.ok_or(SessionError::ShuttingDown)?;
         if let Some(error) = &result.error {
             return Err(SessionError::Run(Arc::clone(error)));
         }
         if result.status == RunStatus::Paused {
             return Ok(RunOutcome::Paused { run: self.run, questions: result.questions.clone() });
         }
-        let state =
-            result.state.clone().and_then(|state: Arc<dyn Any + Send + Sync>| state.downcast::<S>().ok());
+        let state = result.state.as_ref().and_then(ErasedState::downcast::<S>);
         let Some(state) = state else {
             let reason = format!("its state is no `{}`", std::any::type_name::<S>());
             return Err(SessionError::InvalidInput { graph: String::new(), reason });
@@ -101,21 +103,34 @@ impl Run {
         })
     }
 
-    /// Waits as [`wait_status`](Run::wait_status): the status, the open questions, and the error of a failed run.
+    /// Waits until the run ends or pauses, and returns a report: status, state, questions, todos, usage and error.
+    ///
+    /// `run.await` does the same for a run by value.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
-    pub async fn rest(&mut self) -> (RunStatus, Vec<OpenQuestion>, Option<Arc<RunError>>) {
-        match self.wait().await {
-            Some(result) => (result.status, result.questions.clone(), result.error.clone()),
-            None => (RunStatus::Running, Vec::new(), None),
-        }
+    ///
+    /// # Examples
+    ///
+    /// See [`RunReport`].
+    pub async fn wait(&mut self) -> RunReport {
+        let result = self.wait_result().await;
+        RunReport::new(self.run, result.as_deref())
     }
 
-    /// `None`: the process ends, and the run is handed over to the next one.
-    async fn wait(&mut self) -> Option<Arc<RunResult>> {
-        self.watch.rest().await
+    /// Returns `None` if the process shuts down and another process continues the run.
+    async fn wait_result(&self) -> Option<Arc<RunResult>> {
+        self.watch.wait().await
+    }
+}
+
+impl IntoFuture for Run {
+    type Output = RunReport;
+    type IntoFuture = BoxFuture<'static, RunReport>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move { self.wait().await })
     }
 }
 
@@ -130,7 +145,7 @@ impl std::fmt::Debug for Run {
     }
 }
 
-/// The events of one run, from its acceptance to its end or pause.
+/// Event stream of a run, from its acceptance to its end or pause.
 pub struct EventStream {
     run: Run,
     events: Subscription,
@@ -142,7 +157,7 @@ impl EventStream {
         Self { run, events, ended: false }
     }
 
-    /// The next event; `None` after the one that ends or pauses the run. Cancel safe.
+    /// Returns the next event; `None` after the one that ends or pauses the run. Cancel safe.
     ///
     /// # Errors
     ///
@@ -155,7 +170,7 @@ impl EventStream {
             let event = tokio::select! {
                 biased;
                 event = self.events.next() => event,
-                // A run whose journal failed ends without an event.
+                // A run ends without an event if its journal failed.
                 () = lost(&mut self.run) => {
                     self.ended = true;
                     return None;
@@ -165,7 +180,7 @@ impl EventStream {
                 self.ended = true;
             }
             if let Ok(event) = &event {
-                // The end of a run that this one replaced belongs to that one; a gap belongs to everybody.
+                // Skip the end of a run that this one replaced. Gaps concern every subscriber.
                 if event.run < self.run.run && !matches!(event.body, EventBody::Gap(_)) {
                     continue;
                 }
@@ -175,13 +190,13 @@ impl EventStream {
         }
     }
 
-    /// The run itself.
+    /// Returns the handle of the run.
     #[must_use]
     pub fn into_run(self) -> Run {
         self.run
     }
 
-    /// Reads the remaining events and tells how the run came to rest.
+    /// Waits until the run ends or pauses, and returns its outcome.
     ///
     /// # Errors
     ///
@@ -195,10 +210,10 @@ impl EventStream {
     }
 }
 
-/// Ready when the run failed for want of a store, so that no event can come any more.
+/// Waits until the run has failed because of its store, after which no event can follow.
 async fn lost(run: &mut Run) {
     loop {
-        let Some(result) = run.wait().await else { return };
+        let Some(result) = run.wait_result().await else { return };
         if result.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {
             return;
         }

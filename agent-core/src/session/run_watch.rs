@@ -1,33 +1,80 @@
-//! How a run idle_memory, told to whoever waits: one lock and one list of waiters a run, because each request makes one.
+//! Watch channel for the result of a run. One mutex and one `Notify` per run, because every request creates one.
 
 use std::{any::Any, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{engine::RunError, interrupt::OpenQuestion, run::RunStatus};
+use serde_json::Value;
 
-/// How a run came to rest, its state's type erased.
+use crate::{
+    engine::RunError,
+    interrupt::OpenQuestion,
+    json,
+    run::{BudgetUsage, RunStatus},
+    state::State,
+    todo::Todo,
+};
+
+/// Result of a run that ended or paused, with an erased state type.
 pub(crate) struct RunResult {
     pub(crate) status: RunStatus,
     pub(crate) questions: Vec<OpenQuestion>,
-    /// `Arc<S>`; none while paused, and after a failure that left none.
-    pub(crate) state: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) todos: Vec<Todo>,
+    pub(crate) used: BudgetUsage,
+    pub(crate) active_ms: u64,
+    /// `None` while the run is paused, and after a failure that left no state.
+    pub(crate) state: Option<ErasedState>,
     pub(crate) supersteps: u64,
     pub(crate) error: Option<Arc<RunError>>,
 }
 
 impl RunResult {
-    /// Returns the result of a run without questions, state and supersteps.
-    pub(crate) const fn new(status: RunStatus, error: Option<Arc<RunError>>) -> Self {
-        Self { status, questions: Vec::new(), state: None, supersteps: 0, error }
+    /// Returns a result with a status and an error only.
+    pub(crate) fn new(status: RunStatus, error: Option<Arc<RunError>>) -> Self {
+        Self {
+            status,
+            questions: Vec::new(),
+            todos: Vec::new(),
+            used: BudgetUsage::default(),
+            active_ms: 0,
+            state: None,
+            supersteps: 0,
+            error,
+        }
     }
 }
 
-/// The side that tells. Dropped, it lets go of whoever waits: the process ends before the run does.
+/// A state with an erased type that can be encoded as JSON.
+#[derive(Clone)]
+pub(crate) struct ErasedState {
+    state: Arc<dyn Any + Send + Sync>,
+    to_json: fn(&(dyn Any + Send + Sync)) -> Result<Value, RunError>,
+}
+
+impl ErasedState {
+    pub(crate) fn new<S: State>(state: Arc<S>) -> Self {
+        Self { state, to_json: state_to_json::<S> }
+    }
+
+    pub(crate) fn downcast<S: State>(&self) -> Option<Arc<S>> {
+        Arc::clone(&self.state).downcast().ok()
+    }
+
+    pub(crate) fn to_json(&self) -> Result<Value, RunError> {
+        (self.to_json)(&*self.state)
+    }
+}
+
+fn state_to_json<S: State>(state: &(dyn Any + Send + Sync)) -> Result<Value, RunError> {
+    let state = state.downcast_ref::<S>().expect("the state was created with this type");
+    json::shown(state).map_err(|error| RunError::StoredState { reason: error.to_string() })
+}
+
+/// Sender half. Dropping it closes the channel: the process ends before the run does.
 pub(crate) struct RunSender(Arc<RunWatch>);
 
-/// The side that listens.
+/// Receiver half.
 #[derive(Clone)]
 pub(crate) struct RunReceiver(Arc<RunWatch>);
 
@@ -39,16 +86,16 @@ struct RunWatch {
 
 #[derive(Default)]
 struct WatchState {
-    /// None: the run is on its way.
+    /// `None` while the run executes.
     result: Option<Arc<RunResult>>,
-    /// Nothing of the run is left in memory.
+    /// The run has left memory.
     removed: bool,
-    /// Nobody tells any more.
+    /// The sender was dropped.
     closed: bool,
 }
 
 impl RunSender {
-    /// Of a run on its way.
+    /// Creates the sender of an executing run.
     pub(crate) fn new() -> Self {
         Self(Arc::default())
     }
@@ -65,17 +112,17 @@ impl RunSender {
         self.0.status()
     }
 
-    /// Says how the run idle_memory, or (`None`) that it goes on.
+    /// Publishes the result, or (`None`) that the run continues.
     pub(crate) fn send(&self, result: Option<Arc<RunResult>>) {
         self.0.change(|now| now.result = result);
     }
 
-    /// Says that nothing of the run is left in memory.
+    /// Publishes that the run has left memory.
     pub(crate) fn mark_removed(&self) {
         self.0.change(|now| now.removed = true);
     }
 
-    /// Ready when nothing of the run is left in memory. Cancel safe.
+    /// Waits until the run has left memory. Cancel safe.
     pub(crate) async fn wait_removed(&self) {
         self.0.until(|now| now.removed.then_some(())).await;
     }
@@ -88,7 +135,7 @@ impl Drop for RunSender {
 }
 
 impl RunReceiver {
-    /// Of a run that idle_memory like this for good, as far as this process knows.
+    /// Creates a receiver with a fixed result.
     pub(crate) fn fixed(result: RunResult) -> Self {
         let now = WatchState { result: Some(Arc::new(result)), closed: true, ..WatchState::default() };
         Self(Arc::new(RunWatch { now: Mutex::new(now), changed: Notify::new() }))
@@ -98,12 +145,12 @@ impl RunReceiver {
         self.0.status()
     }
 
-    /// Ready when the run idle_memory; `None` when nobody will say so any more. Cancel safe.
-    pub(crate) async fn rest(&self) -> Option<Arc<RunResult>> {
+    /// Waits until the run ends or pauses; `None` if the sender was dropped first. Cancel safe.
+    pub(crate) async fn wait(&self) -> Option<Arc<RunResult>> {
         self.0.until(|now| (now.result.is_some() || now.closed).then(|| now.result.clone())).await
     }
 
-    /// Ready when the run no longer idle_memory as `seen` says. Never when nobody tells any more. Cancel safe.
+    /// Waits until the result is not `seen`. Never ready after the sender was dropped. Cancel safe.
     pub(crate) async fn changed_from(&self, seen: &Arc<RunResult>) {
         let same = |now: &WatchState| now.result.as_ref().is_some_and(|result| Arc::ptr_eq(result, seen));
         self.0.until(|now| (!same(now)).then_some(())).await;
@@ -122,7 +169,7 @@ impl RunWatch {
 
     async fn until<T>(&self, found: impl Fn(&WatchState) -> Option<T>) -> T {
         loop {
-            // Made before the look, so that a change right after it is not missed.
+            // Created before the check, so that a change right after it is not missed.
             let changed = self.changed.notified();
             if let Some(found) = found(&self.now.lock()) {
                 return found;

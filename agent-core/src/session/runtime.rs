@@ -1,12 +1,11 @@
-//! The process's side of sessions: stores, graphs, dependencies, and every run that is in memory.
+//! [`Runtime`]: stores, graphs, dependencies and the sessions in memory.
 
 use std::{
-    any::{Any, TypeId},
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,29 +17,26 @@ use super::{
     cell::{LiveRun, SessionCell},
     deadlines::Deadlines,
     dyn_graph::{DynGraph, ErasedGraph, Identity},
-    takeover::Takeover,
 };
+use super::{builder::RuntimeBuilder, eviction::IdleMemory};
 use crate::{
-    clock::{Clock, ContainedClock, WallClock},
+    clock::Clock,
     engine::Deps,
     event::{Observer, ObserverCell},
     graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
-    journal::{Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record},
-    memory::IntoMemory,
-    model::{Model, PriceTable},
-    run::{Durability, Limits, RunStatus},
+    journal::{Append, Epoch, Head, JournalStore, OwnerId, Recent, Record},
+    run::{Durability, RunStatus},
     state::State,
     task_group::TaskGroup,
-    tool::ToolRegistry,
 };
 
 /// Bytes that a check of the store writes.
 const CHECK_BYTES: usize = 16 * 1024;
-/// How often a runtime that ends looks for runs that came late.
+/// Poll interval of a shutdown for runs that were accepted late.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(50);
 
-/// What all sessions of a runtime share.
+/// State shared by all sessions of a runtime.
 pub(crate) struct Shared {
     pub(crate) store: Option<Arc<dyn JournalStore>>,
     pub(crate) owner: OwnerId,
@@ -49,60 +45,37 @@ pub(crate) struct Shared {
     pub(crate) options: RuntimeOptions,
     pub(crate) group: TaskGroup,
     pub(crate) runs: TaskGroup,
-    /// Runs in memory.
+    /// Number of runs in memory.
     pub(crate) live: AtomicUsize,
-    graphs: RwLock<HashMap<String, KnownGraph>>,
+    pub(super) graphs: RwLock<HashMap<String, KnownGraph>>,
     pub(crate) cells: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
-    /// So many cells are a reason to look for those that can leave.
-    crowded: AtomicUsize,
+    /// Number of cells above which idle ones are evicted.
+    pub(super) crowded: AtomicUsize,
     pub(crate) closing: AtomicBool,
-    renewing: AtomicBool,
+    pub(super) renewing: AtomicBool,
     pub(super) deadlines: Arc<Deadlines>,
     /// Itself.
     pub(super) me: Weak<Self>,
-    /// Who is told of every entry.
+    /// The observer of all entries.
     pub(crate) observed: Arc<ObserverCell>,
-    /// Runs that wait for a person in memory.
+    /// Number of suspended runs: paused runs in memory.
     pub(crate) suspended_runs: AtomicUsize,
-    /// Memory of sessions at rest.
+    /// Memory of idle sessions.
     pub(crate) idle_memory: IdleMemory,
 }
 
-/// When memory of sessions at rest is measured: a measurement looks at each of them, so it follows a certain growth.
-#[derive(Debug, Default)]
-pub(crate) struct IdleMemory {
-    /// Bytes read and journalled since the last measurement.
-    grown: AtomicU64,
-}
-
-impl IdleMemory {
-    /// Notes bytes that were read or journalled.
-    pub(crate) fn grow(&self, bytes: u64) {
-        self.grown.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Whether it is time to measure, with so many bytes allowed.
-    fn is_due(&self, most: u64) -> bool {
-        let due = self.grown.load(Ordering::Relaxed) > most / 8;
-        if due {
-            self.grown.store(0, Ordering::Relaxed);
-        }
-        due
-    }
-}
-
-/// A graph that a runtime knows by name.
-struct KnownGraph {
+/// A graph known by name.
+pub(super) struct KnownGraph {
     graph: Arc<dyn DynGraph>,
     origin: Origin,
 }
 
-/// How a graph became known.
+/// Origin of a known graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// The program registered it: it continues runs of its name that began in another process.
+    /// Registered by the program: continues runs of its name that began in another process.
     Registered,
-    /// It was run.
+    /// Known because it was run.
     Run,
 }
 
@@ -134,175 +107,23 @@ enum Origin {
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Shared>);
 
-/// What a runtime is made of.
-#[must_use = "a builder does nothing until `build`"]
-#[derive(Default)]
-pub struct RuntimeBuilder {
-    store: Option<Arc<dyn JournalStore>>,
-    clock: Option<Arc<dyn Clock>>,
-    deps: Deps,
-    options: RuntimeOptions,
-    graphs: HashMap<String, KnownGraph>,
-}
-
-impl RuntimeBuilder {
-    /// Sets the journal store: a [`JournalStore`] or an `Arc` of one.
-    ///
-    /// Default: none. Sessions then last only as long as the process.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use agent_core::{Runtime, journal::InMemoryJournal};
-    ///
-    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
-    /// assert!(runtime.has_journal());
-    /// ```
-    pub fn journal(mut self, store: impl IntoJournal) -> Self {
-        self.store = Some(store.into_journal());
-        self
-    }
-
-    /// Registers a graph by its name, so that its sessions can be resumed and answered after a restart. See
-    /// [`Runtime::register`].
-    pub fn graph<S: State>(mut self, graph: &Graph<S>) -> Self {
-        self.graphs.insert(graph.name().to_owned(), KnownGraph::registered(graph));
-        self
-    }
-
-    /// A dependency that nodes get by its type with [`Context::get`](crate::Context::get).
-    pub fn provide<T: Any + Send + Sync>(mut self, value: T) -> Self {
-        self.deps.typed.insert(TypeId::of::<T>(), Arc::new(value));
-        self
-    }
-
-    /// The model that nodes get with [`Context::model`](crate::Context::model).
-    pub fn model(mut self, model: Model) -> Self {
-        self.deps.model = Some(model);
-        self
-    }
-
-    /// What models cost, so that what a run used has a cost and [`Limits::cost_micros`] can bound it. An answer is
-    /// priced by the name that the endpoint gives, else by the model's own. Default: none; the cost of all is 0.
-    pub fn prices(mut self, prices: PriceTable) -> Self {
-        self.deps.prices = Some(prices);
-        self
-    }
-
-    /// The tools that nodes get with [`Context::tools`](crate::Context::tools).
-    pub fn tools(mut self, tools: ToolRegistry) -> Self {
-        self.deps.tools = Some(tools);
-        self
-    }
-
-    /// Sets the long-term memory that nodes get with [`Context::memory`](crate::Context::memory): a [`MemoryStore`] or an
-    /// `Arc` of one. Default: none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use agent_core::{Runtime, memory::InMemoryStore};
-    ///
-    /// let runtime = Runtime::builder().memory(InMemoryStore::new()).build();
-    /// # assert!(!runtime.has_journal());
-    /// ```
-    pub fn memory(mut self, store: impl IntoMemory) -> Self {
-        self.deps.memory = Some(store.into_memory());
-        self
-    }
-
-    /// When commits are stored. Default: [`Durability::Async`].
-    pub const fn durability(mut self, durability: Durability) -> Self {
-        self.options.durability = durability;
-        self
-    }
-
-    /// What each run may use.
-    pub const fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
-        self
-    }
-
-    /// Every other setting.
-    pub fn options(mut self, set: impl FnOnce(&mut RuntimeOptions)) -> Self {
-        set(&mut self.options);
-        self
-    }
-
-    /// The clock. Default: the machine's, which is also read where this one panics.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// The runtime. It does nothing by itself; call [`Runtime::recover`] at the start of a process.
-    #[must_use]
-    pub fn build(self) -> Runtime {
-        let crowded = self.options.max_idle_sessions * 2;
-        Runtime(Arc::new_cyclic(|me| Shared {
-            store: self.store,
-            owner: OwnerId::random(),
-            clock: match self.clock {
-                Some(clock) => Arc::new(ContainedClock::new(clock)),
-                None => Arc::new(WallClock),
-            },
-            deps: Arc::new(self.deps),
-            options: self.options,
-            group: TaskGroup::default(),
-            runs: TaskGroup::default(),
-            live: AtomicUsize::new(0),
-            graphs: RwLock::new(self.graphs),
-            cells: Mutex::default(),
-            crowded: AtomicUsize::new(crowded),
-            closing: AtomicBool::new(false),
-            renewing: AtomicBool::new(false),
-            deadlines: Arc::default(),
-            me: Weak::clone(me),
-            observed: Arc::default(),
-            suspended_runs: AtomicUsize::new(0),
-            idle_memory: IdleMemory::default(),
-        }))
-    }
-}
-
-impl fmt::Debug for RuntimeBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeBuilder").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// A session in a list.
+/// An entry in a list of sessions.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// Its id.
     pub id: SessionId,
-    /// Where its journal ends and what it is about.
+    /// End and summary of its journal.
     pub head: Head,
 }
 
-/// What a [`Runtime::recover`] found and did.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// Sessions whose run goes on.
-    pub resumed: Vec<SessionId>,
-    /// Sessions that wait for a person, as they did before.
-    pub paused: Vec<SessionId>,
-    /// Sessions that could not be taken up, and why. They stay as they are.
-    pub skipped: Vec<(SessionId, SessionError)>,
-    /// Sessions whose run ended one process after another and has failed now; see
-    /// [`RuntimeOptions::max_takeovers`].
-    pub failed: Vec<(SessionId, SessionError)>,
-}
-
 impl Runtime {
-    /// Begins a runtime.
+    /// Returns a builder.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
 
-    /// A session by its id, existing or not: it exists once a run was accepted on it.
+    /// Returns a session by its id. It exists once a run was accepted on it.
     ///
     /// # Errors
     ///
@@ -311,7 +132,7 @@ impl Runtime {
         Ok(self.session_of(id.parse()?))
     }
 
-    /// A session by its parsed id.
+    /// Returns a session by its parsed id.
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
         let (cell, crowded) = {
@@ -325,37 +146,36 @@ impl Runtime {
                 }
             }
         };
-        // Ids that somebody only asked about must not fill the memory.
-        // Leases are given back by a task, which needs an executor.
+        // Ids that were only looked up must not fill the memory. Leases are released by a task, which needs an executor.
         if crowded && tokio::runtime::Handle::try_current().is_ok() {
             self.0.evict_cells();
         }
         Session { shared: Arc::clone(&self.0), cell }
     }
 
-    /// Whether it has a store: without one, its sessions last as long as it does and are in no list.
+    /// Returns whether the runtime has a journal store. Without one, sessions end with the runtime and are not listed.
     #[must_use]
     pub fn has_journal(&self) -> bool {
         self.0.store.is_some()
     }
 
-    /// Has somebody told of every entry of every session that this runtime writes, from now on. One can be; `false`:
-    /// there is one already.
+    /// Registers an observer for every journal entry written by this runtime. Returns `false` if an observer is already
+    /// registered.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
         self.0.observed.set(observer)
     }
 
-    /// Registers a graph by its name. It replaces the graph that was registered under the name before.
+    /// Registers a graph by its name, in place of an earlier graph of that name.
     ///
-    /// The registered graph continues runs that this process did not begin, and runs that are started by name. A run
-    /// that began in this process continues with the graph it began with, also after another one was registered. A graph
-    /// that was only run, and whose code carries data (captured values, tools), continues no other session's run: it
-    /// may belong to another user. Such a run is refused with [`SessionError::GraphNotRegistered`].
+    /// The registered graph continues runs that began in another process, and runs that are started by name. A run that
+    /// began in this process continues with the graph it began with. A graph that was only run, and that captures data
+    /// (values, tools), does not continue runs of other sessions, because it may belong to another user: such a run is
+    /// refused with [`SessionError::GraphNotRegistered`].
     pub fn register<S: State>(&self, graph: &Graph<S>) {
         self.0.graphs.write().insert(graph.name().to_owned(), KnownGraph::registered(graph));
     }
 
-    /// The names of the known graphs, sorted.
+    /// Returns the names of the known graphs, sorted.
     #[must_use]
     pub fn graphs(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.graphs.read().keys().cloned().collect();
@@ -363,127 +183,25 @@ impl Runtime {
         names
     }
 
-    /// A known graph as a Mermaid flow chart.
+    /// Renders a known graph as a Mermaid flow chart.
     #[must_use]
     pub fn mermaid(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|known| known.graph.mermaid())
     }
 
-    /// A known graph in Graphviz' DOT language.
+    /// Renders a known graph in Graphviz' DOT language.
     #[must_use]
     pub fn dot(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|known| known.graph.dot())
     }
 
-    /// A known graph as plain data.
+    /// Returns a known graph as plain data.
     #[must_use]
     pub fn description(&self, graph: &str) -> Option<GraphDescription> {
         self.0.graphs.read().get(graph).map(|known| known.graph.description())
     }
 
-    /// Takes over what a process that ended left behind: accepted runs continue, paused ones wait as before.
-    /// Sessions of other living processes stay as they are. Call it at the start of a process, and
-    /// [`sweep`](Runtime::sweep) from time to time.
-    ///
-    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without any progress
-    /// fails with the code `crash_loop`.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Store`] when the list of sessions cannot be read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends it between two sessions; a session whose run is being taken over is taken over. Call it again.
-    pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
-        let mut recovered = self.sweep().await?;
-        let Some(store) = &self.0.store else { return Ok(recovered) };
-        let paused = [RunStatus::Paused.as_str().to_owned()];
-        let known: HashSet<SessionId> = recovered.paused.iter().cloned().collect();
-        let (mut after, mut unindexed) = (None, Vec::new());
-        loop {
-            let page = store.list(after.as_ref(), &paused, 256).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            let cells = self.0.cells.lock();
-            for (id, head) in page {
-                if cells.get(&id).is_some_and(|cell| cell.live().is_some()) {
-                    continue;
-                }
-                if head.summary.due.is_none() {
-                    unindexed.push(id.clone());
-                }
-                if !known.contains(&id) {
-                    recovered.paused.push(id);
-                }
-            }
-        }
-        if !unindexed.is_empty() {
-            self.0.watch_unindexed(unindexed);
-        }
-        Ok(recovered)
-    }
-
-    /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
-    /// memory. Does not list sessions that wait for a person, so [`RecoveryReport::paused`] is incomplete.
-    ///
-    /// The cost grows with the runs at work and the deadlines that are over, not with the sessions in the store. Call it
-    /// from time to time: leases of other processes run out late.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Store`] when the list of sessions cannot be read.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`recover`](Runtime::recover).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Runtime, journal::InMemoryJournal};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), agent_core::SessionError> {
-    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
-    /// let found = runtime.sweep().await?;
-    /// assert!(found.resumed.is_empty());
-    /// # Ok(()) }
-    /// ```
-    pub async fn sweep(&self) -> Result<RecoveryReport, SessionError> {
-        let mut recovered = RecoveryReport::default();
-        let Some(store) = &self.0.store else { return Ok(recovered) };
-        let running = [RunStatus::Running.as_str().to_owned()];
-        let mut after = None;
-        loop {
-            let page = store.list(after.as_ref(), &running, 256).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (id, _) in page {
-                let session = self.session_of(id.clone());
-                if session.cell.live().is_some() {
-                    continue;
-                }
-                match session.take_over().await {
-                    Ok(Takeover::Executing) => {}
-                    Ok(Takeover::Resumed) => recovered.resumed.push(id),
-                    Ok(Takeover::Waiting) => recovered.paused.push(id),
-                    // Its run had ended; others wait in line.
-                    Ok(Takeover::Free) => {
-                        session.begin_next().await;
-                        recovered.resumed.push(id);
-                    }
-                    Err(error) if error.code() == crate::Code::CrashLoop => {
-                        recovered.failed.push((id, error))
-                    }
-                    Err(error) => recovered.skipped.push((id, error)),
-                }
-            }
-        }
-        self.0.watch_deadlines();
-        Ok(recovered)
-    }
-
-    /// Sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
+    /// Lists sessions in the order of their ids, after `after`, at most `limit` (1,000 at most).
     ///
     /// # Errors
     ///
@@ -504,7 +222,7 @@ impl Runtime {
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 
-    /// Sessions that changed last, first; see [`JournalStore::recent`]. At most 1,000 at once.
+    /// Lists sessions by their last change, newest first; see [`JournalStore::recent`]. At most 1,000 at once.
     ///
     /// # Errors
     ///
@@ -520,7 +238,7 @@ impl Runtime {
         Ok(page.into_iter().map(|(id, head)| SessionInfo { id, head }).collect())
     }
 
-    /// Bytes that sessions at rest take up in memory, estimated from their journals. Bounded by
+    /// Returns the size of idle sessions in memory, estimated in bytes from their journals. Limited by
     /// [`RuntimeOptions::max_idle_bytes`].
     ///
     /// # Examples
@@ -534,8 +252,8 @@ impl Runtime {
         self.0.cells.lock().values().map(|cell| cell.footprint() as u64).sum()
     }
 
-    /// Checks that the store can be written: appends a small entry to a session of a random name and removes it again.
-    /// Without a store it does nothing.
+    /// Checks that the store can be written: appends an entry to a session of a random name and deletes it. Does nothing
+    /// without a store.
     ///
     /// # Errors
     ///
@@ -567,18 +285,18 @@ impl Runtime {
         Ok(())
     }
 
-    /// How many runs are in memory, those that wait for a person included.
+    /// Returns the number of runs in memory, including suspended ones.
     #[must_use]
     pub fn live_runs(&self) -> usize {
         self.0.live.load(Ordering::Acquire)
     }
 
-    /// Ends: no new runs; running ones stop at their next superstep and go on at the next start; whatever is still
-    /// there after `grace` is stopped where it is. Nothing that was accepted is lost.
+    /// Shuts the runtime down: refuses new runs, lets running ones reach their next superstep, and stops those that have not
+    /// after `grace`. Accepted runs continue in the next process.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the runtime accepts no runs, and those in memory still end; nothing waits for them. Call it again to wait.
+    /// If it is dropped, the runtime refuses new runs and those in memory still end. Call it again to wait for them.
     pub async fn shutdown(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         if tokio::time::timeout(grace, self.wind_down(LiveRun::drain_for_restart)).await.is_err() {
@@ -586,7 +304,7 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.wait_idle().await;
-        // Another process may take the sessions up at once, those that were put away included.
+        // Release all leases, so that another process can resume the sessions at once.
         if let Some(store) = &self.0.store
             && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await
         {
@@ -596,8 +314,7 @@ impl Runtime {
 }
 
 impl Runtime {
-    /// Tells every run how to end, until there is none. A run that was accepted in the same moment comes into memory a
-    /// little later: it is told, too.
+    /// Applies `end` to every run until there is none. A run that is accepted concurrently appears a little later.
     async fn wind_down(&self, tell: impl Fn(&LiveRun)) {
         loop {
             let live: Vec<_> = self.0.cells.lock().values().filter_map(|cell| cell.live()).collect();
@@ -616,14 +333,14 @@ impl fmt::Debug for Runtime {
 }
 
 impl Drop for Shared {
-    /// Nobody can use the runtime any more: its background tasks end.
+    /// Stops the background tasks.
     fn drop(&mut self) {
         self.group.stop();
     }
 }
 
 impl Shared {
-    /// The erased form of a graph that is run, and makes it known if no graph of its name is.
+    /// Returns the erased form of a graph that is run, and adds it to the known graphs if its name is new.
     pub(crate) fn instance<S: State>(&self, graph: &Graph<S>) -> Arc<dyn DynGraph> {
         if let Some(known) = self.graphs.read().get(graph.name()) {
             return match known.graph.identity().is(&Identity::of(graph)) {
@@ -637,14 +354,14 @@ impl Shared {
         instance
     }
 
-    /// A graph to start a run with, by name.
+    /// Returns a graph by name, to start a run.
     pub(crate) fn graph(&self, name: &str) -> Result<Arc<dyn DynGraph>, SessionError> {
         let graphs = self.graphs.read();
         let known = graphs.get(name).map(|known| Arc::clone(&known.graph));
         known.ok_or_else(|| SessionError::GraphNotFound { graph: crate::util::shorten(name, 128) })
     }
 
-    /// The graph that continues a run which this process did not begin.
+    /// Returns the graph that continues a run of another process.
     pub(crate) fn graph_to_resume(
         &self,
         name: &str,
@@ -666,7 +383,7 @@ impl Shared {
         options.durability.unwrap_or(self.options.durability)
     }
 
-    /// Keeps the leases of this process alive for as long as it lives.
+    /// Starts the task that renews the leases of this process.
     pub(crate) fn keep_leases(self: &Arc<Self>) {
         let Some(store) = self.store.clone() else { return };
         if self.renewing.swap(true, Ordering::AcqRel) {
@@ -683,8 +400,8 @@ impl Shared {
         });
     }
 
-    /// Parts a deleted session from its id: its subscriptions end, its handles answer that it does not exist, and
-    /// the next session of the id has a cell of its own. The door of the cell must be held.
+    /// Removes the cell of a deleted session: its subscriptions end, its handles return `NotFound`, and the next session of
+    /// the id gets another cell. Callers hold `command_lock`.
     pub(crate) fn retire(&self, cell: &Arc<SessionCell>) {
         cell.broadcast.close();
         let mut cells = self.cells.lock();
@@ -692,89 +409,10 @@ impl Shared {
             cells.remove(&cell.id);
         }
     }
-
-    /// A run is gone from memory. Sessions at rest beyond the bound leave too.
-    pub(crate) fn run_ended(self: &Arc<Self>, cell: &Arc<SessionCell>) {
-        if !cell.inner.lock().queue.is_empty() && !self.closing.load(Ordering::Acquire) {
-            let session = Session { shared: Arc::clone(self), cell: Arc::clone(cell) };
-            self.runs.spawn_uncancelled(async move { session.begin_next().await });
-            return;
-        }
-        if let Some(writer) = cell.inner.lock().writer.as_ref().filter(|(writer, _)| writer.is_durable()) {
-            self.idle_memory.grow(writer.0.take_bytes_written());
-        }
-        self.evict_cells();
-        self.evict_idle_sessions();
-    }
-
-    /// Takes the largest sessions at rest out of memory while all of them take up more than `max_idle_bytes`. Their cells
-    /// stay, for those who hold or watch them.
-    fn evict_idle_sessions(&self) {
-        let most = self.options.max_idle_bytes;
-        if self.store.is_none() || !self.idle_memory.is_due(most) {
-            return;
-        }
-        let mut idle_memory: Vec<(u64, Arc<SessionCell>)> = self
-            .cells
-            .lock()
-            .values()
-            .map(|cell| (cell.footprint() as u64, Arc::clone(cell)))
-            .filter(|(bytes, _)| *bytes > 0)
-            .collect();
-        let mut all: u64 = idle_memory.iter().map(|(bytes, _)| bytes).sum();
-        idle_memory.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (bytes, cell) in idle_memory {
-            if all <= most {
-                return;
-            }
-            if cell.evict_idle().is_some() {
-                all -= bytes;
-            }
-        }
-    }
-
-    /// Sessions at rest beyond the bound leave memory.
-    fn evict_cells(self: &Arc<Self>) {
-        let mut cells = self.cells.lock();
-        if cells.len() <= self.options.max_idle_sessions {
-            return;
-        }
-        // Nobody else holds a cell with a count of one, and the lock keeps it so.
-        let spare: Vec<SessionId> = cells
-            .iter()
-            .filter(|(_, cell)| Arc::strong_count(cell) == 1 && cell.is_evictable())
-            .map(|(id, _)| id.clone())
-            .take(cells.len() - self.options.max_idle_sessions)
-            .collect();
-        let mut leases = Vec::new();
-        for id in spare {
-            if let Some(cell) = cells.remove(&id)
-                && let Some((_, Some(lease))) = cell.inner.lock().writer.take()
-            {
-                leases.push((id, lease));
-            }
-        }
-        // Looked at again when there are twice as many, so that the search costs little a session.
-        self.crowded.store(cells.len().max(self.options.max_idle_sessions) * 2, Ordering::Relaxed);
-        drop(cells);
-        if !leases.is_empty() {
-            let shared = Arc::clone(self);
-            self.group.spawn_uncancelled(async move { shared.release_leases(leases).await });
-        }
-    }
-
-    async fn release_leases(&self, leases: Vec<(SessionId, Lease)>) {
-        let Some(store) = &self.store else { return };
-        for (id, lease) in leases {
-            if let Err(error) = store.release(&id, &lease).await {
-                tracing::debug!(session = %id, %error, "a lease was not given back");
-            }
-        }
-    }
 }
 
 impl KnownGraph {
-    fn registered<S: State>(graph: &Graph<S>) -> Self {
+    pub(super) fn registered<S: State>(graph: &Graph<S>) -> Self {
         Self { graph: Arc::new(ErasedGraph(graph.clone())), origin: Origin::Registered }
     }
 }

@@ -1,54 +1,40 @@
-//! One run from its first superstep to its rest: drives the graph, notices pauses, obeys a stop, tells how it ended.
+//! Supervisor of a run: drives the graph, detects pauses, handles stop and eviction, and publishes the result.
 
-use std::{
-    future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::Arc,
-    sync::atomic::Ordering,
-};
+use std::{future, panic::AssertUnwindSafe, pin::pin, sync::Arc, sync::atomic::Ordering};
 
 use futures::FutureExt;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    cell::{IdleProjection, LiveRun, SessionCell},
+    cell::{LiveRun, SessionCell},
+    phase::{Effect, PhaseEvent},
     reopen::LostRun,
-    run_watch::RunResult,
+    run_end::{completed, failed, panicked_at_end, stopped, summary},
     runtime::Shared,
 };
 use crate::{
-    engine::{
-        Frame, FrameEnd, RunContext, RunError, closing_update, drive_within_limits, encode_schedule,
-        read_state, schedule::Schedule,
-    },
-    graph::Graph,
-    ids::Seq,
+    engine::{Frame, FrameEnd, RunContext, RunError, drive_within_limits},
     journal::{
         Summary,
-        entry::{Closing, Completed, Fact, Failure, Paused, Resumed, Stopped, TodoChange},
-        fold,
-        projection::{FORMAT, FrameProjection, Projection, Snapshot},
+        entry::{Fact, Paused, Resumed},
+        projection::Projection,
     },
-    json::{self, Stored},
-    model::ModelError,
     run::RunStatus,
     state::State,
     telemetry,
-    todo::{Todo, TodoStatus},
 };
 
-/// How the driving of a run ended.
+/// Why the supervisor stopped driving a run.
 enum RunEnd {
     Drive(Result<FrameEnd, RunError>),
-    /// Stopped in the middle.
+    /// Stopped within a superstep.
     Stopped,
-    /// Put away: the journal has it, memory need not.
+    /// Evicted from memory; the journal has everything.
     Evicted,
 }
 
-/// What a run begins with besides its frame.
+/// What a run starts with besides its frame.
 pub(crate) struct RunStart {
     /// Where the session stood when the run began; becomes its idle projection.
     pub(crate) projection: Box<Projection>,
@@ -56,7 +42,7 @@ pub(crate) struct RunStart {
     pub(crate) span: tracing::Span,
 }
 
-/// Conducts a run. Owns it: nothing of it is left when this is done.
+/// Drives a run to its end and cleans up: nothing of it is left in memory afterwards.
 pub(crate) async fn supervise<S: State>(
     shared: Arc<Shared>,
     cell: Arc<SessionCell>,
@@ -65,7 +51,7 @@ pub(crate) async fn supervise<S: State>(
     begun: RunStart,
 ) {
     let env = Arc::clone(&live.env);
-    // The last net: whatever of the author's code panics (a `Serialize`, say), the run ends and the session lives.
+    // Panics of user code that were not contained elsewhere (such as `Serialize`) end the run, not the session.
     let following = AssertUnwindSafe(drive_to_end(&shared, &cell, &live, &mut frame)).catch_unwind().await;
     let mut end = following.unwrap_or_else(|panic| {
         let message = crate::util::panic_message(&*panic);
@@ -75,11 +61,11 @@ pub(crate) async fn supervise<S: State>(
         && matches!(end, RunEnd::Stopped | RunEnd::Drive(Ok(FrameEnd::Interrupted)))
         && env.writer.is_durable()
     {
-        // Not stopped: the next process finds it running, or paused, and takes it up.
+        // Not stopped: another process finds it running or paused, and resumes it.
         end = RunEnd::Evicted;
     }
     env.group.stop();
-    // Most runs leave nobody behind: no timer for them.
+    // Most runs leave no task behind and need no timer.
     if !env.group.is_empty()
         && tokio::time::timeout(shared.options.grace, env.group.wait_idle()).await.is_err()
     {
@@ -109,12 +95,11 @@ pub(crate) async fn supervise<S: State>(
                     tracing::error!(session = %cell.id, %error, "a paused run could not be stored");
                 }
                 cell.invalidate();
-                live.watch.result().unwrap_or_else(|| Arc::new(RunResult::new(RunStatus::Paused, None)))
+                live.watch.result().unwrap_or_else(|| Arc::new(live.result(RunStatus::Paused)))
             }
         }
     };
-    // The author's code runs here too: an error's `Display`, the `Drop` of a state. What waits for the run's end must be
-    // notified whatever it does.
+    // User code runs here too: the `Display` of an error, the `Drop` of a state. Waiters must be notified even if it panics.
     let result = match AssertUnwindSafe(ending).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => panicked_at_end(&shared, &cell, &live, crate::util::panic_message(&*panic)).await,
@@ -142,34 +127,7 @@ pub(crate) async fn supervise<S: State>(
     shared.run_ended(&cell);
 }
 
-/// A panic while the last facts of a run were written: the run fails, unless its end is stored already.
-async fn panicked_at_end(
-    shared: &Arc<Shared>,
-    cell: &Arc<SessionCell>,
-    live: &Arc<LiveRun>,
-    message: String,
-) -> Arc<RunResult> {
-    tracing::error!(session = %cell.id, run = %live.run(), message, "a run panicked while it ended");
-    let error = RunError::Panicked { node: "(end of the run)".to_owned(), message };
-    if !live.env.control.is_end_written() {
-        let changed = live.env.todos.lock().settle(TodoStatus::Failed, "the run failed");
-        let mut facts: Vec<Fact> = todo_facts(changed).collect();
-        facts.push(Fact::RunFailed(Failure {
-            code: error.code().name().to_owned(),
-            message: crate::util::shorten(&error.to_string(), 2_000),
-            node: error.node().map(str::to_owned),
-            task: None,
-            closing: None,
-        }));
-        if let Err(error) = close(live, facts, summary(shared, live, RunStatus::Failed)).await {
-            tracing::error!(session = %cell.id, %error, "the failure of a run was not stored");
-        }
-    }
-    cell.invalidate();
-    Arc::new(RunResult::new(RunStatus::Failed, Some(Arc::new(error))))
-}
-
-/// Drives the graph until it ends or is to end. A pause is a state of this loop, not an end.
+/// Drives the graph until it ends or must end. A pause is a state of this loop, not an end.
 async fn drive_to_end<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
@@ -178,15 +136,15 @@ async fn drive_to_end<S: State>(
 ) -> RunEnd {
     let env = &live.env;
     let mut driving = pin!(drive_within_limits(frame));
-    // Dropped before the driving is: from then on, questions whose tasks go away stay asked.
-    let _put_away = EvictionGuard(env);
+    // Dropped before the drive future: from then on, questions of dropped tasks stay open.
+    let _evicting = EvictionGuard(env);
     let mut stop = pin!(env.control.stop.cancelled());
-    let mut parked: Option<Instant> = None;
-    let mut place = SuspendedPermit { shared, counted: false };
+    let mut evict_at: Option<Instant> = None;
+    let mut permit = SuspendedPermit { shared, counted: false };
     loop {
-        // A timer is made only when it is looked at.
-        let park = async {
-            match parked {
+        // The timer is created only if it is polled.
+        let eviction_due = async {
+            match evict_at {
                 Some(at) => sleep_until(at).await,
                 None => future::pending().await,
             }
@@ -195,8 +153,7 @@ async fn drive_to_end<S: State>(
             biased; // an end that came in the same poll wins over a stop
             end = driving.as_mut() => return RunEnd::Drive(end),
             () = stop.as_mut() => {
-                // Tasks that do not listen are dropped by the next poll (see `engine::task`); once the others have
-                // ended, so has the driving.
+                // Tasks that do not listen are dropped in the next poll (see `engine::task`); the drive future ends with the others.
                 if env.control.listeners.load(Ordering::Acquire) > 0 {
                     tokio::select! {
                         biased;
@@ -206,7 +163,7 @@ async fn drive_to_end<S: State>(
                 }
                 return RunEnd::Stopped;
             }
-            () = env.control.resumed.notified(), if parked.is_some() => {
+            () = env.control.resumed.notified(), if evict_at.is_some() => {
                 if let Err(error) = mark_resumed(shared, cell, live) {
                     return RunEnd::Drive(Err(error));
                 }
@@ -225,27 +182,27 @@ async fn drive_to_end<S: State>(
                     continue;
                 }
                 match pause(shared, cell, live).await {
-                    Ok(true) => parked = Some(Instant::now() + shared.options.evict_paused_after),
+                    Ok(true) => evict_at = Some(Instant::now() + shared.options.evict_paused_after),
                     Ok(false) => continue,
                     Err(error) => return RunEnd::Drive(Err(error)),
                 }
-                if place.take() > shared.options.max_suspended_runs && can_evict(env) {
+                if permit.acquire() > shared.options.max_suspended_runs && is_evicted(cell, live) {
                     return RunEnd::Evicted;
                 }
             }
-            () = park, if parked.is_some() && can_evict(env) => {
-                // An answer may have come in the same moment.
-                if live.status() == RunStatus::Paused && env.control.is_idle() {
+            () = eviction_due, if evict_at.is_some() && can_evict(env) => {
+                // An answer may have arrived at the same time.
+                if is_evicted(cell, live) {
                     return RunEnd::Evicted;
                 }
-                parked = None;
-                place.leave();
+                evict_at = None;
+                permit.release();
             }
         }
     }
 }
 
-/// Ends a run whose journal cannot be written. One that waits for answers has lost nothing.
+/// Returns the end of a run after a failure of its store. A paused run has lost nothing and is evicted.
 fn store_failed(live: &LiveRun) -> RunEnd {
     match live.env.writer.failure() {
         Some(error) if live.status() != RunStatus::Paused => RunEnd::Drive(Err(error.into())),
@@ -253,25 +210,31 @@ fn store_failed(live: &LiveRun) -> RunEnd {
     }
 }
 
-/// Whether a paused run can leave memory: the journal has it, and no question of it runs out of time.
+/// Returns whether the run is evicted now: it is suspended and can be evicted.
+fn is_evicted(cell: &SessionCell, live: &LiveRun) -> bool {
+    let event = PhaseEvent::EvictionDue { evictable: can_evict(&live.env) };
+    live.apply(&cell.inner.lock(), event) == Effect::Evict
+}
+
+/// Returns whether a paused run can be evicted: it has a durable journal and no question with a deadline.
 fn can_evict(env: &RunContext) -> bool {
     env.writer.is_durable() && !env.board.any_deadline()
 }
 
-/// A run's place among those that wait for a person in memory. An answered run leaves it when it next looks.
+/// Counts a suspended run. An answered run is no longer counted after its next poll.
 struct SuspendedPermit<'a> {
     shared: &'a Shared,
     counted: bool,
 }
 
 impl SuspendedPermit<'_> {
-    /// How many there are, this one included.
-    fn take(&mut self) -> usize {
+    /// Counts the run and returns the number of suspended runs.
+    fn acquire(&mut self) -> usize {
         let more = usize::from(!std::mem::replace(&mut self.counted, true));
         self.shared.suspended_runs.fetch_add(more, Ordering::AcqRel) + more
     }
 
-    fn leave(&mut self) {
+    fn release(&mut self) {
         if std::mem::take(&mut self.counted) {
             self.shared.suspended_runs.fetch_sub(1, Ordering::AcqRel);
         }
@@ -280,11 +243,11 @@ impl SuspendedPermit<'_> {
 
 impl Drop for SuspendedPermit<'_> {
     fn drop(&mut self) {
-        self.leave();
+        self.release();
     }
 }
 
-/// Tells dropped questions that it is the run that goes away, and not a node that lost interest.
+/// Marks the run as evicting when dropped: questions that are dropped afterwards are not withdrawn.
 struct EvictionGuard<'a>(&'a RunContext);
 
 impl Drop for EvictionGuard<'_> {
@@ -293,7 +256,7 @@ impl Drop for EvictionGuard<'_> {
     }
 }
 
-/// Everything waits for a person: says so, once it is stored. `false`: an answer came meanwhile.
+/// Pauses the run and publishes the pause once it is stored. Returns `false` if an answer arrived meanwhile.
 async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
     let env = &live.env;
     let questions = env.board.open();
@@ -304,29 +267,14 @@ async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun
             env.writer.push_with(env.run, [Fact::RunPaused(Paused { questions: ids })], Some(summary))?;
         env.writer.wait_durable(seq).await?;
     }
-    // Under the cell's lock, as is the delivery of answers: one of the two sees the other.
-    let _inner = cell.inner.lock();
-    if !env.control.is_idle() {
-        return Ok(false);
-    }
-    env.control.pause_clock();
-    // Some of them may have been answered meanwhile.
-    let questions = env.board.open();
-    live.watch.send(Some(Arc::new(RunResult { questions, ..RunResult::new(RunStatus::Paused, None) })));
-    Ok(true)
+    Ok(live.apply(&cell.inner.lock(), PhaseEvent::PauseStored) != Effect::None)
 }
 
-/// A paused run may go on without an answer: a deadline passed, or the node waits for something else too.
+/// Marks a paused run as resumed if a task can proceed without an answer, for example after a deadline.
 fn mark_resumed(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<(), RunError> {
     let env = &live.env;
-    {
-        // Under the cell's lock, as is the delivery of answers, which does the same.
-        let _inner = cell.inner.lock();
-        if live.status() != RunStatus::Paused || env.control.is_idle() {
-            return Ok(());
-        }
-        env.control.resume_clock();
-        live.watch.send(None);
+    if live.apply(&cell.inner.lock(), PhaseEvent::TaskResumed) != Effect::Resume {
+        return Ok(());
     }
     if env.writer.has_consumers() {
         let summary = summary(shared, live, RunStatus::Running);
@@ -334,296 +282,4 @@ fn mark_resumed(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRu
         env.append([])?;
     }
     Ok(())
-}
-
-pub(crate) fn summary(shared: &Shared, live: &LiveRun, status: RunStatus) -> Summary {
-    Summary::new(&*live.graph, status.as_str(), live.run(), shared.clock.now_ms())
-}
-
-pub(crate) fn todo_facts(changed: Vec<Todo>) -> impl Iterator<Item = Fact> {
-    changed.into_iter().map(|todo| Fact::TodoChanged(TodoChange { todo, by: None }))
-}
-
-/// Writes the last facts of a run and waits until they are stored.
-async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
-    let env = &live.env;
-    let seq = env.writer.push_with(env.run, facts, Some(summary))?;
-    env.control.mark_end_written();
-    env.writer.wait_durable(seq).await?;
-    Ok(seq)
-}
-
-async fn completed<S: State>(
-    shared: &Arc<Shared>,
-    cell: &Arc<SessionCell>,
-    live: &Arc<LiveRun>,
-    frame: Frame<S>,
-    begun: RunStart,
-) -> Arc<RunResult> {
-    let env = &live.env;
-    let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
-    let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
-        Ok(seq) => seq,
-        Err(error) => return failed(shared, cell, live, frame, begun, error).await,
-    };
-    let state = Arc::clone(&frame.state);
-    let mut projection = begun.projection;
-    finish_projection(&mut projection, cell, live, &frame, RunStatus::Completed, seq);
-    projection.active_ms = active_ms;
-    env.board.clear();
-    if env.writer.is_durable() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
-        keep_snapshot(shared, live, &projection, &*frame.state, seq);
-    }
-    cell.inner.lock().idle = Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) });
-    Arc::new(RunResult { state: Some(state), supersteps, ..RunResult::new(RunStatus::Completed, None) })
-}
-
-async fn stopped<S: State>(
-    shared: &Arc<Shared>,
-    cell: &Arc<SessionCell>,
-    live: &Arc<LiveRun>,
-    mut frame: Frame<S>,
-    begun: RunStart,
-    drained: bool,
-) -> Arc<RunResult> {
-    let changed = live.env.todos.lock().settle(TodoStatus::Cancelled, "stopped");
-    let mut facts: Vec<Fact> = todo_facts(changed).collect();
-    let closing = Box::pin(close_state(live, &mut frame)).await;
-    facts.push(Fact::RunStopped(Stopped { drained, closing }));
-    match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
-        Ok(seq) => {
-            let supersteps = frame.schedule.superstep;
-            let state = release_session(cell, live, frame, begun, RunStatus::Stopped, seq);
-            Arc::new(RunResult { state, supersteps, ..RunResult::new(RunStatus::Stopped, None) })
-        }
-        Err(error) => failed(shared, cell, live, frame, begun, error).await,
-    }
-}
-
-async fn failed<S: State>(
-    shared: &Arc<Shared>,
-    cell: &Arc<SessionCell>,
-    live: &Arc<LiveRun>,
-    mut frame: Frame<S>,
-    begun: RunStart,
-    error: RunError,
-) -> Arc<RunResult> {
-    // What an endpoint says may repeat what a person said: no more of it is logged than of that.
-    let detail = error.model().and_then(ModelError::detail).map(|detail| crate::util::shorten(detail, 50));
-    tracing::warn!(session = %cell.id, run = %live.run(), code = %error.code(), detail, "run failed");
-    let supersteps = frame.schedule.superstep;
-    let error = Arc::new(error);
-    let stored = if matches!(*error, RunError::Store(_)) {
-        None
-    } else {
-        let closing = Box::pin(close_state(live, &mut frame)).await;
-        let changed = live.env.todos.lock().settle(TodoStatus::Failed, "the run failed");
-        let mut facts: Vec<Fact> = todo_facts(changed).collect();
-        facts.push(Fact::RunFailed(Failure {
-            code: error.code().name().to_owned(),
-            message: crate::util::shorten(&error.report(), 2_000),
-            node: error.node().map(str::to_owned),
-            task: None,
-            closing,
-        }));
-        close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
-    };
-    let state = match stored {
-        Some(seq) if !frame.dirty => release_session(cell, live, frame, begun, RunStatus::Failed, seq),
-        _ => {
-            cell.invalidate();
-            None
-        }
-    };
-    Arc::new(RunResult { state, supersteps, ..RunResult::new(RunStatus::Failed, Some(error)) })
-}
-
-/// Applies the update that the graph makes for a run that is cut short, and returns it as it is stored with the end.
-///
-/// With a store, the unfinished tasks are read from the journal, which knows more than the tasks that were dropped.
-async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<Closing> {
-    frame.graph.0.on_stop.as_ref()?;
-    let env = &live.env;
-    let (closing, update) = match env.writer.store() {
-        Some(store) => {
-            let folded = match env.writer.wait_all_durable().await {
-                Ok(()) => fold(&**store, &env.session, Seq(u64::MAX >> 1)).await,
-                Err(error) => Err(error),
-            };
-            let root = folded
-                .inspect_err(|error| tracing::warn!(session = %env.session, %error, "a state was not closed"))
-                .ok()??
-                .root;
-            let dirty = if frame.dirty { Some(read_state::<S>(&root).ok()?) } else { None };
-            let state = dirty.as_ref().unwrap_or(&*frame.state);
-            closing_update(&frame.graph, state, root.schedule.as_ref()?, &root.tasks)?
-        }
-        None if frame.dirty => return None,
-        None => {
-            let tasks = env.unfinished_records.as_ref().map(|ledger| std::mem::take(&mut *ledger.lock()));
-            let schedule =
-                serde_json::from_str(encode_schedule(&frame.schedule).get()).expect("a schedule reads back");
-            closing_update(&frame.graph, &*frame.state, &schedule, &tasks.unwrap_or_default())?
-        }
-    };
-    if frame.dirty {
-        return Some(closing);
-    }
-    if Arc::get_mut(&mut frame.state).is_none() {
-        // A task that could not be stopped holds the state.
-        frame.state = Arc::new(super::start::copy_state(&*frame.state).ok()?);
-    }
-    let state = Arc::get_mut(&mut frame.state)?;
-    match catch_unwind(AssertUnwindSafe(|| state.apply(update))) {
-        Ok(Ok(())) => Some(closing),
-        Ok(Err(error)) => {
-            tracing::error!(session = %env.session, %error, "the update for a run that was cut short was refused");
-            None
-        }
-        Err(_) => {
-            // It may have been applied in part: the journal has the state from before it.
-            frame.dirty = true;
-            None
-        }
-    }
-}
-
-/// Leaves a run that is not at its end: the journal has all of it. Without one, what can be kept is kept.
-fn release_session<S: State>(
-    cell: &Arc<SessionCell>,
-    live: &Arc<LiveRun>,
-    frame: Frame<S>,
-    begun: RunStart,
-    status: RunStatus,
-    seq: Seq,
-) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-    let idle = (!live.env.writer.is_durable()).then(|| {
-        let mut projection = begun.projection;
-        finish_projection(&mut projection, cell, live, &frame, status, seq);
-        IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
-    });
-    cell.inner.lock().idle = idle;
-    Some(frame.state as _)
-}
-
-fn finish_projection<S: State>(
-    projection: &mut Projection,
-    cell: &SessionCell,
-    live: &LiveRun,
-    frame: &Frame<S>,
-    status: RunStatus,
-    seq: Seq,
-) {
-    projection.last = seq;
-    projection.status = status;
-    projection.todos = live.env.todos.lock().clone();
-    projection.used = live.env.budget.used();
-    projection.open.clear();
-    projection.answered = live.env.board.answered();
-    let queue = queued_until(live, cell, seq);
-    (projection.runs, projection.queue) = (queue.runs, queue.queue);
-    projection.root = FrameProjection {
-        schedule: Some(store_schedule(&frame.schedule)),
-        version: S::VERSION,
-        ..FrameProjection::default()
-    };
-}
-
-fn store_schedule(schedule: &Schedule) -> crate::journal::stored_schedule::StoredSchedule {
-    schedule
-        .stored_when_done()
-        .unwrap_or_else(|| json::read(encode_schedule(schedule).get()).expect("a schedule reads back"))
-}
-
-/// Keeps a snapshot of a session at rest, or in a run's commit.
-fn keep_snapshot<S: State>(shared: &Shared, live: &LiveRun, projection: &Projection, state: &S, seq: Seq) {
-    // The journal has the updates; a state that JSON cannot express (NaN of a custom reducer) is folded from them.
-    let state = match catch_unwind(AssertUnwindSafe(|| Stored::new(state, json::AGAIN))) {
-        Ok(Ok(state)) => state,
-        Ok(Err(error)) => {
-            tracing::warn!(session = %live.env.session, error = %error.of("the state"), "no snapshot was kept");
-            return;
-        }
-        Err(_) => {
-            tracing::warn!(session = %live.env.session, "the state's serializer panicked; no snapshot was kept");
-            return;
-        }
-    };
-    let snapshot = Snapshot {
-        format: FORMAT,
-        run: projection.run,
-        status: projection.status,
-        graph: Arc::clone(&projection.graph),
-        hash: Arc::clone(&projection.hash),
-        version: S::VERSION,
-        state: state.json,
-        form: state.form,
-        schedule: projection.root.schedule.clone(),
-        answered: projection.answered.clone(),
-        todos: projection.todos.items().to_vec(),
-        used: projection.used,
-        limits: projection.limits,
-        durability: projection.durability,
-        accepted: projection.accepted,
-        accepted_at: projection.accepted_at,
-        active_ms: projection.active_ms,
-        last_at: shared.clock.now_ms(),
-        requests: projection.requests.clone(),
-        labels: Arc::clone(&projection.labels),
-        runs: projection.runs,
-        queue: projection.queue.clone(),
-    };
-    let Ok(body) = serde_json::to_vec(&snapshot) else { return };
-    let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
-    live.env.writer.snapshot(seq, body, trim);
-}
-
-/// Called after each commit: keeps a snapshot when much was journalled since the last one.
-pub(crate) fn snapshots<S: State>(
-    shared: &Arc<Shared>,
-    cell: &Arc<SessionCell>,
-    live: &Arc<LiveRun>,
-    graph: &Graph<S>,
-) -> crate::engine::OnCommit<S> {
-    let shared = Arc::clone(shared);
-    let live = Arc::downgrade(live);
-    let cell = Arc::clone(cell);
-    let hash: Arc<str> = graph.hash().into();
-    Box::new(move |state: &S, schedule: &Schedule, seq: Seq| {
-        let Some(live) = live.upgrade() else { return };
-        let env = &live.env;
-        if !env.writer.wants_snapshot(shared.options.snapshot_bytes) {
-            return;
-        }
-        let projection = Projection {
-            run: env.run,
-            status: RunStatus::Running,
-            graph: Arc::clone(&live.graph),
-            hash: Arc::clone(&hash),
-            root: FrameProjection { schedule: Some(store_schedule(schedule)), ..FrameProjection::default() },
-            answered: env.board.answered(),
-            todos: env.todos.lock().clone(),
-            used: env.budget.used(),
-            limits: Some(env.budget.limits()),
-            durability: Some(env.durability),
-            accepted: live.accepted,
-            accepted_at: live.accepted_at,
-            active_ms: env.control.active_ms(),
-            requests: live.requests.clone(),
-            labels: env.writer.labels(),
-            ..queued_until(&live, &cell, seq)
-        };
-        keep_snapshot(&shared, &live, &projection, state, seq);
-    })
-}
-
-/// The runs that are queued as of an entry, for a snapshot there. Runs queued later are read from their entries.
-fn queued_until(live: &LiveRun, cell: &SessionCell, seq: Seq) -> Projection {
-    let inner = cell.inner.lock();
-    let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
-    let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect::<Vec<_>>();
-    drop(inner);
-    let runs = queue.iter().map(|(run, _)| *run).max().unwrap_or_default().max(live.runs);
-    Projection { runs, queue, ..Projection::default() }
 }

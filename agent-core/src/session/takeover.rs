@@ -1,11 +1,11 @@
-//! Runs taken over from processes that died, and the end of those that kill one process after another.
+//! Takeover of runs from processes that died, and failure of runs in a crash loop.
 
 use std::sync::Arc;
 
 use super::{
     Session, SessionError,
     lock::{IdleSession, LockedSession},
-    supervisor::todo_facts,
+    run_end::todo_facts,
 };
 use crate::{
     engine::RunError,
@@ -19,20 +19,20 @@ use crate::{
     todo::TodoStatus,
 };
 
-/// Why a run that is not in memory continues.
+/// Why a run is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resumption {
-    /// A caller or [`recover`](super::Runtime::recover) asks for it.
+    /// A caller or [`recover`](super::Runtime::recover) requested it.
     Asked,
-    /// This process continues it: after an answer, a deadline, or a failure of the store.
+    /// This process continues its own run: after an answer, a deadline or a store failure.
     InProcess,
 }
 
-/// What [`Session::take_over`] found.
+/// Result of [`Session::take_over`].
 pub(super) enum Takeover {
     /// A run in memory.
     Executing,
-    /// A run that continues from here on.
+    /// A run that was resumed.
     Resumed,
     /// A run that waits for answers.
     Waiting,
@@ -41,7 +41,7 @@ pub(super) enum Takeover {
 }
 
 impl Session {
-    /// Continues the run that the journal calls running.
+    /// Resumes the run if the journal has it as running.
     ///
     /// # Cancel safety
     ///
@@ -64,7 +64,7 @@ impl Session {
         self.lock().await.complete(take_over).await
     }
 
-    /// Whether the run of `projection` was left by a process that died, rather than by one that shut down or by this one.
+    /// Returns whether the run of `projection` was left by a process that died, not by a shutdown or by this process.
     pub(super) async fn is_takeover(
         &self,
         why: Resumption,
@@ -82,7 +82,7 @@ impl Session {
 }
 
 impl LockedSession {
-    /// Fails a run that was taken over too often without any progress.
+    /// Fails a run that was taken over too often without progress.
     pub(super) async fn fail_crash_loop(&self, mut idle: IdleSession<'_>) -> SessionError {
         let writer = Arc::clone(idle.writer());
         let closing = self.closing(idle.projection());

@@ -27,11 +27,11 @@ use crate::{
 /// The files of a new store (database, log, locks) are readable by their user alone (mode 0600); a file that exists keeps
 /// its mode.
 ///
-/// Several processes may open the same file. Each names itself when it takes a lease and holds a lock on a
-/// file in the folder `<database>.owners`; when it dies, however it dies, the lock goes with it and its leases
-/// are void at once on the same machine. The file must be on a local disk (SQLite's log needs shared memory).
+/// Several processes may open the same file. A process that acquires a lease holds a lock on a file in the folder
+/// `<database>.owners`. When the process dies, the lock is released and its leases are void at once on the same machine.
+/// The file must be on a local disk, because SQLite's log needs shared memory.
 ///
-/// Dropping the last clone finishes what is queued, moves the log into the file, and blocks until that is done.
+/// Dropping the last clone completes queued work, checkpoints the log, and blocks until that is done.
 #[derive(Clone)]
 pub struct Sqlite {
     pub(super) inner: Arc<Inner>,
@@ -49,13 +49,13 @@ pub struct SqliteOptions {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// What an acknowledged append survives.
+/// Durability of an acknowledged append.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// The loss of power: the log is flushed to the disk with every commit.
+    /// Survives a loss of power: the log is flushed to the disk with every commit.
     #[default]
     Full,
-    /// The death of the process. The loss of power may cost the latest commits, never the order or the file.
+    /// Survives a crash of the process. A loss of power may lose the latest commits, but never their order or the file.
     Normal,
 }
 
@@ -115,7 +115,7 @@ impl SqliteOptions {
         self
     }
 
-    /// Whose time leases and times to live go by. Default: [`WallClock`].
+    /// Sets the clock for leases and expiry times. Default: [`WallClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -179,7 +179,7 @@ impl Sqlite {
         &*self.inner.clock
     }
 
-    /// Work on the writing connection, in a transaction with its neighbours.
+    /// Runs `work` on the writing connection, in a transaction shared with other calls.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         cost: Cost,
@@ -188,7 +188,7 @@ impl Sqlite {
         self.inner.writer.ask(cost, work).await
     }
 
-    /// Work on a connection that only reads.
+    /// Runs `work` on a reading connection.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,

@@ -1,15 +1,15 @@
-//! What SQLite's error codes mean for the one who called.
+//! Mapping of SQLite errors to [`StoreError`].
 
 use rusqlite::ErrorCode;
 
 use crate::journal::store::StoreError;
 
-/// Why a piece of work was not done.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// SQLite failed: the transaction is rolled back.
     Sql(rusqlite::Error),
-    /// The contract forbids it: found before anything was written, so neighbours in the transaction stay.
+    /// Refused by the contract before anything was written, so other calls in the transaction are kept.
     Refused(StoreError),
 }
 
@@ -34,7 +34,7 @@ impl From<Fault> for StoreError {
     }
 }
 
-/// The store's error for one of SQLite's.
+/// Maps an SQLite error.
 pub(super) fn explain(error: &rusqlite::Error) -> StoreError {
     let damaged = |reason: &str| StoreError::Damaged { reason: reason.to_owned() };
     match error.sqlite_error_code() {

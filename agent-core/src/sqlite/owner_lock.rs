@@ -1,4 +1,4 @@
-//! Which owners live: each holds a lock on a small file of its own, which the kernel lets go when it dies.
+//! Liveness of owners: each owner locks a file, and the kernel releases the lock when its process dies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::journal::store::{OwnerId, StoreError};
 /// Longest name of an owner in bytes: as hexadecimal digits it is still a legal file name everywhere.
 const LONGEST: usize = 120;
 
-/// How often a lock is tried that somebody holds: a process that only looks holds it for microseconds.
+/// Attempts to take a lock that is held: a process that only checks holds it for microseconds.
 const TRIES: u32 = 20;
 
 /// At most this many files of dead owners are removed when the store is opened.
@@ -101,7 +101,7 @@ impl Drop for Owners {
             let Some((_, users)) = held.get_mut(path) else { continue };
             *users -= 1;
             if *users == 0 {
-                // First the name, then the lock, so that nobody finds a file that is about to go.
+                // Removed before it is unlocked, so that no process finds a file that is about to be deleted.
                 remove(path);
                 held.remove(path);
             }
@@ -170,7 +170,7 @@ fn alive(path: &Path) -> bool {
             remove(path);
             false
         }
-        // Also when locks do not work here: then only time tells who is dead.
+        // Also if locks do not work here: then only the expiry of a lease shows that its owner is dead.
         Err(_) => true,
     }
 }

@@ -9,21 +9,21 @@ use tokio::sync::{Semaphore, oneshot};
 use super::error::{Fault, unavailable};
 use crate::journal::store::StoreError;
 
-/// How many jobs may wait. A caller that comes when it is full waits for room.
+/// Queue capacity. Callers wait while it is full.
 const ROOM: usize = 1024;
 
-/// A piece of work for a thread that owns a connection.
+/// A job for a thread that owns a connection.
 pub(super) trait Job: Send {
     /// Does the work. May be called again after a rollback, so it keeps what it needs.
     fn run(&mut self, db: &Connection) -> Result<(), rusqlite::Error>;
 
-    /// Tells the caller how it went: what `run` found, or why that could not be kept.
+    /// Completes the call with the result of `run`, or with the failure of its transaction.
     fn answer(self: Box<Self>, failure: Option<StoreError>);
 
     fn cost(&self) -> Cost;
 }
 
-/// What a piece of work leaves behind.
+/// Cost of a job.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     /// Bytes it writes, about.
@@ -55,7 +55,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Box<dyn Job>>,
-    /// Somebody wants the thread to look up, without a job.
+    /// The thread is to wake up without a job.
     nudged: bool,
     closed: bool,
 }
@@ -65,7 +65,7 @@ struct Waiting {
 pub(super) enum Woken {
     /// There are jobs.
     Jobs,
-    /// No job came for the time given, or somebody nudged.
+    /// No job arrived within the timeout, or the thread was nudged.
     Idle,
     /// The queue is closed and empty.
     Closed,
@@ -130,7 +130,7 @@ impl Queue {
         self.room.add_permits(count);
     }
 
-    /// Whether nobody waits and more may come.
+    /// Returns whether the queue is open and empty.
     pub(super) fn is_free(&self) -> bool {
         let waiting = self.jobs.lock();
         waiting.jobs.is_empty() && !waiting.closed
@@ -149,7 +149,7 @@ impl Queue {
         self.ready.notify_all();
     }
 
-    /// Closes and forgets what waits, so that nobody waits for a thread that is gone.
+    /// Closes the queue and drops waiting jobs, so that no caller waits for a thread that has ended.
     pub(super) fn abandon(&self) {
         self.close();
         let left = std::mem::take(&mut self.jobs.lock().jobs);

@@ -139,8 +139,8 @@ fn refuse_newer(db: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Switches to write-ahead logging. Two processes that open a new file at once may meet here, where SQLite
-/// does not always wait by itself.
+/// Switches to write-ahead logging. Retries, because SQLite does not always wait if two processes open a new file at
+/// once.
 fn write_ahead(db: &Connection, patience: Duration) -> Result<(), rusqlite::Error> {
     const PAUSE: Duration = Duration::from_millis(5);
     let mut waited = Duration::ZERO;

@@ -109,7 +109,7 @@ pub(super) fn append(db: &Connection, append: &Append) -> Result<(), Fault> {
                 "UPDATE session SET last = ?2, journal_bytes = journal_bytes + ?3, summary = ?4 WHERE id = ?1",
             )?
             .execute(params![found.id, last, bytes, stored(summary)?])?;
-            // By itself: naming the column would write its index too, and most appends keep the status.
+            // A separate statement: setting the column would also write its index, and most appends keep the status.
             if summary.status != found.status {
                 db.prepare_cached("UPDATE session SET status = ?2 WHERE id = ?1")?
                     .execute(params![found.id, summary.status])?;

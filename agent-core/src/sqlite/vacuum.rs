@@ -40,7 +40,7 @@ pub(super) fn move_log(db: &Connection) {
 /// way, or pages are left.
 pub(super) fn empty_log(db: &Connection, busy_timeout: Duration) -> bool {
     let more = vacuum(db);
-    // Nobody waits for this, so it waits for nobody.
+    // Background work must not wait for locks.
     set_timeout(db, Duration::ZERO);
     let done = checkpoint(db, "PRAGMA wal_checkpoint(TRUNCATE)");
     set_timeout(db, busy_timeout);

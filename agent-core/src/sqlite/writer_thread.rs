@@ -1,5 +1,5 @@
-//! Who writes: a thread that takes all that waits into one transaction, or, when nobody waits and the disk is
-//! fast, the caller itself.
+//! Writer thread: commits all waiting jobs in one transaction. If none waits and the disk is fast, the caller commits
+//! in place.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -26,18 +26,16 @@ const IDLE: Duration = Duration::from_millis(250);
 /// the session's page, the page of its newest entry, and what the bodies fill.
 const LOG_PAGES: u64 = 1000;
 
-/// A caller commits by itself only while commits take less than this, in microseconds: handing work to the
-/// thread and getting the answer back costs tens of microseconds, which matters below this and not above, and
-/// an async worker must not stand still for longer.
+/// A caller commits in place only while commits take less than this, in microseconds. A round trip to the thread costs
+/// tens of microseconds, which matters below this limit, and an async worker must not block for longer.
 const FAST: u64 = 300;
 
-/// Bytes up to which a caller commits by itself.
+/// Maximum bytes that a caller commits in place.
 const SMALL: usize = 64 * 1024;
 
 /// The one connection that writes, and the queue in front of it.
 pub(super) struct Writer {
-    /// `None`: closed. Whoever holds the lock writes; jobs leave the queue under it only, so that they are
-    /// done in the order they came.
+    /// `None` once closed. The holder of the lock writes; jobs leave the queue only under it, so that they run in order.
     db: Mutex<Option<Connection>>,
     pub(super) queue: Queue,
     busy_timeout: Duration,
@@ -118,7 +116,7 @@ impl Writer {
         self.wrote(cost.bytes, start);
         drop(held);
         if !self.queue.is_free() {
-            // Somebody came meanwhile: let the thread gather them from now on.
+            // Another job arrived meanwhile: the thread batches jobs from now on.
             self.crowd.store(2, Relaxed);
         }
         if !self.dirty.swap(true, Relaxed) {
@@ -152,7 +150,7 @@ impl Writer {
                     }
                     let held = self.db.lock();
                     let Some(db) = held.as_ref() else { return };
-                    // Whoever writes behind this sets it again and nudges.
+                    // A later write sets it again and nudges the thread.
                     self.dirty.store(false, Relaxed);
                     if vacuum::empty_log(db, self.busy_timeout) {
                         self.log_pages.store(0, Relaxed);
@@ -178,8 +176,8 @@ impl Writer {
         match together(db, batch) {
             Ok(()) => answer(batch, None),
             Err(error) if batch.len() == 1 => answer(batch, Some(&explain(&error))),
-            // One of them may be the cause (too large for what is left of the disk, say): each by itself, so
-            // that it spoils nothing for the others.
+            // One job may be the cause (for example too large for the free disk space): run each in its own
+            // transaction, so that the others succeed.
             Err(_) => {
                 for job in batch.drain(..) {
                     let mut alone = vec![job];
@@ -299,7 +297,7 @@ mod tests {
         writer.pace.store(FAST - 1, Relaxed);
         let quick = Cost { quick: true, ..Cost::default() };
         let ask = || futures::FutureExt::now_or_never(writer.ask(quick, |_| Ok(thread::current().id())));
-        // Nobody runs the queue here, so an answer can only come from this thread.
+        // No thread runs the queue here, so the answer comes from this thread.
         assert_eq!(ask().unwrap().unwrap(), thread::current().id());
         writer.crowd.store(2, Relaxed);
         assert!(ask().is_none(), "where several come at once, the thread gathers them");

@@ -191,7 +191,7 @@ impl Terminal {
     async fn follow(&mut self, mut run: Run) -> Result<End, CliError> {
         prompt::say(&format!("session {} ({})\n", self.session.id(), run.id()));
         loop {
-            let rest = loop {
+            let report = loop {
                 tokio::select! {
                     biased;
                     _ = self.int.recv() => return self.interrupt().await,
@@ -200,17 +200,16 @@ impl Terminal {
                         Ok(event) => self.progress.show(&event),
                         Err(error) => return Err(CliError::new(error.to_string())),
                     },
-                    rest = run.rest() => break rest,
+                    report = run.wait() => break report,
                 }
             };
             while let Some(Ok(event)) = self.events.next().now_or_never() {
                 self.progress.show(&event);
             }
-            let (status, questions, _) = rest;
-            if status != RunStatus::Paused {
-                return Ok(End::Finished(status));
+            if report.status != RunStatus::Paused {
+                return Ok(End::Finished(report.status));
             }
-            match self.ask(questions).await? {
+            match self.ask(report.questions).await? {
                 AskResult::Answered(next) => run = next,
                 AskResult::Withdrawn => {}
                 AskResult::EndOfInput => return Ok(End::Unanswered),

@@ -1,7 +1,5 @@
 //! `POST /run` and `POST /run-async`: start a run, and wait for its end or not. Idempotent with an `Idempotency-Key`.
 
-use std::sync::Arc;
-
 use agent_core::{
     Code, Run, RunStatus, Session, SessionError,
     event::EventBody,
@@ -139,10 +137,11 @@ pub(super) async fn run(mut context: RequestContext) -> HandlerResult {
 }
 
 async fn wait_for_result(app: &AppState, mut run: Run) -> Result<RunResponse, ApiError> {
-    let (run_status, _, error) = run.rest().await;
+    let report = run.wait().await;
+    let run_status = report.status;
     let session = run.session();
-    if let Some(error) = error {
-        let error = SessionError::Run(Arc::clone(&error));
+    if let Some(error) = report.error {
+        let error = SessionError::Run(error);
         let failed = ApiError::of(Contract::TaskAgent, &error).about(session.id());
         return Err(match session.status().await {
             Ok(status) if status.run == run.id() => failed.with(json!(SessionData::new(&status, None))),

@@ -132,7 +132,7 @@ export const real = {
       await page.getByLabel('to', { exact: true }).fill(String(first));
       await page.keyboard.press('Enter');
       await page.locator(`#row-${first}[aria-selected="true"]`).waitFor();
-      await page.locator('.change', { hasText: '/audience' }).locator('.new .v-null').waitFor();
+      await page.locator('.change', { has: page.locator('.path', { hasText: /^\/audience$/ }) }).locator('.new .v-null').waitFor();
       await page.keyboard.press('b');
       await go(first);
       await page.click('#fork-here');

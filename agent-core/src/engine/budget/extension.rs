@@ -1,7 +1,7 @@
-//! Asking a person for more: one question for each bound that is reached, shared by every task that needs more of it.
+//! Budget extension requests: one question per limit that is reached, shared by all tasks that wait for it.
 //!
-//! The question belongs to no task of the graph, so a task that is entered again need not repeat it; what was granted
-//! is a fold of the journal, as what was used is.
+//! The question belongs to no task of the graph, so a replayed task need not repeat it. Grants are folded from the
+//! journal, as usage is.
 
 use std::{
     sync::{Arc, Weak},
@@ -21,18 +21,18 @@ use crate::{
     run::{BUDGET_PREFIX, BudgetUsage, LimitError, read_grant},
 };
 
-/// Most that one answer can add.
+/// Maximum that one answer can add.
 const MOST: u64 = 1 << 53;
 
-/// Something that waits for a person to allow more: counted as waiting meanwhile.
+/// Waits for a budget extension and counts as suspended meanwhile.
 pub(crate) trait BudgetWaiter: Send + Sync {
     fn set_waiting(&self, waits: bool);
 }
 
-/// Those who wait for the answer to one question.
+/// Waiters for the answer to one budget question.
 #[derive(Default)]
 pub(super) struct ExtensionRequest {
-    /// Held while the question is asked, and while its answer is taken and applied: nobody asks again in between.
+    /// Held while the question is asked and while its answer is applied, so that it is not asked again in between.
     turn: Mutex<()>,
     waiters: Mutex<Vec<Waiter>>,
 }
@@ -74,7 +74,7 @@ impl ExtensionRequest {
         id
     }
 
-    /// Whether nobody is left.
+    /// Removes a waiter. Returns `true` if it was the last one.
     fn leave(&self, id: u64) -> bool {
         let mut waiters = self.waiters.lock();
         if let Some(at) = waiters.iter().position(|waiter| waiter.id == id) {
@@ -119,9 +119,9 @@ fn question(over: &Exceeded) -> (Arc<TaskId>, QuestionId, Question) {
     (Arc::new(task), id, question)
 }
 
-/// Sets `wanted` aside, before a call; where the policy says so, a person is asked for more first.
+/// Reserves `wanted` before a call. If the limit is reached and the policy allows it, requests an extension first.
 ///
-/// `who` is what waits meanwhile.
+/// `who` creates the waiter that counts as suspended meanwhile.
 pub(crate) async fn reserve(
     env: &RunContext,
     wanted: &BudgetUsage,
@@ -143,7 +143,7 @@ pub(crate) async fn reserve(
     }
 }
 
-/// Whether the run may go on running; where the policy says so, a person is asked for more time.
+/// Checks the limit of active time. If it is reached and the policy allows it, requests an extension.
 pub(crate) async fn check_active(
     env: &RunContext,
     who: impl FnOnce() -> Arc<dyn BudgetWaiter>,
@@ -163,7 +163,7 @@ pub(crate) async fn check_active(
     }
 }
 
-/// Waits until a person said something about the bound, whoever was asked first.
+/// Waits until the extension request for a limit is answered.
 async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) -> Result<(), RunError> {
     let (task, id, question) = question(over);
     let gate = env.budget.gates.get(&id);
@@ -199,7 +199,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
         let _turn = gate.turn.lock();
         match env.board.poll_answer(&id, &task, &waiter, cx.waker()) {
             Poll::Ready(answer) => {
-                // Without one: another task took it, and applied it.
+                // `None`: another task received the answer and applied it.
                 if let Some((kind, limit)) = answer.and_then(|value| read_grant(&open, &value)) {
                     env.budget.grant(kind, limit);
                 }
@@ -212,7 +212,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
     Ok(())
 }
 
-/// A place among those that wait; the last one to give up takes the question back.
+/// Registration of a waiter. The last one that is dropped before the answer withdraws the question.
 struct WaiterGuard<'a> {
     env: &'a RunContext,
     gate: &'a Arc<ExtensionRequest>,

@@ -1,16 +1,16 @@
-//! The ledger of one run: what is used, what is set aside for calls on their way, what may still be asked for.
+//! Budget ledger of a run: usage, reservations and refused extensions.
 
 use parking_lot::Mutex;
 
 use super::extension::ExtensionRequests;
 use crate::run::{BudgetGrants, BudgetUsage, LimitError, LimitKind, Limits, OverrunPolicy};
 
-/// The ledger of one run, shared by its parallel tasks.
+/// Budget of a run, shared by its parallel tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     ledger: Mutex<Ledger>,
     pub(super) gates: ExtensionRequests,
-    /// Looked at in each superstep, so they are outside the lock.
+    /// Checked in each superstep, so they are outside of the lock.
     supersteps: Option<u64>,
     timed: bool,
     counts_tokens: bool,
@@ -20,10 +20,10 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Ledger {
     limits: Limits,
-    /// A person said no to more of these.
+    /// Limits with a refused extension.
     refused: Vec<LimitKind>,
     used: BudgetUsage,
-    /// For calls that are on their way.
+    /// Reserved for running calls.
     reserved: BudgetUsage,
 }
 
@@ -31,7 +31,7 @@ struct Ledger {
 #[derive(Debug)]
 pub(super) struct Exceeded {
     pub(super) error: LimitError,
-    /// Whether a person is asked for more.
+    /// Whether an extension is requested.
     pub(super) ask: bool,
 }
 
@@ -55,7 +55,7 @@ impl Budget {
         }
     }
 
-    /// With what people granted so far.
+    /// Returns the limits with the extensions granted so far.
     pub(crate) fn limits(&self) -> Limits {
         self.ledger.lock().limits
     }
@@ -68,7 +68,7 @@ impl Budget {
         self.timed
     }
 
-    /// Whether what a call will read and write is worth estimating.
+    /// Returns whether the tokens of a call must be estimated.
     pub(crate) const fn estimates(&self) -> bool {
         self.counts_tokens || self.counts_cost
     }
@@ -81,7 +81,7 @@ impl Budget {
         self.ledger.lock().used
     }
 
-    /// Sets `wanted` aside, before the call. Settle or [`release`](Budget::release) it afterwards.
+    /// Reserves `wanted` before a call. [Settle](Budget::settle) or [release](Budget::release) it afterwards.
     pub(super) fn reserve(&self, wanted: &BudgetUsage) -> Result<(), Exceeded> {
         let mut ledger = self.ledger.lock();
         let mut sum = ledger.used;
@@ -106,7 +106,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether so much time running is allowed.
+    /// Checks the limit of active time.
     pub(super) fn running(&self, active_ms: u64) -> Result<(), Exceeded> {
         let ledger = self.ledger.lock();
         match ledger.limits.get(LimitKind::Active) {
@@ -115,13 +115,13 @@ impl Budget {
         }
     }
 
-    /// Whether `error` is still what this kind says.
+    /// Returns whether the limit of `error` is unchanged.
     pub(super) fn still_exceeded(&self, error: &LimitError) -> bool {
         let ledger = self.ledger.lock();
         ledger.limits.get(error.kind) == Some(error.limit) && !ledger.refused.contains(&error.kind)
     }
 
-    /// What a person said.
+    /// Applies the answer to an extension request; `None`: refused.
     pub(super) fn grant(&self, kind: LimitKind, limit: Option<u64>) {
         let mut ledger = self.ledger.lock();
         match limit {
@@ -130,14 +130,14 @@ impl Budget {
         }
     }
 
-    /// Replaces what was set aside by what was used.
+    /// Replaces a reservation by the actual usage.
     pub(crate) fn settle(&self, reserved: &BudgetUsage, used: &BudgetUsage) {
         let mut ledger = self.ledger.lock();
         ledger.reserved.subtract(reserved);
         ledger.used.add(used);
     }
 
-    /// Gives back what was set aside.
+    /// Releases a reservation.
     pub(crate) fn release(&self, reserved: &BudgetUsage) {
         self.ledger.lock().reserved.subtract(reserved);
     }

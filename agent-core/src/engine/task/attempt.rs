@@ -20,11 +20,11 @@ use crate::{
     telemetry,
 };
 
-/// How long a replayed node may wait for something outside [`Context`] before asking for a new step while recorded
-/// ones were not asked for counts as a mismatch.
+/// Grace period of a replayed node that requests a new step while recorded ones were not requested: it may wait for
+/// something outside of [`Context`]. After it, the replay is a mismatch.
 const MISMATCH_GRACE: Duration = Duration::from_secs(1);
 
-/// One try; `None` when a stop of the run dropped it.
+/// Runs one attempt; `None` if a stop of the run dropped it.
 pub(super) async fn attempt<S: State>(
     node: &NodeDef<S>,
     state: &S,
@@ -43,7 +43,7 @@ pub(super) async fn attempt<S: State>(
     Attempt { future, cx, limits, mismatch_timer: None, returned: false }.await
 }
 
-/// One try, in its span where nodes have spans.
+/// Runs one attempt, in a span if nodes have spans.
 pub(super) async fn attempt_with_span<S: State>(
     graph: &Graph<S>,
     node: &NodeDef<S>,
@@ -63,7 +63,7 @@ pub(super) async fn attempt_with_span<S: State>(
     tried
 }
 
-/// Polls a node: catches its panics, keeps its time limits, and drops it at a stop unless it listens for one.
+/// Future of one attempt: contains panics, applies timeouts, and drops the node at a stop unless it listens for one.
 struct Attempt<'a, F> {
     future: Pin<&'a mut F>,
     cx: &'a Context,
@@ -94,7 +94,7 @@ where
                 })));
             }
             Ok(Poll::Ready(Ok(outcome))) => {
-                // A node that kept its thread for too long is late, although nothing could stop it.
+                // A node that blocked its thread beyond its timeout has failed, although no timer could fire.
                 return Poll::Ready(Some(this.overdue().map_or(Ok(outcome), Err)));
             }
             Ok(Poll::Ready(Err(error))) => {
@@ -146,7 +146,7 @@ impl<F> Attempt<'_, F> {
         }
     }
 
-    /// Takes the time of a wait that ended before this poll out of the limits.
+    /// Excludes a suspension that ended before this poll from the timeouts.
     fn count_wait(&mut self) {
         if let (Some(limits), Some(replay)) = (&mut self.limits, self.cx.replay_if_created())
             && limits.blocked_since.is_some()
@@ -156,7 +156,7 @@ impl<F> Attempt<'_, F> {
         }
     }
 
-    /// The limit that was passed before the node came back, if any.
+    /// Returns the timeout that had passed when the node returned.
     fn overdue(&mut self) -> Option<RunError> {
         let limits = self.limits.as_mut()?;
         let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
@@ -169,23 +169,23 @@ impl<F> Attempt<'_, F> {
     }
 }
 
-/// The time limits of one try. The time in which the task waits for a person does not count.
+/// Timeouts of one attempt. Time during which the task waits for an answer does not count.
 struct TimeLimits {
     run: Option<Duration>,
     idle: Option<Duration>,
     run_until: Instant,
     last_sign: Instant,
     blocked_since: Option<Instant>,
-    /// A subgraph waits for a person when the whole run does; its own task never knows.
+    /// The task is a subgraph: it is suspended when the whole run is.
     subgraph: bool,
-    /// How long the run had waited when this was last looked at.
+    /// Suspended time of the run as of the last check.
     idle_time: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimits {
     fn new(run: Option<Duration>, idle: Option<Duration>, subgraph: bool, cx: &Context) -> Self {
-        // Signs of life are kept by the replay, which must therefore exist.
+        // The replay records the last activity, so it must exist.
         cx.replay();
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
@@ -194,7 +194,7 @@ impl TimeLimits {
         Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
-    /// Notes the last sign of life, and for how long the run of a subgraph waited.
+    /// Records the last activity, and how long a subgraph was suspended.
     fn note(&mut self, sign: Option<Instant>, context: &Context) {
         if self.subgraph {
             let idle_time = context.env.control.idle_time();
@@ -215,7 +215,7 @@ impl TimeLimits {
         }
     }
 
-    /// The limit that is passed, not only reached.
+    /// Returns the timeout that has passed (not only been reached).
     fn passed(&mut self, sign: Option<Instant>, context: &Context) -> Option<(&'static str, Duration)> {
         if self.blocked_since.is_some() {
             return None;

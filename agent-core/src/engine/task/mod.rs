@@ -1,4 +1,4 @@
-//! One activation of a node: its tries, its time limits, and what it may not do to the rest of the run.
+//! Execution of one task: attempts, retries, cached outcomes, and replay after a restart.
 
 mod attempt;
 mod replay;
@@ -34,31 +34,31 @@ use crate::{
     state::State,
 };
 
-/// What an error handler is told; the input of a handler node that takes one.
+/// A failed node, as passed to its error handler (the input of a handler node that takes one).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeFailure {
     /// The node that failed.
     pub node: String,
-    /// Its activation.
+    /// The task.
     pub task: String,
-    /// What went wrong, to branch on.
+    /// The error code.
     pub code: String,
-    /// The same for people.
+    /// The error message.
     pub message: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
 }
 
-/// How an activation ended.
+/// Result of a task.
 pub(crate) enum TaskResult<S: State> {
-    /// It has an outcome, not yet applied. `raw` is its update as it is journalled, when anybody keeps it.
+    /// The task has an outcome that is not applied yet. `raw` is its encoded update, if it has a consumer.
     Finished { outcome: Outcome<S>, raw: Option<EncodedUpdate>, cached: bool, journalled: bool },
-    /// It failed for good, and a node handles that.
+    /// The task failed, and a handler node takes the failure.
     Handled(NodeFailure),
-    /// It failed for good.
+    /// The task failed.
     Failed(RunError),
-    /// It was dropped before its end: a sibling failed, or the run is being stopped.
+    /// The task was dropped: another task failed, or the run is being stopped.
     Cancelled,
 }
 
@@ -69,11 +69,11 @@ pub(crate) struct EncodedUpdate {
     kept: Option<(Raw, Vec<StepRef>)>,
 }
 
-/// What all tasks of a superstep have in common.
+/// Parameters shared by all tasks of a superstep.
 pub(crate) struct TaskScope<'a, S: State> {
     pub(crate) graph: &'a Graph<S>,
     pub(crate) env: &'a Arc<RunContext>,
-    /// The task whose subgraph this is.
+    /// The task that contains the subgraph; `None` for the outermost graph.
     pub(crate) parent: Option<&'a Arc<TaskId>>,
     pub(crate) superstep: u64,
 }
@@ -118,7 +118,7 @@ pub(crate) async fn run_task<S: State>(
         let waits = record.asked.values().any(|asked| asked.answer.is_none());
         cx.restore(record);
         if waits {
-            // It goes on when all of its questions have answers, exactly as a task that was kept in memory.
+            // The task continues when all of its questions are answered, as a task in memory does.
             let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.replay())));
             if answered.await.is_none() {
                 return TaskResult::Cancelled;
@@ -136,7 +136,7 @@ pub(crate) async fn run_task<S: State>(
     Box::pin(run_with_retries(graph, node, state, input, &cx)).await
 }
 
-/// The tries of a node with a policy, or with spans.
+/// Runs a node with a policy or with spans: cache, attempts and retries.
 async fn run_with_retries<S: State>(
     graph: &Graph<S>,
     node: &NodeDef<S>,
@@ -199,7 +199,7 @@ async fn run_with_retries<S: State>(
     }
 }
 
-/// A subgraph that is tried again goes on where it was: what it recorded stands, as after a restart.
+/// Restores the frame of a subgraph for its next attempt: what it recorded is replayed, as after a restart.
 async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
     let Some(store) = cx.env.writer.store() else { return Ok(()) };
     cx.env.writer.wait_all_durable().await?;

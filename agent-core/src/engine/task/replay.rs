@@ -1,4 +1,4 @@
-//! What one activation has recorded, asked and shown, and whether it can go on by itself.
+//! Per-task replay state: recorded steps, questions and emitted events, plus suspension tracking.
 
 mod attempt_handle;
 mod questions;
@@ -32,7 +32,7 @@ pub(crate) use attempt_handle::{AttemptHandle, BudgetCall};
 use questions::AskedQuestion;
 pub(crate) use questions::Recalled;
 
-/// The memory of one activation. Outlives its tries.
+/// Replay state of one task. Shared by its attempts.
 pub(crate) struct TaskReplay {
     pub(crate) env: Arc<RunContext>,
     pub(crate) task: Arc<TaskId>,
@@ -41,29 +41,29 @@ pub(crate) struct TaskReplay {
 }
 
 struct Inner {
-    /// Whether a try is running. Steps and questions of an ended one have no effect.
+    /// Whether an attempt is running. Steps and questions of an ended attempt have no effect.
     live: bool,
     steps: HashMap<String, StepRecord>,
     running: HashSet<Arc<str>>,
-    /// Recorded before a restart and not asked for again yet, with the step inside which each was made.
+    /// Recorded before a restart and not requested again yet, with the step that contains each.
     unreplayed_steps: HashMap<String, Option<Arc<str>>>,
     unreplayed_questions: HashMap<QuestionId, Option<Arc<str>>>,
-    /// Tool calls that were begun and have no result, with how often.
+    /// Number of starts of tool calls without a result, by key.
     call_attempts: HashMap<String, u32>,
     asked: HashMap<QuestionId, AskedQuestion>,
-    /// Questions of this try that are neither answered nor withdrawn.
+    /// Questions of this attempt that are neither answered nor withdrawn.
     open: Vec<QuestionId>,
     withdrawn: HashMap<QuestionId, VecDeque<WithdrawReason>>,
-    /// Steps that are new while something recorded was not asked for yet: they wait.
+    /// New steps that wait because recorded ones were not requested yet.
     held: Vec<(String, Waker)>,
     emitted: HashMap<u64, u32>,
     frame: Option<Box<FrameProjection>>,
     scopes: Vec<Scope>,
-    /// Questions waited for, in all scopes.
+    /// Questions that wait for an answer, in all scopes.
     waiting: u32,
-    /// Calls that wait for more of the budget, in all scopes.
+    /// Calls that wait for a budget extension, in all scopes.
     gated: u32,
-    /// Steps on their way that do not wait for a person.
+    /// Running steps that do not wait for an answer.
     working: u32,
     blocked: bool,
     last_activity: Option<Instant>,
@@ -71,7 +71,7 @@ struct Inner {
     /// Tasks of a subgraph run inside this one.
     hosts: bool,
     failed: u32,
-    /// Tries that failed before the run was given up and resumed: they do not count against the policy.
+    /// Attempts that failed before the run failed and was resumed: they do not count against the retry policy.
     forgiven: u32,
 }
 
@@ -81,7 +81,7 @@ impl Inner {
         self.held.push((key.to_owned(), waker.clone()));
     }
 
-    /// Whether something with this fingerprint was shown before a restart; counts it off.
+    /// Returns whether an event with this fingerprint was emitted before a restart, and consumes one.
     fn already_emitted(&mut self, fingerprint: u64) -> bool {
         match self.emitted.get_mut(&fingerprint) {
             Some(times) if *times > 0 => {
@@ -99,13 +99,13 @@ impl Inner {
         left
     }
 
-    /// Something was recorded before a restart and not asked for again yet.
+    /// Returns whether something recorded before a restart was not requested again yet.
     fn is_replaying(&self) -> bool {
         !(self.unreplayed_steps.is_empty() && self.unreplayed_questions.is_empty())
     }
 
-    /// The step `key` is asked for: what it recorded and asked inside is its own business from here on. With a record
-    /// it is not entered again; without, it is done again and may do other things (the world may have moved on).
+    /// Marks the step `key` and everything recorded inside it as requested. With a record the step is not entered again;
+    /// without one it runs again and may take another path.
     fn take_step(&mut self, key: &str) {
         if !self.is_replaying() {
             return;
@@ -126,7 +126,7 @@ impl Inner {
         self.release_held();
     }
 
-    /// Wakes what is new once everything recorded was asked for.
+    /// Wakes held steps once everything recorded was requested.
     fn release_held(&mut self) {
         if !self.is_replaying() {
             self.wake_held();
@@ -139,20 +139,20 @@ impl Inner {
         }
     }
 
-    /// Whether this is the try that runs.
+    /// Returns whether this attempt is running.
     const fn is_live(&self, number: u32) -> bool {
         self.live && number == self.failed + 1
     }
 }
 
-/// What a step finds when it begins.
+/// Outcome of starting a step.
 pub(crate) enum StepStart {
     Replayed(StepRecord),
-    /// It runs in the scope with this number.
+    /// The step runs in the scope with this number.
     Run(usize),
-    /// Something else was recorded and must be asked for first.
+    /// Recorded steps must be requested first.
     Held,
-    /// The same key is on its way in this task.
+    /// A step with the same key is running in this task.
     Duplicate,
     Ended(NodeEnded),
 }
@@ -201,9 +201,9 @@ impl TaskReplay {
         Self { env, task, slot, inner: Mutex::new(inner) }
     }
 
-    /// Ends the try: code that the node left running has no effect any more, and open questions are withdrawn.
+    /// Ends the attempt: code that the node left running has no further effect, and open questions are withdrawn.
     ///
-    /// A try that a stop dropped keeps its questions, as a run that leaves memory does.
+    /// An attempt that was dropped by a stop keeps its questions, as an evicted run does.
     pub(crate) fn end_attempt(&self, dropped_by_stop: bool) {
         let open = {
             let mut inner = self.inner.lock();
@@ -219,7 +219,7 @@ impl TaskReplay {
         self.reset_waits(&mut self.inner.lock());
     }
 
-    /// A new try: what failed may be done again, what succeeded stays.
+    /// Starts a new attempt: failed steps run again, successful ones are kept.
     pub(crate) fn next_attempt(&self) {
         let mut inner = self.inner.lock();
         inner.steps.retain(|_, step| step.result.is_ok());
@@ -234,7 +234,7 @@ impl TaskReplay {
         self.reset_waits(&mut inner);
     }
 
-    /// Forgets every running step and every wait.
+    /// Resets the suspension state.
     fn reset_waits(&self, inner: &mut Inner) {
         inner.running.clear();
         inner.scopes.clear();
@@ -257,7 +257,7 @@ impl TaskReplay {
         self.inner.lock().frame.take()
     }
 
-    /// A subgraph's frame as the journal has it, for its next try.
+    /// Sets the frame of a subgraph, as folded from the journal, for the next attempt.
     pub(crate) fn restore_frame(&self, frame: Box<FrameProjection>) {
         self.inner.lock().frame = Some(frame);
     }
@@ -291,20 +291,20 @@ impl TaskReplay {
         StepStart::Run(inner.scopes.len() - 1)
     }
 
-    /// The scope of this try that is polled on this thread.
+    /// Returns the scope of this attempt that is polled on this thread.
     fn scope(&self, number: u32, inner: &Inner) -> usize {
         let scope = current(std::ptr::from_ref(self) as usize, number);
-        // A scope of before the last reset is none.
+        // Scopes from before the last reset are invalid.
         if scope < inner.scopes.len() { scope } else { 0 }
     }
 
-    /// How often a tool call was begun whose result is not known.
+    /// Returns how often a tool call was started without a recorded result.
     pub(crate) fn call_attempts(&self, key: &str) -> u32 {
         let inner = self.inner.lock();
         if inner.steps.contains_key(key) { 0 } else { inner.call_attempts.get(key).copied().unwrap_or(0) }
     }
 
-    /// Keeps what a stop must know of this task where no journal does; see [`RunContext::unfinished_records`].
+    /// Updates the record of this task for a stop, if no journal keeps it; see [`RunContext::unfinished_records`].
     fn note_unfinished(&self, change: impl FnOnce(&mut TaskRecord)) {
         if let Some(ledger) = &self.env.unfinished_records
             && self.task.parent().is_none()
@@ -313,7 +313,7 @@ impl TaskReplay {
         }
     }
 
-    /// The task has finished: a stop need not know of it any more.
+    /// Removes the record of this task, which has finished.
     pub(crate) fn finished(&self) {
         if let Some(ledger) = &self.env.unfinished_records
             && self.task.parent().is_none()
@@ -322,7 +322,7 @@ impl TaskReplay {
         }
     }
 
-    /// A step has its result or was dropped.
+    /// Ends a step that has its result or was dropped.
     fn end_step(&self, number: u32, key: &str, scope: usize) {
         let mut inner = self.inner.lock();
         if !inner.is_live(number) {
@@ -336,7 +336,7 @@ impl TaskReplay {
         self.update_blocked(&mut inner);
     }
 
-    /// Whether something recorded was not asked for yet, so that something new must wait; keeps the waker then.
+    /// Returns whether a new step must wait because recorded ones were not requested yet; registers the waker then.
     pub(crate) fn must_hold(&self, key: &str, waker: &Waker) -> bool {
         let mut inner = self.inner.lock();
         if !inner.is_replaying() {
@@ -353,7 +353,7 @@ impl TaskReplay {
         dedup::extract(whole, steps.filter_map(|step| Some((step.seq, &*step.result.as_ref().ok()?.json))))
     }
 
-    /// What a replay asks for and what it should have asked for, when it cannot go on.
+    /// Returns what a replay that cannot proceed should have requested, and what it requested.
     pub(crate) fn mismatch(&self) -> Option<(Vec<String>, Vec<String>)> {
         let inner = self.inner.lock();
         if inner.held.is_empty() {
@@ -362,12 +362,12 @@ impl TaskReplay {
         Some((inner.unreplayed(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
     }
 
-    /// What was recorded and never asked for, when the node is done.
+    /// Returns what was recorded and not requested again.
     pub(crate) fn unreplayed(&self) -> Vec<String> {
         self.inner.lock().unreplayed()
     }
 
-    /// Blocked exactly when it waits for a person and does nothing else that is known of.
+    /// Updates whether the task is suspended: it waits for an answer and has no running step that does not.
     fn update_blocked(&self, inner: &mut Inner) {
         let blocked = inner.waiting + inner.gated > 0 && inner.working == 0;
         if blocked != inner.blocked {
@@ -383,24 +383,24 @@ impl TaskReplay {
         self.inner.lock().blocked
     }
 
-    // --- signs of life, listening, what was shown -------------------------------------------------------------
+    // --- activity and cancellation ----------------------------------------------------------------------------
 
     pub(crate) fn last_activity(&self) -> Option<Instant> {
         self.inner.lock().last_activity
     }
 
-    /// Notes that the task wants to be told of a stop; `true` the first time.
+    /// Registers the task as a listener for cancellation. Returns `true` the first time.
     pub(crate) fn register_stop_listener(&self) -> bool {
         !std::mem::replace(&mut self.inner.lock().listens, true)
     }
 
-    /// Notes whether tasks of a subgraph run inside this one: a stop then drops each of those that does not listen,
-    /// instead of the subgraph as a whole.
+    /// Sets whether tasks of a subgraph run inside this one: a stop then drops those that do not listen, in place of the
+    /// whole subgraph.
     pub(crate) fn hosts_tasks(&self, hosts: bool) {
         self.inner.lock().hosts = hosts;
     }
 
-    /// Whether a stop of the run leaves the task the grace time.
+    /// Returns whether the task gets the grace period at a stop.
     pub(crate) fn has_grace(&self) -> bool {
         let inner = self.inner.lock();
         inner.listens || inner.hosts
@@ -411,7 +411,7 @@ impl Drop for TaskReplay {
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
         if inner.blocked {
-            // Its place in the count goes back to whoever ends the task.
+            // The task counts as runnable again until its end is recorded.
             self.env.control.adjust_runnable(1);
             if let Some(slot) = &self.slot {
                 slot.set_blocked(false, &self.task);

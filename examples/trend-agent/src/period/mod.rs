@@ -28,6 +28,8 @@ pub struct PeriodMention {
     pub spans: Vec<(usize, usize)>,
     /// Whether the message excludes these days; the days outside are then not a period.
     pub excluded: bool,
+    /// Byte ranges of further periods of the message, which do not count.
+    pub others: Vec<(usize, usize)>,
 }
 
 /// The days that a period without one of its ends is limited to.

@@ -11,6 +11,14 @@ const RECENT_MONTHS: i16 = 3;
 
 pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
     let points = points(lower, calendar);
+    let mut mention = combine(lower, &points, calendar)?;
+    let unread = |span: &(usize, usize)| !mention.spans.iter().any(|read| read.0 < span.1 && span.0 < read.1);
+    mention.others = points.iter().map(|point| point.span).filter(unread).collect();
+    Some(mention)
+}
+
+/// The period that the first points make with the words around them.
+fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMention> {
     let Some(&first) = points.first() else { return recently(lower, calendar) };
     let mut spans = vec![first.span];
     let before = lower[..first.span.0].trim_end();
@@ -57,7 +65,7 @@ pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
     let Some((period, word)) = combined else {
         spans.extend(from);
         let excluded = excluded(lower, span);
-        return Some(PeriodMention { period, relative, spans, excluded });
+        return Some(PeriodMention { period, relative, spans, excluded, others: Vec::new() });
     };
     spans.push(word);
     // What is left when the days before or after a day are excluded is a period again.
@@ -74,7 +82,7 @@ pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
     }
     // An open end is the day of the request.
     let open = period.to == calendar.today && first.period.to != calendar.today;
-    Some(PeriodMention { period, relative: relative || open, spans, excluded: false })
+    Some(PeriodMention { period, relative: relative || open, spans, excluded: false, others: Vec::new() })
 }
 
 /// Every period in the message, in order. `3~5월` is two: the first takes its unit from the second.
@@ -164,6 +172,7 @@ fn range(lower: &str, first: Point, second: Point, calendar: Calendar) -> Option
         relative,
         spans: Vec::new(),
         excluded: false,
+        others: Vec::new(),
     })
 }
 
@@ -176,7 +185,7 @@ fn recently(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
     let words = ["recent", "recently", "lately", "latest", "these days", "최근", "요즘", "요새", "근래"];
     let span = words.iter().find_map(|word| find(lower, word).first().copied())?;
     let period = back(RECENT_MONTHS, Unit::Month, calendar.today)?;
-    Some(PeriodMention { period, relative: true, spans: vec![span], excluded: false })
+    Some(PeriodMention { period, relative: true, spans: vec![span], excluded: false, others: Vec::new() })
 }
 
 /// Whether the message excludes what is at `span`.

@@ -140,7 +140,7 @@ fn direction(before: f64, after: f64, audience: Audience, say: Say) -> String {
 }
 
 /// The name of a topic that is praised: praise for irritation is praise for gentleness.
-const fn praised_name(topic: Topic, language: Language) -> &'static str {
+pub(super) const fn praised_name(topic: Topic, language: Language) -> &'static str {
     match (topic, language) {
         (Topic::Irritation, Language::Korean) => "순함(저자극)",
         (Topic::Irritation, Language::English) => "gentleness",

@@ -19,7 +19,7 @@ pub(super) fn answer(findings: &Findings) -> String {
     if findings.brands.is_empty() {
         return String::new();
     }
-    if findings.reviews() == 0 {
+    if findings.reviews() == 0 && !matches!(findings.request.question, Question::Count | Question::Share) {
         return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
     }
     match findings.request.question {
@@ -91,7 +91,7 @@ fn count(findings: &Findings, say: Say) -> String {
 
 fn share(findings: &Findings, say: Say) -> String {
     let request = &findings.request;
-    if request.measured().is_none() {
+    if request.measured().is_none() && findings.reviews() > 0 {
         // "What share is positive, neutral, negative": nothing was asked to be measured, so all three are shown.
         let (mut up, mut even, mut down) = (0, 0, 0);
         for finding in &findings.brands {
@@ -109,6 +109,9 @@ fn share(findings: &Findings, say: Say) -> String {
     let what = counted(request, say);
     let total = findings.reviews();
     let all: usize = findings.brands.iter().map(|finding| base(request, finding)).sum();
+    if all == 0 {
+        return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
+    }
     let of = percent(total as f64 / all as f64);
     let mut out = say.of(
         &format!("**{of}**입니다 ({what} {total}건, 전체 {all}건).\n"),
@@ -176,9 +179,15 @@ fn leading(finding: &BrandFinding, side: impl Fn(&TopicFinding) -> usize) -> Vec
     all
 }
 
-fn named(topics: &[&TopicFinding], say: Say, side: impl Fn(&TopicFinding) -> usize) -> String {
+/// Topics with their counts of one side.
+fn named(topics: &[&TopicFinding], side: Polarity, say: Say) -> String {
     let figures = topics.iter().map(|topic| {
-        let (name, count, all) = (topic.topic.name(say.0), side(topic), topic.count);
+        let (name, count) = if side == Polarity::Positive {
+            (super::advice::praised_name(topic.topic, say.0), topic.positive)
+        } else {
+            (topic.topic.name(say.0), topic.negative)
+        };
+        let all = topic.count;
         say.of(&format!("{name}({all}건 중 {count}건)"), &format!("{name} ({count} of {all} mentions)"))
     });
     figures.collect::<Vec<_>>().join(", ")
@@ -187,30 +196,43 @@ fn named(topics: &[&TopicFinding], say: Say, side: impl Fn(&TopicFinding) -> usi
 fn overview(findings: &Findings, say: Say) -> String {
     let mut out = String::new();
     if findings.brands.len() > 1 {
-        out.push_str(&verdict::ranking(findings));
-        line(&mut out, "");
+        let ranking = verdict::ranking(findings);
+        if !ranking.is_empty() {
+            line(&mut out, &ranking);
+        }
     }
     let list = findings.brands.len() > 1;
     for finding in findings.brands.iter().filter(|finding| finding.reviews > 0) {
         let name = finding.brand.name(say.0);
         let (all, good, mean) = (finding.reviews, finding.sentiment.positive, finding.sentiment.mean_rating);
         let share = percent(good as f64 / all as f64);
+        if !findings.request.topics.is_empty() {
+            line(&mut out, &on_topics(finding, &findings.request, say));
+            continue;
+        }
         let mut text = say.of(
             &format!(
                 "**{name}**: 리뷰 {all}건 중 {good}건({share})이 긍정이고 평균 평점은 {mean:.2}점입니다."
             ),
             &format!("**{name}**: {good} of {all} reviews are positive ({share}), mean rating {mean:.2}."),
         );
+        if let Some(sentiment) = findings.request.sentiment {
+            let (kind, of) = (sentiment_name(sentiment, say), base(&findings.request, finding));
+            text = say.of(
+                &format!("**{name}**: 리뷰 {of}건 중 {kind}는 {all}건이고 그 평균 평점은 {mean:.2}점입니다."),
+                &format!("**{name}**: {all} {kind} of {of}, with a mean rating of {mean:.2}."),
+            );
+        }
         let (best, worst) =
             (leading(finding, |topic| topic.positive), leading(finding, |topic| topic.negative));
         if !best.is_empty() {
-            let best = named(&best, say, |topic| topic.positive);
+            let best = named(&best, Polarity::Positive, say);
             text.push_str(
                 &say.of(&format!(" 칭찬이 많은 주제: {best}."), &format!(" Praised most: {best}.")),
             );
         }
         if !worst.is_empty() {
-            let worst = named(&worst, say, |topic| topic.negative);
+            let worst = named(&worst, Polarity::Negative, say);
             text.push_str(
                 &say.of(&format!(" 불만이 많은 주제: {worst}."), &format!(" Criticised most: {worst}.")),
             );
@@ -218,6 +240,25 @@ fn overview(findings: &Findings, say: Say) -> String {
         line(&mut out, &if list { format!("- {text}") } else { text });
     }
     out
+}
+
+/// What a brand's reviews say about the topics asked for, with a quote for each side.
+fn on_topics(finding: &BrandFinding, request: &Request, say: Say) -> String {
+    let name = finding.brand.name(say.0);
+    let mut lines = Vec::new();
+    for topic in finding.topics.iter().filter(|found| request.topics.contains(&found.topic)) {
+        let (what, all, good, bad) = (topic.topic.name(say.0), topic.count, topic.positive, topic.negative);
+        lines.push(say.of(
+            &format!("- **{name}**, {what}: 언급 {all}건 중 칭찬 {good}건, 불만 {bad}건."),
+            &format!("- **{name}**, {what}: {good} of {all} mentions praise it, {bad} complain."),
+        ));
+        for side in [Polarity::Positive, Polarity::Negative] {
+            if let Some(quote) = topic.quotes.iter().find(|quote| quote.polarity == side) {
+                lines.push(format!("  {}", evidence(topic.topic, quote, say.0)));
+            }
+        }
+    }
+    lines.join("\n")
 }
 
 fn reasons(findings: &Findings, say: Say) -> String {
@@ -232,7 +273,11 @@ fn reasons(findings: &Findings, say: Say) -> String {
             let count = |topic: &TopicFinding| {
                 if *side == Polarity::Positive { topic.positive } else { topic.negative }
             };
-            let top = leading(finding, count);
+            let mut top = leading(finding, count);
+            if !findings.request.topics.is_empty() {
+                top = finding.topics.iter().filter(|topic| count(topic) > 0).collect();
+                top.retain(|topic| findings.request.topics.contains(&topic.topic));
+            }
             let name = finding.brand.name(say.0);
             if top.is_empty() {
                 line(
@@ -244,7 +289,7 @@ fn reasons(findings: &Findings, say: Say) -> String {
                 );
                 continue;
             }
-            let list = named(&top, say, count);
+            let list = named(&top, *side, say);
             line(
                 &mut out,
                 &say.of(

@@ -145,6 +145,7 @@ pub(super) fn sentiment(message: &mut Message) -> Option<Polarity> {
         "cons",
         "downside*",
         "drawback*",
+        "went wrong",
         "weakness*",
         "부정",
         "불만",

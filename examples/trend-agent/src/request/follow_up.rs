@@ -195,13 +195,11 @@ impl FollowUp {
             previous.brands.clone()
         };
         let excluded = &mut request.excluded;
-        let keep = !subjects.named();
-        let join = |own: &mut Vec<Brand>, before: &[Brand]| {
-            own.extend(before.iter().filter(|brand| keep || !brands.contains(brand)));
-            own.sort_unstable();
-            own.dedup();
-        };
-        join(&mut excluded.brands, &previous.excluded.brands);
+        if !subjects.named() {
+            excluded.brands.extend(&previous.excluded.brands);
+            excluded.brands.sort_unstable();
+            excluded.brands.dedup();
+        }
         excluded.brands.retain(|brand| !subjects.brands.contains(brand));
         if excluded.products.is_empty() {
             excluded.products.clone_from(&previous.excluded.products);

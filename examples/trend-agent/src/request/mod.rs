@@ -173,6 +173,9 @@ impl Request {
         let excluded_days = period.as_ref().filter(|mention| mention.excluded);
         let excluded_days =
             excluded_days.map(|mention| format!("− {} ~ {}", mention.period.from, mention.period.to));
+        let others = period.iter().flat_map(|mention| &mention.others);
+        let other_days: Vec<String> =
+            others.map(|span| text.lower()[span.0..span.1].trim().to_owned()).collect();
         let period = period.filter(|mention| !mention.excluded);
         let ratings = rating::read(&mut text);
         let review_language = filters::review_language(&mut text);
@@ -195,7 +198,8 @@ impl Request {
         }
         let unknown = unknown::brands(&mut text, read);
         let mut ignored = unknown::ignored(&text);
-        ignored.extend(excluded_days);
+        ignored.extend(excluded_days.into_iter().chain(other_days));
+        ignored.dedup();
         let language = asked_language.unwrap_or_else(|| filters::language_of(text.lower()));
         let mut request = Self {
             language,

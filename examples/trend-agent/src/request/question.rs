@@ -357,6 +357,10 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "제일 높",
         "살까",
         "사야",
+        "순위",
+        "ranking*",
+        "rank",
+        "ranked",
         "인기 있는",
         "인기있는",
         "1위",
@@ -435,7 +439,7 @@ fn asks_whether(message: &mut Message) -> bool {
         let end = part.find(|c: char| !c.is_alphanumeric() && c != '\'').unwrap_or(part.len());
         auxiliary.contains(&&part[..end])
     };
-    let english = lower.ends_with('?') && lower.split([':', ',', ';', '.']).any(first);
+    let english = lower.contains('?') && lower.split([':', ',', ';', '.']).any(first);
     let text = lower.trim_end_matches(['?', '!', '.', ' ']);
     let korean = [
         "나요",

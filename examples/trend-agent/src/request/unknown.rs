@@ -91,6 +91,24 @@ pub(super) fn brands(message: &mut Message, original: &str) -> Vec<String> {
             marked.push((first.0, last.1));
         }
     }
+    // "Foobar vs Anua": a name with a capital beside a word that puts two things side by side.
+    for (at, span) in all.iter().enumerate().skip(usize::from(!same)) {
+        let near = [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|at| all.get(at));
+        let beside = near.into_iter().any(|near| {
+            ["vs", "versus", "and", "or", "with", "against", "than", "to", "랑", "이랑", "와", "과"]
+                .contains(&&lower[near.0..near.1])
+        });
+        let named = same && text(*span).starts_with(|c: char| c.is_ascii_uppercase());
+        if beside
+            && named
+            && message.is_free(*span)
+            && !marked.contains(span)
+            && !plain(&lower[span.0..span.1])
+        {
+            add(text(*span));
+            marked.push(*span);
+        }
+    }
     for span in marked {
         message.mark(span);
     }

@@ -1,4 +1,4 @@
-//! One try of a task, as its node holds it. Nothing passes through it once that try has ended.
+//! Handle of one attempt of a task. Refuses every operation once the attempt has ended.
 
 use std::{ops::Deref, sync::Arc, task::Waker};
 
@@ -19,7 +19,7 @@ use crate::{
     run::NodeEnded,
 };
 
-/// One try of a task.
+/// Handle of one attempt of a task.
 #[derive(Clone)]
 pub(crate) struct AttemptHandle {
     replay: Arc<TaskReplay>,
@@ -64,18 +64,18 @@ impl AttemptHandle {
         if self.is_live() { Ok(()) } else { Err(self.ended()) }
     }
 
-    /// Acts while the try cannot end.
+    /// Runs `act` while the attempt cannot end.
     fn while_live<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> Result<T, NodeEnded> {
         let mut inner = self.inner.lock();
         if inner.is_live(self.number) { Ok(act(&mut inner)) } else { Err(self.ended()) }
     }
 
-    /// Notes a sign of life.
+    /// Records activity for the idle timeout.
     pub(crate) fn touch(&self) -> Result<(), NodeEnded> {
         self.while_live(|inner| inner.last_activity = Some(Instant::now()))
     }
 
-    /// Journals facts without waiting. `make` makes them while the try cannot end.
+    /// Appends facts without waiting. `make` creates them while the attempt cannot end.
     fn push<E: From<NodeEnded>>(
         &self,
         make: impl FnOnce(&mut Inner) -> Result<Vec<Fact>, E>,
@@ -84,14 +84,14 @@ impl AttemptHandle {
             let facts = make(inner)?;
             Ok(if facts.is_empty() { Ok(Seq::ZERO) } else { self.env.append_uncommitted(facts) })
         })?;
-        // Storing may run here, so the try is free again.
+        // The flush may run on this thread, so the lock is released first.
         if matches!(pushed, Ok(Ok(seq)) if seq > Seq::ZERO) {
             self.env.flush_soon();
         }
         pushed
     }
 
-    /// Journals what is shown with this fingerprint, unless it was shown before a restart.
+    /// Appends facts with this fingerprint, unless they were appended before a restart.
     pub(crate) fn emit_once<E: From<NodeEnded>>(
         &self,
         fingerprint: u64,
@@ -104,7 +104,7 @@ impl AttemptHandle {
         Ok(pushed.map(drop))
     }
 
-    /// Journals a fact and waits until it is stored, unless all waits for the run's exit.
+    /// Appends a fact and waits until it is stored, unless the durability is `Exit`.
     pub(crate) async fn record(&self, fact: Fact) -> Result<()> {
         let seq = self.push::<NodeError>(|_| Ok(vec![fact]))??;
         Ok(self.env.wait_recorded(seq).await?)
@@ -116,7 +116,7 @@ impl AttemptHandle {
         self.replay.begin_step(self.number, key, waker)
     }
 
-    /// Keeps the result of a step. From here on it counts, whether its record is stored yet or not.
+    /// Records the result of a step. From then on it is replayed, whether its entry is stored yet or not.
     pub(crate) fn record_step(
         &self,
         key: &str,
@@ -149,7 +149,7 @@ impl AttemptHandle {
         self.replay.end_step(self.number, key, scope);
     }
 
-    /// A tool call begins that must not be made twice.
+    /// Marks the start of a tool call that must not be repeated.
     pub(crate) fn mark_call_started(&self, key: &str) -> Result<(), NodeEnded> {
         self.while_live(|inner| {
             *inner.call_attempts.entry(key.to_owned()).or_default() += 1;
@@ -157,7 +157,7 @@ impl AttemptHandle {
         })
     }
 
-    /// The tool call waits for a person: should it be cut short now, it may be made again.
+    /// Marks a tool call as waiting for an answer: if it is interrupted now, it may be repeated.
     pub(crate) fn mark_call_suspended(&self, key: &str) -> Result<(), NodeEnded> {
         self.while_live(|inner| {
             inner.call_attempts.remove(key);
@@ -167,8 +167,8 @@ impl AttemptHandle {
         })
     }
 
-    /// Counts as work until the guard is dropped: what is begun meanwhile may already wait for a person on another
-    /// thread, and the task is not blocked before all of it is begun.
+    /// Counts as a running step until the guard is dropped. Calls that are started meanwhile may already wait for an answer
+    /// on another thread, and the task must not be suspended before all of them are started.
     pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
         self.while_live(|inner| {
             inner.working += 1;
@@ -187,7 +187,7 @@ impl AttemptHandle {
         keys::unnamed_model(scope.step.as_deref(), n)
     }
 
-    /// A name for a tool call that is used once in a try: its id, with a number when the id was used before.
+    /// Returns a unique name for a tool call in this attempt: its id, with a number if the id was used before.
     pub(crate) fn next_call_name(&self, id: &str) -> String {
         let mut inner = self.inner.lock();
         let scope = self.scope(self.number, &inner);
@@ -198,7 +198,7 @@ impl AttemptHandle {
 
     // --- questions --------------------------------------------------------------------------------------------
 
-    /// The id of a question, by the order of asking where it has no key.
+    /// Returns the id of a question: from its key, or by the order of asking.
     pub(crate) fn question_id(&self, key: Option<&str>) -> QuestionId {
         match key {
             Some(key) => self.id_of_key(key),
@@ -206,7 +206,7 @@ impl AttemptHandle {
         }
     }
 
-    /// The scope that is polled on this thread. 0: outside of every step.
+    /// Returns the scope that is polled on this thread; 0 outside of every step.
     pub(in crate::engine) fn current_scope(&self) -> usize {
         self.scope(self.number, &self.inner.lock())
     }
@@ -217,7 +217,7 @@ impl AttemptHandle {
         inner.scopes[self.scope(self.number, &inner)].step.clone()
     }
 
-    /// A question begins to wait, in the scope that is being polled.
+    /// Suspends the scope that is polled on this thread.
     pub(crate) fn suspend(&self, scope: &mut usize) -> Result<(), NodeEnded> {
         self.while_live(|inner| {
             *scope = self.scope(self.number, inner);
@@ -229,7 +229,7 @@ impl AttemptHandle {
         self.replay.cancel_suspend(self.number, scope);
     }
 
-    /// Journals a question that is on the board, if it is new there.
+    /// Appends a pending question to the journal, if it is new.
     pub(crate) fn append_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
         self.push::<NodeError>(|inner| {
             inner.asked.entry(open.id.clone()).or_insert_with(|| AskedQuestion::new(shown, &open));
@@ -246,7 +246,7 @@ pub(crate) struct Held(AttemptHandle);
 impl Drop for Held {
     fn drop(&mut self) {
         let Self(of) = self;
-        // The work of an ended try was forgotten with it.
+        // The count of an ended attempt was reset with it.
         let ended = of.while_live(|inner| {
             inner.working = inner.working.saturating_sub(1);
             of.update_blocked(inner);
@@ -255,7 +255,7 @@ impl Drop for Held {
     }
 }
 
-/// A call of a task that waits for more of the budget.
+/// A call of a task that waits for a budget extension.
 pub(crate) struct BudgetCall {
     pub(crate) of: AttemptHandle,
     pub(crate) scope: usize,

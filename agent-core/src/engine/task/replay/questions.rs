@@ -1,4 +1,4 @@
-//! The questions of one activation: what was answered, and who waits.
+//! Questions of a task: replay of answers, withdrawal and suspension.
 
 use std::{
     collections::VecDeque,
@@ -21,12 +21,12 @@ use crate::{
 
 /// A question that was asked.
 pub(super) struct AskedQuestion {
-    /// None: the journal does not say.
+    /// `None` if the journal has no entry of it.
     pub(super) shown: Option<Shown>,
     /// The step that asked.
     pub(super) step: Option<Arc<str>>,
     pub(super) answer: Option<Value>,
-    /// The try that asked failed: the present one may ask something else under the same key.
+    /// The attempt that asked failed: the present one may ask something else under the same key.
     pub(super) earlier_try: bool,
     /// The key that the author or the engine gave it.
     key: Option<String>,
@@ -51,13 +51,13 @@ impl AskedQuestion {
     }
 }
 
-/// What is known of a question that is asked.
+/// What replay knows of a question.
 pub(crate) enum Recalled {
     New,
-    /// Something else was asked under this key, which may change: the old answer is not one.
+    /// Another question was asked under this key, which may change: its answer does not apply.
     Replaced,
     Answer(Value),
-    /// Something else was asked under this key: what.
+    /// Another question was asked under this key; its text.
     Changed(String),
 }
 
@@ -110,12 +110,12 @@ impl TaskReplay {
         }
     }
 
-    /// The answer that another future of this task fetched.
+    /// Returns the answer that another future of this task received.
     pub(crate) fn known_answer(&self, id: &QuestionId) -> Option<Value> {
         self.inner.lock().asked.get(id)?.answer.clone()
     }
 
-    /// Whether the node took this question back before a restart, and why; counts it off.
+    /// Returns why the node withdrew this question before a restart, and consumes one withdrawal.
     pub(crate) fn was_withdrawn(&self, id: &QuestionId) -> Option<WithdrawReason> {
         self.inner.lock().withdrawn.get_mut(id).and_then(VecDeque::pop_front)
     }
@@ -145,7 +145,7 @@ impl TaskReplay {
         true
     }
 
-    /// Ready when the task, which does not wait any more, has its place under the caps again.
+    /// Ready when the task, which no longer waits, is within the concurrency limits.
     pub(crate) fn poll_slot(&self, waker: &Waker) -> Poll<()> {
         match &self.slot {
             Some(slot) if !self.is_blocked() => slot.poll_slot(&self.task, waker),
@@ -153,12 +153,12 @@ impl TaskReplay {
         }
     }
 
-    /// Whether the task waits for a person, or for its place after that.
+    /// Returns whether the task waits for an answer, or for a slot afterwards.
     pub(crate) fn is_suspended(&self) -> bool {
         self.is_blocked() || self.poll_slot(Waker::noop()).is_pending()
     }
 
-    /// Whether any part of the task waits for a person, or for its place after that.
+    /// Returns whether any part of the task waits for an answer, or for a slot afterwards.
     pub(crate) fn is_partly_suspended(&self) -> bool {
         let waits = {
             let inner = self.inner.lock();
@@ -167,14 +167,14 @@ impl TaskReplay {
         waits || self.poll_slot(Waker::noop()).is_pending()
     }
 
-    /// The task waits for answers before its first try.
+    /// Suspends the task before its first attempt.
     pub(crate) fn suspend_before_attempt(&self) {
         let mut inner = self.inner.lock();
         inner.waiting += 1;
         self.update_blocked(&mut inner);
     }
 
-    /// A question begins to wait, in this scope and those around it.
+    /// Marks a question as waiting in this scope and the scopes around it.
     pub(super) fn suspend_in(&self, inner: &mut Inner, scope: usize) {
         let mut at = scope;
         while at != 0 {
@@ -188,7 +188,7 @@ impl TaskReplay {
         self.update_blocked(inner);
     }
 
-    /// A question is not waited for any more, before its answer came.
+    /// Marks a question as no longer waiting, before it was answered.
     pub(super) fn cancel_suspend(&self, number: u32, scope: usize) {
         let mut inner = self.inner.lock();
         if inner.waiting == 0 || !inner.is_live(number) {
@@ -206,7 +206,7 @@ impl TaskReplay {
         self.update_blocked(&mut inner);
     }
 
-    /// A call in this scope begins or ends to wait for a person to allow more of the budget.
+    /// Marks a call in this scope as waiting for a budget extension, or not.
     pub(super) fn set_budget_wait(&self, number: u32, scope: usize, waits: bool) {
         let mut inner = self.inner.lock();
         if !inner.is_live(number) {

@@ -1,5 +1,6 @@
 //! Which brand or product is best or worst, by the share of praise on the topics asked about, or by the mean rating.
 
+use super::super::advice::praised_name;
 use super::super::{Say, line, percent, product_name};
 use super::evidence;
 use crate::findings::Findings;
@@ -35,8 +36,14 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
         let order = b.score.total_cmp(&a.score);
         b.enough.cmp(&a.enough).then(if best { order } else { order.reverse() })
     });
-    let what =
-        if topics.is_empty() { say.of("평균 평점", "mean rating") } else { super::topics(topics, say.0) };
+    let what = match topics.as_slice() {
+        [] => say.of("평균 평점", "mean rating"),
+        topics if best => {
+            let names = topics.iter().map(|topic| praised_name(*topic, say.0));
+            names.collect::<Vec<_>>().join(", ")
+        }
+        topics => super::topics(topics, say.0),
+    };
     let mut out = String::new();
     let ranked: Vec<&Candidate<'_>> = all.iter().filter(|one| one.enough).collect();
     let Some(first) = ranked.first() else {
@@ -106,7 +113,10 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
 /// One sentence that ranks the brands of an overview by their mean rating.
 pub(super) fn ranking(findings: &Findings) -> String {
     let say = Say(findings.request.language);
-    let mut rated: Vec<_> = findings.brands.iter().filter(|finding| finding.reviews > 0).collect();
+    if !findings.request.topics.is_empty() {
+        return String::new();
+    }
+    let mut rated: Vec<_> = findings.brands.iter().filter(|finding| finding.reviews >= FEWEST).collect();
     rated.sort_by(|a, b| b.sentiment.mean_rating.total_cmp(&a.sentiment.mean_rating));
     let (Some(first), Some(last)) = (rated.first(), rated.last()) else { return String::new() };
     let (high, low) = (first.sentiment.mean_rating, last.sentiment.mean_rating);

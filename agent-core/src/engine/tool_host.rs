@@ -1,0 +1,164 @@
+//! [`ToolHost`] of a node: what a running tool can access.
+
+use super::{Ask, Context};
+use crate::{
+    event::{EventBody, payload},
+    graph::{NodeError, Result},
+    ids::SessionId,
+    interrupt::Question,
+    journal::entry::{Fact, ToolBegun},
+    memory::MemoryStore,
+    todo::Todos,
+    tool::{Away, ToolError, ToolHost},
+};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::{
+    any::{Any, TypeId},
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What the run lends to its tools.
+pub(super) struct ContextToolHost {
+    cx: Context,
+    under: Option<String>,
+    /// The call's name within its activation.
+    call: String,
+    /// The entry written before the call, if the call must not be repeated.
+    noted: Option<ToolBegun>,
+    asked: Mutex<AskedQuestions>,
+}
+
+/// What a call has asked people so far.
+#[derive(Default)]
+struct AskedQuestions {
+    /// How often each question, by its digest.
+    times: BTreeMap<String, u32>,
+    /// How many are open, and since when one is.
+    open: u32,
+    since: Option<Instant>,
+    /// For how long at least one was, up to `since`.
+    waited: Duration,
+}
+
+impl ContextToolHost {
+    pub(super) fn new(cx: Context, under: Option<String>, call: &str, noted: Option<ToolBegun>) -> Self {
+        Self { cx, under, call: call.to_owned(), noted, asked: Mutex::default() }
+    }
+
+    /// By what is asked, not when: a call that is made again may ask in another order.
+    fn key(&self, question: &Question) -> String {
+        let what = match &question.key {
+            Some(key) => crate::util::fingerprint(key),
+            None => {
+                let text = format!("{}\n{:?}\n{:?}", question.prompt, question.options, question.schema);
+                crate::util::fingerprint(&text)
+            }
+        };
+        let mut asked = self.asked.lock();
+        let times = asked.times.entry(what.clone()).or_default();
+        *times += 1;
+        match *times {
+            1 => format!("ask:{}/{what}", self.call),
+            again => format!("ask:{}/{what}~{again}", self.call),
+        }
+    }
+}
+
+/// An open question of a tool. The timeout of the call is suspended while there is one.
+struct OpenQuestion(Arc<ContextToolHost>);
+
+impl OpenQuestion {
+    fn new(host: Arc<ContextToolHost>) -> Self {
+        let mut asked = host.asked.lock();
+        asked.open += 1;
+        asked.since.get_or_insert_with(Instant::now);
+        drop(asked);
+        Self(host)
+    }
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        let mut asked = self.0.asked.lock();
+        asked.open -= 1;
+        if asked.open == 0
+            && let Some(since) = asked.since.take()
+        {
+            asked.waited += since.elapsed();
+        }
+    }
+}
+
+impl ToolHost for ContextToolHost {
+    fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.cx.env.deps.typed.get(&of).cloned()
+    }
+
+    fn progress(&self, name: String, value: Value) {
+        self.cx.emit_ephemeral(EventBody::Progress(payload::Progress { name, value }));
+    }
+
+    fn todos(&self) -> Todos {
+        match &self.under {
+            Some(parent) => self.cx.todos().under(parent),
+            None => self.cx.todos(),
+        }
+    }
+
+    fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
+        self.cx.env.deps.memory.clone()
+    }
+
+    fn ask(
+        self: Arc<Self>,
+        question: Question,
+        away: Option<Away>,
+    ) -> BoxFuture<'static, Result<Value, ToolError>> {
+        let key = self.key(&question);
+        let asking = Ask::<Value>::tool(self.cx.attempt_handle(), key, question);
+        let host = Arc::clone(&self);
+        let open = OpenQuestion::new(self);
+        let failed = |error: NodeError| {
+            ToolError::failed("the question to a person got no answer").with_cause(error.to_string())
+        };
+        Box::pin(async move {
+            if let Some(begun) = &host.noted {
+                host.cx
+                    .attempt_handle()
+                    .mark_call_suspended(&begun.key)
+                    .map_err(|ended| failed(ended.into()))?;
+            }
+            let answer = asking.await;
+            if let Some(away) = away {
+                away.end().await;
+            }
+            drop(open);
+            if let Some(begun) = &host.noted {
+                host.cx
+                    .attempt_handle()
+                    .mark_call_started(&begun.key)
+                    .map_err(|ended| failed(ended.into()))?;
+                if host.cx.env.writer.is_durable() {
+                    let fact = Fact::ToolBegun(begun.clone());
+                    host.cx.attempt_handle().record(fact).await.map_err(failed)?;
+                }
+            }
+            answer.map_err(failed)
+        })
+    }
+
+    fn waited(&self) -> (bool, Duration) {
+        let asked = self.asked.lock();
+        let now = asked.since.map_or(Duration::ZERO, |since| since.elapsed());
+        (asked.open > 0, asked.waited + now)
+    }
+
+    fn session(&self) -> &SessionId {
+        &self.cx.env.session
+    }
+}

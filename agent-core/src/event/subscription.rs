@@ -1,0 +1,372 @@
+//! Subscriptions: cursors over the events of a session.
+
+use super::broadcast::EventBroadcast;
+use super::{DropPolicy, Event, EventBody, payload};
+use crate::{
+    ids::{Seq, SessionId},
+    journal::{JournalStore, StoreError, dedup::read_entries, entry::Entry},
+};
+use futures::{Stream, future::BoxFuture};
+use std::{
+    collections::{HashSet, VecDeque},
+    mem,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
+
+/// Entries read from the journal at once.
+const PAGE: usize = 256;
+/// Events taken from the ring at once.
+const BATCH: usize = 256;
+
+/// Subscription to the events of a session: a stream in the order of their numbers, each once.
+///
+/// It ends only when the session is deleted ([`SubscriptionError::Deleted`]). A slow subscriber does not delay others;
+/// [`EventBody::loss`] says which events it may lose, and a [gap](payload::Gap) counts the lost ones.
+///
+/// Live events are preceded by the text of messages that are being streamed, each as one part (at most 256 KiB per
+/// session; a gap counts the rest). A start number after the end of the journal is reported as a gap.
+#[must_use = "a subscription does nothing unless it is read"]
+pub struct Subscription {
+    pub(super) broadcast: Arc<EventBroadcast>,
+    pub(super) store: Option<Arc<dyn JournalStore>>,
+    /// The next position in the ring.
+    pub(super) at: u64,
+    /// The last number seen.
+    pub(super) last: Seq,
+    /// Unnumbered events of the ring before `at`.
+    pub(super) unnumbered_seen: u64,
+    /// Unnumbered events that left the ring before they were read.
+    pub(super) unnumbered: u64,
+    /// The start number was checked against the journal.
+    pub(super) checked: bool,
+    /// Partial messages as of `at`, until they are delivered.
+    pub(super) partial: Vec<Arc<Event>>,
+    pub(super) mode: Mode,
+    pub(super) ready: VecDeque<Arc<Event>>,
+    /// Registration of its waker.
+    pub(super) waits: Option<(u64, usize)>,
+    /// The stream has returned its last item.
+    pub(super) ended: bool,
+    /// Keeps the session in memory while it has subscribers.
+    pub(super) keep: Option<Arc<dyn Send + Sync>>,
+}
+
+pub(super) enum Mode {
+    Live,
+    Behind,
+    Reading(BoxFuture<'static, Result<Page, StoreError>>),
+    /// Entries are missing, and there is no journal to read them from.
+    Lost {
+        upto: Seq,
+    },
+    /// The start number is after the end of the journal.
+    Ahead {
+        end: Seq,
+    },
+}
+
+/// Entries read from the journal.
+pub(super) struct Page {
+    entries: Vec<Entry>,
+    /// The last number of the journal, if requested.
+    end: Option<Seq>,
+}
+
+/// Error of a subscription.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscriptionError {
+    /// The journal could not be read. The subscription retries when it is polled again.
+    #[error("events after {after} cannot be read now")]
+    Unreadable {
+        /// The last number that was seen.
+        after: Seq,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The session was deleted and the subscription has ended. Later calls return the same error.
+    #[error("session `{session}` was deleted; its last event was {after}")]
+    Deleted {
+        /// The session.
+        session: SessionId,
+        /// The last number that was seen.
+        after: Seq,
+    },
+}
+
+impl SubscriptionError {
+    /// Returns whether the subscription has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::SubscriptionError;
+    ///
+    /// let error = SubscriptionError::Deleted { session: "s".parse()?, after: agent_core::ids::Seq(7) };
+    /// assert!(error.is_final());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Deleted { .. })
+    }
+}
+
+impl Subscription {
+    /// Returns the next event. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SubscriptionError::Unreadable`] if the journal cannot be read (call again to retry), and
+    /// [`SubscriptionError::Deleted`] after the last event of a deleted session.
+    pub async fn next(&mut self) -> Result<Arc<Event>, SubscriptionError> {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// Returns the last delivered number.
+    #[must_use]
+    pub const fn last(&self) -> Seq {
+        self.last
+    }
+
+    pub(crate) fn keeping(mut self, keep: Arc<dyn Send + Sync>) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// Polls for the next event.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Event>, SubscriptionError>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                if let Some(seq) = event.seq {
+                    self.last = self.last.max(seq);
+                }
+                return Poll::Ready(Ok(event));
+            }
+            match &mut self.mode {
+                Mode::Live => {
+                    if !self.take_live(cx) {
+                        return if self.broadcast.is_closed() { self.deleted() } else { Poll::Pending };
+                    }
+                }
+                Mode::Lost { upto } => {
+                    let upto = *upto;
+                    self.gap(self.last, upto, None);
+                    self.last = self.last.max(upto);
+                    self.mode = Mode::Live;
+                    self.show_partial();
+                }
+                Mode::Ahead { end } => {
+                    let end = *end;
+                    self.gap(end, end, Some(self.last));
+                    self.last = end;
+                    self.mode = if self.store.is_some() { Mode::Behind } else { Mode::Live };
+                    if self.store.is_none() {
+                        self.show_partial();
+                    }
+                }
+                // The journal of a deleted session has the same name as that of a later session.
+                Mode::Behind | Mode::Reading(_) if self.broadcast.is_closed() => return self.deleted(),
+                Mode::Behind => {
+                    let Some(store) = self.store.clone() else {
+                        self.mode = Mode::Live;
+                        continue;
+                    };
+                    let (session, after, checked) = (self.broadcast.session.clone(), self.last, self.checked);
+                    self.mode = Mode::Reading(Box::pin(async move {
+                        let entries = read_entries(&*store, &session, after, PAGE).await?;
+                        let end = match entries.is_empty() && !checked {
+                            true => Some(store.head(&session).await?.map_or(Seq::ZERO, |head| head.last)),
+                            false => None,
+                        };
+                        Ok(Page { entries, end })
+                    }));
+                }
+                Mode::Reading(read) => {
+                    let Poll::Ready(read) = read.as_mut().poll(cx) else { return Poll::Pending };
+                    self.mode = Mode::Behind;
+                    if self.broadcast.is_closed() {
+                        return self.deleted();
+                    }
+                    let after = self.last;
+                    let page = read.map_err(|source| SubscriptionError::Unreadable { after, source })?;
+                    self.checked = true;
+                    match page.end {
+                        Some(end) if end < self.last => self.mode = Mode::Ahead { end },
+                        _ => self.take_entries(&page.entries),
+                    }
+                }
+            }
+        }
+    }
+
+    fn deleted(&self) -> Poll<Result<Arc<Event>, SubscriptionError>> {
+        let session = self.broadcast.session.clone();
+        Poll::Ready(Err(SubscriptionError::Deleted { session, after: self.last }))
+    }
+
+    /// Reads events from the ring. Returns `false` if there is none; the waker is registered then.
+    fn take_live(&mut self, cx: &Context<'_>) -> bool {
+        let broadcast = Arc::clone(&self.broadcast);
+        let mut live = broadcast.live.lock();
+        if self.at < live.first {
+            // The position left the ring: numbered events are read from the journal, the others are lost.
+            self.at = live.first;
+            self.unnumbered += live.unnumbered_left - self.unnumbered_seen;
+            self.unnumbered_seen = live.unnumbered_left;
+            self.mode = if self.store.is_some() {
+                Mode::Behind
+            } else {
+                let first = live.ring.iter().find_map(|event| event.seq).unwrap_or(live.last.next());
+                Mode::Lost { upto: Seq(first.0.saturating_sub(1)) }
+            };
+            return true;
+        }
+        let batch: Vec<Arc<Event>> = live.events_from(self.at).take(BATCH).map(Arc::clone).collect();
+        if batch.is_empty() {
+            if !self.broadcast.is_closed() {
+                live.wait(&mut self.waits, cx.waker());
+            }
+            return false;
+        }
+        drop(live);
+        self.at += batch.len() as u64;
+        self.unnumbered_seen += batch.iter().filter(|event| event.seq.is_none()).count() as u64;
+        let last = self.last;
+        let fresh = batch.into_iter().filter(|event| event.seq.is_none_or(|seq| seq > last));
+        self.ready.extend(coalesce(fresh.collect()));
+        true
+    }
+
+    fn take_entries(&mut self, entries: &[Entry]) {
+        let after = self.last;
+        if let Some(first) = entries.first()
+            && first.seq > after.next()
+        {
+            self.gap(after, Seq(first.seq.0 - 1), None);
+        } else if self.unnumbered > 0 {
+            self.gap(after, after, None);
+        }
+        // From here on the ring has all entries, and what was shown between them.
+        let in_ring = {
+            let live = self.broadcast.live.lock();
+            live.events_from(self.at).find_map(|event| event.seq)
+        };
+        let behind = entries.iter().take_while(|entry| in_ring.is_none_or(|seq| entry.seq < seq));
+        let mut taken = 0;
+        for entry in behind {
+            taken += 1;
+            self.ready.push_back(Arc::new(Event::of(&self.broadcast.session, entry)));
+        }
+        if taken < PAGE {
+            // All that was stored when the page was read. Later entries are in the ring.
+            self.mode = Mode::Live;
+            self.show_partial();
+        }
+    }
+
+    /// Delivers the partial messages once.
+    pub(super) fn show_partial(&mut self) {
+        self.ready.extend(mem::take(&mut self.partial));
+    }
+
+    fn gap(&mut self, after: Seq, upto: Seq, ahead: Option<Seq>) {
+        let unnumbered = mem::take(&mut self.unnumbered);
+        let gap = payload::Gap { after, upto, unnumbered, ahead };
+        self.ready.push_back(Arc::new(super::gap(&self.broadcast.session, gap)));
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<Arc<Event>, SubscriptionError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let next = this.poll_event(cx);
+        this.ended = matches!(&next, Poll::Ready(Err(error)) if error.is_final());
+        next.map(Some)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.broadcast.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The last subscriber is gone.
+            let mut live = self.broadcast.live.lock();
+            if !self.broadcast.is_watched() {
+                live.first = live.end();
+                live.unnumbered_left = live.unnumbered;
+                live.ring = VecDeque::new();
+                live.waiting = Vec::new();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription")
+            .field("session", &self.broadcast.session)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Joins adjacent text parts of a message, and keeps only the latest progress of each name.
+fn coalesce(batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+    if batch.iter().all(|event| event.body.loss() == DropPolicy::Never) || batch.len() < 2 {
+        return batch;
+    }
+    let mut seen = HashSet::new();
+    let mut kept: Vec<Arc<Event>> = Vec::with_capacity(batch.len());
+    for event in batch.into_iter().rev() {
+        if let EventBody::Progress(progress) = &event.body
+            && !seen.insert((event.task.clone(), progress.name.clone()))
+        {
+            continue;
+        }
+        let joined = kept.last().and_then(|next| join(&event, next));
+        match (joined, kept.last_mut()) {
+            (Some(joined), Some(next)) => *next = Arc::new(joined),
+            _ => kept.push(event),
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+fn join(first: &Event, second: &Event) -> Option<Event> {
+    if first.task != second.task || first.run != second.run {
+        return None;
+    }
+    let body = match (&first.body, &second.body) {
+        (EventBody::Token(a), EventBody::Token(b)) if a.message == b.message => {
+            EventBody::Token(payload::Token {
+                message: a.message.clone(),
+                text: format!("{}{}", a.text, b.text),
+            })
+        }
+        (EventBody::Reasoning(a), EventBody::Reasoning(b)) if a.message == b.message => {
+            EventBody::Reasoning(payload::Reasoning {
+                message: a.message.clone(),
+                text: format!("{}{}", a.text, b.text),
+            })
+        }
+        (EventBody::ToolArguments(a), EventBody::ToolArguments(b))
+            if a.message == b.message && a.index == b.index && a.call_id == b.call_id =>
+        {
+            EventBody::ToolArguments(payload::ToolArguments {
+                text: format!("{}{}", a.text, b.text),
+                ..a.clone()
+            })
+        }
+        _ => return None,
+    };
+    Some(Event { body, ..first.clone() })
+}

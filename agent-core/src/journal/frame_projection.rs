@@ -1,0 +1,144 @@
+//! Projection of a graph in execution: state, schedule and records of due tasks.
+
+use super::projection::TaskRecord;
+use super::{entry::Closing, stored_schedule::StoredSchedule};
+use crate::{ids::TaskId, json::Stored};
+use std::{collections::HashMap, sync::Arc};
+
+/// Projection of a graph: the outermost one, or a subgraph inside a task.
+#[derive(Debug, Default)]
+pub(crate) struct FrameProjection {
+    /// The base state and its version.
+    pub(crate) base: Option<(u32, Stored)>,
+    /// Updates to apply to it, in order.
+    pub(crate) updates: Vec<(u32, Stored)>,
+    pub(crate) version: u32,
+    pub(crate) schedule: Option<StoredSchedule>,
+    /// Records of due tasks, by number.
+    pub(crate) tasks: HashMap<u64, TaskRecord>,
+}
+
+impl FrameProjection {
+    /// Returns the size of the stored state and its updates, in bytes.
+    pub(crate) fn state_bytes(&self) -> usize {
+        let raw = |(_, stored): &(u32, Stored)| stored.json.get().len();
+        self.base.iter().chain(&self.updates).map(raw).sum()
+    }
+
+    /// Returns the frame inside `task`, if it was opened.
+    pub(crate) fn into_frame(mut self, task: &TaskId) -> Option<Box<FrameProjection>> {
+        let mut path = vec![task.number()];
+        let mut above = task.parent();
+        while let Some(parent) = above {
+            path.push(parent.number());
+            above = parent.parent();
+        }
+        let mut frame = None;
+        while let Some(number) = path.pop() {
+            frame = self.tasks.remove(&number)?.inner;
+            if !path.is_empty() {
+                self = *frame.take()?;
+            }
+        }
+        frame
+    }
+
+    /// The frame inside `task`.
+    pub(super) fn inside(&mut self, task: &TaskId) -> &mut FrameProjection {
+        self.task(task).inner.get_or_insert_default()
+    }
+
+    pub(super) fn task(&mut self, task: &TaskId) -> &mut TaskRecord {
+        let frame = match task.parent() {
+            Some(parent) => self.inside(parent),
+            None => self,
+        };
+        frame.tasks.entry(task.number()).or_default()
+    }
+
+    /// Commits a superstep: adds the updates of the due tasks in the order of activation.
+    pub(super) fn commit(&mut self, next: Option<StoredSchedule>) {
+        if let Some(schedule) = &self.schedule {
+            for task in &schedule.due {
+                let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
+                if let Some(finished) = finished
+                    && let Some(json) = finished.whole.or(finished.update)
+                {
+                    self.updates.push((finished.version, Stored { json, form: finished.form }));
+                }
+            }
+        }
+        self.tasks.clear();
+        self.schedule = next;
+    }
+
+    /// Adds the update of `on_stop`.
+    pub(crate) fn close(&mut self, closing: Option<Closing>) {
+        if let Some(Closing { version, update, form }) = closing {
+            self.updates.push((version, Stored { json: update, form }));
+        }
+    }
+
+    /// Resets the attempts for a resumed run: earlier ones do not count against the retry policy.
+    pub(crate) fn reset_attempts(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.forgiven = task.failed;
+            task.exhausted = None;
+            if let Some(inner) = &mut task.inner {
+                inner.reset_attempts();
+            }
+        }
+    }
+
+    /// Allows tasks that failed after all attempts to run again.
+    pub(super) fn retry_exhausted(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.exhausted = None;
+            if let Some(inner) = &mut task.inner {
+                inner.retry_exhausted();
+            }
+        }
+    }
+
+    /// Returns the due tasks of this frame (inside `parent`) and of its subgraphs that have neither finished nor failed.
+    pub(crate) fn at_work(&self, parent: Option<&Arc<TaskId>>) -> Vec<TaskId> {
+        let mut tasks = Vec::new();
+        for task in self.schedule.iter().flat_map(|schedule| &schedule.due) {
+            let (name, number) = (task.1.as_str().into(), task.0);
+            let id = match parent {
+                Some(parent) => parent.child(name, number),
+                None => TaskId::root(name, number),
+            };
+            match self.tasks.get(&number) {
+                Some(record)
+                    if record.finished.is_some()
+                        || record.handled.is_some()
+                        || record.exhausted.is_some() => {}
+                Some(TaskRecord { inner: Some(inner), .. }) => {
+                    tasks.extend(inner.at_work(Some(&Arc::new(id))))
+                }
+                _ => tasks.push(id),
+            }
+        }
+        tasks
+    }
+
+    /// Returns the due tasks that have not finished.
+    pub(crate) fn unfinished(&self) -> Vec<TaskId> {
+        let finished = |number: &u64| self.tasks.get(number).is_some_and(|record| record.finished.is_some());
+        let due = self.schedule.iter().flat_map(|schedule| &schedule.due);
+        due.filter(|task| !finished(&task.0))
+            .map(|task| TaskId::root(task.1.as_str().into(), task.0))
+            .collect()
+    }
+
+    pub(super) fn forget_tasks_that_are_not_due(&mut self) {
+        let due: Vec<u64> = self
+            .schedule
+            .iter()
+            .flat_map(|schedule| schedule.due.iter().chain(&schedule.deferred))
+            .map(|task| task.0)
+            .collect();
+        self.tasks.retain(|number, _| due.contains(number));
+    }
+}

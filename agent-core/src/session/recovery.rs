@@ -1,0 +1,123 @@
+//! Recovery of sessions after the end of a process.
+
+use super::runtime::Runtime;
+use super::{SessionError, takeover::Takeover};
+use crate::{ids::SessionId, run::RunStatus};
+use std::collections::HashSet;
+
+/// Result of [`Runtime::recover`] and [`Runtime::sweep`].
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Sessions with a resumed run.
+    pub resumed: Vec<SessionId>,
+    /// Sessions with a paused run.
+    pub paused: Vec<SessionId>,
+    /// Sessions that could not be resumed, with the error. They are unchanged.
+    pub skipped: Vec<(SessionId, SessionError)>,
+    /// Sessions with a run that failed after too many takeovers; see [`RuntimeOptions::max_takeovers`].
+    pub failed: Vec<(SessionId, SessionError)>,
+}
+
+impl Runtime {
+    /// Recovers sessions of processes that ended: accepted runs continue, paused ones wait as before. Sessions of other
+    /// living processes are left alone. Call it at the start of a process, and [`sweep`](Runtime::sweep) periodically.
+    ///
+    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without progress fails with
+    /// the code `crash_loop`.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] when the list of sessions cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends it between two sessions; a takeover in progress completes. It can be called again.
+    pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
+        let mut recovered = self.sweep().await?;
+        let Some(store) = &self.0.store else { return Ok(recovered) };
+        let paused = [RunStatus::Paused.as_str().to_owned()];
+        let known: HashSet<SessionId> = recovered.paused.iter().cloned().collect();
+        let (mut after, mut unindexed) = (None, Vec::new());
+        loop {
+            let page = store.list(after.as_ref(), &paused, 256).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let cells = self.0.cells.lock();
+            for (id, head) in page {
+                if cells.get(&id).is_some_and(|cell| cell.live().is_some()) {
+                    continue;
+                }
+                if head.summary.due.is_none() {
+                    unindexed.push(id.clone());
+                }
+                if !known.contains(&id) {
+                    recovered.paused.push(id);
+                }
+            }
+        }
+        if !unindexed.is_empty() {
+            self.0.watch_unindexed(unindexed);
+        }
+        Ok(recovered)
+    }
+
+    /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
+    /// memory. Does not list paused sessions, so [`RecoveryReport::paused`] is incomplete.
+    ///
+    /// The cost grows with the number of running runs and expired deadlines, not with the number of sessions. Call it
+    /// periodically, because leases of other processes expire later.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] when the list of sessions cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`recover`](Runtime::recover).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::SessionError> {
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// let found = runtime.sweep().await?;
+    /// assert!(found.resumed.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn sweep(&self) -> Result<RecoveryReport, SessionError> {
+        let mut recovered = RecoveryReport::default();
+        let Some(store) = &self.0.store else { return Ok(recovered) };
+        let running = [RunStatus::Running.as_str().to_owned()];
+        let mut after = None;
+        loop {
+            let page = store.list(after.as_ref(), &running, 256).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (id, _) in page {
+                let session = self.session_of(id.clone());
+                if session.cell.live().is_some() {
+                    continue;
+                }
+                match session.take_over().await {
+                    Ok(Takeover::Executing) => {}
+                    Ok(Takeover::Resumed) => recovered.resumed.push(id),
+                    Ok(Takeover::Waiting) => recovered.paused.push(id),
+                    // Its run had ended; others are queued.
+                    Ok(Takeover::Free) => {
+                        session.begin_next().await;
+                        recovered.resumed.push(id);
+                    }
+                    Err(error) if error.code() == crate::Code::CrashLoop => {
+                        recovered.failed.push((id, error))
+                    }
+                    Err(error) => recovered.skipped.push((id, error)),
+                }
+            }
+        }
+        self.0.watch_deadlines();
+        Ok(recovered)
+    }
+}

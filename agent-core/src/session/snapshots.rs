@@ -1,0 +1,130 @@
+//! Snapshots of sessions, after a run and after commits.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use super::{
+    cell::{LiveRun, SessionCell},
+    runtime::Shared,
+};
+use crate::{
+    engine::{encode_schedule, schedule::Schedule},
+    graph::Graph,
+    ids::Seq,
+    journal::{
+        projection::{FORMAT, FrameProjection, Projection},
+        snapshot::Snapshot,
+        stored_schedule::StoredSchedule,
+    },
+    json::{self, Stored},
+    run::RunStatus,
+    state::State,
+};
+
+pub(super) fn store_schedule(schedule: &Schedule) -> StoredSchedule {
+    schedule
+        .stored_when_done()
+        .unwrap_or_else(|| json::read(encode_schedule(schedule).get()).expect("a schedule reads back"))
+}
+
+/// Stores a snapshot after a run or a commit.
+pub(super) fn keep_snapshot<S: State>(
+    shared: &Shared,
+    live: &LiveRun,
+    projection: &Projection,
+    state: &S,
+    seq: Seq,
+) {
+    // A state that JSON cannot express (NaN of a custom reducer) is folded from the updates in the journal.
+    let state = match catch_unwind(AssertUnwindSafe(|| Stored::new(state, json::AGAIN))) {
+        Ok(Ok(state)) => state,
+        Ok(Err(error)) => {
+            tracing::warn!(session = %live.env.session, error = %error.of("the state"), "no snapshot was kept");
+            return;
+        }
+        Err(_) => {
+            tracing::warn!(session = %live.env.session, "the state's serializer panicked; no snapshot was kept");
+            return;
+        }
+    };
+    let snapshot = Snapshot {
+        format: FORMAT,
+        run: projection.run,
+        status: projection.status,
+        graph: Arc::clone(&projection.graph),
+        hash: Arc::clone(&projection.hash),
+        version: S::VERSION,
+        state: state.json,
+        form: state.form,
+        schedule: projection.root.schedule.clone(),
+        answered: projection.answered.clone(),
+        todos: projection.todos.items().to_vec(),
+        used: projection.used,
+        limits: projection.limits,
+        durability: projection.durability,
+        accepted: projection.accepted,
+        accepted_at: projection.accepted_at,
+        active_ms: projection.active_ms,
+        last_at: shared.clock.now_ms(),
+        requests: projection.requests.clone(),
+        labels: Arc::clone(&projection.labels),
+        runs: projection.runs,
+        queue: projection.queue.clone(),
+    };
+    let Ok(body) = serde_json::to_vec(&snapshot) else { return };
+    let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
+    live.env.writer.snapshot(seq, body, trim);
+}
+
+/// Returns the callback that stores a snapshot after a commit if one is due.
+pub(crate) fn snapshots<S: State>(
+    shared: &Arc<Shared>,
+    cell: &Arc<SessionCell>,
+    live: &Arc<LiveRun>,
+    graph: &Graph<S>,
+) -> crate::engine::OnCommit<S> {
+    let shared = Arc::clone(shared);
+    let live = Arc::downgrade(live);
+    let cell = Arc::clone(cell);
+    let hash: Arc<str> = graph.hash().into();
+    Box::new(move |state: &S, schedule: &Schedule, seq: Seq| {
+        let Some(live) = live.upgrade() else { return };
+        let env = &live.env;
+        if !env.writer.wants_snapshot(shared.options.snapshot_bytes) {
+            return;
+        }
+        // Released before the lock of the cell is taken: the other order is used while a run is suspended.
+        let todos = env.todos.lock().clone();
+        let projection = Projection {
+            run: env.run,
+            status: RunStatus::Running,
+            graph: Arc::clone(&live.graph),
+            hash: Arc::clone(&hash),
+            root: FrameProjection { schedule: Some(store_schedule(schedule)), ..FrameProjection::default() },
+            answered: env.board.answered(),
+            todos,
+            used: env.budget.used(),
+            limits: Some(env.budget.limits()),
+            durability: Some(env.durability),
+            accepted: live.accepted,
+            accepted_at: live.accepted_at,
+            active_ms: env.control.active_ms(),
+            requests: live.requests.clone(),
+            labels: env.writer.labels(),
+            ..queued_until(&live, &cell, seq)
+        };
+        keep_snapshot(&shared, &live, &projection, state, seq);
+    })
+}
+
+/// Returns the runs that are queued as of an entry, for a snapshot. Later ones are read from their entries.
+pub(super) fn queued_until(live: &LiveRun, cell: &SessionCell, seq: Seq) -> Projection {
+    let inner = cell.inner.lock();
+    let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
+    let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect::<Vec<_>>();
+    drop(inner);
+    let runs = queue.iter().map(|(run, _)| *run).max().unwrap_or_default().max(live.runs);
+    Projection { runs, queue, ..Projection::default() }
+}

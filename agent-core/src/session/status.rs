@@ -1,0 +1,286 @@
+//! Status and state of a session.
+
+use super::{Reopening, Session, SessionError, cell};
+use crate::{
+    compute::compute,
+    ids::{RunId, Seq, SessionId, TaskId},
+    interrupt::OpenQuestion,
+    journal::{entry::Failure, fold, projection::Projection},
+    run::{BudgetUsage, RunStatus},
+    state::State,
+    todo::Todo,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How long a status waits for a run that writes its last entries.
+const STATUS_WAIT: Duration = Duration::from_secs(1);
+
+/// Status of a session.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionStatus {
+    /// The session.
+    pub session: SessionId,
+    /// The latest run.
+    pub run: RunId,
+    /// The status of that run.
+    pub status: RunStatus,
+    /// The graph of the run.
+    pub graph: String,
+    /// Its schedule.
+    pub todos: Vec<Todo>,
+    /// The open questions.
+    pub questions: Vec<OpenQuestion>,
+    /// The budget usage of the run.
+    pub used: BudgetUsage,
+    /// The number of the entry that accepted the run; its events have this number or a higher one.
+    pub accepted: Seq,
+    /// When the run was accepted, in milliseconds since 1970.
+    pub accepted_at: i64,
+    /// Active time without pauses, in milliseconds.
+    pub active_ms: u64,
+    /// Why the run failed.
+    pub failure: Option<RunFailure>,
+    /// The last number of the journal.
+    pub last: Seq,
+    /// The labels of the session.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Location of the latest run, as known to this process.
+    pub location: RunLocation,
+    /// Set while this process tries to open the session again after a failure of the store.
+    pub reopening: Option<Reopening>,
+}
+
+/// State of a session as JSON, with the tasks that its run is at.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct StateView {
+    /// The state as of the last committed superstep.
+    pub state: Value,
+    /// Tasks of the outermost graph that are executing, wait for an answer, or were stopped or failed; empty after the
+    /// end of the run.
+    pub active_tasks: Vec<TaskId>,
+}
+
+/// Location of a run, as known to this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunLocation {
+    /// Tasks of this process execute the run, or wait in memory for an answer.
+    InMemory,
+    /// No task of this process executes the run. A `running` one is executed by another process or waits for
+    /// [`Runtime::recover`]; a `paused` one waits for an answer.
+    Journal,
+}
+
+/// Failure of a run, as stored in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunFailure {
+    /// The error code.
+    pub code: String,
+    /// The error message.
+    pub message: String,
+    /// The node that failed.
+    pub node: Option<String>,
+}
+
+impl From<Failure> for RunFailure {
+    fn from(failure: Failure) -> Self {
+        Self { code: failure.code, message: failure.message, node: failure.node }
+    }
+}
+
+impl Session {
+    /// Returns the status of the session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn status(&self) -> Result<SessionStatus, SessionError> {
+        if let Some(live) = self.cell.live() {
+            self.wait_published(&live).await;
+        }
+        if let Some(live) = self.cell.live() {
+            let env = &live.env;
+            let result = live.watch.result();
+            return Ok(SessionStatus {
+                session: self.id().clone(),
+                run: live.run(),
+                status: live.status(),
+                graph: live.graph.to_string(),
+                todos: env.todos.lock().items().to_vec(),
+                questions: env.board.open(),
+                used: env.budget.used(),
+                accepted: live.accepted,
+                accepted_at: live.accepted_at,
+                active_ms: env.control.active_ms(),
+                failure: result.and_then(|result| result.error.clone()).map(|error| RunFailure {
+                    code: error.code().to_string(),
+                    message: error.report(),
+                    node: error.node().map(str::to_owned),
+                }),
+                last: env.writer.last(),
+                labels: env.writer.labels(),
+                location: RunLocation::InMemory,
+                reopening: None,
+            });
+        }
+        self.status_from_journal().await
+    }
+
+    /// Waits for a run that ends or pauses, at most [`STATUS_WAIT`]: a subscriber that has seen the end or pause must not
+    /// get an older status.
+    pub(super) async fn wait_published(&self, live: &cell::LiveRun) {
+        let env = &live.env;
+        let ends = env.control.is_closed();
+        let pauses =
+            !ends && live.status() == RunStatus::Running && env.board.any_open() && env.control.is_idle();
+        if !ends && !pauses {
+            return;
+        }
+        let told = async {
+            match ends {
+                true => live.watch.wait_removed().await,
+                false => drop(live.watch.listener().wait().await),
+            }
+        };
+        if tokio::time::timeout(STATUS_WAIT, told).await.is_err() {
+            tracing::debug!(session = %self.id(), "an end or a pause takes long to be stored");
+        }
+    }
+
+    pub(super) fn status_of(&self, projection: Projection) -> SessionStatus {
+        let busy = projection.status.is_busy();
+        SessionStatus {
+            session: self.id().clone(),
+            run: projection.run,
+            status: projection.status,
+            graph: projection.graph.to_string(),
+            todos: projection.todos.items().to_vec(),
+            questions: if busy { projection.open } else { Vec::new() },
+            used: projection.used,
+            accepted: projection.accepted,
+            accepted_at: projection.accepted_at,
+            active_ms: projection.active_ms,
+            failure: projection.failure.map(Into::into),
+            last: projection.last,
+            labels: projection.labels,
+            location: RunLocation::Journal,
+            reopening: None,
+        }
+    }
+
+    /// Returns the state as of the last committed superstep, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SessionError::NotFound`], [`SessionError::GraphNotFound`], [`SessionError::CannotResume`] during a run
+    /// without a store, or an error if the stored state cannot be decoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn state_json(&self) -> Result<Value, SessionError> {
+        Ok(self.state_and_active_tasks().await?.state)
+    }
+
+    /// Returns the state as JSON and the tasks that the run is at. Reads the journal once.
+    ///
+    /// # Errors
+    ///
+    /// As [`state_json`](Session::state_json).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn state_and_active_tasks(&self) -> Result<StateView, SessionError> {
+        self.check_readable()?;
+        let (projection, state) = self.peek_with_state().await?;
+        let tasks = projection.root.unfinished();
+        let graph = self.graph_to_read(&projection.graph)?;
+        let bytes = projection.root.state_bytes().max(state.as_ref().map_or(0, |_| self.cell.footprint()));
+        let state = compute(bytes, move || graph.state_json(&projection, state)).await?;
+        Ok(StateView { state, active_tasks: tasks })
+    }
+
+    /// Returns a copy of the state as of the last committed superstep.
+    ///
+    /// # Errors
+    ///
+    /// See [`state_json`](Session::state_json).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn state<S: State>(&self) -> Result<S, SessionError> {
+        self.check_readable()?;
+        let (projection, state) = self.peek_with_state().await?;
+        match state.and_then(|state| state.downcast::<S>().ok()) {
+            // A state that JSON cannot express (NaN of a custom reducer) is folded from the journal.
+            Some(state) => match (super::run_input::copy_state(&*state), &self.shared.store) {
+                (Err(_), Some(store)) => {
+                    let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+                    Ok(crate::engine::read_state::<S>(&projection.root)?)
+                }
+                (copy, _) => copy.map_err(Into::into),
+            },
+            None => {
+                let bytes = projection.root.state_bytes();
+                Ok(compute(bytes, move || crate::engine::read_state::<S>(&projection.root)).await?)
+            }
+        }
+    }
+
+    /// Returns the projection of the session without acquiring its lease.
+    pub(crate) async fn peek(&self) -> Result<Projection, SessionError> {
+        Ok(self.peek_with_state().await?.0)
+    }
+
+    /// Without a journal, the state of a run in memory cannot be read.
+    fn check_readable(&self) -> Result<(), SessionError> {
+        match (&self.shared.store, self.cell.live()) {
+            (None, Some(_)) => Err(SessionError::CannotResume { session: self.id().clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn peek_with_state(
+        &self,
+    ) -> Result<(Projection, Option<Arc<dyn std::any::Any + Send + Sync>>), SessionError> {
+        let not_found = || SessionError::NotFound { session: self.id().clone() };
+        self.cell.check_exists()?;
+        {
+            let inner = self.cell.inner.lock();
+            if let Some(rest) = &inner.idle
+                && (self.shared.store.is_none() || rest.state.is_some())
+            {
+                let state = rest.state.clone();
+                return Ok((rest.projection.without_state(), state));
+            }
+            if let (Some(live), None) = (&inner.live, &self.shared.store) {
+                let mut projection = Projection {
+                    graph: Arc::clone(&live.graph),
+                    run: live.run(),
+                    labels: live.env.writer.labels(),
+                    ..Projection::default()
+                };
+                projection.status = live.status();
+                return Ok((projection, None));
+            }
+        }
+        let Some(store) = &self.shared.store else { return Err(not_found()) };
+        if let Some(live) = self.cell.live() {
+            live.env.writer.wait_all_durable().await?;
+        }
+        let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
+        // If it was deleted meanwhile, the store may have returned a later session of the same id.
+        self.cell.check_exists()?;
+        Ok((projection?.ok_or_else(not_found)?, None))
+    }
+}
