@@ -30,7 +30,7 @@ export const docs = {
   },
   async 'docs: Redoc shows every path'({ server }) {
     await opened(server, '/redoc', async page => {
-      await page.locator('h2', { hasText: 'Start a run, answer at once' }).first().waitFor();
+      await page.locator('h2', { hasText: 'Start a run without waiting for it' }).first().waitFor();
       await page.locator('text=한국어를 비롯한').first().waitFor();
       await picture(page, 'docs-redoc');
     });
