@@ -12,11 +12,7 @@ pub enum Family {
     Input,
     /// What the caller names is not there.
     NotFound,
-<<<<<<< HEAD
-    /// Another caller was faster, or holds the resource.
-=======
     /// Another caller was faster, or holds what is needed.
->>>>>>> main
     Conflict,
     /// The author of the graph, or of its data.
     Run,

@@ -79,6 +79,9 @@ pub use self::{
     webhook::Webhooks,
 };
 
+#[doc = include_str!("guide.md")]
+pub mod guide {}
+
 // The README's program is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

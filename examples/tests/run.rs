@@ -30,7 +30,7 @@ fn run(name: &str, input: &str) -> String {
 
 #[test]
 fn hello_greets_and_parts() {
-    assert_eq!(run("hello", ""), "안녕하세요, 세라!\nGoodbye, 세라.\n");
+    assert_eq!(run("hello", ""), "안녕하세요, 세라!\nSee you, 세라.\n");
 }
 
 #[test]

@@ -85,7 +85,7 @@ const SERVER_EXCEPTIONS: &[(&str, &str)] = &[];
 /// Source files that do not begin with `//!`.
 const WITHOUT_HEADER: &[&str] = &[];
 
-/// Files with more than [`MOST_LINES`] lines.
+/// Files with more than [`MOST_LINES`] lines beside their documentation.
 const LONG: &[&str] = &[
     "agent-core/src/journal/in_memory.rs",
     "agent-core/tests/agents.rs",
@@ -347,7 +347,9 @@ fn every_source_file_begins_with_a_description_of_its_subject() {
 
 #[test]
 fn no_file_has_more_than_500_lines() {
-    let broken =
-        sources().filter(|file| !SUITES.contains(&file.as_str()) && read(file).lines().count() > MOST_LINES);
+    // Documentation does not count: examples on items are wanted.
+    let is_code = |line: &&str| !["///", "//!"].iter().any(|mark| line.trim_start().starts_with(mark));
+    let lines = |file: &String| read(file).lines().filter(is_code).count();
+    let broken = sources().filter(|file| !SUITES.contains(&file.as_str()) && lines(file) > MOST_LINES);
     check_list("split the file by subject", &broken.collect(), LONG);
 }
