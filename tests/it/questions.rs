@@ -176,7 +176,7 @@ fn impatient(deadline: bool) -> Graph<Talk> {
             match cx.ask::<Value>(Question::new("quick?").deadline(limit)).await {
                 Ok(value) => value,
                 Err(error) => {
-                    assert!(error.to_string().contains("in time"), "{error}");
+                    assert!(error.to_string().contains("deadline"), "{error}");
                     json!("late")
                 }
             }

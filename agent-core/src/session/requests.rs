@@ -67,7 +67,7 @@ use crate::{
 /// // With its events.
 /// let mut events = session.run(&graph, Count::update()).stream().await?;
 /// while let Some(event) = events.next().await {
-///     println!("{}", event?.body.name());
+///     println!("{:?}", event?.seq);
 /// }
 /// # Ok(()) }
 /// ```
