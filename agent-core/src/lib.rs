@@ -8,7 +8,7 @@
 //! # A program
 //!
 //! A node drafts a text, a person approves it, and a second node publishes it. The journal is kept in memory here; with
-//! [`journal::Sqlite`] the answer may come days later, in another process.
+//! [`sqlite::Sqlite`] the answer may come days later, in another process.
 //!
 //! ```
 //! use agent_core::{Answers, Context, END, Graph, Question, RunOutcome, Runtime, START, State, journal::InMemoryJournal};

@@ -1,7 +1,7 @@
 //! Execution of graphs: one loop that runs the due tasks, applies their updates in order, and commits.
 //!
-//! The schedule decides what is due and performs no I/O; [`drive`] executes it. Runs, resumed runs and subgraphs all use
-//! [`drive`].
+//! The schedule decides what is due and performs no I/O; `drive` executes it. Runs, resumed runs and subgraphs all use
+//! `drive`.
 
 mod budget;
 mod context;

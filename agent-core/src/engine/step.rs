@@ -28,7 +28,7 @@ impl Context {
     /// Runs `future` once for this task and key, and records its result. A node that is entered again (after a crash, an
     /// eviction or a failed attempt) gets the recorded result, and the future is not polled.
     ///
-    /// The result is stored before this returns (see [`Durability`](super::Durability)). An error is recorded for
+    /// The result is stored before this returns (see [`Durability`](crate::run::Durability)). An error is recorded for
     /// the present attempt only: the next attempt runs the step again. Pass the
     /// [`idempotency_key`](Context::idempotency_key) to external systems, for a crash between the effect and its record.
     ///

@@ -12,7 +12,7 @@ use crate::{engine::UnfinishedTask, retry::RetryPolicy, state::State};
 
 /// Builder of a [`Graph`].
 ///
-/// Settings of a node are best given with the node: `.node("write", write.retry(3))`, see [`NodeExt`]. The methods of the
+/// Settings of a node are best given with the node: `.node("write", write.retry(3))`, see [`NodeExt`](crate::graph::NodeExt). The methods of the
 /// same names here apply to the node added last, which includes a [`subgraph`](Self::subgraph).
 #[must_use = "a builder does nothing until `build`"]
 pub struct GraphBuilder<S: State> {
@@ -83,37 +83,37 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
-    /// Sets the retries of the node added last; see [`NodeExt::retry`].
+    /// Sets the retries of the node added last; see [`NodeExt::retry`](crate::graph::NodeExt::retry).
     pub fn retry(self, policy: impl Into<RetryPolicy>) -> Self {
         self.last("retry", |node| node.retry(policy))
     }
 
-    /// Sets the timeout of the node added last; see [`NodeExt::timeout`].
+    /// Sets the timeout of the node added last; see [`NodeExt::timeout`](crate::graph::NodeExt::timeout).
     pub fn timeout(self, limit: Duration) -> Self {
         self.last("timeout", |node| node.timeout(limit))
     }
 
-    /// Sets the idle timeout of the node added last; see [`NodeExt::idle_timeout`].
+    /// Sets the idle timeout of the node added last; see [`NodeExt::idle_timeout`](crate::graph::NodeExt::idle_timeout).
     pub fn idle_timeout(self, limit: Duration) -> Self {
         self.last("idle_timeout", |node| node.idle_timeout(limit))
     }
 
-    /// Caches the outcome of the node added last; see [`NodeExt::cache`].
+    /// Caches the outcome of the node added last; see [`NodeExt::cache`](crate::graph::NodeExt::cache).
     pub fn cache<K: Serialize>(self, ttl: Duration, key: impl Fn(&S) -> K + Send + Sync + 'static) -> Self {
         self.last("cache", |node| node.cache(ttl, key))
     }
 
-    /// Limits the concurrency of the node added last; see [`NodeExt::concurrency`].
+    /// Limits the concurrency of the node added last; see [`NodeExt::concurrency`](crate::graph::NodeExt::concurrency).
     pub fn concurrency(self, limit: usize) -> Self {
         self.last("concurrency", |node| node.concurrency(limit))
     }
 
-    /// Defers the node added last; see [`NodeExt::deferred`].
+    /// Defers the node added last; see [`NodeExt::deferred`](crate::graph::NodeExt::deferred).
     pub fn deferred(self) -> Self {
         self.last("deferred", |node| node.deferred())
     }
 
-    /// Sets the error handler of the node added last; see [`NodeExt::on_error`].
+    /// Sets the error handler of the node added last; see [`NodeExt::on_error`](crate::graph::NodeExt::on_error).
     pub fn on_error(self, handler: impl Into<String>) -> Self {
         self.last("on_error", |node| node.on_error(handler))
     }

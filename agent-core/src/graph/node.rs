@@ -133,7 +133,7 @@ pub trait IntoNode<S: State, Marker> {
     fn into_node(self) -> AnyNode<S>;
 }
 
-/// A node with its settings and with its concrete type erased; see [`NodeExt`].
+/// A node with its settings and with its concrete type erased; see [`NodeExt`](crate::graph::NodeExt).
 pub struct AnyNode<S: State> {
     pub(crate) run: Arc<dyn DynNode<S>>,
     pub(crate) policy: NodePolicy<S>,

@@ -89,7 +89,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets the long-term memory that nodes get with [`Context::memory`](crate::Context::memory): a [`MemoryStore`] or an
+    /// Sets the long-term memory that nodes get with [`Context::memory`](crate::Context::memory): a [`MemoryStore`](crate::memory::MemoryStore) or an
     /// `Arc` of one. Default: none.
     ///
     /// # Examples

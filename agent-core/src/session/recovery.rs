@@ -15,7 +15,7 @@ pub struct RecoveryReport {
     pub paused: Vec<SessionId>,
     /// Sessions that could not be resumed, with the error. They are unchanged.
     pub skipped: Vec<(SessionId, SessionError)>,
-    /// Sessions with a run that failed after too many takeovers; see [`RuntimeOptions::max_takeovers`].
+    /// Sessions with a run that failed after too many takeovers; see [`RuntimeOptions::max_takeovers`](super::RuntimeOptions::max_takeovers).
     pub failed: Vec<(SessionId, SessionError)>,
 }
 
@@ -23,7 +23,7 @@ impl Runtime {
     /// Recovers sessions of processes that ended: accepted runs continue, paused ones wait as before. Sessions of other
     /// living processes are left alone. Call it at the start of a process, and [`sweep`](Runtime::sweep) periodically.
     ///
-    /// A run that was taken over [`max_takeovers`](RuntimeOptions::max_takeovers) times in a row without progress fails with
+    /// A run that was taken over [`max_takeovers`](super::RuntimeOptions::max_takeovers) times in a row without progress fails with
     /// the code `crash_loop`.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ pub enum RunLocation {
     /// Tasks of this process execute the run, or wait in memory for an answer.
     InMemory,
     /// No task of this process executes the run. A `running` one is executed by another process or waits for
-    /// [`Runtime::recover`]; a `paused` one waits for an answer.
+    /// [`Runtime::recover`](super::Runtime::recover); a `paused` one waits for an answer.
     Journal,
 }
 

@@ -1,4 +1,4 @@
-//! Authentication by API keys and tokens; session ownership in [`ownership`].
+//! Authentication by API keys and tokens; session ownership in `ownership`.
 
 mod crypto;
 mod jwt;
