@@ -14,7 +14,7 @@ use genai::{ModelIden, ServiceTarget};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::http::{HttpOptions, client_builder, fault, transport_error};
+use super::http::{HttpOptions, client_builder, error_response, transport_error};
 use super::message::new_id;
 use super::{
     ChatModel, Content, Delta, FinishReason, Message, ModelCapabilities, ModelError, ModelErrorKind,
@@ -457,11 +457,11 @@ fn late(waited: TimeoutPhase) -> ModelError {
 fn read(error: &genai::Error) -> ModelError {
     use genai::Error;
     match error {
-        Error::HttpError { status, body, headers, .. } => fault::of(status.as_u16(), headers, body),
+        Error::HttpError { status, body, headers, .. } => error_response::of(status.as_u16(), headers, body),
         Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } => match webc_error
         {
             genai::webc::Error::ResponseFailedStatus { status, body, headers } => {
-                fault::of(status.as_u16(), headers, body)
+                error_response::of(status.as_u16(), headers, body)
             }
             genai::webc::Error::Reqwest(error) => transport_error(error),
             _ => ModelError::new(ModelErrorKind::Malformed),
@@ -473,7 +473,7 @@ fn read(error: &genai::Error) -> ModelError {
                 None => ModelError::new(ModelErrorKind::Transport),
             },
         },
-        Error::ChatResponse { body, .. } => fault::inside(body),
+        Error::ChatResponse { body, .. } => error_response::inside(body),
         Error::StreamParse { .. }
         | Error::InvalidJsonResponseElement { .. }
         | Error::NoChatResponse { .. } => ModelError::new(ModelErrorKind::Malformed),
