@@ -123,15 +123,15 @@ fn shown(todo: Todo, todos: &Todos, prefix: &str) -> Option<Item> {
 
 fn apply(todos: &Todos, operation: TodoUpdate) -> Result<(), ToolError> {
     let id = format!("{}{}", prefix(todos), operation.id);
-    let told = |error: crate::todo::TodoError| ToolError::failed(error.to_string());
+    let to_tool_error = |error: crate::todo::TodoError| ToolError::failed(error.to_string());
     if let TodoOp::Add = operation.op {
         let title = operation.title.filter(|title| !title.trim().is_empty());
         let title =
             title.ok_or_else(|| ToolError::failed(format!("item `{}` needs a title", operation.id)))?;
-        todos.add(id, title).map_err(told)?;
+        todos.add(id, title).map_err(to_tool_error)?;
         return Ok(());
     }
-    let item = todos.get(&id).map_err(told)?;
+    let item = todos.get(&id).map_err(to_tool_error)?;
     let message = operation.message.unwrap_or_default();
     match operation.op {
         TodoOp::Start => item.start(),

@@ -36,7 +36,7 @@ async fn until_deadline<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunE
 }
 
 /// Waits until the limit is exceeded. If the policy asks for an extension, the tasks continue to the end of their
-/// superstep meanwhile.
+/// superstep in the meantime.
 async fn deadline(env: &RunContext) -> RunError {
     loop {
         let resumed = env.control.resumed_for_deadline.notified();

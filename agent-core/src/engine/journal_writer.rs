@@ -30,7 +30,7 @@ pub(crate) const QUEUE_CAPACITY: usize = 65_536;
 /// Writes the journal of one session, in order, with the epoch of one lease.
 ///
 /// An append that fails with a transient error ([`StoreError::is_transient`]) is retried; the queue keeps its order and
-/// numbers meanwhile. Any other error, or the last attempt, ends the writer: the queue is dropped, waiting callers get
+/// numbers in the meantime. Any other error, or the last attempt, ends the writer: the queue is dropped, waiting callers get
 /// the error, and the session is opened again with a new epoch. The new epoch settles an append with an unknown outcome:
 /// it is in the journal by then, or is refused.
 pub(crate) struct JournalWriter {
@@ -389,7 +389,7 @@ impl JournalWriter {
         self.wait_durable(last).await
     }
 
-    /// Stores a summary after everything in the queue. Nothing may be queued meanwhile.
+    /// Stores a summary after everything in the queue. Nothing may be queued in the meantime.
     pub(crate) async fn store_summary(self: &Arc<Self>, mut summary: Summary) -> Result<(), StoreError> {
         self.wait_all_durable().await?;
         let Some(store) = &self.store else { return Ok(()) };

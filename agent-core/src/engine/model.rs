@@ -91,7 +91,7 @@ impl RecordedModel {
         self.cx.step_as("model", key, Some(wanted), work).await
     }
 
-    /// As [`complete_as`](Self::complete_as); when the run is stopped meanwhile, gives what was said by then instead
+    /// As [`complete_as`](Self::complete_as); when the run is stopped in the meantime, gives what was said by then instead
     /// of being dropped. Nothing is recorded then, and the next try asks anew.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ struct Pending {
     /// Who answered: the answer is being stored, or is stored and waits for the other questions of the task.
     taken: Option<String>,
     answer: Option<Value>,
-    /// The task had all its answers at some time since: this one may be fetched, whatever the task asks meanwhile.
+    /// The task had all its answers at some time since: this one may be fetched, whatever the task asks in the meantime.
     free: bool,
 }
 

@@ -124,7 +124,7 @@ impl LiveRun {
         match effect {
             Effect::Suspend | Effect::UpdateQuestions => {
                 self.env.control.pause_clock();
-                // Some questions may have been answered meanwhile.
+                // Some questions may have been answered in the meantime.
                 let questions = self.env.board.open();
                 self.watch.send(Some(Arc::new(RunResult { questions, ..self.result(RunStatus::Paused) })));
             }

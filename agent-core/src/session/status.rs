@@ -144,13 +144,13 @@ impl Session {
         if !ends && !pauses {
             return;
         }
-        let told = async {
+        let reported = async {
             match ends {
                 true => live.watch.wait_removed().await,
                 false => drop(live.watch.listener().wait().await),
             }
         };
-        if tokio::time::timeout(STATUS_WAIT, told).await.is_err() {
+        if tokio::time::timeout(STATUS_WAIT, reported).await.is_err() {
             tracing::debug!(session = %self.id(), "an end or a pause takes long to be stored");
         }
     }
@@ -279,7 +279,7 @@ impl Session {
             live.env.writer.wait_all_durable().await?;
         }
         let projection = fold(&**store, self.id(), Seq(u64::MAX >> 1)).await;
-        // If it was deleted meanwhile, the store may have returned a later session of the same id.
+        // If it was deleted in the meantime, the store may have returned a later session of the same id.
         self.cell.check_exists()?;
         Ok((projection?.ok_or_else(not_found)?, None))
     }

@@ -256,7 +256,7 @@ impl Drop for EvictionGuard<'_> {
     }
 }
 
-/// Pauses the run and publishes the pause once it is stored. Returns `false` if an answer arrived meanwhile.
+/// Pauses the run and publishes the pause once it is stored. Returns `false` if an answer arrived in the meantime.
 async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
     let env = &live.env;
     let questions = env.board.open();

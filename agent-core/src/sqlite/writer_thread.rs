@@ -116,7 +116,7 @@ impl Writer {
         self.wrote(cost.bytes, start);
         drop(held);
         if !self.queue.is_free() {
-            // Another job arrived meanwhile: the thread batches jobs from now on.
+            // Another job arrived in the meantime: the thread batches jobs from now on.
             self.crowd.store(2, Relaxed);
         }
         if !self.dirty.swap(true, Relaxed) {
@@ -142,7 +142,7 @@ impl Writer {
                     self.dirty.store(true, Relaxed);
                 }
                 Woken::Idle => {
-                    // Callers may have written by themselves meanwhile: then it was not idle.
+                    // Callers may have written by themselves in the meantime: then it was not idle.
                     let pages = self.log_pages.load(Relaxed);
                     if pages != quiet {
                         quiet = pages;

@@ -31,15 +31,15 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
         return output::json(&causes);
     }
     if causes.is_empty() {
-        let told = format!("the journal of {} has no entry for `{}`", session.id(), short(key, 80));
+        let line = format!("the journal of {} has no entry for `{}`", session.id(), short(key, 80));
         return Err(
-            CliError::new(told).hint(format!("`agent-server replay {}` shows all entries", session.id()))
+            CliError::new(line).hint(format!("`agent-server replay {}` shows all entries", session.id()))
         );
     }
     let last = causes.len() - 1;
     for (at, cause) in causes.iter().enumerate() {
-        let told = format!("{:>6}  {}  {}  {}", cause.seq, time(cause.at), cause.run, told(cause));
-        output::print(if at == last { paint(Paint::Strong, &told) } else { told })?;
+        let line = format!("{:>6}  {}  {}  {}", cause.seq, time(cause.at), cause.run, describe(cause));
+        output::print(if at == last { paint(Paint::Strong, &line) } else { line })?;
         output::print(format!("        = {}", short(&cause.value.to_string(), 160)))?;
         for (seq, what) in &cause.from {
             output::print(format!("        from {seq}: {what}"))?;
@@ -48,7 +48,7 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
     Ok(())
 }
 
-fn told(cause: &Provenance) -> String {
+fn describe(cause: &Provenance) -> String {
     let by = cause.by.as_deref().unwrap_or_default();
     match cause.kind {
         ProvenanceKind::Input => "the input of the run set it".to_owned(),

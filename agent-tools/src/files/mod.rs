@@ -214,7 +214,7 @@ fn legal(path: &str) -> Result<&str, ToolError> {
 /// Error for the model. Details are kept in the cause.
 fn fault(path: &str, error: io::Error) -> ToolError {
     let shown: String = path.chars().take(200).collect();
-    let told = match error.kind() {
+    let message = match error.kind() {
         ErrorKind::NotFound => format!("there is no `{shown}`"),
         ErrorKind::NotADirectory => format!("`{shown}` is not a directory"),
         ErrorKind::IsADirectory => format!("`{shown}` is a directory"),
@@ -224,7 +224,7 @@ fn fault(path: &str, error: io::Error) -> ToolError {
         }
         _ => format!("`{shown}` is not accessible"),
     };
-    ToolError::failed(told).with_cause(error)
+    ToolError::failed(message).with_cause(error)
 }
 
 fn glob(pattern: Option<&str>) -> Result<Option<GlobMatcher>, ToolError> {

@@ -49,8 +49,8 @@ impl Tool for ReadFile {
         let files = self.0.clone();
         blocking(Duration::from_secs(20), move |_| {
             let path = legal(&args.path)?;
-            let told = |error| fault(path, error);
-            let known = files.0.metadata(path).map_err(told)?;
+            let to_tool_error = |error| fault(path, error);
+            let known = files.0.metadata(path).map_err(to_tool_error)?;
             // Opening a pipe would wait for a writer.
             if !known.is_file() {
                 return Err(ToolError::failed("this is not a regular file"));
@@ -59,7 +59,13 @@ impl Tool for ReadFile {
                 return Err(ToolError::failed(format!("the file is larger than {MAX_FILE} bytes")));
             }
             let mut bytes = Vec::new();
-            files.0.open(path).map_err(told)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(told)?;
+            files
+                .0
+                .open(path)
+                .map_err(to_tool_error)?
+                .take(MAX_FILE)
+                .read_to_end(&mut bytes)
+                .map_err(to_tool_error)?;
             let text =
                 String::from_utf8(bytes).map_err(|_| ToolError::failed("the file is not UTF-8 text"))?;
             Ok(part(&text, args.from_line.unwrap_or(1).max(1), args.lines.unwrap_or(usize::MAX)))

@@ -52,10 +52,10 @@ impl Tool for WriteFile {
         let files = self.0.clone();
         blocking(Duration::from_secs(20), move |_| {
             let path = Path::new(legal(&args.path)?);
-            let told = |error| fault(&args.path, error);
+            let to_tool_error = |error| fault(&args.path, error);
             let name = path.file_name().ok_or_else(|| ToolError::failed("the path does not name a file"))?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                files.0.create_dir_all(parent).map_err(told)?;
+                files.0.create_dir_all(parent).map_err(to_tool_error)?;
             }
             // After a crash, the file has either the old or the new content.
             static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -63,14 +63,14 @@ impl Tool for WriteFile {
             let temporary = path.with_file_name(format!(".agent-{}-{unique}.tmp", std::process::id()));
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
-            let mut file = files.0.open_with(&temporary, &options).map_err(told)?;
+            let mut file = files.0.open_with(&temporary, &options).map_err(to_tool_error)?;
             let written = std::io::Write::write_all(&mut file, args.content.as_bytes())
                 .and_then(|()| file.sync_all())
                 .and_then(|()| files.0.rename(&temporary, &files.0, path));
             if let Err(error) = written {
                 // The first error is reported, even if this fails too.
                 files.0.remove_file(&temporary).ok();
-                return Err(told(error));
+                return Err(to_tool_error(error));
             }
             Ok(format!("wrote {} bytes to `{}`", args.content.len(), name.to_string_lossy()))
         })

@@ -118,9 +118,9 @@ impl Tool for Fetch {
         let (url, response) = self.follow(url).await?;
         let status = response.status();
         if !status.is_success() {
-            let told = format!("the server answered {status}");
+            let message = format!("the server answered {status}");
             let worth = status.is_server_error() || status.as_u16() == 429;
-            return Err(if worth { ToolError::unavailable(told) } else { ToolError::failed(told) });
+            return Err(if worth { ToolError::unavailable(message) } else { ToolError::failed(message) });
         }
         let kind = response
             .headers()

@@ -93,7 +93,7 @@ fn no_answer(error: reqwest::Error) -> ToolError {
         }
         source = cause.source();
     }
-    let told =
+    let message =
         if error.is_timeout() { "the server did not answer in time" } else { "the server cannot be reached" };
-    ToolError::unavailable(told).with_cause(error)
+    ToolError::unavailable(message).with_cause(error)
 }

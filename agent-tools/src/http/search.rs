@@ -175,8 +175,8 @@ impl Tool for WebSearch {
         if !status.is_success() {
             // The body of an error response may repeat the key.
             let worth = status.is_server_error() || status.as_u16() == 429;
-            let told = format!("the search engine answered {status}");
-            return Err(if worth { ToolError::unavailable(told) } else { ToolError::failed(told) });
+            let message = format!("the search engine answered {status}");
+            return Err(if worth { ToolError::unavailable(message) } else { ToolError::failed(message) });
         }
         let (bytes, _) = body(response, MAX_BYTES).await?;
         let answer: Value = serde_json::from_slice(&bytes)

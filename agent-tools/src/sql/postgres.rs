@@ -138,15 +138,15 @@ where
 
 async fn query(mut client: Client, sql: &str) -> Result<Rows, ToolError> {
     let superuser: String =
-        client.query_one("SELECT current_setting('is_superuser')", &[]).await.map_err(told)?.get(0);
+        client.query_one("SELECT current_setting('is_superuser')", &[]).await.map_err(to_tool_error)?.get(0);
     if superuser == "on" {
         return Err(ToolError::failed("the tool failed")
             .with_cause("the database's user is a superuser; use one that may read what the model may"));
     }
-    let transaction = client.build_transaction().read_only(true).start().await.map_err(told)?;
+    let transaction = client.build_transaction().read_only(true).start().await.map_err(to_tool_error)?;
     // Alone first: it is one statement, it is complete, and it gives rows.
     let sql = sql.trim().trim_end_matches(';').trim_end();
-    let alone = transaction.prepare(sql).await.map_err(told)?;
+    let alone = transaction.prepare(sql).await.map_err(to_tool_error)?;
     if alone.columns().is_empty() || !alone.params().is_empty() {
         return Err(ToolError::failed("only reading queries are allowed, without parameters"));
     }
@@ -154,10 +154,10 @@ async fn query(mut client: Client, sql: &str) -> Result<Rows, ToolError> {
     let types: Vec<Type> = alone.columns().iter().map(|column| column.type_().clone()).collect();
     let around = wrap(sql, &types);
     let none: [&(dyn ToSql + Sync); 0] = [];
-    let found = transaction.query_raw(&around, none).await.map_err(told)?;
+    let found = transaction.query_raw(&around, none).await.map_err(to_tool_error)?;
     let mut found = std::pin::pin!(found);
     let (mut rows, mut more, mut bytes) = (Vec::new(), false, 0);
-    while let Some(row) = found.try_next().await.map_err(told)? {
+    while let Some(row) = found.try_next().await.map_err(to_tool_error)? {
         if rows.len() == MAX_ROWS || bytes > MAX_BYTES {
             more = true;
             break;
@@ -188,7 +188,11 @@ fn wrap(sql: &str, types: &[Type]) -> String {
 }
 
 fn cells(row: &Row, types: &[Type]) -> Result<Vec<Value>, ToolError> {
-    types.iter().enumerate().map(|(at, kind)| Ok(cell(row.try_get(at).map_err(told)?, kind))).collect()
+    types
+        .iter()
+        .enumerate()
+        .map(|(at, kind)| Ok(cell(row.try_get(at).map_err(to_tool_error)?, kind)))
+        .collect()
 }
 
 fn cell(text: Option<&str>, kind: &Type) -> Value {
@@ -205,7 +209,7 @@ fn cell(text: Option<&str>, kind: &Type) -> Value {
 }
 
 /// In words for the model. The server speaks of the query and of names here.
-fn told(error: tokio_postgres::Error) -> ToolError {
+fn to_tool_error(error: tokio_postgres::Error) -> ToolError {
     let text = match error.as_db_error() {
         Some(said) if *said.code() == SqlState::QUERY_CANCELED => {
             "the query takes too long; narrow it".to_owned()

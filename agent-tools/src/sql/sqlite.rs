@@ -156,7 +156,7 @@ fn query(database: &mut Connection, sql: &str, stop: &Stop) -> Result<Rows, Tool
     let counted = Arc::new(Counted::default());
     let counts = Arc::clone(&counted);
     database.authorizer(Some(move |context: AuthContext<'_>| counts.allow(&context)))?;
-    let told = |error: rusqlite::Error| {
+    let to_tool_error = |error: rusqlite::Error| {
         let text = match &error {
             _ if stop.now() => "the query takes too long; narrow it".to_owned(),
             _ if counted.is_over() => format!(
@@ -180,21 +180,21 @@ fn query(database: &mut Connection, sql: &str, stop: &Stop) -> Result<Rows, Tool
         };
         ToolError::failed(text).with_cause(error)
     };
-    let mut statement = database.prepare(sql).map_err(told)?;
+    let mut statement = database.prepare(sql).map_err(to_tool_error)?;
     if !statement.readonly() || statement.column_count() == 0 {
         return Err(ToolError::failed("only reading queries are allowed"));
     }
     let columns = columns(statement.column_names())?;
     let mut rows = Vec::new();
     let (mut more, mut bytes) = (false, 0);
-    let mut found = statement.query([]).map_err(told)?;
-    while let Some(row) = found.next().map_err(told)? {
+    let mut found = statement.query([]).map_err(to_tool_error)?;
+    while let Some(row) = found.next().map_err(to_tool_error)? {
         if rows.len() == MAX_ROWS || bytes > MAX_BYTES {
             more = true;
             break;
         }
         let cells = (0..columns.len()).map(|at| row.get_ref(at).map(cell)).collect::<Result<Vec<_>, _>>();
-        let cells = cells.map_err(told)?;
+        let cells = cells.map_err(to_tool_error)?;
         bytes += size(&cells);
         rows.push(cells);
     }

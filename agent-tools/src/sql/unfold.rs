@@ -1,6 +1,6 @@
 //! Estimates how large an SQL query becomes when its common tables are unfolded.
 //!
-//! SQLite copies a table of a `WITH` at each place that names it, and cannot be interrupted meanwhile. A chain of tables
+//! SQLite copies a table of a `WITH` at each place that names it, and cannot be interrupted in the meantime. A chain of tables
 //! that name each other twice therefore doubles with each link: forty of them fit into a short query and would take
 //! centuries. Pure; counts words, so the estimate is high where a column has the name of a table.
 

@@ -93,10 +93,10 @@ impl Compaction {
             return Ok(false);
         }
         (self.refused, self.limit) = (self.refused + 1, Some(limit));
-        let told = serde_json::json!({
+        let compaction = serde_json::json!({
             "messages": view.len(), "kept_messages": smaller, "tokens": tokens, "kept_tokens": limit,
         });
-        cx.emit(COMPACTED, told)?;
+        cx.emit(COMPACTED, compaction)?;
         Ok(true)
     }
 }

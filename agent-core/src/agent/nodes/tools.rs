@@ -39,7 +39,7 @@ impl Node<AgentState> for ToolsNode {
             if profile.subs.contains(&call.name) {
                 match begin(cx, state, call) {
                     Ok(dispatch) => sends.push(dispatch),
-                    Err(error) => results.push(told(call, &error)),
+                    Err(error) => results.push(to_tool_message(call, &error)),
                 }
             } else if let Some(peer) = core.peer(&call.name) {
                 let text = match &next {
@@ -118,6 +118,6 @@ fn item_id(state: &AgentState, call: &ToolCall) -> String {
     }
 }
 
-fn told(call: &ToolCall, error: &ToolError) -> Message {
+fn to_tool_message(call: &ToolCall, error: &ToolError) -> Message {
     Message::tool_result(&call.id, format!("Error: {}", error.for_model())).with_name(&call.name)
 }

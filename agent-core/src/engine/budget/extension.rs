@@ -24,7 +24,7 @@ use crate::{
 /// Maximum that one answer can add.
 const MOST: u64 = 1 << 53;
 
-/// Waits for a budget extension and counts as suspended meanwhile.
+/// Waits for a budget extension and counts as suspended in the meantime.
 pub(crate) trait BudgetWaiter: Send + Sync {
     fn set_waiting(&self, waits: bool);
 }
@@ -121,7 +121,7 @@ fn question(over: &Exceeded) -> (Arc<TaskId>, QuestionId, Question) {
 
 /// Reserves `wanted` before a call. If the limit is reached and the policy allows it, requests an extension first.
 ///
-/// `who` creates the waiter that counts as suspended meanwhile.
+/// `who` creates the waiter that counts as suspended in the meantime.
 pub(crate) async fn reserve(
     env: &RunContext,
     wanted: &BudgetUsage,

@@ -28,11 +28,11 @@ pub(super) async fn ask(client: Peer<RoleServer>, question: Question) -> Result<
         message: question.prompt.clone(),
         requested_schema: schema,
     };
-    let told = client
+    let reply = client
         .create_elicitation(asked)
         .await
         .map_err(|error| ToolError::refused(CANNOT).with_cause(error))?;
-    match (told.action, told.content) {
+    match (reply.action, reply.content) {
         (ElicitationAction::Accept, Some(content)) if field => Ok(unwrapped(content, &question)),
         (ElicitationAction::Accept, Some(content)) => Ok(content),
         (ElicitationAction::Accept, None) => Ok(Value::Null),

@@ -167,7 +167,7 @@ impl AttemptHandle {
         })
     }
 
-    /// Counts as a running step until the guard is dropped. Calls that are started meanwhile may already wait for an answer
+    /// Counts as a running step until the guard is dropped. Calls that are started in the meantime may already wait for an answer
     /// on another thread, and the task must not be suspended before all of them are started.
     pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
         self.while_live(|inner| {
