@@ -16,6 +16,8 @@ fn run(name: &str, input: &str) -> String {
         "build it: cargo build --examples"
     );
     let mut child = Command::new(path)
+        .env_remove("OPENAI_API_KEY")
+        .env_remove("OPENAI_BASE_URL")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -155,6 +155,31 @@ impl<S: State> GraphBuilder<S> {
         self
     }
 
+    /// Adds a fixed edge from each of `nodes` to the next one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let path = [START, "write", "check", END];
+    /// let graph = Graph::<Draft>::builder("draft").node("write", write).node("check", check).path(path).build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
+    pub fn path<I>(mut self, nodes: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let nodes: Vec<String> = nodes.into_iter().map(Into::into).collect();
+        self.edges.extend(nodes.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+        self
+    }
+
     /// Adds a conditional edge: after `from` has run, `choose` reads the state and returns which of `targets` run.
     ///
     /// A target that is not in `targets`, or no target at all, fails the run.

@@ -341,8 +341,8 @@ where
 
 /// Error of a node: a cause, and whether a retry may succeed.
 ///
-/// Every [`std::error::Error`] converts into a retryable error with `?`, except causes that are known to be
-/// permanent. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
+/// Every error converts into a retryable error with `?`, except causes that are known to be permanent: each
+/// [`std::error::Error`], `anyhow::Error` and its like, a boxed error, and a text. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
 ///
 /// # Examples
 ///
@@ -419,13 +419,14 @@ impl NodeError {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for NodeError {
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for NodeError {
     fn from(source: E) -> Self {
+        let source = source.into();
         let retryable = {
-            let any: &(dyn StdError + 'static) = &source;
+            let any: &(dyn StdError + 'static) = &*source;
             crate::engine::is_retryable(any)
         };
-        Self { source: Box::new(source), retryable }
+        Self { source, retryable }
     }
 }
 

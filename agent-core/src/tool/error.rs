@@ -201,7 +201,8 @@ impl ToolError {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for ToolError {
+/// Also `anyhow::Error` and its like, a boxed error, and a text; the model reads none of them.
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for ToolError {
     fn from(error: E) -> Self {
         Self::failed("the tool failed").with_cause(error)
     }
