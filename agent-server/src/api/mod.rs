@@ -12,3 +12,4 @@ pub(crate) mod sessions;
 pub(crate) mod socket;
 pub(crate) mod task_agent;
 pub(crate) mod tool_chat;
+pub(crate) mod ui;

@@ -7,6 +7,7 @@
 //! `model` the configured model, `reference` the output.
 
 mod error;
+mod mcp;
 mod value;
 mod model;
 mod reference;
@@ -20,6 +21,7 @@ use tracing::Level;
 
 pub use crate::otlp::TraceSampler;
 pub use error::{ConfigError, Fault};
+pub use mcp::{McpApproval, McpServer, McpTransport};
 pub use model::Endpoint;
 pub use reference::reference;
 pub use settings::{Config, Effective};

@@ -20,7 +20,7 @@ use crate::{
         cors::{self, Caller},
         header_timeout::RequestGuard,
         host,
-        request::{BodyLimits, PathParams},
+        request::{BodyLimits, PathParams, discard},
         request_id::{REQUEST_ID, request_id},
         response::{Body, HandlerResult, empty, error_response},
         router::{AuthPolicy, Route, RouteMatch},
@@ -62,7 +62,8 @@ pub(super) async fn dispatch(
         Ok((_, RouteMatch::Preflight(methods))) => (preflight(&caller, methods), shared.router.unmatched()),
         Err(error) => {
             let contract = Contract::of_path(request.uri().path());
-            (error_response(contract, &error), shared.router.unmatched())
+            let response = refuse(request, error_response(contract, &error)).await;
+            (response, shared.router.unmatched())
         }
     };
     cors::add_headers(&caller, response.headers_mut());
@@ -112,7 +113,7 @@ async fn respond(
     // Pages of foreign origins must neither change anything nor read streams.
     if foreign && (route.method != Method::GET || route.auth == AuthPolicy::AuthenticatedSameOrigin) {
         let error = ApiError::new(Rejection::OriginNotAllowed, "pages of this origin may not do this");
-        return log(None, error_response(route.contract, &error));
+        return log(None, refuse(request, error_response(route.contract, &error)).await);
     }
     let subject = match route.auth {
         AuthPolicy::Public => None,
@@ -127,7 +128,9 @@ async fn respond(
             let key = Key::of(client, checked.as_ref().ok().and_then(Option::as_ref));
             match app.limits.request(key).and(checked) {
                 Ok(subject) => subject,
-                Err(error) => return log(None, error_response(route.contract, &error)),
+                Err(error) => {
+                    return log(None, refuse(request, error_response(route.contract, &error)).await);
+                }
             }
         }
     };
@@ -163,6 +166,15 @@ async fn respond(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     log(subject.as_ref(), response)
+}
+
+/// Returns the response of a request that is refused before its body was read. A small body is read and discarded, so that the
+/// connection can be used again and its client can read the response; otherwise the connection is closed.
+async fn refuse(request: Request<Incoming>, mut response: Response<Body>) -> Response<Body> {
+    if !discard(request.into_body()).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The error of a request without credentials for a host that is not the server's.

@@ -14,6 +14,7 @@ mod logging;
 mod model;
 mod operations;
 mod openai;
+mod openai_agents;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod page;
