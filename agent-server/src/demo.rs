@@ -8,11 +8,11 @@ use agent_core::{
 };
 use serde_json::{Map, Value};
 use trend_agent::{
-    REVIEW_ASSISTANT_PROMPT, ReviewSearch,
+    Audience, REVIEW_ASSISTANT_PROMPT, ReviewSearch,
     graph::{Desk, Trend, trend_graph},
 };
 
-use crate::{Assistant, TaskAgent, assistant::basic_tools};
+use crate::{Assistant, ContextField, TaskAgent, assistant::basic_tools};
 
 /// The K-beauty agent as a task agent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +55,14 @@ impl TaskAgent for TrendAgent {
 
     fn response(&self, state: &Value) -> String {
         state.get("response").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    fn context_fields(&self) -> &[ContextField] {
+        const AUDIENCE: ContextField = ContextField::new("audience").values(
+            &["buyers", "makers", "marketers", "소비자", "브랜드·제품 담당자", "마케터"],
+            |text| Audience::parse(text).is_some(),
+        );
+        &[AUDIENCE]
     }
 }
 
