@@ -84,7 +84,10 @@ impl AppState {
         };
         found.map(|agent| &**agent).ok_or_else(|| {
             if self.agents.is_empty() {
-                return ApiError::new(Rejection::NoAgent, "this server has no task agent");
+                return ApiError::new(
+                    Rejection::NoAgent,
+                    "this server has no task agent; its program can add one",
+                );
             }
             let known: Vec<&str> = self.agents.iter().map(|agent| agent.graph()).collect();
             let message = format!("unknown agent; known agents: {}", known.join(", "));

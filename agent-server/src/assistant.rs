@@ -26,6 +26,8 @@ const TURNS: u32 = 10;
 pub struct Assistant {
     graph: Graph<AgentState>,
     recipe: Arc<dyn Fn() -> AgentBuilder + Send + Sync>,
+    /// Why requests are refused, if the model cannot be called.
+    refusal: Option<Arc<str>>,
 }
 
 impl Assistant {
@@ -35,7 +37,7 @@ impl Assistant {
     ///
     /// Errors of [`AgentBuilder::build`].
     pub fn new(recipe: impl Fn() -> AgentBuilder + Send + Sync + 'static) -> Result<Self, AgentError> {
-        Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe) })
+        Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe), refusal: None })
     }
 
     /// Creates the built-in assistant, with the tools calculator, date and time. Tool calls that the model writes as text
@@ -84,6 +86,18 @@ impl Assistant {
     #[must_use]
     pub const fn agent(&self) -> &Graph<AgentState> {
         &self.graph
+    }
+
+    /// Refuses all requests, because the endpoint of the model is this server.
+    #[cfg(feature = "cli")]
+    pub(crate) fn refuse(mut self, reason: Option<&str>) -> Self {
+        self.refusal = reason.map(Arc::from);
+        self
+    }
+
+    /// Returns why requests are refused.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     /// Rebuilds the agent with other settings and with further tools.

@@ -9,12 +9,12 @@ use agent_core::{
 };
 use serde_json::{Map, Value};
 use trend_agent::{
-    REVIEW_ASSISTANT_PROMPT, ReviewSearch,
+    Audience, REVIEW_ASSISTANT_PROMPT, ReviewSearch,
     graph::{Desk, Trend, trend_graph},
     request::{Request, Scope},
 };
 
-use crate::{Assistant, TaskAgent, assistant::basic_tools};
+use crate::{Assistant, ContextField, TaskAgent, assistant::basic_tools};
 
 /// The K-beauty agent as a task agent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +61,14 @@ impl TaskAgent for TrendAgent {
 
     fn response(&self, state: &Value) -> String {
         state.get("response").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    fn context_fields(&self) -> &[ContextField] {
+        const AUDIENCE: ContextField = ContextField::new("audience").values(
+            &["buyers", "makers", "marketers", "소비자", "브랜드·제품 담당자", "마케터"],
+            |text| Audience::parse(text).is_some(),
+        );
+        &[AUDIENCE]
     }
 
     /// The request before the message is read from the user's earlier messages, so that a follow-up can change it.

@@ -5,6 +5,49 @@ use serde_json::{Map, Value, json};
 
 use crate::Assistant;
 
+/// A field that an agent reads from the `context` of a request.
+///
+/// # Examples
+///
+/// ```
+/// use agent_server::ContextField;
+///
+/// let field = ContextField::new("audience").values(&["buyers", "makers"], |text| text == "buyers" || text == "makers");
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[must_use = "return it from `TaskAgent::context_fields`"]
+pub struct ContextField {
+    name: &'static str,
+    values: &'static [&'static str],
+    /// `None`: any value.
+    accepts: Option<fn(&str) -> bool>,
+}
+
+impl ContextField {
+    /// Creates a field with any value.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, values: &[], accepts: None }
+    }
+
+    /// Limits the field to texts that `accepts` returns `true` for. An error for any other value names `values`.
+    pub const fn values(mut self, values: &'static [&'static str], accepts: fn(&str) -> bool) -> Self {
+        self.values = values;
+        self.accepts = Some(accepts);
+        self
+    }
+
+    /// Returns the name.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the values to name if `value` is not accepted.
+    pub(crate) fn refuses(&self, value: &Value) -> Option<&'static [&'static str]> {
+        let accepted = value.is_null() || value.as_str().is_some_and(self.accepts?);
+        (!accepted).then_some(self.values)
+    }
+}
+
 /// An agent that `/run` starts: a graph that takes a message and ends with a text.
 ///
 /// # Examples
@@ -43,6 +86,13 @@ pub trait TaskAgent: Send + Sync + 'static {
 
     /// Returns the answer in a final state; empty if there is none.
     fn response(&self, state: &Value) -> String;
+
+    /// Returns the fields that the agent reads from the `context` of a request. A request with a misspelled field, or with
+    /// a value that a field does not accept, gets a 400. Other fields are passed to [`input`](Self::input). Default: none,
+    /// any context is accepted.
+    fn context_fields(&self) -> &[ContextField] {
+        &[]
+    }
 
     /// Returns the update that starts a run at the end of a conversation that the client keeps (`/v1`). `message` is the
     /// text of the user's last message that is not an answer to a question, `messages` is the whole conversation.

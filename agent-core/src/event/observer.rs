@@ -102,6 +102,8 @@ pub enum JournalNoticeKind<'a> {
     RunFailed {
         /// What went wrong, to branch on.
         code: &'a str,
+        /// The same for people; never holds a secret.
+        message: &'a str,
     },
     /// The run was stopped.
     RunStopped,
@@ -160,7 +162,9 @@ impl<'a> JournalNotice<'a> {
             Fact::RunCompleted(completed) => {
                 JournalNoticeKind::RunCompleted { active_ms: completed.active_ms }
             }
-            Fact::RunFailed(failure) => JournalNoticeKind::RunFailed { code: &failure.code },
+            Fact::RunFailed(failure) => {
+                JournalNoticeKind::RunFailed { code: &failure.code, message: &failure.message }
+            }
             Fact::RunStopped(_) => JournalNoticeKind::RunStopped,
             Fact::StepRecorded(step) => JournalNoticeKind::Step {
                 kind: &step.kind,

@@ -165,7 +165,7 @@ impl PendingQuestions {
     pub(crate) fn take(&self, answers: Answers, by: &str) -> Result<Vec<(QuestionId, Value)>, AnswerError> {
         let mut inner = self.0.lock();
         let open = inner.ids();
-        let answers: Vec<(QuestionId, Value)> = match answers {
+        let mut answers: Vec<(QuestionId, Value)> = match answers {
             Answers::Only(value) => match open.as_slice() {
                 [] => return Err(AnswerError::NothingAsked),
                 [only] => vec![(QuestionId::from(only.as_str()), value)],
@@ -176,12 +176,15 @@ impl PendingQuestions {
         if answers.is_empty() {
             return Err(AnswerError::NothingAsked);
         }
-        for (id, value) in &answers {
+        for (id, value) in &mut answers {
             match inner.asked.get(id) {
                 Some(Pending { taken: Some(by), .. }) => {
                     return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
                 }
-                Some(asked) => answer::check(&asked.open, value)?,
+                Some(asked) => {
+                    answer::resolve(&asked.open.question, value);
+                    answer::check(&asked.open, value)?;
+                }
                 None => {
                     if let Some((_, by)) = inner.answered.iter().find(|(known, _)| known == id) {
                         return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });

@@ -33,10 +33,15 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         server = server.webhooks(webhooks);
     }
     if let Some(chat) = setup::chat(config)? {
-        server = server.chat(chat);
+        let refusal = config.chat_endpoint().and_then(|endpoint| config.own_endpoint(&endpoint, address));
+        server = server.chat(chat.refuse(refusal.as_deref()));
     }
     if let Some(assistant) = assistant {
-        server = server.assistant(assistant);
+        let refusal = config.own_endpoint(&config.assistant_endpoint(), address);
+        if let Some(reason) = refusal.as_deref().filter(|_| config.is_set("VLLM_BASE_URL")) {
+            tracing::warn!("{reason}");
+        }
+        server = server.assistant(assistant.refuse(refusal.as_deref()));
     }
     #[cfg(feature = "mcp")]
     let server = server.mcp(remote_tools::own()?);

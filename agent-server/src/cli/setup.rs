@@ -100,7 +100,7 @@ pub(super) fn ephemeral_runtime(config: &Config) -> Result<Runtime, CliError> {
 
 /// Returns the model of the chat, if one is configured.
 pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
-    let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
+    let Some(model) = config.chat_endpoint() else { return Ok(None) };
     let chat = Chat::new(Model::new(RetryModel::new(model.open()?)));
     Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
 }
@@ -111,8 +111,7 @@ pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<
     if config.mock_data {
         return Ok(None);
     }
-    let endpoint = config.vllm().or_else(|| config.model()).unwrap_or_else(|| config.vllm_endpoint());
-    let model = Model::new(RetryModel::new(endpoint.open()?));
+    let model = Model::new(RetryModel::new(config.assistant_endpoint().open()?));
     #[cfg(feature = "demo")]
     let assistant = demo::assistant_with(model, tools);
     #[cfg(not(feature = "demo"))]

@@ -7,6 +7,7 @@
 //! `model` the configured model, `reference` the output.
 
 mod error;
+mod dot_env;
 mod mcp;
 mod value;
 mod model;

@@ -192,8 +192,8 @@ settings! {
     "server" {
         /// Address to listen on.
         host: IpAddr = API_HOST, value::ip(), "0.0.0.0";
-        /// Port; 0 selects a free one.
-        port: u16 = API_PORT, value::number("PORT", "a port", 0..=u16::MAX), "8000";
+        /// Port; 0 selects a free one. `PORT` counts if `API_PORT` is not set.
+        port: u16 = API_PORT or PORT, value::number("PORT", "a port", 0..=u16::MAX), "8000";
         /// Web origins that may use the server, in addition to its own and those of this machine; `*` allows all.
         origins: Origins = ALLOWED_ORIGINS, value::origins(), "http://localhost:5173,http://127.0.0.1:5173";
         /// Hosts for which the server responds to callers without a key, in addition to IP addresses, `localhost` and names without

@@ -156,8 +156,9 @@ pub(super) fn url() -> Kind<String> {
 }
 
 pub(super) fn origins() -> Kind<Origins> {
-    let mut kind =
-        Kind::new("ORIGINS", "origins separated by commas, or `*`", |text| Origins::parse(text).ok());
+    let mut kind = Kind::new("ORIGINS", "origins separated by commas or as a JSON list, or `*`", |text| {
+        Origins::parse(text).ok()
+    });
     kind.hint = Some(|text| Origins::parse(text).err());
     kind
 }

@@ -21,6 +21,8 @@ mod tool_chat;
 mod ui;
 mod ws;
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use agent_core::{Code, RunStatus, Session, SessionError, error::Family, ids::Seq, session::SessionStatus};
 use hyper::Method;
 use serde_json::Value;
@@ -45,7 +47,8 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     const DELETE: Method = Method::DELETE;
     let mut router = Router::default();
     let mut add = |method: Method, path: &str, auth, contract, handler: Handler| {
-        router.add(Route { method, path: path.to_owned(), auth, contract, handler })
+        let query = query_names(&method, path);
+        router.add(Route { method, path: path.to_owned(), auth, contract, query, handler })
     };
     add(POST, "/api/chat/stream", Authenticated, Contract::Chat, handler(chat::post))?;
     // Same origin, because a `GET` from a foreign page would already call the model.
@@ -92,6 +95,19 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     task(GET, "/sessions/{session_id}/events", AuthenticatedSameOrigin, handler(sessions::events::handle))?;
     task(POST, "/sessions/{session_id}/fork", Authenticated, handler(sessions::fork::handle))?;
     Ok(router)
+}
+
+/// Returns the names of the query parameters of a built-in route, from its documentation.
+fn query_names(method: &Method, path: &str) -> &'static [String] {
+    type Names = HashMap<(Method, String), Vec<String>>;
+    static NAMES: LazyLock<Names> = LazyLock::new(|| {
+        let docs = route_docs();
+        let of = |doc: &RouteDoc| {
+            doc.paths().iter().map(|path| (doc.method().clone(), path.clone())).collect::<Vec<_>>()
+        };
+        docs.iter().flat_map(|doc| of(doc).into_iter().map(|key| (key, doc.query_names()))).collect()
+    });
+    NAMES.get(&(method.clone(), path.to_owned())).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Returns the documentation of all built-in routes.
@@ -203,10 +219,14 @@ fn status_message(status: &SessionStatus) -> String {
 /// Returns the default cursor of a subscription: the start of the latest run.
 async fn default_cursor(session: &Session) -> Result<Seq, ApiError> {
     match session.status().await {
-        Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
+        Ok(status) => Ok(default_cursor_at(&status)),
         Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),
         Err(error) => Err(map_session_error(session.id())(error)),
     }
+}
+
+const fn default_cursor_at(status: &SessionStatus) -> Seq {
+    Seq(status.accepted.0.saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -226,7 +246,12 @@ mod tests {
             assert_eq!(at(Method::POST, "/run").unwrap().0, format!("{prefix}/run"));
             assert_eq!(at(Method::GET, "/status/a%3Ab").unwrap().1.get("session_id"), "a:b");
             assert_eq!(at(Method::GET, "/run").unwrap_err().allow.unwrap().to_str().unwrap(), "POST");
-            assert_eq!(at(Method::GET, "/run/").unwrap_err().code, "not_found");
+            assert_eq!(at(Method::POST, "/run/").unwrap().0, format!("{prefix}/run"));
+            assert_eq!(at(Method::GET, "/run//").unwrap_err().code, "not_found");
+            assert_eq!(
+                at(Method::POST, "/runasync").unwrap_err().message,
+                format!("there is no route for this path; the nearest is `{prefix}/run-async` (POST)")
+            );
         }
         assert!(routes.find(&Method::GET, "/api/agentx/run").is_err());
     }

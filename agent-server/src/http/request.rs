@@ -89,7 +89,12 @@ impl<A> RequestContext<A> {
     pub(crate) async fn body(&mut self) -> Result<Bytes, ApiError> {
         let BodyLimits { bytes: limit, timeout } = self.body_limits;
         let body = self.request.body_mut();
-        let too_large = || ApiError::new(Rejection::BodyTooLarge, format!("the body exceeds {limit} bytes"));
+        let too_large = || {
+            ApiError::new(
+                Rejection::BodyTooLarge,
+                format!("the body exceeds {limit} bytes (BODY_BYTES); send a smaller one"),
+            )
+        };
         if body.size_hint().lower() > limit as u64 {
             drain(body).await;
             return Err(too_large());
@@ -112,7 +117,13 @@ impl<A> RequestContext<A> {
                 Err(too_large())
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(ApiError::new(Rejection::BodyTimedOut, "the body did not arrive in time")),
+            Err(_) => Err(ApiError::new(
+                Rejection::BodyTimedOut,
+                format!(
+                    "the body did not arrive within {} s (BODY_SECONDS); try again",
+                    timeout.as_secs_f64()
+                ),
+            )),
         }
     }
 

@@ -54,7 +54,10 @@ pub(crate) fn check_upgrade(request: &Request<Incoming>) -> Result<(), ApiError>
     if is_upgrade_request(request) {
         return Ok(());
     }
-    Err(ApiError::new(Rejection::UpgradeRequired, "this path is a WebSocket"))
+    Err(ApiError::new(
+        Rejection::UpgradeRequired,
+        "this path is a WebSocket; open it with a WebSocket client",
+    ))
 }
 
 /// Returns the response of a handshake, and the WebSocket, which opens after the response was sent.

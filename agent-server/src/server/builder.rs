@@ -155,7 +155,8 @@ impl ServerBuilder {
     }
 
     fn add_custom_route(mut self, method: Method, path: String, auth: AuthPolicy, handler: Handler) -> Self {
-        self.custom_routes.push(Route { method, path, auth, contract: Contract::TaskAgent, handler });
+        let contract = Contract::TaskAgent;
+        self.custom_routes.push(Route { method, path, auth, contract, query: &[], handler });
         self
     }
 

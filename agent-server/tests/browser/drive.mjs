@@ -2,6 +2,7 @@
 
 import { docs } from './docs.mjs';
 import { mocked } from './mocked.mjs';
+import { origin } from './origin.mjs';
 import { real } from './real.mjs';
 import { Server, out, run } from './support.mjs';
 
@@ -11,6 +12,7 @@ try {
   await server.start();
   await run(real, { server });
   await run(docs, { server });
+  await run(origin, { server });
   console.log(`browser: all passed; pictures in ${out}`);
 } catch (error) {
   console.error(error);

@@ -4,6 +4,7 @@
 mod docs;
 mod chat;
 mod auth;
+mod contracts;
 mod fanout;
 mod faults;
 mod hostile;

@@ -10,8 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     api::schema::{Schemas, reference},
     app::AppState,
-    docs::errors,
-    error::{Contract, Rejection, body, status},
+    error::{Contract, Rejection, body, pages, status},
     http::router::{AuthPolicy, Route},
 };
 
@@ -181,6 +180,21 @@ impl RouteDoc {
         json!({"$ref": reference(&self.schemas.add::<T>())})
     }
 
+    pub(crate) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Returns the path and its aliases.
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    /// Returns the names of the query parameters.
+    pub(crate) fn query_names(&self) -> Vec<String> {
+        let query = self.parameters.iter().filter(|parameter| parameter["in"] == "query");
+        query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect()
+    }
+
     /// Returns the operation for one of the paths.
     pub(super) fn operation(&self, route: &Route<AppState>) -> Value {
         let main = &self.paths[0];
@@ -251,7 +265,7 @@ fn error_response(contract: Contract, codes: &[&'static str]) -> Value {
     let text: Vec<String> = codes
         .iter()
         .map(|code| {
-            format!("- [`{code}`](/docs/errors/{code}): {}", errors::summary(code).unwrap_or_default())
+            format!("- [`{code}`](/docs/errors/{code}): {}", pages::summary(code).unwrap_or_default())
         })
         .collect();
     let of = |name: &str| json!({"$ref": reference(name)});

@@ -8,9 +8,7 @@ use agent_core::{
     agent::AgentError,
     ids::SessionId,
     interrupt::OpenQuestion,
-    model::{
-        Delta, FinishReason, Model, ModelError, ModelErrorKind, Role, TextCalls, TextPiece, TextTools, Usage,
-    },
+    model::{Delta, FinishReason, Model, ModelError, ModelErrorKind, Role, TextTools, Usage},
     telemetry,
 };
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
@@ -27,6 +25,7 @@ use crate::{
     ephemeral_session::EphemeralSession,
     error::{ApiError, Contract, Rejection},
     limits::Permit,
+    raw_calls::RawCalls,
 };
 
 /// Last line of a question. It identifies the question when the conversation returns with an answer, so that it must not
@@ -57,6 +56,14 @@ pub(super) async fn open_deltas(
     request: &ParsedCompletion,
 ) -> Result<Deltas, ApiError> {
     let app = &context.app;
+    let refusal = match backend {
+        Backend::Plain(chat) => chat.refusal(),
+        Backend::Assistant(assistant) => assistant.refusal(),
+        Backend::Task(_) => None,
+    };
+    if let Some(reason) = refusal {
+        return Err(ApiError::new(Rejection::OwnEndpoint, reason));
+    }
     match backend {
         Backend::Plain(chat) => {
             let permit = app.limits.run(context.key())?;
@@ -71,7 +78,10 @@ pub(super) async fn open_deltas(
                 let _: &Option<Permit> = &permit;
                 ApiError::of_model(Contract::OpenAi, &error)
             });
-            let deltas = without_raw_calls(deltas.boxed(), request.tools().is_empty());
+            let deltas = match request.tools().is_empty() && request.format().is_none() {
+                true => without_raw_calls(deltas.boxed()),
+                false => deltas.boxed(),
+            };
             Ok(deltas.map_ok(Piece::Model).boxed())
         }
         Backend::Assistant(assistant) => {
@@ -149,38 +159,25 @@ fn rebuild_error(error: AgentError) -> ApiError {
 /// Removes tool calls in the text of a model that was not offered tools. An answer of nothing else is an error.
 fn without_raw_calls(
     deltas: BoxStream<'static, Result<Delta, ApiError>>,
-    no_tools: bool,
 ) -> BoxStream<'static, Result<Delta, ApiError>> {
-    if !no_tools {
-        return deltas;
-    }
-    let state = (deltas, TextCalls::new(std::iter::empty::<String>()), false, false);
-    let read = stream::unfold(Some(state), |state| async move {
-        let (mut deltas, mut parser, mut removed, mut shown) = state?;
-        let next = deltas.next().await?;
-        let mut out: Vec<Result<Delta, ApiError>> = Vec::new();
-        let pieces = match &next {
-            Ok(Delta::Text { text }) => parser.push(text),
-            Ok(Delta::Restarted { .. } | Delta::Finished { .. }) => parser.finish(),
-            _ => Vec::new(),
-        };
-        for piece in pieces {
-            match piece {
-                TextPiece::Text(text) => {
-                    shown |= !text.trim().is_empty();
-                    out.push(Ok(Delta::Text { text }));
-                }
-                TextPiece::Call { .. } => removed = true,
+    let read = stream::unfold(Some((deltas, RawCalls::default(), false)), |state| async move {
+        let (mut deltas, mut calls, mut shown) = state?;
+        let mut out = Vec::new();
+        let mut show = |text: String, out: &mut Vec<_>| {
+            if !text.is_empty() {
+                shown |= !text.trim().is_empty();
+                out.push(Ok(Delta::Text { text }));
             }
-        }
-        match next {
-            Ok(Delta::Text { .. }) => {}
+        };
+        match deltas.next().await? {
+            Ok(Delta::Text { text }) => show(calls.push(&text), &mut out),
             Ok(delta @ Delta::Restarted { .. }) => {
-                (removed, shown) = (false, false);
+                calls.clear();
                 out.push(Ok(delta));
             }
             Ok(delta @ Delta::Finished { .. }) => {
-                if removed && !shown {
+                show(calls.finish(), &mut out);
+                if calls.found() && !shown {
                     let error = ModelError::new(ModelErrorKind::Malformed)
                         .with_detail("a tool call as text, and no tools were offered");
                     out.push(Err(ApiError::of_model(Contract::OpenAi, &error)));
@@ -190,7 +187,7 @@ fn without_raw_calls(
             }
             other => out.push(other),
         }
-        Some((stream::iter(out), Some((deltas, parser, removed, shown))))
+        Some((stream::iter(out), Some((deltas, calls, shown))))
     });
     read.flatten().boxed()
 }

@@ -58,7 +58,8 @@ pub(super) fn docs() -> [RouteDoc; 2] {
         .codes(&[Code::SessionBusy, Code::StaleWriter, Code::GraphChanged, Code::InvalidAnswer, Code::CannotResume])
         .codes(&[Code::AlreadyAnswered])
         .of_store()
-        .rejections(&[Rejection::UnknownAgent, Rejection::NoAgent, Rejection::QuotaExceeded, Rejection::Stopped])
+        .rejections(&[Rejection::OwnEndpoint,
+            Rejection::UnknownAgent, Rejection::NoAgent, Rejection::QuotaExceeded, Rejection::Stopped])
         .responds(200, stream.clone());
     let again = RouteDoc::new(
         Method::GET,
@@ -80,6 +81,9 @@ pub(super) async fn chat(mut context: RequestContext) -> HandlerResult {
     let request = UiRequest::parse(&context.json().await?)?;
     let app = Arc::clone(&context.app);
     let agent = agent(&app, request.agent.as_deref())?;
+    if let Some(reason) = agent.as_assistant().and_then(crate::Assistant::refusal) {
+        return Err(ApiError::new(Rejection::OwnEndpoint, reason));
+    }
     let session = context.session_or_new(request.session()?).await?;
     let stream_permit = context.stream_permit()?;
     let map_error = |error: SessionError| match error {
