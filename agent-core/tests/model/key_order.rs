@@ -71,15 +71,14 @@ fn clients(server: &Server) -> Vec<(&'static str, Model, bool)> {
             OpenAi::builder().base_url(&server.url).key("sk-abcdefgh").model("m").protocol(protocol);
         Model::new(builder.build().unwrap())
     };
-    let url = server.url.as_str();
     let clients =
         vec![("chat", openai(Protocol::Chat), true), ("responses", openai(Protocol::Responses), true)];
     #[cfg(feature = "native")]
     let clients = {
         let mut clients = clients;
         let anthropic =
-            Native::anthropic("claude-test").key("sk-ant-abcdefgh").base_url(url).build().unwrap();
-        let gemini = Native::gemini("gemini-test").key("abcdefgh").base_url(url).build().unwrap();
+            Native::anthropic("claude-test").key("sk-ant-abcdefgh").base_url(&server.url).build().unwrap();
+        let gemini = Native::gemini("gemini-test").key("abcdefgh").base_url(&server.url).build().unwrap();
         clients.push(("anthropic", Model::new(anthropic), false));
         clients.push(("gemini", Model::new(gemini), true));
         clients
@@ -137,7 +136,7 @@ async fn a_structured_answer_is_asked_for_in_the_field_order_of_the_type() {
     let text = r#"{"reasoning":"r","confidence":null,"answer":{"why":"w","final":true}}"#;
     let server = Server::start([Answer::says(&[text])]).await;
     for (name, model, has_format) in clients(&server).into_iter().take(1) {
-        let verdict = model.extract::<Verdict>("really?").await.unwrap().value;
+        let verdict = model.extract::<Verdict>("really?").await.unwrap();
         assert_eq!(
             (
                 verdict.reasoning.as_str(),

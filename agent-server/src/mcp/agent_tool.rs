@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Answers, Runtime, SessionError,
+    Answers, Runtime, Session, SessionError,
     ids::SessionId,
     interrupt::OpenQuestion,
     todo::Todo,
@@ -82,7 +82,7 @@ async fn call(
             }
             ConversationEvent::Question(questions) => {
                 let Some(open) = questions.first() else { break };
-                let run = ask(&conversation, open, cx).await?;
+                let run = ask(&session, open, cx).await?;
                 conversation.resume(run);
             }
             ConversationEvent::Failed(error) => return Err(ToolError::failed(error.message)),
@@ -100,15 +100,11 @@ async fn call(
 }
 
 /// Asks the person at the client, and answers the agent.
-async fn ask(
-    conversation: &ConversationStream,
-    open: &OpenQuestion,
-    cx: &ToolContext,
-) -> Result<agent_core::Run, ToolError> {
+async fn ask(session: &Session, open: &OpenQuestion, cx: &ToolContext) -> Result<agent_core::Run, ToolError> {
     let mut question = open.question.clone();
     for _ in 0..ATTEMPTS {
         let answer = cx.ask(question.clone()).await?;
-        match conversation.session().answer(Answers::to(open.id.clone(), answer)).by("an MCP client").await {
+        match session.answer(Answers::to(open.id.clone(), answer)).by("an MCP client").await {
             Ok(run) => return Ok(run),
             Err(SessionError::Answer(error)) => {
                 question.prompt = format!("{} ({error})", open.question.prompt);

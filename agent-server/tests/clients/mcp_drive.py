@@ -20,7 +20,8 @@ async def drive(server):
     async def noted(at, total, message):
         progress.append(message)
 
-    async with Client(server, elicitation_callback=elicit, read_timeout_seconds=60) as client:
+    # With the handshake: the protocol of 2026-07-28 has no session in which the server could ask.
+    async with Client(server, elicitation_callback=elicit, read_timeout_seconds=60, mode="legacy") as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert {"calculator", "trend"} <= tools.keys(), tools.keys()
         assert list(tools["trend"].output_schema["properties"]) == ["response"], tools["trend"]
@@ -34,9 +35,19 @@ async def drive(server):
         assert result.is_error and "expression" in result.content[0].text, result
 
 
+async def alone(server):
+    """The protocol without sessions: everything but questions."""
+    async with Client(server, read_timeout_seconds=60) as client:
+        result = await client.call_tool("trend", {**TASK, "context": {"audience": "buyers"}})
+        assert result.structured_content["response"].startswith("# "), result
+        result = await client.call_tool("trend", TASK)
+        assert result.is_error and "elicitation" in result.content[0].text, result
+
+
 async def main():
     base, binary = sys.argv[1:]
     env = {**os.environ, "DATABASE_PATH": ":memory:"}
+    await alone(f"{base}/mcp")
     await drive(f"{base}/mcp")
     await drive(StdioServerParameters(command=binary, args=["mcp"], env=env))
     print("mcp_drive.py: passed")

@@ -43,7 +43,7 @@ await check("a tool call is a part with input and output", async () => {
   const tool = answer.parts.find((part) => part.type === "dynamic-tool");
   assert.deepEqual(
     [tool.toolName, tool.state, tool.input, tool.output],
-    ["calculator", "output-available", { expression: "6*7" }, 42],
+    ["calculator", "output-available", { expression: "6*7" }, "42"],
   );
   assert.equal(text(answer), "결과는 42입니다.");
   assert.equal(answer.parts.filter((part) => part.type === "step-start").length, 2);

@@ -172,7 +172,7 @@ async fn a_callers_tools_work_on_an_agent_beside_its_own() {
     assert_eq!(choice["message"]["tool_calls"], expected, "only the caller's, checked: {reply:?}");
     assert_eq!(choice["finish_reason"], "tool_calls");
     let own: Vec<&Value> = choice["message"]["agent_events"].as_array().unwrap().iter().collect();
-    assert_eq!((&own[0]["name"], &own[1]["result"]), (&json!("calculator"), &json!(42)), "{own:?}");
+    assert_eq!((&own[0]["name"], &own[1]["result"]), (&json!("calculator"), &json!("42")), "{own:?}");
     let tools: Vec<String> = fake.seen.lock()[0]["tools"]
         .as_array()
         .unwrap()
