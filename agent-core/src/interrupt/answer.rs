@@ -1,11 +1,12 @@
 //! Answers, and their validation against the open questions, options and schemas.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
 use super::{OpenQuestion, Question};
 use crate::{
+    compute::compute,
     ids::QuestionId,
     json::{self, ValueError},
     validation::validator,
@@ -172,6 +173,9 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
     Ok(())
 }
 
+/// Maximum length of a text that is compared with labels, in bytes.
+const LONGEST_LABEL: usize = 4 * 1024;
+
 /// Returns the option that `value` names: itself, its text or one of its labels whatever the case and the blanks around,
 /// or its number from 1. `None`: it names none.
 fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
@@ -182,7 +186,7 @@ fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
     let folded = |text: &str| text.trim().to_lowercase();
     let number = |number: u64| options.get(usize::try_from(number).ok()?.checked_sub(1)?);
     match value {
-        Value::String(text) => {
+        Value::String(text) if text.len() <= LONGEST_LABEL => {
             let text = folded(text);
             let is_same = |(at, option): &(usize, &Value)| {
                 let labels = question.labels.get(*at).into_iter().flatten();
@@ -199,7 +203,7 @@ fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
 }
 
 /// Replaces an answer by the option that it names.
-pub(super) fn resolve(question: &Question, value: &mut Value) {
+pub(super) fn name_option(question: &Question, value: &mut Value) {
     if let Some(option) = option_of(question, value)
         && option != value
     {
@@ -207,8 +211,25 @@ pub(super) fn resolve(question: &Question, value: &mut Value) {
     }
 }
 
-/// Whether `value` answers `asked`.
-pub(crate) fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
+/// Checks answers against the options and schemas of their questions, and returns them. Large ones are checked off the
+/// async workers: the time that a schema takes is bounded by its author only.
+pub(crate) async fn check_answers(
+    answers: Vec<(Arc<OpenQuestion>, Value)>,
+) -> Result<Vec<(Arc<OpenQuestion>, Value)>, AnswerError> {
+    let bytes = answers.iter().map(|(open, value)| match &open.question.schema {
+        Some(schema) => json::size(schema) + json::size(value),
+        None if open.question.options.is_empty() => 0,
+        None => json::size(value),
+    });
+    compute(bytes.sum(), move || {
+        answers.iter().try_for_each(|(open, value)| check(open, value))?;
+        Ok(answers)
+    })
+    .await
+}
+
+/// Checks an answer against the options and the schema of its question.
+fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
     let invalid = |path: Cow<'_, str>, expected: String| AnswerError::Invalid {
         question: asked.id.clone(),
         path: path.into_owned(),

@@ -12,7 +12,7 @@ mod tree;
 mod write;
 
 pub use check::check;
-pub(crate) use check::{check_within, depth, dismantle};
+pub(crate) use check::{check_within, depth, dismantle, size};
 pub(crate) use form::{Form, Stored, has_overwrite, read_stored};
 pub(crate) use sorted::{Sorted, sorted};
 pub use tree::parse;

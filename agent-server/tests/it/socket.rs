@@ -142,7 +142,7 @@ async fn what_makes_no_sense_is_an_error_and_the_socket_stays_open() {
         (Message::text(r#"{"type":"input","data":"안녕"}"#), "invalid_request"),
         (Message::text(r#"{"type":"input","data":{"value":1,"id":7}}"#), "invalid_request"),
         (Message::text(r#"{"type":"input","data":{"value":1,"id":"x"}}"#), "question_not_found"),
-        (Message::text(r#"{"type":"input","data":{"value":1}}"#), "invalid_answer"),
+        (Message::text(r#"{"type":"input","data":{"value":9}}"#), "invalid_answer"),
         (Message::text(r#"{"type":"resume"}"#), "answer_needed"),
         (Message::text(deep), "too_deep"),
         (Message::text(large), "frame_too_large"),
