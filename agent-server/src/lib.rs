@@ -49,12 +49,16 @@ mod hex;
 mod http;
 mod journal_observer;
 mod limits;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod options;
 mod otlp;
+mod raw_calls;
 mod readiness;
 pub mod server;
 mod session_title;
+mod spelling;
 mod task_agent;
 pub mod tls;
 pub mod webhook;
@@ -74,7 +78,7 @@ pub use self::{
     },
     options::ServerOptions,
     server::{Server, ServerBuilder},
-    task_agent::TaskAgent,
+    task_agent::{ContextField, TaskAgent},
     tls::Tls,
     webhook::Webhooks,
 };

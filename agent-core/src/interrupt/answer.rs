@@ -173,6 +173,44 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
     Ok(())
 }
 
+/// Maximum length of a text that is compared with labels, in bytes.
+const LONGEST_LABEL: usize = 4 * 1024;
+
+/// Returns the option that `value` names: itself, its text or one of its labels whatever the case and the blanks around,
+/// or its number from 1. `None`: it names none.
+fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
+    let options = &question.options;
+    if let Some(option) = options.iter().find(|option| *option == value) {
+        return Some(option);
+    }
+    let folded = |text: &str| text.trim().to_lowercase();
+    let number = |number: u64| options.get(usize::try_from(number).ok()?.checked_sub(1)?);
+    match value {
+        Value::String(text) if text.len() <= LONGEST_LABEL => {
+            let text = folded(text);
+            let is_same = |(at, option): &(usize, &Value)| {
+                let labels = question.labels.get(*at).into_iter().flatten();
+                let mut texts = labels.map(String::as_str).chain(option.as_str());
+                texts.any(|label| folded(label) == text)
+            };
+            let named = options.iter().enumerate().find(is_same).map(|(_, option)| option);
+            // In an open question, a number may be the answer itself.
+            named.or_else(|| number(text.parse().ok()?).filter(|_| !question.open))
+        }
+        Value::Number(value) if !question.open => number(value.as_u64()?),
+        _ => None,
+    }
+}
+
+/// Replaces an answer by the option that it names.
+pub(super) fn name_option(question: &Question, value: &mut Value) {
+    if let Some(option) = option_of(question, value)
+        && option != value
+    {
+        *value = option.clone();
+    }
+}
+
 /// Checks answers against the options and schemas of their questions, and returns them. Large ones are checked off the
 /// async workers: the time that a schema takes is bounded by its author only.
 pub(crate) async fn check_answers(
@@ -211,4 +249,41 @@ fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_option_is_named_by_its_text_its_number_or_a_label() {
+        let question = Question::choose("For whom?", ["소비자", "Makers"]).labels([["buyers"], ["담당자"]]);
+        for (answer, option) in [
+            (json!("소비자"), Some("소비자")),
+            (json!("  makers\n"), Some("Makers")),
+            (json!("BUYERS"), Some("소비자")),
+            (json!(" 담당자 "), Some("Makers")),
+            (json!(2), Some("Makers")),
+            (json!("1"), Some("소비자")),
+            (json!(0), None),
+            (json!(3), None),
+            (json!(1.5), None),
+            (json!("-1"), None),
+            (json!(""), None),
+            (json!(null), None),
+            (json!(["소비자"]), None),
+        ] {
+            assert_eq!(option_of(&question, &answer).and_then(Value::as_str), option, "{answer}");
+        }
+        // Options that are numbers are meant themselves before their places are.
+        let sizes = Question::choose("Which?", [2, 1]);
+        assert_eq!(option_of(&sizes, &json!(1)), Some(&json!(1)));
+        let open = Question::choose("How many?", ["few", "many"]).or_anything();
+        assert_eq!(
+            (option_of(&open, &json!(2)), option_of(&open, &json!("Few"))),
+            (None, Some(&json!("few")))
+        );
+    }
 }

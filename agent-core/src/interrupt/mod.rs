@@ -33,6 +33,10 @@ pub struct Question {
     /// Answers to choose from; empty: any. An answer outside them is refused unless `open`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<Value>,
+    /// Other labels of the options, in their order, for example in another language. An answer with one of them counts
+    /// as the option.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Vec<String>>,
     /// Whether an answer beside the options is accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
@@ -70,6 +74,9 @@ impl Question {
 
     /// Creates a question with options.
     ///
+    /// An answer is one of them: the value itself, its text with blanks around it or in another letter case, its number
+    /// counted from 1, or one of its [labels](Self::labels).
+    ///
     /// # Examples
     ///
     /// ```
@@ -86,6 +93,26 @@ impl Question {
             options: options.into_iter().map(Into::into).collect(),
             ..Self::default()
         }
+    }
+
+    /// Sets other labels of the options, in their order: an answer with one of them counts as the option. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::choose("Publish?", ["yes", "no"]).labels([["예"], ["아니요"]]);
+    /// assert_eq!(question.labels[1], ["아니요"]);
+    /// ```
+    #[must_use]
+    pub fn labels<L, T>(mut self, labels: impl IntoIterator<Item = L>) -> Self
+    where
+        L: IntoIterator<Item = T>,
+        T: Into<String>,
+    {
+        self.labels = labels.into_iter().map(|labels| labels.into_iter().map(Into::into).collect()).collect();
+        self
     }
 
     /// Also accepts answers that are not among the options.

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{AnswerError, Answers, OpenQuestion};
+use super::{AnswerError, Answers, OpenQuestion, answer};
 use crate::ids::{QuestionId, TaskId};
 
 /// Number of answered questions that are remembered, so that a late answer reports who answered first.
@@ -194,7 +194,12 @@ impl PendingQuestions {
         if answers.is_empty() {
             return Err(AnswerError::NothingAsked);
         }
-        answers.into_iter().map(|(id, value)| Ok((Arc::clone(inner.unclaimed(&id)?), value))).collect()
+        let named = answers.into_iter().map(|(id, mut value)| {
+            let open = Arc::clone(inner.unclaimed(&id)?);
+            answer::name_option(&open.question, &mut value);
+            Ok((open, value))
+        });
+        named.collect()
     }
 
     /// Claims the questions of [resolved](PendingQuestions::resolve) answers that were checked, all or none. Claimed

@@ -4,11 +4,12 @@ use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{error::CliError, security, setup};
+use super::{error::CliError, remote_tools, security, setup};
 use crate::{Config, Server, Tls};
 
 pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), CliError> {
-    let assistant = setup::assistant(config)?;
+    let remote = remote_tools::connect(config).await?;
+    let assistant = setup::assistant(config, remote.registry())?;
     if assistant.is_none() && cfg!(not(feature = "demo")) {
         return Err(setup::no_agent());
     }
@@ -32,11 +33,18 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         server = server.webhooks(webhooks);
     }
     if let Some(chat) = setup::chat(config)? {
-        server = server.chat(chat);
+        let refusal = config.chat_endpoint().and_then(|endpoint| config.own_endpoint(&endpoint, address));
+        server = server.chat(chat.refuse(refusal.as_deref()));
     }
     if let Some(assistant) = assistant {
-        server = server.assistant(assistant);
+        let refusal = config.own_endpoint(&config.assistant_endpoint(), address);
+        if let Some(reason) = refusal.as_deref().filter(|_| config.is_set("VLLM_BASE_URL")) {
+            tracing::warn!("{reason}");
+        }
+        server = server.assistant(assistant.refuse(refusal.as_deref()));
     }
+    #[cfg(feature = "mcp")]
+    let server = server.mcp(remote_tools::own()?);
     let server = server.bind(address).await.map_err(|error| {
         CliError::new(format!("{address} cannot be listened on: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
@@ -69,6 +77,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
             tracing::info!("shutting down");
         })
         .await;
+    remote.close().await;
     Ok(())
 }
 

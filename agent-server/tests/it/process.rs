@@ -75,6 +75,19 @@ impl Process {
         self.child.id().unwrap()
     }
 
+    /// Reads its log up to the next line with a text.
+    pub(crate) async fn logged(&mut self, text: &str) -> String {
+        let reading = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return line;
+                }
+            }
+            panic!("the log ended without {text}");
+        };
+        timeout(LONG, reading).await.unwrap()
+    }
+
     /// Closes the reading end of its log.
     pub(crate) fn without_log(self) -> Quiet {
         Quiet { child: self.child, address: self.address }
