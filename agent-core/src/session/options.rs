@@ -13,6 +13,7 @@ use crate::{
 ///
 /// ```
 /// # use agent_core::{BusyPolicy, Context, END, Graph, RunOptions, Runtime, SessionError, START, State};
+/// # use agent_core::journal::InMemoryJournal;
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(State, Default, Serialize, Deserialize)]
 /// # struct Greeting { name: String }
@@ -23,7 +24,8 @@ use crate::{
 /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
 /// #     })
 /// #     .edge(START, "ask").edge("ask", END).build()?;
-/// # let session = Runtime::builder().build().session("s-1")?;
+/// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+/// # let session = runtime.session("s-1")?;
 /// session.run(&graph, Greeting::update()).await?;
 /// let refused = session.run(&graph, Greeting::update()).await;
 /// assert!(matches!(refused, Err(SessionError::Busy { .. })));

@@ -39,7 +39,7 @@ impl ToolFault {
     ///
     /// ```
     /// # use agent_core::tool::ToolFault;
-    /// assert_eq!(ToolFault::TimedOut.code(), "timed_out");
+    /// assert_eq!(ToolFault::TimedOut.code(), "tool_timed_out");
     /// ```
     #[must_use]
     pub const fn code(self) -> &'static str {
