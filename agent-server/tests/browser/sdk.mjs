@@ -6,7 +6,6 @@ import { createServer } from 'node:http';
 import { join, normalize } from 'node:path';
 import { FLAGS, Server, withPage } from './support.mjs';
 
-const ORIGIN = 'http://localhost:5173';
 const MODULES = new URL('./node_modules/', import.meta.url).pathname;
 
 /** A model's endpoint that thinks and answers. */
@@ -22,25 +21,28 @@ function model() {
   return new Promise(resolve => endpoint.listen(0, '127.0.0.1', () => resolve(endpoint)));
 }
 
-/** Files of npm packages, as a bundler would serve them. */
-function file(route) {
-  const path = new URL(route.request().url()).pathname;
-  if (!path.startsWith('/modules/')) {
-    return route.fulfill({ contentType: 'text/html', body: '<!doctype html><link rel="icon" href="data:,"><title>front</title>' });
-  }
-  const name = normalize(path.slice('/modules/'.length));
-  return route.fulfill({ contentType: 'text/javascript', body: readFileSync(join(MODULES, name)) });
+/** A front end on another port, with the files of npm packages as a bundler would serve them. */
+function front() {
+  const pages = createServer((request, answer) => {
+    const path = new URL(request.url, 'http://localhost').pathname;
+    if (!path.startsWith('/modules/')) {
+      answer.writeHead(200, { 'content-type': 'text/html' });
+      return answer.end('<!doctype html><link rel="icon" href="data:,"><title>front</title>');
+    }
+    answer.writeHead(200, { 'content-type': 'text/javascript' });
+    answer.end(readFileSync(join(MODULES, normalize(path.slice('/modules/'.length)))));
+  });
+  return new Promise(resolve => pages.listen(0, '127.0.0.1', () => resolve(pages)));
 }
 
 export const sdk = {
   async 'sdk: the official openai package talks to /v1 from another origin'({ server: { binary } }) {
-    const endpoint = await model();
+    const [endpoint, pages] = await Promise.all([model(), front()]);
     const server = new Server(binary);
     try {
-      await server.start({ pace: 0, settings: { OPENAI_BASE_URL: `http://127.0.0.1:${endpoint.address().port}/v1` } });
+      await server.start({ pace: 0, settings: { VLLM_BASE_URL: `http://127.0.0.1:${endpoint.address().port}` } });
       await withPage({ args: FLAGS, allowed: [/status of 404/] }, async page => {
-        await page.route(`${ORIGIN}/**`, file);
-        await page.goto(ORIGIN);
+        await page.goto(`http://127.0.0.1:${pages.address().port}`);
         const seen = await page.evaluate(async base => {
           const { default: OpenAI } = await import('/modules/openai/index.mjs');
           const client = new OpenAI({ baseURL: `${base}/v1`, apiKey: 'none', dangerouslyAllowBrowser: true, maxRetries: 0 });
@@ -58,8 +60,10 @@ export const sdk = {
       });
     } finally {
       await server.end();
-      endpoint.close();
-      endpoint.closeAllConnections();
+      for (const other of [endpoint, pages]) {
+        other.close();
+        other.closeAllConnections();
+      }
     }
   },
 };
