@@ -22,7 +22,7 @@ const MAX_REQUEST: usize = 192 * 1024;
 /// Adds message content to the spans of this process. Returns `false` if it was added already.
 ///
 /// `redact` gets every attribute as JSON text or plain text, and returns what is recorded. Content may be personal or secret:
-/// whoever can read the traces can read it.
+/// everyone with access to the traces can read it.
 ///
 /// # Examples
 ///

@@ -33,7 +33,7 @@ pub(crate) struct UiRequest {
     #[serde(default)]
     #[schema(required = true, value_type = Vec<Object>, min_items = 1, max_items = 4096)]
     messages: Vec<UiMessage>,
-    /// `submit-message`, or `regenerate-message`: the session continues from these messages instead of its own.
+    /// `submit-message`, or `regenerate-message`: the session continues from these messages.
     #[schema(required = false)]
     trigger: Option<String>,
     /// Name of the agent. Default: the assistant, or the first agent.

@@ -46,7 +46,7 @@ pub enum McpTransport {
     },
 }
 
-/// An MCP server whose tools the assistant gets.
+/// An MCP server that has tools for the assistant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct McpServer {

@@ -1,4 +1,4 @@
-//! Bodies for the errors that the HTTP library answers by itself: requests that it cannot parse get an empty response.
+//! Bodies for the errors that the HTTP library answers: requests that it cannot parse get an empty response.
 
 use std::{
     io,
