@@ -18,19 +18,24 @@ function model() {
     say({}, 'stop');
     answer.end('data: [DONE]\n\n');
   });
-  return new Promise(resolve => endpoint.listen(0, '127.0.0.1', () => resolve(endpoint)));
+  return listening(endpoint);
 }
+
+const listening = server => new Promise(resolve => server.listen(0, '127.0.0.1', () => resolve(server)));
 
 export const origin = {
   async 'origin: a front end on localhost:5173 uses every path with credentials'({ server: { binary } }) {
     const endpoint = await model();
+    const front = await listening(createServer((request, answer) => {
+      answer.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><link rel="icon" href="data:,"><title>front</title>');
+    }));
     const server = new Server(binary);
     try {
       await server.start({ pace: 0, settings: { VLLM_BASE_URL: `http://127.0.0.1:${endpoint.address().port}` } });
-      // The document's address of the server is fixed.
-      const args = [...FLAGS, `--host-resolver-rules=MAP localhost:8000 127.0.0.1:${server.port}`];
+      // The addresses in the documents are fixed; they are mapped to free ports.
+      const rules = `MAP localhost:8000 127.0.0.1:${server.port},MAP localhost:5173 127.0.0.1:${front.address().port}`;
+      const args = [...FLAGS, `--host-resolver-rules=${rules}`];
       await withPage({ args, allowed: [/status of 40[04]/] }, async page => {
-        await page.route(`${ORIGIN}/**`, route => route.fulfill({ contentType: 'text/html', body: '<!doctype html><link rel="icon" href="data:,"><title>front</title>' }));
         await page.goto(ORIGIN);
         const seen = await page.evaluate(async client => {
           const base = 'http://localhost:8000';
@@ -91,8 +96,10 @@ export const origin = {
       });
     } finally {
       await server.end();
-      endpoint.close();
-      endpoint.closeAllConnections();
+      for (const one of [endpoint, front]) {
+        one.close();
+        one.closeAllConnections();
+      }
     }
   },
 };
