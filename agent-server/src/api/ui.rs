@@ -33,7 +33,7 @@ pub(crate) struct UiRequest {
     #[serde(default)]
     #[schema(required = true, value_type = Vec<Object>, min_items = 1, max_items = 4096)]
     messages: Vec<UiMessage>,
-    /// `submit-message`, or `regenerate-message`: the session continues from these messages instead of the stored ones.
+    /// `submit-message`, or `regenerate-message`: the session continues from these messages.
     #[schema(required = false)]
     trigger: Option<String>,
     /// Name of the agent. Default: the assistant, or the first agent.
@@ -52,7 +52,7 @@ struct UiMessage {
 /// What the request asks for.
 #[derive(Debug)]
 pub(crate) enum UiTurn {
-    /// A message of the user.
+    /// The user says something.
     Says(Content),
     /// The user decided on tool calls: ids of questions, with decisions.
     Decides(Vec<(String, Value)>),

@@ -46,7 +46,7 @@ pub enum McpTransport {
     },
 }
 
-/// An MCP server that provides tools for the assistant.
+/// An MCP server that has tools for the assistant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct McpServer {

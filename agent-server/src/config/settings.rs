@@ -293,7 +293,7 @@ settings! {
         pace: Duration = TREND_PACE_MS, value::millis(), "0";
     }
     "mcp" {
-        /// MCP servers that provide tools for the assistant: a JSON object by name, each with `command`, `args`, `env` and `cwd`, or with `url`
+        /// MCP servers with tools for the assistant: a JSON object by name, each with `command`, `args`, `env` and `cwd`, or with `url`
         /// and `headers`; also `approval` (`writes`, `always`, `never`), `tools`, `timeout_seconds`, `questions`, `required` and `disabled`.
         /// `${NAME}` is replaced by the environment variable. In the TOML file also as tables `[mcp_servers.NAME]`. Default: none.
         mcp_servers: Option<Vec<McpServer>> = MCP_SERVERS, mcp::servers(), none;

@@ -1,4 +1,4 @@
-//! Bodies for errors of the HTTP library: requests that it cannot parse get an empty response.
+//! Bodies for the errors that the HTTP library answers: requests that it cannot parse get an empty response.
 
 use std::{
     io,
@@ -9,8 +9,8 @@ use std::{
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that adds a body to these responses. Every response of this server has a body, so an empty one comes from
-/// the library.
+/// A stream that adds a body to these responses. Every response of this server has a body, so that an empty one is the
+/// library's.
 pub(crate) struct ErrorBodies<T> {
     stream: T,
     /// A response that is being written instead of the library's.

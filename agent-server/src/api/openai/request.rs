@@ -61,7 +61,7 @@ pub(crate) struct CompletionRequest {
     /// Format of the answer: `text`, `json_object` or `json_schema`.
     #[schema(value_type = Option<Object>, required = false)]
     response_format: Option<Value>,
-    /// Tools of the caller. Calls of these tools are returned, also by an agent that has tools.
+    /// Tools of the caller. Calls of these tools are returned, also by an agent that has other tools.
     #[schema(value_type = Option<Vec<Object>>, required = false, max_items = 128)]
     tools: Option<Value>,
     /// Choice of a tool: `none`, `auto`, `required` or a function. Only with `tools`.

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct CallerTools(ToolRegistry);
 
 impl CallerTools {
-    /// Makes tools that pause the run: each call asks a question that only the caller can answer.
+    /// Makes tools that pause the run: each call asks a question without an answer.
     ///
     /// # Errors
     ///
