@@ -11,6 +11,7 @@ use agent_core::{
     event::{EventBody, Subscription, payload},
     interrupt::OpenQuestion,
     model::{FinishReason, Message, ModelReply, ToolCall, Usage},
+    todo::Todo,
     tool::ToolFault,
 };
 use serde::Deserialize;
@@ -31,8 +32,12 @@ const PARAGRAPH: &str = "\n\n";
 pub(crate) enum ConversationEvent {
     /// Part of the agent's text.
     Text(String),
+    /// Part of the reasoning of the agent's model.
+    Reasoning(String),
     /// The text since the last tool call is void.
     Retracted,
+    /// An item of the todo list changed.
+    Todo(Box<Todo>),
     /// A tool call began: its index in [`ConversationStream::calls`].
     ToolCall(usize),
     /// A tool call ended.
@@ -182,6 +187,11 @@ impl ConversationStream {
         &self.calls
     }
 
+    /// Returns the calls without a result.
+    pub(crate) fn open_calls(&self) -> impl Iterator<Item = &ToolCallRecord> {
+        self.calls.iter().filter(|call| !call.ended)
+    }
+
     /// Returns the usage of the models, as far as their endpoints reported it.
     pub(crate) const fn usage(&self) -> Usage {
         self.usage
@@ -248,6 +258,14 @@ impl ConversationStream {
                 if own && self.forwards_text() && voided.message == MODEL_STEP =>
             {
                 self.retract();
+            }
+            EventBody::Reasoning(reasoning)
+                if own && self.forwards_text() && reasoning.message == MODEL_STEP =>
+            {
+                self.ready.push_back(ConversationEvent::Reasoning(reasoning.text.clone()));
+            }
+            EventBody::TodoUpdated(updated) => {
+                self.ready.push_back(ConversationEvent::Todo(Box::new(updated.todo.clone())));
             }
             EventBody::StepRecorded(step) => self.read_step(step, own, event.at),
             EventBody::NodeFinished(finished) if own => self.read_update(&finished.update, event.at),

@@ -3,13 +3,15 @@
 use agent_core::{
     agent::{AgentError, Prompt},
     graph::BuildError,
-    model::Model,
+    model::{Message, Model, Role},
     session::RuntimeBuilder,
+    tool::ToolRegistry,
 };
 use serde_json::{Map, Value};
 use trend_agent::{
     Audience, REVIEW_ASSISTANT_PROMPT, ReviewSearch,
     graph::{Desk, Trend, trend_graph},
+    request::{Request, Scope},
 };
 
 use crate::{Assistant, ContextField, TaskAgent, assistant::basic_tools};
@@ -49,6 +51,10 @@ impl TaskAgent for TrendAgent {
         Self::NAME
     }
 
+    fn description(&self) -> &str {
+        "Analyses reviews of K-beauty products (topics, sentiment, figures) and writes a report. Takes a request in Korean or English."
+    }
+
     fn input(&self, message: String, context: Map<String, Value>) -> Value {
         serde_json::to_value(Trend::begin(message, context)).expect("an update of strings and JSON is JSON")
     }
@@ -64,6 +70,22 @@ impl TaskAgent for TrendAgent {
         );
         &[AUDIENCE]
     }
+
+    /// The request before the message is read from the user's earlier messages, so that a follow-up can change it.
+    fn conversation(&self, message: String, messages: &[Message], context: Map<String, Value>) -> Value {
+        let said = messages.iter().filter(|message| message.role == Role::User);
+        let texts: Vec<String> = said.map(|message| message.text().into_owned()).collect();
+        let earlier = texts.iter().rposition(|text| *text == message).map_or(&[][..], |at| &texts[..at]);
+        let mut previous: Option<Request> = None;
+        for text in earlier {
+            let request = Request::parse_after(text, previous.as_ref());
+            if matches!(request.scope, Scope::Named | Scope::All) {
+                previous = Some(request);
+            }
+        }
+        let update = Trend::begin(message, context).request(previous);
+        serde_json::to_value(update).expect("an update of strings and JSON is JSON")
+    }
 }
 
 /// Creates the [built-in assistant](Assistant::built_in) with one more tool: a search of the sample reviews.
@@ -72,8 +94,22 @@ impl TaskAgent for TrendAgent {
 ///
 /// As [`Assistant::new`].
 pub fn assistant(model: Model) -> Result<Assistant, AgentError> {
+    assistant_with(model, &ToolRegistry::default())
+}
+
+/// As [`assistant`], with further tools.
+///
+/// # Errors
+///
+/// As [`Assistant::new`], and a tool with the name of another one.
+pub fn assistant_with(model: Model, tools: &ToolRegistry) -> Result<Assistant, AgentError> {
     let prompt =
         Prompt::new(REVIEW_ASSISTANT_PROMPT).expect("the prompt of the sample assistant is a template");
     let description = "Calculates, knows the time, and searches the shipped reviews.";
-    Assistant::with_tools(model, description, prompt, basic_tools().tool(ReviewSearch).build()?)
+    Assistant::with_tools(model, description, prompt, own_tools()?.join(tools)?)
+}
+
+/// Returns the tools of the sample assistant.
+pub(crate) fn own_tools() -> Result<ToolRegistry, AgentError> {
+    Ok(basic_tools().tool(ReviewSearch).build()?)
 }

@@ -49,6 +49,8 @@ mod hex;
 mod http;
 mod journal_observer;
 mod limits;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod options;
 mod otlp;

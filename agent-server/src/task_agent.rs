@@ -1,6 +1,9 @@
 //! Task agents: the interface of an agent that `/run` starts.
 
-use serde_json::{Map, Value};
+use agent_core::model::{Message, Role};
+use serde_json::{Map, Value, json};
+
+use crate::Assistant;
 
 /// A field that an agent reads from the `context` of a request.
 ///
@@ -73,6 +76,11 @@ pub trait TaskAgent: Send + Sync + 'static {
     /// Returns the name of the graph, which must be registered with the runtime.
     fn graph(&self) -> &str;
 
+    /// Returns what the agent does, for programs and models that choose one. Default: empty.
+    fn description(&self) -> &str {
+        ""
+    }
+
     /// Returns the update that starts a run, as JSON.
     fn input(&self, message: String, context: Map<String, Value>) -> Value;
 
@@ -84,5 +92,23 @@ pub trait TaskAgent: Send + Sync + 'static {
     /// any context is accepted.
     fn context_fields(&self) -> &[ContextField] {
         &[]
+    }
+
+    /// Returns the update that starts a run at the end of a conversation that the client keeps (`/v1`). `message` is the
+    /// text of the user's last message that is not an answer to a question, `messages` is the whole conversation.
+    ///
+    /// Default: [`input`](Self::input), with the texts of the conversation in `context.messages` as a list of
+    /// `{role, content}`.
+    fn conversation(&self, message: String, messages: &[Message], mut context: Map<String, Value>) -> Value {
+        let texts = messages.iter().filter(|message| message.role != Role::Tool);
+        let texts = texts.map(|message| json!({"role": message.role, "content": message.text()}));
+        context.insert("messages".to_owned(), texts.collect());
+        self.input(message, context)
+    }
+
+    /// Returns the agent as an assistant, if it is one: its text is then streamed, and it takes tools of the caller.
+    /// Default: `None`.
+    fn as_assistant(&self) -> Option<&Assistant> {
+        None
     }
 }

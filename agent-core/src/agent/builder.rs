@@ -289,6 +289,34 @@ impl AgentBuilder {
         self
     }
 
+    /// Adds tools to those of [`tools`](Self::tools). With [`runtime_tools`](Self::runtime_tools), it replaces these.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`](crate::tool::RegistryError): the agent has a tool of the same name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// use agent_core::Agent;
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let agent = Agent::builder("assistant").further_tools(&tools)?.build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn further_tools(mut self, tools: &ToolRegistry) -> Result<Self, RegistryError> {
+        self.tools = Tools::Own(match &self.tools {
+            Tools::Own(own) => own.join(tools)?,
+            Tools::None | Tools::Runtime => tools.clone(),
+        });
+        Ok(self)
+    }
+
     /// Uses all tools of the runtime. Default: no tools.
     ///
     /// # Examples

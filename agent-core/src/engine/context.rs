@@ -24,7 +24,7 @@ use crate::{
         entry::{CustomFact, Fact},
         projection::{TaskRecord, fingerprint},
     },
-    json::{self, ValueError},
+    json::{self, Sorted, ValueError},
     memory::MemoryStore,
     model::Model,
     run::BudgetUsage,
@@ -245,7 +245,7 @@ impl Context {
         if !writer.has_consumers() {
             return Ok(of.touch()?);
         }
-        let fingerprint = fingerprint(&name, &value);
+        let fingerprint = fingerprint(&name, &Sorted(&value));
         if writer.is_durable() && value.to_string().len() > MAX_EVENT {
             return Err(NodeError::permanent(format!("event `{name}` is larger than {MAX_EVENT} bytes")));
         }

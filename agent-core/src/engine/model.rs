@@ -17,6 +17,9 @@ use crate::{
     telemetry,
 };
 
+/// Name of the event with the request of a model call; see [`journal_requests`](crate::telemetry::journal_requests).
+const MODEL_REQUEST: &str = "model_request";
+
 /// One call.
 const ONE: BudgetUsage =
     BudgetUsage { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
@@ -170,6 +173,12 @@ impl RecordedModel {
         request: ModelRequest,
         reply: &mut Assembler,
     ) -> Result<(), ModelError> {
+        if let Some(shown) = telemetry::journalled_request(&request)
+            && let Err(error) = self.cx.emit(MODEL_REQUEST, shown)
+        {
+            // It is for people: a call does not fail because its request cannot be shown.
+            tracing::debug!(%error, "a model request is not in the journal");
+        }
         let mut stream = telemetry::chat(&self.model, request, Some(self.cx.session())).await?;
         // Which call each index is: the pieces of its arguments do not repeat that.
         let mut calls: Vec<(u32, String, String)> = Vec::new();

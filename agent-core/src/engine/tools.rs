@@ -345,6 +345,7 @@ impl RecordedTools {
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
             .hosted(Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted)));
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
+        telemetry::tool_called(&span, prepared.args());
         let result = match spawned {
             Spawned::No => prepared.run(&context).instrument(span.clone()).await,
             Spawned::Yes => {
@@ -361,6 +362,7 @@ impl RecordedTools {
             tracing::debug!(tool = prepared.name(), fault = error.fault().code(), cause = ?error.cause(), "tool call failed");
         }
         let mut reply = prepared.reply(&result);
+        telemetry::tool_replied(&span, &reply.text);
         let mut kept = false;
         if let (Some(_), Ok(output)) = (reply.cut, &result)
             && let Some(note) = self.keep(&idempotency_key, prepared.name(), &output.to_text()).await
@@ -454,7 +456,7 @@ fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> 
 
 /// Moves definitions to the root of the schema, where references expect them.
 fn hoisted(mut schema: Value) -> Value {
-    let definitions = schema["anyOf"][1].as_object_mut().and_then(|inner| inner.remove("$defs"));
+    let definitions = schema["anyOf"][1].as_object_mut().and_then(|inner| inner.shift_remove("$defs"));
     if let (Some(definitions), Some(outer)) = (definitions, schema.as_object_mut()) {
         outer.insert("$defs".to_owned(), definitions);
     }

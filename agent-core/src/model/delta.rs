@@ -77,6 +77,11 @@ pub enum Delta {
         /// The data.
         data: Value,
     },
+    /// Log probabilities of the text, as the endpoint sends them. Only if the request asked for them.
+    Logprobs {
+        /// The tokens, one JSON object each.
+        content: Vec<Value>,
+    },
     /// Usage of the call so far; later values replace earlier ones.
     Usage {
         /// The usage.
@@ -113,6 +118,7 @@ impl Delta {
             Self::Model { .. }
             | Self::ReasoningSealed { .. }
             | Self::ToolCallProvider { .. }
+            | Self::Logprobs { .. }
             | Self::Usage { .. }
             | Self::Restarted { .. }
             | Self::Finished { .. } => false,
@@ -261,6 +267,8 @@ impl Assembler {
             Delta::ToolCallArguments { index, text } => self.call(*index)?.arguments.push_str(text),
             Delta::ToolCallProvider { index, data } => self.call(*index)?.provider = Some(data.clone()),
             Delta::Usage { usage } => self.usage = Some(*usage),
+            // Not part of a message.
+            Delta::Logprobs { .. } => {}
             Delta::Restarted { attempt, .. } => {
                 // Same id: subscribers replace what they show under it.
                 let message_id = std::mem::take(&mut self.message_id);

@@ -220,7 +220,7 @@ impl Model {
 
 /// Wraps a schema in the field `value` of an object. Definitions stay at the root, where references resolve.
 fn wrap(mut schema: Value) -> Value {
-    let definitions = schema.as_object_mut().and_then(|map| map.remove("$defs"));
+    let definitions = schema.as_object_mut().and_then(|map| map.shift_remove("$defs"));
     let mut outer = json!({
         "type": "object",
         "properties": { "value": schema },

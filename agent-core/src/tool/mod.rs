@@ -93,6 +93,12 @@ pub trait Tool: Send + Sync + 'static {
         schema::of::<Self::Args>()
     }
 
+    /// JSON Schema of the result, for programs that call the tool (MCP). Models do not see it. A tool with a schema returns
+    /// JSON that matches it. Default: none.
+    fn output_schema(&self) -> Option<Value> {
+        None
+    }
+
     /// Returns the policy that applies unless the registry sets another. Default: [`ToolPolicy::default`].
     fn policy(&self) -> ToolPolicy {
         ToolPolicy::default()
@@ -118,6 +124,7 @@ trait DynTool: Send + Sync {
     fn name(&self) -> &str;
     fn description(&self) -> &str;
     fn parameters(&self) -> Value;
+    fn output_schema(&self) -> Option<Value>;
     fn policy(&self) -> ToolPolicy;
     fn call<'a>(&'a self, args: Value, cx: &'a ToolContext) -> BoxFuture<'a, Result<ToolOutput, ToolError>>;
 }
@@ -133,6 +140,10 @@ impl<T: Tool> DynTool for T {
 
     fn parameters(&self) -> Value {
         Tool::parameters(self)
+    }
+
+    fn output_schema(&self) -> Option<Value> {
+        Tool::output_schema(self)
     }
 
     fn policy(&self) -> ToolPolicy {
@@ -191,6 +202,12 @@ impl AnyTool {
     pub fn parameters(&self) -> Value {
         self.0.parameters()
     }
+
+    /// JSON Schema of the result, if its author wrote one.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<Value> {
+        self.0.output_schema()
+    }
 }
 
 impl fmt::Debug for AnyTool {
@@ -204,6 +221,7 @@ pub struct DynamicTool {
     name: Cow<'static, str>,
     description: Cow<'static, str>,
     parameters: Value,
+    output: Option<Value>,
     policy: ToolPolicy,
     call: Arc<DynamicCall>,
 }
@@ -242,9 +260,29 @@ impl DynamicTool {
             name: name.into(),
             description: description.into(),
             parameters,
+            output: None,
             policy: ToolPolicy::default(),
             call: Arc::new(move |args, cx| Box::pin(call(args, cx))),
         }
+    }
+
+    /// Sets the JSON Schema of the result. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{AnyTool, DynamicTool, ToolOutput};
+    /// use serde_json::json;
+    ///
+    /// let parameters = json!({ "type": "object", "properties": {} });
+    /// let output = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    /// let dice = DynamicTool::new("dice", "Rolls a dice.", parameters, async |_, _| Ok(ToolOutput::from(json!({ "n": 4 }))));
+    /// assert_eq!(AnyTool::new(dice.with_output_schema(output.clone())).output_schema(), Some(output));
+    /// ```
+    #[must_use]
+    pub fn with_output_schema(mut self, schema: Value) -> Self {
+        self.output = Some(schema);
+        self
     }
 
     /// Sets the rules. Default: [`ToolPolicy::default`].
@@ -275,6 +313,10 @@ impl Tool for DynamicTool {
 
     fn parameters(&self) -> Value {
         self.parameters.clone()
+    }
+
+    fn output_schema(&self) -> Option<Value> {
+        self.output.clone()
     }
 
     fn policy(&self) -> ToolPolicy {

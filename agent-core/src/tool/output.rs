@@ -29,6 +29,13 @@ pub enum ToolOutput {
     Text(String),
     /// Shown as compact JSON.
     Json(Value),
+    /// Text with content that is not text: images, audio, resources. The model reads the text, which describes them.
+    Blocks {
+        /// What the model reads.
+        text: String,
+        /// All content, as content blocks of the Model Context Protocol.
+        blocks: Vec<Value>,
+    },
 }
 
 impl ToolOutput {
@@ -73,6 +80,7 @@ impl ToolOutput {
         match self {
             Self::Text(text) => text.clone(),
             Self::Json(value) => value.to_string(),
+            Self::Blocks { text, .. } => text.clone(),
         }
     }
 }

@@ -13,3 +13,4 @@ pub(crate) mod socket;
 mod strict;
 pub(crate) mod task_agent;
 pub(crate) mod tool_chat;
+pub(crate) mod ui;

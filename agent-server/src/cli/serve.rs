@@ -4,11 +4,12 @@ use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{error::CliError, security, setup};
+use super::{error::CliError, remote_tools, security, setup};
 use crate::{Config, Server, Tls};
 
 pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), CliError> {
-    let assistant = setup::assistant(config)?;
+    let remote = remote_tools::connect(config).await?;
+    let assistant = setup::assistant(config, remote.registry())?;
     if assistant.is_none() && cfg!(not(feature = "demo")) {
         return Err(setup::no_agent());
     }
@@ -42,6 +43,8 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         }
         server = server.assistant(assistant.refuse(refusal.as_deref()));
     }
+    #[cfg(feature = "mcp")]
+    let server = server.mcp(remote_tools::own()?);
     let server = server.bind(address).await.map_err(|error| {
         CliError::new(format!("{address} cannot be listened on: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
@@ -74,6 +77,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
             tracing::info!("shutting down");
         })
         .await;
+    remote.close().await;
     Ok(())
 }
 

@@ -1,11 +1,14 @@
 //! Creates a runtime from settings: agents, store, models.
 
+use std::sync::Arc;
+
 use agent_core::{
     Runtime, Session,
     journal::InMemoryJournal,
     model::{Model, RetryModel},
     session::RuntimeBuilder,
     sqlite::Sqlite,
+    tool::ToolRegistry,
 };
 use clap::{Arg, ArgMatches};
 
@@ -18,12 +21,12 @@ use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
 pub(super) const FIRST: &str = if cfg!(feature = "demo") { "trend" } else { "assistant" };
 
 /// Returns the agents of this program. The first one is the default.
-pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, CliError> {
-    let mut agents: Vec<Box<dyn TaskAgent>> = Vec::new();
+pub(super) fn agents(config: &Config, tools: &ToolRegistry) -> Result<Vec<Arc<dyn TaskAgent>>, CliError> {
+    let mut agents: Vec<Arc<dyn TaskAgent>> = Vec::new();
     #[cfg(feature = "demo")]
-    agents.push(Box::new(TrendAgent));
-    if let Some(assistant) = assistant(config)? {
-        agents.push(Box::new(assistant));
+    agents.push(Arc::new(TrendAgent));
+    if let Some(assistant) = assistant(config, tools)? {
+        agents.push(Arc::new(assistant));
     }
     if agents.is_empty() { Err(no_agent()) } else { Ok(agents) }
 }
@@ -37,8 +40,12 @@ pub(super) fn no_agent() -> CliError {
 }
 
 /// Registers the graphs of all agents, as a server does.
-pub(super) fn with_agents(config: &Config, runtime: Runtime) -> Result<Runtime, CliError> {
-    if let Some(assistant) = assistant(config)? {
+pub(super) fn with_agents(
+    config: &Config,
+    runtime: Runtime,
+    tools: &ToolRegistry,
+) -> Result<Runtime, CliError> {
+    if let Some(assistant) = assistant(config, tools)? {
         runtime.register(assistant.agent());
     }
     Ok(runtime)
@@ -46,7 +53,7 @@ pub(super) fn with_agents(config: &Config, runtime: Runtime) -> Result<Runtime, 
 
 /// Returns a runtime with the graphs, without a store or a model.
 pub(super) fn graphs(config: &Config) -> Result<Runtime, CliError> {
-    with_agents(config, builder(config)?.build())
+    with_agents(config, builder(config)?.build(), &ToolRegistry::default())
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
@@ -99,23 +106,25 @@ pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
 }
 
 /// Returns the agent with tools, unless models are disabled. If no model is configured, it uses the vLLM server at its
-/// default URL, and requests fail if there is none.
-pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, CliError> {
+/// default URL, and requests fail if there is none. `tools` are those of MCP servers.
+pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<Assistant>, CliError> {
     if config.mock_data {
         return Ok(None);
     }
     let model = Model::new(RetryModel::new(config.assistant_endpoint().open()?));
     #[cfg(feature = "demo")]
-    let assistant = demo::assistant(model);
+    let assistant = demo::assistant_with(model, tools);
     #[cfg(not(feature = "demo"))]
-    let assistant = Assistant::built_in(model);
+    let assistant = Assistant::built_in_with(model, tools);
     assistant.map(Some).map_err(|error| CliError::new(error.to_string()))
 }
 
 /// Returns a runtime for reading journals, which must exist.
 pub(super) fn journals(config: &Config) -> Result<Runtime, CliError> {
     match config.store() {
-        Database::File(path) if path.is_file() => with_agents(config, runtime(config)?),
+        Database::File(path) if path.is_file() => {
+            with_agents(config, runtime(config)?, &ToolRegistry::default())
+        }
         Database::File(path) => Err(CliError::new(format!("`{}` does not exist", path.display()))
             .hint("--database-path names the file, `agent-server run` creates one")),
         Database::Memory => Err(CliError::usage("journals in memory cannot be read by another process")

@@ -266,6 +266,11 @@ fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
         match value.get_ref() {
             DeValue::Table(section) => {
                 let title = key.get_ref().as_ref();
+                if title == "mcp_servers" {
+                    let servers = json(value.get_ref()).to_string();
+                    layer.insert("MCP_SERVERS".to_owned(), (servers, origin));
+                    continue;
+                }
                 if !table().iter().any(|setting| setting.section == title) {
                     let hint = hint(nearest(title, table().iter().map(|setting| setting.section)), "[", "]");
                     faults.push(Fault::new(format!("[{title}]"), origin, format!("is not a section{hint}")));
@@ -327,6 +332,22 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
             items.map(|items| items.join(","))
         }
         _ => None,
+    }
+}
+
+/// Returns a value as JSON; dates as text.
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::Table(table) => {
+            let members = table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
+            serde_json::Value::Object(members.collect())
+        }
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Integer(number) => serde_json::from_str(number.as_str()).unwrap_or_default(),
+        DeValue::Float(number) => serde_json::from_str(number.as_str()).unwrap_or_default(),
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Datetime(time) => time.to_string().into(),
     }
 }
 

@@ -299,12 +299,19 @@ impl ApiError {
         let (status, code) = model_status(contract, error.kind());
         let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let wait = error.retry_after().filter(|_| waits);
+        // Frameworks recognise a conversation that is too long by these words.
+        let message = match (contract, error.kind()) {
+            (Contract::OpenAi, ModelErrorKind::ContextTooLong) => {
+                format!("This model's maximum context length is exceeded by the conversation: {error}")
+            }
+            _ => error.to_string(),
+        };
         Self {
             status,
             code,
             // Rounded up, because an early retry would fail again.
             retry_after: wait.and_then(|wait| u32::try_from(wait.as_millis().div_ceil(1_000)).ok()),
-            ..Self::new(Rejection::Internal, with_setting(error.to_string(), error.kind()))
+            ..Self::new(Rejection::Internal, with_setting(message, error.kind()))
         }
     }
 
@@ -317,6 +324,18 @@ impl ApiError {
             },
             _ => Self::of(contract, &SessionError::Run(Arc::clone(error))),
         }
+    }
+
+    /// Returns whether a client should send the request again: only if this server refused it for the moment.
+    pub(crate) fn is_worth_repeating(&self) -> bool {
+        let moment = [
+            Rejection::RateLimited,
+            Rejection::QuotaExceeded,
+            Rejection::Overloaded,
+            Rejection::BodyTimedOut,
+        ];
+        moment.iter().any(|rejection| rejection.name() == self.code)
+            || [Code::ShuttingDown, Code::TooManyRuns].iter().any(|code| code.name() == self.code)
     }
 
     /// Sets the invalid parameter.

@@ -7,6 +7,8 @@ mod chat;
 mod dashboard;
 mod docs;
 mod health;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod openai;
 mod ready;
@@ -16,6 +18,7 @@ mod sessions;
 mod status;
 mod stop;
 mod tool_chat;
+mod ui;
 mod ws;
 
 use std::{collections::HashMap, sync::LazyLock};
@@ -50,11 +53,19 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     add(POST, "/api/chat/stream", Authenticated, Contract::Chat, handler(chat::post))?;
     // Same origin, because a `GET` from a foreign page would already call the model.
     add(GET, "/api/chat/stream", AuthenticatedSameOrigin, Contract::Chat, handler(chat::get))?;
+    add(POST, "/api/chat/ui", Authenticated, Contract::Chat, handler(ui::chat))?;
+    let stream = "/api/chat/ui/{session_id}/stream";
+    add(GET, stream, AuthenticatedSameOrigin, Contract::Chat, handler(ui::again))?;
     add(POST, "/api/v1/chat", Authenticated, Contract::ToolChat, handler(tool_chat::whole))?;
     add(POST, "/api/v1/chat/stream", Authenticated, Contract::ToolChat, handler(tool_chat::streamed))?;
     add(GET, "/v1/models", Authenticated, Contract::OpenAi, handler(openai::list))?;
     add(GET, "/v1/models/{model}", Authenticated, Contract::OpenAi, handler(openai::one))?;
     add(POST, "/v1/chat/completions", Authenticated, Contract::OpenAi, handler(openai::create))?;
+    #[cfg(feature = "mcp")]
+    for method in [GET, POST, DELETE] {
+        // Same origin, because a page must not read the stream of a session.
+        add(method, mcp::PATH, AuthenticatedSameOrigin, Contract::TaskAgent, handler(mcp::handle))?;
+    }
     let mut task = |method: Method, path: &str, auth, handler: Handler| {
         add(method, path, auth, Contract::TaskAgent, handler)
     };
@@ -107,8 +118,11 @@ pub(crate) fn route_docs() -> Vec<RouteDoc> {
     docs.extend([stop::doc(), resume::doc(), ws::doc()]);
     docs.extend(sessions::docs());
     docs.extend(chat::docs());
+    docs.extend(ui::docs());
     docs.extend(tool_chat::docs());
     docs.extend(openai::docs());
+    #[cfg(feature = "mcp")]
+    docs.extend(mcp::docs());
     docs.extend(dashboard::docs());
     docs.extend(docs::docs());
     docs

@@ -47,6 +47,9 @@ enum WaitFor {
     Result,
 }
 
+/// Operations on the session of a run.
+const LINKS: &[&str] = &["status", "stop", "resume", "journal", "state", "events"];
+
 pub(super) fn docs() -> [RouteDoc; 2] {
     [
         base_doc("/run", "run", "Run an agent until it ends, or asks a question")
@@ -56,13 +59,15 @@ pub(super) fn docs() -> [RouteDoc; 2] {
             )
             .codes(&run_failure_codes())
             .codes(&[Code::SessionNotFound, Code::CheckpointNotFound])
-            .gives::<RunResponse>(200, "The run has ended or is paused."),
+            .gives::<RunResponse>(200, "The run has ended or is paused.")
+            .links(200, LINKS),
         base_doc("/run-async", "run_async", "Start a run without waiting for it")
             .text(
                 "The run is stored before the response is sent. Follow it over the WebSocket, the event stream or \
                  `GET /status`.",
             )
-            .gives::<StartResponse>(200, "The run has started or is queued."),
+            .gives::<StartResponse>(200, "The run has started or is queued.")
+            .links(200, LINKS),
     ]
 }
 

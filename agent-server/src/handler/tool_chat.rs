@@ -147,6 +147,8 @@ fn sse_events(conversation: &ConversationStream, event: ConversationEvent, korea
     match event {
         ConversationEvent::Text(text) => vec![events::content(text)],
         ConversationEvent::Retracted => vec![events::reset()],
+        // Not part of this contract.
+        ConversationEvent::Reasoning(_) | ConversationEvent::Todo(_) => Vec::new(),
         ConversationEvent::ToolCall(index) => vec![events::tool_call(&calls[index])],
         ConversationEvent::ToolResult(index) => vec![events::tool_result(&calls[index])],
         ConversationEvent::Question(questions) => {
@@ -215,7 +217,7 @@ async fn start(context: &mut RequestContext) -> Result<(ConversationStream, bool
 }
 
 /// Returns the tool calls without a result.
-fn open_calls(state: &AgentState) -> Vec<ToolCall> {
+pub(super) fn open_calls(state: &AgentState) -> Vec<ToolCall> {
     let messages = &state.messages;
     let Some(at) = messages.iter().rposition(|message| !message.tool_calls.is_empty()) else {
         return Vec::new();

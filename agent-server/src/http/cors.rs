@@ -6,7 +6,9 @@ use hyper::{
 };
 
 /// Response headers that a page of another origin may read.
-const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after, allow");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, retry-after, allow, x-should-retry, x-ignored-parameters, mcp-session-id, x-vercel-ai-ui-message-stream",
+);
 /// Headers that a page may send if its preflight names none.
 const USUAL_HEADERS: HeaderValue =
     HeaderValue::from_static("content-type, authorization, accept, idempotency-key, last-event-id");

@@ -99,6 +99,11 @@ pub(crate) fn error_response(contract: Contract, error: &ApiError) -> Response<B
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if contract == Contract::OpenAi {
+        // Clients of OpenAI obey it. A failed model call was repeated here already.
+        let retry = if error.is_worth_repeating() { "true" } else { "false" };
+        response.headers_mut().insert("x-should-retry", HeaderValue::from_static(retry));
+    }
     if error.status == StatusCode::UNAUTHORIZED {
         let invalid = error.code == Rejection::InvalidToken.name();
         let challenge = if invalid { "Bearer error=\"invalid_token\"" } else { "Bearer" };

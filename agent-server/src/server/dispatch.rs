@@ -21,7 +21,7 @@ use crate::{
         header_timeout::RequestGuard,
         host,
         query::Query,
-        request::{BodyLimits, PathParams},
+        request::{BodyLimits, PathParams, discard},
         request_id::{REQUEST_ID, request_id},
         response::{Body, HandlerResult, empty, error_response},
         router::{AuthPolicy, Route, RouteMatch},
@@ -71,7 +71,8 @@ pub(super) async fn dispatch(
         }
         Err(error) => {
             let contract = Contract::of_path(request.uri().path());
-            (error_response(contract, &error), shared.router.unmatched())
+            let response = refuse(request, error_response(contract, &error)).await;
+            (response, shared.router.unmatched())
         }
     };
     cors::add_headers(&caller, response.headers_mut());
@@ -124,7 +125,7 @@ async fn respond(
             Rejection::OriginNotAllowed,
             "pages of this origin may not do this; the operator can add the origin to ALLOWED_ORIGINS",
         );
-        return log(None, error_response(route.contract, &error));
+        return log(None, refuse(request, error_response(route.contract, &error)).await);
     }
     let subject = match route.auth {
         AuthPolicy::Public => None,
@@ -139,7 +140,9 @@ async fn respond(
             let key = Key::of(client, checked.as_ref().ok().and_then(Option::as_ref));
             match app.limits.request(key).and(checked) {
                 Ok(subject) => subject,
-                Err(error) => return log(None, error_response(route.contract, &error)),
+                Err(error) => {
+                    return log(None, refuse(request, error_response(route.contract, &error)).await);
+                }
             }
         }
     };
@@ -180,6 +183,15 @@ async fn respond(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     log(subject.as_ref(), response)
+}
+
+/// Returns the response of a request that is refused before its body was read. A small body is read and discarded, so that the
+/// connection can be used again and its client can read the response; otherwise the connection is closed.
+async fn refuse(request: Request<Incoming>, mut response: Response<Body>) -> Response<Body> {
+    if !discard(request.into_body()).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The error of a request without credentials for a host that is not the server's.

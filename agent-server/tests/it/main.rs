@@ -15,6 +15,7 @@ mod logging;
 mod model;
 mod operations;
 mod openai;
+mod openai_agents;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod page;

@@ -150,6 +150,19 @@ impl RouteDoc {
         self
     }
 
+    /// Adds links from a response to the operations on its session. The response must have been added.
+    pub(crate) fn links(mut self, status: u16, operations: &[&str]) -> Self {
+        let link = |operation: &&str| {
+            let parameters = json!({"session_id": "$response.body#/session_id"});
+            ((*operation).to_owned(), json!({"operationId": operation, "parameters": parameters}))
+        };
+        let links: serde_json::Map<String, Value> = operations.iter().map(link).collect();
+        if let Some(response) = self.responses.get_mut(&status) {
+            response["links"] = Value::Object(links);
+        }
+        self
+    }
+
     /// Adds error codes of `agent-core`.
     pub(crate) fn codes(mut self, codes: &[Code]) -> Self {
         self.codes.extend(codes);
