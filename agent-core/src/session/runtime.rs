@@ -22,7 +22,7 @@ use super::{builder::RuntimeBuilder, eviction::IdleMemory};
 use crate::{
     clock::Clock,
     engine::Deps,
-    event::{Observer, ObserverCell},
+    event::{Observer, ObserverCells},
     graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
     journal::{Append, Epoch, Head, JournalStore, OwnerId, Recent, Record},
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     /// Itself.
     pub(super) me: Weak<Self>,
     /// The observer of all entries.
-    pub(crate) observed: Arc<ObserverCell>,
+    pub(crate) observed: Arc<ObserverCells>,
     /// Number of suspended runs: paused runs in memory.
     pub(crate) suspended_runs: AtomicUsize,
     /// Memory of idle sessions.
@@ -159,10 +159,26 @@ impl Runtime {
         self.0.store.is_some()
     }
 
-    /// Registers an observer for every journal entry written by this runtime. Returns `false` if an observer is already
-    /// registered.
-    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
-        self.0.observed.set(observer)
+    /// Registers an observer for every journal entry that this runtime writes from now on. Observers are called in the
+    /// order of their registration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, event::{JournalNotice, Observer}};
+    ///
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn on_entry(&self, notice: &JournalNotice<'_>) {
+    ///         println!("{} {:?}", notice.session, notice.kind);
+    ///     }
+    /// }
+    ///
+    /// Runtime::builder().build().observe(Log);
+    /// ```
+    pub fn observe(&self, observer: impl Observer) {
+        self.0.observed.add(observer);
     }
 
     /// Registers a graph by its name, in place of an earlier graph of that name.

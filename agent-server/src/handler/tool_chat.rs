@@ -17,7 +17,7 @@ use crate::{
     api::tool_chat::{self as events, TalkEvent, TalkRequest, TalkResponse, parse_answer, render_question},
     app::RequestContext,
     auth::OWNER,
-    conversation::{ConversationEvent, ConversationStream, ModelText},
+    conversation::{self, ConversationEvent, ConversationStream, ModelText},
     docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, session_not_found},
     http::response::{HandlerResult, ok, sse, with_keep_alive},
@@ -174,7 +174,7 @@ async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiEr
             if let Ok(state) = session.state::<AgentState>().await {
                 earlier_calls = open_calls(&state);
             }
-            let (events, scope) = (session.subscribe(None), context.scope());
+            let (events, scope) = (session.subscribe_to(None, conversation::EVENTS), context.scope());
             let answers = parse_answer(&open, &request.content);
             let by = scope.name().unwrap_or(ANSWERED_BY);
             let run = session.answer(answers).by(by).await.map_err(map_error)?;
@@ -182,7 +182,7 @@ async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiEr
         }
         None => {
             let permit = context.run_permit(&session).await?;
-            let events = session.subscribe(None);
+            let events = session.subscribe_to(None, conversation::EVENTS);
             let options = context.conversation_options(&request.content).on_busy(BusyPolicy::Enqueue);
             let input = AgentState::user(request.content);
             let run =

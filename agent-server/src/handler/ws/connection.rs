@@ -60,7 +60,7 @@ pub(super) async fn serve(
     after: Seq,
     detail: EventDetail,
 ) {
-    let events = session.subscribe(Some(after));
+    let events = session.subscribe_to(Some(after), detail.filter());
     let fanout = app.fanouts.of(session.id());
     let mut connection = Connection { app, session, socket, guard, key, detail, fanout, rejected: 0 };
     match connection.run(events).await {
