@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use agent_core::{
     Event, Run, RunStatus, Session, SessionError,
     agent::Finish,
-    event::{EventBody, Subscription, payload},
+    event::{EventBody, EventFilter, EventKind, Subscription, payload},
     interrupt::OpenQuestion,
     model::{FinishReason, Message, ModelReply, ToolCall, Usage},
     todo::Todo,
@@ -107,6 +107,16 @@ pub(crate) enum ModelText {
     /// The answer is in the final state.
     Ignore,
 }
+
+/// The events that a conversation is made of.
+pub(crate) const EVENTS: EventFilter = EventFilter::none()
+    .with(EventKind::Token)
+    .with(EventKind::TokensVoided)
+    .with(EventKind::StepRecorded)
+    .with(EventKind::NodeFinished)
+    .with(EventKind::RunDequeued)
+    .with(EventKind::RunRolledBack)
+    .with_ends();
 
 /// The events of a run as a conversation.
 pub(crate) struct ConversationStream {
@@ -338,14 +348,14 @@ impl ConversationStream {
         let Some(value) = &step.value else { return };
         match step.kind.as_str() {
             "model" => {
-                let Ok(reply) = ModelReply::deserialize(value) else { return };
+                let Ok(reply) = value.read::<ModelReply>() else { return };
                 self.usage += reply.usage.unwrap_or_default();
                 if own && self.forwards_text() && step.key == MODEL_STEP {
                     self.read_reply(reply, at);
                 }
             }
             "tool" if own => {
-                let Ok(recorded) = ToolStep::deserialize(value) else { return };
+                let Ok(recorded) = value.read::<ToolStep>() else { return };
                 self.read_result(&recorded.message, recorded.fault.is_some(), step.ms, at);
             }
             _ => {}

@@ -1,10 +1,17 @@
 //! What subscribers see: every numbered event once and in order, text joined, gaps told; and its schema.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use agent_core::{
-    Answers, Context, END, Event, Graph, RunStatus, Runtime, START,
-    event::{EventBody, Subscription},
+    Answers, Context, END, Event, Graph, RunStatus, Runtime, START, State,
+    event::{EventBody, EventFilter, EventKind, JournalNotice, Observer, Subscription, UpdateForm},
     ids::Seq,
 };
+use futures::StreamExt;
+use serde::{Deserialize, Serialize, Serializer};
 use tests::{journal, on, soon};
 
 use super::graph::{Trail, step};
@@ -175,4 +182,124 @@ async fn who_asks_upon_an_event_finds_the_session_no_earlier_than_it_told() {
         while !soon(events.next()).await.unwrap().body.ends_run() {}
         assert_eq!(soon(session.status()).await.unwrap().status, RunStatus::Completed);
     }
+}
+
+#[tokio::test]
+async fn a_filter_delivers_what_it_wants_live_and_from_the_journal() {
+    for builder in [Runtime::builder(), on(&journal())] {
+        let runtime = builder.build();
+        let session = runtime.session("s").unwrap();
+        let filter = EventFilter::none().with(EventKind::NodeFinished).with_ends();
+        let mut live = session.subscribe_to(None, filter);
+        let mut all = session.subscribe(None);
+        session.run(&chatty(300), Trail::update()).await.unwrap();
+        let mut wanted = Vec::new();
+        loop {
+            let event = soon(all.next()).await.unwrap();
+            if filter.wants(event.body.kind()) {
+                wanted.push(Event::clone(&event));
+            }
+            if event.body.ends_run() {
+                break;
+            }
+        }
+        let mut readers = vec![live];
+        if runtime.has_journal() {
+            readers.push(session.subscribe_to(Some(Seq::ZERO), filter));
+        }
+        for mut reader in readers {
+            for event in &wanted {
+                assert_eq!(*soon(reader.next()).await.unwrap(), *event);
+            }
+        }
+        live = session.subscribe_to(None, EventFilter::none());
+        session.run(&chatty(3), Trail::update()).await.unwrap();
+        assert!(futures::poll!(Box::pin(live.next())).is_pending(), "nothing was wanted");
+    }
+}
+
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts how often it is written.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+struct Counted(u64);
+
+impl Serialize for Counted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        WRITTEN.fetch_add(1, Ordering::SeqCst);
+        self.0.serialize(serializer)
+    }
+}
+
+#[derive(State, Debug, Default, Serialize, Deserialize)]
+struct Counts {
+    one: Counted,
+}
+
+#[tokio::test]
+async fn an_update_is_written_only_for_subscribers_that_read_json() {
+    let graph = Graph::<Counts>::builder("counts")
+        .node("set", async |_: &Counts, _: &Context| Ok(Counts::update().one(Counted(7))))
+        .edge(START, "set")
+        .edge("set", END)
+        .build()
+        .unwrap();
+    let runtime = Runtime::builder().build();
+    let updates = EventFilter::none().with(EventKind::NodeFinished);
+    for (form, written) in [(UpdateForm::Omit, 0), (UpdateForm::Typed, 0), (UpdateForm::Json, 1)] {
+        let session = runtime.session_of(agent_core::SessionId::random());
+        let mut events = session.subscribe_to(None, updates.updates(form));
+        let mut todos = session.subscribe_to(None, EventFilter::none().with(EventKind::TodoUpdated));
+        WRITTEN.store(0, Ordering::SeqCst);
+        session.run(&graph, Counts::update()).await.unwrap();
+        let event = soon(events.next()).await.unwrap();
+        let EventBody::NodeFinished(finished) = &event.body else { panic!("{event:?}") };
+        let before = WRITTEN.load(Ordering::SeqCst);
+        assert_eq!(before.min(1), written, "{form:?}");
+        match form {
+            UpdateForm::Typed => {
+                let update: &CountsUpdate = finished.update.downcast_ref().unwrap();
+                assert_eq!(update.one, Some(Counted(7)));
+                assert_eq!(finished.update["one"], 7, "written when it is read as JSON");
+            }
+            UpdateForm::Json => {
+                assert_eq!(finished.update["one"], 7);
+                assert_eq!(finished.update.text(), r#"{"one":7}"#);
+                assert_eq!(WRITTEN.load(Ordering::SeqCst), before, "once for all readers");
+            }
+            _ => assert!(finished.update.is_null()),
+        }
+        assert!(futures::poll!(Box::pin(todos.next())).is_pending());
+    }
+}
+
+#[tokio::test]
+async fn the_events_of_a_run_are_a_stream() {
+    let session = on(&journal()).build().session("s").unwrap();
+    let stream = session.run(&chatty(3), Trail::update()).stream().await.unwrap();
+    let kinds: Vec<EventKind> = stream.map(|event| event.unwrap().body.kind()).collect().await;
+    assert_eq!(kinds.first(), Some(&EventKind::RunStarted));
+    assert_eq!(kinds.last(), Some(&EventKind::RunCompleted));
+}
+
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Observer for Counter {
+    fn on_entry(&self, _: &JournalNotice<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn every_observer_is_notified() {
+    let runtime = on(&journal()).build();
+    let observers = [Arc::new(Counter::default()), Arc::new(Counter::default())];
+    for observer in &observers {
+        runtime.observe(Arc::clone(observer));
+    }
+    let session = runtime.session("s").unwrap();
+    session.run(&chatty(1), Trail::update()).await.unwrap();
+    let last = session.status().await.unwrap().last.0 as usize;
+    assert_eq!(observers.map(|observer| observer.0.load(Ordering::SeqCst)), [last, last]);
 }

@@ -16,7 +16,7 @@ use super::{
     task::{AttemptHandle, TaskReplay},
 };
 use crate::{
-    event::{EventBody, payload},
+    event::{EventBody, EventKind, payload},
     graph::{NodeError, Result},
     ids::{NodeName, RunId, SessionId, TaskId},
     interrupt::Question,
@@ -546,7 +546,7 @@ impl Context {
         let value = json::to_value(&value).map_err(named)?;
         let of = self.attempt_handle();
         let writer = &self.env.writer;
-        if !writer.has_consumers() {
+        if !writer.wants(EventKind::Custom) {
             return Ok(of.touch()?);
         }
         let fingerprint = fingerprint(&name, &Sorted(&value));
@@ -557,7 +557,7 @@ impl Context {
             if writer.is_durable() && writer.queue_len() >= QUEUE_CAPACITY {
                 return Err(NodeError::permanent(format!("{QUEUE_CAPACITY} events wait for the store")));
             }
-            Ok(vec![Fact::Custom(CustomFact { task: Arc::clone(&of.task), name, value })])
+            Ok(vec![Fact::Custom(CustomFact { task: Arc::clone(&of.task), name, value: value.into() })])
         };
         Ok(of.emit_once(fingerprint, make)??)
     }

@@ -24,6 +24,7 @@ use super::{
     task::{TaskResult, TaskScope, finished_fact, run_task},
 };
 use crate::{
+    event::EventKind,
     graph::{FailurePolicy, Graph, topology::NodeIx},
     ids::TaskId,
     journal::projection::TaskRecord,
@@ -116,7 +117,7 @@ struct Returning {
 struct Job {
     place: usize,
     activation: Activation,
-    record: Option<TaskRecord>,
+    record: Option<Box<TaskRecord>>,
 }
 
 struct Done<S: State> {
@@ -132,7 +133,7 @@ pub(crate) async fn run_parallel<S: State>(
     parent: Option<&Arc<TaskId>>,
     superstep: u64,
     outer: Option<&Arc<dyn ConcurrencySlot>>,
-    tasks: Vec<(Activation, Option<TaskRecord>)>,
+    tasks: Vec<(Activation, Option<Box<TaskRecord>>)>,
 ) -> Vec<TaskResult<S>> {
     let count = tasks.len();
     let capped = graph.0.concurrency < count
@@ -142,7 +143,7 @@ pub(crate) async fn run_parallel<S: State>(
         .enumerate()
         .map(|(place, (activation, record))| Job { place, activation, record })
         .collect();
-    let crew = Arc::new_cyclic(|me| TaskPool {
+    let pool = Arc::new_cyclic(|me| TaskPool {
         graph: graph.clone(),
         env: Arc::clone(env),
         parent: parent.cloned(),
@@ -167,12 +168,12 @@ pub(crate) async fn run_parallel<S: State>(
     if let Some(outer) = outer {
         outer.adjust_runnable(count as i64 - 1);
     }
-    let guard = crew.cancel.clone().drop_guard();
+    let guard = pool.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     // Under a deadline, no task may keep this thread; see `deadline`.
     let apart = parent.is_none() && env.budget.is_timed();
     for _ in usize::from(!apart)..threads.min(count) {
-        env.group.spawn(lane(Arc::clone(&crew)));
+        env.group.spawn(worker(Arc::clone(&pool)));
     }
     if threads > 1 {
         // A tokio worker keeps the task that it spawned last in its LIFO slot, from which no other worker steals. A job that
@@ -180,45 +181,45 @@ pub(crate) async fn run_parallel<S: State>(
         env.group.spawn(std::future::ready(()));
     }
     if !apart {
-        lane(Arc::clone(&crew)).await;
+        worker(Arc::clone(&pool)).await;
     }
     loop {
-        let all_done = crew.all_done.notified();
-        if crew.done.lock().missing == 0 {
+        let all_done = pool.all_done.notified();
+        if pool.done.lock().missing == 0 {
             break;
         }
         all_done.await;
     }
     // The state must have one owner when the updates are applied.
-    crew.queue.lock().state = None;
+    pool.queue.lock().state = None;
     drop(guard);
-    let ends = std::mem::take(&mut crew.done.lock().ends);
+    let ends = std::mem::take(&mut pool.done.lock().ends);
     ends.into_iter().map(|end| end.unwrap_or(TaskResult::Cancelled)).collect()
 }
 
 /// Runs jobs from the queue until it is empty or the limits are reached.
-async fn lane<S: State>(crew: Arc<TaskPool<S>>) {
-    while let Some((job, state)) = crew.take() {
+async fn worker<S: State>(pool: Arc<TaskPool<S>>) {
+    while let Some((job, state)) = pool.take() {
         let (place, of) = (job.place, Of::new(&job.activation));
-        let mut task = begin(&crew, job, state);
+        let mut task = begin(&pool, job, state);
         // Polled once here; see the type.
         match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
             Poll::Ready(end) => {
                 drop(task);
-                crew.finish(place, of, end);
+                pool.finish(place, of, end);
             }
             Poll::Pending => {
-                let env = Arc::clone(&crew.env);
-                env.group.spawn(drive_pending(Arc::clone(&crew), place, of, task));
+                let env = Arc::clone(&pool.env);
+                env.group.spawn(drive_pending(Arc::clone(&pool), place, of, task));
             }
         }
     }
 }
 
 /// Creates the future of a job. Workers run on any thread, so its spans get their parent explicitly.
-fn begin<S: State>(crew: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFuture<S> {
-    let task: TaskFuture<S> = Box::pin(run_job(Arc::clone(crew), job, state));
-    match &crew.span {
+fn begin<S: State>(pool: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFuture<S> {
+    let task: TaskFuture<S> = Box::pin(run_job(Arc::clone(pool), job, state));
+    match &pool.span {
         Some(span) => Box::pin(task.instrument(span.clone())),
         None => task,
     }
@@ -228,65 +229,65 @@ fn begin<S: State>(crew: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFutu
 type TaskFuture<S> = Pin<Box<dyn Future<Output = TaskResult<S>> + Send>>;
 
 /// A boxed worker: a future cannot contain itself.
-fn next_lane<S: State>(crew: Arc<TaskPool<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(lane(crew))
+fn boxed_worker<S: State>(pool: Arc<TaskPool<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(worker(pool))
 }
 
-async fn drive_pending<S: State>(crew: Arc<TaskPool<S>>, place: usize, of: Of, mut task: TaskFuture<S>) {
+async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, place: usize, of: Of, mut task: TaskFuture<S>) {
     let mut end = tokio::select! {
         biased; // a result that came in the same poll counts
         end = task.as_mut() => Some(end),
-        () = crew.cancel.cancelled() => Some(TaskResult::Cancelled),
-        () = crew.env.control.stop.cancelled() => None,
+        () = pool.cancel.cancelled() => Some(TaskResult::Cancelled),
+        () = pool.env.control.stop.cancelled() => None,
     };
     if end.is_none() {
         // The next poll ends a task that does not listen for a stop; one that listens has the grace time.
         end = tokio::select! {
             biased;
             end = task.as_mut() => Some(end),
-            () = crew.cancel.cancelled() => None,
+            () = pool.cancel.cancelled() => None,
         };
     }
     // A panic in the author's `Drop` must not keep the slot of the task.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-        let (node, message) = (&crew.graph.node(of.node).name, crate::util::panic_message(&*panic));
-        tracing::error!(session = %crew.env.session, %node, message, "a cancelled node panicked while it was dropped");
+        let (node, message) = (&pool.graph.node(of.node).name, crate::util::panic_message(&*panic));
+        tracing::error!(session = %pool.env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
-    crew.finish(place, of, end.unwrap_or(TaskResult::Cancelled));
+    pool.finish(place, of, end.unwrap_or(TaskResult::Cancelled));
     // Jobs that the limits held back may start now.
-    if crew.capped {
-        next_lane(crew).await;
+    if pool.capped {
+        boxed_worker(pool).await;
     }
 }
 
-async fn run_job<S: State>(crew: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskResult<S> {
+async fn run_job<S: State>(pool: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskResult<S> {
     let slot: Option<Arc<dyn ConcurrencySlot>> =
-        if crew.capped { Some(Arc::clone(&crew) as _) } else { crew.outer.clone() };
+        if pool.capped { Some(Arc::clone(&pool) as _) } else { pool.outer.clone() };
     let place = TaskScope {
-        graph: &crew.graph,
-        env: &crew.env,
-        parent: crew.parent.as_ref(),
-        superstep: crew.superstep,
+        graph: &pool.graph,
+        env: &pool.env,
+        parent: pool.parent.as_ref(),
+        superstep: pool.superstep,
     };
     let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
     // A panic outside the node's code (a cache key, a retry predicate) must not keep the slot of the task.
     let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
-        let node = crew.graph.node(job.activation.node).name.to_string();
+        let node = pool.graph.node(job.activation.node).name.to_string();
         TaskResult::Failed(RunError::Panicked { node, message: crate::util::panic_message(&*panic) })
     });
     // Journalled at once: a sibling's failure or a crash does not undo it.
     match end {
         TaskResult::Finished { outcome, raw, cached, journalled: false }
-            if crew.env.writer.has_consumers() =>
+            if pool.env.writer.wants_of(EventKind::NodeFinished, pool.parent.is_some()) =>
         {
-            let node = Arc::clone(&crew.graph.node(job.activation.node).name);
+            let node = Arc::clone(&pool.graph.node(job.activation.node).name);
             let number = job.activation.number;
-            let task = match &crew.parent {
+            let task = match &pool.parent {
                 Some(parent) => parent.child(node, number),
                 None => TaskId::root(node, number),
             };
             let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
-            match crew.env.commit([fact]).await {
+            match pool.env.commit([fact]).await {
                 Ok(_) => TaskResult::Finished { outcome, raw: None, cached, journalled: true },
                 Err(error) => TaskResult::Failed(error),
             }
@@ -408,8 +409,8 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
         let of = Of { number: task.number(), node };
         if blocked {
             self.give_back(of);
-            if let Some(crew) = self.me.upgrade() {
-                self.env.group.spawn(next_lane(crew));
+            if let Some(pool) = self.me.upgrade() {
+                self.env.group.spawn(boxed_worker(pool));
             }
         } else {
             let mut queue = self.queue.lock();

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::journal_flush::flush;
 use crate::{
     clock::Clock,
-    event::{Event, EventBody, EventBroadcast},
+    event::{Event, EventBody, EventBroadcast, EventKind, Interest},
     ids::{RunId, Seq, TaskId},
     journal::{
         Append, Epoch, JournalStore, StoreError, StoreRetry, StoredSnapshot, Summary,
@@ -153,6 +153,21 @@ impl JournalWriter {
     /// Returns `true` if entries have a consumer: a store or a subscriber.
     pub(crate) fn has_consumers(&self) -> bool {
         self.store.is_some() || self.broadcast.is_watched()
+    }
+
+    /// Returns `true` if facts of this kind have a consumer: the store, a subscriber that wants them, or an observer.
+    pub(crate) fn wants(&self, kind: EventKind) -> bool {
+        self.wants_of(kind, false)
+    }
+
+    /// As [`wants`](JournalWriter::wants), for facts of tasks that may be inside a subgraph.
+    pub(crate) fn wants_of(&self, kind: EventKind, nested: bool) -> bool {
+        self.store.is_some() || self.broadcast.wants(kind, nested)
+    }
+
+    /// Returns what the subscribers want together.
+    pub(crate) fn interest(&self) -> Interest {
+        self.broadcast.interest()
     }
 
     /// Returns `true` if the session has subscribers.
@@ -309,7 +324,7 @@ impl JournalWriter {
 
     /// Returns `true` if an unnumbered event has a consumer: a subscriber, or, for part of a message, a later subscriber.
     pub(crate) fn wants_event(&self, body: &EventBody) -> bool {
-        self.broadcast.is_watched() || body.is_partial()
+        self.broadcast.interest().wants(body.kind()) || body.is_partial()
     }
 
     /// Ends a partial message of a task, or all of them (`None`), if no entry does.

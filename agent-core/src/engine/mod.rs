@@ -52,12 +52,14 @@ use std::{
 use serde_json::value::to_raw_value;
 
 use crate::{
+    event::EventKind,
     graph::{Chosen, Graph, RoutingError, Target, topology::NodeIx},
     ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
         projection::TaskRecord,
     },
+    json::Stored,
     run::{LimitError, LimitKind},
     state::State,
 };
@@ -119,7 +121,7 @@ pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) ->
 fn take(schedule: &mut Schedule, chosen: Vec<Chosen>) {
     for (target, input) in chosen {
         match (target, input) {
-            (Target::Node(node), Some(input)) => schedule.send(node, Arc::from(input)),
+            (Target::Node(node), Some(input)) => schedule.send(node, input),
             (Target::Node(node), None) => schedule.activate(node),
             (Target::End, _) => {}
         }
@@ -135,7 +137,7 @@ pub(crate) fn contain<T>(place: &str, code: impl FnOnce() -> T) -> Result<T, Run
 }
 
 pub(crate) fn encode_schedule(schedule: &Schedule) -> Raw {
-    to_raw_value(&schedule.stored()).expect("a schedule is numbers, names and JSON")
+    to_raw_value(&schedule.stored()).expect("a schedule is numbers, names and JSON").into()
 }
 
 impl<S: State> Frame<S> {
@@ -252,7 +254,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     // A task under a deadline is spawned; see `deadline`.
     let inline = frame.parent.is_some() || !env.budget.is_timed();
     if let ([only], true) = (frame.schedule.due.as_slice(), inline) {
-        let record = if frame.records.is_empty() { None } else { frame.records.remove(&only.number) };
+        let record = if frame.records.is_empty() { None } else { take_record(&mut frame.records, only) };
         let place = TaskScope { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
         return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {
             TaskResult::Failed(error) => Err(error),
@@ -264,8 +266,8 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
         };
     }
     let records = &mut frame.records;
-    let tasks: Vec<(Activation, Option<TaskRecord>)> =
-        frame.schedule.due.iter().map(|task| (task.clone(), records.remove(&task.number))).collect();
+    let tasks: Vec<(Activation, Option<Box<TaskRecord>>)> =
+        frame.schedule.due.iter().map(|task| (task.clone(), take_record(records, task))).collect();
     let (parent, outer) = (frame.parent.as_ref(), frame.slot.as_ref());
     let ends = executor::run_parallel(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
     // The first error in the order of activation is reported, whichever task failed first in time.
@@ -285,10 +287,18 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     }
 }
 
+/// Takes the record of a task. Boxed, because most tasks have none and all futures of tasks have room for one.
+fn take_record(records: &mut HashMap<u64, TaskRecord>, task: &Activation) -> Option<Box<TaskRecord>> {
+    records.remove(&task.number).map(Box::new)
+}
+
 /// Applies the updates in task order, routes, and commits.
 async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<Advance, RunError> {
     check_conflicts(frame, &frame.ends)?;
-    let matters = env.writer.has_consumers();
+    let durable = env.writer.is_durable();
+    let matters = durable || env.writer.is_watched();
+    let nested = frame.parent.is_some();
+    let notes_finished = matters && env.writer.wants_of(EventKind::NodeFinished, nested);
     let mut facts = Vec::new();
     let due = std::mem::take(&mut frame.schedule.due);
     let mut ends = std::mem::take(&mut frame.ends);
@@ -302,7 +312,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
             let mut ways = Vec::new();
             match end {
                 TaskResult::Finished { outcome, raw, cached, journalled } => {
-                    if matters && !journalled {
+                    if notes_finished && !journalled {
                         let id = task_id(graph, frame.parent.as_ref(), task);
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
@@ -333,11 +343,18 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
     // Their memory is used again.
     (frame.ends, frame.chosen, frame.schedule.due) = (ends, chosen, due);
     let step = frame.schedule.advance();
-    if matters {
+    if matters && env.writer.wants_of(EventKind::SuperstepCommitted, nested) {
         facts.push(Fact::SuperstepCommitted(Committed {
             of: frame.parent.clone(),
-            schedule: encode_schedule(&frame.schedule),
+            schedule: if durable { encode_schedule(&frame.schedule) } else { Stored::null().json },
+            due: env
+                .writer
+                .interest()
+                .wants(EventKind::SuperstepCommitted)
+                .then(|| frame.schedule.due_nodes()),
         }));
+    }
+    if !facts.is_empty() {
         // The end of the run follows the last superstep and is awaited: one append for both.
         let last = frame.parent.is_none() && step != Advance::Superstep;
         let seq = if last { env.append_uncommitted(facts)? } else { env.commit(facts).await? };
@@ -378,7 +395,7 @@ fn to_handler<S: State>(graph: &Graph<S>, handler: NodeIx, failure: &Failure) ->
     let input = if graph.node(handler).run.plain() {
         None
     } else {
-        Some(to_raw_value(failure).expect("a failure is plain text and numbers"))
+        Some(to_raw_value(failure).expect("a failure is plain text and numbers").into())
     };
     (Target::Node(handler), input)
 }

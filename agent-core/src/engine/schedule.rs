@@ -7,7 +7,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     graph::topology::{NodeIx, NodeSet, Topology},
-    journal::stored_schedule::{StoredJoin, StoredSchedule},
+    journal::{
+        entry::DueNodes,
+        stored_schedule::{StoredJoin, StoredSchedule, StoredTask},
+    },
 };
 
 /// One activation that is due.
@@ -209,14 +212,42 @@ impl Schedule {
         ScheduleRef(self)
     }
 
-    /// Returns the stored form if nothing is left to do, without encoding it.
-    pub(crate) fn stored_when_done(&self) -> Option<StoredSchedule> {
-        let done = self.due.is_empty() && self.deferred.is_empty() && self.waiting.is_empty();
-        done.then(|| StoredSchedule {
+    /// Returns the stored form as a value, without encoding it.
+    pub(crate) fn to_stored(&self) -> StoredSchedule {
+        let tasks = |list: &[Activation]| {
+            let task = |task: &Activation| {
+                StoredTask(task.number, self.topology.name(task.node).to_owned(), task.input.clone())
+            };
+            list.iter().map(task).collect()
+        };
+        StoredSchedule {
             superstep: self.superstep,
             next: self.next_number,
-            ..StoredSchedule::default()
-        })
+            due: tasks(&self.due),
+            deferred: tasks(&self.deferred),
+            joins: self.waiting.iter().map(|&join| self.stored_join(join)).collect(),
+        }
+    }
+
+    fn stored_join(&self, join: u32) -> StoredJoin {
+        let def = &self.topology.joins[join as usize];
+        let names = |keep: &dyn Fn(u32) -> bool| {
+            let sources = def.sources.iter().enumerate().filter(|(place, _)| keep(*place as u32));
+            sources.map(|(_, &source)| self.topology.name(source).to_owned()).collect()
+        };
+        StoredJoin {
+            sources: names(&|_| true),
+            target: def.target.map_or(crate::graph::END, |t| self.topology.name(t)).to_owned(),
+            arrived: names(&|place| self.arrived[join as usize].contains(place)),
+        }
+    }
+
+    /// Returns the superstep that was closed, and the due nodes.
+    pub(crate) fn due_nodes(&self) -> DueNodes {
+        DueNodes {
+            superstep: self.superstep - u64::from(!self.due.is_empty() && self.superstep > 0),
+            next: self.due.iter().map(|task| self.topology.name(task.node).to_owned()).collect(),
+        }
     }
 
     /// Restores a stored schedule for the present graph.
@@ -234,7 +265,7 @@ impl Schedule {
             for task in stored {
                 match find(&task.1) {
                     Some(node) => {
-                        list.push(Activation { number: task.0, node, input: task.2.clone().map(Arc::from) });
+                        list.push(Activation { number: task.0, node, input: task.2.clone() });
                     }
                     None => {
                         missing.push(format!("node `{}` (task {}#{} is waiting)", task.1, task.1, task.0))
@@ -306,26 +337,8 @@ impl Serialize for ScheduleRef<'_> {
             map.serialize_entry("held", &Tasks(topology, &schedule.deferred))?;
         }
         if !schedule.waiting.is_empty() {
-            let joins: Vec<StoredJoin> = schedule
-                .waiting
-                .iter()
-                .map(|&join| {
-                    let def = &topology.joins[join as usize];
-                    let names = |keep: &dyn Fn(u32) -> bool| {
-                        def.sources
-                            .iter()
-                            .enumerate()
-                            .filter(|(place, _)| keep(*place as u32))
-                            .map(|(_, &source)| topology.name(source).to_owned())
-                            .collect::<Vec<_>>()
-                    };
-                    StoredJoin {
-                        sources: names(&|_| true),
-                        target: def.target.map_or(crate::graph::END, |t| topology.name(t)).to_owned(),
-                        arrived: names(&|place| schedule.arrived[join as usize].contains(place)),
-                    }
-                })
-                .collect();
+            let joins: Vec<StoredJoin> =
+                schedule.waiting.iter().map(|&join| schedule.stored_join(join)).collect();
             map.serialize_entry("joins", &joins)?;
         }
         map.end()
@@ -409,6 +422,7 @@ mod tests {
         let projection: StoredSchedule = serde_json::from_str(&stored).unwrap();
         let back = Schedule::restore(Arc::clone(&schedule.topology), &projection).unwrap();
         assert_eq!(serde_json::to_string(&back.stored()).unwrap(), stored);
+        assert_eq!(serde_json::to_string(&schedule.to_stored()).unwrap(), stored, "without encoding it");
         assert_eq!(back.due[1].input.as_ref().unwrap().get(), "{\"x\":\"한\"}");
     }
 }

@@ -7,6 +7,7 @@ use super::{
     task::{AttemptHandle, BudgetCall, StepStart},
 };
 use crate::{
+    event::EventKind,
     graph::{NodeError, Result},
     journal::{
         entry::{Cause, Recorded},
@@ -133,7 +134,7 @@ impl Context {
                 (Err(error), Err(StepFailure { text, cause: Some(cause) }))
             }
         };
-        let fact = self.env.writer.has_consumers().then(|| {
+        let fact = self.env.writer.wants_of(EventKind::StepRecorded, self.parent.is_some()).then(|| {
             let (stored, error, cause) = match &kept {
                 Ok(stored) => (Some(stored.clone()), None, None),
                 Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),

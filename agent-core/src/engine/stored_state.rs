@@ -70,7 +70,7 @@ fn mark_overwrites<S: State>(text: &str) -> Option<String> {
     let object = |fields: &BTreeMap<String, Raw>, names: &[String]| {
         let mut object: BTreeMap<&str, Raw> =
             fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        object.insert("$overwrite", to_raw_value(names).ok()?);
+        object.insert("$overwrite", to_raw_value(names).ok()?.into());
         serde_json::to_string(&object).ok()
     };
     let mut fields: BTreeMap<String, Raw> = serde_json::from_str(text).ok()?;

@@ -11,6 +11,7 @@ use super::{
     Context, Frame, FrameEnd, RunError, begin, drive, encode_schedule, read_state, schedule::Schedule,
 };
 use crate::{
+    event::EventKind,
     graph::{
         AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
         render::Drawing,
@@ -160,7 +161,7 @@ where
                     self.open((self.into)(state, input), cx).await?
                 }
             };
-            // In a crew with caps, what waits inside is this task's waiting.
+            // In a pool with limits, a task that waits inside makes this task wait.
             let slot = cx
                 .slot
                 .clone()
@@ -205,17 +206,25 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
     async fn open(&self, state: T, cx: &Context) -> std::result::Result<Frame<T>, RunError> {
         let schedule = begin(&self.graph, &state, 1)?;
         let task = cx.task();
-        if cx.env.writer.has_consumers() {
-            let stored = Stored::new(&state, json::NEW).map_err(|error| RunError::Value {
-                node: cx.node().to_owned(),
-                source: error.of("the state of the subgraph"),
-            })?;
+        let writer = &cx.env.writer;
+        if writer.wants(EventKind::SubgraphStarted) {
+            // Without a store nothing reads the state.
+            let (stored, encoded) = if writer.is_durable() {
+                let stored = Stored::new(&state, json::NEW).map_err(|error| RunError::Value {
+                    node: cx.node().to_owned(),
+                    source: error.of("the state of the subgraph"),
+                })?;
+                (stored, encode_schedule(&schedule))
+            } else {
+                (Stored::null(), Stored::null().json)
+            };
             let fact = FrameFact {
                 task: Arc::clone(&task),
                 version: T::VERSION,
                 state: stored.json,
                 form: stored.form,
-                schedule: encode_schedule(&schedule),
+                schedule: encoded,
+                due: writer.is_watched().then(|| schedule.due_nodes()),
             };
             cx.env.commit([Fact::FrameOpened(fact)]).await?;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::task::AttemptHandle;
 use crate::{
+    event::EventKind,
     journal::{
         entry::{Fact, TodoChange},
         projection::fingerprint,
@@ -27,7 +28,7 @@ impl TodoSink for AttemptHandle {
         );
         let noted = self.emit_once::<TodoError>(fingerprint, || {
             let changed = self.env.todos.lock().change(id, change)?;
-            if !self.env.writer.has_consumers() {
+            if !self.env.writer.wants(EventKind::TodoUpdated) {
                 return Ok(Vec::new());
             }
             let facts = changed.into_iter().enumerate().map(|(at, todo)| {

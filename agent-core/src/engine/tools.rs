@@ -610,7 +610,7 @@ impl RecordedTools {
             if let Err(error) = cx.attempt_handle().record(Fact::ToolBegun(begun.clone())).await {
                 return (Err(error), None);
             }
-        } else if cx.env.writer.has_consumers() {
+        } else if cx.env.writer.is_watched() {
             cx.emit_ephemeral(EventBody::ToolCalled(payload::ToolCalled {
                 call_id: prepared.id().to_owned(),
                 name: prepared.name().to_owned(),

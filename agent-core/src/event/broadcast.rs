@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
 };
@@ -15,7 +15,10 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::subscription::{Mode, Subscription};
-use super::{Event, JournalNotice, ObserverCell, partial::PartialMessages, payload};
+use super::{
+    Event, EventFilter, EventKind, JournalNotice, ObserverCells, filter::Filters, filter::Interest,
+    partial::PartialMessages, payload,
+};
 use crate::{
     ids::{Seq, SessionId, TaskId},
     journal::{JournalStore, entry::Entry},
@@ -27,10 +30,11 @@ const RING: usize = 8_192;
 /// Event broadcast of a session.
 pub(crate) struct EventBroadcast {
     pub(super) session: SessionId,
-    pub(super) subscribers: AtomicUsize,
+    /// What the subscribers want together; written under the lock of `live`.
+    interest: AtomicU64,
     /// Whether there are partial messages.
     pub(super) has_partial: AtomicBool,
-    pub(super) observed: Arc<ObserverCell>,
+    pub(super) observed: Arc<ObserverCells>,
     pub(super) live: Mutex<Ring>,
     /// The session was deleted: no event follows. Set under the lock of `live`.
     pub(super) closed: AtomicBool,
@@ -51,16 +55,17 @@ pub(super) struct Ring {
     /// The graph of the present or latest run in memory.
     pub(super) graph: Option<Arc<str>>,
     pub(super) partial: PartialMessages,
+    pub(super) filters: Filters,
     pub(super) waiting: Vec<Waker>,
     /// Number of wake-ups so far.
     pub(super) woken: u64,
 }
 
 impl EventBroadcast {
-    pub(crate) fn new(session: SessionId, observed: Arc<ObserverCell>) -> Self {
+    pub(crate) fn new(session: SessionId, observed: Arc<ObserverCells>) -> Self {
         Self {
             session,
-            subscribers: AtomicUsize::new(0),
+            interest: AtomicU64::new(0),
             has_partial: AtomicBool::new(false),
             observed,
             live: Mutex::default(),
@@ -82,7 +87,19 @@ impl EventBroadcast {
 
     /// Returns whether the session has subscribers.
     pub(crate) fn is_watched(&self) -> bool {
-        self.subscribers.load(Ordering::Acquire) > 0
+        self.interest().is_watched()
+    }
+
+    /// Returns what the subscribers want together.
+    pub(crate) fn interest(&self) -> Interest {
+        Interest::of(self.interest.load(Ordering::Acquire))
+    }
+
+    /// Returns whether a subscriber wants events of this kind, of tasks inside subgraphs or others, or, while there is a
+    /// subscriber, an observer.
+    pub(crate) fn wants(&self, kind: EventKind, nested: bool) -> bool {
+        let interest = self.interest();
+        interest.of_tasks(nested).wants(kind) || (interest.wants_observed(kind) && self.observed.is_set())
     }
 
     /// Publishes stored entries. Without subscribers, only the last number is kept.
@@ -94,21 +111,24 @@ impl EventBroadcast {
             }
         }
         let mut live = self.live.lock();
-        let watched = self.is_watched();
+        let interest = self.interest();
         let has_partial = self.has_partial.load(Ordering::Relaxed);
+        let end = live.end();
         for entry in entries {
             live.last = entry.seq;
             if has_partial {
                 live.partial.take_entry(entry);
             }
-            if watched {
+            if interest.is_watched() && interest.wants(entry.fact.kind()) {
                 live.push(Arc::new(Event::of(&self.session, entry)));
             }
         }
         if has_partial {
             self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
         }
-        wake(live);
+        if live.end() != end {
+            wake(live);
+        }
     }
 
     /// Advances to `seq` for entries that were not published here: written by another process, or by an append that was
@@ -128,7 +148,7 @@ impl EventBroadcast {
     /// Publishes an unnumbered event. Parts of a message that is being streamed are kept for later subscribers.
     pub(crate) fn show(&self, event: Event) {
         let partial = event.body.is_partial();
-        if !partial && !self.is_watched() {
+        if !partial && !self.interest().wants(event.body.kind()) {
             return;
         }
         let mut live = self.live.lock();
@@ -136,7 +156,7 @@ impl EventBroadcast {
             live.partial.take(&event);
             self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
         }
-        if self.is_watched() {
+        if self.interest().wants(event.body.kind()) {
             live.push(Arc::new(event));
             wake(live);
         }
@@ -183,9 +203,11 @@ impl EventBroadcast {
         self: &Arc<Self>,
         store: Option<Arc<dyn JournalStore>>,
         after: Option<Seq>,
+        filter: EventFilter,
     ) -> Subscription {
-        self.subscribers.fetch_add(1, Ordering::AcqRel);
-        let live = self.live.lock();
+        let mut live = self.live.lock();
+        let union = live.filters.add(filter);
+        self.interest.store(union, Ordering::Release);
         // No journal has larger numbers; stores may count with a sign.
         let after = after.map(|after| after.min(Seq(u64::MAX >> 1)));
         let mode = match (after, &store) {
@@ -199,6 +221,8 @@ impl EventBroadcast {
             store,
             at: live.end(),
             last: after.unwrap_or(live.last),
+            read: after.unwrap_or(live.last),
+            filter,
             unnumbered_seen: live.unnumbered,
             unnumbered: 0,
             checked: after.is_none(),
@@ -214,6 +238,22 @@ impl EventBroadcast {
             subscription.show_partial();
         }
         subscription
+    }
+
+    /// Removes the filter of a subscriber; with the last one, the ring.
+    pub(super) fn unsubscribe(&self, filter: EventFilter) {
+        let mut live = self.live.lock();
+        let union = live.filters.remove(filter);
+        self.interest.store(union, Ordering::Release);
+        if self.is_watched() {
+            return;
+        }
+        live.first = live.end();
+        live.unnumbered_left = live.unnumbered;
+        let left = (mem::take(&mut live.ring), mem::take(&mut live.waiting));
+        drop(live);
+        // Their `Drop` may run code of the subscriber's executor.
+        drop(left);
     }
 }
 

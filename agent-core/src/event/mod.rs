@@ -1,13 +1,17 @@
 //! Events: journal entries as subscribers see them, plus streamed text and progress.
 
 mod broadcast;
+mod filter;
 mod observer;
 mod partial;
 pub mod payload;
 mod subscription;
 
+pub use crate::json::EventValue;
 pub(crate) use broadcast::EventBroadcast;
-pub(crate) use observer::ObserverCell;
+pub(crate) use filter::Interest;
+pub use filter::{EventFilter, EventKind, UpdateForm};
+pub(crate) use observer::ObserverCells;
 pub use observer::{JournalNotice, JournalNoticeKind, Observer};
 pub use subscription::{Subscription, SubscriptionError};
 
@@ -18,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{RunId, Seq, SessionId, TaskId},
-    journal::entry::{Entry, Fact, Raw},
+    journal::entry::{DueNodes, Entry, Fact, Raw},
     journal::stored_schedule::StoredSchedule,
 };
 
@@ -217,7 +221,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             None,
             EventBody::RunStarted(payload::RunStarted {
                 graph: accepted.graph.to_string(),
-                next: due(&accepted.schedule),
+                next: due(accepted.due.as_ref(), &accepted.schedule).next,
             }),
         ),
         Fact::RunQueued(queued) => {
@@ -254,7 +258,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         ),
         Fact::RunRolledBack(_) => (None, EventBody::RunRolledBack(payload::RunRolledBack {})),
         Fact::SuperstepCommitted(committed) => {
-            let (superstep, next) = committed_plan(&committed.schedule);
+            let DueNodes { superstep, next } = due(committed.due.as_ref(), &committed.schedule);
             let body = payload::SuperstepCommitted { superstep, next };
             (committed.of.clone(), EventBody::SuperstepCommitted(body))
         }
@@ -262,7 +266,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             Some(Arc::clone(&finished.task)),
             EventBody::NodeFinished(payload::NodeFinished {
                 node: finished.task.node().to_string(),
-                update: parsed(finished.update()),
+                update: finished.shown.clone().unwrap_or_else(|| value(finished.update())),
                 cached: finished.cached,
             }),
         ),
@@ -284,7 +288,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
                 kind: recorded.kind.clone(),
                 ms: recorded.ms,
                 error: recorded.error.clone(),
-                value: (recorded.kind != "step").then(|| parsed(recorded.value.as_ref())),
+                value: (recorded.kind != "step").then(|| value(recorded.value.as_ref())),
                 usage: recorded.usage,
             }),
         ),
@@ -323,13 +327,15 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         ),
         Fact::FrameOpened(frame) => (
             Some(Arc::clone(&frame.task)),
-            EventBody::SubgraphStarted(payload::SubgraphStarted { next: due(&frame.schedule) }),
+            EventBody::SubgraphStarted(payload::SubgraphStarted {
+                next: due(frame.due.as_ref(), &frame.schedule).next,
+            }),
         ),
         Fact::StateEdited(edited) => (
             None,
             EventBody::StateEdited(payload::StateEdited {
                 node: edited.node.clone(),
-                update: parsed(Some(&edited.update)),
+                update: value(Some(&edited.update)),
             }),
         ),
         Fact::SessionForked(forked) => (
@@ -342,22 +348,17 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
     }
 }
 
-fn parsed(raw: Option<&Raw>) -> Value {
-    raw.and_then(|raw| crate::json::read(raw.get()).ok()).unwrap_or(Value::Null)
+fn value(raw: Option<&Raw>) -> EventValue {
+    raw.map_or_else(EventValue::default, EventValue::raw)
 }
 
-/// The due nodes of a stored schedule.
-fn due(schedule: &Raw) -> Vec<String> {
-    stored(schedule).due.into_iter().map(|task| task.1).collect()
-}
-
-/// The superstep that a commit closed (a stored schedule already counts the one that is due), and what is due.
-fn committed_plan(schedule: &Raw) -> (u64, Vec<String>) {
-    let schedule = stored(schedule);
-    let closed = schedule.superstep - u64::from(!schedule.due.is_empty() && schedule.superstep > 0);
-    (closed, schedule.due.into_iter().map(|task| task.1).collect())
-}
-
-fn stored(schedule: &Raw) -> StoredSchedule {
-    crate::json::read(schedule.get()).unwrap_or_default()
+/// The superstep that a commit closed, and the nodes that are due next: as the writer knew them, or read from the stored
+/// schedule, which already counts the superstep that is due.
+fn due(known: Option<&DueNodes>, schedule: &Raw) -> DueNodes {
+    if let Some(known) = known {
+        return known.clone();
+    }
+    let stored: StoredSchedule = crate::json::read(schedule.get()).unwrap_or_default();
+    let superstep = stored.superstep - u64::from(!stored.due.is_empty() && stored.superstep > 0);
+    DueNodes { superstep, next: stored.due.into_iter().map(|task| task.1).collect() }
 }

@@ -3,11 +3,12 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use parking_lot::RwLock;
 use serde::Deserialize;
 
 use crate::{
@@ -21,7 +22,8 @@ pub trait Observer: Send + Sync + 'static {
     /// Called for each stored entry, in the order of a session's entries, before subscribers see it. Must not block. The
     /// process that wrote an entry notifies once; after a crash, the last entries may not have been notified.
     ///
-    /// Without a store, entries are notified only while the session has subscribers.
+    /// Without a store, entries are notified only while the session has subscribers, and those of kind
+    /// [`Other`](JournalNoticeKind::Other) only if a subscriber wants them.
     ///
     /// # Panics
     ///
@@ -30,27 +32,52 @@ pub trait Observer: Send + Sync + 'static {
     fn on_entry(&self, notice: &JournalNotice<'_>);
 }
 
-/// Holds the observer of a runtime.
+/// Holds the observers of a runtime.
 #[derive(Default)]
-pub(crate) struct ObserverCell {
-    observer: OnceLock<Arc<dyn Observer>>,
+pub(crate) struct ObserverCells {
+    observers: RwLock<Vec<Arc<Registered>>>,
+    is_set: AtomicBool,
+}
+
+struct Registered {
+    observer: Box<dyn Observer>,
     /// The observer panicked, which was logged.
     panicked: AtomicBool,
 }
 
-impl ObserverCell {
-    /// Sets the observer. Returns `false` if there is one already.
-    pub(crate) fn set(&self, observer: Arc<dyn Observer>) -> bool {
-        self.observer.set(observer).is_ok()
+/// So that a program can keep an observer.
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on_entry(&self, notice: &JournalNotice<'_>) {
+        (**self).on_entry(notice);
+    }
+}
+
+impl ObserverCells {
+    pub(crate) fn add(&self, observer: impl Observer) {
+        let registered = Registered { observer: Box::new(observer), panicked: AtomicBool::new(false) };
+        self.observers.write().push(Arc::new(registered));
+        self.is_set.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.observer.get().is_some()
+        self.is_set.load(Ordering::Acquire)
     }
 
-    /// Calls the observer and contains its panics: the caller is the session's writer.
+    /// Calls the observers, in the order of their registration.
     pub(crate) fn notify(&self, notice: &JournalNotice<'_>) {
-        let Some(observer) = self.observer.get() else { return };
+        // Not called under the lock: an observer may register another one.
+        let mut at = 0;
+        while let Some(registered) = { self.observers.read().get(at).cloned() } {
+            registered.notify(notice);
+            at += 1;
+        }
+    }
+}
+
+impl Registered {
+    /// Calls the observer and contains its panics: the caller is the session's writer.
+    fn notify(&self, notice: &JournalNotice<'_>) {
+        let observer = &self.observer;
         let notified = catch_unwind(AssertUnwindSafe(|| observer.on_entry(notice)));
         if let Err(panic) = notified
             && !self.panicked.swap(true, Ordering::Relaxed)

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::EventValue;
+
 use crate::{
     ids::{QuestionId, Seq},
     interrupt::OpenQuestion,
@@ -91,7 +93,7 @@ payloads! {
         /// The node.
         node: String,
         /// The update of the node; `null` if it changes nothing.
-        update: Value,
+        update: EventValue,
         /// Whether the outcome came from the node's cache.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cached: bool,
@@ -126,7 +128,7 @@ payloads! {
         error: Option<String>,
         /// The result of a model or tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        value: Option<Value>,
+        value: Option<EventValue>,
         /// Budget usage of the step.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<crate::run::BudgetUsage>,
@@ -210,7 +212,7 @@ payloads! {
         /// Its name.
         name: String,
         /// Its value.
-        value: Value,
+        value: EventValue,
     }
     /// Progress of the application. Not numbered; a slow subscriber gets only the latest value of each name.
     Progress {
@@ -229,7 +231,7 @@ payloads! {
         /// The node.
         node: String,
         /// The update.
-        update: Value,
+        update: EventValue,
     }
     /// The session was forked from another session.
     SessionForked {

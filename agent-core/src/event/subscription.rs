@@ -1,7 +1,7 @@
 //! Subscriptions: cursors over the events of a session.
 
 use super::broadcast::EventBroadcast;
-use super::{DropPolicy, Event, EventBody, payload};
+use super::{DropPolicy, Event, EventBody, EventFilter, payload};
 use crate::{
     ids::{Seq, SessionId},
     journal::{JournalStore, StoreError, dedup::read_entries, entry::Entry},
@@ -11,7 +11,7 @@ use std::{
     collections::{HashSet, VecDeque},
     mem,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -33,8 +33,12 @@ pub struct Subscription {
     pub(super) store: Option<Arc<dyn JournalStore>>,
     /// The next position in the ring.
     pub(super) at: u64,
+    /// What it wants.
+    pub(super) filter: EventFilter,
     /// The last number seen.
     pub(super) last: Seq,
+    /// The last number read: the events up to it that it wants were delivered or are in `ready`.
+    pub(super) read: Seq,
     /// Unnumbered events of the ring before `at`.
     pub(super) unnumbered_seen: u64,
     /// Unnumbered events that left the ring before they were read.
@@ -194,6 +198,7 @@ impl Subscription {
                 }
                 return Poll::Ready(Ok(event));
             }
+            self.last = self.last.max(self.read);
             match &mut self.mode {
                 Mode::Live => {
                     if !self.take_live(cx) {
@@ -284,8 +289,10 @@ impl Subscription {
         self.at += batch.len() as u64;
         self.unnumbered_seen += batch.iter().filter(|event| event.seq.is_none()).count() as u64;
         let last = self.last;
+        self.read = batch.iter().filter_map(|event| event.seq).fold(self.read, Seq::max);
         let fresh = batch.into_iter().filter(|event| event.seq.is_none_or(|seq| seq > last));
-        self.ready.extend(coalesce(fresh.collect()));
+        let filter = self.filter;
+        self.ready.extend(coalesce(fresh.filter(|event| filter.matches(event)).collect()));
         true
     }
 
@@ -307,7 +314,13 @@ impl Subscription {
         let mut taken = 0;
         for entry in behind {
             taken += 1;
-            self.ready.push_back(Arc::new(Event::of(&self.broadcast.session, entry)));
+            self.read = entry.seq;
+            if self.filter.wants(entry.fact.kind()) {
+                let event = Event::of(&self.broadcast.session, entry);
+                if self.filter.matches(&event) {
+                    self.ready.push_back(Arc::new(event));
+                }
+            }
         }
         if taken < PAGE {
             // All that was stored when the page was read. Later entries are in the ring.
@@ -318,7 +331,8 @@ impl Subscription {
 
     /// Delivers the partial messages once.
     pub(super) fn show_partial(&mut self) {
-        self.ready.extend(mem::take(&mut self.partial));
+        let filter = self.filter;
+        self.ready.extend(mem::take(&mut self.partial).into_iter().filter(|event| filter.matches(event)));
     }
 
     fn gap(&mut self, after: Seq, upto: Seq, ahead: Option<Seq>) {
@@ -344,16 +358,7 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if self.broadcast.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The last subscriber is gone.
-            let mut live = self.broadcast.live.lock();
-            if !self.broadcast.is_watched() {
-                live.first = live.end();
-                live.unnumbered_left = live.unnumbered;
-                live.ring = VecDeque::new();
-                live.waiting = Vec::new();
-            }
-        }
+        self.broadcast.unsubscribe(self.filter);
     }
 }
 

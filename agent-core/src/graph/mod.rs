@@ -346,7 +346,7 @@ pub(crate) enum RoutingError {
 }
 
 /// Selected targets as `(target, input)`.
-pub(crate) type Chosen = (Target, Option<Box<serde_json::value::RawValue>>);
+pub(crate) type Chosen = (Target, Option<Arc<serde_json::value::RawValue>>);
 
 impl<S: State> Inner<S> {
     /// Resolves the target names of a finished node or branch against its declared targets.

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 use crate::state::State;
 
@@ -165,7 +166,7 @@ impl<S: State> IntoOutcome<S> for () {
 #[derive(Debug)]
 pub struct Dispatch {
     pub(crate) node: Cow<'static, str>,
-    pub(crate) input: Result<Box<RawValue>, String>,
+    pub(crate) input: Result<Arc<RawValue>, String>,
 }
 
 impl Dispatch {

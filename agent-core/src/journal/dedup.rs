@@ -75,7 +75,7 @@ pub(crate) fn extract<'a>(
     }
     kept.push_str(&text[done..]);
     // A match inside of a JSON string would break the surrounding JSON: then nothing is deduplicated.
-    Some((RawValue::from_string(kept).ok()?, holes))
+    Some((RawValue::from_string(kept).ok()?.into(), holes))
 }
 
 fn find(text: &str, part: &str) -> Option<usize> {
@@ -109,7 +109,7 @@ pub(crate) fn restore<'a>(
         done = end;
     }
     whole.push_str(text.get(done..)?);
-    RawValue::from_string(whole).ok()
+    RawValue::from_string(whole).ok().map(Raw::from)
 }
 
 /// Reads entries with full updates (except updates that refer to trimmed steps).
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn raw(text: String) -> Raw {
-        RawValue::from_string(text).unwrap()
+        RawValue::from_string(text).unwrap().into()
     }
 
     #[test]

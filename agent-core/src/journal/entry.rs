@@ -9,12 +9,12 @@ use super::dedup::{self, StepRef};
 use crate::{
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::OpenQuestion,
-    json::{self, Form},
+    json::{self, EventValue, Form},
     todo::Todo,
 };
 
 /// JSON text that is not parsed.
-pub(crate) type Raw = Box<RawValue>;
+pub(crate) type Raw = Arc<RawValue>;
 
 /// Reads JSON `null` as a value. Without this, serde would read it as "absent", and an update or a result that
 /// is `null` would be lost.
@@ -107,6 +107,9 @@ pub(crate) struct Accepted {
     /// [`StoredSchedule`](crate::journal::stored_schedule::StoredSchedule) after routing from the start.
     #[serde(rename = "plan")]
     pub(crate) schedule: Raw,
+    /// As in `schedule`, for events.
+    #[serde(skip)]
+    pub(crate) due: Option<DueNodes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<crate::run::Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +192,14 @@ pub(crate) struct Base {
     pub(crate) schedule: Raw,
 }
 
+/// The names of due nodes, known to the writer of a schedule.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DueNodes {
+    /// The superstep that was closed.
+    pub(crate) superstep: u64,
+    pub(crate) next: Vec<String>,
+}
+
 /// The updates of a superstep were applied; the schedule afterwards.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Committed {
@@ -197,6 +208,9 @@ pub(crate) struct Committed {
     pub(crate) of: Option<Arc<TaskId>>,
     #[serde(rename = "plan")]
     pub(crate) schedule: Raw,
+    /// As in `schedule`, for events.
+    #[serde(skip)]
+    pub(crate) due: Option<DueNodes>,
 }
 
 /// A task finished; its update is applied at the end of the superstep.
@@ -215,6 +229,9 @@ pub(crate) struct Finished {
     /// The full update, if the stored one has references.
     #[serde(skip)]
     pub(crate) whole: Option<Raw>,
+    /// The update as events show it, if that is not the stored one.
+    #[serde(skip)]
+    pub(crate) shown: Option<EventValue>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) goto: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -368,7 +385,7 @@ pub(crate) struct TodoChange {
 pub(crate) struct CustomFact {
     pub(crate) task: Arc<TaskId>,
     pub(crate) name: String,
-    pub(crate) value: serde_json::Value,
+    pub(crate) value: EventValue,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -381,6 +398,9 @@ pub(crate) struct Frame {
     pub(crate) form: Form,
     #[serde(rename = "plan")]
     pub(crate) schedule: Raw,
+    /// As in `schedule`, for events.
+    #[serde(skip)]
+    pub(crate) due: Option<DueNodes>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 /// A stored task: number, node, input.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StoredTask(
     pub(crate) u64,
     pub(crate) String,
-    #[serde(default, skip_serializing_if = "Option::is_none")] pub(crate) Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] pub(crate) Option<Arc<RawValue>>,
 );
 
 /// A stored join that waits for sources.

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 use super::{AGAIN, Bounds, ValueError, ValueFault, marked, read, write::Check};
 
 /// A typed value as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
-    pub(crate) json: Box<RawValue>,
+    pub(crate) json: Arc<RawValue>,
     pub(crate) form: Form,
 }
 
@@ -56,7 +57,12 @@ impl Stored {
         } else {
             Form(Some(Box::new(Marks { some, ..Marks::default() })))
         };
-        Ok(Self { json, form })
+        Ok(Self { json: json.into(), form })
+    }
+
+    /// The value `null`.
+    pub(crate) fn null() -> Self {
+        Self { json: Arc::from(RawValue::NULL.to_owned()), form: Form::default() }
     }
 
     /// Writes an update of a state.

@@ -5,6 +5,7 @@
 //! reads as commands. Reading is more liberal than writing: older versions had no bounds.
 
 mod check;
+mod event_value;
 mod form;
 mod marked;
 mod sorted;
@@ -13,11 +14,12 @@ mod write;
 
 pub use check::check;
 pub(crate) use check::{check_within, depth, dismantle, size};
+pub use event_value::EventValue;
 pub(crate) use form::{Form, Stored, has_overwrite, read_stored};
 pub(crate) use sorted::{Sorted, sorted};
 pub use tree::parse;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
@@ -153,7 +155,7 @@ pub(crate) const NEW: Bounds = Bounds { depth: MAX_DEPTH, bytes: MAX_BYTES };
 pub(crate) const AGAIN: Bounds = Bounds { depth: READ_DEPTH, bytes: usize::MAX };
 
 /// Writes a new value. Nested options are written as plain JSON has them; see [`Stored`] for typed values.
-pub(crate) fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, ValueError> {
+pub(crate) fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Arc<RawValue>, ValueError> {
     Ok(Stored::new(value, NEW)?.json)
 }
 

@@ -46,8 +46,11 @@ impl<'a> ClaimedAnswers<'a> {
         Ok(Self { cell, by, answers: cell.board.claim(checked, by)? })
     }
 
-    /// Stores the answers and returns their facts.
+    /// Stores the answers and returns their facts, if anything reads them.
     async fn store(&self, run: AnsweredRun<'_>, now: i64) -> Result<Vec<Fact>, StoreError> {
+        if !run.writer.has_consumers() {
+            return Ok(Vec::new());
+        }
         let board = &self.cell.board;
         let facts: Vec<Fact> = self.facts();
         let status = match run.paused && !board.completes_a_task(&self.answers) {

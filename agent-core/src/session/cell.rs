@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{RunContext, journal_writer::JournalWriter},
-    event::{EventBroadcast, ObserverCell},
+    event::{EventBroadcast, ObserverCells},
     ids::{RunId, Seq, SessionId},
     interrupt::PendingQuestions,
     journal::{
@@ -150,7 +150,7 @@ impl LiveRun {
 }
 
 impl SessionCell {
-    pub(crate) fn new(id: SessionId, observed: Arc<ObserverCell>) -> Self {
+    pub(crate) fn new(id: SessionId, observed: Arc<ObserverCells>) -> Self {
         Self {
             broadcast: Arc::new(EventBroadcast::new(id.clone(), observed)),
             id,

@@ -52,6 +52,7 @@ use serde_json::Value;
 
 use self::{dyn_graph::DynGraph, lock::LockedSession};
 use crate::{
+    event::{EventFilter, Subscription},
     graph::Graph,
     ids::{RunId, Seq, SessionId},
     interrupt::Answers,
@@ -448,6 +449,8 @@ impl Session {
     /// Subscribes to events: to all events after a number (from the journal) and then live ones, or (`None`) to live events
     /// only.
     ///
+    /// Every event is wanted, with updates as JSON; see [`subscribe_to`](Session::subscribe_to) for less.
+    ///
     /// # Examples
     ///
     /// ```
@@ -469,9 +472,43 @@ impl Session {
     /// assert!(matches!(first.body, EventBody::RunStarted(_)));
     /// # Ok(()) }
     /// ```
-    pub fn subscribe(&self, after: Option<Seq>) -> crate::event::Subscription {
+    pub fn subscribe(&self, after: Option<Seq>) -> Subscription {
+        self.subscribe_to(after, EventFilter::all())
+    }
+
+    /// As [`subscribe`](Session::subscribe), to the events that `filter` wants. A run does nothing for events that no
+    /// subscriber wants.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// use agent_core::event::{EventBody, EventFilter, EventKind, UpdateForm};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(State, Default, Serialize, Deserialize)]
+    /// struct Count { n: u64 }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let graph = Graph::<Count>::builder("count")
+    ///     .node("set", async |_: &Count, _: &Context| Ok(Count::update().n(7)))
+    ///     .edge(START, "set")
+    ///     .edge("set", END)
+    ///     .build()?;
+    /// let session = Runtime::builder().build().session("s")?;
+    /// let updates = EventFilter::none().with(EventKind::NodeFinished).updates(UpdateForm::Typed);
+    /// let mut events = session.subscribe_to(None, updates);
+    /// session.run(&graph, Count::update()).await?;
+    /// let event = events.next().await?;
+    /// let EventBody::NodeFinished(finished) = &event.body else { panic!("only these are wanted") };
+    /// let update: &CountUpdate = finished.update.downcast_ref().expect("no JSON was written");
+    /// assert_eq!(update.n, Some(7));
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribe_to(&self, after: Option<Seq>, filter: EventFilter) -> Subscription {
         let keep: Arc<dyn Send + Sync> = Arc::clone(&self.cell) as _;
-        self.cell.broadcast.subscribe(self.shared.store.clone(), after).keeping(keep)
+        self.cell.broadcast.subscribe(self.shared.store.clone(), after, filter).keeping(keep)
     }
 
     /// Deletes the session and ends its subscriptions. Existing handles return [`SessionError::NotFound`] from then on, also

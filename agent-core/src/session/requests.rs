@@ -10,6 +10,7 @@ use super::{
     takeover::Resumption,
 };
 use crate::{
+    event::EventFilter,
     graph::Graph,
     interrupt::Answers,
     run::{Limits, RunOutcome},
@@ -175,7 +176,20 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// # Ok(()) }
     /// ```
     pub async fn stream(self) -> Result<EventStream, SessionError> {
-        let events = self.session.subscribe(None);
+        self.stream_of(EventFilter::all()).await
+    }
+
+    /// As [`stream`](RunRequest::stream), with the events that `filter` wants and the one that ends or pauses the run.
+    ///
+    /// # Errors
+    ///
+    /// See [`RunRequest`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`RunRequest`].
+    pub async fn stream_of(self, filter: EventFilter) -> Result<EventStream, SessionError> {
+        let events = self.session.subscribe_to(None, filter.with_ends());
         Ok(EventStream::new(self.start().await?, events))
     }
 }

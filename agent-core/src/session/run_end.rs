@@ -13,7 +13,7 @@ use super::{
     supervisor::RunStart,
 };
 use crate::{
-    engine::{Frame, RunError, closing_update, encode_schedule, read_state},
+    engine::{Frame, RunError, closing_update, read_state},
     ids::Seq,
     journal::{
         Summary,
@@ -83,7 +83,7 @@ pub(super) async fn completed<S: State>(
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
     let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
         Ok(seq) => seq,
-        Err(error) => return failed(shared, cell, live, frame, begun, error).await,
+        Err(error) => return Box::pin(failed(shared, cell, live, frame, begun, error)).await,
     };
     let state = Arc::clone(&frame.state);
     let mut projection = begun.projection;
@@ -116,7 +116,7 @@ pub(super) async fn stopped<S: State>(
             let state = release_session(cell, live, frame, begun, RunStatus::Stopped, seq);
             Arc::new(RunResult { state, supersteps, ..live.result(RunStatus::Stopped) })
         }
-        Err(error) => failed(shared, cell, live, frame, begun, error).await,
+        Err(error) => Box::pin(failed(shared, cell, live, frame, begun, error)).await,
     }
 }
 
@@ -181,8 +181,7 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
         None if frame.dirty => return None,
         None => {
             let tasks = env.unfinished_records.as_ref().map(|ledger| std::mem::take(&mut *ledger.lock()));
-            let schedule =
-                serde_json::from_str(encode_schedule(&frame.schedule).get()).expect("a schedule reads back");
+            let schedule = frame.schedule.to_stored();
             closing_update(&frame.graph, &*frame.state, &schedule, &tasks.unwrap_or_default())?
         }
     };

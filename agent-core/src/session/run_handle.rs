@@ -1,8 +1,13 @@
 //! What a caller holds of a run: how it idle_memory, and its events while it does not.
 
-use std::{future::IntoFuture, sync::Arc};
+use std::{
+    future::IntoFuture,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use futures::future::BoxFuture;
+use futures::{Stream, future::BoxFuture};
 
 use super::{
     Session, SessionError,
@@ -277,16 +282,18 @@ impl std::fmt::Debug for Run {
     }
 }
 
-/// Event stream of a run, from its acceptance to its end or pause.
+/// Event stream of a run, from its acceptance to its end or pause. Implements [`Stream`].
 pub struct EventStream {
     run: Run,
     events: Subscription,
     ended: bool,
+    /// Waits until the journal has failed, after which no event can follow. Created when there is no event.
+    lost: Option<BoxFuture<'static, ()>>,
 }
 
 impl EventStream {
     pub(super) const fn new(run: Run, events: Subscription) -> Self {
-        Self { run, events, ended: false }
+        Self { run, events, ended: false, lost: None }
     }
 
     /// Returns the next event; `None` after the one that ends or pauses the run. Cancel safe.
@@ -317,18 +324,20 @@ impl EventStream {
     /// # Ok(()) }
     /// ```
     pub async fn next(&mut self) -> Option<Result<Arc<Event>, SubscriptionError>> {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Arc<Event>, SubscriptionError>>> {
         if self.ended {
-            return None;
+            return Poll::Ready(None);
         }
         loop {
-            let event = tokio::select! {
-                biased;
-                event = self.events.next() => event,
+            let Poll::Ready(event) = self.events.poll_event(cx) else {
+                let lost = self.lost.get_or_insert_with(|| Box::pin(lost(self.run.clone())));
+                ready!(lost.as_mut().poll(cx));
                 // A run ends without an event if its journal failed.
-                () = lost(&mut self.run) => {
-                    self.ended = true;
-                    return None;
-                }
+                self.ended = true;
+                return Poll::Ready(None);
             };
             if event.as_ref().is_err_and(SubscriptionError::is_final) {
                 self.ended = true;
@@ -340,7 +349,7 @@ impl EventStream {
                 }
                 self.ended = event.body.ends_run();
             }
-            return Some(event);
+            return Poll::Ready(Some(event));
         }
     }
 
@@ -411,8 +420,16 @@ impl EventStream {
     }
 }
 
+impl Stream for EventStream {
+    type Item = Result<Arc<Event>, SubscriptionError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_event(cx)
+    }
+}
+
 /// Waits until the run has failed because of its store, after which no event can follow.
-async fn lost(run: &mut Run) {
+async fn lost(run: Run) {
     loop {
         let Some(result) = run.wait_result().await else { return };
         if result.error.as_ref().is_some_and(|error| matches!(**error, RunError::Store(_))) {

@@ -22,7 +22,7 @@ use super::{builder::RuntimeBuilder, eviction::IdleMemory};
 use crate::{
     clock::Clock,
     engine::Deps,
-    event::{Observer, ObserverCell},
+    event::{Observer, ObserverCells},
     graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
     journal::{Append, Epoch, Head, JournalStore, OwnerId, Recent, Record},
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     /// Itself.
     pub(super) me: Weak<Self>,
     /// The observer of all entries.
-    pub(crate) observed: Arc<ObserverCell>,
+    pub(crate) observed: Arc<ObserverCells>,
     /// Number of suspended runs: paused runs in memory.
     pub(crate) suspended_runs: AtomicUsize,
     /// Memory of idle sessions.
@@ -195,45 +195,26 @@ impl Runtime {
         self.0.store.is_some()
     }
 
-    /// Registers an observer for every journal entry written by this runtime. Returns `false` if an observer is already
-    /// registered.
+    /// Registers an observer for every journal entry that this runtime writes from now on. Observers are called in the
+    /// order of their registration.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
-    /// # use agent_core::{event::{JournalNotice, JournalNoticeKind, Observer}, journal::InMemoryJournal};
-    /// # use serde::{Deserialize, Serialize};
-    /// # use std::sync::Arc;
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Count { #[state(add)] n: u64 }
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let graph = Graph::<Count>::builder("count")
-    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
-    /// #     .edge(START, "add").edge("add", END).build()?;
-    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
-    /// # let session = runtime.session("s-1")?;
-    /// # use std::sync::atomic::{AtomicU64, Ordering};
-    /// struct Completions(AtomicU64);
+    /// use agent_core::{Runtime, event::{JournalNotice, Observer}};
     ///
-    /// impl Observer for Completions {
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
     ///     fn on_entry(&self, notice: &JournalNotice<'_>) {
-    ///         if matches!(notice.kind, JournalNoticeKind::RunCompleted { .. }) {
-    ///             self.0.fetch_add(1, Ordering::Relaxed);
-    ///         }
+    ///         println!("{} {:?}", notice.session, notice.kind);
     ///     }
     /// }
     ///
-    /// let completed = Arc::new(Completions(AtomicU64::new(0)));
-    /// let observer: Arc<dyn Observer> = completed.clone();
-    /// assert!(runtime.observe(observer));
-    /// session.run(&graph, Count::update()).await?;
-    /// assert_eq!(completed.0.load(Ordering::Relaxed), 1);
-    /// # Ok(()) }
+    /// Runtime::builder().build().observe(Log);
     /// ```
-    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
-        self.0.observed.set(observer)
+    pub fn observe(&self, observer: impl Observer) {
+        self.0.observed.add(observer);
     }
 
     /// Registers a graph by its name, in place of an earlier graph of that name.

@@ -10,7 +10,7 @@ use super::{
     runtime::Shared,
 };
 use crate::{
-    engine::{encode_schedule, schedule::Schedule},
+    engine::schedule::Schedule,
     graph::Graph,
     ids::Seq,
     journal::{
@@ -24,9 +24,7 @@ use crate::{
 };
 
 pub(super) fn store_schedule(schedule: &Schedule) -> StoredSchedule {
-    schedule
-        .stored_when_done()
-        .unwrap_or_else(|| json::read(encode_schedule(schedule).get()).expect("a schedule reads back"))
+    schedule.to_stored()
 }
 
 /// Stores a snapshot after a run or a commit.

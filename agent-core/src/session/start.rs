@@ -235,7 +235,7 @@ impl LockedSession {
             schedule.next = schedule
                 .next
                 .max(idle.projection().root.schedule.as_ref().map_or(0, |schedule| schedule.next));
-            let schedule = to_raw_value(&schedule).expect("a schedule is numbers, names and JSON");
+            let schedule = to_raw_value(&schedule).expect("a schedule is numbers, names and JSON").into();
             let Stored { json, form } = state;
             before.push((run, Fact::RunRolledBack(Base { version, state: json, form, schedule })));
         }
@@ -303,14 +303,17 @@ impl LockedSession {
             update: None,
             form: Form::default(),
             schedule: Raw::from(RawValue::NULL.to_owned()),
+            due: None,
             limits: options.limits,
             durability: options.durability,
             request: options.request,
             labels: options.labels,
         };
-        // Without a store or a subscriber nothing reads the schedule.
-        let raw = if writer.has_consumers() { encode_schedule(&schedule) } else { noted.schedule.clone() };
-        let fact = Accepted { state: raw_state, update: raw_update, form, schedule: raw, ..noted.clone() };
+        // Without a store nothing reads the schedule.
+        let raw = if writer.is_durable() { encode_schedule(&schedule) } else { noted.schedule.clone() };
+        let due = writer.is_watched().then(|| schedule.due_nodes());
+        let fact =
+            Accepted { state: raw_state, update: raw_update, form, schedule: raw, due, ..noted.clone() };
         writer.add_labels(&noted.labels);
         let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
         self.shared.keep_leases();

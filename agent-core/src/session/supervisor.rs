@@ -74,15 +74,16 @@ pub(crate) async fn supervise<S: State>(
     env.control.close();
     let evicted = matches!(end, RunEnd::Evicted);
     let span = begun.span.clone();
+    // Rare ends are boxed: a suspended run keeps room for all of them.
     let ending = async {
         match end {
             RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &cell, &live, frame, begun).await,
             RunEnd::Drive(Ok(FrameEnd::Interrupted)) => {
                 let drained = !env.control.stop.is_cancelled();
-                stopped(&shared, &cell, &live, frame, begun, drained).await
+                Box::pin(stopped(&shared, &cell, &live, frame, begun, drained)).await
             }
-            RunEnd::Stopped => stopped(&shared, &cell, &live, frame, begun, false).await,
-            RunEnd::Drive(Err(error)) => failed(&shared, &cell, &live, frame, begun, error).await,
+            RunEnd::Stopped => Box::pin(stopped(&shared, &cell, &live, frame, begun, false)).await,
+            RunEnd::Drive(Err(error)) => Box::pin(failed(&shared, &cell, &live, frame, begun, error)).await,
             RunEnd::Evicted => {
                 let left = match live.status() {
                     RunStatus::Running if env.control.is_handover() => {
@@ -102,7 +103,10 @@ pub(crate) async fn supervise<S: State>(
     // User code runs here too: the `Display` of an error, the `Drop` of a state. Waiters must be notified even if it panics.
     let result = match AssertUnwindSafe(ending).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => panicked_at_end(&shared, &cell, &live, crate::util::panic_message(&*panic)).await,
+        Err(panic) => {
+            let message = crate::util::panic_message(&*panic);
+            Box::pin(panicked_at_end(&shared, &cell, &live, message)).await
+        }
     };
     let code = result.error.as_deref().map(RunError::code);
     telemetry::run_ended(&span, &result.status, result.supersteps, code);

@@ -182,6 +182,44 @@ pub fn overwrite<T>(slot: &mut Option<Write<T>>) -> bool {
     }
 }
 
+/// A field of an update, for a copy if its type is `Clone`: the method of this type wins over that of
+/// [`CopyNothing`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Copy<'a, T>(pub &'a T);
+
+/// Copies a field.
+#[doc(hidden)]
+pub trait CopyByClone {
+    /// The type of the field.
+    type Field;
+    /// Returns a copy.
+    fn copied(&self) -> Option<Self::Field>;
+}
+
+impl<T: Clone> CopyByClone for &Copy<'_, T> {
+    type Field = T;
+    fn copied(&self) -> Option<T> {
+        Some(self.0.clone())
+    }
+}
+
+/// Copies a field that is not set.
+#[doc(hidden)]
+pub trait CopyNothing {
+    /// The type of the field.
+    type Field;
+    /// Returns `None` if the field is set.
+    fn copied(&self) -> Option<Self::Field>;
+}
+
+impl<T> CopyNothing for Copy<'_, Option<T>> {
+    type Field = Option<T>;
+    fn copied(&self) -> Option<Option<T>> {
+        self.0.is_none().then_some(None)
+    }
+}
+
 /// Error of an update with a mark of a field that it does not set.
 #[doc(hidden)]
 pub fn unset<E: de::Error>(key: &str, name: &str) -> E {

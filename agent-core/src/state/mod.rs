@@ -65,6 +65,16 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     #[expect(unused_variables, reason = "the names are for those who write their own")]
     fn claims(update: &Self::Update, claim: &mut dyn FnMut(&'static str)) {}
 
+    /// Copies an update, for a subscriber in this process that wants it [typed](crate::event::UpdateForm::Typed) and
+    /// not as JSON. Called only while there is such a subscriber.
+    ///
+    /// The default copies nothing, and the subscriber gets JSON. The derive copies updates of which all fields that
+    /// are set are `Clone`.
+    #[expect(unused_variables, reason = "the names are for those who write their own")]
+    fn copy_update(update: &Self::Update) -> Option<Self::Update> {
+        None
+    }
+
     /// Turns a stored state of version `from` into the present form.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use agent_core::{
     Event,
-    event::{EventBody, payload::Gap},
+    event::{EventBody, EventFilter, EventKind, payload::Gap},
     ids::{Seq, SessionId},
     interrupt::{Answers, OpenQuestion},
 };
@@ -310,6 +310,22 @@ impl EventDetail {
             "status" => Some(Self::Status),
             "all" => Some(Self::All),
             _ => None,
+        }
+    }
+
+    /// Returns the events that the messages of a subscriber are made of, and those that access is checked at.
+    pub(crate) const fn filter(self) -> EventFilter {
+        let contract = EventFilter::none()
+            .with(EventKind::TodoUpdated)
+            .with(EventKind::QuestionAsked)
+            .with(EventKind::RunQueued)
+            .with(EventKind::RunStarted)
+            .with(EventKind::RunDequeued)
+            .with_ends();
+        match self {
+            Self::Contract => contract,
+            Self::Status => contract.with(EventKind::RunResumed).with(EventKind::RunRolledBack),
+            Self::All => EventFilter::all(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use agent_core::{
     Code, Run, RunStatus, Session, SessionError,
-    event::EventBody,
+    event::{EventBody, EventFilter},
     ids::{RunId, Seq, SessionId},
     session::SessionStatus,
 };
@@ -172,7 +172,7 @@ async fn wait_for_result(app: &AppState, mut run: Run) -> Result<RunResponse, Ap
 
 /// Waits for the result of a run that an earlier request started, in this process or an earlier one.
 async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Result<RunResponse, ApiError> {
-    let mut events = session.subscribe(Some(Seq::ZERO));
+    let mut events = session.subscribe_to(Some(Seq::ZERO), EventFilter::none().with_ends());
     loop {
         let status = session.status().await.map_err(map_session_error(session.id()))?;
         if status.run == run && !matches!(status.status, RunStatus::Running) {

@@ -19,7 +19,7 @@ use crate::{
     },
     app::RequestContext,
     auth::OWNER,
-    conversation::{ConversationEvent, ConversationStream, ModelText},
+    conversation::{self, ConversationEvent, ConversationStream, ModelText},
     docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, session_not_found},
     http::response::{HandlerResult, ok, sse, with_keep_alive},
@@ -194,7 +194,7 @@ async fn start(context: &mut RequestContext) -> Result<(ConversationStream, bool
             if let Ok(state) = session.state::<AgentState>().await {
                 earlier_calls = open_calls(&state);
             }
-            let (events, scope) = (session.subscribe(None), context.scope());
+            let (events, scope) = (session.subscribe_to(None, conversation::EVENTS), context.scope());
             let answers = parse_answer(&open, &request.content);
             let by = scope.name().unwrap_or(ANSWERED_BY);
             let run = session.answer(answers).by(by).await.map_err(map_error)?;
@@ -202,7 +202,7 @@ async fn start(context: &mut RequestContext) -> Result<(ConversationStream, bool
         }
         None => {
             let permit = context.run_permit(&session).await?;
-            let events = session.subscribe(None);
+            let events = session.subscribe_to(None, conversation::EVENTS);
             let options = context.conversation_options(&request.content).on_busy(BusyPolicy::Enqueue);
             let input = AgentState::user(request.content);
             let run =

@@ -5,7 +5,6 @@ use std::{fmt, future::Future, io, sync::Arc, thread::available_parallelism};
 use agent_core::{
     Runtime,
     clock::{Clock, WallClock},
-    event::Observer,
     secret::Secret,
 };
 use bytes::Bytes;
@@ -254,11 +253,7 @@ impl ServerBuilder {
         };
         let deliveries = Arc::new(DeliveryRegistry::new(derived.clone()));
         let (observer, ended_runs) = JournalObserver::new(Arc::clone(&metrics), Arc::clone(&deliveries));
-        if !self.runtime.observe(observer as Arc<dyn Observer>) {
-            tracing::warn!(
-                "the runtime already has an observer; its runs are not in the metrics of this server"
-            );
-        }
+        self.runtime.observe(observer);
         let tasks = TaskTracker::new();
         let ephemeral_runtime = self.ephemeral_runtime.unwrap_or_else(|| self.runtime.clone());
         #[cfg(feature = "mcp")]

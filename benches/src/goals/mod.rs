@@ -73,6 +73,14 @@ fn spawned<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) ->
     tokio().block_on(async { tokio::spawn(work).await.expect("a benchmark that panics has failed") })
 }
 
+/// Spawns a task without an owner: what a floor does, and the frame of a measurement.
+#[expect(clippy::disallowed_methods, reason = "the floor is a bare task; every caller waits for it")]
+pub fn spawn_bare<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(work)
+}
+
 /// Creates a probe from async work that returns the time to count.
 fn probe<F, Fut>(work: F) -> Probe
 where

@@ -1,6 +1,7 @@
 //! The server workload of `workloads.md`: on this project's server, and on bare hyper as the baseline.
 
 pub mod floor;
+#[cfg(feature = "server")]
 pub mod ours;
 
 use serde_json::{Value, json};

@@ -3,8 +3,13 @@
 use std::{future::Future, time::Duration};
 
 use agent_core::{
-    Event, Graph, Input, Runtime, SessionId, State, event::EventBody, journal::InMemoryJournal, model::Model,
-    run::Finished, run::Limits, sqlite::Sqlite,
+    Event, Graph, Input, Runtime, SessionId, State,
+    event::{EventBody, EventFilter, EventKind, UpdateForm},
+    journal::InMemoryJournal,
+    model::Model,
+    run::Finished,
+    run::Limits,
+    sqlite::Sqlite,
 };
 use tempfile::TempDir;
 
@@ -92,6 +97,10 @@ fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Resul
     Ok(builder.build())
 }
 
+/// As the other project's `updates` stream: one event a finished node, with the typed update.
+pub(crate) const UPDATES: EventFilter =
+    EventFilter::none().with(EventKind::NodeFinished).updates(UpdateForm::Typed).outermost();
+
 /// One run on a new session; reads its events to the end. Returns its status and the number of `wanted` events.
 pub(crate) async fn one_run<S: State>(
     runtime: &Runtime,
@@ -100,7 +109,7 @@ pub(crate) async fn one_run<S: State>(
     mut seen: impl FnMut(&Event),
 ) -> Result<Finished<S>> {
     let session = runtime.session_of(SessionId::random());
-    let mut events = session.run(graph, Input::Update(input)).stream().await?;
+    let mut events = session.run(graph, Input::Update(input)).stream_of(UPDATES).await?;
     while let Some(event) = events.next().await {
         let event = event?;
         if let EventBody::Gap(gap) = &event.body {

@@ -7,7 +7,7 @@ use std::{
 
 use agent_core::{
     Context, END, Event, Graph, Input, START, SessionId, State,
-    event::EventBody,
+    event::{EventBody, EventFilter, EventKind},
     graph::BuildError,
     model::{ChatModel, Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream},
 };
@@ -20,7 +20,7 @@ use super::{
     case::{Case, Saver},
     measure::{Report, Work, each, measure},
     sequential::chain,
-    setting::{Setting, on_tokio},
+    setting::{Setting, UPDATES, on_tokio},
 };
 
 #[derive(State, Default, Debug, Serialize, Deserialize)]
@@ -63,6 +63,15 @@ enum Counts {
 }
 
 impl Counts {
+    /// What a reader of one of the other project's streams gets.
+    fn filter(self) -> EventFilter {
+        match self {
+            Self::Updates => UPDATES,
+            Self::Custom => EventFilter::none().with(EventKind::Custom),
+            Self::Chunks => EventFilter::none().with(EventKind::Token),
+        }
+    }
+
     /// Number of counted items in an event; merged deltas count individually.
     fn of(self, event: &Event) -> usize {
         match (self, &event.body) {
@@ -144,7 +153,8 @@ impl Work for Streamed {
     async fn run(&mut self, (): ()) -> Result<u64> {
         let start = Instant::now();
         let session = self.setting.runtime.session_of(SessionId::random());
-        let mut events = session.run(&self.graph, Input::Update(Last::update())).stream().await?;
+        let mut events =
+            session.run(&self.graph, Input::Update(Last::update())).stream_of(self.counts.filter()).await?;
         let (mut seen, mut first) = (0, None);
         while let Some(event) = events.next().await {
             let event = event?;

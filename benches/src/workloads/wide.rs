@@ -310,6 +310,10 @@ pub(crate) type FieldsUpdate = BTreeMap<String, Field>;
 impl State for Fields {
     type Update = FieldsUpdate;
 
+    fn copy_update(update: &FieldsUpdate) -> Option<FieldsUpdate> {
+        Some(update.clone())
+    }
+
     fn apply(&mut self, update: FieldsUpdate) -> Result<(), ApplyError> {
         for (name, new) in update {
             let append = matches!(&*name, "messages" | "trigger_events" | "categorizations" | "responses");

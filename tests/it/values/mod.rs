@@ -325,7 +325,7 @@ async fn an_overwrite_bypasses_the_reducer_after_a_restart_and_in_json() {
     }
     let events = session.events(Seq::ZERO, 100).await.unwrap();
     let update = events.iter().find_map(|event| match &event.body {
-        EventBody::NodeFinished(finished) => Some(&finished.update),
+        EventBody::NodeFinished(finished) => Some(&*finished.update),
         _ => None,
     });
     assert_eq!(update, Some(&json!({"map": wanted, "list": [2], "$overwrite": ["map"]})));

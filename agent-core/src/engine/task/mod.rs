@@ -21,7 +21,7 @@ use super::{
     schedule::Activation,
 };
 use crate::{
-    event::{EventBody, payload},
+    event::{EventBody, EventKind, UpdateForm, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
     ids::{Seq, TaskId},
     interrupt::AnswerWaiter,
@@ -30,7 +30,7 @@ use crate::{
         entry::{Fact, Finished, Raw, TaskFailure},
         projection::TaskRecord,
     },
-    json::{self, Form, Stored},
+    json::{self, EventValue, Form, Stored, ValueError},
     state::State,
 };
 
@@ -53,7 +53,7 @@ pub struct NodeFailure {
 /// Result of a task.
 pub(crate) enum TaskResult<S: State> {
     /// The task has an outcome that is not applied yet. `raw` is its encoded update, if it has a consumer.
-    Finished { outcome: Outcome<S>, raw: Option<EncodedUpdate>, cached: bool, journalled: bool },
+    Finished { outcome: Outcome<S>, raw: Option<Box<EncodedUpdate>>, cached: bool, journalled: bool },
     /// The task failed, and a handler node takes the failure.
     Handled(NodeFailure),
     /// The task failed.
@@ -62,11 +62,14 @@ pub(crate) enum TaskResult<S: State> {
     Cancelled,
 }
 
-/// An update as JSON.
+/// An update for the journal and for subscribers.
 pub(crate) struct EncodedUpdate {
-    whole: Stored,
+    /// As JSON, if that is needed.
+    whole: Option<Stored>,
     /// Without what is in the journal already.
     kept: Option<(Raw, Vec<StepRef>)>,
+    /// With its type, for subscribers.
+    shown: Option<EventValue>,
 }
 
 /// Parameters shared by all tasks of a superstep.
@@ -86,7 +89,7 @@ pub(crate) async fn run_task<S: State>(
     state: &S,
     activation: &Activation,
     slot: Option<&Arc<dyn ConcurrencySlot>>,
-    record: Option<TaskRecord>,
+    record: Option<Box<TaskRecord>>,
 ) -> TaskResult<S> {
     let TaskScope { graph, env, parent, superstep } = place;
     let node = graph.node(activation.node);
@@ -116,7 +119,7 @@ pub(crate) async fn run_task<S: State>(
             });
         }
         let waits = record.asked.values().any(|asked| asked.answer.is_none());
-        cx.restore(record);
+        cx.restore(*record);
         if waits {
             // The task continues when all of its questions are answered, as a task in memory does.
             let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.replay())));
@@ -211,7 +214,7 @@ async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
 }
 
 fn emit_started(cx: &Context) {
-    if !cx.env.writer.is_watched() {
+    if !cx.env.writer.interest().of_tasks(cx.parent.is_some()).wants(EventKind::NodeStarted) {
         return;
     }
     let body =
@@ -251,40 +254,55 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
                 asked: Vec::new(),
             });
         }
-        if !cx.env.writer.has_consumers() {
+        if !cx.env.writer.wants_of(EventKind::NodeFinished, cx.parent.is_some()) {
             cx.env.writer.end_partial(&replay.task, None);
         }
         replay.finished();
     }
-    let raw = match (&outcome.update, cx.env.writer.has_consumers()) {
-        (Some(update), true) => match super::contain(cx.node(), || Stored::update(update, json::NEW)) {
+    let raw = match &outcome.update {
+        Some(update) => match super::contain(cx.node(), || encode_update::<S>(cx, update)) {
             Err(panicked) => return TaskResult::Failed(panicked),
-            Ok(Ok(whole)) => {
-                let replay = cx.replay_if_created().filter(|_| cx.env.writer.is_durable());
-                Some(EncodedUpdate { kept: replay.and_then(|replay| replay.deduplicate(&whole.json)), whole })
-            }
+            Ok(Ok(raw)) => raw.map(Box::new),
             Ok(Err(error)) => {
                 return TaskResult::Failed(cx.failed(NodeError::permanent(error.of("the update"))));
             }
         },
-        _ => None,
+        None => None,
     };
     TaskResult::Finished { outcome, raw, cached, journalled: false }
+}
+
+/// Encodes an update for the journal, or, without one, in the form that the subscribers want.
+fn encode_update<S: State>(cx: &Context, update: &S::Update) -> Result<Option<EncodedUpdate>, ValueError> {
+    let interest = cx.env.writer.interest().of_tasks(cx.parent.is_some());
+    let durable = cx.env.writer.is_durable();
+    if !durable && interest.update_form() == UpdateForm::Omit {
+        return Ok(None);
+    }
+    let typed = if interest.wants_typed() { S::copy_update(update) } else { None };
+    if let (false, UpdateForm::Typed, Some(_)) = (durable, interest.update_form(), &typed) {
+        let shown = typed.map(|typed| EventValue::typed(typed, None));
+        return Ok(Some(EncodedUpdate { whole: None, kept: None, shown }));
+    }
+    let whole = Stored::update(update, json::NEW)?;
+    let replay = cx.replay_if_created().filter(|_| durable);
+    let kept = replay.and_then(|replay| replay.deduplicate(&whole.json));
+    let shown = typed.map(|typed| EventValue::typed(typed, Some(&whole.json)));
+    Ok(Some(EncodedUpdate { whole: Some(whole), kept, shown }))
 }
 
 /// The fact that a task is done.
 pub(crate) fn finished_fact<S: State>(
     task: Arc<TaskId>,
     outcome: &Outcome<S>,
-    raw: Option<EncodedUpdate>,
+    raw: Option<Box<EncodedUpdate>>,
     cached: bool,
 ) -> Fact {
-    let (update, holes, whole, form) = match raw {
-        Some(EncodedUpdate { whole, kept: Some((kept, holes)) }) => {
-            (Some(kept), holes, Some(whole.json), whole.form)
-        }
-        Some(EncodedUpdate { whole, kept: None }) => (Some(whole.json), Vec::new(), None, whole.form),
-        None => (None, Vec::new(), None, Form::default()),
+    let (whole, kept, shown) = raw.map_or((None, None, None), |raw| (raw.whole, raw.kept, raw.shown));
+    let (json, form) = whole.map_or((None, Form::default()), |whole| (Some(whole.json), whole.form));
+    let (update, holes, whole) = match kept {
+        Some((kept, holes)) => (Some(kept), holes, json),
+        None => (json, Vec::new(), None),
     };
     Fact::TaskFinished(Finished {
         task,
@@ -292,6 +310,7 @@ pub(crate) fn finished_fact<S: State>(
         form,
         holes,
         whole,
+        shown,
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
         cached,
@@ -365,7 +384,7 @@ async fn append_failure(
         retry_in_ms,
         handler,
     };
-    if cx.env.writer.has_consumers() {
+    if cx.env.writer.wants_of(EventKind::NodeFailed, cx.parent.is_some()) {
         cx.env.commit([Fact::TaskFailed(failure.clone())]).await?;
     } else {
         cx.env.writer.end_partial(&failure.task, None);

@@ -61,7 +61,7 @@ pub(super) async fn serve(
     after: Seq,
     (detail, questions): (EventDetail, QuestionFilter),
 ) {
-    let events = session.subscribe(Some(after));
+    let events = session.subscribe_to(Some(after), detail.filter());
     let fanout = app.fanouts.of(session.id());
     let mut connection =
         Connection { app, session, socket, guard, key, detail, questions, fanout, rejected: 0 };

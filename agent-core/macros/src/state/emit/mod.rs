@@ -148,6 +148,12 @@ fn state_impl(model: &Model<'_>, update: &Ident) -> TokenStream {
         }
     });
 
+    let copies = model.fields.iter().map(|slot| {
+        let ident = slot.ident;
+        quote!(#ident: (&&::agent_core::state::field::Copy(&update.#ident)).copied()?,)
+    });
+    let (_, marker_init) = marker(model);
+
     let migrate = [("migrate", &model.migrate), ("migrate_update", &model.migrate_update)].map(|(method, path)| {
         let method = format_ident!("{method}");
         path.as_ref().map(|path| {
@@ -183,6 +189,14 @@ fn state_impl(model: &Model<'_>, update: &Ident) -> TokenStream {
             #[allow(unused_variables, reason = "a state may have no fields")]
             fn claims(update: &Self::Update, claim: &mut dyn ::core::ops::FnMut(&'static str)) {
                 #(#claims)*
+            }
+
+            #[allow(unused_variables, reason = "a state may have no fields")]
+            fn copy_update(update: &Self::Update) -> ::core::option::Option<Self::Update> {
+                // The trait that is in scope and fits a type without `Clone` may be unused.
+                #[allow(unused_imports, reason = "one of them is unused if all fields are alike")]
+                use ::agent_core::state::field::{CopyByClone as _, CopyNothing as _};
+                ::core::option::Option::Some(#update { #(#copies)* #marker_init })
             }
 
             #(#migrate)*
