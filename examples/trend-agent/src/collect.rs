@@ -129,7 +129,7 @@ fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     }
     let excluded = &request.excluded.topics;
     if !request.topics.is_empty() || !excluded.is_empty() {
-        let topics = topics_of(&review.text);
+        let topics = topics_of(review);
         let wanted = request.topics.is_empty() || request.topics.iter().any(|topic| topics.contains(topic));
         let only_excluded = !topics.is_empty() && topics.iter().all(|topic| excluded.contains(topic));
         if !wanted || only_excluded {

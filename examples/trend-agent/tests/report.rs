@@ -1,6 +1,7 @@
 //! What the report, the plan and the prompts of the sample agent contain.
 
 use trend_agent::audience::Audience;
+use trend_agent::catalogue::{Brand, PRODUCTS};
 use trend_agent::findings::Findings;
 use trend_agent::plan::{PlanError, TITLE_CHARS, TODOS, offline_plan, parse_plan};
 use trend_agent::prompt::{plan_messages, report_messages};
@@ -8,6 +9,7 @@ use trend_agent::report::write_report;
 use trend_agent::request::{MESSAGE_CHARS, Request};
 use trend_agent::review::{Language, demo_reviews};
 use trend_agent::text::is_hangul;
+use trend_agent::topics::{Topic, TopicFinding};
 
 // The report
 
@@ -64,6 +66,59 @@ fn every_quote_of_a_report_is_in_the_data() {
         quotes += 1;
     }
     assert!(quotes >= 40, "{quotes} quotes for eight brands");
+}
+
+/// The topics that recommendations name with one side, and the counts of that side for all topics.
+fn recommended(report: &str, topics: &[TopicFinding], side: &str) -> Vec<Topic> {
+    let advice = report.split_once("### Recommendations").unwrap().1;
+    let name = |topic: Topic| match (topic, side) {
+        (Topic::Irritation, "mentions praise it") => "gentleness",
+        _ => topic.name(Language::English),
+    };
+    let named = |topic: Topic| {
+        let line = |line: &str| {
+            let line = line.to_lowercase();
+            line.contains(side) && line.contains(name(topic))
+        };
+        advice.lines().any(line)
+    };
+    topics.iter().map(|found| found.topic).filter(|topic| named(*topic)).collect()
+}
+
+#[test]
+fn recommendations_never_rank_equals() {
+    let products = PRODUCTS.iter().map(|product| product.english.to_owned());
+    let brands = Brand::ALL.iter().map(|brand| brand.name(Language::English).to_owned());
+    let mut compared = 0;
+    for subject in products.chain(brands) {
+        for filter in ["", " Korean reviews", " English reviews", " social media"] {
+            let findings = Findings::of(&Request::parse(&format!("Analyse {subject}{filter} in English")));
+            if findings.reviews() == 0 {
+                continue;
+            }
+            let report = write_report(&findings, Audience::Buyers);
+            let topics = &findings.brands[0].topics;
+            let blamed = recommended(&report, topics, "mentions complain");
+            let praised = recommended(&report, topics, "mentions praise it");
+            for found in topics {
+                let out = |list: &[Topic]| !list.contains(&found.topic);
+                let of = |list: &[Topic], count: fn(&TopicFinding) -> usize| {
+                    topics.iter().filter(|one| list.contains(&one.topic)).map(count).min()
+                };
+                if let Some(least) = of(&blamed, |one| one.negative).filter(|_| out(&blamed)) {
+                    assert!(found.negative < least, "{subject}{filter}: {:?}\n{report}", found.topic);
+                    compared += 1;
+                }
+                if let Some(least) =
+                    of(&praised, |one| one.positive).filter(|_| out(&praised) && out(&blamed))
+                {
+                    assert!(found.positive < least, "{subject}{filter}: {:?}\n{report}", found.topic);
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 300, "{compared}");
 }
 
 // Plans and prompts

@@ -171,12 +171,9 @@ fn per_brand(findings: &Findings, out: &mut String, figure: impl Fn(&BrandFindin
     }
 }
 
-/// The topics with the highest counts of one side, at least one.
+/// The topics with the highest counts of one side; equals are never cut apart.
 fn leading(finding: &BrandFinding, side: impl Fn(&TopicFinding) -> usize) -> Vec<&TopicFinding> {
-    let mut all: Vec<&TopicFinding> = finding.topics.iter().filter(|topic| side(topic) > 0).collect();
-    all.sort_by_key(|topic| (std::cmp::Reverse(side(topic)), topic.topic));
-    all.truncate(TOPICS);
-    all
+    super::advice::leading(finding, (TOPICS, TOPICS + 2), side)
 }
 
 /// Topics with their counts of one side.
