@@ -3,7 +3,7 @@
 use super::text::{find, is_hangul};
 use super::words::words;
 
-/// Words before a clause of its own.
+/// Words before a new clause.
 const JOINTS: [&str; 21] = [
     " but ",
     " although ",
@@ -109,7 +109,7 @@ pub(super) fn is_contrast(clause: &str, next: &str) -> bool {
 }
 
 fn ends_in_contrast(text: &str) -> bool {
-    // "-는데" is an ending, "데" a word of its own ("흡수되는 데").
+    // "-는데" is an ending, "데" a separate word ("흡수되는 데").
     let stem = text.strip_suffix('데').and_then(|stem| stem.chars().next_back());
     ["지만", "으나", "다만"].iter().any(|end| text.ends_with(end)) || stem.is_some_and(is_hangul)
 }

@@ -155,7 +155,7 @@ fn negated_english(clause: &str, from: usize, to: usize, trouble: bool) -> bool 
     let reach = if trouble { REACH.0 } else { REACH.1 };
     let mut turned = false;
     for (at, word) in before.iter().enumerate().take(reach) {
-        // "Not sticky and heavy": a list of troubles goes on.
+        // "Not sticky and heavy": the negation covers a list of troubles.
         let list = trouble && before.get(at + 1).is_some_and(|next| words().bad.contains(next));
         if STOPS.contains(word) && !list {
             break;
@@ -192,7 +192,7 @@ fn relieved_after(clause: &str, from: usize, to: usize) -> bool {
 
 fn negated_korean(clause: &str, from: usize, to: usize) -> bool {
     let before = clause[..from].trim_end();
-    // "안 끈적여요": the short form is a word of its own before the stem.
+    // "안 끈적여요": the short form is a separate word before the stem.
     if let Some(rest) = before.strip_suffix('안').or_else(|| before.strip_suffix('못'))
         && !rest.chars().next_back().is_some_and(is_hangul)
     {

@@ -41,7 +41,7 @@ fn push(text: &str, out: &mut Vec<(usize, usize)>, from: usize, to: usize) {
 ///
 /// A pattern in Latin letters matches whole words; with a `*` at its end it matches the beginning of a word. A
 /// Korean pattern matches anywhere, because stems carry endings; with a `^` before it, only at the beginning of a word.
-/// A `_` at the end stands for a space. ` … ` between two patterns stands for at most four words without a comma.
+/// A `_` at the end stands for a space. ` … ` between two patterns means at most four words without a comma.
 #[must_use]
 pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
     if let Some((first, second)) = pattern.split_once(GAP) {
@@ -77,7 +77,7 @@ pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// What stands between the two parts of a pattern with a gap.
+/// Separator of the two parts of a pattern with a gap.
 const GAP: &str = " … ";
 
 /// The most words in a gap.

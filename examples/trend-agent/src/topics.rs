@@ -232,7 +232,7 @@ fn clause_score(
     kinds: &[ProductType],
 ) -> Option<f64> {
     let clause = pieces[at].as_str();
-    // "비싸지만 그만한 값을 해요": a clause without a subject of its own goes on about the one before.
+    // "비싸지만 그만한 값을 해요": a clause that names no subject continues the one before.
     if named[at].is_empty() {
         let before = at.checked_sub(1)?;
         let goes_on = !named[before].is_empty()

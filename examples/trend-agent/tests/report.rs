@@ -121,6 +121,31 @@ fn recommendations_never_rank_equals() {
     assert!(compared > 300, "{compared}");
 }
 
+#[test]
+fn two_periods_are_compared_with_counts_and_small_numbers_are_no_difference() {
+    let report = |message: &str| write_report(&Findings::of(&Request::parse(message)), Audience::Buyers);
+    let all = report("Compare all brands, the second half of 2025 with the first half of 2026");
+    let (head, _) = all.split_once("## At a glance").unwrap();
+    assert!(
+        head.contains("two periods compared: 2025-07-01 to 2025-12-31 and 2026-01-01 to 2026-06-30"),
+        "{head}"
+    );
+    let reviews = |from: &str, to: &str| {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        demo_reviews().iter().filter(|review| (from..=to).contains(&review.date)).count()
+    };
+    let (first, second) = (reviews("2025-07-01", "2025-12-31"), reviews("2026-01-01", "2026-06-30"));
+    assert!(head.contains(&format!("- Reviews: {first} → {second}")), "{head}");
+    assert!(head.contains("no clear difference"), "{head}");
+    assert!(!all.contains("What changed over time"), "the halves of the sample are no periods: {all}");
+
+    let few = report("아누아 3월 대비 5월");
+    assert!(few.contains("너무 적어 차이를 말할 수 없습니다"), "{few}");
+    assert!(!few.contains("이해하지 못한 부분"), "{few}");
+    let outside = report("Compare the first half of 2025 with the second for Anua");
+    assert!(outside.contains("No review is from 2025-01-01 to 2025-06-30"), "{outside}");
+}
+
 // Plans and prompts
 
 #[test]
