@@ -90,7 +90,7 @@ impl TopicWords {
     }
 }
 
-/// Kinds of products whose colour is to last.
+/// Kinds of products with a colour that is to last.
 const MAKE_UP: [ProductType; 5] =
     [ProductType::Cushion, ProductType::Powder, ProductType::Tint, ProductType::Brow, ProductType::Palette];
 
