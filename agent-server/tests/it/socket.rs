@@ -44,6 +44,8 @@ async fn whoever_comes_early_late_or_again_sees_the_same_run() {
         assert_eq!(at.len(), "2026-11-21T08:58:08.900Z".len(), "texts sort as times do: {at}");
     }
     let all = early.numbered();
+    // The question was answered meanwhile.
+    let all: Vec<Value> = all.into_iter().filter(|message| message["type"] != "hitl_request").collect();
     let mut late = here.socket("s", "").await;
     late.until("complete").await;
     assert_eq!(late.numbered(), all, "late");
@@ -106,7 +108,11 @@ async fn a_number_that_the_session_does_not_have_is_an_error_and_what_happens_th
     let mut ahead = here.socket("s", "?after=4000").await;
     let told = ahead.next().await;
     assert_eq!(told["type"], "error");
-    assert_eq!(told["data"]["details"], json!({"code": "seq_ahead", "after": 4000, "last": last}));
+    let details = &told["data"]["details"];
+    assert_eq!(
+        (&details["code"], &details["after"], &details["last"]),
+        (&json!("seq_ahead"), &json!(4000), &json!(last))
+    );
     here.post("/run", json!({"message": "second", "session_id": "s"})).await;
     assert_eq!(ahead.until("complete").await["data"]["response"], "second");
     // A stream of events names it too, and goes on behind the end.
@@ -136,7 +142,7 @@ async fn what_makes_no_sense_is_an_error_and_the_socket_stays_open() {
         (Message::text(r#"{"type":"input","data":"안녕"}"#), "invalid_request"),
         (Message::text(r#"{"type":"input","data":{"value":1,"id":7}}"#), "invalid_request"),
         (Message::text(r#"{"type":"input","data":{"value":1,"id":"x"}}"#), "question_not_found"),
-        (Message::text(r#"{"type":"input","data":{"value":1}}"#), "invalid_answer"),
+        (Message::text(r#"{"type":"input","data":{"value":9}}"#), "invalid_answer"),
         (Message::text(r#"{"type":"resume"}"#), "answer_needed"),
         (Message::text(deep), "too_deep"),
         (Message::text(large), "frame_too_large"),
