@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Brand, Product};
+use super::period::Period;
 use super::request::Request;
 use super::review::{Language, Review, demo_reviews};
 use super::sentiment::{Polarity, review_score};
@@ -106,7 +107,8 @@ pub fn collect_from(reviews: &[Review], request: &Request, brand: Brand, bound: 
 }
 
 fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
-    if request.period.is_some_and(|period| !period.contains(review.date)) {
+    let within = |period: Period| period.contains(review.date);
+    if request.period.is_some_and(|period| !within(period) && !request.against.is_some_and(within)) {
         return Some(Reason::OutsidePeriod);
     }
     if !Product::find(&review.product).is_some_and(|product| request.means(product)) {
@@ -129,7 +131,7 @@ fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     }
     let excluded = &request.excluded.topics;
     if !request.topics.is_empty() || !excluded.is_empty() {
-        let topics = topics_of(&review.text);
+        let topics = topics_of(review);
         let wanted = request.topics.is_empty() || request.topics.iter().any(|topic| topics.contains(topic));
         let only_excluded = !topics.is_empty() && topics.iter().all(|topic| excluded.contains(topic));
         if !wanted || only_excluded {

@@ -110,6 +110,10 @@ impl Findings {
         brands.sort_by_key(|finding| {
             request.brands.iter().position(|brand| *brand == finding.brand).unwrap_or(usize::MAX)
         });
+        if request.against.is_some() {
+            // The two periods are compared, not the halves of what was collected.
+            brands.iter_mut().for_each(|finding| finding.change = None);
+        }
         Self { request, brands }
     }
 

@@ -1,4 +1,4 @@
-//! Cutting Korean and English text into sentences and clauses, and finding words in it. Slices only: nothing here
+//! Cutting Korean and English text into sentences, and finding words in it. Slices only: nothing here
 //! cuts inside a character.
 
 use std::borrow::Cow;
@@ -37,56 +37,25 @@ fn push(text: &str, out: &mut Vec<(usize, usize)>, from: usize, to: usize) {
     }
 }
 
-/// Clauses of a sentence: cut at commas, at words of contrast ("but", "though") and after Korean endings of
-/// contrast ("-지만", "-는데"), so that "moist but too dear" is one good and one bad thing.
-#[must_use]
-pub fn clauses(sentence: &str) -> Vec<&str> {
-    const CONTRAST: [&str; 6] = [" but ", " although ", " though ", " yet ", " however ", " because "];
-    let lower = sentence.to_ascii_lowercase();
-    let mut cuts = vec![0, sentence.len()];
-    for (at, c) in sentence.char_indices() {
-        if matches!(c, ',' | ';' | ':' | '(' | ')') {
-            cuts.push(at + c.len_utf8());
-        } else if c == ' ' {
-            let before = &sentence[..at];
-            if ["지만", "데", "으나", "다만"].iter().any(|end| before.ends_with(end)) {
-                cuts.push(at);
-            }
-        }
-    }
-    for word in CONTRAST {
-        cuts.extend(lower.match_indices(word).map(|(at, _)| at));
-    }
-    cuts.sort_unstable();
-    cuts.dedup();
-    // "Not that squeaky, tight feeling": what is negated may be a list.
-    let goes_on = |from: usize, to: usize, before: &str| {
-        let negated = [" not ", "no ", "never ", "without ", "n't "].iter().any(|word| before.contains(word));
-        let words = sentence[from..to].split_whitespace().count();
-        negated && words <= 2 && before.ends_with(',') && sentence[from..to].is_ascii()
-    };
-    let mut pieces: Vec<(usize, usize)> = Vec::new();
-    for pair in cuts.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
-        match pieces.last_mut() {
-            Some(last) if goes_on(from, to, &lower[last.0..last.1]) => last.1 = to,
-            _ => pieces.push((from, to)),
-        }
-    }
-    pieces
-        .into_iter()
-        .map(|(from, to)| sentence[from..to].trim())
-        .filter(|clause| clause.chars().any(char::is_alphanumeric))
-        .collect()
-}
-
 /// Where `pattern` stands in `lower` (text already in lower case), as byte ranges.
 ///
 /// A pattern in Latin letters matches whole words; with a `*` at its end it matches the beginning of a word. A
 /// Korean pattern matches anywhere, because stems carry endings; with a `^` before it, only at the beginning of a word.
-/// A `_` at the end stands for a space.
+/// A `_` at the end stands for a space. ` … ` between two patterns means at most four words without a comma.
 #[must_use]
 pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
+    if let Some((first, second)) = pattern.split_once(GAP) {
+        let ends = find(lower, second);
+        let pairs = find(lower, first).into_iter().flat_map(|(from, start)| {
+            let fits = move |&&(end, _): &&(usize, usize)| {
+                end >= start
+                    && lower[start..end].split_whitespace().count() <= GAP_WORDS
+                    && !lower[start..end].contains([',', ';', ':'])
+            };
+            ends.iter().filter(fits).map(move |&(_, to)| (from, to)).collect::<Vec<_>>()
+        });
+        return pairs.collect();
+    }
     let Needle { anchored, prefix, text: needle } = Needle::of(pattern);
     if needle.is_empty() {
         return Vec::new();
@@ -107,6 +76,12 @@ pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
         })
         .collect()
 }
+
+/// Separator of the two parts of a pattern with a gap.
+const GAP: &str = " … ";
+
+/// The most words in a gap.
+const GAP_WORDS: usize = 4;
 
 /// A pattern, read.
 struct Needle<'a> {
@@ -135,7 +110,11 @@ pub(super) struct Patterns {
 
 impl Patterns {
     pub(super) fn new(patterns: Vec<&'static str>) -> Self {
-        let letters = AhoCorasick::new(patterns.iter().map(|pattern| Needle::of(pattern).text.into_owned()))
+        let first = |pattern: &&'static str| {
+            let part = pattern.split_once(GAP).map_or(*pattern, |(first, _)| first);
+            Needle::of(part).text.into_owned()
+        };
+        let letters = AhoCorasick::new(patterns.iter().map(first))
             .expect("a few hundred short words fit into an automaton");
         Self { patterns, letters }
     }

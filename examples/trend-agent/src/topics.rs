@@ -2,9 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::catalogue::Product;
+use super::clause::{clauses, is_concession, is_contrast, is_exception};
+use super::negation::is_relieved;
+use super::opinion::{opinion, opinion_in_words_of, opinion_of};
+use super::product_type::ProductType;
 use super::review::{Language, Review};
-use super::sentiment::{Polarity, mean, opinion, opinion_of, review_score, round};
-use super::text::{clauses, mentions, sentences};
+use super::sentiment::{Polarity, mean, review_score, round};
+use super::text::{find, mentions, sentences};
 use super::words::topic_words;
 
 /// Something that reviews talk about.
@@ -148,11 +153,14 @@ impl Topic {
     }
 }
 
-/// The topics of a text, in the order of [`Topic::ALL`].
+/// The topics of a review, in the order of [`Topic::ALL`].
 #[must_use]
-pub fn topics_of(text: &str) -> Vec<Topic> {
-    let lower = text.to_lowercase();
-    Topic::ALL.into_iter().filter(|topic| topic_words(*topic).mentioned(&lower)).collect()
+pub fn topics_of(review: &Review) -> Vec<Topic> {
+    let kinds = kinds_of(review);
+    let clauses: Vec<String> =
+        sentences(&review.text).into_iter().flat_map(clauses).map(str::to_lowercase).collect();
+    let named = |topic: &Topic| clauses.iter().any(|clause| !places(*topic, clause, kinds).is_empty());
+    Topic::ALL.into_iter().filter(named).collect()
 }
 
 /// Counts topics over reviews, the most mentioned first (a tie in the order of [`Topic::ALL`]). Topics that
@@ -191,22 +199,18 @@ fn analyse_topic(topic: Topic, reviews: &[Review]) -> Option<TopicFinding> {
 /// How a review leans on a topic, and the sentence that says so. The clauses that name the topic decide; if they hold
 /// no opinion word, their sentence; if that holds none either, the review as a whole.
 fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
-    let words = topic_words(topic);
+    let kinds = kinds_of(review);
     let mut scores = Vec::new();
     let mut said: Option<(f64, &str)> = None;
     for sentence in sentences(&review.text) {
-        let lower = sentence.to_lowercase();
-        if !words.mentioned(&lower) {
+        let pieces: Vec<String> = clauses(sentence).into_iter().map(str::to_lowercase).collect();
+        let named: Vec<_> = pieces.iter().map(|clause| places(topic, clause, kinds)).collect();
+        if named.iter().all(Vec::is_empty) {
             continue;
         }
-        let named: Vec<f64> = clauses(sentence)
-            .into_iter()
-            .filter_map(|clause| {
-                let places = words.places(&clause.to_lowercase());
-                if places.is_empty() { None } else { opinion_of(clause, &places) }
-            })
-            .collect();
-        let score = match named.split_last() {
+        let opinions: Vec<f64> =
+            (0..pieces.len()).filter_map(|at| clause_score(topic, at, &pieces, &named, kinds)).collect();
+        let score = match opinions.split_last() {
             None => opinion(sentence).unwrap_or_else(|| review_score(review)),
             // "Slimy at first, but it sinks in": what comes last is the conclusion.
             Some((last, earlier)) => mean(earlier.iter().copied().chain([*last, *last])),
@@ -217,6 +221,77 @@ fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
         }
     }
     said.map(|(_, sentence)| (mean(scores.into_iter()), sentence))
+}
+
+/// What the clause at `at` says about a topic, or nothing. `named` is where each clause names it.
+fn clause_score(
+    topic: Topic,
+    at: usize,
+    pieces: &[String],
+    named: &[Vec<(usize, usize)>],
+    kinds: &[ProductType],
+) -> Option<f64> {
+    let clause = pieces[at].as_str();
+    // "비싸지만 그만한 값을 해요": a clause that names no subject continues the one before.
+    if named[at].is_empty() {
+        let before = at.checked_sub(1)?;
+        let goes_on = !named[before].is_empty()
+            && is_contrast(&pieces[before], clause)
+            && Topic::ALL.iter().all(|topic| places(*topic, clause, kinds).is_empty());
+        return if goes_on { opinion_in_words_of(clause, topic) } else { None };
+    }
+    let own = opinion_of(clause, &named[at], topic);
+    // "Except for the scent", "향 말고는": the opposite of the rest.
+    let opposed = is_exception(clause) || (own.is_none() && is_concession(clause));
+    let rest: Vec<f64> = if opposed {
+        let others = pieces.iter().enumerate().filter(|(other, _)| *other != at);
+        others.filter_map(|(_, other)| opinion(other)).collect()
+    } else {
+        Vec::new()
+    };
+    if rest.is_empty() { own } else { Some(-mean(rest.into_iter())) }
+}
+
+/// The kinds of product that a review is about.
+fn kinds_of(review: &Review) -> &'static [ProductType] {
+    Product::find(&review.product).map_or(&[], |product| product.types)
+}
+
+/// Where a clause (lower case) names a topic.
+fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+    let words = topic_words(topic);
+    let mut places = words.places(clause, kinds);
+    // "Fewer breakouts": a trouble that is less or gone is an effect.
+    places.extend(
+        words.trouble.find(clause).map(|(_, place)| place).filter(|place| is_relieved(clause, *place)),
+    );
+    match topic {
+        Topic::Price => places.extend(sizes(clause)),
+        // The tube of "a bigger tube" is about the size.
+        Topic::Packaging | Topic::Longevity | Topic::Texture if !places.is_empty() => {
+            let sizes = sizes(clause);
+            places.retain(|place| !sizes.iter().any(|size| size.0 <= place.0 && place.1 <= size.1));
+        }
+        _ => {}
+    }
+    places
+}
+
+/// Where a clause (lower case) speaks about the size of a container ("a bigger tube", "통도 커서").
+fn sizes(clause: &str) -> Vec<(usize, usize)> {
+    let words = topic_words(Topic::Price);
+    let all = |list: &[&str]| list.iter().flat_map(|word| find(clause, word)).collect::<Vec<_>>();
+    let containers = all(&words.container);
+    let near = |size: (usize, usize)| {
+        containers.iter().filter_map(move |container| {
+            let (first, second) = if size < *container { (size, *container) } else { (*container, size) };
+            let gap = clause.get(first.1..second.0)?;
+            let apart = gap.contains([',', '.', ';', ':'])
+                || gap.split_whitespace().any(|word| ["and", "but", "or", "with"].contains(&word));
+            (!apart && gap.split_whitespace().count() <= 3).then_some((first.0, second.1))
+        })
+    };
+    if containers.is_empty() { Vec::new() } else { all(&words.size).into_iter().flat_map(near).collect() }
 }
 
 /// The clearest sentences of one leaning, both languages in turn.

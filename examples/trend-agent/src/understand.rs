@@ -1,9 +1,11 @@
 //! The first part of the graph's work: what the message asks for, with a model's help if there is one, and with the user's
 //! if no subject is recognised.
 
+use std::time::Duration;
+
 use agent_core::{
     Context, Question, Result,
-    model::{Message, ModelRequest},
+    model::{Message, ModelError, ModelErrorKind, ModelReply, ModelRequest},
 };
 use serde_json::Value;
 
@@ -13,12 +15,15 @@ use super::{
     graph::Trend,
     plan::PlannedTodo,
     prompt::{self, PromptMessage},
-    request::{Request, Scope},
+    request::{Request, Scope, Unread},
     review::Language,
 };
 
 /// How often the user is asked for a subject before the report says that there is none.
 const SUBJECT_QUESTIONS: u32 = 3;
+
+/// Timeout for one whole answer of a model.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How often a model is asked to read a message: once, and once more to repair its answer.
 const READINGS: u32 = 2;
@@ -87,8 +92,13 @@ async fn models_reading(
 ) -> Result<(Request, Vec<PlannedTodo>)> {
     let mut messages = conversation(prompt::plan_messages(message, &offline, previous));
     let mut steps = Vec::new();
+    let unread = |request: Request, why| Request { unread: Some(why), ..request };
     for _ in 0..READINGS {
-        let reply = cx.model()?.complete(ModelRequest::new(messages.clone())).await?;
+        let reply = match complete(messages.clone(), cx).await? {
+            Completion::Reply(reply) => reply,
+            Completion::TimedOut => return Ok((unread(offline, Unread::TimedOut), steps)),
+            Completion::Unusable(_) => break,
+        };
         let reading = read_answer(&reply.message.text(), &offline);
         if steps.is_empty() {
             steps = reading.steps;
@@ -101,7 +111,40 @@ async fn models_reading(
             }
         }
     }
-    Ok((offline, steps))
+    Ok((unread(offline, Unread::Unusable), steps))
+}
+
+/// A model's answer, or why there is none that can be read.
+pub(super) enum Completion {
+    Reply(ModelReply),
+    /// It did not come within [`ANSWER_TIMEOUT`], or within the timeouts of the model's client.
+    TimedOut,
+    /// It was cut, filtered or no valid answer, or the model cannot hold the prompt.
+    Unusable(ModelErrorKind),
+}
+
+/// Asks the model. An answer that cannot be read is no error, because the built-in analyst can do without; an endpoint that
+/// is unreachable or refuses the request is.
+pub(super) async fn complete(messages: Vec<Message>, cx: &Context) -> Result<Completion> {
+    let model = cx.model()?;
+    let answer = model.complete(ModelRequest::new(messages));
+    let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, answer).await else {
+        return Ok(Completion::TimedOut);
+    };
+    let error = match answer {
+        Ok(reply) => return Ok(Completion::Reply(reply)),
+        Err(error) => error,
+    };
+    match error.downcast_ref::<ModelError>().map(ModelError::kind) {
+        Some(ModelErrorKind::TimedOut { .. }) => Ok(Completion::TimedOut),
+        Some(
+            kind @ (ModelErrorKind::Malformed
+            | ModelErrorKind::Cut
+            | ModelErrorKind::Filtered
+            | ModelErrorKind::ContextTooLong),
+        ) => Ok(Completion::Unusable(kind)),
+        _ => Err(error),
+    }
 }
 
 /// Prompts as messages to a model.

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::{text::Patterns, topics::Topic};
+use super::{product_type::ProductType, text::Patterns, topics::Topic};
 
 /// The lists that are not about topics.
 pub(super) struct Words {
@@ -17,6 +17,12 @@ pub(super) struct Words {
     pub(super) good_as_it_is: Vec<&'static str>,
     /// Bad as they stand: negation is inside them already.
     pub(super) bad_as_it_is: Vec<&'static str>,
+    /// Nouns that are good if nothing else is said about them.
+    pub(super) good_by_default: Vec<&'static str>,
+    /// Words of a wish, which is a complaint.
+    pub(super) wishes: Vec<&'static str>,
+    /// Words after a trouble that say that it went away.
+    pub(super) relief: Vec<&'static str>,
     /// English words that turn what follows within three words.
     pub(super) negators: Vec<&'static str>,
     /// English words of relief: a trouble named after them went away ("calmed my redness").
@@ -39,18 +45,32 @@ pub(super) struct TopicWords {
     pub(super) request: Vec<&'static str>,
     /// Words of a review that mean it.
     review: Patterns,
+    /// Words that mean it in reviews of cleansers.
+    cleanser: Patterns,
+    /// Words that mean it in reviews of make-up.
+    colour: Patterns,
     /// Phrases in which these words mean something else ("the tube is small" is about the size).
     except: Vec<&'static str>,
+    /// Troubles that mean it when they are said to be less or gone.
+    pub(super) trouble: Patterns,
+    /// Words that are good for this topic only.
+    pub(super) good: Vec<&'static str>,
+    /// Words that are bad for this topic only.
+    pub(super) bad: Vec<&'static str>,
+    /// Sizes of a container.
+    pub(super) size: Vec<&'static str>,
+    /// Containers that have a size.
+    pub(super) container: Vec<&'static str>,
 }
 
 impl TopicWords {
-    /// Whether a text (lower case) speaks about the topic.
-    pub(super) fn mentioned(&self, lower: &str) -> bool {
-        !self.places(lower).is_empty()
+    /// Where a text (lower case) speaks about the topic, whatever the product.
+    pub(super) fn all_places(&self, lower: &str) -> Vec<(usize, usize)> {
+        self.review.find(lower).map(|(_, place)| place).collect()
     }
 
-    /// Where a text (lower case) speaks about the topic.
-    pub(super) fn places(&self, lower: &str) -> Vec<(usize, usize)> {
+    /// Where a text (lower case) about a product of these kinds speaks about the topic.
+    pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
         let except: Vec<(usize, usize)> = self
             .except
             .iter()
@@ -58,9 +78,21 @@ impl TopicWords {
             .collect();
         let inside =
             |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
-        self.review.find(lower).map(|(_, place)| place).filter(|place| !inside(place)).collect()
+        let mut lists = vec![&self.review];
+        if kinds.contains(&ProductType::Cleanser) {
+            lists.push(&self.cleanser);
+        }
+        if kinds.iter().any(|kind| MAKE_UP.contains(kind)) {
+            lists.push(&self.colour);
+        }
+        let found = lists.into_iter().flat_map(|list| list.find(lower).map(|(_, place)| place));
+        found.filter(|place| !inside(place)).collect()
     }
 }
+
+/// Kinds of products with a colour that is to last.
+const MAKE_UP: [ProductType; 5] =
+    [ProductType::Cushion, ProductType::Powder, ProductType::Tint, ProductType::Brow, ProductType::Palette];
 
 /// The lists, read at first use.
 pub(super) fn words() -> &'static Words {
@@ -69,6 +101,9 @@ pub(super) fn words() -> &'static Words {
         bad: list(include_str!("../data/words/bad.txt")),
         good_as_it_is: list(include_str!("../data/words/good_as_it_is.txt")),
         bad_as_it_is: list(include_str!("../data/words/bad_as_it_is.txt")),
+        good_by_default: list(include_str!("../data/words/good_by_default.txt")),
+        wishes: list(include_str!("../data/words/wishes.txt")),
+        relief: list(include_str!("../data/words/relief.txt")),
         negators: list(include_str!("../data/words/negators.txt")),
         relievers: list(include_str!("../data/words/relievers.txt")),
         other_brands: list(include_str!("../data/words/other_brands.txt")),
@@ -88,7 +123,14 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
             .map(|topic| TopicWords {
                 request: section(file, topic, "request"),
                 review: Patterns::new(section(file, topic, "review")),
+                cleanser: Patterns::new(section(file, topic, "cleanser")),
+                colour: Patterns::new(section(file, topic, "colour")),
                 except: section(file, topic, "except"),
+                trouble: Patterns::new(section(file, topic, "trouble")),
+                good: section(file, topic, "good"),
+                bad: section(file, topic, "bad"),
+                size: section(file, topic, "size"),
+                container: section(file, topic, "container"),
             })
             .into()
     });

@@ -2,7 +2,7 @@
 
 use agent_core::{
     Context, Result,
-    model::{FinishReason, Message, ModelRequest},
+    model::{FinishReason, Message, ModelErrorKind},
 };
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     findings::Findings,
     prompt,
     report::{Unusable, frame, write_instead},
-    understand::conversation,
+    understand::{Completion, complete, conversation},
 };
 
 /// How often a model is asked for a report: once, and once more with the faults.
@@ -28,7 +28,18 @@ pub(super) async fn models_report(
     let mut messages = first.clone();
     let mut why = Unusable::Empty;
     for _ in 0..DRAFTS {
-        let reply = cx.model()?.complete(ModelRequest::new(messages)).await?;
+        let reply = match complete(messages, cx).await? {
+            Completion::Reply(reply) => reply,
+            Completion::TimedOut => return Ok(write_instead(findings, audience, Unusable::TimedOut)),
+            Completion::Unusable(kind) => {
+                let why = match kind {
+                    ModelErrorKind::Filtered => Unusable::Filtered,
+                    ModelErrorKind::ContextTooLong => Unusable::TooLong,
+                    _ => Unusable::Cut,
+                };
+                return Ok(write_instead(findings, audience, why));
+            }
+        };
         let text = reply.message.text().into_owned();
         let faults = match reply.finish {
             FinishReason::Length => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_core::{
     Answers, Runtime, Session,
     model::{
-        FinishReason, Model,
+        FinishReason, Model, ModelError, ModelErrorKind, TimeoutPhase,
         testing::{Scripted, Turn},
     },
     todo::TodoStatus,
@@ -108,7 +108,7 @@ async fn a_question_for_a_number_is_answered_without_asking_for_a_reader() {
     let report = report(say(&session, "How many negative reviews does Anua have?").await.unwrap());
     let (head, answer) = report.split_once("## Answer\n\n").unwrap();
     assert!(head.contains("**Understood:** Anua · negative reviews"), "{report}");
-    assert!(answer.starts_with("**10** negative reviews, of 39."), "{report}");
+    assert!(answer.starts_with("**9** negative reviews, of 39."), "{report}");
     assert!(!report.contains("Recommendations"));
 }
 
@@ -177,4 +177,36 @@ async fn a_models_reading_is_repaired_once_and_otherwise_the_built_in_one_counts
     let offline = session(Some(Model::new(model)));
     let request = say(&offline, say_grumpy).await.unwrap().request.clone().unwrap();
     assert_eq!((request.ratings, request.ignored.as_slice()), (None, &["grumpiest".to_owned()][..]));
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_answer_in_time_or_readably_leaves_the_work_to_the_built_in_analyst() {
+    let fails = |kind| Turn::error(ModelError::new(kind));
+    let late = ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken };
+    for (turns, reading, writing) in [
+        (vec![fails(late), fails(late)], "it did not answer in time", "it did not come in time"),
+        (
+            vec![fails(ModelErrorKind::Malformed), fails(ModelErrorKind::Cut)],
+            "its answer could not be used",
+            "it was cut off before its end",
+        ),
+        (
+            vec![Turn::text("blah"), Turn::text("blah"), fails(ModelErrorKind::ContextTooLong)],
+            "its answer could not be used",
+            "the facts exceed the context length",
+        ),
+    ] {
+        let session = session(Some(Model::new(Scripted::new(turns))));
+        let shown = report(say(&session, "Analyse the Laneige reviews for buyers").await.unwrap());
+        assert!(shown.contains(reading) && shown.contains(writing), "{shown}");
+        assert!(shown.contains("Recommendations for buyers"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_the_key_is_an_error_and_no_report() {
+    let model = Scripted::new([Turn::error(ModelError::new(ModelErrorKind::Auth))]);
+    let session = session(Some(Model::new(model)));
+    let input = Trend::begin("Analyse the Laneige reviews for buyers".to_owned(), Map::new());
+    assert!(session.run(&trend_graph().unwrap(), input).await.is_err());
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use trend_agent::audience::Audience;
 use trend_agent::catalogue::{Brand, PRODUCTS, Product};
 use trend_agent::change::analyse_change;
+use trend_agent::clause::clauses;
 use trend_agent::collect::{Reason, collect, collect_from};
 use trend_agent::findings::{BrandFinding, Findings};
 use trend_agent::plan::{TODOS, parse_plan};
@@ -13,7 +14,7 @@ use trend_agent::report::write_report;
 use trend_agent::request::{MESSAGE_CHARS, Request, Scope, UNKNOWN_CHARS, UNKNOWN_NAMES};
 use trend_agent::review::{Language, demo_reviews, parse_reviews};
 use trend_agent::sentiment::{analyse_sentiment, text_score};
-use trend_agent::text::{clauses, is_hangul, sentences};
+use trend_agent::text::{is_hangul, sentences};
 use trend_agent::topics::{Topic, analyse_topics};
 
 // The data set

@@ -1,6 +1,7 @@
 //! What the report, the plan and the prompts of the sample agent contain.
 
 use trend_agent::audience::Audience;
+use trend_agent::catalogue::{Brand, PRODUCTS};
 use trend_agent::findings::Findings;
 use trend_agent::plan::{PlanError, TITLE_CHARS, TODOS, offline_plan, parse_plan};
 use trend_agent::prompt::{plan_messages, report_messages};
@@ -8,6 +9,7 @@ use trend_agent::report::write_report;
 use trend_agent::request::{MESSAGE_CHARS, Request};
 use trend_agent::review::{Language, demo_reviews};
 use trend_agent::text::is_hangul;
+use trend_agent::topics::{Topic, TopicFinding};
 
 // The report
 
@@ -64,6 +66,84 @@ fn every_quote_of_a_report_is_in_the_data() {
         quotes += 1;
     }
     assert!(quotes >= 40, "{quotes} quotes for eight brands");
+}
+
+/// The topics that recommendations name with one side, and the counts of that side for all topics.
+fn recommended(report: &str, topics: &[TopicFinding], side: &str) -> Vec<Topic> {
+    let advice = report.split_once("### Recommendations").unwrap().1;
+    let name = |topic: Topic| match (topic, side) {
+        (Topic::Irritation, "mentions praise it") => "gentleness",
+        _ => topic.name(Language::English),
+    };
+    let named = |topic: Topic| {
+        let line = |line: &str| {
+            let line = line.to_lowercase();
+            line.contains(side) && line.contains(name(topic))
+        };
+        advice.lines().any(line)
+    };
+    topics.iter().map(|found| found.topic).filter(|topic| named(*topic)).collect()
+}
+
+#[test]
+fn recommendations_never_rank_equals() {
+    let products = PRODUCTS.iter().map(|product| product.english.to_owned());
+    let brands = Brand::ALL.iter().map(|brand| brand.name(Language::English).to_owned());
+    let mut compared = 0;
+    for subject in products.chain(brands) {
+        for filter in ["", " Korean reviews", " English reviews", " social media"] {
+            let findings = Findings::of(&Request::parse(&format!("Analyse {subject}{filter} in English")));
+            if findings.reviews() == 0 {
+                continue;
+            }
+            let report = write_report(&findings, Audience::Buyers);
+            let topics = &findings.brands[0].topics;
+            let blamed = recommended(&report, topics, "mentions complain");
+            let praised = recommended(&report, topics, "mentions praise it");
+            for found in topics {
+                let out = |list: &[Topic]| !list.contains(&found.topic);
+                let of = |list: &[Topic], count: fn(&TopicFinding) -> usize| {
+                    topics.iter().filter(|one| list.contains(&one.topic)).map(count).min()
+                };
+                if let Some(least) = of(&blamed, |one| one.negative).filter(|_| out(&blamed)) {
+                    assert!(found.negative < least, "{subject}{filter}: {:?}\n{report}", found.topic);
+                    compared += 1;
+                }
+                if let Some(least) =
+                    of(&praised, |one| one.positive).filter(|_| out(&praised) && out(&blamed))
+                {
+                    assert!(found.positive < least, "{subject}{filter}: {:?}\n{report}", found.topic);
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 300, "{compared}");
+}
+
+#[test]
+fn two_periods_are_compared_with_counts_and_small_numbers_are_no_difference() {
+    let report = |message: &str| write_report(&Findings::of(&Request::parse(message)), Audience::Buyers);
+    let all = report("Compare all brands, the second half of 2025 with the first half of 2026");
+    let (head, _) = all.split_once("## At a glance").unwrap();
+    assert!(
+        head.contains("two periods compared: 2025-07-01 to 2025-12-31 and 2026-01-01 to 2026-06-30"),
+        "{head}"
+    );
+    let reviews = |from: &str, to: &str| {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        demo_reviews().iter().filter(|review| (from..=to).contains(&review.date)).count()
+    };
+    let (first, second) = (reviews("2025-07-01", "2025-12-31"), reviews("2026-01-01", "2026-06-30"));
+    assert!(head.contains(&format!("- Reviews: {first} → {second}")), "{head}");
+    assert!(head.contains("no clear difference"), "{head}");
+    assert!(!all.contains("What changed over time"), "the halves of the sample are no periods: {all}");
+
+    let few = report("아누아 3월 대비 5월");
+    assert!(few.contains("너무 적어 차이를 말할 수 없습니다"), "{few}");
+    assert!(!few.contains("이해하지 못한 부분"), "{few}");
+    let outside = report("Compare the first half of 2025 with the second for Anua");
+    assert!(outside.contains("No review is from 2025-01-01 to 2025-06-30"), "{outside}");
 }
 
 // Plans and prompts

@@ -42,6 +42,7 @@ fn fields(request: &Request) -> Map<String, Value> {
         "unknown": request.unknown,
         "ignored": request.ignored,
         "follows": request.follows,
+        "against": request.against.map(days),
     });
     let Value::Object(all) = all else { unreachable!() };
     all.into_iter()
@@ -84,7 +85,7 @@ fn every_request_of_the_data_file_is_understood() {
     assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), lines.len(), wrong.join("\n"));
 }
 
-const WORDS: &str = "라네즈|아누아|이니스프리|laneige|anua|cosrx|toner|선크림|토너|말고|빼고|except|without|not|and|랑|와|지난 3개월|last quarter|between|march|may|2026|5월|이후|부터|까지|since|until|4점|이상|이하|star|stars|2|negative|부정|긍정|positive|영어 리뷰|korean reviews|in english|올리브영|social|마케터용|for buyers|비교|compare|which|best|how many|몇 건|왜|why|향|보습|scent|moisture|translate|다시|그 보고서|again|only|만|reviews|리뷰|\\?|,";
+const WORDS: &str = "라네즈|아누아|이니스프리|laneige|anua|cosrx|toner|선크림|토너|말고|빼고|except|without|not|and|랑|와|지난 3개월|last quarter|between|march|may|2026|5월|이후|부터|까지|since|until|4점|이상|이하|star|stars|2|negative|부정|긍정|positive|영어 리뷰|korean reviews|in english|올리브영|social|마케터용|for buyers|비교|compare|versus|대비|보다|와|which|best|how many|몇 건|왜|why|향|보습|scent|moisture|translate|다시|그 보고서|again|only|만|reviews|리뷰|\\?|,";
 
 proptest! {
     #[test]
@@ -97,6 +98,8 @@ proptest! {
         prop_assert!(request.topics.iter().all(|topic| !request.excluded.topics.contains(topic)));
         prop_assert!(request.ratings.is_none_or(|ratings| 1 <= ratings.min && ratings.min <= ratings.max && ratings.max <= 5));
         prop_assert!(request.period.is_none_or(|period| period.from <= period.to), "{:?}", request.period);
+        let ordered = |earlier: Period| request.period.is_some_and(|later| earlier.from <= earlier.to && earlier.to < later.from);
+        prop_assert!(request.against.is_none_or(ordered), "{:?} {:?}", request.against, request.period);
         prop_assert!(request.scope != Scope::All || request.brands.len() + request.excluded.brands.len() == Brand::ALL.len());
         let kept: Request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
         prop_assert_eq!(kept, request);

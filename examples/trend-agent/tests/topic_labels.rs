@@ -1,5 +1,6 @@
-//! Topics and their leanings in 300 sentences of the shipped reviews, labelled by hand. A third is held out: it was labelled
-//! before the labelling code was written and is not used to improve it.
+//! Topics and their leanings in the sentences of the shipped reviews, labelled by hand. The sentences of the set `held-out`
+//! were labelled before the rules were changed and are not used to improve them; those of `reserve` replace them when they
+//! have been read.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 #![expect(clippy::print_stdout, reason = "a figure that a person reads")]
 
@@ -34,11 +35,11 @@ fn labels(review: &str, sentence: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn score(held_out: bool) -> Score {
+fn score(set: &str) -> Score {
     let mut score = Score::default();
     for line in include_str!("data/topic_labels.jsonl").lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        if line["held_out"] != held_out {
+        if line["set"] != set {
             continue;
         }
         let sentence = line["sentence"].as_str().unwrap();
@@ -67,8 +68,8 @@ fn score(held_out: bool) -> Score {
 }
 
 #[track_caller]
-fn check(held_out: bool, least: f64) {
-    let score = score(held_out);
+fn check(set: &str, least: f64) {
+    let score = score(set);
     let all = score.right + score.wrong.len();
     let share = score.right as f64 / all as f64;
     let summary = format!(
@@ -80,16 +81,16 @@ fn check(held_out: bool, least: f64) {
     );
     println!("{summary}");
     // What is held out must not be read while the code is improved.
-    let shown = if held_out { String::new() } else { score.wrong.join("\n") };
+    let shown = if set == "development" { score.wrong.join("\n") } else { String::new() };
     assert!(share >= least, "{summary}\n{shown}");
 }
 
 #[test]
 fn topics_and_leanings_are_right_in_the_sentences_that_the_lexicon_was_improved_with() {
-    check(false, 0.95);
+    check("development", 0.99);
 }
 
 #[test]
 fn topics_and_leanings_are_right_in_the_sentences_that_were_held_out() {
-    check(true, 0.85);
+    check("held-out", 0.96);
 }

@@ -67,7 +67,8 @@ const UNITS: [(&str, Unit); 12] = [
 const SEASONS: [(&str, YearPart); 5] =
     [("spring", SPRING), ("summer", SUMMER), ("autumn", AUTUMN), ("fall", AUTUMN), ("winter", WINTER)];
 
-const ORDINALS: [(&str, i16); 8] = [
+/// Ordinal numbers of a part of a year.
+pub(super) const ORDINALS: [(&str, i16); 8] = [
     ("first", 1),
     ("1st", 1),
     ("second", 2),

@@ -1,6 +1,7 @@
 //! Periods named in a message, in Korean and English, relative to a stated day.
 
 mod calendar;
+mod comparison;
 mod english;
 mod korean;
 mod ranges;
@@ -28,6 +29,8 @@ pub struct PeriodMention {
     pub spans: Vec<(usize, usize)>,
     /// Whether the message excludes these days; the days outside are then not a period.
     pub excluded: bool,
+    /// The earlier of two periods that the message compares; `period` is the later one.
+    pub against: Option<Period>,
     /// Byte ranges of further periods of the message, which do not count.
     pub others: Vec<(usize, usize)>,
 }
@@ -53,7 +56,8 @@ impl Period {
     /// quarter`, `지난 3개월`, `작년 하반기`).
     ///
     /// `last month` and `지난달` are the previous calendar month, `past month` and `지난 한 달` the days up to today. A month
-    /// without its year is the latest one that has begun. Two periods that don't adjoin are not a range: the first one counts.
+    /// without its year is the latest one that has begun. Two periods that don't adjoin are not a range: the first one counts,
+    /// unless the message compares them (`compare March with May`, `3월 대비 5월`).
     #[must_use]
     pub fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
         ranges::parse(lower, calendar)

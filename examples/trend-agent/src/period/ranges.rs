@@ -3,12 +3,14 @@
 use jiff::ToSpan;
 
 use super::calendar::{Unit, back, shift};
+use super::comparison::{compared, same_part};
 use super::{Calendar, Cursor, Period, PeriodMention, Point, english, korean};
 use crate::text::{find, is_hangul};
 
 /// `recently` without a number means this many months.
 const RECENT_MONTHS: i16 = 3;
 
+/// Reads the period of a message; see [`Period::parse`].
 pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
     let points = points(lower, calendar);
     let mut mention = combine(lower, &points, calendar)?;
@@ -22,6 +24,11 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
     let Some(&first) = points.first() else { return recently(lower, calendar) };
     let mut spans = vec![first.span];
     let before = lower[..first.span.0].trim_end();
+    if let Some(second) = points.get(1)
+        && let Some(compared) = compared(lower, first, *second)
+    {
+        return Some(compared);
+    }
     if let Some(second) = points.get(1)
         && let Some(range) = range(lower, first, *second, calendar)
     {
@@ -65,7 +72,7 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
     let Some((period, word)) = combined else {
         spans.extend(from);
         let excluded = excluded(lower, span);
-        return Some(PeriodMention { period, relative, spans, excluded, others: Vec::new() });
+        return Some(PeriodMention { period, relative, spans, excluded, against: None, others: Vec::new() });
     };
     spans.push(word);
     // What is left when the days before or after a day are excluded is a period again.
@@ -82,7 +89,14 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
     }
     // An open end is the day of the request.
     let open = period.to == calendar.today && first.period.to != calendar.today;
-    Some(PeriodMention { period, relative: relative || open, spans, excluded: false, others: Vec::new() })
+    Some(PeriodMention {
+        period,
+        relative: relative || open,
+        spans,
+        excluded: false,
+        against: None,
+        others: Vec::new(),
+    })
 }
 
 /// Every period in the message, in order. `3~5월` is two: the first takes its unit from the second.
@@ -108,6 +122,10 @@ fn points(lower: &str, calendar: Calendar) -> Vec<Point> {
             .or_else(|| {
                 cursor.at = at;
                 first_of_two_months(&mut cursor, calendar)
+            })
+            .or_else(|| {
+                cursor.at = at;
+                same_part(&mut cursor, *points.last()?)
             });
         if let Some((period, yearless, relative)) = read {
             points.push(Point { span: (at, cursor.at), period, yearless, relative });
@@ -141,24 +159,7 @@ fn range(lower: &str, first: Point, second: Point, calendar: Calendar) -> Option
     if !joined && !also {
         return None;
     }
-    let (mut from, mut to) = (first.period, second.period);
-    // An open year is the one that makes the range run forwards.
-    if first.yearless && !second.yearless {
-        from = with_year(from, to.from.year())?;
-        if from.from > to.to {
-            from = shift(from, -1)?;
-        }
-    } else if second.yearless && !first.yearless {
-        to = with_year(to, from.from.year())?;
-        if to.to < from.from {
-            to = shift(to, 1)?;
-        }
-    } else if first.yearless && from.from > to.to {
-        from = shift(from, -1)?;
-    }
-    if from.from > to.to {
-        return None;
-    }
+    let (from, to) = forwards(first, second)?;
     let adjoining = from.to.checked_add(1.day()).ok().is_some_and(|next| next == to.from);
     if !joined && !adjoining {
         return None;
@@ -172,8 +173,28 @@ fn range(lower: &str, first: Point, second: Point, calendar: Calendar) -> Option
         relative,
         spans: Vec::new(),
         excluded: false,
+        against: None,
         others: Vec::new(),
     })
+}
+
+/// Two periods in order; an open year is the one that makes them run forwards.
+pub(super) fn forwards(first: Point, second: Point) -> Option<(Period, Period)> {
+    let (mut from, mut to) = (first.period, second.period);
+    if first.yearless && !second.yearless {
+        from = with_year(from, to.from.year())?;
+        if from.from > to.to {
+            from = shift(from, -1)?;
+        }
+    } else if second.yearless && !first.yearless {
+        to = with_year(to, from.from.year())?;
+        if to.to < from.from {
+            to = shift(to, 1)?;
+        }
+    } else if first.yearless && from.from > to.to {
+        from = shift(from, -1)?;
+    }
+    (from.from <= to.to).then_some((from, to))
 }
 
 fn with_year(period: Period, year: i16) -> Option<Period> {
@@ -185,7 +206,14 @@ fn recently(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
     let words = ["recent", "recently", "lately", "latest", "these days", "최근", "요즘", "요새", "근래"];
     let span = words.iter().find_map(|word| find(lower, word).first().copied())?;
     let period = back(RECENT_MONTHS, Unit::Month, calendar.today)?;
-    Some(PeriodMention { period, relative: true, spans: vec![span], excluded: false, others: Vec::new() })
+    Some(PeriodMention {
+        period,
+        relative: true,
+        spans: vec![span],
+        excluded: false,
+        against: None,
+        others: Vec::new(),
+    })
 }
 
 /// Whether the message excludes what is at `span`.
@@ -223,7 +251,7 @@ fn word_before(before: &str, words: &[&str]) -> Option<(usize, usize)> {
     })
 }
 
-fn word_after(lower: &str, at: usize, words: &[&str]) -> Option<(usize, usize)> {
+pub(super) fn word_after(lower: &str, at: usize, words: &[&str]) -> Option<(usize, usize)> {
     let start = at + lower[at..].len() - lower[at..].trim_start().len();
     words.iter().find_map(|word| lower[start..].starts_with(word).then_some((start, start + word.len())))
 }

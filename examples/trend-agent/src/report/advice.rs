@@ -23,7 +23,7 @@ pub(super) const RATING_MOVE: f64 = 0.15;
 pub(super) fn advice(finding: &BrandFinding, audience: Audience, say: Say) -> Vec<String> {
     let mut out = Vec::new();
     products(finding, audience, say, &mut out);
-    let blamed = leading(finding, |topic| topic.negative);
+    let blamed = leading(finding, (EACH, MOST), |topic| topic.negative);
     for topic in &blamed {
         let (name, bad, all) = (topic.topic.name(say.0), topic.negative, topic.count);
         let tip = tip(topic.topic, audience, say.0);
@@ -32,7 +32,7 @@ pub(super) fn advice(finding: &BrandFinding, audience: Audience, say: Say) -> Ve
             &format!("{}: {bad} of {all} mentions complain. {tip}", capital(name)),
         ));
     }
-    let praised = leading(finding, |topic| topic.positive);
+    let praised = leading(finding, (EACH, MOST), |topic| topic.positive);
     for topic in praised.iter().filter(|topic| !blamed.iter().any(|bad| bad.topic == topic.topic)) {
         out.push(praise(topic, audience, say));
     }
@@ -51,15 +51,19 @@ pub(super) fn advice(finding: &BrandFinding, audience: Audience, say: Say) -> Ve
     out
 }
 
-/// The topics with the highest counts: [`EACH`], and every further one with the same count as the last, unless that is more
-/// than [`MOST`]; then only those with a higher count. Equals are never ranked.
-fn leading(finding: &BrandFinding, count: impl Fn(&TopicFinding) -> usize) -> Vec<&TopicFinding> {
+/// The topics with the highest counts: `each`, and every further one with the same count as the last, unless that is more
+/// than `most`; then only those with a higher count, which may be none. Equals are never ranked.
+pub(super) fn leading(
+    finding: &BrandFinding,
+    (each, most): (usize, usize),
+    count: impl Fn(&TopicFinding) -> usize,
+) -> Vec<&TopicFinding> {
     let mut topics: Vec<_> = finding.topics.iter().filter(|topic| count(topic) > 0).collect();
     topics.sort_by_key(|topic| (std::cmp::Reverse(count(topic)), topic.topic));
-    if let Some(last) = topics.get(EACH - 1).map(|topic| count(topic)) {
+    if let Some(last) = topics.get(each - 1).map(|topic| count(topic)) {
         let through = topics.iter().filter(|topic| count(topic) >= last).count();
         let above = topics.iter().filter(|topic| count(topic) > last).count();
-        topics.truncate(if through <= MOST || above == 0 { through.min(MOST) } else { above });
+        topics.truncate(if through <= most { through } else { above });
     }
     topics
 }

@@ -41,6 +41,11 @@ pub fn write_instead(findings: &Findings, audience: Audience, why: Unusable) -> 
         Unusable::Cut => say.of("끝까지 작성되지 않아", "it was cut off before its end"),
         Unusable::Filtered => say.of("콘텐츠 필터에 걸려", "a content filter ended it"),
         Unusable::Empty => say.of("비어 있어", "it was empty"),
+        Unusable::TimedOut => say.of("제때 오지 않아", "it did not come in time"),
+        Unusable::TooLong => say.of(
+            "모델의 문맥 길이에 사실이 다 들어가지 않아",
+            "the facts exceed the context length of the model",
+        ),
     };
     let note = say.of(
         &format!("> 언어 모델의 보고서는 {why} 쓰지 않았습니다. 아래는 내장 분석기의 글입니다."),
@@ -76,6 +81,10 @@ pub enum Unusable {
     Filtered,
     /// No text.
     Empty,
+    /// Not within the timeout.
+    TimedOut,
+    /// The facts exceed the context length of the model.
+    TooLong,
 }
 
 /// The title, how the request was understood, and the answer. Begins a model's report too.

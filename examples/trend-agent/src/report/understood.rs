@@ -2,8 +2,9 @@
 
 use super::{Say, line, product_name};
 use crate::catalogue::Brand;
+use crate::period::Period;
 use crate::product_type::ProductType;
-use crate::request::{Question, Ratings, Request, Scope, known_brands};
+use crate::request::{Question, Ratings, Request, Scope, Unread, known_brands};
 use crate::review::{Language, newest_day, oldest_day};
 use crate::sentiment::Polarity;
 use crate::topics::Topic;
@@ -25,6 +26,20 @@ pub(super) fn head(request: &Request) -> String {
             &say.of(
                 &format!("**기준일:** 가장 최근 리뷰의 날짜인 {today}을 오늘로 보았습니다."),
                 &format!("**Today** is taken as {today}, the day of the newest review."),
+            ),
+        );
+    }
+    if let Some(unread) = request.unread {
+        let why = match unread {
+            Unread::TimedOut => say.of("제때 답하지 않아", "it did not answer in time"),
+            Unread::Unusable => say.of("답을 쓸 수 없어", "its answer could not be used"),
+        };
+        line(&mut out, "");
+        line(
+            &mut out,
+            &say.of(
+                &format!("**읽은 주체:** 언어 모델이 {why} 내장 분석기가 메시지를 읽었습니다."),
+                &format!("**Read by** the built-in analyst, not by the language model: {why}."),
             ),
         );
     }
@@ -97,7 +112,13 @@ pub(super) fn parts(request: &Request) -> Vec<String> {
         let topics = topics(&request.topics, say.0);
         out.push(say.of(&format!("주제 {topics}"), &format!("about {topics}")));
     }
-    if let Some(period) = request.period {
+    if let (Some(later), Some(earlier)) = (request.period, request.against) {
+        let (earlier, later) = (days(earlier, say), days(later, say));
+        out.push(say.of(
+            &format!("두 기간 비교: {earlier} / {later}"),
+            &format!("two periods compared: {earlier} and {later}"),
+        ));
+    } else if let Some(period) = request.period {
         out.push(say.of(
             &format!("기간 {} ~ {}", period.from, period.to),
             &format!("from {} to {}", period.from, period.to),
@@ -139,6 +160,12 @@ pub(super) fn parts(request: &Request) -> Vec<String> {
         );
     }
     out
+}
+
+/// The days of a period.
+pub(super) fn days(period: Period, say: Say) -> String {
+    let Period { from, to } = period;
+    say.of(&format!("{from} ~ {to}"), &format!("{from} to {to}"))
 }
 
 pub(super) fn sentiment_name(sentiment: Polarity, say: Say) -> String {
@@ -218,13 +245,21 @@ pub(super) fn gaps(request: &Request) -> Vec<String> {
         let names = request.gaps.iter().map(|gap| gap.name(say.0)).collect::<Vec<_>>().join(", ");
         out.push(say.of(&format!("{names}."), &format!("{names}.")));
     }
-    if let Some(period) = request.period {
+    for period in request.against.into_iter().chain(request.period) {
         let (oldest, newest) = (oldest_day(), newest_day());
         if period.to < oldest || period.from > newest {
-            out.push(say.of(
-                &format!("이 기간의 리뷰가 없습니다. 데이터의 기간은 {oldest} ~ {newest}입니다."),
-                &format!("No review is from this period; the data is from {oldest} to {newest}."),
-            ));
+            let days = days(period, say);
+            out.push(if request.against.is_some() {
+                say.of(
+                    &format!("{days}의 리뷰가 없습니다. 데이터의 기간은 {oldest} ~ {newest}입니다."),
+                    &format!("No review is from {days}; the data is from {oldest} to {newest}."),
+                )
+            } else {
+                say.of(
+                    &format!("이 기간의 리뷰가 없습니다. 데이터의 기간은 {oldest} ~ {newest}입니다."),
+                    &format!("No review is from this period; the data is from {oldest} to {newest}."),
+                )
+            });
         } else if period.from < oldest {
             out.push(say.of(&format!("{oldest} 이전의 리뷰."), &format!("Reviews before {oldest}.")));
         }

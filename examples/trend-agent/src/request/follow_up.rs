@@ -220,6 +220,7 @@ impl FollowUp {
             request.topics.retain(|topic| !excluded.contains(topic));
             if request.period.is_none() {
                 (request.period, request.today) = (previous.period, previous.today);
+                request.against = previous.against;
             }
             request.ratings = request.ratings.or(previous.ratings);
             request.sentiment = request.sentiment.or(previous.sentiment);

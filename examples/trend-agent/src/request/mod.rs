@@ -5,6 +5,7 @@ mod follow_up;
 mod gap;
 mod question;
 mod rating;
+mod spelling;
 mod subject;
 mod unknown;
 
@@ -55,6 +56,16 @@ pub struct Missing {
     pub brand: Brand,
     /// What it doesn't have.
     pub product_type: ProductType,
+}
+
+/// Why a model's reading of a message was not used, and the built-in one was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unread {
+    /// The model did not answer in time.
+    TimedOut,
+    /// The answer was not the structure that was asked for, or contradicted the message or the catalogue.
+    Unusable,
 }
 
 /// A message, understood.
@@ -123,6 +134,12 @@ pub struct Request {
     /// Whether the message changes the request before it.
     #[serde(default)]
     pub follows: bool,
+    /// The earlier of two periods that are compared; `period` is the later one.
+    #[serde(default)]
+    pub against: Option<Period>,
+    /// Why a model's reading of the message was not used.
+    #[serde(default)]
+    pub unread: Option<Unread>,
 }
 
 impl Request {
@@ -162,7 +179,8 @@ impl Request {
     /// Reads a message on a given day; [`Request::parse_after`] takes the day of the newest review.
     #[must_use]
     pub fn parse_on(message: &str, previous: Option<&Self>, today: Date) -> Self {
-        let read = read_part(message);
+        let read = spelling::corrected(read_part(message));
+        let read = read.as_ref();
         let mut text = Message::new(read);
         let subjects = subject::read(&mut text);
         let subjects = subjects.sorted();
@@ -210,7 +228,7 @@ impl Request {
             topics,
             period: period.as_ref().map(|mention| mention.period),
             audience,
-            cut: read.len() < message.len(),
+            cut: read_part(message).len() < message.len(),
             product_types: subjects.types.clone(),
             excluded: Excluded {
                 brands: subjects.excluded_brands.clone(),
@@ -229,12 +247,14 @@ impl Request {
             question: asked.question,
             fault: asked.fault,
             comparison: asked.comparison,
-            today: period.filter(|mention| mention.relative).map(|_| today),
+            today: period.as_ref().filter(|mention| mention.relative).map(|_| today),
             missing: Vec::new(),
             absent: subjects.absent.iter().map(|at| subject::absent_name(*at, language).to_owned()).collect(),
             gaps,
             ignored,
             follows: false,
+            against: period.as_ref().and_then(|mention| mention.against),
+            unread: None,
         };
         let mut brands = subjects.brands.clone();
         // Brands that are excluded and no others: everything else is meant, unless it changes an earlier request.
@@ -246,6 +266,10 @@ impl Request {
             request.settle(brands, previous.scope == Scope::All && !subjects.named());
         } else {
             request.settle(brands, all);
+        }
+        // What is compared are the periods, unless there are several subjects.
+        if request.against.is_some() && request.brands.len() + request.products.len() < 2 {
+            request.comparison = false;
         }
         request
     }

@@ -311,6 +311,8 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "평점이 가장 낮",
         "평점이 제일 낮",
         "가장 낮",
+        "평점 낮은",
+        "평점이 낮은",
         "제일 낮",
         "불만이 가장",
         "불만이 제일",

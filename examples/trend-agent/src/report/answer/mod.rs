@@ -8,6 +8,7 @@ use crate::review::{Language, demo_reviews};
 use crate::sentiment::Polarity;
 use crate::topics::{Quote, Topic, TopicFinding};
 
+mod periods;
 mod verdict;
 
 /// How many topics an answer names for each side.
@@ -21,6 +22,9 @@ pub(super) fn answer(findings: &Findings) -> String {
     }
     if findings.reviews() == 0 && !matches!(findings.request.question, Question::Count | Question::Share) {
         return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
+    }
+    if let (Some(earlier), Some(later)) = (findings.request.against, findings.request.period) {
+        return periods::compared(findings, earlier, later);
     }
     match findings.request.question {
         Question::Count => count(findings, say),
@@ -171,12 +175,9 @@ fn per_brand(findings: &Findings, out: &mut String, figure: impl Fn(&BrandFindin
     }
 }
 
-/// The topics with the highest counts of one side, at least one.
+/// The topics with the highest counts of one side; equals are never cut apart.
 fn leading(finding: &BrandFinding, side: impl Fn(&TopicFinding) -> usize) -> Vec<&TopicFinding> {
-    let mut all: Vec<&TopicFinding> = finding.topics.iter().filter(|topic| side(topic) > 0).collect();
-    all.sort_by_key(|topic| (std::cmp::Reverse(side(topic)), topic.topic));
-    all.truncate(TOPICS);
-    all
+    super::advice::leading(finding, (TOPICS, TOPICS + 2), side)
 }
 
 /// Topics with their counts of one side.

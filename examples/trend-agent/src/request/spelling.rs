@@ -1,0 +1,61 @@
+//! Brand names in Latin letters with a slip of the keyboard ("laniege", "inisfree").
+
+use std::borrow::Cow;
+
+use crate::catalogue::Brand;
+use crate::text::find;
+
+/// Shorter names are too close to other words.
+const SHORTEST: usize = 6;
+
+/// Puts brand names in place of words that are one letter away from them: one left out, added, changed or swapped with its
+/// neighbour.
+pub(super) fn corrected(message: &str) -> Cow<'_, str> {
+    let mut out = Cow::Borrowed(message);
+    let names = || Brand::ALL.iter().flat_map(|brand| brand.aliases()).filter(|name| name.is_ascii());
+    for word in message.split(|c: char| !c.is_ascii_alphabetic()) {
+        let lower = word.to_ascii_lowercase();
+        if word.len() < SHORTEST || names().any(|name| !find(name, &lower).is_empty()) {
+            continue;
+        }
+        if let Some(name) = names().find(|name| name.len() >= SHORTEST && is_slip(&lower, name)) {
+            out = Cow::Owned(out.replace(word, name));
+        }
+    }
+    out
+}
+
+/// Whether two words of ASCII letters are one slip apart.
+fn is_slip(word: &str, name: &str) -> bool {
+    let (word, name) = (word.as_bytes(), name.as_bytes());
+    let same = word.iter().zip(name).take_while(|(a, b)| a == b).count();
+    let (rest, wanted) = (&word[same..], &name[same..]);
+    let swapped = rest.len() >= 2
+        && wanted.len() >= 2
+        && rest[0] == wanted[1]
+        && rest[1] == wanted[0]
+        && rest[2..] == wanted[2..];
+    let changed = !rest.is_empty() && !wanted.is_empty() && rest[1..] == wanted[1..];
+    let left_out = !wanted.is_empty() && *rest == wanted[1..];
+    let added = !rest.is_empty() && rest[1..] == *wanted;
+    swapped || changed || left_out || added
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slip_in_a_brand_is_corrected_and_other_words_stay() {
+        for (written, read) in [
+            ("laniege 리뷰", "laneige 리뷰"),
+            ("Inisfree toner", "innisfree toner"),
+            ("sulwhaso", "sulwhasoo"),
+            ("Laneige", "Laneige"),
+            ("laneige's", "laneige's"),
+            ("linage and sulphur", "linage and sulphur"),
+        ] {
+            assert_eq!(corrected(written), read);
+        }
+    }
+}
