@@ -2,12 +2,14 @@
 
 mod broadcast;
 mod observer;
+mod outbox;
 mod partial;
 pub mod payload;
 mod subscription;
 
 pub(crate) use broadcast::EventBroadcast;
 pub(crate) use observer::ObserverCell;
+pub(crate) use outbox::{Outbox, Outgoing};
 pub use observer::{JournalNotice, JournalNoticeKind, Observer};
 pub use subscription::{Subscription, SubscriptionError};
 

@@ -299,7 +299,7 @@ impl Drop for Subscription {
         if self.broadcast.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The last subscriber is gone.
             let mut live = self.broadcast.live.lock();
-            if !self.broadcast.is_watched() {
+            if !self.broadcast.has_subscribers() {
                 live.first = live.end();
                 live.unnumbered_left = live.unnumbered;
                 live.ring = VecDeque::new();

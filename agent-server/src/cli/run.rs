@@ -70,8 +70,8 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
                 CliError::usage("`run` needs a message").hint("or --session ID to continue a session")
             );
         }
-        (None, Some(_)) => setup::journals(config)?,
-        (Some(_), _) => setup::with_agents(config, setup::runtime(config)?)?,
+        (None, Some(_)) => setup::journals(config).await?,
+        (Some(_), _) => setup::with_agents(config, setup::runtime(config).await?)?,
     };
     let session = runtime.session_of(named.unwrap_or_else(SessionId::random));
     let mut terminal = Terminal {

@@ -12,7 +12,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     if assistant.is_none() && cfg!(not(feature = "demo")) {
         return Err(setup::no_agent());
     }
-    let runtime = setup::runtime(config)?;
+    let runtime = setup::runtime(config).await?;
     let address = SocketAddr::new(config.host, config.port);
     let server = Server::builder(runtime);
     #[cfg(feature = "demo")]
@@ -21,7 +21,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         .ephemeral_runtime(setup::ephemeral_runtime(config)?)
         .auth(security::auth(config)?)
         .options(|options| config.apply(options));
-    if let Some(secret) = security::secret(config)? {
+    if let Some(secret) = security::secret(config).await? {
         server = server.secret(secret);
     }
     let tls = security::tls(config)?;
