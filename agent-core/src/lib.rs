@@ -2,8 +2,9 @@
 //!
 //! A **graph** consists of async functions (nodes) over a typed **state**, and of edges between them. A **session** runs
 //! graphs and writes everything that happened to an append-only **journal**: inputs, updates of nodes, results of model and
-//! tool calls, questions and answers. The state is a fold of the journal. Resuming after a pause, a stop, a crash or a
-//! move to another machine is therefore one operation, and a model call that was paid for is never repeated.
+//! tool calls, questions and answers. The state is computed from the journal, so resuming after a pause, a stop, a crash or a
+//! move to another machine (with a store that both reach) is always the same: read the journal and continue. A model
+//! call whose result was recorded is not made again.
 //!
 //! # A program
 //!
@@ -69,7 +70,7 @@
 //! # What the journal guarantees
 //!
 //! - A recorded step, model call or tool call is not executed again when a node is entered again.
-//! - A run is accepted durably before its start is confirmed to the caller.
+//! - A run is stored before its start is confirmed to the caller (not with [`Durability::Exit`]).
 //! - A question survives restarts. An answer is validated before it is stored; of two racing answers exactly one counts.
 //! - A second process cannot write to a session: every append carries the epoch of a lease.
 //! - What a crash may lose depends on [`Durability`]; each mode documents it.

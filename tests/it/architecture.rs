@@ -86,15 +86,7 @@ const SERVER_EXCEPTIONS: &[(&str, &str)] = &[];
 const WITHOUT_HEADER: &[&str] = &[];
 
 /// Files with more than [`MOST_LINES`] lines beside their documentation.
-const LONG: &[&str] = &[
-    "agent-core/src/journal/in_memory.rs",
-    "agent-core/tests/agents.rs",
-    "agent-core/tests/tools.rs",
-    "tests/it/failures.rs",
-    "tests/it/random.rs",
-    "tests/it/sessions.rs",
-    "tests/it/values.rs",
-];
+const LONG: &[&str] = &["agent-core/src/journal/in_memory.rs"];
 
 /// Conformance suites may have any length: one promise after the other.
 const SUITES: &[&str] = &["agent-core/src/journal/conformance.rs", "agent-core/src/memory/conformance.rs"];

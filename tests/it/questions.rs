@@ -1,6 +1,10 @@
 //! Questions: who may answer what and when, and what becomes of a question that nobody waits for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, RunError, START, SessionError, State,
@@ -360,4 +364,42 @@ async fn a_deadline_is_kept_by_the_process_that_comes_after() {
     while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {}
     let state = after.session("s").unwrap().state::<Talk>().await.unwrap();
     assert_eq!(state.said, [json!("nobody")]);
+}
+
+#[tokio::test]
+async fn a_slow_schema_check_of_an_answer_leaves_the_worker_to_others() {
+    let schema = json!({"type": "array", "items": {"type": "string", "pattern": "^(a+)+\\1$"}});
+    let graph = one(async move |_: &Talk, cx: &Context| {
+        let said: Value = cx.ask(Question::new("many?").schema(schema.clone())).await?;
+        Ok(Talk::update().said([said]))
+    });
+    let runtime = on(&journal()).build();
+    let session = runtime.session("s").unwrap();
+    assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
+
+    let answer = async {
+        let begun = Instant::now();
+        let many: Vec<&str> = std::iter::repeat_n("aaaaaaaa", 300_000).chain(["!"]).collect();
+        let error = session.answer(Answers::only(json!(many))).await.unwrap_err();
+        assert!(matches!(error, SessionError::Answer(AnswerError::Invalid { .. })), "{error}");
+        begun.elapsed()
+    };
+    let (longest, last) = (Cell::new(Duration::ZERO), Cell::new(Instant::now()));
+    let turn = || {
+        longest.set(longest.get().max(last.get().elapsed()));
+        last.set(Instant::now());
+    };
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turn();
+        }
+    };
+    let took = tokio::select! {
+        took = answer => took,
+        () = others => unreachable!(),
+    };
+    turn();
+    assert!(took > Duration::from_millis(100), "the check is too fast to be seen: {took:?}");
+    assert!(longest.get() * 2 < took, "a pause of {:?} in {took:?}", longest.get());
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     graph::{BuildError, Graph, NodeError},
     model::{Model, ModelRequest},
-    tool::{RegistryError, ToolFault, ToolRegistry},
+    tool::{RegistryError, Tool, ToolFault, ToolRegistry, ToolRegistryBuilder},
 };
 
 /// When the schema of a typed answer is sent to the model; see [`AgentBuilder::output`].
@@ -85,6 +85,7 @@ impl Agent {
             description: String::new(),
             system: None,
             tools: Tools::None,
+            more_tools: ToolRegistry::builder(),
             base: ModelRequest::default(),
             model: None,
             plans: false,
@@ -108,6 +109,7 @@ pub struct AgentBuilder {
     pub(super) description: String,
     pub(super) system: Option<System>,
     pub(super) tools: Tools,
+    pub(super) more_tools: ToolRegistryBuilder,
     pub(super) base: ModelRequest,
     pub(super) model: Option<Model>,
     pub(super) plans: bool,
@@ -234,6 +236,29 @@ impl AgentBuilder {
     #[cfg(feature = "prompt")]
     pub fn system_template(mut self, prompt: Prompt) -> Self {
         self.system = Some(System::Template(prompt));
+        self
+    }
+
+    /// Adds a tool, also beside those of [`tools`](Self::tools) or [`runtime_tools`](Self::runtime_tools). Two tools of one
+    /// name are an error of [`build`](Self::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, tool, tool::ToolError};
+    ///
+    /// /// The weather of a city.
+    /// #[tool]
+    /// async fn weather(city: String) -> Result<String, ToolError> {
+    ///     Ok(format!("{city}: sunny"))
+    /// }
+    ///
+    /// let agent = Agent::builder("assistant").tool(weather).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.more_tools = self.more_tools.tool(tool);
         self
     }
 

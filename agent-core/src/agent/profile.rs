@@ -16,7 +16,6 @@ use crate::{
     engine::RecordedModel,
     graph::NodeError,
     model::{Extraction, Extractor, FinishReason, Message, ModelReply, ModelRequest, Role, ToolSpec},
-    tool::ToolRegistry,
 };
 
 /// The tools beside the registry's: sub-agents, and the other members of the team.
@@ -61,14 +60,22 @@ impl Profile {
         subs: &[AgentBuilder],
         team: &[(String, String)],
     ) -> Result<Self, AgentError> {
-        let AgentBuilder { name, system, tools, mut base, model, plans, window, summary, fatal, .. } = agent;
+        let AgentBuilder {
+            name,
+            system,
+            tools,
+            more_tools,
+            mut base,
+            model,
+            plans,
+            window,
+            summary,
+            fatal,
+            ..
+        } = agent;
         let sub_specs: Vec<ToolSpec> = subs.iter().map(sub_spec).collect();
         let extra = extra(&sub_specs, team, &name);
-        let own = if plans {
-            ToolRegistry::builder().tool(todo_tool::UpdateTodos).build()?
-        } else {
-            ToolRegistry::default()
-        };
+        let own = if plans { more_tools.tool(todo_tool::UpdateTodos) } else { more_tools }.build()?;
         let tools = match tools {
             Tools::None => Tools::Own(own.clone()),
             Tools::Own(registry) => Tools::Own(registry.join(&own)?),

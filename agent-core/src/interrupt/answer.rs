@@ -1,11 +1,12 @@
 //! Answers, and their validation against the open questions, options and schemas.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
 use super::{OpenQuestion, Question};
 use crate::{
+    compute::compute,
     ids::QuestionId,
     json::{self, ValueError},
     validation::validator,
@@ -172,8 +173,25 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether `value` answers `asked`.
-pub(crate) fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
+/// Checks answers against the options and schemas of their questions, and returns them. Large ones are checked off the
+/// async workers: the time that a schema takes is bounded by its author only.
+pub(crate) async fn check_answers(
+    answers: Vec<(Arc<OpenQuestion>, Value)>,
+) -> Result<Vec<(Arc<OpenQuestion>, Value)>, AnswerError> {
+    let bytes = answers.iter().map(|(open, value)| match &open.question.schema {
+        Some(schema) => json::size(schema) + json::size(value),
+        None if open.question.options.is_empty() => 0,
+        None => json::size(value),
+    });
+    compute(bytes.sum(), move || {
+        answers.iter().try_for_each(|(open, value)| check(open, value))?;
+        Ok(answers)
+    })
+    .await
+}
+
+/// Checks an answer against the options and the schema of its question.
+fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
     let invalid = |path: Cow<'_, str>, expected: String| AnswerError::Invalid {
         question: asked.id.clone(),
         path: path.into_owned(),

@@ -4,8 +4,8 @@ mod answer;
 mod pending;
 mod shown;
 
-pub(crate) use answer::check_question;
 pub use answer::{AnswerError, Answers};
+pub(crate) use answer::{check_answers, check_question};
 pub(crate) use pending::{AnswerWaiter, PendingQuestions};
 pub(crate) use shown::{Shown, key_of};
 

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{AnswerError, Answers, OpenQuestion, answer};
+use super::{AnswerError, Answers, OpenQuestion};
 use crate::ids::{QuestionId, TaskId};
 
 /// Number of answered questions that are remembered, so that a late answer reports who answered first.
@@ -33,9 +33,9 @@ struct Inner {
 }
 
 struct Pending {
-    open: OpenQuestion,
+    open: Arc<OpenQuestion>,
     /// Who answered: the answer is being stored, or is stored and waits for the other questions of the task.
-    taken: Option<String>,
+    claimed_by: Option<String>,
     answer: Option<Value>,
     /// The task had all its answers at some time since: this one may be fetched, whatever the task asks in the meantime.
     free: bool,
@@ -55,12 +55,29 @@ impl Inner {
         self.asked.values().filter(|asked| *asked.open.task == *task && asked.answer.is_none()).count()
     }
 
+    /// Returns an open question that has no answer on its way.
+    fn unclaimed(&self, id: &QuestionId) -> Result<&Arc<OpenQuestion>, AnswerError> {
+        let answered = match self.asked.get(id) {
+            Some(Pending { claimed_by: None, open, .. }) => return Ok(open),
+            Some(Pending { claimed_by, .. }) => claimed_by.as_ref(),
+            None => self.answered.iter().find(|(known, _)| known == id).map(|(_, by)| by),
+        };
+        Err(match answered {
+            Some(by) => AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() },
+            None => self.unknown(id),
+        })
+    }
+
+    fn unknown(&self, id: &QuestionId) -> AnswerError {
+        AnswerError::Unknown { question: crate::util::shorten(&id.0, 160), open: self.ids() }
+    }
+
     fn ids(&self) -> Vec<String> {
-        self.asked.values().filter(|a| a.taken.is_none()).map(|a| a.open.id.to_string()).collect()
+        self.asked.values().filter(|a| a.claimed_by.is_none()).map(|a| a.open.id.to_string()).collect()
     }
 
     /// Resumes `task` if it has all its answers.
-    fn go_on(&mut self, task: &Arc<TaskId>) {
+    fn wake_if_answered(&mut self, task: &Arc<TaskId>) {
         if self.unanswered(task) > 0 {
             return;
         }
@@ -86,7 +103,7 @@ impl PendingQuestions {
     /// # Errors
     ///
     /// That of `begins`; nothing is added then.
-    pub(crate) fn ask<E>(
+    pub(crate) fn add<E>(
         &self,
         open: OpenQuestion,
         waiter: &Arc<dyn AnswerWaiter>,
@@ -99,10 +116,10 @@ impl PendingQuestions {
         if inner.asked.contains_key(&id) {
             // It may have got its answer before the task asked again.
             let task = Arc::clone(&open.task);
-            inner.go_on(&task);
+            inner.wake_if_answered(&task);
             return Ok(false);
         }
-        inner.asked.insert(id, Pending { open, taken: None, answer: None, free: false });
+        inner.asked.insert(id, Pending { open: Arc::new(open), claimed_by: None, answer: None, free: false });
         Ok(true)
     }
 
@@ -160,53 +177,59 @@ impl PendingQuestions {
         }
     }
 
-    /// Checks answers and takes their questions, all or none. What is taken must be
-    /// [delivered](PendingQuestions::deliver) or [put back](PendingQuestions::put_back).
-    pub(crate) fn take(&self, answers: Answers, by: &str) -> Result<Vec<(QuestionId, Value)>, AnswerError> {
-        let mut inner = self.0.lock();
-        let open = inner.ids();
+    /// Returns the open questions that `answers` name, with their answers. Nothing is claimed yet.
+    pub(crate) fn resolve(&self, answers: Answers) -> Result<Vec<(Arc<OpenQuestion>, Value)>, AnswerError> {
+        let inner = self.0.lock();
         let answers: Vec<(QuestionId, Value)> = match answers {
-            Answers::Only(value) => match open.as_slice() {
-                [] => return Err(AnswerError::NothingAsked),
-                [only] => vec![(QuestionId::from(only.as_str()), value)],
-                _ => return Err(AnswerError::Ambiguous { open }),
-            },
+            Answers::Only(value) => {
+                let open = inner.ids();
+                match open.as_slice() {
+                    [] => return Err(AnswerError::NothingAsked),
+                    [only] => vec![(QuestionId::from(only.as_str()), value)],
+                    _ => return Err(AnswerError::Ambiguous { open }),
+                }
+            }
             Answers::Each(answers) => answers.into_iter().collect(),
         };
         if answers.is_empty() {
             return Err(AnswerError::NothingAsked);
         }
-        for (id, value) in &answers {
-            match inner.asked.get(id) {
-                Some(Pending { taken: Some(by), .. }) => {
-                    return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
-                }
-                Some(asked) => answer::check(&asked.open, value)?,
-                None => {
-                    if let Some((_, by)) = inner.answered.iter().find(|(known, _)| known == id) {
-                        return Err(AnswerError::AlreadyAnswered { question: id.clone(), by: by.clone() });
-                    }
-                    return Err(AnswerError::Unknown {
-                        question: crate::util::shorten(&id.0, 160),
-                        open: inner.ids(),
-                    });
-                }
-            }
-        }
-        for (id, _) in &answers {
-            if let Some(asked) = inner.asked.get_mut(id) {
-                asked.taken = Some(by.to_owned());
-            }
-        }
-        Ok(answers)
+        answers.into_iter().map(|(id, value)| Ok((Arc::clone(inner.unclaimed(&id)?), value))).collect()
     }
 
-    /// Whether some task has all its answers once those that are taken are delivered.
-    pub(crate) fn frees(&self, taken: &[(QuestionId, Value)]) -> bool {
+    /// Claims the questions of [resolved](PendingQuestions::resolve) answers that were checked, all or none. Claimed
+    /// questions must be [delivered](PendingQuestions::deliver) or [released](PendingQuestions::release).
+    ///
+    /// # Errors
+    ///
+    /// A question was answered or withdrawn since, or another one is asked under its id.
+    pub(crate) fn claim(
+        &self,
+        answers: Vec<(Arc<OpenQuestion>, Value)>,
+        by: &str,
+    ) -> Result<Vec<(QuestionId, Value)>, AnswerError> {
+        let mut inner = self.0.lock();
+        for (checked, _) in &answers {
+            let open = inner.unclaimed(&checked.id)?;
+            if (&open.fingerprint, open.asked_at) != (&checked.fingerprint, checked.asked_at) {
+                return Err(inner.unknown(&checked.id));
+            }
+        }
+        let claimed = answers.into_iter().map(|(question, value)| {
+            if let Some(pending) = inner.asked.get_mut(&question.id) {
+                pending.claimed_by = Some(by.to_owned());
+            }
+            (question.id.clone(), value)
+        });
+        Ok(claimed.collect())
+    }
+
+    /// Returns whether a task has all its answers once the claimed ones are delivered.
+    pub(crate) fn completes_a_task(&self, claimed: &[(QuestionId, Value)]) -> bool {
         let inner = self.0.lock();
-        taken.iter().filter_map(|(id, _)| inner.asked.get(id)).any(|answered| {
+        claimed.iter().filter_map(|(id, _)| inner.asked.get(id)).any(|answered| {
             let mut questions = inner.asked.values().filter(|asked| asked.open.task == answered.open.task);
-            questions.all(|asked| asked.answer.is_some() || asked.taken.is_some())
+            questions.all(|asked| asked.answer.is_some() || asked.claimed_by.is_some())
         })
     }
 
@@ -218,25 +241,25 @@ impl PendingQuestions {
             inner.remember(id.clone(), by.to_owned());
             if let Some(asked) = inner.asked.get_mut(&id) {
                 asked.answer = Some(value);
-                asked.taken = Some(by.to_owned());
+                asked.claimed_by = Some(by.to_owned());
                 if !tasks.contains(&asked.open.task) {
                     tasks.push(Arc::clone(&asked.open.task));
                 }
             }
         }
         for task in tasks {
-            inner.go_on(&task);
+            inner.wake_if_answered(&task);
         }
     }
 
     /// The answers could not be stored: their questions are open again.
-    pub(crate) fn put_back(&self, answers: &[(QuestionId, Value)]) {
+    pub(crate) fn release(&self, answers: &[(QuestionId, Value)]) {
         let mut inner = self.0.lock();
         for (id, _) in answers {
             if let Some(asked) = inner.asked.get_mut(id)
                 && asked.answer.is_none()
             {
-                asked.taken = None;
+                asked.claimed_by = None;
             }
         }
     }
@@ -245,12 +268,12 @@ impl PendingQuestions {
     pub(crate) fn withdraw(&self, id: &QuestionId) -> bool {
         let mut inner = self.0.lock();
         let Some(asked) = inner.asked.get(id) else { return false };
-        if asked.taken.is_some() {
+        if asked.claimed_by.is_some() {
             return false;
         }
         let task = Arc::clone(&asked.open.task);
         inner.asked.remove(id);
-        inner.go_on(&task);
+        inner.wake_if_answered(&task);
         true
     }
 
@@ -262,7 +285,12 @@ impl PendingQuestions {
     /// The questions that are open.
     pub(crate) fn open(&self) -> Vec<OpenQuestion> {
         let inner = self.0.lock();
-        inner.asked.values().filter(|asked| asked.taken.is_none()).map(|asked| asked.open.clone()).collect()
+        inner
+            .asked
+            .values()
+            .filter(|asked| asked.claimed_by.is_none())
+            .map(|asked| OpenQuestion::clone(&asked.open))
+            .collect()
     }
 
     /// Who answered what, for a snapshot.
@@ -275,7 +303,7 @@ impl PendingQuestions {
     }
 
     pub(crate) fn any_open(&self) -> bool {
-        self.0.lock().asked.values().any(|asked| asked.taken.is_none())
+        self.0.lock().asked.values().any(|asked| asked.claimed_by.is_none())
     }
 
     /// Forgets every question, and remembers who answered.
@@ -297,7 +325,7 @@ impl PendingQuestions {
         for question in open {
             inner.asked.insert(
                 question.id.clone(),
-                Pending { open: question, taken: None, answer: None, free: false },
+                Pending { open: Arc::new(question), claimed_by: None, answer: None, free: false },
             );
         }
         for (id, by) in answered {

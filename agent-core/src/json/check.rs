@@ -44,12 +44,17 @@ pub fn check(value: &Value) -> Result<(), ValueError> {
 
 /// As [`check`], with another maximum depth.
 pub(crate) fn check_within(value: &Value, depth: usize) -> Result<(), ValueError> {
-    walk(value, Some(depth))
+    walk(value, Some(depth)).map(drop)
+}
+
+/// Returns about the length of the JSON text of `value`, up to [`MAX_BYTES`].
+pub(crate) fn size(value: &Value) -> usize {
+    walk(value, None).unwrap_or(MAX_BYTES)
 }
 
 /// As [`check`], for a tree with a depth and keys that are known to be legal.
 pub(super) fn check_size(value: &Value) -> Result<(), ValueError> {
-    walk(value, None)
+    walk(value, None).map(drop)
 }
 
 /// The children of an array or object, and the one being looked at.
@@ -58,8 +63,8 @@ enum Level<'a> {
     Map(serde_json::map::Iter<'a>, &'a str),
 }
 
-/// Checks size and, with a maximum depth, depth and keys.
-fn walk(value: &Value, depth: Option<usize>) -> Result<(), ValueError> {
+/// Checks size and, with a maximum depth, depth and keys. Returns the size.
+fn walk(value: &Value, depth: Option<usize>) -> Result<usize, ValueError> {
     let mut levels: Vec<Level<'_>> = Vec::new();
     let mut bytes = 0_usize;
     let mut next = Some(value);
@@ -87,7 +92,7 @@ fn walk(value: &Value, depth: Option<usize>) -> Result<(), ValueError> {
             }
         }
         next = match levels.last_mut() {
-            None => return Ok(()),
+            None => return Ok(bytes),
             Some(Level::List(items, at)) => items.next().map(|(index, item)| {
                 *at = index;
                 item

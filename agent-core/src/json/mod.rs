@@ -11,7 +11,7 @@ mod tree;
 mod write;
 
 pub use check::check;
-pub(crate) use check::{check_within, depth, dismantle};
+pub(crate) use check::{check_within, depth, dismantle, size};
 pub(crate) use form::{Form, Stored, has_overwrite, read_stored};
 pub use tree::parse;
 

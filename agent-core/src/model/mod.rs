@@ -17,6 +17,8 @@ pub mod http;
 mod message;
 mod messages;
 #[cfg(feature = "openai")]
+mod named;
+#[cfg(feature = "openai")]
 pub mod openai;
 mod request;
 mod retry;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::journal_writer::JournalWriter,
     ids::{QuestionId, RunId, Seq},
-    interrupt::{AnswerError, Answers},
+    interrupt::{AnswerError, Answers, check_answers},
     journal::{
         JournalStore, StoreError, Summary,
         entry::{Answered, Entry, Fact, Resumed, Stopped},
@@ -41,15 +41,16 @@ struct AnsweredRun<'a> {
 
 impl<'a> ClaimedAnswers<'a> {
     /// Checks answers and claims their questions, all or none.
-    fn new(cell: &'a SessionCell, answers: Answers, by: &'a str) -> Result<Self, AnswerError> {
-        Ok(Self { cell, by, answers: cell.board.take(answers, by)? })
+    async fn new(cell: &'a SessionCell, answers: Answers, by: &'a str) -> Result<Self, AnswerError> {
+        let checked = check_answers(cell.board.resolve(answers)?).await?;
+        Ok(Self { cell, by, answers: cell.board.claim(checked, by)? })
     }
 
     /// Stores the answers and returns their facts.
     async fn store(&self, run: AnsweredRun<'_>, now: i64) -> Result<Vec<Fact>, StoreError> {
         let board = &self.cell.board;
         let facts: Vec<Fact> = self.facts();
-        let status = match run.paused && !board.frees(&self.answers) {
+        let status = match run.paused && !board.completes_a_task(&self.answers) {
             true => RunStatus::Paused,
             false => RunStatus::Running,
         };
@@ -77,7 +78,7 @@ impl<'a> ClaimedAnswers<'a> {
 
 impl Drop for ClaimedAnswers<'_> {
     fn drop(&mut self) {
-        self.cell.board.put_back(&self.answers);
+        self.cell.board.release(&self.answers);
     }
 }
 
@@ -91,7 +92,7 @@ impl LockedSession {
             return Box::pin(self.answer_idle(answers, by)).await;
         };
         let env = &live.env;
-        let claimed = ClaimedAnswers::new(&self.cell, answers, by)?;
+        let claimed = ClaimedAnswers::new(&self.cell, answers, by).await?;
         // An idle run is about to pause: its `RunPaused` entry is being stored.
         let paused = live.status() == RunStatus::Paused || env.control.is_idle();
         let run = AnsweredRun { writer: &env.writer, graph: &live.graph, run: env.run, paused };
@@ -123,7 +124,7 @@ impl LockedSession {
         let open = if busy { projection.open.clone() } else { Vec::new() };
         self.cell.board.restore(open, &projection.answered);
         // An invalid answer is refused as such, whatever else is wrong.
-        let claimed = ClaimedAnswers::new(&self.cell, answers, by)?;
+        let claimed = ClaimedAnswers::new(&self.cell, answers, by).await?;
         self.check_open()?;
         let unfinished = self.graph_of(&projection.graph)?.read_run(projection)?;
         let (run, now) = (projection.run, self.shared.clock.now_ms());

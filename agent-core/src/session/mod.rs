@@ -3,6 +3,7 @@
 mod answer;
 mod command;
 mod cell;
+mod chat;
 mod admission;
 mod builder;
 mod deadlines;
@@ -34,6 +35,7 @@ mod supervisor;
 mod takeover;
 
 pub use builder::RuntimeBuilder;
+pub use chat::{Chat, Reply};
 pub use error::SessionError;
 pub use history::{Checkpoint, CheckpointView};
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};

@@ -262,10 +262,10 @@ pub struct AnswerRequest<'a> {
 
 impl<'a> AnswerRequest<'a> {
     pub(super) fn new(session: &'a Session, answers: Answers) -> Self {
-        Self { session, answers, by: "somebody".to_owned() }
+        Self { session, answers, by: "an unnamed caller".to_owned() }
     }
 
-    /// Names the person who answers, for the journal. At most 200 characters are kept.
+    /// Names the person who answers, for the journal. At most 200 characters are kept. Default: `an unnamed caller`.
     pub fn by(mut self, name: &str) -> Self {
         self.by = crate::util::shorten(name, 200);
         self

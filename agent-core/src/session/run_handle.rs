@@ -192,6 +192,12 @@ impl EventStream {
 
     /// Returns the handle of the run.
     #[must_use]
+    pub const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Returns the handle of the run, and drops the stream.
+    #[must_use]
     pub fn into_run(self) -> Run {
         self.run
     }

@@ -173,8 +173,20 @@ impl Runtime {
     /// began in this process continues with the graph it began with. A graph that was only run, and that captures data
     /// (values, tools), does not continue runs of other sessions, because it may belong to another user: such a run is
     /// refused with [`SessionError::GraphNotRegistered`].
+    ///
+    /// Registering is the statement that this graph continues every run of its name. Graphs that differ by user, tenant or
+    /// credentials need names that differ in the same way. A graph that replaces one of other code is logged as a warning.
     pub fn register<S: State>(&self, graph: &Graph<S>) {
-        self.0.graphs.write().insert(graph.name().to_owned(), KnownGraph::registered(graph));
+        let replaced = self.0.graphs.write().insert(graph.name().to_owned(), KnownGraph::registered(graph));
+        if let Some(replaced) = replaced
+            && replaced.origin == Origin::Registered
+            && !replaced.graph.identity().is(&Identity::of(graph))
+        {
+            tracing::warn!(
+                graph = graph.name(),
+                "the registered graph was replaced by another one of its name"
+            );
+        }
     }
 
     /// Returns the names of the known graphs, sorted.

@@ -22,7 +22,7 @@ impl Keys {
             )));
         }
         if self.find(text).is_some() {
-            return Err(AuthError(format!("the key of `{}` is somebody's already", subject.name())));
+            return Err(AuthError(format!("the key of `{}` belongs to another subject", subject.name())));
         }
         self.0.push((Sha256::digest(text).into(), subject));
         Ok(())

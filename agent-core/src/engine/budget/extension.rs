@@ -186,7 +186,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
             place = gate.enter(Arc::clone(who));
             Ok::<_, RunError>(())
         };
-        let new = env.board.ask(open.clone(), &waiter, begins)?;
+        let new = env.board.add(open.clone(), &waiter, begins)?;
         if new && let Err(error) = env.append([Fact::QuestionAsked(open.clone())]) {
             env.board.withdraw(&id);
             gate.leave(place);

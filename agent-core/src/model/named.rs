@@ -1,0 +1,141 @@
+//! Models by name, with retries: what most programs need in one line.
+
+#[cfg(feature = "native")]
+use super::genai::Native;
+use super::{Fallback, Model, ModelError, ModelErrorKind, RetryModel, openai::OpenAi};
+use crate::secret::Secret;
+
+/// Model of OpenAI that [`Model::from_env`] uses without `DEFAULT_LLM_MODEL`.
+const OPENAI_MODEL: &str = "gpt-5-mini";
+#[cfg(feature = "native")]
+const ANTHROPIC_MODEL: &str = "claude-sonnet-5";
+#[cfg(feature = "native")]
+const GEMINI_MODEL: &str = "gemini-3-flash";
+
+impl Model {
+    /// Returns a model behind OpenAI's protocol, with retries after transient errors. The key is read from
+    /// `OPENAI_API_KEY`, another endpoint from `OPENAI_BASE_URL`. Nothing is sent.
+    ///
+    /// [`OpenAi::builder`] has all settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenAi::builder_from_env`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, model::Model};
+    ///
+    /// # fn open() -> Result<(), agent_core::model::ModelError> {
+    /// let runtime = Runtime::builder().model(Model::openai("gpt-5-mini")?).build();
+    /// # drop(runtime); Ok(()) }
+    /// ```
+    pub fn openai(name: impl Into<String>) -> Result<Self, ModelError> {
+        Ok(Self::new(RetryModel::new(OpenAi::builder_from_env()?.model(name).build()?)))
+    }
+
+    /// Returns a model of Anthropic, in its own protocol, with retries after transient errors. The key is read from
+    /// `ANTHROPIC_API_KEY`. Nothing is sent. Needs the feature `native`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelErrorKind::Auth`] without a key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, model::Model};
+    ///
+    /// # fn open() -> Result<(), agent_core::model::ModelError> {
+    /// let runtime = Runtime::builder().model(Model::anthropic("claude-sonnet-5")?).build();
+    /// # drop(runtime); Ok(()) }
+    /// ```
+    #[cfg(feature = "native")]
+    pub fn anthropic(name: impl Into<String>) -> Result<Self, ModelError> {
+        Ok(Self::new(RetryModel::new(Native::anthropic(name).build()?)))
+    }
+
+    /// Returns a model of Google, in its own protocol, with retries after transient errors. The key is read from
+    /// `GEMINI_API_KEY`. Nothing is sent. Needs the feature `native`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelErrorKind::Auth`] without a key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Runtime, model::Model};
+    ///
+    /// # fn open() -> Result<(), agent_core::model::ModelError> {
+    /// let runtime = Runtime::builder().model(Model::gemini("gemini-3-flash")?).build();
+    /// # drop(runtime); Ok(()) }
+    /// ```
+    #[cfg(feature = "native")]
+    pub fn gemini(name: impl Into<String>) -> Result<Self, ModelError> {
+        Ok(Self::new(RetryModel::new(Native::gemini(name).build()?)))
+    }
+
+    /// Returns the model that the environment describes, with retries after transient errors.
+    ///
+    /// Every provider with a key is used, in this order; the next one is called when one fails:
+    ///
+    /// | Variable | Model |
+    /// |---|---|
+    /// | `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint | `DEFAULT_LLM_MODEL`, default `gpt-5-mini` |
+    /// | `ANTHROPIC_API_KEY` (feature `native`) | `ANTHROPIC_MODEL`, default `claude-sonnet-5` |
+    /// | `GEMINI_API_KEY` (feature `native`) | `GEMINI_MODEL`, default `gemini-3-flash` |
+    ///
+    /// # Errors
+    ///
+    /// [`ModelErrorKind::Auth`] if none is set; those of [`OpenAi::builder_from_env`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    ///
+    /// // A real model where one is configured, else a scripted one.
+    /// let model = Model::from_env().unwrap_or_else(|_| Model::new(Scripted::new([Turn::text("hello")])));
+    /// # drop(model);
+    /// ```
+    pub fn from_env() -> Result<Self, ModelError> {
+        let mut models = Vec::new();
+        if Secret::from_env("OPENAI_API_KEY").is_some() || variable("OPENAI_BASE_URL").is_some() {
+            let mut builder = OpenAi::builder_from_env()?;
+            if variable("DEFAULT_LLM_MODEL").is_none() {
+                builder = builder.model(OPENAI_MODEL);
+            }
+            models.push(Self::new(RetryModel::new(builder.build()?)));
+        }
+        #[cfg(feature = "native")]
+        if Secret::from_env("ANTHROPIC_API_KEY").is_some() {
+            models.push(Self::anthropic(
+                variable("ANTHROPIC_MODEL").unwrap_or_else(|| ANTHROPIC_MODEL.to_owned()),
+            )?);
+        }
+        #[cfg(feature = "native")]
+        if Secret::from_env("GEMINI_API_KEY").is_some() {
+            models.push(Self::gemini(variable("GEMINI_MODEL").unwrap_or_else(|| GEMINI_MODEL.to_owned()))?);
+        }
+        let mut models = models.into_iter();
+        let Some(first) = models.next() else {
+            let hint = if cfg!(feature = "native") {
+                "set OPENAI_API_KEY, OPENAI_BASE_URL, ANTHROPIC_API_KEY or GEMINI_API_KEY"
+            } else {
+                "set OPENAI_API_KEY, or OPENAI_BASE_URL for an endpoint without a key"
+            };
+            return Err(ModelError::new(ModelErrorKind::Auth).with_detail(hint));
+        };
+        let rest: Vec<Self> = models.collect();
+        if rest.is_empty() {
+            return Ok(first);
+        }
+        Ok(Self::new(rest.into_iter().fold(Fallback::new(first), Fallback::or)))
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
