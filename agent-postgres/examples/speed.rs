@@ -44,7 +44,7 @@ fn asking() -> Result<Graph<Chain>, Error> {
     Ok(Graph::<Chain>::builder("asking")
         .node("ask", async |_: &Chain, cx: &Context| {
             let said: String = cx.ask("?").await?;
-            Ok(Chain::update().said(said))
+            Ok(Chain::update().said([said]))
         })
         .edge(START, "ask")
         .edge("ask", END)

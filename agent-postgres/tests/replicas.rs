@@ -47,7 +47,7 @@ fn asking(world: &Arc<World>) -> Graph<Talk> {
             cx.step("before", count()).await?;
             let name: String = cx.ask("Name?").await?;
             cx.step("after", count()).await?;
-            Ok(Talk::update().said(name))
+            Ok(Talk::update().said([name]))
         })
         .edge(START, "ask")
         .edge("ask", END)
@@ -62,7 +62,7 @@ fn working(world: &Arc<World>) -> Graph<Talk> {
         .node("work", async move |_: &Talk, cx: &Context| {
             cx.step("began", async { Ok::<_, std::io::Error>(1) }).await?;
             world.go.notified().await;
-            Ok(Talk::update().said("worked".to_owned()))
+            Ok(Talk::update().said(["worked".to_owned()]))
         })
         .edge(START, "work")
         .edge("work", END)
@@ -127,7 +127,7 @@ async fn a_run_is_refused_watched_and_stopped_elsewhere() {
     let (one, two) = pair(&world).await;
     let there = two.session("s").unwrap();
     let mut events = there.subscribe(Some(Seq::ZERO));
-    let run = one.session("s").unwrap().run(&working(&world), Talk::update()).start().await.unwrap();
+    let mut run = one.session("s").unwrap().run(&working(&world), Talk::update()).start().await.unwrap();
     until(&mut events, |body| matches!(body, EventBody::StepRecorded(_))).await;
     assert_eq!(there.status().await.unwrap().status, RunStatus::Running);
     let busy = there.run(&working(&world), Talk::update()).start().await.unwrap_err();
@@ -165,20 +165,29 @@ async fn an_event_reaches_another_replica_soon() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_whose_process_is_silent_continues_elsewhere() {
     let world = Arc::<World>::default();
-    let (one, two) = pair(&world).await;
+    let address = cluster().address(&cluster().database());
+    let two = runtime(&address, &[working(&world)]).await;
     let there = two.session("s").unwrap();
     let mut events = there.subscribe(Some(Seq::ZERO));
-    one.session("s").unwrap().run(&working(&world), Talk::update()).start().await.unwrap();
+    // An executor of its own, which ends as a process does.
+    let process = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let graph = working(&world);
+    let started = process.spawn(async move {
+        let one = runtime(&address, std::slice::from_ref(&graph)).await;
+        one.session("s").unwrap().run(&graph, Talk::update()).start().await.unwrap();
+        one
+    });
+    let one = started.await.unwrap();
     until(&mut events, |body| matches!(body, EventBody::StepRecorded(_))).await;
     assert!(two.sweep().await.unwrap().resumed.is_empty(), "the process lives");
     // Neither renews its leases nor ends its run.
-    drop(one);
+    process.shutdown_background();
+    std::mem::forget(one);
     let died = Instant::now();
     while two.sweep().await.unwrap().resumed.is_empty() {
         assert!(died.elapsed() < Duration::from_secs(5), "it is taken over");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    world.go.notify_one();
     world.go.notify_one();
     until(&mut events, |body| matches!(body, EventBody::RunCompleted(_))).await;
 }

@@ -52,6 +52,13 @@ pub(crate) struct Inner {
     pub(crate) reopening: Option<Reopening>,
 }
 
+impl Inner {
+    /// Returns whether this process writes the session.
+    pub(crate) fn holds(&self) -> bool {
+        self.writer.as_ref().is_some_and(|(writer, _)| !writer.has_failed())
+    }
+}
+
 /// A queued run.
 pub(crate) struct QueuedRun {
     pub(crate) run: RunId,
@@ -176,7 +183,7 @@ impl SessionCell {
 
     /// Returns whether this process writes the session.
     pub(crate) fn is_held(&self) -> bool {
-        self.inner.lock().writer.as_ref().is_some_and(|(writer, _)| !writer.has_failed())
+        self.inner.lock().holds()
     }
 
     pub(crate) fn live(&self) -> Option<Arc<LiveRun>> {

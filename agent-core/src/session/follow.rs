@@ -1,6 +1,9 @@
 //! Following a session that another process writes: its entries from the journal, its unnumbered events from the channel.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -11,7 +14,7 @@ use super::{Session, cell::SessionCell, replicas::Replicas, runtime::Shared};
 use crate::{
     event::Event,
     ids::Seq,
-    journal::{StoreError, dedup::read_entries},
+    journal::{JournalStore, StoreError, dedup::read_entries},
 };
 
 /// Messages that wait.
@@ -33,7 +36,9 @@ pub(super) enum Follow {
 impl Session {
     /// Follows the session while it has subscribers here, unless this process writes it.
     pub(super) fn follow(&self) {
-        let Some(replicas) = self.shared.replicas.clone() else { return };
+        let (Some(replicas), Some(store)) = (self.shared.replicas.clone(), self.shared.store.clone()) else {
+            return;
+        };
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
@@ -46,15 +51,15 @@ impl Session {
             }
             following.insert(self.id().clone(), sender);
         }
-        let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
-        self.shared.group.spawn(async move {
-            Follower { shared, cell, replicas, last: None, awaits_partial: false }.run(messages).await;
-        });
+        let (shared, cell) = (Arc::downgrade(&self.shared), Arc::clone(&self.cell));
+        let follower = Follower { shared, store, cell, replicas, last: None, awaits_partial: false };
+        self.shared.group.spawn(follower.run(messages));
     }
 }
 
 struct Follower {
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
+    store: Arc<dyn JournalStore>,
     cell: Arc<SessionCell>,
     replicas: Arc<Replicas>,
     /// The last entry that was published here; `None` while this process writes the session, and at first.
@@ -138,14 +143,15 @@ impl Follower {
 
     /// Reads the end of the journal.
     async fn look(&mut self) -> Result<(), StoreError> {
-        let Some(store) = self.shared.store.clone() else { return Ok(()) };
-        match store.head(&self.cell.id).await? {
+        match self.store.head(&self.cell.id).await? {
             Some(head) => self.read_to(head.last).await,
             None if self.last.is_some_and(|last| last > Seq::ZERO) => {
                 // Deleted by another process.
                 let door = Arc::clone(&self.cell.command_lock);
                 let _locked = door.lock().await;
-                self.shared.retire(&self.cell);
+                if let Some(shared) = self.shared.upgrade() {
+                    shared.retire(&self.cell);
+                }
                 Ok(())
             }
             None => {
@@ -157,15 +163,18 @@ impl Follower {
 
     /// Publishes entries up to `end`.
     async fn read_to(&mut self, end: Seq) -> Result<(), StoreError> {
-        let Some(store) = self.shared.store.clone() else { return Ok(()) };
         let Some(mut last) = self.last else {
-            // Subscribers read the journal by themselves up to here.
-            self.cell.broadcast.jump_to(end);
-            self.last = Some(end);
+            // Locked, so that this process does not begin to write the session in between.
+            let inner = self.cell.inner.lock();
+            if !inner.holds() {
+                // Subscribers read the journal by themselves up to here.
+                self.cell.broadcast.jump_to(end);
+                self.last = Some(end);
+            }
             return Ok(());
         };
         while last < end {
-            let entries = read_entries(&*store, &self.cell.id, last, PAGE).await?;
+            let entries = read_entries(&*self.store, &self.cell.id, last, PAGE).await?;
             let Some(newest) = entries.last().map(|entry| entry.seq) else { break };
             if self.cell.is_held() {
                 return Ok(());

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Session, SessionError, cell::SessionCell, follow::Follow, lock::LockedSession, runtime::Shared};
+use super::{Runtime, Session, SessionError, cell::SessionCell, follow::Follow, lock::LockedSession, runtime::Shared};
 use crate::{
     error::Code,
     event::{Event, Outbox, Outgoing},
@@ -78,8 +78,8 @@ enum Message {
     Shown { session: SessionId, events: Vec<Event> },
     /// The messages that are being streamed, for one process.
     Partial { session: SessionId, to: String, events: Vec<Event> },
-    /// A request to the process that writes the session.
-    Request { id: u64, session: SessionId, command: ReplicaCommand },
+    /// A request to a process, or to the one that writes the session.
+    Request { id: u64, to: Option<String>, session: SessionId, command: ReplicaCommand },
     /// Its response.
     Reply { id: u64, to: String, reply: Reply },
 }
@@ -142,13 +142,19 @@ impl Replicas {
         }
     }
 
-    /// Sends a command to the writer of a session. `None`: no process responded.
-    async fn request(&self, session: &SessionId, command: ReplicaCommand, patience: Duration) -> Option<Reply> {
+    /// Sends a command to a process, or to the writer of a session. `None`: no process responded.
+    async fn request(
+        &self,
+        to: Option<String>,
+        session: &SessionId,
+        command: ReplicaCommand,
+        patience: Duration,
+    ) -> Option<Reply> {
         let id = self.last_request.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         self.requests.lock().insert(id, sender);
         let _forget = Forget { requests: &self.requests, id };
-        self.send(vec![Message::Request { id, session: session.clone(), command }]).await;
+        self.send(vec![Message::Request { id, to, session: session.clone(), command }]).await;
         timeout(patience, reply).await.ok()?.ok()
     }
 
@@ -258,10 +264,18 @@ impl Shared {
                     sender.send(reply).ok();
                 }
             }
-            Message::Request { id, session, command } => {
-                let cell = self.cells.lock().get(&session).cloned();
-                let Some(cell) = cell.filter(|cell| cell.is_held()) else { return };
-                let (session, replicas) = (Session { shared: Arc::clone(self), cell }, Arc::clone(replicas));
+            Message::Request { id, to, session, command } => {
+                let session = match to {
+                    Some(to) if to != replicas.owner.0 => return,
+                    // Its lease may outlast its cell.
+                    Some(_) => Runtime(Arc::clone(self)).session_of(session),
+                    None => {
+                        let cell = self.cells.lock().get(&session).cloned();
+                        let Some(cell) = cell.filter(|cell| cell.is_held()) else { return };
+                        Session { shared: Arc::clone(self), cell }
+                    }
+                };
+                let replicas = Arc::clone(replicas);
                 self.group.spawn(async move {
                     let reply = session.execute(command).await;
                     replicas.send(vec![Message::Reply { id, to: from, reply }]).await;
@@ -279,27 +293,34 @@ impl Shared {
     pub(super) async fn acquire(&self, session: &SessionId) -> Result<Lease, SessionError> {
         let Some(store) = &self.store else { return Err(SessionError::CannotResume { session: session.clone() }) };
         let ttl = self.options.lease_ttl;
-        let mut refused = match store.acquire(session, &self.owner, ttl).await {
-            Err(error @ StoreError::Leased { .. }) => error,
+        let mut holder = match store.acquire(session, &self.owner, ttl).await {
+            Err(StoreError::Leased { owner, .. }) => owner,
             acquired => return Ok(acquired?),
         };
-        let Some(replicas) = &self.replicas else { return Err(refused.into()) };
+        let refused = |owner| StoreError::Leased { session: session.clone(), owner };
+        let Some(replicas) = &self.replicas else { return Err(refused(holder).into()) };
         // A process that does not respond is dead: its lease ends.
         let until = Instant::now() + ttl + PATIENCE;
         while Instant::now() < until {
-            match replicas.request(session, ReplicaCommand::Release, PATIENCE.min(ttl / 2)).await {
+            let reply = replicas.request(
+                Some(holder.clone()),
+                session,
+                ReplicaCommand::Release,
+                PATIENCE.min(ttl / 2),
+            );
+            match reply.await {
                 Some(Reply::Busy { run, status }) => {
                     return Err(SessionError::Busy { session: session.clone(), run, status });
                 }
                 Some(Reply::Done { .. }) => {}
                 Some(Reply::Failed { .. }) | None => sleep(POLL).await,
             }
-            refused = match store.acquire(session, &self.owner, ttl).await {
-                Err(error @ StoreError::Leased { .. }) => error,
+            holder = match store.acquire(session, &self.owner, ttl).await {
+                Err(StoreError::Leased { owner, .. }) => owner,
                 acquired => return Ok(acquired?),
             };
         }
-        Err(refused.into())
+        Err(refused(holder).into())
     }
 
     /// Called when this process begins to write a session: subscribers elsewhere are served from now on.
@@ -359,14 +380,17 @@ impl Session {
     /// Hands the session over. A paused run leaves memory; a running one only if `running` is set.
     async fn release(&self, running: bool) -> Reply {
         if let Some(live) = self.cell.live() {
-            if live.status() == RunStatus::Running {
-                if !running {
-                    return Reply::Busy { run: live.run(), status: RunStatus::Running };
+            // A run that writes its last entries is gone in a moment.
+            if !live.env.control.is_closed() {
+                if live.status() == RunStatus::Running {
+                    if !running {
+                        return Reply::Busy { run: live.run(), status: RunStatus::Running };
+                    }
+                    live.drain_for_restart();
+                    timeout(DRAIN, live.watch.wait_removed()).await.ok();
                 }
-                live.drain_for_restart();
-                timeout(DRAIN, live.watch.wait_removed()).await.ok();
+                live.stop_for_restart();
             }
-            live.stop_for_restart();
             if timeout(PATIENCE, live.watch.wait_removed()).await.is_err() {
                 return Reply::Busy { run: live.run(), status: live.status() };
             }
@@ -385,7 +409,7 @@ impl Session {
     /// Sends a command to the process that executes the run.
     pub(super) async fn forward(&self, command: ReplicaCommand, busy: SessionError) -> Result<RunStatus, SessionError> {
         let (SessionError::Busy { .. }, Some(replicas)) = (&busy, &self.shared.replicas) else { return Err(busy) };
-        match replicas.request(self.id(), command, LONG_PATIENCE).await {
+        match replicas.request(None, self.id(), command, LONG_PATIENCE).await {
             Some(Reply::Done { status, .. }) => Ok(status),
             Some(Reply::Busy { run, status }) => Err(self.busy(run, status)),
             Some(Reply::Failed { code, message }) => match Code::named(&code) {
@@ -419,7 +443,16 @@ impl LockedSession {
             inner.writer.take()
         };
         self.cell.broadcast.end_remote();
-        if let (Some((_, Some(lease))), Some(store)) = (held, &self.shared.store) {
+        let Some(store) = &self.shared.store else { return Ok(()) };
+        let lease = match held {
+            Some((_, Some(lease))) => Some(lease),
+            // A command that failed forgot the writer, not the lease.
+            _ => {
+                let head = store.head(self.id()).await?;
+                head.map(|head| Lease::new(self.shared.owner.clone(), head.epoch))
+            }
+        };
+        if let Some(lease) = lease {
             store.release(self.id(), &lease).await?;
         }
         Ok(())
