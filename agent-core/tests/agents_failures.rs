@@ -71,7 +71,9 @@ fn long_talk() -> Vec<Message> {
 async fn compactions(session: &Session) -> Vec<serde_json::Value> {
     let events = session.events(Seq::ZERO, 1_000).await.unwrap();
     let custom = events.into_iter().filter_map(|event| match event.body {
-        EventBody::Custom(payload::Custom { name, value, .. }) if name == "context_compacted" => Some(value.to_value()),
+        EventBody::Custom(payload::Custom { name, value, .. }) if name == "context_compacted" => {
+            Some(serde_json::Value::clone(&value))
+        }
         _ => None,
     });
     custom.collect()

@@ -4,8 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -15,88 +13,31 @@ use agent_core::{
     secret::Secret,
     tool::{ToolContext, ToolError, ToolOutput, ToolRegistry},
 };
+use agent_postgres::testing::Cluster;
 use agent_tools::{PostgresAddressError, PostgresQuery};
 use serde_json::{Value, json};
 
-/// A server on a socket in a folder; nobody else can reach it.
-struct Cluster {
-    folder: PathBuf,
-}
-
-/// One for all tests. The server ends with the test's process; its folder is the system's to clean.
-fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(Cluster::start)
-}
-
-/// A program of PostgreSQL's; it refuses to run as root, so root steps down first.
-fn program(name: &str) -> Command {
-    let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = found.map(|version| version.path().join("bin").join(name)).collect();
-    found.retain(|path| path.exists());
-    found.sort();
-    let path = found.pop().expect("PostgreSQL is not installed: apt-get install postgresql");
-    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    // The kernel ends it with its parent: a test that is killed leaves no server behind.
-    let mut command = Command::new("setpriv");
-    if root {
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    }
-    command.args(["--pdeathsig", "TERM"]).arg(path);
-    command
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("agent-tools-pg").tempdir().unwrap().keep();
-        if Path::new("/root").is_dir() {
-            // Fails where nobody steps down, and need not work there.
-            Command::new("chown").arg("postgres").arg(&folder).stderr(Stdio::null()).status().unwrap();
-        }
-        let data = folder.join("data");
-        let made = program("initdb")
-            .args(["--auth=trust", "--username=admin", "--encoding=UTF8", "--no-sync", "-D"])
-            .arg(&data)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        // Held by a thread that lives as long as the process: the kernel looks at the thread that started it.
-        let (server, socket) = (data.clone(), folder.clone());
-        std::thread::spawn(move || {
-            let mut child = program("postgres")
-                .arg("-D")
-                .arg(server)
-                .arg("-k")
-                .arg(socket)
-                .args(["-c", "listen_addresses=", "-c", "fsync=off"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            child.wait()
-        });
-        let cluster = Self { folder };
-        let setup = "CREATE TABLE reviews (id int PRIMARY KEY, brand text, stars float8, price numeric, good bool, photo bytea);
+/// One server for all tests, with a table of reviews. Ends with the process.
+fn cluster() -> &'static Reviews {
+    static CLUSTER: OnceLock<Reviews> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let server = Cluster::start();
+        server.sql(
+            "CREATE TABLE reviews (id int PRIMARY KEY, brand text, stars float8, price numeric, good bool, photo bytea);
              INSERT INTO reviews VALUES (1, '라네즈', 4.5, 12000.50, true, '\\x0102'), (2, '설화수', NULL, NULL, false, NULL);
              CREATE ROLE reader LOGIN; GRANT SELECT ON reviews TO reader;
-             GRANT INSERT ON reviews TO reader;";
-        let until = Instant::now() + Duration::from_secs(60);
-        loop {
-            let done = program("psql")
-                .args(["-U", "admin", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", setup, "-h"])
-                .arg(&cluster.folder)
-                .output()
-                .unwrap();
-            if done.status.success() {
-                return cluster;
-            }
-            assert!(Instant::now() < until, "{}", String::from_utf8_lossy(&done.stderr));
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
+             GRANT INSERT ON reviews TO reader;",
+        );
+        Reviews(server)
+    })
+}
 
+struct Reviews(Cluster);
+
+impl Reviews {
     async fn ask_as(&self, user: &str, query: &str) -> Result<Value, ToolError> {
-        let address = format!("host={} user={user} dbname=postgres", self.folder.display());
+        let (folder, port) = (self.0.folder().display(), self.0.port());
+        let address = format!("host={folder} port={port} user={user} dbname=postgres");
         let tool = PostgresQuery::new(&Secret::new(address), "Reviews of products.").unwrap();
         let tools = ToolRegistry::builder().tool(tool).build().unwrap();
         let prepared = tools.prepare(ToolCall::new("sql_query", &json!({ "query": query })))?;

@@ -213,6 +213,23 @@ impl JournalWriter {
         self.state.lock().failed.is_some()
     }
 
+    /// Ends the writer from outside: another process writes the session now.
+    pub(crate) fn fail(&self, error: StoreError) {
+        let dropped = {
+            let mut state = self.state.lock();
+            if state.failed.is_some() {
+                return;
+            }
+            state.failed = Some(error.clone());
+            mem::take(&mut state.queue)
+        };
+        drop(dropped);
+        self.durable_changed.notify_waiters();
+        if let Some(call) = &self.on_failure {
+            call(self, &error);
+        }
+    }
+
     pub(crate) fn last(&self) -> Seq {
         self.state.lock().last
     }

@@ -6,7 +6,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::subscription::{Mode, Subscription};
 use super::{
-    Event, EventFilter, EventKind, JournalNotice, ObserverCells, filter::Filters, filter::Interest,
+    Event, EventFilter, EventKind, JournalNotice, ObserverCells, Outbox, filter::Filters, filter::Interest,
     partial::PartialMessages, payload,
 };
 use crate::{
@@ -38,6 +38,9 @@ pub(crate) struct EventBroadcast {
     pub(super) live: Mutex<Ring>,
     /// The session was deleted: no event follows. Set under the lock of `live`.
     pub(super) closed: AtomicBool,
+    /// Whether other processes have subscribers of the session, and the queue for them.
+    remote: AtomicBool,
+    outbox: OnceLock<Arc<Outbox>>,
 }
 
 /// Ring of live events and the wakers of waiting subscribers.
@@ -70,6 +73,8 @@ impl EventBroadcast {
             observed,
             live: Mutex::default(),
             closed: AtomicBool::new(false),
+            remote: AtomicBool::new(false),
+            outbox: OnceLock::new(),
         }
     }
 
@@ -85,14 +90,25 @@ impl EventBroadcast {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Returns whether the session has subscribers.
+    /// Returns whether the session has subscribers, here or in other processes.
     pub(crate) fn is_watched(&self) -> bool {
         self.interest().is_watched()
     }
 
-    /// Returns what the subscribers want together.
-    pub(crate) fn interest(&self) -> Interest {
+    /// Returns whether the session has subscribers in this process.
+    pub(crate) fn has_subscribers(&self) -> bool {
+        self.local_interest().is_watched()
+    }
+
+    /// Returns what the subscribers in this process want together.
+    fn local_interest(&self) -> Interest {
         Interest::of(self.interest.load(Ordering::Acquire))
+    }
+
+    /// Returns what all subscribers want together; those in other processes want everything.
+    pub(crate) fn interest(&self) -> Interest {
+        let local = self.local_interest();
+        if self.remote.load(Ordering::Relaxed) { local.and_all() } else { local }
     }
 
     /// Returns whether a subscriber wants events of this kind, of tasks inside subgraphs or others, or, while there is a
@@ -100,6 +116,27 @@ impl EventBroadcast {
     pub(crate) fn wants(&self, kind: EventKind, nested: bool) -> bool {
         let interest = self.interest();
         interest.of_tasks(nested).wants(kind) || (interest.wants_observed(kind) && self.observed.is_set())
+    }
+
+    /// Sends events to subscribers in other processes from now on. `fresh`: a process that needs the partial messages.
+    pub(crate) fn serve_remotely(&self, outbox: &Arc<Outbox>, fresh: Option<String>) {
+        let outbox = self.outbox.get_or_init(|| Arc::clone(outbox));
+        let live = self.live.lock();
+        self.remote.store(true, Ordering::Relaxed);
+        outbox.stored(&self.session, live.last);
+        if let Some(to) = fresh {
+            let events = live.partial.events(&self.session, live.last);
+            outbox.partial(&self.session, to, events.iter().map(|event| Event::clone(event)).collect());
+        }
+    }
+
+    /// Ends [`serve_remotely`](EventBroadcast::serve_remotely).
+    pub(crate) fn end_remote(&self) {
+        self.remote.store(false, Ordering::Relaxed);
+    }
+
+    fn remote(&self) -> Option<&Arc<Outbox>> {
+        if self.remote.load(Ordering::Relaxed) { self.outbox.get() } else { None }
     }
 
     /// Publishes stored entries. Without subscribers, only the last number is kept.
@@ -110,8 +147,16 @@ impl EventBroadcast {
                 self.observed.notify(&JournalNotice::of(&self.session, graph.as_deref(), entry));
             }
         }
+        self.publish_entries(entries);
+        if let Some(outbox) = self.remote() {
+            outbox.stored(&self.session, self.live.lock().last);
+        }
+    }
+
+    /// Publishes entries that another process wrote.
+    pub(crate) fn publish_entries<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
         let mut live = self.live.lock();
-        let interest = self.interest();
+        let interest = self.local_interest();
         let has_partial = self.has_partial.load(Ordering::Relaxed);
         let end = live.end();
         for entry in entries {
@@ -135,7 +180,7 @@ impl EventBroadcast {
     /// reported as failed. Subscribers read them from the journal.
     pub(crate) fn advance_to(&self, seq: Seq) {
         let mut live = self.live.lock();
-        let skips = live.last > Seq::ZERO && seq > live.last && self.is_watched();
+        let skips = live.last > Seq::ZERO && seq > live.last && self.has_subscribers();
         live.last = live.last.max(seq);
         if skips {
             live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
@@ -145,10 +190,28 @@ impl EventBroadcast {
         }
     }
 
+    /// Moves all subscribers to the journal, whatever they have seen: entries up to `seq` were written elsewhere.
+    pub(crate) fn jump_to(&self, seq: Seq) {
+        let mut live = self.live.lock();
+        live.last = live.last.max(seq);
+        live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
+        live.first += live.ring.len() as u64 + 1;
+        live.ring.clear();
+        wake(live);
+    }
+
     /// Publishes an unnumbered event. Parts of a message that is being streamed are kept for later subscribers.
     pub(crate) fn show(&self, event: Event) {
+        if let Some(outbox) = self.remote() {
+            outbox.shown(event.clone());
+        }
+        self.show_here(event);
+    }
+
+    /// Publishes an unnumbered event to the subscribers in this process.
+    pub(crate) fn show_here(&self, event: Event) {
         let partial = event.body.is_partial();
-        if !partial && !self.interest().wants(event.body.kind()) {
+        if !partial && !self.local_interest().wants(event.body.kind()) {
             return;
         }
         let mut live = self.live.lock();
@@ -156,7 +219,7 @@ impl EventBroadcast {
             live.partial.take(&event);
             self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
         }
-        if self.interest().wants(event.body.kind()) {
+        if self.local_interest().wants(event.body.kind()) {
             live.push(Arc::new(event));
             wake(live);
         }
@@ -245,7 +308,7 @@ impl EventBroadcast {
         let mut live = self.live.lock();
         let union = live.filters.remove(filter);
         self.interest.store(union, Ordering::Release);
-        if self.is_watched() {
+        if self.has_subscribers() {
             return;
         }
         live.first = live.end();

@@ -196,6 +196,11 @@ impl Interest {
         Self(bits)
     }
 
+    /// Returns this with the interest of a subscriber that wants everything.
+    pub(super) fn and_all(self) -> Self {
+        Self(self.0 | EventFilter::all().0)
+    }
+
     /// Returns whether there is a subscriber.
     pub(crate) const fn is_watched(self) -> bool {
         self.0 & WATCHED != 0

@@ -3,6 +3,7 @@
 mod broadcast;
 mod filter;
 mod observer;
+mod outbox;
 mod partial;
 pub mod payload;
 mod subscription;
@@ -13,6 +14,7 @@ pub(crate) use filter::Interest;
 pub use filter::{EventFilter, EventKind, UpdateForm};
 pub(crate) use observer::ObserverCells;
 pub use observer::{JournalNotice, JournalNoticeKind, Observer};
+pub(crate) use outbox::{Outbox, Outgoing};
 pub use subscription::{Subscription, SubscriptionError};
 
 use std::sync::Arc;

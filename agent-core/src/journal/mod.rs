@@ -1,5 +1,6 @@
 //! What happened: the append-only record of a session, and the stores that keep it.
 
+mod channel;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 pub(crate) mod dedup;
@@ -15,6 +16,7 @@ mod store_error;
 mod store_retry;
 pub(crate) mod stored_schedule;
 
+pub use channel::ReplicaChannel;
 pub use in_memory::InMemoryJournal;
 pub(crate) use replay::fold;
 pub use store::{

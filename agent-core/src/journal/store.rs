@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::ReplicaChannel;
 pub use super::store_error::StoreError;
 use crate::{
     ids::{RunId, Seq, SessionId},
@@ -122,6 +123,26 @@ pub trait JournalStore: Send + Sync + 'static {
         statuses: &[String],
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>>;
+
+    /// Lists sessions with the status `running` that no other living process than `owner` holds, as
+    /// [`list`](JournalStore::list) does.
+    ///
+    /// Default: all with that status, held or not; acquiring a held one fails.
+    fn orphans(
+        &self,
+        owner: &OwnerId,
+        after: Option<&SessionId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
+        let _ = owner;
+        self.list(after, &[RunStatus::Running.as_str().to_owned()], limit)
+    }
+
+    /// Returns the channel between the processes that share the store. Default: none; each process then serves only the
+    /// sessions that it holds.
+    fn channel(&self) -> Option<Arc<dyn ReplicaChannel>> {
+        None
+    }
 
     /// Lists sessions with a summary by their last change, newest first (by [`Summary::at`], then by id, both descending). A
     /// session that changes between two pages may be listed twice or not at all.
@@ -381,7 +402,8 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 /// Returns whether a label may have this name.
-pub(crate) fn is_label(name: &str) -> bool {
+#[must_use]
+pub fn is_label(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(legal)
 }
@@ -557,8 +579,12 @@ impl StoredSnapshot {
     }
 }
 
-/// Checks that the numbers of an append follow `expected` without a gap.
-pub(crate) fn check_records(append: &Append) -> Result<(), StoreError> {
+/// Checks that the numbers of an append follow `expected` without a gap. For stores.
+///
+/// # Errors
+///
+/// [`StoreError::Illegal`].
+pub fn check_records(append: &Append) -> Result<(), StoreError> {
     let mut last = append.expected.0;
     for record in &append.records {
         if Some(record.seq.0) != last.checked_add(1) {

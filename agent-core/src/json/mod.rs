@@ -173,8 +173,12 @@ pub(crate) fn shown<T: Serialize>(value: &T) -> serde_json::Result<Value> {
     serde_json::to_value(value).or_else(|_| read(&serde_json::to_string(value)?))
 }
 
-/// Reads stored JSON of any version.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+/// Reads stored JSON of any version, also deeply nested. For stores.
+///
+/// # Errors
+///
+/// As [`serde_json::from_str`].
+pub fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text).or_else(|error| read_deep(text, error, |de| T::deserialize(de)))
 }
 

@@ -16,7 +16,7 @@ const BYTES: usize = 1024 * 1024;
 ///
 /// Each caller adds its texts to a queue. One of them takes what the queue holds, embeds it in one call, and hands out
 /// the vectors, while the others wait. If it is dropped before that, the texts go back to the queue.
-pub(crate) struct Batching {
+pub struct Batching {
     embedder: Arc<dyn Embedder>,
     queue: Mutex<VecDeque<Request>>,
     turn: tokio::sync::Mutex<()>,
@@ -31,16 +31,22 @@ struct Request {
 }
 
 impl Batching {
-    pub(crate) fn new(embedder: Arc<dyn Embedder>) -> Self {
+    /// Creates a queue in front of an embedder.
+    #[must_use]
+    pub fn new(embedder: Arc<dyn Embedder>) -> Self {
         Self { embedder, queue: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// One vector of length 1 for each text, in their order.
+    /// Returns one vector of length 1 for each text, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Embed`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing for others.
-    pub(crate) async fn embed(&self, texts: Vec<String>) -> Vectors {
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryError> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
@@ -64,7 +70,11 @@ impl Batching {
     }
 
     /// Embeds a query text in a separate call.
-    pub(crate) async fn embed_now(&self, text: String) -> Result<Option<Vec<f32>>, MemoryError> {
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Embed`].
+    pub async fn embed_now(&self, text: String) -> Result<Option<Vec<f32>>, MemoryError> {
         Ok(vectors(&*self.embedder, &[text]).await?.pop())
     }
 

@@ -3,6 +3,7 @@
 //! An item is a JSON value under a [`Namespace`] (a path such as `users / 42 / preferences`) and a key. It is found
 //! by its name, by a filter on its fields, or, if the store has an [`Embedder`](crate::model::Embedder), by its meaning.
 
+pub mod backend;
 pub(crate) mod batch;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;

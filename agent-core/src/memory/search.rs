@@ -1,6 +1,6 @@
 //! Selection of search results, the same for every store: filters, similarity, offset and limit.
 
-use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow};
+use std::{cmp::Ordering, collections::BinaryHeap, fmt, ops::ControlFlow};
 
 use super::{
     filter::Filter,
@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Selects results from candidates that are offered in the order of their names.
-pub(crate) struct Picker {
+pub struct Picker {
     filters: Vec<Filter>,
     /// Normalized query vector.
     near: Option<Vec<f32>>,
@@ -29,7 +29,9 @@ struct Ranked {
 }
 
 impl Picker {
-    pub(crate) fn new(search: &Search, near: Option<Vec<f32>>) -> Self {
+    /// Creates a picker. `near`: the normalized vector of the query text.
+    #[must_use]
+    pub fn new(search: &Search, near: Option<Vec<f32>>) -> Self {
         Self {
             filters: search.filters.clone(),
             near,
@@ -42,7 +44,7 @@ impl Picker {
     }
 
     /// Returns the similarity of a candidate. `Break`: the candidate can be skipped without reading its value.
-    pub(crate) fn score(&self, vector: Option<&[f32]>) -> ControlFlow<(), Option<f32>> {
+    pub fn score(&self, vector: Option<&[f32]>) -> ControlFlow<(), Option<f32>> {
         let Some(near) = &self.near else { return ControlFlow::Continue(None) };
         match vector.filter(|vector| vector.len() == near.len()) {
             Some(vector) => {
@@ -56,7 +58,7 @@ impl Picker {
     }
 
     /// Adds the candidate if it matches. `Break`: no further candidate is needed.
-    pub(crate) fn offer(&mut self, item: Item, score: Option<f32>) -> ControlFlow<()> {
+    pub fn offer(&mut self, item: Item, score: Option<f32>) -> ControlFlow<()> {
         if !self.filters.iter().all(|filter| filter.matches(&item.value)) {
             return ControlFlow::Continue(());
         }
@@ -77,7 +79,9 @@ impl Picker {
         if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    pub(crate) fn finish(self) -> Vec<Found> {
+    /// Returns the results, the best first.
+    #[must_use]
+    pub fn finish(self) -> Vec<Found> {
         if self.near.is_none() {
             return self.taken;
         }
@@ -106,3 +110,9 @@ impl PartialEq for Ranked {
 }
 
 impl Eq for Ranked {}
+
+impl fmt::Debug for Picker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Picker").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}

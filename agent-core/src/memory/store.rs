@@ -257,8 +257,9 @@ impl Namespace {
         &self.0
     }
 
-    /// Encodes the path as bytes with the same order; the encoding of a namespace is a prefix of those below it.
-    pub(crate) fn encoded(&self) -> Vec<u8> {
+    /// Encodes the path as bytes with the same order; the encoding of a namespace is a prefix of those below it. For stores.
+    #[must_use]
+    pub fn encoded(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.iter().map(|segment| segment.len() + 1).sum());
         for segment in &self.0 {
             bytes.extend_from_slice(segment.as_bytes());
@@ -268,15 +269,20 @@ impl Namespace {
         bytes
     }
 
-    /// Returns the first bytes after all namespaces that begin with this one; `None` for the empty namespace.
-    pub(crate) fn encoded_end(&self) -> Option<Vec<u8>> {
+    /// Returns the first bytes after all namespaces that begin with this one; `None` for the empty namespace. For stores.
+    #[must_use]
+    pub fn encoded_end(&self) -> Option<Vec<u8>> {
         let mut bytes = self.encoded();
         *bytes.last_mut()? = 1;
         Some(bytes)
     }
 
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn decoded(bytes: &[u8]) -> Result<Self, MemoryError> {
+    /// Decodes the bytes of [`encoded`](Namespace::encoded). For stores.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`], or an error of [`new`](Namespace::new).
+    pub fn decoded(bytes: &[u8]) -> Result<Self, MemoryError> {
         let damaged = || StoreError::Damaged { reason: "an item has an illegal namespace".to_owned() };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged())?;
         let text = text.strip_suffix('\0').ok_or_else(damaged)?;
@@ -374,8 +380,9 @@ impl Put {
         Ok(json)
     }
 
-    /// Returns the text to embed.
-    pub(crate) fn meaning(&self) -> String {
+    /// Returns the text to embed. For stores.
+    #[must_use]
+    pub fn meaning(&self) -> String {
         fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
             match value {
                 Value::String(text) => texts.push(text),
@@ -409,6 +416,14 @@ pub struct Item {
     /// Expiry, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
+}
+
+impl Item {
+    /// Creates an item without times. For stores.
+    #[must_use]
+    pub fn new(namespace: Namespace, key: impl Into<String>, value: Value) -> Self {
+        Self { namespace, key: key.into(), value, created_at: 0, updated_at: 0, expires_at: None }
+    }
 }
 
 /// Argument of [`MemoryStore::search`].
@@ -519,7 +534,12 @@ impl Search {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), MemoryError> {
+    /// Checks the limits. For stores.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::TooLarge`].
+    pub fn check(&self) -> Result<(), MemoryError> {
         bound("the limit of a search", self.limit, LIMIT)?;
         bound("the offset of a search", self.offset, OFFSET)?;
         bound("the number of filters of a search", self.filters.len(), FILTERS)?;
@@ -573,12 +593,21 @@ pub enum MemoryError {
 }
 
 /// Checks items that are put together, and returns their values as JSON.
-pub(crate) fn check_many(puts: &[Put]) -> Result<Vec<String>, MemoryError> {
+///
+/// # Errors
+///
+/// As [`MemoryStore::put`].
+pub fn check_many(puts: &[Put]) -> Result<Vec<String>, MemoryError> {
     bound("the number of items put at once", puts.len(), PUTS)?;
     puts.iter().map(Put::checked).collect()
 }
 
-pub(crate) fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {
+/// Checks the name of an item.
+///
+/// # Errors
+///
+/// [`MemoryError::TooLarge`]; [`MemoryError::Illegal`].
+pub fn check_name(namespace: &Namespace, key: &str) -> Result<(), MemoryError> {
     bound("a key", key.len(), KEY_BYTES)?;
     // Some of SQLite's functions stop at a zero character.
     if key.is_empty() || key.contains('\0') || namespace.0.is_empty() {

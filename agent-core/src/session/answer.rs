@@ -209,7 +209,7 @@ impl LockedSession {
         if store.head(self.id()).await?.is_none() {
             return Ok(false);
         }
-        let lease = store.acquire(self.id(), &self.shared.owner, self.shared.options.lease_ttl).await?;
+        let lease = self.shared.acquire(self.id()).await?;
         let deleted = store.delete_held(self.id(), &lease).await?;
         self.cell.inner.lock().lost = None;
         Ok(deleted)

@@ -3,6 +3,7 @@
 use super::RuntimeOptions;
 use super::{
     eviction::IdleMemory,
+    replicas::Replicas,
     runtime::{KnownGraph, Runtime, Shared},
 };
 use crate::{
@@ -280,9 +281,13 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn build(self) -> Runtime {
         let crowded = self.options.max_idle_sessions * 2;
+        let owner = OwnerId::random();
+        let channel = self.store.as_ref().and_then(|store| store.channel());
+        let replicas = channel.map(|channel| Arc::new(Replicas::new(channel, owner.clone())));
         Runtime(Arc::new_cyclic(|me| Shared {
             store: self.store,
-            owner: OwnerId::random(),
+            owner,
+            replicas,
             clock: match self.clock {
                 Some(clock) => Arc::new(ContainedClock::new(clock)),
                 None => Arc::new(WallClock),

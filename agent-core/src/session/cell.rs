@@ -52,6 +52,13 @@ pub(crate) struct Inner {
     pub(crate) reopening: Option<Reopening>,
 }
 
+impl Inner {
+    /// Returns whether this process writes the session.
+    pub(crate) fn holds(&self) -> bool {
+        self.writer.as_ref().is_some_and(|(writer, _)| !writer.has_failed())
+    }
+}
+
 /// A queued run.
 pub(crate) struct QueuedRun {
     pub(crate) run: RunId,
@@ -174,6 +181,11 @@ impl SessionCell {
         if self.is_deleted() { Err(SessionError::NotFound { session: self.id.clone() }) } else { Ok(()) }
     }
 
+    /// Returns whether this process writes the session.
+    pub(crate) fn is_held(&self) -> bool {
+        self.inner.lock().holds()
+    }
+
     pub(crate) fn live(&self) -> Option<Arc<LiveRun>> {
         self.inner.lock().live.clone()
     }
@@ -270,7 +282,7 @@ impl SessionCell {
         shared: &Shared,
         store: &dyn JournalStore,
     ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
-        let lease = store.acquire(&self.id, &shared.owner, shared.options.lease_ttl).await?;
+        let lease = shared.acquire(&self.id).await?;
         let projection = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
         let writer = self.writer(shared, Some(&lease), projection.last);
         writer.add_labels(&projection.labels);
@@ -282,6 +294,7 @@ impl SessionCell {
         self.broadcast.advance_to(projection.last);
         let mut inner = self.inner.lock();
         inner.writer = Some((Arc::clone(&writer), Some(lease)));
+        shared.serve_watchers(self);
         for (run, queued) in &projection.queue {
             if !inner.queue.iter().any(|waiting| waiting.run == *run) {
                 let (run, queued) = (*run, queued.clone());

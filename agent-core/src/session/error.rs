@@ -186,6 +186,14 @@ pub enum SessionError {
         /// The limit.
         limit: usize,
     },
+    /// The process that executes the run refused the command.
+    #[error("{message}")]
+    Replica {
+        /// The code of its error.
+        code: Code,
+        /// Its message.
+        message: String,
+    },
     /// The run failed.
     #[error(transparent)]
     Run(#[from] Arc<RunError>),
@@ -242,6 +250,7 @@ impl SessionError {
             Self::CannotResume { .. } => Code::CannotResume,
             Self::ShuttingDown => Code::ShuttingDown,
             Self::TooManyRuns { .. } => Code::TooManyRuns,
+            Self::Replica { code, .. } => *code,
             Self::Run(error) => error.code(),
             Self::Store(error) => match error {
                 StoreError::NotFound { .. } => Code::SessionNotFound,

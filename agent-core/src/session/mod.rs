@@ -10,6 +10,7 @@ mod deadlines;
 mod dyn_graph;
 mod error;
 mod eviction;
+mod follow;
 mod history;
 mod lock;
 mod options;
@@ -18,6 +19,7 @@ mod provenance;
 mod queue;
 mod recovery;
 mod reopen;
+mod replicas;
 mod requests;
 mod resume;
 mod run_end;
@@ -50,7 +52,7 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
 use serde_json::Value;
 
-use self::{dyn_graph::DynGraph, lock::LockedSession};
+use self::{dyn_graph::DynGraph, lock::LockedSession, replicas::ReplicaCommand};
 use crate::{
     event::{EventFilter, Subscription},
     graph::Graph,
@@ -292,7 +294,11 @@ impl Session {
             drop(locked);
             return Ok(self.wait_removed(&live).await);
         }
-        locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
+        let stopped = locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await;
+        match stopped {
+            Err(busy @ SessionError::Busy { .. }) => self.forward(ReplicaCommand::Stop, busy).await,
+            stopped => stopped,
+        }
     }
 
     /// Ends the run after its current superstep and waits until it has left memory. It can be resumed later.
@@ -335,7 +341,11 @@ impl Session {
             drop(locked);
             return Ok(self.wait_removed(&live).await);
         }
-        locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await
+        let stopped = locked.complete(async move |locked: LockedSession| locked.mark_stopped().await).await;
+        match stopped {
+            Err(busy @ SessionError::Busy { .. }) => self.forward(ReplicaCommand::Drain, busy).await,
+            stopped => stopped,
+        }
     }
 
     async fn wait_removed(&self, live: &cell::LiveRun) -> RunStatus {
@@ -508,7 +518,13 @@ impl Session {
     /// ```
     pub fn subscribe_to(&self, after: Option<Seq>, filter: EventFilter) -> Subscription {
         let keep: Arc<dyn Send + Sync> = Arc::clone(&self.cell) as _;
-        self.cell.broadcast.subscribe(self.shared.store.clone(), after, filter).keeping(keep)
+        let subscription =
+            self.cell.broadcast.subscribe(self.shared.store.clone(), after, filter).keeping(keep);
+        // Live events only: the caller starts the run here.
+        if after.is_some() {
+            self.follow();
+        }
+        subscription
     }
 
     /// Deletes the session and ends its subscriptions. Existing handles return [`SessionError::NotFound`] from then on, also

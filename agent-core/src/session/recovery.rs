@@ -117,10 +117,10 @@ impl Runtime {
     pub async fn sweep(&self) -> Result<RecoveryReport, SessionError> {
         let mut recovered = RecoveryReport::default();
         let Some(store) = &self.0.store else { return Ok(recovered) };
-        let running = [RunStatus::Running.as_str().to_owned()];
+        self.0.join_replicas();
         let mut after = None;
         loop {
-            let page = store.list(after.as_ref(), &running, 256).await?;
+            let page = store.orphans(&self.0.owner, after.as_ref(), 256).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (id, _) in page {

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::{
-    EventStream, Run, RunOptions, Session, SessionError, lock::LockedSession, start::AckMode,
-    takeover::Resumption,
+    EventStream, Run, RunOptions, Session, SessionError, lock::LockedSession, replicas::ReplicaCommand,
+    start::AckMode, takeover::Resumption,
 };
 use crate::{
     event::EventFilter,
@@ -524,10 +524,24 @@ impl<'a> IntoFuture for AnswerRequest<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            let (session, by) = (self.session, self.by);
             let answers = self.answers.checked()?;
-            let by = self.by;
+            let forwarded = session.shared.replicas.is_some().then(|| {
+                let (only, each) = match answers.clone() {
+                    Answers::Only(value) => (Some(value), Vec::new()),
+                    Answers::Each(each) => (None, each.into_iter().collect()),
+                };
+                ReplicaCommand::Answer { only, each, by: by.clone() }
+            });
             let answer = async move |locked: LockedSession| locked.answer(answers, &by).await;
-            self.session.lock().await.complete(answer).await
+            match (session.lock().await.complete(answer).await, forwarded) {
+                (Err(busy @ SessionError::Busy { .. }), Some(command)) => {
+                    session.forward(command, busy).await?;
+                    let projection = session.peek().await?;
+                    Ok(Run::waiting(session.clone(), projection.run, projection.status, projection.open))
+                }
+                (answered, _) => answered,
+            }
         })
     }
 }

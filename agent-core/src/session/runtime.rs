@@ -18,7 +18,7 @@ use super::{
     deadlines::Deadlines,
     dyn_graph::{DynGraph, ErasedGraph, Identity},
 };
-use super::{builder::RuntimeBuilder, eviction::IdleMemory};
+use super::{builder::RuntimeBuilder, eviction::IdleMemory, replicas::Replicas};
 use crate::{
     clock::Clock,
     engine::Deps,
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(super) renewing: AtomicBool,
     pub(super) deadlines: Arc<Deadlines>,
+    /// The processes that share the store, if it has a channel.
+    pub(super) replicas: Option<Arc<Replicas>>,
     /// Itself.
     pub(super) me: Weak<Self>,
     /// The observer of all entries.
@@ -633,12 +635,23 @@ impl Shared {
         if self.renewing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (owner, ttl) = (self.owner.clone(), self.options.lease_ttl);
+        self.join_replicas();
+        let (owner, ttl, shared) = (self.owner.clone(), self.options.lease_ttl, self.me.clone());
         self.group.spawn(async move {
+            let mut renewed = tokio::time::Instant::now();
             loop {
                 tokio::time::sleep(ttl / 3).await;
-                if let Err(error) = store.renew(&owner, ttl).await {
-                    tracing::warn!(%error, "leases could not be renewed");
+                match store.renew(&owner, ttl).await {
+                    Err(error) => tracing::warn!(%error, "leases could not be renewed"),
+                    Ok(()) => {
+                        // The process was suspended or cut off: another one may have taken sessions over.
+                        let late = renewed.elapsed() >= ttl;
+                        renewed = tokio::time::Instant::now();
+                        let Some(shared) = shared.upgrade() else { return };
+                        if late {
+                            shared.check_leases().await;
+                        }
+                    }
                 }
             }
         });

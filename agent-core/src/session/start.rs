@@ -162,7 +162,14 @@ impl LockedSession {
                 }
             }
         }
-        let idle = self.idle().await?;
+        let idle = match self.idle().await {
+            // Another process executes a run.
+            Err(busy @ SessionError::Busy { .. }) if options.on_busy != BusyPolicy::Reject => {
+                Box::pin(self.take_from_replica(busy)).await?;
+                self.idle().await?
+            }
+            idle => idle?,
+        };
         options.resolve_default_labels(&idle.projection().labels);
         self.check_labels(&options, &idle.projection().labels)?;
         self.check_request(&options, &idle.projection().requests)?;

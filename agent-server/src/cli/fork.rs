@@ -27,7 +27,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
-    let runtime = setup::journals(config)?;
+    let runtime = setup::journals(config).await?;
     let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
     let seq = Seq(args.get_one::<u64>("seq").copied().unwrap_or_default());
     let new = args.get_one::<String>("new").map(|id| id.parse::<SessionId>()).transpose()?;

@@ -72,8 +72,8 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
                 CliError::usage("`run` needs a message").hint("or --session ID to continue a session")
             );
         }
-        (None, Some(_)) => setup::with_agents(config, setup::journals(config)?, remote.registry())?,
-        (Some(_), _) => setup::with_agents(config, setup::runtime(config)?, remote.registry())?,
+        (None, Some(_)) => setup::with_agents(config, setup::journals(config).await?, remote.registry())?,
+        (Some(_), _) => setup::with_agents(config, setup::runtime(config).await?, remote.registry())?,
     };
     let session = runtime.session_of(named.unwrap_or_else(SessionId::random));
     let mut terminal = Terminal {

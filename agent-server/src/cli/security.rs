@@ -59,13 +59,25 @@ pub(super) fn tls(config: &Config) -> Result<Option<Tls>, CliError> {
     tls.map(Some).map_err(|error| CliError::usage(format!("TLS_CERT_FILE, TLS_KEY_FILE: {error}")))
 }
 
-/// Returns the secret of the server: the configured one, or one that is created once and stored next to the database, for
-/// all processes on it. `None`: journals are in memory.
-pub(super) fn secret(config: &Config) -> Result<Option<Secret>, CliError> {
+/// Returns the secret of the server: the configured one, or one that is created once and stored next to the database or in
+/// it, for all processes on it. `None`: journals are in memory.
+pub(super) async fn secret(config: &Config) -> Result<Option<Secret>, CliError> {
     if let Some(secret) = &config.server_secret {
         return Ok(Some(secret.clone()));
     }
-    let Database::File(database) = config.store() else { return Ok(None) };
+    let database = match config.store() {
+        Database::File(database) => database,
+        Database::Memory => return Ok(None),
+        #[cfg(feature = "postgres")]
+        Database::Postgres { journals, .. } => {
+            let store = super::setup::postgres::connect(config, &journals).await?;
+            let known =
+                store.setting("server_secret", &random_secret().map_err(CliError::from_io("no secret"))?);
+            return known.await.map(Secret::new).map(Some).map_err(|error| CliError::new(error.to_string()));
+        }
+        #[cfg(not(feature = "postgres"))]
+        Database::Postgres { .. } => return Ok(None),
+    };
     let mut name = database.into_os_string();
     name.push(".secret");
     let path = PathBuf::from(name);
@@ -77,11 +89,7 @@ pub(super) fn secret(config: &Config) -> Result<Option<Secret>, CliError> {
 /// Reads the secret from a file, which is created if it does not exist.
 fn stored_secret(path: &Path) -> io::Result<Secret> {
     if !path.exists() {
-        let mut key = [0; 32];
-        SystemRandom::new()
-            .fill(&mut key)
-            .map_err(|_| io::Error::other("the machine has no random numbers"))?;
-        let text = hex(&key);
+        let text = random_secret()?;
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}", std::process::id()));
         let mut file =
@@ -101,6 +109,12 @@ fn stored_secret(path: &Path) -> io::Result<Secret> {
         short if short.len() < 32 => Err(io::Error::other("the secret in it is shorter than 32 bytes")),
         text => Ok(Secret::new(text)),
     }
+}
+
+fn random_secret() -> io::Result<String> {
+    let mut key = [0; 32];
+    SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the machine has no random numbers"))?;
+    Ok(hex(&key))
 }
 
 /// Returns webhooks, if a secret is configured.

@@ -13,7 +13,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     if own().is_none() && assistant.is_none() && cfg!(not(feature = "demo")) {
         return Err(setup::no_agent());
     }
-    let runtime = setup::runtime(config)?;
+    let runtime = setup::runtime(config).await?;
     let address = SocketAddr::new(config.host, config.port);
     let server = match own() {
         Some(agents) => Server::builder(runtime).task_agents(agents.task_agents()),
@@ -23,7 +23,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         .ephemeral_runtime(setup::ephemeral_runtime(config)?)
         .auth(security::auth(config)?)
         .options(|options| config.apply(options));
-    if let Some(secret) = security::secret(config)? {
+    if let Some(secret) = security::secret(config).await? {
         server = server.secret(secret);
     }
     let tls = security::tls(config)?;

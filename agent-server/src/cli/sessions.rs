@@ -41,7 +41,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
-    let runtime = setup::journals(config)?;
+    let runtime = setup::journals(config).await?;
     let after = args.get_one::<String>("after").map(|id| id.parse::<SessionId>()).transpose()?;
     let statuses: Vec<&String> = args.get_many("status").into_iter().flatten().collect();
     let statuses: Vec<RunStatus> =

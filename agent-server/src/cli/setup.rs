@@ -75,6 +75,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
         options.grace = config.grace;
         options.evict_paused_after = config.park;
         options.max_runs = config.runs;
+        options.lease_ttl = config.lease_ttl();
     }))
 }
 
@@ -93,7 +94,7 @@ fn sample_agents(config: &Config, runtime: RuntimeBuilder) -> Result<RuntimeBuil
 }
 
 /// Returns the configured runtime.
-pub(super) fn runtime(config: &Config) -> Result<Runtime, CliError> {
+pub(super) async fn runtime(config: &Config) -> Result<Runtime, CliError> {
     let mut runtime = builder(config)?;
     if let Some(model) = config.model() {
         runtime = runtime.model(Model::new(RetryModel::new(model.open()?)));
@@ -107,7 +108,50 @@ pub(super) fn runtime(config: &Config) -> Result<Runtime, CliError> {
             runtime.journal(store).build()
         }
         Database::Memory => runtime.journal(InMemoryJournal::new()).build(),
+        #[cfg(feature = "postgres")]
+        Database::Postgres { journals, memory } => {
+            let store = postgres::connect(config, &journals).await?;
+            let memory = match memory == journals {
+                true => store.memory(),
+                false => postgres::connect(config, &memory).await?.memory(),
+            };
+            runtime.journal(store).memory(memory).build()
+        }
+        #[cfg(not(feature = "postgres"))]
+        Database::Postgres { .. } => return Err(without_postgres()),
     })
+}
+
+#[cfg(not(feature = "postgres"))]
+fn without_postgres() -> CliError {
+    CliError::usage("this build does not have the feature `postgres`")
+        .hint("build with `--features postgres`")
+}
+
+/// Connections to PostgreSQL.
+#[cfg(feature = "postgres")]
+pub(super) mod postgres {
+    use agent_core::secret::Secret;
+    use agent_postgres::Postgres;
+
+    use crate::{Config, cli::error::CliError};
+
+    pub(in crate::cli) async fn connect(config: &Config, address: &Secret) -> Result<Postgres, CliError> {
+        let builder = Postgres::builder()
+            .schema(&*config.database_schema)
+            .max_connections(config.database_connections)
+            .statement_cache(config.database_statement_cache);
+        let builder = match &config.database_listen_url {
+            Some(address) => builder.listen_at(address.clone()),
+            None => builder,
+        };
+        builder.connect(address).await.map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            CliError::new(format!("{error}{cause}"))
+                .hint("CHECKPOINT_DB_URI and DATABASE_URL have the addresses of the databases")
+        })
+    }
 }
 
 /// Returns the runtime of ephemeral conversations: the same agents without a store.
@@ -141,11 +185,12 @@ pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<
 }
 
 /// Returns a runtime for reading journals, which must exist.
-pub(super) fn journals(config: &Config) -> Result<Runtime, CliError> {
+pub(super) async fn journals(config: &Config) -> Result<Runtime, CliError> {
     match config.store() {
         Database::File(path) if path.is_file() => {
-            with_agents(config, runtime(config)?, &ToolRegistry::default())
+            with_agents(config, runtime(config).await?, &ToolRegistry::default())
         }
+        Database::Postgres { .. } => with_agents(config, runtime(config).await?, &ToolRegistry::default()),
         Database::File(path) => Err(CliError::new(format!("`{}` does not exist", path.display()))
             .hint("--database-path names the file, `agent-server run` creates one")),
         Database::Memory => Err(CliError::usage("journals in memory cannot be read by another process")
@@ -161,7 +206,7 @@ pub(super) fn session_arg() -> Arg {
 /// Returns the session in the arguments, which must exist.
 pub(super) async fn session(config: &Config, args: &ArgMatches) -> Result<Session, CliError> {
     let id = args.get_one::<String>("session").map(String::as_str).unwrap_or_default();
-    let session = journals(config)?.session(id)?;
+    let session = journals(config).await?.session(id)?;
     // Fails for an unknown session, instead of an empty output.
     session.status().await?;
     Ok(session)

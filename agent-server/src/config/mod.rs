@@ -15,9 +15,9 @@ mod reference;
 mod source;
 mod settings;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use agent_core::run::Limits;
+use agent_core::{run::Limits, secret::Secret};
 use tracing::Level;
 
 pub use crate::otlp::TraceSampler;
@@ -43,6 +43,13 @@ pub enum Database {
     File(PathBuf),
     /// The memory of the process.
     Memory,
+    /// A PostgreSQL database: addresses of the journals and of the long-term memory.
+    Postgres {
+        /// Address of the journals.
+        journals: Secret,
+        /// Address of the long-term memory.
+        memory: Secret,
+    },
 }
 
 /// Value of `AUTH`.
@@ -139,6 +146,9 @@ impl Config {
     /// Returns the location of the journals.
     #[must_use]
     pub fn store(&self) -> Database {
+        if let Some((journals, memory)) = self.postgres_urls() {
+            return Database::Postgres { journals: journals.clone(), memory: memory.clone() };
+        }
         let path = match self.sqlite_url() {
             Some(path) if !self.is_set("DATABASE_PATH") => PathBuf::from(path),
             _ => self.database.clone(),
@@ -146,9 +156,20 @@ impl Config {
         if path.as_os_str() == ":memory:" { Database::Memory } else { Database::File(path) }
     }
 
+    /// Returns the addresses of PostgreSQL for journals and long-term memory.
+    fn postgres_urls(&self) -> Option<(&Secret, &Secret)> {
+        let postgres = |url: &&Secret| is_postgres(url);
+        let journals = self.checkpoint_url.as_ref().or(self.database_url.as_ref()).filter(postgres)?;
+        if self.is_set("DATABASE_PATH") {
+            return None;
+        }
+        Some((journals, self.database_url.as_ref().filter(postgres).unwrap_or(journals)))
+    }
+
     /// Returns the file in `sqlite:FILE`, `sqlite://FILE` or `sqlite:///absolute/FILE`.
     fn sqlite_url(&self) -> Option<&str> {
-        let rest = self.database_url.as_ref()?.expose().strip_prefix("sqlite:")?;
+        let url = self.checkpoint_url.as_ref().or(self.database_url.as_ref())?;
+        let rest = url.expose().strip_prefix("sqlite:")?;
         let path = rest.strip_prefix("//").unwrap_or(rest);
         Some(path.split('?').next().unwrap_or(path)).filter(|path| !path.is_empty())
     }
@@ -172,6 +193,18 @@ impl Config {
             || self.jwt_secret.is_some()
             || self.jwt_public_key.is_some()
             || self.jwt_jwks.is_some()
+    }
+
+    /// Returns the time after which the sessions of a silent process are free.
+    #[must_use]
+    pub fn lease_ttl(&self) -> Duration {
+        let replicas = matches!(self.store(), Database::Postgres { .. });
+        self.lease.unwrap_or(Duration::from_secs(if replicas { 3 } else { 15 }))
+    }
+
+    fn sweep_interval(&self) -> Duration {
+        let replicas = matches!(self.store(), Database::Postgres { .. });
+        self.sweep.unwrap_or(Duration::from_secs(if replicas { 1 } else { 15 }))
     }
 
     /// Returns the log level.
@@ -211,7 +244,7 @@ impl Config {
         options.frame_bytes = self.frame_bytes;
         options.ping = self.ping;
         options.write_time = self.write_time;
-        options.sweep = self.sweep;
+        options.sweep = self.sweep_interval();
         options.grace = self.grace;
     }
 
@@ -233,10 +266,10 @@ impl Config {
         if let Some(admin) = self.admins.iter().flatten().find(unknown) {
             fault("API_ADMINS", &format!("contains `{admin}`, but API_KEYS has no key with this name"));
         }
-        if let Some(url) = &self.database_url {
-            let known = ["sqlite:", "postgres:", "postgresql:"];
-            if !known.iter().any(|scheme| url.expose().starts_with(scheme)) {
-                fault("DATABASE_URL", "must begin with `sqlite:` or `postgresql:`");
+        for (name, url) in [("DATABASE_URL", &self.database_url), ("CHECKPOINT_DB_URI", &self.checkpoint_url)]
+        {
+            if url.as_ref().is_some_and(|url| !is_postgres(url) && !url.expose().starts_with("sqlite:")) {
+                fault(name, "must begin with `sqlite:` or `postgresql:`");
             }
         }
     }
@@ -244,11 +277,11 @@ impl Config {
     /// Collects warnings.
     fn warn(&mut self) {
         let mut warnings = Vec::new();
-        if self.database_url.is_some() && self.sqlite_url().is_none() {
-            warnings.push(
-                "DATABASE_URL and CHECKPOINT_DB_URI (PostgreSQL) are not used yet; journals are kept in SQLite"
-                    .to_owned(),
-            );
+        let urls = [("DATABASE_URL", &self.database_url), ("CHECKPOINT_DB_URI", &self.checkpoint_url)];
+        for (name, url) in urls {
+            if self.is_set("DATABASE_PATH") && url.as_ref().is_some_and(is_postgres) {
+                warnings.push(format!("{name} is not used, because DATABASE_PATH is set"));
+            }
         }
         warnings.extend(self.unused_key());
         let secret = self.jwt_secret.as_ref().filter(|secret| secret.expose().len() < 32);
@@ -286,6 +319,12 @@ impl Config {
             Guard::Everybody => None,
         }
     }
+}
+
+/// Whether an address is one of PostgreSQL, perhaps with a driver as in `postgresql+asyncpg://`.
+fn is_postgres(url: &Secret) -> bool {
+    let scheme = url.expose().split(':').next().unwrap_or_default();
+    ["postgres", "postgresql"].contains(&scheme.split('+').next().unwrap_or_default())
 }
 
 #[cfg(test)]

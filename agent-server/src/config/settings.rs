@@ -255,15 +255,28 @@ settings! {
     "store" {
         /// SQLite file of the journals, or `:memory:`.
         database: PathBuf = DATABASE_PATH or CHECKPOINT_DB, value::path(), "agent.db";
-        /// URL of the database: `sqlite:FILE`, used if `DATABASE_PATH` is not set. PostgreSQL is not supported yet: it causes a
-        /// warning, and journals are stored in SQLite.
-        database_url: Option<Secret> = DATABASE_URL or CHECKPOINT_DB_URI, value::secret(), none;
+        /// Address of the database of long-term memory, and of the journals if `CHECKPOINT_DB_URI` is not set:
+        /// `postgresql://user:password@host:port/database`, or `sqlite:FILE`. Not used if `DATABASE_PATH` is set.
+        database_url: Option<Secret> = DATABASE_URL, value::secret(), none;
+        /// Address of the database of journals and snapshots, and of long-term memory if `DATABASE_URL` is not set.
+        checkpoint_url: Option<Secret> = CHECKPOINT_DB_URI, value::secret(), none;
+        /// Schema of the tables in PostgreSQL. It is created if it does not exist.
+        database_schema: String = DATABASE_SCHEMA, value::text("NAME"), "agent";
+        /// Maximum number of connections of this process to a PostgreSQL database.
+        database_connections: usize = DATABASE_MAX_CONNECTIONS, value::number("NUMBER", "a number", 2..=1_000), "16";
+        /// Address of the same PostgreSQL database for the connection that listens for other replicas. Necessary if
+        /// `CHECKPOINT_DB_URI` is that of PgBouncer in transaction mode. Default: `CHECKPOINT_DB_URI`.
+        database_listen_url: Option<Secret> = DATABASE_LISTEN_URL, value::secret(), none;
+        /// Keeps prepared statements on connections to PostgreSQL. Do not use it with PgBouncer in transaction mode.
+        database_statement_cache: bool = DATABASE_STATEMENT_CACHE, value::flag(), "false";
+        /// Time after which the sessions of a process that does not respond are free for others. Default: 3 with PostgreSQL, else 15.
+        lease: Option<Duration> = LEASE_SECONDS, value::seconds(1.0..=3600.0), none;
         /// When commits are stored: before the next superstep (`sync`), during it (`async`), or when a run ends or pauses (`exit`).
         durability: Durability = DURABILITY, value::durability(), "async";
         /// Number of journal entries kept before the latest snapshot of a session, or `all`.
         retention: Retention = RETENTION, value::retention(), "10000";
-        /// Interval of the search for runs of crashed processes.
-        sweep: Duration = SWEEP_SECONDS, value::seconds(0.1..=3600.0), "15";
+        /// Interval of the search for runs of crashed processes. Default: 1 with PostgreSQL, else 15.
+        sweep: Option<Duration> = SWEEP_SECONDS, value::seconds(0.1..=3600.0), none;
         /// Time after which a paused run is evicted from memory.
         park: Duration = PARK_SECONDS, value::seconds(0.0..=86_400.0), "600";
     }

@@ -1,5 +1,6 @@
 //! What is said where: precedence, faults, secrets, and what follows from the settings.
 
+use agent_core::secret::Secret;
 use agent_server::{
     Config,
     config::{ConfigError, Database, Guard, Sources},
@@ -227,9 +228,20 @@ fn a_database_is_a_file_memory_or_an_address_of_one() {
     );
     let both = [("DATABASE_URL", "sqlite:a.db"), ("DATABASE_PATH", "b.db")];
     assert_eq!(store(&both), Database::File("b.db".into()));
-    let postgres = read(&[("CHECKPOINT_DB_URI", "postgresql://me:private@host/db")]).unwrap();
-    assert_eq!(postgres.store(), Database::File("agent.db".into()));
-    assert!(postgres.warnings[0].contains("PostgreSQL") && !postgres.warnings[0].contains("private"));
+    let url = |name: &str| Secret::new(format!("postgresql+asyncpg://me:private@host/{name}"));
+    let (one, two) = (url("one"), url("two"));
+    let postgres = |journals: &Secret, memory: &Secret| Database::Postgres {
+        journals: journals.clone(),
+        memory: memory.clone(),
+    };
+    assert_eq!(store(&[("CHECKPOINT_DB_URI", one.expose())]), postgres(&one, &one), "it serves for both");
+    assert_eq!(store(&[("DATABASE_URL", two.expose())]), postgres(&two, &two), "it serves for both");
+    let both = [("CHECKPOINT_DB_URI", one.expose()), ("DATABASE_URL", two.expose())];
+    assert_eq!(store(&both), postgres(&one, &two));
+    let three = [("CHECKPOINT_DB_URI", one.expose()), ("DATABASE_PATH", "b.db")];
+    let config = read(&three).unwrap();
+    assert_eq!(config.store(), Database::File("b.db".into()));
+    assert!(config.warnings[0].contains("CHECKPOINT_DB_URI") && !config.warnings[0].contains("private"));
     assert!(read(&[("DATABASE_URL", "mysql://x")]).is_err());
 }
 

@@ -21,6 +21,7 @@ mod otlp;
 mod page;
 mod pins;
 mod process;
+mod replicas;
 mod rest;
 mod sessions;
 mod socket;

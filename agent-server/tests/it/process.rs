@@ -21,7 +21,7 @@ use crate::{
     webhook::{self, Receiver},
 };
 
-const ASK: &str = "라네즈와 아누아 리뷰를 비교해 주세요";
+pub(crate) const ASK: &str = "라네즈와 아누아 리뷰를 비교해 주세요";
 
 /// The binary with a journal of its own.
 pub(crate) struct Process {
@@ -93,7 +93,18 @@ impl Process {
         Quiet { child: self.child, address: self.address }
     }
 
-    async fn kill(mut self) {
+    /// A post to a process that may be killed.
+    pub(crate) async fn try_post(&self, path: &str, body: Value) -> Option<Reply> {
+        tokio::net::TcpStream::connect(self.address).await.ok()?;
+        Some(self.post(path, body).await)
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        timeout(LONG, self.child.wait()).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
@@ -111,7 +122,7 @@ impl Quiet {
     }
 }
 
-fn key(message: &Value) -> Option<(String, String)> {
+pub(crate) fn key(message: &Value) -> Option<(String, String)> {
     let event = &message["data"];
     let text = |value: &Value| value.as_str().map(str::to_owned);
     (event["type"] == "step_recorded").then(|| Some((text(&event["task"])?, text(&event["data"]["key"])?)))?

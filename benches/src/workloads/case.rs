@@ -8,6 +8,7 @@ pub(crate) enum Saver {
     Nowhere,
     Memory,
     Sqlite,
+    Postgres,
 }
 
 /// A case by its parts.
@@ -22,7 +23,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// `None`: an unsupported store or durability (currently `pg`).
+    /// `None`: an unsupported store or durability.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let (name, blocking) = match name.strip_suffix("/sync") {
             Some(name) => (name, true),
@@ -34,6 +35,7 @@ impl Case {
             "none" => Saver::Nowhere,
             "mem" => Saver::Memory,
             "sqlite" => Saver::Sqlite,
+            "pg" => Saver::Postgres,
             _ => return None,
         };
         let durability = match durability {

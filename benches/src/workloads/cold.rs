@@ -24,7 +24,7 @@ pub(crate) fn child() -> Result<()> {
     let case = Case::parse("cold").ok_or("no case")?;
     let here = case.clone();
     on_tokio(&case, async move {
-        let setting = Setting::new(&here, None)?;
+        let setting = Setting::new(&here, None).await?;
         let graph = sequential(3).build()?;
         one_run(&setting.runtime, &graph, Chat::update().messages(Messages::new()), |_| {}).await?;
         setting.close().await;

@@ -70,7 +70,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 /// One session of 200 turns: total time, CPU time, time of each turn, and bytes after closing.
 async fn conversation(case: &Case, graph: &Graph<Chat>) -> Result<(f64, f64, Vec<f64>, u64)> {
-    let setting = Setting::new(case, None)?;
+    let setting = Setting::new(case, None).await?;
     let id = SessionId::random();
     let said: Vec<Messages> = (0..TURNS).map(|_| just(Message::user(words(CHARACTERS)))).collect();
     let mut turns = Vec::with_capacity(TURNS);

@@ -103,7 +103,7 @@ pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
     }
     let here = case.clone();
     Some(on_tokio(case, async move {
-        let setting = Setting::new(&here, None)?;
+        let setting = Setting::new(&here, None).await?;
         let mut work =
             Interrupt { setting, graph: graph()?, resumed: Duration::ZERO, runs: 0, samples: Vec::new() };
         let report = measure(&mut work, times).await?;

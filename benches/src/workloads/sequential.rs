@@ -103,7 +103,7 @@ pub(crate) fn runs<S: State>(
     let here = case.clone();
     on_tokio(case, async move {
         let [supersteps, tasks, told] = counts;
-        let setting = Setting::new(&here, model)?;
+        let setting = Setting::new(&here, model).await?;
         let mut work =
             Runs { setting, graph, input: Arc::new(input), check: Arc::new(check), supersteps, tasks, told };
         let report = measure(&mut work, times).await?;

@@ -9,8 +9,10 @@ use agent_core::{
     model::Model,
     run::Finished,
     run::Limits,
+    secret::Secret,
     sqlite::Sqlite,
 };
+use agent_postgres::Postgres;
 use tempfile::TempDir;
 
 use super::{
@@ -20,6 +22,9 @@ use super::{
 
 /// Environment variable with the folder for SQLite files.
 const WORK: &str = "PEERS_WORK";
+
+/// Environment variable with the address of the PostgreSQL database.
+const POSTGRES: &str = "PEERS_PG";
 
 /// Creates a folder for the files of one case, which is removed at its end.
 pub(crate) fn folder() -> Result<TempDir> {
@@ -59,17 +64,17 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    pub(crate) fn new(case: &Case, model: Option<Model>) -> Result<Self> {
+    pub(crate) async fn new(case: &Case, model: Option<Model>) -> Result<Self> {
         let folder = if case.saver == Saver::Sqlite { Some(folder()?) } else { None };
-        let runtime = runtime(case, model.clone(), folder.as_ref())?;
+        let runtime = runtime(case, model.clone(), folder.as_ref()).await?;
         Ok(Self { runtime, saver: case.saver, model, case: case.clone(), folder })
     }
 
     /// Called between samples. In-memory journals are dropped, so that memory does not grow with the number of
-    /// samples. A SQLite file is kept, so that its checkpoints are part of the measurement.
+    /// samples. A database is kept, so that its checkpoints are part of the measurement.
     pub(crate) async fn renew(&mut self) -> Result<()> {
-        if self.saver != Saver::Sqlite {
-            let fresh = runtime(&self.case, self.model.clone(), None)?;
+        if matches!(self.saver, Saver::Nowhere | Saver::Memory) {
+            let fresh = runtime(&self.case, self.model.clone(), None).await?;
             std::mem::replace(&mut self.runtime, fresh).shutdown(Duration::from_secs(5)).await;
         }
         Ok(())
@@ -83,12 +88,17 @@ impl Setting {
     }
 }
 
-fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Result<Runtime> {
+async fn runtime(case: &Case, model: Option<Model>, folder: Option<&TempDir>) -> Result<Runtime> {
     let mut builder =
         Runtime::builder().durability(case.durability).limits(Limits::default().supersteps(u64::MAX));
     builder = match (case.saver, folder) {
         (Saver::Memory, _) => builder.journal(InMemoryJournal::new()),
         (Saver::Sqlite, Some(folder)) => builder.journal(Sqlite::open(folder.path().join("journal.db"))?),
+        (Saver::Postgres, _) => {
+            let address =
+                Secret::from_env(POSTGRES).ok_or("PEERS_PG has no address of a PostgreSQL database")?;
+            builder.journal(Postgres::connect(&address).await?)
+        }
         _ => builder,
     };
     if let Some(model) = model {

@@ -248,7 +248,7 @@ pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
             Counts::Custom => (custom(events)?, 1, None),
             Counts::Chunks => (messages()?, 1, Some(Model::new(Chunks(events)))),
         };
-        let setting = Setting::new(&here, model)?;
+        let setting = Setting::new(&here, model).await?;
         let mut work = Streamed { setting, graph, counts, events, supersteps, firsts: Firsts::default() };
         let report = measure(&mut work, times).await?;
         work.setting.close().await;

@@ -1,0 +1,198 @@
+//! Appends: those that wait at the same time share one statement, one transaction and one round trip.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
+
+use agent_core::{
+    journal::{Append, Epoch, StoreError},
+    task_group::TaskGroup,
+};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio_postgres::types::Type;
+
+use crate::{
+    connection::{Inner, column, single},
+    summary::{Columns, number, seq},
+};
+
+/// Appends and bytes of one statement at most.
+const APPENDS: usize = 256;
+const BYTES: usize = 8 * 1024 * 1024;
+
+/// The queue of appends, and the number of transactions that may run at once.
+pub(crate) struct Appender {
+    queue: Mutex<Queue>,
+    writers: usize,
+    group: TaskGroup,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Transactions on their way.
+    active: usize,
+}
+
+struct Waiting {
+    append: Append,
+    columns: Columns,
+    bytes: usize,
+    reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Appender {
+    pub(crate) fn new(writers: usize) -> Self {
+        Self { queue: Mutex::default(), writers, group: TaskGroup::default() }
+    }
+}
+
+impl Inner {
+    /// Appends; ready when the transaction is committed.
+    pub(crate) async fn append(self: &Arc<Self>, append: Append) -> Result<(), StoreError> {
+        let columns = append.summary.as_ref().map(Columns::of).transpose()?.unwrap_or_default();
+        let bytes = append.records.iter().map(|record| record.body.len()).sum();
+        let (reply, answer) = oneshot::channel();
+        let starts = {
+            let mut queue = self.appender.queue.lock();
+            queue.waiting.push_back(Waiting { append, columns, bytes, reply });
+            let starts = queue.active < self.appender.writers;
+            queue.active += usize::from(starts);
+            starts
+        };
+        if starts {
+            // In a task: a caller that is dropped must not take the appends of others with it.
+            let inner = Arc::downgrade(self);
+            self.appender.group.spawn_uncancelled(write(inner));
+        }
+        answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable { reason: "the executor has ended".to_owned() }))
+    }
+
+    /// Takes what waits, in the order of session names: transactions that lock the same rows lock them in one order.
+    fn take(&self) -> Vec<Waiting> {
+        let mut queue = self.appender.queue.lock();
+        let mut bytes = 0;
+        let fitting = queue.waiting.iter().take(APPENDS).take_while(|waiting| {
+            bytes += waiting.bytes;
+            bytes <= BYTES
+        });
+        // The first one is taken in any case.
+        let count = fitting.count().max(1).min(queue.waiting.len());
+        let mut batch: Vec<Waiting> = queue.waiting.drain(..count).collect();
+        if batch.is_empty() {
+            queue.active -= 1;
+        }
+        drop(queue);
+        batch.sort_by(|left, right| left.append.session.cmp(&right.append.session));
+        batch
+    }
+
+    async fn store(&self, batch: Vec<Waiting>) {
+        let outcome = self.store_all(&batch).await;
+        match outcome {
+            Ok(outcomes) => {
+                for (waiting, outcome) in batch.into_iter().zip(outcomes) {
+                    // The caller may have stopped waiting.
+                    waiting.reply.send(outcome).ok();
+                }
+            }
+            // One append may be the cause (too large, say): each gets its own transaction.
+            Err(StoreError::Illegal { .. }) if batch.len() > 1 => {
+                for waiting in batch {
+                    let mut outcome = self.store_all(std::slice::from_ref(&waiting)).await;
+                    let outcome = outcome.as_mut().map(Vec::pop).map_err(|error| error.clone());
+                    waiting.reply.send(outcome.and_then(|outcome| outcome.unwrap_or(Ok(())))).ok();
+                }
+            }
+            Err(error) => {
+                for waiting in batch {
+                    waiting.reply.send(Err(error.clone())).ok();
+                }
+            }
+        }
+    }
+
+    async fn store_all(&self, batch: &[Waiting]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let names: Vec<&str> = batch.iter().map(|waiting| waiting.append.session.as_str()).collect();
+        let epochs: Vec<i64> =
+            batch.iter().map(|waiting| i64::try_from(waiting.append.epoch.0).unwrap_or(i64::MAX)).collect();
+        let expected: Vec<i64> = batch.iter().map(|waiting| number(waiting.append.expected)).collect();
+        let counts: Vec<i32> = batch
+            .iter()
+            .map(|waiting| i32::try_from(waiting.append.records.len()).unwrap_or(i32::MAX))
+            .collect();
+        let bytes: Vec<i64> = batch.iter().map(|waiting| waiting.bytes as i64).collect();
+        let bodies: Vec<&[u8]> =
+            batch.iter().flat_map(|waiting| &waiting.append.records).map(|record| &*record.body).collect();
+        let texts = |of: fn(&Columns) -> &Option<String>| -> Vec<Option<&str>> {
+            batch.iter().map(|waiting| of(&waiting.columns).as_deref()).collect()
+        };
+        let numbers = |of: fn(&Columns) -> Option<i64>| -> Vec<Option<i64>> {
+            batch.iter().map(|waiting| of(&waiting.columns)).collect()
+        };
+        let (statuses, graphs) = (texts(|it| &it.status), texts(|it| &it.graph));
+        let (ats, dues) = (numbers(|it| it.at), numbers(|it| it.due));
+        let (owners, labels, summaries) =
+            (texts(|it| &it.owner), texts(|it| &it.labels), texts(|it| &it.summary));
+        let rows = self
+            .rows(
+                &self.sql.append,
+                &[
+                    (&names, Type::TEXT_ARRAY),
+                    (&epochs, Type::INT8_ARRAY),
+                    (&expected, Type::INT8_ARRAY),
+                    (&counts, Type::INT4_ARRAY),
+                    (&bytes, Type::INT8_ARRAY),
+                    (&bodies, Type::BYTEA_ARRAY),
+                    (&statuses, Type::TEXT_ARRAY),
+                    (&graphs, Type::TEXT_ARRAY),
+                    (&ats, Type::INT8_ARRAY),
+                    (&dues, Type::INT8_ARRAY),
+                    (&owners, Type::TEXT_ARRAY),
+                    (&labels, Type::TEXT_ARRAY),
+                    (&summaries, Type::TEXT_ARRAY),
+                ],
+            )
+            .await?;
+        let row = single(rows)?;
+        let (codes, found): (Vec<i32>, Vec<i64>) = (column(&row, 0)?, column(&row, 1)?);
+        if codes.len() != batch.len() {
+            return Err(StoreError::Damaged {
+                reason: "a function returned the wrong number of results".to_owned(),
+            });
+        }
+        let outcomes = batch.iter().zip(codes.into_iter().zip(found));
+        Ok(outcomes.map(|(waiting, (code, found))| outcome(&waiting.append, code, found)).collect())
+    }
+}
+
+/// Stores batches until the queue is empty.
+async fn write(inner: Weak<Inner>) {
+    loop {
+        // Callers hold the store while they wait.
+        let Some(inner) = inner.upgrade() else { return };
+        let batch = inner.take();
+        if batch.is_empty() {
+            return;
+        }
+        inner.store(batch).await;
+    }
+}
+
+fn outcome(append: &Append, code: i32, found: i64) -> Result<(), StoreError> {
+    let session = append.session.clone();
+    match code {
+        0 => Ok(()),
+        1 => Err(StoreError::StaleWriter {
+            session,
+            epoch: append.epoch,
+            current: Epoch(found.unsigned_abs()),
+        }),
+        2 => Err(StoreError::Conflict { session, expected: append.expected, last: seq(found) }),
+        _ => Err(StoreError::NotFound { session }),
+    }
+}

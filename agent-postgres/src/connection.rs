@@ -1,0 +1,327 @@
+//! [`Postgres`]: the pool, its settings, and the execution of statements.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use agent_core::{clock::Clock, journal::StoreError, secret::Secret, task_group::TaskGroup};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio_postgres::{
+    Config, Row,
+    types::{ToSql, Type},
+};
+
+use crate::{
+    ConnectError,
+    address::Address,
+    append::Appender,
+    channel::Listener,
+    error::{self, store_error},
+    migrate, tls,
+};
+
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// A parameter of a statement and its type.
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Journals and long-term memory in a PostgreSQL database. Cheap to clone.
+#[derive(Clone)]
+pub struct Postgres {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) appender: Appender,
+    pub(crate) sql: crate::queries::Statements,
+    pub(crate) listener: Listener,
+    pub(crate) group: TaskGroup,
+    place: String,
+    prepared: bool,
+    query_time: Duration,
+}
+
+/// Settings of a [`Postgres`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_postgres::Postgres;
+///
+/// let builder = Postgres::builder().schema("agents").max_connections(8);
+/// assert!(format!("{builder:?}").contains("agents"));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `connect`"]
+pub struct PostgresBuilder {
+    schema: String,
+    max_connections: usize,
+    writers: usize,
+    prepared: bool,
+    query_time: Duration,
+    clock: Option<Arc<dyn Clock>>,
+    listen_at: Option<Secret>,
+}
+
+impl Default for PostgresBuilder {
+    fn default() -> Self {
+        Self {
+            schema: "agent".to_owned(),
+            max_connections: 16,
+            writers: 2,
+            prepared: false,
+            query_time: Duration::from_secs(10),
+            clock: None,
+            listen_at: None,
+        }
+    }
+}
+
+impl PostgresBuilder {
+    /// Sets the schema with the tables; it is created if it is missing. Default: `agent`.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Sets the maximum number of connections. Default: 16; at least 2.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(2);
+        self
+    }
+
+    /// Sets the maximum number of transactions that append at the same time. Appends that wait for them share the next one.
+    /// Default: 2.
+    pub fn writers(mut self, writers: usize) -> Self {
+        self.writers = writers.max(1);
+        self
+    }
+
+    /// Keeps prepared statements on each connection. Saves the parsing of statements. Do not use it with PgBouncer in
+    /// transaction mode, whose clients share connections and therefore names of statements. Default: `false`.
+    pub fn statement_cache(mut self, cache: bool) -> Self {
+        self.prepared = cache;
+        self
+    }
+
+    /// Sets the timeout for a statement. Default: 10 s.
+    pub fn query_timeout(mut self, timeout: Duration) -> Self {
+        self.query_time = timeout;
+        self
+    }
+
+    /// Sets the clock of leases and times to live. Default: the clock of the database.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Sets another address for the connection that listens for messages of other processes. Necessary if the address is
+    /// that of PgBouncer in transaction mode, where a connection cannot listen. Default: the address.
+    pub fn listen_at(mut self, address: Secret) -> Self {
+        self.listen_at = Some(address);
+        self
+    }
+
+    /// Connects, and creates or updates the tables.
+    ///
+    /// Over the network, TLS is required and the certificate is verified, unless the address has another `sslmode`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]. It names host and database, and never a password.
+    pub async fn connect(self, address: &Secret) -> Result<Postgres, ConnectError> {
+        if !is_schema(&self.schema) {
+            return Err(ConnectError::Schema);
+        }
+        let listen_at = Address::parse(self.listen_at.as_ref().unwrap_or(address))?;
+        let address = Address::parse(address)?;
+        let connector = tls::connector(address.root.as_deref())?;
+        let listener = Listener {
+            tls: tls::connector(listen_at.root.as_deref())?,
+            config: self.timeouts(listen_at.config),
+        };
+        let place = address.place();
+        let config = self.timeouts(address.config);
+        let manager = Manager::from_config(
+            config,
+            connector,
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let timeouts =
+            Timeouts { wait: Some(CONNECT_TIME), create: Some(CONNECT_TIME), recycle: Some(CONNECT_TIME) };
+        let pool = Pool::builder(manager)
+            .max_size(self.max_connections)
+            .runtime(Runtime::Tokio1)
+            .timeouts(timeouts)
+            .build()
+            .map_err(|error| ConnectError::Tls(error.to_string()))?;
+        let unreachable = |source: StoreError| ConnectError::Unreachable {
+            place: place.clone(),
+            reason: match source {
+                StoreError::Unavailable { reason } => reason,
+                other => other.to_string(),
+            },
+        };
+        let mut client = pool.get().await.map_err(|error| unreachable(error::pool_error(&error)))?;
+        migrate::run(&mut client, &self.schema)
+            .await
+            .map_err(|source| ConnectError::Migrate { place: place.clone(), source })?;
+        drop(client);
+        Ok(Postgres {
+            inner: Arc::new(Inner {
+                pool,
+                clock: self.clock,
+                appender: Appender::new(self.writers),
+                sql: crate::queries::Statements::new(&self.schema),
+                listener,
+                group: TaskGroup::default(),
+                place,
+                prepared: self.prepared,
+                query_time: self.query_time,
+            }),
+        })
+    }
+}
+
+impl PostgresBuilder {
+    fn timeouts(&self, mut config: Config) -> Config {
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIME);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("agent-postgres");
+        }
+        config.keepalives_idle(Duration::from_secs(5)).keepalives_interval(Duration::from_secs(2));
+        config.keepalives_retries(2).tcp_user_timeout(self.query_time);
+        config
+    }
+}
+
+impl Drop for Inner {
+    /// Stops the task that listens.
+    fn drop(&mut self) {
+        self.group.stop();
+    }
+}
+
+fn is_schema(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=63).contains(&name.len()) && name.bytes().all(legal) && !name.as_bytes()[0].is_ascii_digit()
+}
+
+impl Postgres {
+    /// Connects with default settings, and creates or updates the tables.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresBuilder::connect`].
+    pub async fn connect(address: &Secret) -> Result<Self, ConnectError> {
+        Self::builder().connect(address).await
+    }
+
+    /// Returns a builder.
+    pub fn builder() -> PostgresBuilder {
+        PostgresBuilder::default()
+    }
+
+    /// Returns database, host and port, for messages; without user and password.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.inner.place
+    }
+
+    /// Returns a value that all processes on the database share, and stores `initial` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn setting(&self, name: &str, initial: &str) -> Result<String, StoreError> {
+        let schema = &self.inner.sql.schema;
+        // The update makes the row visible that another process inserted.
+        let sql = format!(
+            "INSERT INTO {schema}.setting AS s (name, value) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET value = s.value RETURNING value"
+        );
+        let row = self.inner.one(&sql, &[(&name, Type::TEXT), (&initial, Type::TEXT)]).await?;
+        column(&row, 0)
+    }
+
+    /// Checks that the database responds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.rows("SELECT 1", &[]).await.map(drop)
+    }
+}
+
+impl Inner {
+    /// The time for statements that take one: `NULL` lets the database use its own clock.
+    pub(crate) fn now(&self) -> Option<i64> {
+        self.clock.as_ref().map(|clock| clock.now_ms())
+    }
+
+    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(|error| error::pool_error(&error))
+    }
+
+    /// Runs a statement in one round trip.
+    pub(crate) async fn rows(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        let client = self.client().await?;
+        let query = async {
+            if self.prepared {
+                let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
+                let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+                let statement = client.prepare_typed_cached(sql, &types).await?;
+                client.query(&statement, &values).await
+            } else {
+                client.query_typed(sql, params).await
+            }
+        };
+        match tokio::time::timeout(self.query_time, query).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(store_error(&error)),
+            Err(_) => {
+                // Its response would be read by the next user of the connection.
+                drop(Object::take(client));
+                Err(error::timed_out(self.query_time))
+            }
+        }
+    }
+
+    /// Runs a statement that may be repeated: again if the connection was closed, as those of the pool are after a restart
+    /// of the database.
+    pub(crate) async fn repeatable(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        match self.rows(sql, params).await {
+            Err(StoreError::Unavailable { .. }) => self.rows(sql, params).await,
+            result => result,
+        }
+    }
+
+    /// Runs a repeatable statement that returns one row.
+    pub(crate) async fn one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, StoreError> {
+        single(self.repeatable(sql, params).await?)
+    }
+}
+
+pub(crate) fn single(rows: Vec<Row>) -> Result<Row, StoreError> {
+    rows.into_iter()
+        .next()
+        .ok_or_else(|| StoreError::Damaged { reason: "a function returned no row".to_owned() })
+}
+
+/// Reads a column.
+pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    at: usize,
+) -> Result<T, StoreError> {
+    row.try_get(at).map_err(|error| StoreError::Damaged { reason: error::reason(&error) })
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("place", &self.inner.place).finish_non_exhaustive()
+    }
+}

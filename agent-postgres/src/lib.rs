@@ -1,0 +1,43 @@
+//! PostgreSQL store for [`agent_core`]: journals, snapshots, leases and long-term memory in one database, for any number
+//! of processes.
+//!
+//! [`Postgres::connect`] opens a pool, creates or updates the tables under an advisory lock, and returns a
+//! [`JournalStore`](agent_core::journal::JournalStore). [`Postgres::memory`] is the long-term memory in the same database.
+//!
+//! - An append is one statement and one round trip. Appends that wait at the same time share a transaction.
+//! - The epoch of the writer is compared in the statement that appends, so a process that lost its lease writes nothing.
+//! - Leases use the clock of the database.
+//! - No statement depends on the state of a connection, so PgBouncer in transaction mode works.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use agent_core::{Runtime, secret::Secret};
+//! use agent_postgres::Postgres;
+//!
+//! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+//! let address = Secret::new("postgres://agent:password@db.internal/agents");
+//! let store = Postgres::connect(&address).await?;
+//! let runtime = Runtime::builder().journal(store.clone()).memory(store.memory()).build();
+//! # drop(runtime);
+//! # Ok(()) }
+//! ```
+
+mod address;
+mod append;
+mod channel;
+mod connection;
+mod error;
+mod journal;
+mod memory;
+mod migrate;
+mod queries;
+mod summary;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod tls;
+
+pub use address::AddressError;
+pub use connection::{Postgres, PostgresBuilder};
+pub use error::ConnectError;
+pub use memory::PostgresMemory;

@@ -1,0 +1,169 @@
+//! [`MemoryStore`] on PostgreSQL.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use agent_core::{
+    journal::StoreError,
+    json,
+    memory::{
+        Found, Item, MemoryError, MemoryStore, Namespace, Put, Search,
+        backend::{Batching, Picker, check_many, check_name},
+    },
+    model::Embedder,
+};
+use futures::{StreamExt, future::BoxFuture};
+use tokio_postgres::{Row, types::Type};
+
+use crate::{
+    Postgres,
+    connection::{Param, column},
+    error::store_error,
+};
+
+/// Long-term memory in the database of a [`Postgres`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PostgresMemory {
+    postgres: Postgres,
+    embedder: Option<Arc<Batching>>,
+}
+
+impl Postgres {
+    /// Returns the long-term memory in the same database.
+    #[must_use]
+    pub fn memory(&self) -> PostgresMemory {
+        PostgresMemory { postgres: self.clone(), embedder: None }
+    }
+}
+
+impl PostgresMemory {
+    /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default: none.
+    #[must_use]
+    pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.embedder = Some(Arc::new(Batching::new(embedder)));
+        self
+    }
+
+    async fn select(&self, wanted: &Search, near: Option<Vec<f32>>) -> Result<Vec<Found>, MemoryError> {
+        if wanted.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let inner = &self.postgres.inner;
+        // Vectors may be larger than the values and are read only if the search needs them.
+        let vector = if near.is_some() { "vector" } else { "NULL::bytea" };
+        let schema = &inner.sql.schema;
+        let sql = format!(
+            "SELECT key, value, created, updated, expires, namespace, {vector} FROM {schema}.memory
+             WHERE namespace >= $1 AND namespace < $2 AND (expires IS NULL OR expires > {schema}.now_v1($3))
+             ORDER BY namespace, key"
+        );
+        let start = wanted.namespace.encoded();
+        // Greater than every encoded namespace: no UTF-8 text begins with this byte.
+        let end = wanted.namespace.encoded_end().unwrap_or_else(|| vec![0xff]);
+        let now = inner.now();
+        let params: [Param<'_>; 3] = [(&start, Type::BYTEA), (&end, Type::BYTEA), (&now, Type::INT8)];
+        let client = inner.client().await?;
+        let rows = client.query_typed_raw(&sql, params).await.map_err(|error| store_error(&error))?;
+        let mut rows = std::pin::pin!(rows);
+        let mut picker = Picker::new(wanted, near);
+        let mut buffer = Vec::new();
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(|error| store_error(&error))?;
+            let vector = column::<Option<&[u8]>>(&row, 6)?.map(|bytes| {
+                buffer.clear();
+                buffer.extend(bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk)));
+                buffer.as_slice()
+            });
+            let ControlFlow::Continue(score) = picker.score(vector) else { continue };
+            if picker.offer(item(&row)?, score).is_break() {
+                break;
+            }
+        }
+        Ok(picker.finish())
+    }
+}
+
+fn item(row: &Row) -> Result<Item, MemoryError> {
+    let value = json::read(column::<&str>(row, 1)?).map_err(|error| StoreError::Damaged {
+        reason: format!("the value of an item is not valid JSON: {error}"),
+    })?;
+    let mut item = Item::new(Namespace::decoded(column(row, 5)?)?, column::<String>(row, 0)?, value);
+    (item.created_at, item.updated_at) = (column(row, 2)?, column(row, 3)?);
+    item.expires_at = column(row, 4)?;
+    Ok(item)
+}
+
+impl MemoryStore for PostgresMemory {
+    fn put(&self, item: Put) -> BoxFuture<'_, Result<(), MemoryError>> {
+        self.put_many(vec![item])
+    }
+
+    fn put_many(&self, items: Vec<Put>) -> BoxFuture<'_, Result<(), MemoryError>> {
+        Box::pin(async move {
+            let values = check_many(&items)?;
+            if items.is_empty() {
+                return Ok(());
+            }
+            let vectors = match &self.embedder {
+                Some(embedder) => embedder.embed(items.iter().map(Put::meaning).collect()).await?,
+                None => Vec::new(),
+            };
+            let bytes = |vector: &Vec<f32>| vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+            let mut vectors: Vec<Option<Vec<u8>>> =
+                vectors.iter().map(|vector| Some(bytes(vector))).collect();
+            vectors.resize(items.len(), None);
+            let namespaces: Vec<Vec<u8>> = items.iter().map(|item| item.namespace.encoded()).collect();
+            let keys: Vec<&str> = items.iter().map(|item| &*item.key).collect();
+            let millis = |ttl: Duration| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX).min(1 << 52);
+            let ttls: Vec<Option<i64>> = items.iter().map(|item| item.ttl.map(millis)).collect();
+            let inner = &self.postgres.inner;
+            let now = inner.now();
+            let params: [Param<'_>; 6] = [
+                (&namespaces, Type::BYTEA_ARRAY),
+                (&keys, Type::TEXT_ARRAY),
+                (&values, Type::TEXT_ARRAY),
+                (&vectors, Type::BYTEA_ARRAY),
+                (&ttls, Type::INT8_ARRAY),
+                (&now, Type::INT8),
+            ];
+            inner.repeatable(&inner.sql.remember, &params).await?;
+            Ok(())
+        })
+    }
+
+    fn get(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<Option<Item>, MemoryError>> {
+        let checked = check_name(namespace, key);
+        let (namespace, key) = (namespace.encoded(), key.to_owned());
+        Box::pin(async move {
+            checked?;
+            let inner = &self.postgres.inner;
+            let now = inner.now();
+            let params: [Param<'_>; 3] = [(&namespace, Type::BYTEA), (&key, Type::TEXT), (&now, Type::INT8)];
+            inner.repeatable(&inner.sql.recall, &params).await?.first().map(item).transpose()
+        })
+    }
+
+    fn delete(&self, namespace: &Namespace, key: &str) -> BoxFuture<'_, Result<bool, MemoryError>> {
+        let checked = check_name(namespace, key);
+        let (namespace, key) = (namespace.encoded(), key.to_owned());
+        Box::pin(async move {
+            checked?;
+            let inner = &self.postgres.inner;
+            let now = inner.now();
+            let params: [Param<'_>; 3] = [(&namespace, Type::BYTEA), (&key, Type::TEXT), (&now, Type::INT8)];
+            let rows = inner.rows(&inner.sql.forget, &params).await?;
+            Ok(rows.first().map(|row| column(row, 0)).transpose()?.unwrap_or(false))
+        })
+    }
+
+    fn search(&self, wanted: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>> {
+        Box::pin(async move {
+            wanted.check()?;
+            let near = match (&wanted.near, &self.embedder) {
+                (None, _) => None,
+                (Some(_), None) => return Err(MemoryError::NoEmbedder),
+                (Some(text), Some(embedder)) => embedder.embed_now(text.clone()).await?,
+            };
+            self.select(&wanted, near).await
+        })
+    }
+}
