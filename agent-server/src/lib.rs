@@ -26,6 +26,7 @@
 //! settings and `cli` the command line (feature `cli`); `demo` the sample agents (feature `demo`).
 
 mod api;
+mod agents;
 mod app;
 pub mod assistant;
 pub mod auth;
@@ -63,11 +64,9 @@ mod task_agent;
 pub mod tls;
 pub mod webhook;
 
-#[cfg(feature = "cli")]
-#[doc(inline)]
-pub use self::config::Config;
 #[doc(inline)]
 pub use self::{
+    agents::{Agents, NoInputField},
     assistant::Assistant,
     auth::Auth,
     chat_endpoint::Chat,
@@ -81,6 +80,12 @@ pub use self::{
     task_agent::{ContextField, TaskAgent},
     tls::Tls,
     webhook::Webhooks,
+};
+#[cfg(feature = "cli")]
+#[doc(inline)]
+pub use self::{
+    cli::{IntoAgents, ServeError, serve},
+    config::Config,
 };
 
 #[doc = include_str!("guide.md")]

@@ -76,6 +76,7 @@ mod tests {
         assert_eq!(found(&["message", "messages"]), None);
         assert_eq!(found(&["messages"]), Some(("messages", "message")));
         assert_eq!(found(&["type", "time"]), None);
-        assert_eq!(found(&["time"]), Some(("time", "type")));
+        assert_eq!(found(&["time"]), None);
+        assert_eq!(found(&["tpye"]), Some(("tpye", "type")));
     }
 }

@@ -64,6 +64,7 @@ const SERVER: &[&[&str]] = &[
     &["journal_observer"],
     // An agent may say that it is an assistant, and an assistant is an agent.
     &["task_agent", "assistant"],
+    &["agents"],
     &["chat_endpoint"],
     &["raw_calls"],
     &["conversation"],

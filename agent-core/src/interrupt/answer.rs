@@ -99,10 +99,33 @@ impl Answers {
 }
 
 /// Why an answer was refused. A refused answer changes nothing.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Answers, Context, END, Graph, Runtime, SessionError, START, State};
+/// # use agent_core::interrupt::AnswerError;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Greeting { name: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Greeting>::builder("greet")
+/// #     .node("ask", async |_: &Greeting, cx: &Context| {
+/// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+/// #     })
+/// #     .edge(START, "ask").edge("ask", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// session.run(&graph, Greeting::update()).await?;
+/// let answers = Answers::to("ask#1:title", "Dr.");
+/// let refused = session.answer(answers).await.unwrap_err();
+/// assert!(matches!(refused, SessionError::Answer(AnswerError::Unknown { .. })));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// Nothing is asked.
+    /// No question is open.
     #[error("session has no open question")]
     NothingAsked,
     /// No open question has this id, and none with it was answered in this run.
@@ -110,31 +133,31 @@ pub enum AnswerError {
     Unknown {
         /// The id, cut.
         question: String,
-        /// The ids that are open.
+        /// Ids of the open questions.
         open: Vec<String>,
     },
-    /// Another answer was first.
+    /// The question was already answered.
     #[error("question `{question}` was already answered by {by}")]
     AlreadyAnswered {
         /// The question.
         question: QuestionId,
-        /// Who answered it.
+        /// Name of the person who answered it.
         by: String,
     },
-    /// A bare value while several questions are open.
+    /// An answer without an id while several questions are open.
     #[error("several questions are open, name one: {}", open.join(", "))]
     Ambiguous {
         /// Their ids.
         open: Vec<String>,
     },
-    /// The answer does not fit the question, which stays open.
+    /// The answer does not match the options or the schema. The question stays open.
     #[error("the answer to `{question}` does not fit{}: {expected}", at(path))]
     Invalid {
         /// The question.
         question: QuestionId,
         /// Place in the answer (JSON Pointer).
         path: String,
-        /// What is expected there.
+        /// The expected value.
         expected: String,
     },
     /// The answer cannot be stored. The question stays open.
@@ -153,7 +176,7 @@ fn at(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!(" at `{path}`") }
 }
 
-/// Levels that a question may put around a legal value (the arguments of a call that is to be approved, say).
+/// Levels of nesting that a question may add around a valid value, such as the arguments of a call to approve.
 const AROUND: usize = 4;
 
 /// Checks the question itself, once, before it is asked.

@@ -43,14 +43,14 @@ pub struct Question {
     /// JSON Schema that an answer must meet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
-    /// What is shown beside the prompt (the call to approve, say).
+    /// Details shown with the prompt, such as the call to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
     /// Time until the task gets an error instead of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
-    /// Names the question within its task. Default: the order in which the task, or the step that asks, asks. A key
-    /// never meets one of these default names.
+    /// Key of the question within its task. Default: its position among the questions of the task or step, which never
+    /// equals a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -217,7 +217,7 @@ impl From<String> for Question {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct OpenQuestion {
-    /// What an answer names.
+    /// The id, which an answer must contain.
     pub id: QuestionId,
     /// The task that asks.
     #[schemars(with = "String")]
@@ -226,7 +226,7 @@ pub struct OpenQuestion {
     pub question: Question,
     /// When it was asked, in milliseconds since 1970.
     pub asked_at: i64,
-    /// Hash of what is shown: prompt, options, schema and details. An answer counts for exactly this. Empty in
+    /// Hash of prompt, options, schema and details. An answer applies to exactly this hash. Empty in
     /// journals of older versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
@@ -258,14 +258,14 @@ pub enum AskError {
     WrongType {
         /// The question.
         question: QuestionId,
-        /// What serde said.
+        /// Message of serde.
         reason: String,
     },
-    /// An answer was given to this question when it showed something else: its text, options, schema or details
-    /// changed since, by a new version of the program or by what they were made of. The answer is not used.
+    /// The text, options, schema or details of the question have changed since they were shown to the person who answered.
+    /// The answer is not used.
     ///
-    /// Make what a question shows from the state and from recorded results only. After a deliberate change, resume
-    /// the failed run: the node is tried again and asks the question as it is now.
+    /// Build questions from the state and from recorded results only. After a deliberate change, resume the failed run:
+    /// the next attempt asks the new question.
     #[error(
         "question `{question}` was shown as \"{shown}\" and is asked as \"{asked}\" now, so its answer is not used; restore the question, or resume the run to ask it anew"
     )]
@@ -277,7 +277,7 @@ pub enum AskError {
         /// What would be shown now, cut.
         asked: String,
     },
-    /// The question itself is wrong: its schema is no schema, or it is too large.
+    /// The question is invalid: its schema is not a JSON Schema, or it is too large.
     #[error("question `{key}` cannot be asked: {reason}")]
     Illegal {
         /// Its key.

@@ -311,14 +311,14 @@ impl PendingQuestions {
         self.0.lock().asked.values().any(|asked| asked.claimed_by.is_none())
     }
 
-    /// Forgets every question, and remembers who answered.
+    /// Removes all questions and keeps the names of those who answered.
     pub(crate) fn clear(&self) {
         let mut inner = self.0.lock();
         inner.asked.clear();
         inner.tasks.clear();
     }
 
-    /// Puts up what a fold of the journal found.
+    /// Restores the open questions from a fold of the journal.
     pub(crate) fn restore(
         &self,
         open: impl IntoIterator<Item = OpenQuestion>,

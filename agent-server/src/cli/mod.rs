@@ -16,6 +16,7 @@ mod log;
 mod mcp;
 mod setup;
 mod output;
+mod program;
 mod progress;
 mod prompt;
 mod remote_tools;
@@ -35,6 +36,7 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
 use self::error::CliError;
+pub use self::program::{IntoAgents, ServeError, serve};
 use crate::{config::Config, otlp::Traces};
 
 const ABOUT: &str = "Durable agents over REST and WebSocket, and tools for their journals.";

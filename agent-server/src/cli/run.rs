@@ -22,8 +22,7 @@ use super::{
     output::{self, json_arg},
     progress::Progress,
     prompt::{self, Line, Prompt},
-    remote_tools,
-    setup::{self, FIRST},
+    remote_tools, setup,
 };
 use crate::{Config, TaskAgent, session_title::titled};
 
@@ -45,7 +44,7 @@ pub(super) fn command() -> Command {
             Arg::new("agent")
                 .long("agent")
                 .value_name("NAME")
-                .help(format!("The agent; default: {FIRST}")),
+                .help(format!("The agent; default: {}", setup::first())),
         )
         .arg(
             Arg::new("context")
@@ -114,7 +113,8 @@ async fn start(
     if message.trim().is_empty() {
         return Err(CliError::usage("the message is empty"));
     }
-    let name = args.get_one::<String>("agent").map_or(FIRST, String::as_str);
+    let name = args.get_one::<String>("agent").cloned().unwrap_or_else(setup::first);
+    let name = name.as_str();
     let agent = agents.iter().find(|agent| agent.graph() == name).ok_or_else(|| {
         let known: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
         CliError::usage(format!("unknown agent `{}`", output::short(name, 60)))

@@ -4,20 +4,21 @@ use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{error::CliError, remote_tools, security, setup};
-use crate::{Config, Server, Tls};
+use super::{error::CliError, program::own, remote_tools, security, setup};
+use crate::{Config, Server, Tls, server::ServerBuilder};
 
 pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), CliError> {
     let remote = remote_tools::connect(config).await?;
     let assistant = setup::assistant(config, remote.registry())?;
-    if assistant.is_none() && cfg!(not(feature = "demo")) {
+    if own().is_none() && assistant.is_none() && cfg!(not(feature = "demo")) {
         return Err(setup::no_agent());
     }
     let runtime = setup::runtime(config)?;
     let address = SocketAddr::new(config.host, config.port);
-    let server = Server::builder(runtime);
-    #[cfg(feature = "demo")]
-    let server = server.agent(crate::demo::TrendAgent);
+    let server = match own() {
+        Some(agents) => Server::builder(runtime).task_agents(agents.task_agents()),
+        None => with_samples(Server::builder(runtime)),
+    };
     let mut server = server
         .ephemeral_runtime(setup::ephemeral_runtime(config)?)
         .auth(security::auth(config)?)
@@ -50,6 +51,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
     })?;
     let analyst = match config.model() {
+        _ if own().is_some() => "agents of this program",
         _ if cfg!(not(feature = "demo")) => "built without the sample agents",
         Some(_) => "reports by a model",
         None => "reports by the built-in offline analyst",
@@ -79,6 +81,12 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         .await;
     remote.close().await;
     Ok(())
+}
+
+fn with_samples(server: ServerBuilder) -> ServerBuilder {
+    #[cfg(feature = "demo")]
+    let server = server.agent(crate::demo::TrendAgent);
+    server
 }
 
 /// Reads the certificate again, on `SIGHUP`.

@@ -12,16 +12,25 @@ use agent_core::{
 };
 use clap::{Arg, ArgMatches};
 
-use super::error::CliError;
+use super::{error::CliError, program::own};
 #[cfg(feature = "demo")]
 use crate::demo::{self, TrendAgent};
 use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
 
-/// Default agent.
-pub(super) const FIRST: &str = if cfg!(feature = "demo") { "trend" } else { "assistant" };
+/// Returns the name of the default agent.
+pub(super) fn first() -> String {
+    match own().and_then(|agents| agents.task_agents().next()) {
+        Some(agent) => agent.graph().to_owned(),
+        None if cfg!(feature = "demo") => "trend".to_owned(),
+        None => "assistant".to_owned(),
+    }
+}
 
 /// Returns the agents of this program. The first one is the default.
 pub(super) fn agents(config: &Config, tools: &ToolRegistry) -> Result<Vec<Arc<dyn TaskAgent>>, CliError> {
+    if let Some(agents) = own() {
+        return Ok(agents.task_agents().collect());
+    }
     let mut agents: Vec<Arc<dyn TaskAgent>> = Vec::new();
     #[cfg(feature = "demo")]
     agents.push(Arc::new(TrendAgent));
@@ -57,11 +66,9 @@ pub(super) fn graphs(config: &Config) -> Result<Runtime, CliError> {
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
-    let runtime = Runtime::builder();
-    #[cfg(feature = "demo")]
-    let runtime = {
-        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
-        TrendAgent::register(runtime, desk).map_err(|error| CliError::new(error.to_string()))?
+    let runtime = match own() {
+        Some(agents) => agents.register(Runtime::builder()),
+        None => sample_agents(config, Runtime::builder())?,
     };
     Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
         options.retention = config.retention;
@@ -69,6 +76,20 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
         options.evict_paused_after = config.park;
         options.max_runs = config.runs;
     }))
+}
+
+/// Registers the sample agents, if this build has them.
+#[cfg_attr(
+    not(feature = "demo"),
+    expect(clippy::unnecessary_wraps, unused_variables, reason = "there are none")
+)]
+fn sample_agents(config: &Config, runtime: RuntimeBuilder) -> Result<RuntimeBuilder, CliError> {
+    #[cfg(feature = "demo")]
+    let runtime = {
+        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
+        TrendAgent::register(runtime, desk).map_err(|error| CliError::new(error.to_string()))?
+    };
+    Ok(runtime)
 }
 
 /// Returns the configured runtime.
@@ -108,7 +129,7 @@ pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
 /// Returns the agent with tools, unless models are disabled. If no model is configured, it uses the vLLM server at its
 /// default URL, and requests fail if there is none. `tools` are those of MCP servers.
 pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<Assistant>, CliError> {
-    if config.mock_data {
+    if config.mock_data || own().is_some() {
         return Ok(None);
     }
     let model = Model::new(RetryModel::new(config.assistant_endpoint().open()?));

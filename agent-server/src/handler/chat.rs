@@ -28,7 +28,12 @@ pub(super) fn docs() -> [RouteDoc; 2] {
     let doc = |method, id, summary| {
         RouteDoc::new(method, "/api/chat/stream", id, "chats", summary)
             .rejections(&[Rejection::EmptyMessage, Rejection::MessageTooLong])
-            .rejections(&[Rejection::NoModel, Rejection::OwnEndpoint, Rejection::QuotaExceeded])
+            .rejections(&[
+                Rejection::NoModel,
+                Rejection::OwnEndpoint,
+                Rejection::EmptyAnswer,
+                Rejection::QuotaExceeded,
+            ])
             .streams::<ChatEvent<'_>>(EXAMPLE)
     };
     let message = json!({

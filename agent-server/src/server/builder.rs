@@ -81,6 +81,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds agents, as [`agent`](Self::agent).
+    #[cfg(feature = "cli")]
+    pub(crate) fn task_agents(mut self, agents: impl IntoIterator<Item = Arc<dyn TaskAgent>>) -> Self {
+        self.agents.extend(agents);
+        self
+    }
+
     /// Sets the model of `/api/chat/stream`, which is also a model of `/v1`. Default: none; the path responds with 503.
     pub fn chat(mut self, chat: Chat) -> Self {
         self.chat = Some(chat);

@@ -147,11 +147,13 @@ async fn whole(mut deltas: Deltas, request: &[Message]) -> Result<Answer, ApiErr
     Ok(Answer { text, reasoning, events, calls, logprobs, finish, usage })
 }
 
+/// Pieces of several answers, each with the index of its answer; `None`: that answer is over.
+type IndexedPieces = SelectAll<BoxStream<'static, (usize, Option<Result<Piece, ApiError>>)>>;
+
 /// A streamed response: its answers, merged.
 struct CompletionStream {
     writer: CompletionWriter,
-    /// `None`: the answer with this index is over.
-    deltas: SelectAll<BoxStream<'static, (usize, Option<Result<Piece, ApiError>>)>>,
+    deltas: IndexedPieces,
     request: ParsedCompletion,
     answers: Vec<AnswerProgress>,
     /// Whether the end was written.
