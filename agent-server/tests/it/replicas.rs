@@ -272,7 +272,8 @@ async fn nothing_acknowledged_is_lost_when_replicas_are_killed_at_random() {
             }
         }
         // Some earlier ones are answered, at any replica.
-        for session in accepted.iter().filter(|_| random.u8(..4) == 0) {
+        let chosen: Vec<_> = accepted.iter().filter(|_| random.u8(..4) == 0).collect();
+        for session in chosen {
             let index = random.usize(..3);
             let path = format!("/status/{session}");
             let status = send(replicas.at(index).address, Method::GET, &path, &[], "").await;

@@ -68,10 +68,7 @@ pub fn clauses(sentence: &str) -> Vec<&str> {
     }
     for word in EXCEPT_ENGLISH {
         cuts.extend(
-            lower
-                .match_indices(word)
-                .filter(|(at, _)| lower[..*at].ends_with(' '))
-                .map(|(at, _)| at - 1),
+            lower.match_indices(word).filter(|(at, _)| lower[..*at].ends_with(' ')).map(|(at, _)| at - 1),
         );
     }
     cuts.sort_unstable();

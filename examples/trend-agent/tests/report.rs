@@ -70,7 +70,7 @@ fn every_quote_of_a_report_is_in_the_data() {
 
 /// The topics that recommendations name with one side, and the counts of that side for all topics.
 fn recommended(report: &str, topics: &[TopicFinding], side: &str) -> Vec<Topic> {
-    let advice = report.split_once("### Recommendations").unwrap().1;
+    let advice = report.split_once("### Recommendations").expect("the report has recommendations").1;
     let name = |topic: Topic| match (topic, side) {
         (Topic::Irritation, "mentions praise it") => "gentleness",
         _ => topic.name(Language::English),
