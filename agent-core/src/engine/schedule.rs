@@ -422,7 +422,8 @@ mod tests {
         let projection: StoredSchedule = serde_json::from_str(&stored).unwrap();
         let back = Schedule::restore(Arc::clone(&schedule.topology), &projection).unwrap();
         assert_eq!(serde_json::to_string(&back.stored()).unwrap(), stored);
-        assert_eq!(serde_json::to_string(&schedule.to_stored()).unwrap(), stored, "without encoding it");
+        let unencoded = serde_json::to_string(&schedule.to_stored()).unwrap();
+        assert_eq!(unencoded, serde_json::to_string(&projection).unwrap(), "without encoding it");
         assert_eq!(back.due[1].input.as_ref().unwrap().get(), "{\"x\":\"한\"}");
     }
 }

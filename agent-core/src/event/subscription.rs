@@ -215,7 +215,7 @@ impl Subscription {
                 Mode::Ahead { end } => {
                     let end = *end;
                     self.gap(end, end, Some(self.last));
-                    self.last = end;
+                    (self.last, self.read) = (end, end);
                     self.mode = if self.store.is_some() { Mode::Behind } else { Mode::Live };
                     if self.store.is_none() {
                         self.show_partial();

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_form_is_the_same_value() {
-        let tree = json!({"b": [1, null], "a": "x"});
+        let tree = json!({"a": "x", "b": [1, null]});
         let text: Arc<RawValue> = Arc::from(RawValue::from_string(tree.to_string()).unwrap());
         let typed = std::collections::BTreeMap::from([("b", json!([1, null])), ("a", json!("x"))]);
         for value in [

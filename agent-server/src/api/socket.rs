@@ -321,10 +321,14 @@ impl EventDetail {
             .with(EventKind::RunQueued)
             .with(EventKind::RunStarted)
             .with(EventKind::RunDequeued)
+            .with(EventKind::RunResumed)
+            .with(EventKind::QuestionAnswered)
+            .with(EventKind::QuestionWithdrawn)
+            .with(EventKind::Gap)
             .with_ends();
         match self {
             Self::Contract => contract,
-            Self::Status => contract.with(EventKind::RunResumed).with(EventKind::RunRolledBack),
+            Self::Status => contract.with(EventKind::RunRolledBack),
             Self::All => EventFilter::all(),
         }
     }
