@@ -86,17 +86,44 @@ pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
     /// Creates a clock at `ms` milliseconds since 1970.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::clock::{Clock, ManualClock};
+    /// let clock = ManualClock::new(1_000);
+    /// assert_eq!(clock.now_ms(), 1_000);
+    /// ```
     #[must_use]
     pub const fn new(ms: i64) -> Self {
         Self(AtomicI64::new(ms))
     }
 
     /// Sets the clock to `ms` milliseconds since 1970, forwards or backwards.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::clock::{Clock, ManualClock};
+    /// let clock = ManualClock::new(0);
+    /// clock.set(5_000);
+    /// assert_eq!(clock.now_ms(), 5_000);
+    /// ```
     pub fn set(&self, ms: i64) {
         self.0.store(ms, Ordering::SeqCst);
     }
 
     /// Moves the clock forward.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::clock::{Clock, ManualClock};
+    /// # use std::time::Duration;
+    /// let clock = ManualClock::new(1_000);
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!(clock.now_ms(), 3_000);
+    /// ```
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(millis(by), Ordering::SeqCst);
     }

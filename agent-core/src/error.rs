@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {
-    /// The caller sent something that cannot be accepted.
+    /// The caller: the input is invalid.
     Input,
-    /// What the caller names is not there.
+    /// The caller: the requested object does not exist.
     NotFound,
-    /// Another caller was faster, or holds what is needed.
+    /// The caller: another request or run is in conflict with this one.
     Conflict,
     /// The author of the graph, or of its data.
     Run,
@@ -28,7 +28,7 @@ pub enum Family {
 
 macro_rules! codes {
     ($($(#[$meta:meta])* $variant:ident = $name:literal, $family:ident, $retry:literal;)*) => {
-        /// A stable name for one kind of failure. `docs` of each variant say the cause.
+        /// Stable name of a kind of error.
         ///
         /// # Examples
         ///
@@ -55,47 +55,47 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A session id of illegal form.
+    /// The session id is invalid.
     InvalidSessionId = "invalid_session_id", Input, false;
-    /// An input that is not what the graph takes.
+    /// The input does not match the graph.
     InvalidInput = "invalid_input", Input, false;
-    /// A value nests deeper than what is stored can be read.
+    /// A value is nested too deeply to be stored.
     ValueTooDeep = "value_too_deep", Input, false;
-    /// A value is larger than what is stored.
+    /// A value is too large to be stored.
     ValueTooLarge = "value_too_large", Input, false;
-    /// A value has a key that the JSON library reserves.
+    /// A value contains a key that is reserved by the JSON library.
     ValueReservedKey = "value_reserved_key", Input, false;
     /// A number is NaN or infinite, which JSON cannot express.
     ValueNotFinite = "value_not_finite", Run, false;
-    /// An answer that does not fit its question.
+    /// The answer does not match the options or the schema of its question.
     InvalidAnswer = "invalid_answer", Input, false;
-    /// A bare answer while several questions are open.
+    /// The answer has no id, and several questions are open.
     AmbiguousAnswer = "ambiguous_answer", Input, false;
-    /// No such session.
+    /// The session does not exist.
     SessionNotFound = "session_not_found", NotFound, false;
-    /// No such graph is registered.
+    /// The graph is not registered.
     GraphNotFound = "graph_not_found", NotFound, false;
-    /// No such question is open.
+    /// The question is not open.
     QuestionNotFound = "question_not_found", NotFound, false;
-    /// The journal does not reach back (or forward) to that place.
+    /// The journal does not contain the checkpoint.
     CheckpointNotFound = "checkpoint_not_found", NotFound, false;
-    /// The session has a run that is not at its end.
+    /// The session has an unfinished run.
     SessionBusy = "session_busy", Conflict, true;
-    /// The session exists already.
+    /// The session already exists.
     SessionExists = "session_exists", Conflict, false;
-    /// The question was answered before.
+    /// The question was already answered.
     AlreadyAnswered = "already_answered", Conflict, false;
-    /// The session's state is another graph's.
+    /// The state of the session belongs to another graph.
     OtherGraph = "other_graph", Conflict, false;
-    /// The name of a request was used for another one.
+    /// The request name was used for a request with other content.
     RequestDiffers = "request_differs", Conflict, false;
     /// The labels of the session differ from those of the run.
     LabelDiffers = "label_differs", Conflict, false;
-    /// Nothing is there to resume or to stop.
+    /// There is no run to stop, resume or undo.
     NothingToDo = "nothing_to_do", Conflict, false;
     /// Another process writes to the session now.
     StaleWriter = "stale_writer", Conflict, true;
-    /// The graph changed under what is pending.
+    /// The graph no longer contains pending tasks or joins.
     GraphChanged = "graph_changed", Conflict, false;
     /// A node returned an error.
     NodeFailed = "node_failed", Run, true;
@@ -107,64 +107,96 @@ codes! {
     WriteConflict = "write_conflict", Run, false;
     /// An update could not be applied.
     UpdateRefused = "update_refused", Run, false;
-    /// A node or branch went where it had not declared.
+    /// A node or branch selected a target that it does not declare.
     UndeclaredTarget = "undeclared_target", Run, false;
-    /// A node or branch that must choose chose nothing.
+    /// A node or branch selected no target.
     NoBranchTaken = "no_way_taken", Run, false;
-    /// A send's input is no JSON.
+    /// The input of a send is not valid JSON.
     SendRefused = "send_refused", Run, false;
-    /// A join waits for what waits for it.
+    /// Joins wait for sources that wait for these joins.
     JoinNeverFilled = "join_never_filled", Run, false;
-    /// A node asked for other steps or questions than it had recorded.
+    /// A replayed node requested other steps or questions than it had recorded.
     ReplayMismatch = "replay_mismatch", Run, false;
     /// A question changed after an answer was given to it.
     QuestionChanged = "question_changed", Run, false;
-    /// What a node left running did something after the node had ended.
+    /// Code that a node left running recorded, asked or emitted something after the node had ended.
     NodeEnded = "node_ended", Run, false;
-    /// Stored data cannot be read as the present types.
+    /// Stored data cannot be decoded as the present types.
     StoredState = "stored_state", Run, false;
-    /// One process after another died while it executed the run.
+    /// Several processes died while they executed the run.
     CrashLoop = "crash_loop", Run, false;
-    /// Too many supersteps.
+    /// The limit of supersteps was reached.
     SuperstepLimit = "superstep_limit", Limit, false;
-    /// A budget is used up.
+    /// A limit of the run was reached.
     BudgetExceeded = "budget_exceeded", Limit, false;
-    /// The runtime runs as much as it may.
+    /// The limit of concurrent runs was reached.
     TooManyRuns = "too_many_runs", Limit, true;
     /// The runtime is shutting down.
     ShuttingDown = "shutting_down", Store, true;
     /// A model call failed.
     ModelFailed = "model_failed", Model, true;
-    /// A tool call failed and the policy ends the run.
+    /// A tool call failed, and its fault ends the run.
     ToolFailed = "tool_failed", Tool, false;
-    /// The store cannot be used now.
+    /// The store is unavailable.
     StoreUnavailable = "store_unavailable", Store, true;
-    /// The store holds something unreadable.
+    /// The store contains data that cannot be read.
     StoreCorrupt = "store_corrupt", Store, false;
-    /// The store forgets, so this cannot be done later or elsewhere.
+    /// The runtime has no journal store, so the session cannot be resumed.
     CannotResume = "cannot_resume", Store, false;
 }
 
 impl Code {
     /// Returns the name used on the wire and in logs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Code;
+    /// assert_eq!(Code::SessionNotFound.name(), "session_not_found");
+    /// ```
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().0
     }
 
     /// Returns the family: who can act on the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Code;
+    /// use agent_core::error::Family;
+    ///
+    /// assert_eq!(Code::SessionNotFound.family(), Family::NotFound);
+    /// ```
     #[must_use]
     pub const fn family(self) -> Family {
         self.row().1
     }
 
     /// Returns `true` if the same call may succeed later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Code;
+    /// assert!(Code::SessionBusy.is_retryable());
+    /// assert!(!Code::SessionNotFound.is_retryable());
+    /// ```
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         self.row().2
     }
 
     /// Returns the code with this name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Code;
+    /// assert_eq!(Code::named("session_busy"), Some(Code::SessionBusy));
+    /// assert_eq!(Code::named("no_such_code"), None);
+    /// ```
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

@@ -55,6 +55,15 @@ impl SessionId {
     }
 
     /// Returns the id as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::SessionId;
+    /// let id: SessionId = "order-7".parse()?;
+    /// assert_eq!(id.as_str(), "order-7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -202,36 +211,88 @@ pub struct TaskId {
 
 impl TaskId {
     /// Creates the id of a task of the outermost graph.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::TaskId;
+    /// assert_eq!(TaskId::root("write".into(), 1).to_string(), "write#1");
+    /// ```
     #[must_use]
     pub fn root(node: NodeName, number: u64) -> Self {
         Self { parent: None, node, number }
     }
 
     /// Creates the id of a task of the subgraph that runs inside `self`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::TaskId;
+    /// # use std::sync::Arc;
+    /// let outer = Arc::new(TaskId::root("chapter".into(), 3));
+    /// assert_eq!(outer.child("write".into(), 1).to_string(), "chapter#3/write#1");
+    /// ```
     #[must_use]
     pub fn child(self: &Arc<Self>, node: NodeName, number: u64) -> Self {
         Self { parent: Some(Arc::clone(self)), node, number }
     }
 
     /// Returns the name of the activated node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::TaskId;
+    /// let task: TaskId = "chapter#3/write#1".parse()?;
+    /// assert_eq!(&**task.node(), "write");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn node(&self) -> &NodeName {
         &self.node
     }
 
     /// Returns the number of the activation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::TaskId;
+    /// let task: TaskId = "chapter#3/write#1".parse()?;
+    /// assert_eq!(task.number(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn number(&self) -> u64 {
         self.number
     }
 
     /// Returns the enclosing task of the outermost graph, or `self` if the task belongs to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::TaskId;
+    /// let task: TaskId = "chapter#3/write#1".parse()?;
+    /// assert_eq!(task.outermost().to_string(), "chapter#3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn outermost(&self) -> &Self {
         self.parent.as_ref().map_or(self, |parent| parent.outermost())
     }
 
     /// Returns the enclosing task of the outer graph.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::TaskId;
+    /// let task: TaskId = "chapter#3/write#1".parse()?;
+    /// assert_eq!(task.parent().map(ToString::to_string).as_deref(), Some("chapter#3"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn parent(&self) -> Option<&Arc<TaskId>> {
         self.parent.as_ref()

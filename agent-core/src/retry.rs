@@ -97,6 +97,15 @@ impl RetryPolicy {
     }
 
     /// Sets the maximum wait. Default: 30 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::retry::RetryPolicy;
+    /// # use std::time::Duration;
+    /// let policy = RetryPolicy::attempts(5).longest_wait(Duration::from_secs(2));
+    /// assert_eq!(policy.wait(1, Some(Duration::from_secs(3)), 0.0), None);
+    /// ```
     #[must_use]
     pub const fn longest_wait(mut self, wait: Duration) -> Self {
         self.longest_wait = wait;
@@ -107,6 +116,17 @@ impl RetryPolicy {
     ///
     /// `asked` is a wait that the peer asked for: it is used as it is; if it exceeds `longest_wait`, there is no
     /// further attempt, because an earlier one would be rejected again. `random` is between 0 and 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::retry::RetryPolicy;
+    /// # use std::time::Duration;
+    /// let policy = RetryPolicy::attempts(2);
+    /// // The peer asked for one second.
+    /// assert_eq!(policy.wait(1, Some(Duration::from_secs(1)), 0.5), Some(Duration::from_secs(1)));
+    /// assert_eq!(policy.wait(2, None, 0.5), None);
+    /// ```
     #[must_use]
     pub fn wait(&self, failures: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
         if failures >= self.attempts {

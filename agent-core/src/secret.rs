@@ -33,6 +33,14 @@ impl Secret {
     }
 
     /// Reads an environment variable. Surrounding white space is removed; an empty value counts as absent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    ///
+    /// assert!(Secret::from_env("NO_SUCH_VARIABLE").is_none());
+    /// ```
     #[must_use]
     pub fn from_env(variable: &str) -> Option<Self> {
         let text = std::env::var(variable).ok()?;
@@ -41,6 +49,14 @@ impl Secret {
     }
 
     /// Returns the secret. This is the only accessor: search for it to find every use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    ///
+    /// assert_eq!(Secret::new("sk-abcdefgh").expose(), "sk-abcdefgh");
+    /// ```
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -35,6 +35,19 @@ pub struct TaskGroup {
 
 impl TaskGroup {
     /// Spawns a task that is dropped when the group is stopped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// group.spawn(async { println!("in the background") });
+    /// group.wait_idle().await;
+    /// # Ok(()) }
+    /// ```
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -47,6 +60,20 @@ impl TaskGroup {
     }
 
     /// Spawns a task that the group waits for but does not drop when it is stopped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// group.spawn_uncancelled(async { tokio::task::yield_now().await });
+    /// group.stop();
+    /// group.wait_idle().await; // waits for the end of the task
+    /// # Ok(()) }
+    /// ```
     pub fn spawn_uncancelled(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -61,21 +88,77 @@ impl TaskGroup {
     }
 
     /// Counts the caller as a task of the group until the returned token is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// let guard = group.guard();
+    /// assert_eq!(group.len(), 1);
+    /// drop(guard);
+    /// assert!(group.is_empty());
+    /// # Ok(()) }
+    /// ```
     pub fn guard(&self) -> TaskTrackerToken {
         self.tasks.token()
     }
 
     /// Asks all tasks to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// group.spawn(std::future::pending());
+    /// group.stop();
+    /// group.wait_idle().await;
+    /// # Ok(()) }
+    /// ```
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
     /// Waits until the group is asked to stop. Cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// group.stop();
+    /// group.stopped().await;
+    /// # Ok(()) }
+    /// ```
     pub async fn stopped(&self) {
         self.stop.cancelled().await;
     }
 
     /// Waits until no task is left. New tasks may still be spawned. Cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// group.spawn(async {});
+    /// group.wait_idle().await;
+    /// assert!(group.is_empty());
+    /// # Ok(()) }
+    /// ```
     pub async fn wait_idle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -83,12 +166,33 @@ impl TaskGroup {
     }
 
     /// Returns the number of tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// let group = TaskGroup::default();
+    /// group.spawn(std::future::pending());
+    /// assert_eq!(group.len(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
     /// Returns `true` if the group has no task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::task_group::TaskGroup;
+    ///
+    /// assert!(TaskGroup::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()

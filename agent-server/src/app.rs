@@ -28,11 +28,14 @@ pub(crate) type Handler = crate::http::router::Handler<AppState>;
 pub(crate) struct AppState {
     pub(crate) runtime: Runtime,
     /// The task agents. The first one is the default.
-    pub(crate) agents: Vec<Box<dyn TaskAgent>>,
+    pub(crate) agents: Vec<Arc<dyn TaskAgent>>,
     /// The plain model, if there is one.
     pub(crate) chat: Option<Chat>,
     /// The agent with tools, if there is one. It is also one of `agents`.
     pub(crate) assistant: Option<Assistant>,
+    /// MCP service of the tools and agents.
+    #[cfg(feature = "mcp")]
+    pub(crate) mcp: Option<agent_tools::mcp::HttpService>,
     /// Runtime of conversations that last for one request.
     pub(crate) ephemeral_runtime: Runtime,
     /// Start of the server, in seconds since 1970.
@@ -81,7 +84,10 @@ impl AppState {
         };
         found.map(|agent| &**agent).ok_or_else(|| {
             if self.agents.is_empty() {
-                return ApiError::new(Rejection::NoAgent, "this server has no task agent");
+                return ApiError::new(
+                    Rejection::NoAgent,
+                    "this server has no task agent; its program can add one",
+                );
             }
             let known: Vec<&str> = self.agents.iter().map(|agent| agent.graph()).collect();
             let message = format!("unknown agent; known agents: {}", known.join(", "));

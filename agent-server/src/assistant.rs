@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use agent_core::{
     Agent, AgentState, Graph,
     agent::{AgentBuilder, AgentError, Prompt, conversation::Window},
-    model::{Model, ModelRequest, TextTools},
+    model::{Message, Model, ModelRequest, TextTools},
     tool::{ToolFault, ToolRegistry, ToolRegistryBuilder},
 };
 use serde_json::{Map, Value};
@@ -26,6 +26,8 @@ const TURNS: u32 = 10;
 pub struct Assistant {
     graph: Graph<AgentState>,
     recipe: Arc<dyn Fn() -> AgentBuilder + Send + Sync>,
+    /// Why requests are refused, if the model cannot be called.
+    refusal: Option<Arc<str>>,
 }
 
 impl Assistant {
@@ -35,7 +37,7 @@ impl Assistant {
     ///
     /// Errors of [`AgentBuilder::build`].
     pub fn new(recipe: impl Fn() -> AgentBuilder + Send + Sync + 'static) -> Result<Self, AgentError> {
-        Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe) })
+        Ok(Self { graph: recipe().build()?, recipe: Arc::new(recipe), refusal: None })
     }
 
     /// Creates the built-in assistant, with the tools calculator, date and time. Tool calls that the model writes as text
@@ -45,10 +47,19 @@ impl Assistant {
     ///
     /// As [`new`](Self::new).
     pub fn built_in(model: Model) -> Result<Self, AgentError> {
+        Self::built_in_with(model, &ToolRegistry::default())
+    }
+
+    /// As [`built_in`](Self::built_in), with further tools.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and a tool with the name of another one.
+    pub fn built_in_with(model: Model, tools: &ToolRegistry) -> Result<Self, AgentError> {
         let prompt = Prompt::new(include_str!("../prompts/assistant.system.md"))
             .expect("the prompt of the built-in assistant is a template");
         let description = "Calculates, and knows the date and the time.";
-        Self::with_tools(model, description, prompt, basic_tools().build()?)
+        Self::with_tools(model, description, prompt, basic_tools().build()?.join(tools)?)
     }
 
     /// Builds the built-in assistant with another prompt and other tools.
@@ -77,12 +88,25 @@ impl Assistant {
         &self.graph
     }
 
-    /// Rebuilds the agent with other settings.
+    /// Refuses all requests, because the endpoint of the model is this server.
+    #[cfg(feature = "cli")]
+    pub(crate) fn refuse(mut self, reason: Option<&str>) -> Self {
+        self.refusal = reason.map(Arc::from);
+        self
+    }
+
+    /// Returns why requests are refused.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    /// Rebuilds the agent with other settings and with further tools.
     pub(crate) fn with_settings(
         &self,
         set: impl FnOnce(ModelRequest) -> ModelRequest,
+        tools: &ToolRegistry,
     ) -> Result<Graph<AgentState>, AgentError> {
-        (self.recipe)().request(set).build()
+        (self.recipe)().request(set).further_tools(tools)?.build()
     }
 }
 
@@ -100,6 +124,15 @@ impl TaskAgent for Assistant {
     fn response(&self, state: &Value) -> String {
         use serde::Deserialize;
         AgentState::deserialize(state).map(|state| state.answer()).unwrap_or_default()
+    }
+
+    fn conversation(&self, _: String, messages: &[Message], context: Map<String, Value>) -> Value {
+        let update = AgentState::says(messages.iter().cloned()).context(context);
+        serde_json::to_value(update).expect("an update of messages and JSON is JSON")
+    }
+
+    fn as_assistant(&self) -> Option<&Assistant> {
+        Some(self)
     }
 }
 

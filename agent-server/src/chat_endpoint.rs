@@ -26,12 +26,21 @@ pub struct Chat {
     system: Option<Arc<str>>,
     max_output_tokens: u32,
     temperature: f32,
+    /// Why requests are refused, if the model cannot be called.
+    refusal: Option<Arc<str>>,
 }
 
 impl Chat {
     /// Creates a chat with a model: named `chat`, at most 1,000 output tokens, temperature 0.7, no system prompt.
     pub fn new(model: Model) -> Self {
-        Self { name: "chat".to_owned(), model, system: None, max_output_tokens: 1_000, temperature: 0.7 }
+        Self {
+            name: "chat".to_owned(),
+            model,
+            system: None,
+            max_output_tokens: 1_000,
+            temperature: 0.7,
+            refusal: None,
+        }
     }
 
     /// Sets the name as a model of `/v1/models`. Default: `chat`.
@@ -56,6 +65,18 @@ impl Chat {
     pub const fn temperature(mut self, temperature: f32) -> Self {
         self.temperature = temperature;
         self
+    }
+
+    /// Refuses all requests, because the endpoint of the model is this server.
+    #[cfg(feature = "cli")]
+    pub(crate) fn refuse(mut self, reason: Option<&str>) -> Self {
+        self.refusal = reason.map(Arc::from);
+        self
+    }
+
+    /// Returns why requests are refused.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     pub(crate) fn id(&self) -> &str {

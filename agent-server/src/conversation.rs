@@ -7,15 +7,20 @@ use std::collections::VecDeque;
 
 use agent_core::{
     Event, Run, RunStatus, Session, SessionError,
+    agent::Finish,
     event::{EventBody, Subscription, payload},
     interrupt::OpenQuestion,
     model::{FinishReason, Message, ModelReply, ToolCall, Usage},
+    todo::Todo,
     tool::ToolFault,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{ApiError, Contract, Rejection, session_not_found};
+use crate::{
+    error::{ApiError, Contract, Rejection, session_not_found},
+    raw_calls::RawCalls,
+};
 
 /// Key of the step in which an agent calls its own model.
 const MODEL_STEP: &str = "model";
@@ -27,8 +32,12 @@ const PARAGRAPH: &str = "\n\n";
 pub(crate) enum ConversationEvent {
     /// Part of the agent's text.
     Text(String),
+    /// Part of the reasoning of the agent's model.
+    Reasoning(String),
     /// The text since the last tool call is void.
     Retracted,
+    /// An item of the todo list changed.
+    Todo(Box<Todo>),
     /// A tool call began: its index in [`ConversationStream::calls`].
     ToolCall(usize),
     /// A tool call ended.
@@ -39,6 +48,21 @@ pub(crate) enum ConversationEvent {
     Failed(ApiError),
     /// The run ended.
     Done,
+}
+
+/// Why an answer is incomplete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incomplete {
+    /// The limit of output tokens was reached.
+    Length,
+    /// A content filter ended it.
+    Filtered,
+    /// The limit of model calls was reached.
+    TurnLimit,
+    /// The model wrote a tool call that cannot be parsed.
+    MalformedCall,
+    /// It has no text.
+    Empty,
 }
 
 /// A tool call.
@@ -69,6 +93,12 @@ struct MessagesUpdate {
     messages: Vec<Message>,
 }
 
+/// How an agent finished, in the update of its model node.
+#[derive(Deserialize)]
+struct FinishUpdate {
+    finish: Option<Finish>,
+}
+
 /// Whether the text of the model is the text of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ModelText {
@@ -86,8 +116,14 @@ pub(crate) struct ConversationStream {
     model_text: ModelText,
     /// Whether there was text in an earlier turn of the model.
     has_earlier_text: bool,
-    /// Text of the current turn of the model, or of the last one.
+    /// Text of the current turn of the model, or of the last one, as the model wrote it.
     turn: String,
+    /// The same without calls that could not be parsed.
+    shown: String,
+    /// Finds these calls.
+    raw_calls: RawCalls,
+    /// Whether the agent had no turns left.
+    at_turn_limit: bool,
     /// Events to return next.
     ready: VecDeque<ConversationEvent>,
     calls: Vec<ToolCallRecord>,
@@ -108,6 +144,9 @@ impl ConversationStream {
             model_text,
             has_earlier_text: false,
             turn: String::new(),
+            shown: String::new(),
+            raw_calls: RawCalls::default(),
+            at_turn_limit: false,
             ready: VecDeque::new(),
             calls: Vec::new(),
             earlier_calls: Vec::new(),
@@ -129,11 +168,28 @@ impl ConversationStream {
 
     /// Returns the text of the model's last turn.
     pub(crate) fn answer(&self) -> &str {
-        &self.turn
+        &self.shown
+    }
+
+    /// Returns why the answer is incomplete; `None` if it is complete.
+    pub(crate) fn incomplete(&self) -> Option<Incomplete> {
+        match &self.finish {
+            Some(FinishReason::Length) => Some(Incomplete::Length),
+            Some(FinishReason::Filtered) => Some(Incomplete::Filtered),
+            _ if self.at_turn_limit => Some(Incomplete::TurnLimit),
+            _ if self.raw_calls.found() => Some(Incomplete::MalformedCall),
+            _ if self.shown.trim().is_empty() => Some(Incomplete::Empty),
+            _ => None,
+        }
     }
 
     pub(crate) fn calls(&self) -> &[ToolCallRecord] {
         &self.calls
+    }
+
+    /// Returns the calls without a result.
+    pub(crate) fn open_calls(&self) -> impl Iterator<Item = &ToolCallRecord> {
+        self.calls.iter().filter(|call| !call.ended)
     }
 
     /// Returns the usage of the models, as far as their endpoints reported it.
@@ -203,6 +259,14 @@ impl ConversationStream {
             {
                 self.retract();
             }
+            EventBody::Reasoning(reasoning)
+                if own && self.forwards_text() && reasoning.message == MODEL_STEP =>
+            {
+                self.ready.push_back(ConversationEvent::Reasoning(reasoning.text.clone()));
+            }
+            EventBody::TodoUpdated(updated) => {
+                self.ready.push_back(ConversationEvent::Todo(Box::new(updated.todo.clone())));
+            }
             EventBody::StepRecorded(step) => self.read_step(step, own, event.at),
             EventBody::NodeFinished(finished) if own => self.read_update(&finished.update, event.at),
             EventBody::RunCompleted(_) => self.close(ConversationEvent::Done),
@@ -245,19 +309,27 @@ impl ConversationStream {
     }
 
     fn push_text(&mut self, text: &str) {
+        self.turn.push_str(text);
+        let text = self.raw_calls.push(text);
+        self.show(text);
+    }
+
+    fn show(&mut self, text: String) {
         if text.is_empty() {
             return;
         }
-        if self.turn.is_empty() && self.has_earlier_text {
+        if self.shown.is_empty() && self.has_earlier_text {
             self.ready.push_back(ConversationEvent::Text(PARAGRAPH.to_owned()));
         }
-        self.turn.push_str(text);
-        self.ready.push_back(ConversationEvent::Text(text.to_owned()));
+        self.shown.push_str(&text);
+        self.ready.push_back(ConversationEvent::Text(text));
     }
 
     fn retract(&mut self) {
-        if !self.turn.is_empty() {
-            self.turn.clear();
+        self.turn.clear();
+        self.raw_calls.clear();
+        if !self.shown.is_empty() {
+            self.shown.clear();
             self.ready.push_back(ConversationEvent::Retracted);
         }
     }
@@ -287,12 +359,16 @@ impl ConversationStream {
             self.retract();
         }
         self.push_text(&text[self.turn.len()..]);
+        let rest = self.raw_calls.finish();
+        self.show(rest);
         self.finish = Some(reply.finish);
         if reply.message.tool_calls.is_empty() {
             return;
         }
-        self.has_earlier_text |= !self.turn.is_empty();
+        self.has_earlier_text |= !self.shown.is_empty();
         self.turn.clear();
+        self.shown.clear();
+        self.raw_calls.clear();
         for call in reply.message.tool_calls {
             self.push_call(call, at);
         }
@@ -334,6 +410,9 @@ impl ConversationStream {
 
     /// Reads results in the update of a node: those of sub-agents and hand-offs.
     fn read_update(&mut self, update: &Value, at: i64) {
+        if let Ok(FinishUpdate { finish: Some(finish) }) = FinishUpdate::deserialize(update) {
+            self.at_turn_limit = finish == Finish::TurnLimit;
+        }
         if self.earlier_calls.is_empty() && !self.calls.iter().any(|call| !call.ended) {
             return;
         }

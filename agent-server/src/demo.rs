@@ -3,16 +3,18 @@
 use agent_core::{
     agent::{AgentError, Prompt},
     graph::BuildError,
-    model::Model,
+    model::{Message, Model, Role},
     session::RuntimeBuilder,
+    tool::ToolRegistry,
 };
 use serde_json::{Map, Value};
 use trend_agent::{
-    REVIEW_ASSISTANT_PROMPT, ReviewSearch,
+    Audience, REVIEW_ASSISTANT_PROMPT, ReviewSearch,
     graph::{Desk, Trend, trend_graph},
+    request::{Request, Scope},
 };
 
-use crate::{Assistant, TaskAgent, assistant::basic_tools};
+use crate::{Assistant, ContextField, TaskAgent, assistant::basic_tools};
 
 /// The K-beauty agent as a task agent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,12 +51,40 @@ impl TaskAgent for TrendAgent {
         Self::NAME
     }
 
+    fn description(&self) -> &str {
+        "Analyses reviews of K-beauty products (topics, sentiment, figures) and writes a report. Takes a request in Korean or English."
+    }
+
     fn input(&self, message: String, context: Map<String, Value>) -> Value {
         serde_json::to_value(Trend::begin(message, context)).expect("an update of strings and JSON is JSON")
     }
 
     fn response(&self, state: &Value) -> String {
         state.get("response").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    fn context_fields(&self) -> &[ContextField] {
+        const AUDIENCE: ContextField = ContextField::new("audience").values(
+            &["buyers", "makers", "marketers", "소비자", "브랜드·제품 담당자", "마케터"],
+            |text| Audience::parse(text).is_some(),
+        );
+        &[AUDIENCE]
+    }
+
+    /// The request before the message is read from the user's earlier messages, so that a follow-up can change it.
+    fn conversation(&self, message: String, messages: &[Message], context: Map<String, Value>) -> Value {
+        let said = messages.iter().filter(|message| message.role == Role::User);
+        let texts: Vec<String> = said.map(|message| message.text().into_owned()).collect();
+        let earlier = texts.iter().rposition(|text| *text == message).map_or(&[][..], |at| &texts[..at]);
+        let mut previous: Option<Request> = None;
+        for text in earlier {
+            let request = Request::parse_after(text, previous.as_ref());
+            if matches!(request.scope, Scope::Named | Scope::All) {
+                previous = Some(request);
+            }
+        }
+        let update = Trend::begin(message, context).request(previous);
+        serde_json::to_value(update).expect("an update of strings and JSON is JSON")
     }
 }
 
@@ -64,8 +94,22 @@ impl TaskAgent for TrendAgent {
 ///
 /// As [`Assistant::new`].
 pub fn assistant(model: Model) -> Result<Assistant, AgentError> {
+    assistant_with(model, &ToolRegistry::default())
+}
+
+/// As [`assistant`], with further tools.
+///
+/// # Errors
+///
+/// As [`Assistant::new`], and a tool with the name of another one.
+pub fn assistant_with(model: Model, tools: &ToolRegistry) -> Result<Assistant, AgentError> {
     let prompt =
         Prompt::new(REVIEW_ASSISTANT_PROMPT).expect("the prompt of the sample assistant is a template");
     let description = "Calculates, knows the time, and searches the shipped reviews.";
-    Assistant::with_tools(model, description, prompt, basic_tools().tool(ReviewSearch).build()?)
+    Assistant::with_tools(model, description, prompt, own_tools()?.join(tools)?)
+}
+
+/// Returns the tools of the sample assistant.
+pub(crate) fn own_tools() -> Result<ToolRegistry, AgentError> {
+    Ok(basic_tools().tool(ReviewSearch).build()?)
 }

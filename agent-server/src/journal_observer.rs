@@ -59,12 +59,27 @@ impl JournalObserver {
 impl Observer for JournalObserver {
     fn on_entry(&self, notice: &JournalNotice<'_>) {
         self.metrics.stored(notice);
+        log(notice);
         match notice.kind {
             JournalNoticeKind::RunCompleted { .. } => self.ended(notice, "completed"),
             JournalNoticeKind::RunFailed { .. } => self.ended(notice, "failed"),
             JournalNoticeKind::RunStopped => self.ended(notice, "stopped"),
             _ => {}
         }
+    }
+}
+
+/// Logs the start and the failure of a run, in the words that operators search for.
+fn log(notice: &JournalNotice<'_>) {
+    let (session, run) = (notice.session, notice.run);
+    match notice.kind {
+        JournalNoticeKind::RunStarted { graph } if graph != webhook::GRAPH => {
+            tracing::info!(%session, %run, graph, "[Agent] Starting execution...");
+        }
+        JournalNoticeKind::RunFailed { code, message } if notice.graph != Some(webhook::GRAPH) => {
+            tracing::info!(%session, %run, code, "[Agent] Execution failed: {message}");
+        }
+        _ => {}
     }
 }
 

@@ -26,6 +26,7 @@
 //! settings and `cli` the command line (feature `cli`); `demo` the sample agents (feature `demo`).
 
 mod api;
+mod agents;
 mod app;
 pub mod assistant;
 pub mod auth;
@@ -49,21 +50,23 @@ mod hex;
 mod http;
 mod journal_observer;
 mod limits;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod options;
 mod otlp;
+mod raw_calls;
 mod readiness;
 pub mod server;
 mod session_title;
+mod spelling;
 mod task_agent;
 pub mod tls;
 pub mod webhook;
 
-#[cfg(feature = "cli")]
-#[doc(inline)]
-pub use self::config::Config;
 #[doc(inline)]
 pub use self::{
+    agents::{Agents, NoInputField},
     assistant::Assistant,
     auth::Auth,
     chat_endpoint::Chat,
@@ -74,9 +77,15 @@ pub use self::{
     },
     options::ServerOptions,
     server::{Server, ServerBuilder},
-    task_agent::TaskAgent,
+    task_agent::{ContextField, TaskAgent},
     tls::Tls,
     webhook::Webhooks,
+};
+#[cfg(feature = "cli")]
+#[doc(inline)]
+pub use self::{
+    cli::{IntoAgents, ServeError, serve},
+    config::Config,
 };
 
 #[doc = include_str!("guide.md")]

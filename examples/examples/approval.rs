@@ -10,7 +10,7 @@ use agent_core::{
         testing::{Scripted, Turn},
     },
     tool,
-    tool::{Approval, Effect, ToolError, ToolPolicy, ToolRegistry},
+    tool::{Approval, Effect, ToolError, ToolPolicy},
 };
 use serde_json::json;
 
@@ -22,14 +22,13 @@ async fn pay(to: String, won: u64) -> Result<String, ToolError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tools = ToolRegistry::builder().tool(pay).build()?;
-    let agent = Agent::builder("cashier").tools(tools).build()?;
+    let agent = Agent::builder("cashier").tool(pay).build()?;
     let model = Scripted::new([
         Turn::call("pay", json!({ "to": "세라", "won": 50_000 }))
             .and_call("pay", json!({ "to": "민수", "won": 9_000_000 })),
         Turn::text("Both are settled."),
     ]);
-    let session = Runtime::builder().model(Model::new(model)).build().session("s1")?;
+    let session = Runtime::builder().model(Model::from_env_or(model)?).build().session("s1")?;
     let mut outcome = session.run(&agent, "pay my debts").await?;
     // Both approvals are requested at once, and each answer names its question. A real program would show them and
     // wait.

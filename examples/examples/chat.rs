@@ -17,7 +17,7 @@ use agent_core::{
         testing::{Chunking, Scripted, Turn},
     },
     tool,
-    tool::{ToolContext, ToolError, ToolRegistry},
+    tool::{ToolContext, ToolError},
 };
 use serde_json::json;
 
@@ -44,8 +44,7 @@ fn bar(percent: u64) -> std::io::Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tools = ToolRegistry::builder().tool(reviews).build()?;
-    let agent = Agent::builder("echo").system("Be brief.").tools(tools).build()?;
+    let agent = Agent::builder("echo").system("Be brief.").tool(reviews).build()?;
     let model = Scripted::rule(|_, request| {
         let Some(last) = request.messages.last() else { return Turn::text("?") };
         match (last.role, last.text()) {
@@ -55,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             (_, said) => Turn::text(format!("{said}, 그렇군요.")).chunked(Chunking::Chars(3)),
         }
     });
-    let session = Runtime::builder().model(Model::new(model)).build().session("chat")?;
+    let session = Runtime::builder().model(Model::from_env_or(model)?).build().session("chat")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if line.is_empty() {

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .and_call("reader", json!({ "task": "선크림", "todo": null })),
         Turn::text("Both are liked."),
     ]);
-    let runtime = Runtime::builder().model(Model::new(model)).build();
+    let runtime = Runtime::builder().model(Model::from_env_or(model)?).build();
     let session = runtime.session("s1")?;
     let mut events = session.subscribe(None);
     let outcome = session.run(&lead, "How are our creams liked?").await?;

@@ -1,5 +1,5 @@
-//! An agent with a tool. The model is scripted, so that the example needs no network and no key; for a real model
-//! write `Model::new(OpenAi::from_env()?)`.
+//! An agent with a tool. The model is scripted, so that the example needs no network and no key; with
+//! `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a real model answers.
 //!
 //! Run: `cargo run --example tool_agent`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
@@ -11,7 +11,7 @@ use agent_core::{
         testing::{Scripted, Turn},
     },
     tool,
-    tool::{ToolError, ToolRegistry},
+    tool::ToolError,
 };
 use serde_json::json;
 
@@ -29,13 +29,12 @@ async fn weather(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tools = ToolRegistry::builder().tool(weather).build()?;
-    let agent = Agent::builder("assistant").system("Answer in one sentence.").tools(tools).build()?;
+    let agent = Agent::builder("assistant").system("Answer in one sentence.").tool(weather).build()?;
     let model = Scripted::new([
         Turn::call("weather", json!({ "city": "서울" })).and_call("weather", json!({ "city": "Berlin" })),
         Turn::text("서울은 맑고 21도입니다; Berlin is not known."),
     ]);
-    let runtime = Runtime::builder().model(Model::new(model)).build();
+    let runtime = Runtime::builder().model(Model::from_env_or(model)?).build();
     let outcome = runtime.session("s1")?.run(&agent, "서울과 베를린 날씨는?").await?;
     let state = outcome.state().ok_or("the run paused")?;
     for message in &state.messages {

@@ -9,6 +9,11 @@ use std::{
 
 /// Runs an example and gives what it printed.
 fn run(name: &str, input: &str) -> String {
+    run_with(name, &[], input)
+}
+
+/// As `run`, with arguments.
+fn run_with(name: &str, arguments: &[&str], input: &str) -> String {
     let tests = std::env::current_exe().unwrap();
     let path: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
     assert!(
@@ -16,6 +21,9 @@ fn run(name: &str, input: &str) -> String {
         "build it: cargo build --examples"
     );
     let mut child = Command::new(path)
+        .args(arguments)
+        .env_remove("OPENAI_API_KEY")
+        .env_remove("OPENAI_BASE_URL")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -90,4 +98,12 @@ fn the_mcp_tools_are_those_of_another_process() {
     assert!(out.starts_with("the server offers [\"shop_price\", \"shop_order\"]\n"), "{out}");
     assert!(out.contains("a person is asked: `shop` asks: 수분 크림, how many?\n"), "{out}");
     assert!(out.ends_with("Tool: ordered 2 of 수분 크림\nAssistant: 두 개 주문했어요.\n"), "{out}");
+}
+
+#[test]
+fn the_served_agent_has_the_command_line_of_the_server() {
+    let drawn = run_with("serve", &["graph"], "");
+    assert!(drawn.contains("model") && drawn.contains("tools"), "{drawn}");
+    let help = run_with("serve", &["run", "--help"], "");
+    assert!(help.contains("default: helper"), "{help}");
 }

@@ -48,6 +48,7 @@ const CORE_EXCEPTIONS: &[(&str, &str)] = &[];
 /// First-level modules of `agent-server`, lowest first.
 const SERVER: &[&[&str]] = &[
     &["hex"],
+    &["spelling"],
     &["error"],
     &["session_title"],
     &["derived"],
@@ -61,11 +62,14 @@ const SERVER: &[&[&str]] = &[
     &["webhook"],
     &["readiness"],
     &["journal_observer"],
-    &["task_agent"],
+    // An agent may say that it is an assistant, and an assistant is an agent.
+    &["task_agent", "assistant"],
+    &["agents"],
     &["chat_endpoint"],
-    &["assistant"],
+    &["raw_calls"],
     &["conversation"],
     &["ephemeral_session"],
+    &["mcp"],
     &["api"],
     &["fanout"],
     &["app"],

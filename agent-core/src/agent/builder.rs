@@ -48,6 +48,20 @@ pub enum OutputMode {
 }
 
 /// Entry point for agents; see [`Agent::builder`].
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Agent, AgentState, Runtime, model::{Model, testing::{Scripted, Turn}}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let agent = Agent::builder("clock").system("Answer in one sentence.").build()?;
+/// # let model = Model::new(Scripted::new([Turn::text("It is noon.")]));
+/// let session = Runtime::builder().model(model).build().session("s-1")?;
+/// session.run(&agent, "What time is it?").await?;
+/// assert_eq!(session.state::<AgentState>().await?.answer(), "It is noon.");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Agent;
 
@@ -156,7 +170,7 @@ impl System {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// A name that a tool could not have.
+    /// The name is not valid for a tool.
     #[error("an agent's name is 1 to 40 of `A-Z a-z 0-9 _ -`; `{name}` is not")]
     IllegalName {
         /// The name, cut.
@@ -168,7 +182,7 @@ pub enum AgentError {
         /// The name.
         name: String,
     },
-    /// A setting of an agent that a conversation is handed over to, which only the agent that is built can have.
+    /// A setting that the target of a hand-off cannot have.
     #[error(
         "the setting `{setting}` of `{name}` has no effect after a hand-off; set it on the agent that hands over"
     )]
@@ -289,6 +303,34 @@ impl AgentBuilder {
         self
     }
 
+    /// Adds tools to those of [`tools`](Self::tools). With [`runtime_tools`](Self::runtime_tools), it replaces these.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`](crate::tool::RegistryError): the agent has a tool of the same name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// use agent_core::Agent;
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let agent = Agent::builder("assistant").further_tools(&tools)?.build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn further_tools(mut self, tools: &ToolRegistry) -> Result<Self, RegistryError> {
+        self.tools = Tools::Own(match &self.tools {
+            Tools::Own(own) => own.join(tools)?,
+            Tools::None | Tools::Runtime => tools.clone(),
+        });
+        Ok(self)
+    }
+
     /// Uses all tools of the runtime. Default: no tools.
     ///
     /// # Examples
@@ -373,9 +415,9 @@ impl AgentBuilder {
 
     /// Limits the part of the conversation that the model reads. Default: all of it.
     ///
-    /// A model that refuses a conversation as too long is asked again with half of it, three times at most (what is
-    /// left out is summarised where [`summarise_beyond`](Self::summarise_beyond) is set); the custom event
-    /// `context_compacted` reports it, and [`AgentState::context_limit`] keeps it.
+    /// If the model refuses a conversation as too long, it is called again with half of it, at most three times. The
+    /// omitted part is summarised if [`summarise_beyond`](Self::summarise_beyond) is set. The custom event
+    /// `context_compacted` reports the new limit, and [`AgentState::context_limit`] stores it.
     ///
     /// # Examples
     ///
@@ -499,9 +541,9 @@ impl AgentBuilder {
     }
 
     /// Adds an agent to which this one can hand over the conversation, and which can hand it back. The other brings its
-    /// prompt, model, request settings, tools, plan, sub-agents, window, summary and fatal faults. The turn limit, the
-    /// typed output, the reviewer and the hand-offs belong to the whole conversation: set on the other, they are
-    /// [`AgentError::PeerSetting`] at `build`. The names of all sub-agents must differ.
+    /// prompt, model, request settings, tools, todo tool, sub-agents, window, summary and fatal faults. The turn limit, the
+    /// typed output, the reviewer and the hand-offs apply to the whole conversation; `build` returns
+    /// [`AgentError::PeerSetting`] if the other agent sets one. The names of all sub-agents must differ.
     ///
     /// # Examples
     ///

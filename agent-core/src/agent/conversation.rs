@@ -11,14 +11,14 @@ use crate::model::{
     tokens::{CountTokens, Estimate},
 };
 
-/// What a model reads as the result of a call that has none. An agent closes its calls itself when its run is stopped or
-/// fails; this is for older journals and for states that were made elsewhere.
+/// Result of a call without a result, as the model reads it. An agent closes its calls when its run is stopped or fails;
+/// this is for older journals and for states from other sources.
 const MISSING: &str =
     "Error: the call was cancelled or cut short, and its result is not known; it may have happened or not";
 
-/// The same history in a form that every provider accepts: each tool call has exactly one result directly behind
-/// it (a missing one is reported as not known), and no result is without its call. Shares the messages when nothing
-/// is to be done, which is the rule; then only messages that were not looked at before are.
+/// Returns the history in a form that every provider accepts: each tool call has exactly one result directly behind it
+/// (a missing result is reported as unknown), and each result has its call. A valid history is returned unchanged and
+/// shares its messages; only messages that were not checked before are checked.
 ///
 /// # Examples
 ///
@@ -173,6 +173,15 @@ impl Window {
 
     /// Returns the part of a [valid] history that fits. At least the last message stays, together with its calls or
     /// results. The cost depends on the size of the window, not of the history.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{agent::conversation::Window, model::{Message, Messages}};
+    /// let history = Messages::from([Message::user("hi"), Message::assistant("hello"), Message::user("bye")]);
+    /// let shown = Window::messages(1).view(&history);
+    /// assert_eq!(shown.iter().map(|message| message.text()).collect::<Vec<_>>(), ["bye"]);
+    /// ```
     #[must_use]
     pub fn view(&self, messages: &Messages) -> Messages {
         let cut = self.cut(messages);
@@ -180,6 +189,15 @@ impl Window {
     }
 
     /// Returns the index of the first message that stays; 0 if all fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{agent::conversation::Window, model::{Message, Messages}};
+    /// let history = Messages::from([Message::user("hi"), Message::assistant("hello"), Message::user("bye")]);
+    /// assert_eq!(Window::messages(1).cut(&history), 2);
+    /// assert_eq!(Window::messages(10).cut(&history), 0);
+    /// ```
     #[must_use]
     pub fn cut(&self, messages: &[Arc<Message>]) -> usize {
         let (mut cut, mut count, mut tokens) = (messages.len(), 0_usize, 0_u64);
@@ -246,6 +264,15 @@ pub struct Summary {
 
 impl Summary {
     /// Creates a summary of everything up to and including the message `upto`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{agent::conversation::Summary, model::{Message, Messages}};
+    /// let history = Messages::from([Message::user("hi").with_id("m1"), Message::user("bye").with_id("m2")]);
+    /// let summary = Summary::new("They greeted each other.", "m1");
+    /// assert_eq!(summary.view(&history).len(), 2); // the summary, and "bye"
+    /// ```
     #[must_use]
     pub fn new(text: impl Into<String>, upto: impl Into<String>) -> Self {
         Self { text: text.into(), upto: upto.into() }
@@ -253,6 +280,16 @@ impl Summary {
 
     /// Replaces the beginning of a valid history by this summary. Returns the history unchanged if it does not
     /// contain the message `upto`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{agent::conversation::Summary, model::{Message, Messages}};
+    /// let history = Messages::from([Message::user("hi").with_id("m1"), Message::user("bye").with_id("m2")]);
+    /// let shown = Summary::new("They greeted each other.", "m1").view(&history);
+    /// assert!(shown[0].text().contains("They greeted each other."));
+    /// assert_eq!(shown[1].text(), "bye");
+    /// ```
     #[must_use]
     pub fn view(&self, messages: &Messages) -> Messages {
         let Some(at) = messages.iter().rposition(|message| message.id == self.upto) else {
@@ -270,6 +307,17 @@ impl Summary {
 
 /// Returns the messages that no longer fit and have to be summarized, starting with the earlier summary, and the id
 /// of the last of them.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{agent::conversation::Window, model::{Message, Messages}};
+/// let history = Messages::from([Message::user("hi").with_id("m1"), Message::user("bye").with_id("m2")]);
+/// let window = Window::messages(1);
+/// let (old, upto) = agent_core::agent::conversation::overflow(&history, None, &window).ok_or("all fit")?;
+/// assert_eq!((old.len(), upto.as_str()), (1, "m1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn overflow(
     messages: &Messages,

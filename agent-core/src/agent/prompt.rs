@@ -1,4 +1,4 @@
-//! Prompts as templates: Jinja by minijinja, read once, rendered for each call.
+//! Prompt templates: Jinja by minijinja, parsed once, rendered for each call.
 
 use std::{fmt, sync::Arc};
 
@@ -6,11 +6,11 @@ use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Ser
 use serde::Serialize;
 
 const NAME: &str = "prompt";
-/// Steps one rendering may take, so that a loop in a template ends.
+/// Maximum number of steps of one rendering, so that a loop in a template ends.
 const FUEL: u64 = 1_000_000;
 
-/// A prompt with places to fill in: `{{ name }}`, `{% if %}`, `{% for %}` and the other parts of Jinja that need no
-/// second file. Nothing is escaped. Cheap to clone.
+/// A prompt template in Jinja's syntax: `{{ name }}`, `{% if %}`, `{% for %}` and everything else that needs no second
+/// file. Values are not escaped. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -24,14 +24,14 @@ const FUEL: u64 = 1_000_000;
 #[derive(Clone)]
 pub struct Prompt(Arc<Environment<'static>>);
 
-/// A template that cannot be read or filled in. Names place and cause, not the values.
+/// Error of a template that cannot be parsed or rendered. Contains the place and the cause, not the values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the prompt template, line {line}: {reason}")]
 #[non_exhaustive]
 pub struct PromptError {
-    /// The line, from 1; 0 where it is not known.
+    /// Line number, from 1; 0 if unknown.
     pub line: usize,
-    /// What is wrong there.
+    /// The cause.
     pub reason: String,
 }
 
@@ -44,11 +44,19 @@ impl From<minijinja::Error> for PromptError {
 }
 
 impl Prompt {
-    /// Reads a template. One line end at its end is left out.
+    /// Parses a template. One trailing newline is removed.
     ///
     /// # Errors
     ///
-    /// It is no template.
+    /// The syntax of the template is invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::agent::Prompt;
+    /// assert!(Prompt::new("Dear {{ name }},").is_ok());
+    /// assert_eq!(Prompt::new("Dear {{ name").unwrap_err().line, 1);
+    /// ```
     pub fn new(source: impl Into<String>) -> Result<Self, PromptError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
@@ -59,11 +67,20 @@ impl Prompt {
         Ok(Self(Arc::new(environment)))
     }
 
-    /// Fills the template in. A name that is not there may be asked for (`{% if name %}`), not written.
+    /// Renders the template. An undefined name may be tested (`{% if name %}`) but not printed.
     ///
     /// # Errors
     ///
-    /// A name is not there, a value is not of the kind that is needed, or it takes too long.
+    /// A name is undefined, a value has the wrong type, or the rendering takes too many steps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::agent::Prompt;
+    /// let prompt = Prompt::new("Dear {{ name }},")?;
+    /// assert_eq!(prompt.render(&serde_json::json!({ "name": "Ana" }))?, "Dear Ana,");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn render(&self, values: &impl Serialize) -> Result<String, PromptError> {
         let values = minijinja::Value::from(Serde(values));
         Ok(self.0.get_template(NAME)?.render(values)?)

@@ -13,16 +13,16 @@ use crate::{
     tool::StandingApprovals,
 };
 
-/// How an agent finished.
+/// How an agent ended its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finish {
     /// The model answered.
     Answered,
-    /// No turns were left; it had to answer without tools.
+    /// The limit of turns was reached; the last call was answered without tools.
     TurnLimit,
-    /// The reviewer did not approve, and no review was left.
+    /// The reviewer did not approve within the maximum number of reviews.
     NotApproved,
 }
 
@@ -48,49 +48,49 @@ pub enum Finish {
 #[serde(default)]
 #[non_exhaustive]
 pub struct AgentState {
-    /// The whole conversation. A message with a known id replaces that one.
+    /// The complete conversation. A message with a known id replaces the earlier one.
     #[state(reduce = join)]
     pub messages: Messages,
-    /// What prompt templates can name.
+    /// Values for prompt templates.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub context: Map<String, Value>,
-    /// The answer as the type that the agent was built with, as JSON.
+    /// The typed answer as JSON; see [`AgentBuilder::output`](super::AgentBuilder::output).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structured: Option<Value>,
-    /// How it came to its end.
+    /// How the agent ended its turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
-    /// Model turns taken since the user spoke.
+    /// Number of model calls since the last message of the user.
     pub turns: u32,
-    /// Reviews made since the user spoke.
+    /// Number of reviews since the last message of the user.
     pub reviews: u32,
-    /// Approvals that count for later calls too, those given inside sub-agents among them. Updates add to them.
+    /// Standing approvals, including those given in sub-agents. Updates add to them.
     #[state(reduce = remember)]
     pub approvals: StandingApprovals,
-    /// The beginning of the conversation in few words, where it did not fit any more.
+    /// Summary of the beginning of the conversation, once it no longer fits into the window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// The model refused a conversation as too long for it: at most this number of tokens (estimated) are sent
+    /// Set once the model has refused a conversation as too long: the maximum number of tokens (estimated) that are sent
     /// from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_limit: Option<u64>,
-    /// The model was stopped while it spoke: the id of what it had said (empty: nothing). A resume asks it again, and
-    /// its answer takes that place.
+    /// Set if a stop interrupted the answer of the model: the id of the partial message (empty: there is none). A resume
+    /// calls the model again, and the new answer replaces the partial one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<String>,
-    /// Which agent has the conversation, after a hand-off.
+    /// Name of the agent that has the conversation after a hand-off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
-    /// A tool result was too long for the model and is kept whole: the agent can read it with `read_result`.
+    /// Set if a tool result was too long for the model: the agent can read the complete result with `read_result`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kept_results: bool,
-    /// In a sub-agent: the call that it answers.
+    /// In a sub-agent: the tool call that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<ToolCall>,
-    /// In a sub-agent: the todo that it works on; its own hang under it.
+    /// In a sub-agent: its todo, which is the parent of further todos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub todo: Option<String>,
-    /// In a sub-agent: why it gave up.
+    /// In a sub-agent: why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
@@ -145,12 +145,41 @@ fn place(held: &Messages, message: &Message) -> Place {
 }
 
 impl AgentState {
-    /// An update in which the user says something. What belonged to the last answer is taken back.
+    /// Returns an update that adds a message of the user and resets the fields of the last answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Agent, AgentState, Runtime, model::{Model, testing::{Scripted, Turn}}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = Agent::builder("clock").build()?;
+    /// # let model = Model::new(Scripted::new([Turn::text("It is noon.")]));
+    /// # let session = Runtime::builder().model(model).build().session("s-1")?;
+    /// let outcome = session.run(&agent, AgentState::user("What time is it?")).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.answer(), "It is noon.");
+    /// # Ok(()) }
+    /// ```
     pub fn user(content: impl Into<crate::model::Content>) -> AgentStateUpdate {
         Self::says([Message::user(content)])
     }
 
     /// As [`user`](AgentState::user), with several messages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Agent, AgentState, Runtime, model::{Message, Model, testing::{Scripted, Turn}}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = Agent::builder("clock").build()?;
+    /// # let model = Model::new(Scripted::new([Turn::text("It is noon.")]));
+    /// # let session = Runtime::builder().model(model).build().session("s-1")?;
+    /// let messages = [Message::user("I am in Seoul."), Message::user("What time is it?")];
+    /// let outcome = session.run(&agent, AgentState::says(messages)).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.messages.len(), 3);
+    /// # Ok(()) }
+    /// ```
     pub fn says(messages: impl IntoIterator<Item = Message>) -> AgentStateUpdate {
         let messages: Messages = messages.into_iter().collect();
         Self::update()
@@ -162,19 +191,52 @@ impl AgentState {
             .interrupted(None)
     }
 
-    /// The text of the last answer; empty when there is none.
+    /// Returns the text of the last answer; empty if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Agent, AgentState, Runtime, model::{Model, testing::{Scripted, Turn}}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = Agent::builder("clock").build()?;
+    /// # let model = Model::new(Scripted::new([Turn::text("It is noon.")]));
+    /// # let session = Runtime::builder().model(model).build().session("s-1")?;
+    /// session.run(&agent, "What time is it?").await?;
+    /// assert_eq!(session.state::<AgentState>().await?.answer(), "It is noon.");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn answer(&self) -> String {
         let last = self.messages.iter().rfind(|message| message.role == Role::Assistant);
         last.map(|message| message.text().into_owned()).unwrap_or_default()
     }
 
-    /// The answer as a Rust type, for an agent that was built with [`output`](super::AgentBuilder::output). Without an
-    /// answer it is read from `null`.
+    /// Returns the typed answer of an agent that was built with [`output`](super::AgentBuilder::output). A missing answer
+    /// is decoded from `null`.
     ///
     /// # Errors
     ///
-    /// There is none, or it is of another type.
+    /// There is no answer, or it has another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Agent, AgentState, Runtime, model::{Model, testing::{Scripted, Turn}}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #[derive(schemars::JsonSchema, serde::Serialize, serde::Deserialize)]
+    /// struct Time { hour: u8 }
+    ///
+    /// let agent = Agent::builder("clock").output::<Time>().build()?;
+    /// # let model = Model::new(Scripted::new([Turn::text(r#"{"hour":12}"#)]));
+    /// # let session = Runtime::builder().model(model).build().session("s-1")?;
+    /// session.run(&agent, "What time is it?").await?;
+    /// let time: Time = session.state::<AgentState>().await?.output()?;
+    /// assert_eq!(time.hour, 12);
+    /// # Ok(()) }
+    /// ```
     pub fn output<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         T::deserialize(self.structured.as_ref().unwrap_or(&Value::Null))
     }

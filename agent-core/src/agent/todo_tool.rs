@@ -1,4 +1,4 @@
-//! The todo list that a model moves itself: small steps, never the whole list anew.
+//! The tool `update_plan`, with which a model changes single items of the todo list.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

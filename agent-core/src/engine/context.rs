@@ -24,7 +24,7 @@ use crate::{
         entry::{CustomFact, Fact},
         projection::{TaskRecord, fingerprint},
     },
-    json::{self, ValueError},
+    json::{self, Sorted, ValueError},
     memory::MemoryStore,
     model::Model,
     run::BudgetUsage,
@@ -35,7 +35,33 @@ use crate::{
 /// Largest value of one custom event, in bytes of JSON.
 const MAX_EVENT: usize = 256 * 1024;
 
-/// What a node holds in its hand while it runs. A clone belongs to the same activation.
+/// Interface of a node to its run: recorded steps, questions, todos, events, models, tools and memory. A clone belongs to
+/// the same task.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, NodeError, Runtime, START, State};
+/// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Draft { text: String }
+/// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+///     let todo = cx.todos().start("letter", "Write a letter")?;
+///     let id = cx.step("id", async { Ok::<_, NodeError>(7) }).await?;
+///     let reply = cx.model()?.complete("Write a letter to Ana.").await?;
+///     todo.done();
+///     Ok(Draft::update().text(format!("{id}: {}", reply.message.text())))
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let model = Model::new(Scripted::new([Turn::text("Dear Ana")]));
+/// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+/// #     .edge(START, "write").edge("write", END).build()?;
+/// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+/// # session.run(&graph, Draft::update()).await?;
+/// # Ok(()) }
+/// ```
 pub struct Context {
     pub(super) env: Arc<RunContext>,
     pub(super) parent: Option<Arc<TaskId>>,
@@ -43,9 +69,9 @@ pub struct Context {
     pub(super) number: u64,
     pub(super) superstep: u64,
     pub(super) slot: Option<Arc<dyn ConcurrencySlot>>,
-    /// Made when first needed: most activations of a plain node never do.
+    /// Created on first use; most tasks of plain nodes need none.
     replay: OnceLock<Arc<TaskReplay>>,
-    /// The try in which this was cloned; 0: the node's own, of the present try.
+    /// Attempt in which this context was cloned; 0 for the context of the node itself, which has the current attempt.
     attempt_number: u32,
 }
 
@@ -76,7 +102,7 @@ impl Context {
         })
     }
 
-    /// The try that this belongs to. What a node leaves running keeps the try of its clone.
+    /// Returns a handle of the attempt. Code that a node leaves running keeps the attempt of its clone.
     pub(super) fn attempt_handle(&self) -> AttemptHandle {
         AttemptHandle::new(Arc::clone(self.replay()), self.current_attempt())
     }
@@ -89,12 +115,12 @@ impl Context {
         self.replay.get()
     }
 
-    /// The task for an event, without making the memory that most activations never need.
+    /// Returns the task for an event without creating the replay.
     pub(super) fn task_for_event(&self) -> Arc<TaskId> {
         self.replay_if_created().map_or_else(|| Arc::new(self.task_id()), |replay| Arc::clone(&replay.task))
     }
 
-    /// An error of this node.
+    /// Wraps an error of this node.
     pub(super) fn failed(&self, source: NodeError) -> super::RunError {
         super::RunError::Node {
             node: self.node.to_string(),
@@ -113,43 +139,185 @@ impl Context {
 
     // --- where am I -------------------------------------------------------------------------------------------
 
-    /// The session.
+    /// Returns the id of the session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.session().as_str(), "essay-1");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn session(&self) -> &SessionId {
         &self.env.session
     }
 
-    /// The run.
+    /// Returns the number of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.run().to_string(), "run-1");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn run(&self) -> RunId {
         self.env.run
     }
 
-    /// The node.
+    /// Returns the name of the node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.node(), "write");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// This activation.
+    /// Returns the id of the task: this activation of the node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.task().to_string(), "write#1");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn task(&self) -> Arc<TaskId> {
         Arc::clone(&self.replay().task)
     }
 
-    /// The superstep of the graph that the node belongs to, counted from 1 in each run.
+    /// Returns the superstep of the node's graph, counted from 1 in each run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.superstep(), 1);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn superstep(&self) -> u64 {
         self.superstep
     }
 
-    /// Which try of the activation this is, counted from 1; restarts do not start it anew.
+    /// Returns the number of this attempt of the task, counted from 1. A restart of the process does not reset it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     // The second attempt takes the other path.
+    ///     let text = if cx.attempt() == 1 { "a long text" } else { "a short text" };
+    ///     Ok(Draft::update().text(text))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.replay_if_created().map_or(1, |replay| replay.failed_attempts() + 1)
     }
 
-    /// What the run has used of its budget.
+    /// Returns the budget usage of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let calls_left = 20_u64.saturating_sub(cx.used().model_calls);
+    /// #     assert_eq!(calls_left, 20);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn used(&self) -> BudgetUsage {
         self.env.budget.used()
@@ -157,11 +325,33 @@ impl Context {
 
     // --- dependencies -----------------------------------------------------------------------------------------
 
-    /// A dependency that was given to [`RuntimeBuilder::provide`](crate::session::RuntimeBuilder::provide).
+    /// Returns a dependency that was added with [`RuntimeBuilder::provide`](crate::session::RuntimeBuilder::provide).
     ///
     /// # Errors
     ///
-    /// A permanent error that names the type when none was given.
+    /// A permanent error with the name of the type if the runtime has no such dependency.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// struct Style { tone: &'static str }
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let style = cx.get::<Style>()?;
+    ///     Ok(Draft::update().text(format!("a {} text", style.tone)))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().provide(Style { tone: "friendly" }).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn get<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
         let found = self.env.deps.typed.get(&TypeId::of::<T>()).cloned();
         found.and_then(|any| any.downcast().ok()).ok_or_else(|| {
@@ -177,14 +367,62 @@ impl Context {
     /// # Errors
     ///
     /// A permanent error if the runtime has no long-term memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::memory::{InMemoryStore, Namespace, Put};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let place = Namespace::new(["users", "ana"])?;
+    ///     cx.memory()?.put(Put::new(place.clone(), "tone", json!("friendly"))).await?;
+    ///     let item = cx.memory()?.get(&place, "tone").await?;
+    ///     assert_eq!(item.map(|item| item.value), Some(json!("friendly")));
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().memory(InMemoryStore::new()).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn memory(&self) -> Result<&Arc<dyn MemoryStore>> {
         self.env.deps.memory.as_ref().ok_or_else(|| {
             NodeError::permanent("the runtime has no long-term memory; give it one with `.memory(..)`")
         })
     }
 
-    /// A key that is the same whenever this activation asks for `key`, and never the same for another: 32
-    /// hexadecimal digits to hand to the outside world.
+    /// Returns an idempotency key for an external system: 32 hexadecimal digits that are the same in each attempt of this
+    /// task, and different for another `key` or task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let key = cx.idempotency_key("charge");
+    ///     assert_eq!(key.len(), 32);
+    ///     // Another attempt of this task gets the same key.
+    ///     assert_eq!(key, cx.idempotency_key("charge"));
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
         let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.replay().task);
@@ -199,43 +437,109 @@ impl Context {
     /// node continues where it was; after a restart the node is entered again and everything recorded is replayed. Once
     /// an answer is given, asking with the same key again returns the same answer.
     ///
-    /// An answer counts for what was shown (prompt, options, schema and details). Asked with something else under
-    /// the same key (for example by a new version of the program), the question is refused with
-    /// [`AskError::Changed`](crate::interrupt::AskError::Changed): make what it shows from the state and from recorded
-    /// results. To ask something else on purpose, resume the failed run (the next try asks anew), or keep the old
-    /// question for the runs that have it open. A try after a failed one may ask something else.
+    /// An answer applies to exactly what was shown: prompt, options, schema and details. If a question with the same key
+    /// shows something else after a restart (because of a new version of the program, for example), it is refused with
+    /// [`AskError::Changed`](crate::interrupt::AskError::Changed). Build questions from the state and from recorded
+    /// results only. To change a question on purpose, resume the failed run: its next attempt asks the new question. Or
+    /// keep the old question for runs in which it is open.
     ///
-    /// A question may be asked inside a [`step`](Context::step); it is part of the step then.
+    /// A question that is asked inside a [`step`](Context::step) is part of the step.
     ///
     /// # Errors
     ///
     /// Returns [`AskError`](crate::interrupt::AskError) if the deadline has passed, the question is invalid or differs from
-    /// the one asked before, or the answer cannot be decoded as `T`; [`NodeEnded`](super::NodeEnded) if the node has ended
-    /// (nothing is asked then).
+    /// the one asked before, or the answer cannot be decoded as `T`; [`NodeEnded`](super::NodeEnded) if the node has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its answer, the question is withdrawn.
+    /// Dropping the future before the answer withdraws the question.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, Question, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let question = Question::choose("Which tone?", ["friendly", "formal"]);
+    ///     let tone: String = cx.ask(question).await?;
+    ///     Ok(Draft::update().text(format!("a {tone} text")))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # let outcome = session.run(&graph, Draft::update()).await?;
+    /// # assert!(outcome.is_paused());
+    /// # session.answer(Answers::only("formal")).await?;
+    /// # assert!(session.wait().await? == agent_core::RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
     pub fn ask<T: DeserializeOwned>(&self, question: impl Into<Question>) -> Ask<T> {
         Ask::new(self.attempt_handle(), question.into())
     }
 
     // --- what others see --------------------------------------------------------------------------------------
 
-    /// The schedule that people see.
+    /// Returns the todo list of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("draft", "Write a draft")?;
+    ///     todo.progress(50, "first half");
+    ///     todo.done();
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn todos(&self) -> Todos {
         Todos::new(self.attempt_handle())
     }
 
-    /// Sends an event of the application, kept in the journal. An event that was sent before a restart is not
-    /// sent again.
+    /// Publishes an event of the application and writes it to the journal. A task that is entered again does not repeat
+    /// events that it has published.
     ///
     /// # Errors
     ///
-    /// A permanent error when the value cannot be stored ([`ValueError`]) or is larger than 256 KiB, or when 65,536 events wait for the
-    /// store (use [`progress`](Context::progress) for what need not be kept); [`NodeEnded`](super::NodeEnded) when the
-    /// node that lent this context has ended.
+    /// A permanent error if the value cannot be stored ([`ValueError`]) or exceeds 256 KiB, or if 65,536 events wait for
+    /// the store (use [`progress`](Context::progress) for events that need not be stored);
+    /// [`NodeEnded`](super::NodeEnded) if the node has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     cx.emit("draft_written", json!({ "words": 120 }))?;
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn emit(&self, name: impl Into<String>, value: impl Serialize) -> Result<()> {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
@@ -245,7 +549,7 @@ impl Context {
         if !writer.has_consumers() {
             return Ok(of.touch()?);
         }
-        let fingerprint = fingerprint(&name, &value);
+        let fingerprint = fingerprint(&name, &Sorted(&value));
         if writer.is_durable() && value.to_string().len() > MAX_EVENT {
             return Err(NodeError::permanent(format!("event `{name}` is larger than {MAX_EVENT} bytes")));
         }
@@ -258,12 +562,33 @@ impl Context {
         Ok(of.emit_once(fingerprint, make)??)
     }
 
-    /// Shows progress that need not be kept: a slow subscriber sees the latest of each name.
+    /// Publishes progress that is not stored. A slow subscriber gets only the latest value of each name.
     ///
     /// # Errors
     ///
-    /// A permanent error when the value is no JSON; [`NodeEnded`](super::NodeEnded) when the node that lent this
-    /// context has ended.
+    /// A permanent error if the value is not valid JSON; [`NodeEnded`](super::NodeEnded) if the node has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     for page in 1..=3 {
+    ///         cx.progress("page", page)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn progress(&self, name: impl Into<String>, value: impl Serialize) -> Result<()> {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("progress `{name}`")));
@@ -273,8 +598,29 @@ impl Context {
         Ok(())
     }
 
-    /// Shows a piece of text of a message while it arrives. After the end of the node that lent this context, nothing
-    /// is shown.
+    /// Publishes a part of a message as it is generated. Does nothing after the node has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     for piece in ["Dear ", "Ana"] {
+    ///         cx.token("letter", piece);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn token(&self, message: impl Into<String>, text: impl Into<String>) {
         self.emit_ephemeral(EventBody::Token(payload::Token { message: message.into(), text: text.into() }));
     }
@@ -287,11 +633,33 @@ impl Context {
 
     // --- models -----------------------------------------------------------------------------------------------
 
-    /// The runtime's model; its calls are recorded.
+    /// Returns the model of the runtime. Its calls are recorded.
     ///
     /// # Errors
     ///
-    /// A permanent error when the runtime has none.
+    /// A permanent error if the runtime has no model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let reply = cx.model()?.complete("Write a letter to Ana.").await?;
+    ///     Ok(Draft::update().text(reply.message.text()))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::new([Turn::text("Dear Ana")]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn model(&self) -> Result<super::model::RecordedModel> {
         let model =
             self.env.deps.model.clone().ok_or_else(|| {
@@ -300,17 +668,67 @@ impl Context {
         Ok(self.model_of(&model))
     }
 
-    /// A model of the node's own; its calls are recorded.
+    /// Returns `model` with recorded calls, for a node that does not use the model of the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let small = Model::new(Scripted::new([Turn::text("Dear Ana")]));
+    ///     let reply = cx.model_of(&small).complete("Write a letter to Ana.").await?;
+    ///     Ok(Draft::update().text(reply.message.text()))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn model_of(&self, model: &Model) -> super::model::RecordedModel {
         super::model::RecordedModel::new(self.clone(), model.clone())
     }
 
-    /// The runtime's tools; their calls are recorded.
+    /// Returns the tools of the runtime. Their calls are recorded.
     ///
     /// # Errors
     ///
-    /// A permanent error when the runtime has none.
+    /// A permanent error if the runtime has no tools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let call = ToolCall::new("count_words", &json!({ "text": "Dear Ana" }));
+    ///     let message = cx.tools()?.call(call).await?;
+    ///     assert_eq!(message.text(), "2");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn tools(&self) -> Result<super::RecordedTools> {
         let tools = self.env.deps.tools.clone().ok_or_else(|| {
             NodeError::permanent("the runtime has no tools; give it some with `.tools(..)`")
@@ -318,7 +736,35 @@ impl Context {
         Ok(self.tools_of(&tools))
     }
 
-    /// Tools of the node's own; their calls are recorded.
+    /// Returns `tools` with recorded calls, for a node that does not use the tools of the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let tools = ToolRegistry::builder().tool(count_words).build()?;
+    ///     let call = ToolCall::new("count_words", &json!({ "text": "Dear Ana" }));
+    ///     let message = cx.tools_of(&tools).call(call).await?;
+    ///     assert_eq!(message.text(), "2");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn tools_of(&self, tools: &ToolRegistry) -> super::RecordedTools {
         super::RecordedTools::new(self.clone(), tools.clone())
@@ -326,14 +772,62 @@ impl Context {
 
     // --- long work --------------------------------------------------------------------------------------------
 
-    /// Ready when the run is being stopped. A node that calls this gets a grace time to finish; one that does not
-    /// is dropped at once. Cancel safe.
+    /// Completes when the run is being stopped. A node that has called this gets a grace period to finish; other nodes are
+    /// dropped at once. Cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn generate() -> String { "Dear Ana".to_owned() }
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let text = tokio::select! {
+    ///         text = generate() => text,
+    ///         () = cx.cancelled() => "unfinished".to_owned(),
+    ///     };
+    ///     Ok(Draft::update().text(text))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn cancelled(&self) {
         self.listen();
         self.env.control.stop.cancelled().await;
     }
 
-    /// Whether the run is being stopped. Counts as listening; see [`cancelled`](Context::cancelled).
+    /// Returns `true` if the run is being stopped. Gives the node a grace period, as [`cancelled`](Context::cancelled) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let mut pages = 0;
+    ///     while pages < 100 && !cx.is_cancelled() {
+    ///         pages += 1;
+    ///     }
+    ///     Ok(Draft::update().text(format!("{pages} pages")))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.listen();
@@ -346,9 +840,33 @@ impl Context {
         }
     }
 
-    /// Resets the idle timeout.
+    /// Resets the [idle timeout](crate::graph::NodeExt::idle_timeout) of the node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     for _page in 0..3 {
+    ///         tokio::task::yield_now().await;
+    ///         cx.heartbeat();
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write.idle_timeout(Duration::from_secs(5)))
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn heartbeat(&self) {
-        // Of an ended node, nothing counts.
+        // An ended node has no timeout.
         drop(self.attempt_handle().touch());
     }
 }

@@ -18,6 +18,27 @@ use crate::{
 ///
 /// The journal keeps everything up to the last committed superstep and the tasks that finished since, so a resume
 /// executes only unfinished tasks.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, NodeError, RunError, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Draft { text: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Draft>::builder("draft")
+/// #     .node("write", async |_: &Draft, _: &Context| -> agent_core::Result<()> {
+/// #         Err(NodeError::permanent("no topic"))
+/// #     })
+/// #     .edge(START, "write").edge("write", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// let report = session.run(&graph, Draft::update()).start().await?.await;
+/// let error = report.error.ok_or("the node fails")?;
+/// assert!(matches!(&*error, RunError::Node { node, attempts: 1, .. } if node == "write"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -207,6 +228,27 @@ impl StdError for NodeCause {
 
 impl RunError {
     /// Returns the stable error code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Code, Context, END, Graph, NodeError, Runtime, SessionError, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft")
+    /// #     .node("write", async |_: &Draft, _: &Context| -> agent_core::Result<()> {
+    /// #         Err(NodeError::permanent("no topic"))
+    /// #     })
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let error = session.run(&graph, Draft::update()).await.unwrap_err();
+    /// let SessionError::Run(error) = error else { panic!("the run was accepted") };
+    /// assert_eq!(error.code(), Code::NodeFailed);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -239,6 +281,27 @@ impl RunError {
     }
 
     /// Returns the node that failed, if the error belongs to one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, NodeError, Runtime, SessionError, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft")
+    /// #     .node("write", async |_: &Draft, _: &Context| -> agent_core::Result<()> {
+    /// #         Err(NodeError::permanent("no topic"))
+    /// #     })
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let error = session.run(&graph, Draft::update()).await.unwrap_err();
+    /// let SessionError::Run(error) = error else { panic!("the run was accepted") };
+    /// assert_eq!(error.node(), Some("write"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         match self {
@@ -264,6 +327,27 @@ impl RunError {
 
     /// Returns the error and its causes in one line. The text of a model's endpoint ([`ModelError::detail`]) is left out,
     /// because it may contain keys or user input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, NodeError, Runtime, SessionError, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft")
+    /// #     .node("write", async |_: &Draft, _: &Context| -> agent_core::Result<()> {
+    /// #         Err(NodeError::permanent("no topic"))
+    /// #     })
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let error = session.run(&graph, Draft::update()).await.unwrap_err();
+    /// let SessionError::Run(error) = error else { panic!("the run was accepted") };
+    /// assert!(error.report().ends_with("no topic"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.to_string();

@@ -20,7 +20,7 @@ use crate::{
     journal::entry::WithdrawReason,
 };
 
-/// The wait for a person's answer; see [`Context::ask`](crate::Context::ask).
+/// Future of the answer to a question; see [`Context::ask`](crate::Context::ask).
 #[must_use = "a question is asked when it is awaited"]
 pub struct Ask<T> {
     of: AttemptHandle,
@@ -32,7 +32,7 @@ pub struct Ask<T> {
     answer: PhantomData<fn() -> T>,
 }
 
-/// Who wrote the question.
+/// Origin of a question.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asker {
     Node,
@@ -75,7 +75,28 @@ impl<T: DeserializeOwned> Ask<T> {
         Self { of, question: Some(question), id, asker, stage, deadline: None, answer }
     }
 
-    /// The id that an answer must name.
+    /// Returns the id of the question, which an answer must contain.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Question, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let answer = cx.ask::<String>(Question::new("Title?").key("title"));
+    ///     assert!(answer.id().to_string().ends_with(":title"));
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn id(&self) -> &QuestionId {
         &self.id

@@ -17,16 +17,19 @@ use crate::{
     telemetry,
 };
 
+/// Name of the event with the request of a model call; see [`journal_requests`](crate::telemetry::journal_requests).
+const MODEL_REQUEST: &str = "model_request";
+
 /// One call.
 const ONE: BudgetUsage =
     BudgetUsage { model_calls: 1, tool_calls: 0, input_tokens: 0, output_tokens: 0, cost_micros: 0 };
 
-/// How a call that listens for a stop ended.
+/// Result of [`RecordedModel::complete_or_stop`].
 #[derive(Debug)]
 pub enum Completion {
     /// The answer is complete.
     Whole(ModelReply),
-    /// The run is being stopped. What was said by then, without tool calls; `None`: nothing.
+    /// The run is being stopped. Contains the text generated so far, without tool calls; `None` if there is none.
     Stopped(Option<Message>),
 }
 
@@ -42,14 +45,35 @@ impl RecordedModel {
         Self { cx, model }
     }
 
-    /// The model's name.
+    /// Returns the name of the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, model::{Model, testing::Scripted}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     println!("written by {}", cx.model()?.name());
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::new([]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.model.name()
     }
 
-    /// Asks, shows the text while it arrives, and records the reply. The key is the order of calls in this
-    /// activation; use [`complete_as`](Self::complete_as) for calls in parallel.
+    /// Calls the model, publishes the text as it is generated, and records the reply. The key of the call is its position
+    /// among the calls of this task; use [`complete_as`](Self::complete_as) for parallel calls.
     ///
     /// # Errors
     ///
@@ -58,11 +82,34 @@ impl RecordedModel {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call; a reply that is recorded stays recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::model::{Model, ModelRequest, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let request = ModelRequest::new("Write a letter to Ana.").system("You write letters.");
+    ///     let reply = cx.model()?.complete(request).await?;
+    ///     Ok(Draft::update().text(reply.message.text()))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::new([Turn::text("Dear Ana")]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn complete(&self, request: impl Into<ModelRequest>) -> Result<ModelReply> {
         self.complete_under(self.cx.attempt_handle().next_model_key(), request.into()).await
     }
 
-    /// As [`complete`](Self::complete), under a key of the caller's.
+    /// As [`complete`](Self::complete), with an explicit key.
     ///
     /// # Errors
     ///
@@ -71,6 +118,32 @@ impl RecordedModel {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call; a reply that is recorded stays recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let model = cx.model()?;
+    ///     let (english, german) = tokio::try_join!(
+    ///         model.complete_as("english", "Greet Ana in English."),
+    ///         model.complete_as("german", "Greet Ana in German."),
+    ///     )?;
+    ///     Ok(Draft::update().text(format!("{} {}", english.message.text(), german.message.text())))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::rule(|_, _| Turn::text("Hello")));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn complete_as(
         &self,
         key: impl Into<String>,
@@ -79,7 +152,7 @@ impl RecordedModel {
         self.complete_under(author_key(key.into())?, request.into()).await
     }
 
-    /// As [`complete_as`](Self::complete_as), under a key in its stored form.
+    /// As [`complete_as`](Self::complete_as), with a key in its stored form.
     async fn complete_under(&self, key: String, request: ModelRequest) -> Result<ModelReply> {
         let message = key.clone();
         let wanted = self.wanted(&request)?;
@@ -91,8 +164,8 @@ impl RecordedModel {
         self.cx.step_as("model", key, Some(wanted), work).await
     }
 
-    /// As [`complete_as`](Self::complete_as); when the run is stopped in the meantime, gives what was said by then instead
-    /// of being dropped. Nothing is recorded then, and the next try asks anew.
+    /// As [`complete_as`](Self::complete_as), but returns the text generated so far if the run is stopped during the call.
+    /// Nothing is recorded in that case, and the next attempt calls the model again.
     ///
     /// # Errors
     ///
@@ -101,6 +174,32 @@ impl RecordedModel {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call; a reply that is recorded stays recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::{engine::Completion, model::{Model, testing::{Scripted, Turn}}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let text = match cx.model()?.complete_or_stop("letter", "Write a letter to Ana.").await? {
+    ///         Completion::Whole(reply) => reply.message.text().into_owned(),
+    ///         Completion::Stopped(Some(partial)) => partial.text().into_owned(),
+    ///         Completion::Stopped(None) => String::new(),
+    ///     };
+    ///     Ok(Draft::update().text(text))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::new([Turn::text("Dear Ana")]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn complete_or_stop(
         &self,
         key: impl Into<String>,
@@ -134,8 +233,8 @@ impl RecordedModel {
         }
     }
 
-    /// Asks for a value of a Rust type: held to its JSON Schema, checked, and asked again with the faults, three times
-    /// in all. Each answer is recorded.
+    /// Requests a value of a Rust type. The reply is validated against the JSON Schema of the type; an invalid reply is
+    /// sent back with its faults, three calls in all. Each reply is recorded.
     ///
     /// # Errors
     ///
@@ -144,6 +243,32 @@ impl RecordedModel {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call; a reply that is recorded stays recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// #[derive(schemars::JsonSchema, serde::Deserialize)]
+    /// struct Person { name: String, age: u32 }
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let person: Person = cx.model()?.extract("Ana is 41 years old.").await?;
+    ///     assert_eq!((person.name.as_str(), person.age), ("Ana", 41));
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::new([Turn::text(r#"{"name":"Ana","age":41}"#)]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn extract<T: JsonSchema + DeserializeOwned>(
         &self,
         request: impl Into<ModelRequest>,
@@ -159,6 +284,30 @@ impl RecordedModel {
     }
 
     /// Returns the capabilities of the model's endpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, NodeError, Runtime, START, State};
+    /// # use agent_core::model::{Model, testing::Scripted};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     if !cx.model()?.capabilities().tools {
+    ///         return Err(NodeError::permanent("the model cannot call tools"));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Scripted::new([]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn capabilities(&self) -> ModelCapabilities {
         self.model.capabilities()
@@ -170,6 +319,12 @@ impl RecordedModel {
         request: ModelRequest,
         reply: &mut Assembler,
     ) -> Result<(), ModelError> {
+        if let Some(shown) = telemetry::journalled_request(&request)
+            && let Err(error) = self.cx.emit(MODEL_REQUEST, shown)
+        {
+            // It is for people: a call does not fail because its request cannot be shown.
+            tracing::debug!(%error, "a model request is not in the journal");
+        }
         let mut stream = telemetry::chat(&self.model, request, Some(self.cx.session())).await?;
         // Which call each index is: the pieces of its arguments do not repeat that.
         let mut calls: Vec<(u32, String, String)> = Vec::new();
@@ -215,8 +370,8 @@ impl RecordedModel {
         }));
     }
 
-    /// What a call will use at least: one call, what it reads, and the answer where its length has a bound. Tokens are
-    /// estimated only where they are counted against a limit.
+    /// Returns the minimum usage of a call: one call, its input, and its output if that has a limit. Tokens are estimated only
+    /// if a limit counts them.
     fn wanted(&self, request: &ModelRequest) -> Result<BudgetUsage> {
         let budget = &self.cx.env.budget;
         if !budget.estimates() {
@@ -238,7 +393,7 @@ impl RecordedModel {
         Ok(used(&usage, cost))
     }
 
-    /// The result of a call, and what it used.
+    /// Returns the result of a call and its usage.
     fn settled(
         &self,
         result: Result<ModelReply, ModelError>,

@@ -33,6 +33,38 @@ impl<S: State> GraphBuilder<S> {
     /// `into` derives the subgraph's initial state from this graph's state, `out` turns its final state into an
     /// update of this graph. The subgraph's supersteps are written to the journal; its questions and events carry
     /// the path of the outer task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Book { title: String, text: String }
+    /// let chapter = Graph::<Draft>::builder("chapter")
+    ///     .node("write", async |draft: &Draft, _: &Context| Ok(Draft::update().text(format!("On {}", draft.text))))
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// let book = Graph::<Book>::builder("book")
+    ///     .subgraph(
+    ///         "chapter",
+    ///         &chapter,
+    ///         |book| Draft { text: book.title.clone() },
+    ///         |draft| Book::update().text(draft.text),
+    ///     )
+    ///     .edge(START, "chapter")
+    ///     .edge("chapter", END)
+    ///     .build()?;
+    /// let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&book, Book::update().title("birds")).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.text, "On birds");
+    /// # Ok(()) }
+    /// ```
     pub fn subgraph<T: State, Out: IntoOutcome<S>>(
         self,
         name: impl Into<String>,
@@ -44,6 +76,41 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Adds a subgraph that is activated by sends with an input of type `I`; see [`subgraph`](Self::subgraph).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, graph::{Dispatch, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Book { #[state(append)] chapters: Vec<String> }
+    /// # let chapter = Graph::<Draft>::builder("chapter")
+    /// #    .node("write", async |draft: &Draft, _: &Context| Ok(Draft::update().text(format!("On {}", draft.text))))
+    /// #    .edge(START, "write").edge("write", END).build()?;
+    /// let book = Graph::<Book>::builder("book")
+    ///     .node("plan", async |_: &Book, _: &Context| {
+    ///         let chapters = ["birds", "fish"].map(|topic| Dispatch::new("chapter", topic));
+    ///         Ok(Outcome::empty().send_all(chapters))
+    ///     })
+    ///     .subgraph_with_input(
+    ///         "chapter",
+    ///         &chapter,
+    ///         |_, topic: String| Draft { text: topic },
+    ///         |draft| Book::update().chapters([draft.text]),
+    ///     )
+    ///     .edge(START, "plan")
+    ///     .declare_targets("plan", ["chapter"])
+    ///     .edge("chapter", END)
+    ///     .build()?;
+    /// let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&book, Book::update()).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.chapters, ["On birds", "On fish"]);
+    /// # Ok(()) }
+    /// ```
     pub fn subgraph_with_input<T: State, I: DeserializeOwned + Send + 'static, Out: IntoOutcome<S>>(
         self,
         name: impl Into<String>,

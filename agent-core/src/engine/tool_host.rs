@@ -7,6 +7,7 @@ use crate::{
     ids::SessionId,
     interrupt::Question,
     journal::entry::{Fact, ToolBegun},
+    json::sorted,
     memory::MemoryStore,
     todo::Todos,
     tool::{Away, ToolError, ToolHost},
@@ -55,7 +56,9 @@ impl ContextToolHost {
         let what = match &question.key {
             Some(key) => crate::util::fingerprint(key),
             None => {
-                let text = format!("{}\n{:?}\n{:?}", question.prompt, question.options, question.schema);
+                let options: Vec<_> = question.options.iter().map(sorted).collect();
+                let schema = question.schema.as_ref().map(sorted);
+                let text = format!("{}\n{options:?}\n{schema:?}", question.prompt);
                 crate::util::fingerprint(&text)
             }
         };

@@ -43,9 +43,9 @@ pub struct RecordedTools {
     registry: ToolRegistry,
     remembered: Mutex<StandingApprovals>,
     fatal: Vec<ToolFault>,
-    /// A result of this activation was too long for the model, and is kept whole.
+    /// A result in this task was too long for the model and is stored completely.
     kept: AtomicBool,
-    /// The todo under which the tools' own todos hang.
+    /// Parent of todos added by tools.
     under: Option<String>,
 }
 
@@ -58,9 +58,9 @@ pub struct ToolFailed {
     pub tool: String,
     /// The call.
     pub call_id: String,
-    /// What kind of fault it was.
+    /// The kind of fault.
     pub fault: ToolFault,
-    /// What the model would have read.
+    /// The message that the model would have read.
     pub reason: String,
 }
 
@@ -97,11 +97,36 @@ impl RecordedTools {
         Self { cx, registry, remembered: Mutex::default(), fatal: Vec::new(), kept, under: None }
     }
 
-    /// Only the tools that `allowed` names, by their own name or by a group's.
+    /// Limits the set to the tools in `allowed`, which contains names of tools and of groups.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`] with every name that is none.
+    /// [`RegistryError`] with every name that is neither a tool nor a group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool, tool::{ToolError, ToolRegistry}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let tools = cx.tools()?.allow(["count_words"])?;
+    ///     assert_eq!(tools.specs().len(), 1);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn allow<I>(mut self, allowed: I) -> Result<Self, RegistryError>
     where
         I: IntoIterator,
@@ -111,47 +136,242 @@ impl RecordedTools {
         Ok(self)
     }
 
-    /// Sets the faults that end the run in place of being returned to the model. Default: none.
+    /// Sets the faults that fail the run instead of being returned to the model. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::{engine::ToolFailed, tool::{ToolCall, ToolError, ToolFault, ToolRegistry}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let tools = cx.tools()?.failing_on([ToolFault::Unknown]);
+    ///     let error = tools.call(ToolCall::new("count_pages", &json!({}))).await.unwrap_err();
+    ///     let failed = error.downcast_ref::<ToolFailed>().expect("an unknown tool ends the run");
+    ///     assert_eq!(failed.fault, ToolFault::Unknown);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn failing_on(mut self, faults: impl IntoIterator<Item = ToolFault>) -> Self {
         self.fatal.extend(faults);
         self
     }
 
-    /// What the tools add to the schedule hangs under this item. Default: under none.
+    /// Sets the todo that is the parent of todos added by tools. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("check", "Check the text")?;
+    ///     let tools = cx.tools()?.under(todo.id());
+    /// #     tools.call(ToolCall::new("count_words", &json!({ "text": "Dear Ana" }))).await?;
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn under(mut self, todo: impl Into<String>) -> Self {
         self.under = Some(todo.into());
         self
     }
 
-    /// With the approvals that people gave before. Keep them in the state, so that they last as long as the session.
+    /// Sets the standing approvals. Keep them in the state, so that they last as long as the session. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{StandingApprovals, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     // From the state of the session.
+    ///     let approvals = StandingApprovals::default();
+    ///     let tools = cx.tools()?.with_approvals(approvals);
+    /// #     assert_eq!(tools.remembered(), StandingApprovals::default());
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_approvals(self, remembered: StandingApprovals) -> Self {
         *self.remembered.lock() = remembered;
         self
     }
 
-    /// The approvals that count for later calls, those given just now among them.
+    /// Returns the standing approvals, including those given through this set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{StandingApprovals, ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let tools = cx.tools()?;
+    ///     tools.call(ToolCall::new("count_words", &json!({ "text": "Dear Ana" }))).await?;
+    ///     // The call needed no approval, so none is remembered.
+    ///     assert_eq!(tools.remembered(), StandingApprovals::default());
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn remembered(&self) -> StandingApprovals {
         self.remembered.lock().clone()
     }
 
-    /// Returns whether a result of this activation was too long for the model and is kept whole in the long-term
+    /// Returns `true` if a result in this task was too long for the model and is stored completely in the long-term
     /// memory, where [`ReadResult`](crate::tool::ReadResult) reads it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let tools = cx.tools()?;
+    ///     tools.call(ToolCall::new("count_words", &json!({ "text": "Dear Ana" }))).await?;
+    ///     assert!(!tools.kept_results());
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn kept_results(&self) -> bool {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// The tools themselves.
+    /// Returns the underlying registry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool, tool::{ToolError, ToolRegistry}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert!(cx.tools()?.registry().tool("count_words").is_some());
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn registry(&self) -> &ToolRegistry {
         &self.registry
     }
 
-    /// The tools as the model sees them, in the order they were added.
+    /// Returns the specifications for the model, in the order in which the tools were added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::model::{Model, ModelRequest, testing::{Scripted, Turn}};
+    /// # use agent_core::tool::{ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let request = ModelRequest::new("How many words has \"Dear Ana\"?").tools(cx.tools()?.specs());
+    ///     let reply = cx.model()?.complete(request).await?;
+    /// #     assert_eq!(reply.message.text(), "two");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let model = Model::new(Scripted::new([Turn::text("two")]));
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).model(model).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn specs(&self) -> Arc<[ToolSpec]> {
         self.registry.specs()
@@ -167,12 +387,41 @@ impl RecordedTools {
     ///
     /// # Errors
     ///
-    /// [`LimitError`](super::LimitError) when the budget does not allow the call, [`ToolFailed`] as the policy says,
-    /// or the journal cannot be written.
+    /// [`LimitError`](super::LimitError) if the budget does not allow the call; [`ToolFailed`] for a fault that ends the run;
+    /// an error if the journal cannot be written.
     ///
     /// # Cancel safety
     ///
     /// As [`Context::step`] and [`Context::ask`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let call = ToolCall::new("count_words", &json!({ "text": "Dear Ana" }));
+    ///     let message = cx.tools()?.call(call.clone()).await?;
+    ///     assert_eq!(message.tool_call_id, Some(call.id));
+    ///     assert_eq!(message.text(), "2");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn call(&self, call: ToolCall) -> Result<Message> {
         let name = self.cx.attempt_handle().next_call_name(&call.id);
         self.carry_out(name, call, Spawned::No).await
@@ -185,12 +434,40 @@ impl RecordedTools {
     ///
     /// # Errors
     ///
-    /// As [`call`](RecordedTools::call): the first in the order of calls, once all have ended, so that what the
-    /// others did is recorded.
+    /// As [`call`](RecordedTools::call). If several calls fail, the error of the first one is returned once all calls have
+    /// ended and are recorded.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future cancels the calls that have not finished. What is recorded stays recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolRegistry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # /// Counts the words of a text.
+    /// # #[tool]
+    /// # async fn count_words(text: String) -> Result<usize, ToolError> { Ok(text.split_whitespace().count()) }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let calls = ["Dear Ana", "Yours"].map(|text| ToolCall::new("count_words", &json!({ "text": text })));
+    ///     let messages = cx.tools()?.call_all(calls).await?;
+    ///     assert_eq!(messages.iter().map(|message| message.text()).collect::<Vec<_>>(), ["2", "1"]);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(count_words).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn call_all(&self, calls: impl IntoIterator<Item = ToolCall>) -> Result<Vec<Message>> {
         let named: Vec<(String, ToolCall)> =
             calls.into_iter().map(|call| (self.cx.attempt_handle().next_call_name(&call.id), call)).collect();
@@ -280,7 +557,7 @@ impl RecordedTools {
         Ok(Settled::Run(prepared))
     }
 
-    /// What a person says about the call, if one must be asked. Asked before the step of the call begins.
+    /// The decision of a person about the call, if it needs approval. Requested before the step of the call begins.
     async fn approved(&self, name: &str, prepared: PreparedCall) -> Result<Settled> {
         let limit = prepared.policy().result_limit;
         let Some(shown) = prepared.approval_for(&self.remembered.lock()) else {
@@ -345,6 +622,7 @@ impl RecordedTools {
         let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
             .hosted(Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted)));
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
+        telemetry::tool_called(&span, prepared.args());
         let result = match spawned {
             Spawned::No => prepared.run(&context).instrument(span.clone()).await,
             Spawned::Yes => {
@@ -361,6 +639,7 @@ impl RecordedTools {
             tracing::debug!(tool = prepared.name(), fault = error.fault().code(), cause = ?error.cause(), "tool call failed");
         }
         let mut reply = prepared.reply(&result);
+        telemetry::tool_replied(&span, &reply.text);
         let mut kept = false;
         if let (Some(_), Ok(output)) = (reply.cut, &result)
             && let Some(note) = self.keep(&idempotency_key, prepared.name(), &output.to_text()).await
@@ -454,7 +733,7 @@ fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> 
 
 /// Moves definitions to the root of the schema, where references expect them.
 fn hoisted(mut schema: Value) -> Value {
-    let definitions = schema["anyOf"][1].as_object_mut().and_then(|inner| inner.remove("$defs"));
+    let definitions = schema["anyOf"][1].as_object_mut().and_then(|inner| inner.shift_remove("$defs"));
     if let (Some(definitions), Some(outer)) = (definitions, schema.as_object_mut()) {
         outer.insert("$defs".to_owned(), definitions);
     }

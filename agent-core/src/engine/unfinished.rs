@@ -44,25 +44,110 @@ pub enum CallOutcome {
 }
 
 impl UnfinishedTask<'_> {
-    /// Returns the name of its node.
+    /// Returns the name of the node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .on_stop(|_, unfinished| {
+    ///         let nodes: Vec<&str> = unfinished.iter().map(|task| task.node()).collect();
+    ///         Some(Draft::update().text(format!("unfinished: {}", nodes.join(", "))))
+    ///     })
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn node(&self) -> &str {
         &self.image.1
     }
 
     /// Returns the input that it was sent, if it has one of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Report { #[state(append)] missing: Vec<String> }
+    /// # async fn study(_: &Report, _topic: String, _: &Context) -> agent_core::Result<()> { Ok(()) }
+    /// # async fn plan(_: &Report, _: &Context) -> agent_core::Result<()> { Ok(()) }
+    /// let graph = Graph::<Report>::builder("report")
+    ///     .node("plan", plan)
+    ///     .node("study", study)
+    ///     .edge(START, "plan")
+    ///     .declare_targets("plan", ["study"])
+    ///     .edge("study", END)
+    ///     .on_stop(|_, unfinished| {
+    ///         let topics = unfinished.iter().filter_map(|task| task.input::<String>());
+    ///         Some(Report::update().missing(topics))
+    ///     })
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "report");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn input<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.image.2.as_ref()?.get()).ok()
     }
 
-    /// Returns whether it recorded anything: a step, a tool call, a question, an event.
+    /// Returns `true` if the task recorded a step, a tool call, a question or an event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .on_stop(|_, unfinished| {
+    ///         let begun = unfinished.iter().any(|task| task.has_recorded());
+    ///         begun.then(|| Draft::update().text("unfinished"))
+    ///     })
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn has_recorded(&self) -> bool {
         self.record.is_some()
     }
 
     /// Returns its update, if the task itself had finished and only its superstep had not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     // Keeps the update of a task that finished although its superstep did not.
+    ///     .on_stop(|_, unfinished| unfinished.iter().find_map(|task| task.update::<Draft>()))
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn update<S: State>(&self) -> Option<S::Update> {
         let finished = self.record?.finished.as_ref()?;
@@ -71,6 +156,32 @@ impl UnfinishedTask<'_> {
 
     /// Returns the outcomes of tool calls, in their order. `calls` must be those that the task handed to
     /// [`RecordedTools`](super::RecordedTools), in the same order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, engine::CallOutcome, tool::ToolCall};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Chat { calls: Vec<ToolCall>, #[state(append)] log: Vec<String> }
+    /// # async fn act(_: &Chat, _: &Context) -> agent_core::Result<()> { Ok(()) }
+    /// let graph = Graph::<Chat>::builder("chat")
+    ///     .node("act", act)
+    ///     .edge(START, "act")
+    ///     .edge("act", END)
+    ///     .on_stop(|chat, unfinished| {
+    ///         let task = unfinished.iter().find(|task| task.node() == "act")?;
+    ///         let outcomes = task.call_outcomes(&chat.calls).into_iter().map(|outcome| match outcome {
+    ///             CallOutcome::Recorded { message, .. } => message.text().into_owned(),
+    ///             CallOutcome::Unknown => "may have happened".to_owned(),
+    ///             _ => "did not happen".to_owned(),
+    ///         });
+    ///         Some(Chat::update().log(outcomes))
+    ///     })
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "chat");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn call_outcomes<'c>(&self, calls: impl IntoIterator<Item = &'c ToolCall>) -> Vec<CallOutcome> {
         let mut used = HashMap::new();

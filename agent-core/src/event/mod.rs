@@ -24,33 +24,34 @@ use crate::{
     journal::stored_schedule::StoredSchedule,
 };
 
-/// One thing that happened, as subscribers see it.
+/// An event of a session, as subscribers receive it.
 ///
-/// A numbered event is published only after its journal entry is stored, so nobody sees what a crash would
-/// undo. Events without a number (tokens, progress, node starts) are not kept.
+/// A numbered event is published only after its journal entry is stored, so a crash cannot undo an event that was
+/// delivered. Events without a number (tokens, progress, node starts) are not stored. See
+/// [`Subscription::next`] and [`Session::events`](crate::Session::events) for examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Event {
-    /// Its number in the journal. Numbers rise; they need not be consecutive.
+    /// Number of the entry in the journal. Numbers increase but need not be consecutive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,
-    /// When it happened, in milliseconds since 1970.
+    /// Time of the event, in milliseconds since 1970.
     pub at: i64,
     /// The session.
     #[schemars(with = "String")]
     pub session: SessionId,
     /// The run.
     pub run: RunId,
-    /// The task it belongs to, `outer#3/inner#2` inside a subgraph.
+    /// The task of the event; `outer#3/inner#2` inside a subgraph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub task: Option<Arc<TaskId>>,
-    /// What happened.
+    /// Kind and payload of the event.
     #[serde(flatten)]
     pub body: EventBody,
 }
 
-/// What happened.
+/// Kind and payload of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -104,6 +105,27 @@ pub enum DropPolicy {
 
 impl EventBody {
     /// Returns the policy for events of this kind if a subscriber is too slow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// # use agent_core::event::DropPolicy;
+    /// session.run(&graph, Count::update()).await?;
+    /// let first = &session.events(Seq::ZERO, 1).await?[0];
+    /// assert_eq!(first.body.loss(), DropPolicy::Never);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn loss(&self) -> DropPolicy {
         match self {
@@ -138,6 +160,26 @@ impl EventBody {
     }
 
     /// Returns whether the run ends or pauses with this event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let events = session.events(Seq::ZERO, 100).await?;
+    /// assert!(events.last().is_some_and(|event| event.body.ends_run()));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn ends_run(&self) -> bool {
         matches!(self, Self::RunPaused(_) | Self::RunStopped(_) | Self::RunFailed(_) | Self::RunCompleted(_))
@@ -152,6 +194,14 @@ impl Event {
     }
 
     /// Returns the JSON Schema of a serialized event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Event;
+    /// let schema = Event::schema();
+    /// assert!(schema["properties"].get("session").is_some());
+    /// ```
     #[must_use]
     pub fn schema() -> Value {
         schemars::schema_for!(Self).to_value()

@@ -8,9 +8,11 @@ use std::{
     },
 };
 
+use serde::Deserialize;
+
 use crate::{
     ids::{RunId, Seq, SessionId},
-    journal::entry::{Entry, Fact},
+    journal::entry::{Entry, Fact, Recorded},
     run::BudgetUsage,
 };
 
@@ -100,6 +102,8 @@ pub enum JournalNoticeKind<'a> {
     RunFailed {
         /// What went wrong, to branch on.
         code: &'a str,
+        /// The same for people; never holds a secret.
+        message: &'a str,
     },
     /// The run was stopped.
     RunStopped,
@@ -107,6 +111,8 @@ pub enum JournalNoticeKind<'a> {
     Step {
         /// `step`, `model` or `tool`.
         kind: &'a str,
+        /// The name of the tool, or of the model as its endpoint reported it; empty if it is not known.
+        name: &'a str,
         /// How long it took, in milliseconds.
         ms: u64,
         /// Whether it failed.
@@ -122,6 +128,31 @@ pub enum JournalNoticeKind<'a> {
     Other,
 }
 
+/// Returns the name in the recorded result of a model or tool call. The rest of the result is skipped.
+fn name_of(step: &Recorded) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow, default)]
+        model: &'a str,
+    }
+    #[derive(Deserialize)]
+    struct ToolResult<'a> {
+        #[serde(borrow)]
+        message: Message<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow, default)]
+        name: &'a str,
+    }
+    let text = step.value.as_ref()?.get();
+    match step.kind.as_str() {
+        "model" => serde_json::from_str::<Reply<'_>>(text).ok().map(|reply| reply.model),
+        "tool" => serde_json::from_str::<ToolResult<'_>>(text).ok().map(|result| result.message.name),
+        _ => None,
+    }
+}
+
 impl<'a> JournalNotice<'a> {
     pub(crate) fn of(session: &'a SessionId, graph: Option<&'a str>, entry: &'a Entry) -> Self {
         let kind = match &entry.fact {
@@ -131,10 +162,13 @@ impl<'a> JournalNotice<'a> {
             Fact::RunCompleted(completed) => {
                 JournalNoticeKind::RunCompleted { active_ms: completed.active_ms }
             }
-            Fact::RunFailed(failure) => JournalNoticeKind::RunFailed { code: &failure.code },
+            Fact::RunFailed(failure) => {
+                JournalNoticeKind::RunFailed { code: &failure.code, message: &failure.message }
+            }
             Fact::RunStopped(_) => JournalNoticeKind::RunStopped,
             Fact::StepRecorded(step) => JournalNoticeKind::Step {
                 kind: &step.kind,
+                name: name_of(step).unwrap_or_default(),
                 ms: step.ms,
                 failed: step.error.is_some(),
                 used: step.usage.unwrap_or_default(),

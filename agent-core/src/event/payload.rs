@@ -23,24 +23,24 @@ macro_rules! payloads {
 payloads! {
     /// A run was accepted.
     RunStarted {
-        /// The graph it runs.
+        /// The graph of the run.
         graph: String,
-        /// The nodes that are due first.
+        /// The nodes that run first.
         next: Vec<String>,
     }
-    /// A run waits for its turn.
+    /// A run was queued behind the current run of its session.
     RunQueued {
-        /// The graph it will run.
+        /// The graph of the run.
         graph: String,
     }
     /// A queued run was removed from the queue before it began.
     RunDequeued {
-        /// What is wrong, to branch on.
+        /// Stable error code of the reason.
         code: String,
-        /// The same for people.
+        /// The reason as a message for people.
         message: String,
     }
-    /// Every task waits for an answer.
+    /// The run paused: every task waits for an answer.
     RunPaused {
         /// The open questions.
         questions: Vec<QuestionId>,
@@ -49,159 +49,159 @@ payloads! {
     RunResumed {}
     /// A run was stopped; it can be resumed.
     RunStopped {
-        /// At a superstep's end rather than in the middle.
+        /// `true` if the run ended between two supersteps (drained); `false` if tasks were stopped within one.
         #[serde(default)]
         drained: bool,
     }
     /// A run failed; it can be resumed from its last commit.
     RunFailed {
-        /// What went wrong, to branch on.
+        /// Stable error code.
         code: String,
-        /// The same for people; never holds a secret.
+        /// Error message for people; contains no secrets.
         message: String,
         /// The node that failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<String>,
     }
-    /// A run reached its end.
+    /// A run completed.
     RunCompleted {
-        /// Time spent running, pauses left out, in milliseconds.
+        /// Active time without pauses, in milliseconds.
         active_ms: u64,
-        /// Supersteps taken.
+        /// Number of supersteps executed.
         supersteps: u64,
     }
-    /// A run was undone.
+    /// A run was rolled back: its changes of the state were undone.
     RunRolledBack {}
-    /// The updates of a superstep are applied.
+    /// The updates of a superstep were applied.
     SuperstepCommitted {
-        /// Which one, counted from 1. The start's own edges are superstep 0.
+        /// Number of the superstep, counted from 1. The edges from the start are superstep 0.
         superstep: u64,
-        /// The nodes that are due next.
+        /// The nodes that run next.
         next: Vec<String>,
     }
-    /// A node began. Not numbered: which nodes are due is in the superstep before.
+    /// A node started. Not numbered; the committed superstep before it names the nodes that are due.
     NodeStarted {
         /// The node.
         node: String,
-        /// Which try, counted from 1.
+        /// Number of the attempt, counted from 1.
         attempt: u32,
     }
-    /// A node is done; its update is applied at the superstep's end.
+    /// A node finished. Its update is applied at the end of the superstep.
     NodeFinished {
         /// The node.
         node: String,
-        /// What it changes; `null`: nothing.
+        /// The update of the node; `null` if it changes nothing.
         update: Value,
         /// Whether the outcome came from the node's cache.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cached: bool,
     }
-    /// One try of a node failed.
+    /// An attempt of a node failed.
     NodeFailed {
         /// The node.
         node: String,
-        /// Which try, counted from 1.
+        /// Number of the attempt, counted from 1.
         attempt: u32,
-        /// What went wrong, to branch on.
+        /// Stable error code.
         code: String,
-        /// The same for people; never holds a secret.
+        /// Error message for people; contains no secrets.
         message: String,
-        /// The wait before the next try, in milliseconds; absent: there is none.
+        /// Delay until the next attempt, in milliseconds; absent if there is no further attempt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_in_ms: Option<u64>,
         /// The node that handles the failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         handler: Option<String>,
     }
-    /// A step inside a node has its result.
+    /// The result of a step of a node was recorded.
     StepRecorded {
-        /// Its key.
+        /// Key of the step.
         key: String,
         /// `step`, `model` or `tool`.
         kind: String,
-        /// How long it took, in milliseconds.
+        /// Duration in milliseconds.
         ms: u64,
-        /// Why it failed; absent: it did not.
+        /// Error message; absent if the step succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
         /// The result of a model or tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Value>,
-        /// What it used up of the budget.
+        /// Budget usage of the step.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<crate::run::BudgetUsage>,
     }
-    /// A model writes a tool call: its beginning (an empty text), then the arguments piece by piece. Not numbered; the
-    /// whole call comes with the message.
+    /// Part of a tool call as a model generates it: first an empty text, then the arguments in pieces. Not numbered; the
+    /// complete call is in the message.
     ToolArguments {
-        /// Which message of the task it belongs to.
+        /// Message of the task that contains it.
         message: String,
-        /// Which call of that message, from 0.
+        /// Index of the call in the message, from 0.
         index: u32,
-        /// The call.
+        /// Id of the call.
         call_id: String,
-        /// The tool.
+        /// Name of the tool.
         name: String,
-        /// A piece of JSON text.
+        /// Part of the arguments as JSON text.
         text: String,
     }
-    /// A tool is about to run. Numbered when the call must not be made twice, so that a crash in the middle of it
-    /// is known; not numbered otherwise. Its result comes as a recorded step of kind `tool`, whose value holds
+    /// A tool call starts. Numbered if the call must not be repeated, so that a crash during the call is
+    /// detected; not numbered otherwise. The result is a recorded step of kind `tool`; its value contains
     /// the message that the model reads.
     ToolCalled {
-        /// The call.
+        /// Id of the call.
         call_id: String,
-        /// The tool.
+        /// Name of the tool.
         name: String,
-        /// With what: an edited call has the edited arguments.
+        /// The arguments. If a person edited the call, the edited ones.
         arguments: Value,
-        /// The key of the step that will have its result.
+        /// Key of the step that records the result.
         key: String,
     }
-    /// A piece of text from a model. Not numbered; the whole text comes with the node's update.
+    /// Part of a text from a model. Not numbered; the complete text is in the update of the node.
     Token {
-        /// Which message of the task it belongs to.
+        /// Message of the task that contains it.
         message: String,
         /// The text.
         text: String,
     }
-    /// A piece of a model's reasoning. Not numbered.
+    /// Part of the reasoning of a model. Not numbered.
     Reasoning {
-        /// Which message of the task it belongs to.
+        /// Message of the task that contains it.
         message: String,
         /// The text.
         text: String,
     }
-    /// The text shown so far of a message is void: the model is asked again. Not numbered.
+    /// Discards the text of a message so far: the model is called again. Not numbered.
     TokensVoided {
-        /// Which message of the task it is.
+        /// The message.
         message: String,
-        /// Code of the failure.
+        /// Error code of the failure.
         reason: String,
     }
-    /// A person is asked.
+    /// A question was asked.
     QuestionAsked {
         /// The question.
         #[serde(flatten)]
         open: OpenQuestion,
     }
-    /// A person answered.
+    /// A question was answered.
     QuestionAnswered {
         /// The question.
         id: QuestionId,
         /// The answer.
         value: Value,
-        /// Who.
+        /// Name of the person who answered.
         by: String,
     }
-    /// A question is no longer asked.
+    /// A question was withdrawn.
     QuestionWithdrawn {
         /// The question.
         id: QuestionId,
     }
-    /// A todo is different now.
+    /// A todo was added or changed.
     TodoUpdated {
-        /// The whole item.
+        /// The complete item.
         #[serde(flatten)]
         todo: Todo,
     }
@@ -209,19 +209,19 @@ payloads! {
     Custom {
         /// Its name.
         name: String,
-        /// What it carries.
+        /// Its value.
         value: Value,
     }
-    /// Progress of the application. Not numbered: a slow subscriber sees the latest of each name.
+    /// Progress of the application. Not numbered; a slow subscriber gets only the latest value of each name.
     Progress {
         /// Its name.
         name: String,
-        /// What it carries.
+        /// Its value.
         value: Value,
     }
-    /// A subgraph began inside a task.
+    /// A subgraph started inside a task.
     SubgraphStarted {
-        /// The nodes that are due first.
+        /// The nodes that run first.
         next: Vec<String>,
     }
     /// The state was edited in the name of a node.
@@ -231,24 +231,24 @@ payloads! {
         /// The update.
         update: Value,
     }
-    /// The session is a copy of another up to a place.
+    /// The session was forked from another session.
     SessionForked {
         /// The other session.
         from: String,
-        /// The place.
+        /// Number of the last entry that was copied.
         seq: Seq,
     }
-    /// Events that this subscriber can no longer get.
+    /// Events that are no longer available to this subscriber.
     Gap {
         /// Numbered events after this number are missing.
         after: Seq,
-        /// … up to and with this one. Equal to `after`: only unnumbered events are missing.
+        /// Last number that is missing. If it equals `after`, only unnumbered events are missing.
         upto: Seq,
-        /// How many unnumbered events (tokens, progress) are missing.
+        /// Number of missing unnumbered events (tokens, progress).
         unnumbered: u64,
-        /// The number that the subscriber named, when the journal ends before it: it is a number of another journal
-        /// (the session was deleted and begun again, or restored from a copy). `after` and `upto` are the journal's end,
-        /// and the events behind it follow; subscribe after 0 to read them all.
+        /// Set if the journal ends before the number that the subscriber requested: the requested number, which belongs to
+        /// an earlier journal (the session was deleted and started again, or restored from a backup). `after` and `upto`
+        /// are then the end of the journal, and later events follow; subscribe after 0 to read all events.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ahead: Option<Seq>,
     }

@@ -122,11 +122,59 @@ impl Subscription {
     ///
     /// Returns [`SubscriptionError::Unreadable`] if the journal cannot be read (call again to retry), and
     /// [`SubscriptionError::Deleted`] after the last event of a deleted session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let mut events = session.subscribe(Some(Seq::ZERO));
+    /// loop {
+    ///     let event = events.next().await?;
+    ///     println!("{:?}: {:?}", event.seq, event.body);
+    ///     if event.body.ends_run() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn next(&mut self) -> Result<Arc<Event>, SubscriptionError> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
     /// Returns the last delivered number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let mut events = session.subscribe(Some(Seq::ZERO));
+    /// let event = events.next().await?;
+    /// // A reader that reconnects subscribes after this number.
+    /// assert_eq!(Some(events.last()), event.seq);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn last(&self) -> Seq {
         self.last

@@ -84,36 +84,170 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Sets the retries of the node added last; see [`NodeExt::retry`](crate::graph::NodeExt::retry).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .retry(3)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry(self, policy: impl Into<RetryPolicy>) -> Self {
         self.last("retry", |node| node.retry(policy))
     }
 
     /// Sets the timeout of the node added last; see [`NodeExt::timeout`](crate::graph::NodeExt::timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .timeout(Duration::from_secs(30))
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn timeout(self, limit: Duration) -> Self {
         self.last("timeout", |node| node.timeout(limit))
     }
 
     /// Sets the idle timeout of the node added last; see [`NodeExt::idle_timeout`](crate::graph::NodeExt::idle_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .idle_timeout(Duration::from_secs(5))
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn idle_timeout(self, limit: Duration) -> Self {
         self.last("idle_timeout", |node| node.idle_timeout(limit))
     }
 
     /// Caches the outcome of the node added last; see [`NodeExt::cache`](crate::graph::NodeExt::cache).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .cache(Duration::from_secs(3600), |draft| draft.text.clone())
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cache<K: Serialize>(self, ttl: Duration, key: impl Fn(&S) -> K + Send + Sync + 'static) -> Self {
         self.last("cache", |node| node.cache(ttl, key))
     }
 
     /// Limits the concurrency of the node added last; see [`NodeExt::concurrency`](crate::graph::NodeExt::concurrency).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .concurrency(2)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn concurrency(self, limit: usize) -> Self {
         self.last("concurrency", |node| node.concurrency(limit))
     }
 
     /// Defers the node added last; see [`NodeExt::deferred`](crate::graph::NodeExt::deferred).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .node("summarise", write)
+    ///     .deferred()
+    ///     .edge(START, "write")
+    ///     .edge(START, "summarise")
+    ///     .edge("write", END)
+    ///     .edge("summarise", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn deferred(self) -> Self {
         self.last("deferred", |node| node.deferred())
     }
 
     /// Sets the error handler of the node added last; see [`NodeExt::on_error`](crate::graph::NodeExt::on_error).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .on_error("apologise")
+    ///     .node("apologise", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .edge("apologise", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_error(self, handler: impl Into<String>) -> Self {
         self.last("on_error", |node| node.on_error(handler))
     }
@@ -152,6 +286,31 @@ impl<S: State> GraphBuilder<S> {
     /// ```
     pub fn edge(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.edges.push((from.into(), to.into()));
+        self
+    }
+
+    /// Adds a fixed edge from each of `nodes` to the next one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// # async fn check(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update()) }
+    /// let path = [START, "write", "check", END];
+    /// let graph = Graph::<Draft>::builder("draft").node("write", write).node("check", check).path(path).build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
+    pub fn path<I>(mut self, nodes: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let nodes: Vec<String> = nodes.into_iter().map(Into::into).collect();
+        self.edges.extend(nodes.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
         self
     }
 

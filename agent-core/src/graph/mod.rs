@@ -30,9 +30,43 @@ use crate::{engine::UnfinishedTask, ids::NodeName, state::State};
 use topology::{NodeIx, Topology};
 
 /// Start of every run: the source of the first edges. Not a node.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Draft { text: String }
+/// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+/// let graph = Graph::<Draft>::builder("draft")
+///     .node("write", write)
+///     .edge(START, "write")
+///     .edge("write", END)
+///     .build()?;
+/// # assert_eq!(graph.name(), "draft");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const START: &str = "__start__";
 
 /// End of a path: the target of the last edges. Not a node.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Draft { text: String }
+/// // A branch may end the run too.
+/// let graph = Graph::<Draft>::builder("draft")
+///     .node("write", async |_: &Draft, _: &Context| Ok(Draft::update().text("a long text")))
+///     .edge(START, "write")
+///     .branch("write", |draft| if draft.text.is_empty() { "write" } else { END }, ["write", END])
+///     .build()?;
+/// # assert_eq!(graph.name(), "draft");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const END: &str = "__end__";
 
 /// A validated, immutable graph over the state `S`. Cheap to clone.
@@ -145,6 +179,23 @@ impl<S: State> Graph<S> {
     }
 
     /// Returns the graph's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .build()?;
+    /// assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -172,6 +223,22 @@ impl<S: State> Graph<S> {
     }
 
     /// Returns 16 hexadecimal digits that change with the names and edges of the graph, not with its code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let build = |name: &str| {
+    ///     Graph::<Draft>::builder("draft").node(name, write).edge(START, name).edge(name, END).build()
+    /// };
+    /// assert_eq!(build("write")?.hash(), build("write")?.hash());
+    /// assert_ne!(build("write")?.hash(), build("draft")?.hash());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.0.hash

@@ -17,6 +17,21 @@ use crate::{
 };
 
 /// Result of a node. `?` converts every [`std::error::Error`] into a [`NodeError`].
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Draft { text: String }
+/// async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> {
+///     let text = std::fs::read_to_string("template.txt")?;
+///     Ok(Draft::update().text(text))
+/// }
+/// # let _ = write;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Result<T, E = NodeError> = std::result::Result<T, E>;
 
 /// One async step of a graph: reads the state, uses the [`Context`] for effects, returns an [`Outcome`].
@@ -341,8 +356,8 @@ where
 
 /// Error of a node: a cause, and whether a retry may succeed.
 ///
-/// Every [`std::error::Error`] converts into a retryable error with `?`, except causes that are known to be
-/// permanent. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
+/// Every error converts into a retryable error with `?`, except causes that are known to be permanent: each
+/// [`std::error::Error`], `anyhow::Error` and its like, a boxed error, and a text. Use [`permanent`](NodeError::permanent) for errors that a retry cannot fix.
 ///
 /// # Examples
 ///
@@ -387,11 +402,27 @@ impl NodeError {
     }
 
     /// Creates a retryable error with a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::NodeError;
+    /// let error = NodeError::msg("the service is down");
+    /// assert!(error.is_retryable());
+    /// ```
     pub fn msg(text: impl fmt::Display) -> Self {
         Self::transient(text.to_string())
     }
 
     /// Returns `true` if a retry may succeed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::NodeError;
+    /// assert!(NodeError::msg("the service is down").is_retryable());
+    /// assert!(!NodeError::permanent("no such account").is_retryable());
+    /// ```
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         self.retryable
@@ -413,19 +444,28 @@ impl NodeError {
     }
 
     /// Returns the cause.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::NodeError;
+    /// let error = NodeError::permanent("no such account");
+    /// assert_eq!(error.source().to_string(), "no such account");
+    /// ```
     #[must_use]
     pub fn source(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.source
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for NodeError {
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for NodeError {
     fn from(source: E) -> Self {
+        let source = source.into();
         let retryable = {
-            let any: &(dyn StdError + 'static) = &source;
+            let any: &(dyn StdError + 'static) = &*source;
             crate::engine::is_retryable(any)
         };
-        Self { source: Box::new(source), retryable }
+        Self { source, retryable }
     }
 }
 

@@ -12,6 +12,20 @@ use crate::{retry::RetryPolicy, state::State};
 
 impl<S: State> AnyNode<S> {
     /// See [`NodeExt::retry`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.timeout(Duration::from_secs(30)).retry(3);
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn retry(mut self, policy: impl Into<RetryPolicy>) -> Self {
         let when = self.policy.retry.take().and_then(|retry| retry.when);
@@ -20,6 +34,19 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::retry_if`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).retry_if(|error| error.downcast_ref::<std::io::Error>().is_some());
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn retry_if(mut self, when: impl Fn(&NodeError) -> bool + Send + Sync + 'static) -> Self {
         // The type of the function is known, its captured values are not compared.
@@ -30,6 +57,20 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).timeout(Duration::from_secs(30));
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.policy.timeout = Some(limit);
@@ -37,6 +78,20 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::idle_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).idle_timeout(Duration::from_secs(5));
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.policy.idle_timeout = Some(limit);
@@ -44,6 +99,20 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::cache`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).cache(Duration::from_secs(3600), |draft: &Draft| draft.text.clone());
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn cache<K: Serialize>(
         mut self,
@@ -59,6 +128,19 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::concurrency`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).concurrency(2);
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.policy.concurrency = Some(limit.max(1));
@@ -66,6 +148,19 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::deferred`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).deferred();
+    /// # Graph::<Draft>::builder("draft").node("write", node).edge(START, "write").edge("write", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn deferred(mut self) -> Self {
         self.policy.deferred = true;
@@ -73,6 +168,21 @@ impl<S: State> AnyNode<S> {
     }
 
     /// See [`NodeExt::on_error`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let node = write.retry(3).on_error("apologise");
+    /// # Graph::<Draft>::builder("draft")
+    /// #    .node("write", node).node("apologise", write)
+    /// #    .edge(START, "write").edge("write", END).edge("apologise", END).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn on_error(mut self, handler: impl Into<String>) -> Self {
         self.handler = Some(handler.into());

@@ -18,6 +18,21 @@ pub struct Outcome<S: State> {
 
 impl<S: State> Outcome<S> {
     /// Creates an outcome without an update. The fixed edges apply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, State, graph::Outcome};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn check(_: &Draft, cx: &Context) -> agent_core::Result<Outcome<Draft>> {
+    ///     cx.progress("checked", true)?;
+    ///     Ok(Outcome::empty())
+    /// }
+    /// # let _ = check;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn empty() -> Self {
         Self { update: None, goto: Vec::new(), sends: Vec::new() }
@@ -82,6 +97,20 @@ impl<S: State> Outcome<S> {
     }
 
     /// Adds several sends, in this order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, State, graph::{Dispatch, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn plan(_: &Draft, _: &Context) -> agent_core::Result<Outcome<Draft>> {
+    ///     let topics = ["birds", "fish"];
+    ///     Ok(Outcome::empty().send_all(topics.map(|topic| Dispatch::new("study", topic))))
+    /// }
+    /// # let _ = plan;
+    /// ```
     #[must_use]
     pub fn send_all(mut self, dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
         self.sends.extend(dispatches);
@@ -143,6 +172,14 @@ impl Dispatch {
     /// Activates `node` with `input`. An input that cannot be stored ([`ValueError`](crate::json::ValueError): NaN, or
     /// a map with keys that are not strings, say) fails the node that sends it, with the reason. Nested options arrive
     /// as JSON has them: `Some(None)` as `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::graph::Dispatch;
+    /// let dispatch = Dispatch::new("study", &serde_json::json!({ "topic": "birds" }));
+    /// # let _ = dispatch;
+    /// ```
     #[must_use]
     pub fn new<I: Serialize + ?Sized>(node: impl Into<Cow<'static, str>>, input: &I) -> Self {
         let input = crate::json::to_raw(input).map_err(|error| error.of("the input").to_string());
@@ -174,24 +211,96 @@ pub(crate) enum Ways {
 
 impl Route {
     /// Selects one node, or [`END`](crate::graph::END).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::Route};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .branch("write", |draft| Route::to(if draft.text.is_empty() { "write" } else { END }), ["write", END])
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to(node: impl Into<Cow<'static, str>>) -> Self {
         Self(Ways::One(node.into()))
     }
 
     /// Selects several nodes, which run in parallel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::Route};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("check", write)
+    ///     .node("translate", write)
+    ///     .branch(START, |_| Route::to_all(["check", "translate"]), ["check", "translate"])
+    ///     .edge("check", END)
+    ///     .edge("translate", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_all<N: Into<Cow<'static, str>>>(nodes: impl IntoIterator<Item = N>) -> Self {
         Self(Ways::Many(nodes.into_iter().map(Into::into).collect(), Vec::new()))
     }
 
     /// Selects activations with their own inputs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::{Dispatch, Route}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn study(_: &Draft, topic: String, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text(topic)) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("study", study)
+    ///     .branch(START, |_| Route::sends(["birds", "fish"].map(|topic| Dispatch::new("study", topic))), ["study"])
+    ///     .edge("study", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn sends(dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
         Self(Ways::Many(Vec::new(), dispatches.into_iter().collect()))
     }
 
     /// Adds one more node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::Route};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("check", write)
+    ///     .node("translate", write)
+    ///     .branch(START, |_| Route::to("check").and("translate"), ["check", "translate"])
+    ///     .edge("check", END)
+    ///     .edge("translate", END)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn and(self, node: impl Into<Cow<'static, str>>) -> Self {
         let (mut nodes, sends) = self.parts();

@@ -99,10 +99,33 @@ impl Answers {
 }
 
 /// Why an answer was refused. A refused answer changes nothing.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Answers, Context, END, Graph, Runtime, SessionError, START, State};
+/// # use agent_core::interrupt::AnswerError;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Greeting { name: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Greeting>::builder("greet")
+/// #     .node("ask", async |_: &Greeting, cx: &Context| {
+/// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+/// #     })
+/// #     .edge(START, "ask").edge("ask", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// session.run(&graph, Greeting::update()).await?;
+/// let answers = Answers::to("ask#1:title", "Dr.");
+/// let refused = session.answer(answers).await.unwrap_err();
+/// assert!(matches!(refused, SessionError::Answer(AnswerError::Unknown { .. })));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// Nothing is asked.
+    /// No question is open.
     #[error("session has no open question")]
     NothingAsked,
     /// No open question has this id, and none with it was answered in this run.
@@ -110,31 +133,31 @@ pub enum AnswerError {
     Unknown {
         /// The id, cut.
         question: String,
-        /// The ids that are open.
+        /// Ids of the open questions.
         open: Vec<String>,
     },
-    /// Another answer was first.
+    /// The question was already answered.
     #[error("question `{question}` was already answered by {by}")]
     AlreadyAnswered {
         /// The question.
         question: QuestionId,
-        /// Who answered it.
+        /// Name of the person who answered it.
         by: String,
     },
-    /// A bare value while several questions are open.
+    /// An answer without an id while several questions are open.
     #[error("several questions are open, name one: {}", open.join(", "))]
     Ambiguous {
         /// Their ids.
         open: Vec<String>,
     },
-    /// The answer does not fit the question, which stays open.
+    /// The answer does not match the options or the schema. The question stays open.
     #[error("the answer to `{question}` does not fit{}: {expected}", at(path))]
     Invalid {
         /// The question.
         question: QuestionId,
         /// Place in the answer (JSON Pointer).
         path: String,
-        /// What is expected there.
+        /// The expected value.
         expected: String,
     },
     /// The answer cannot be stored. The question stays open.
@@ -153,7 +176,7 @@ fn at(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!(" at `{path}`") }
 }
 
-/// Levels that a question may put around a legal value (the arguments of a call that is to be approved, say).
+/// Levels of nesting that a question may add around a valid value, such as the arguments of a call to approve.
 const AROUND: usize = 4;
 
 /// Checks the question itself, once, before it is asked.
@@ -171,6 +194,44 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
         validator(schema).map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
     }
     Ok(())
+}
+
+/// Maximum length of a text that is compared with labels, in bytes.
+const LONGEST_LABEL: usize = 4 * 1024;
+
+/// Returns the option that `value` names: itself, its text or one of its labels whatever the case and the blanks around,
+/// or its number from 1. `None`: it names none.
+fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
+    let options = &question.options;
+    if let Some(option) = options.iter().find(|option| *option == value) {
+        return Some(option);
+    }
+    let folded = |text: &str| text.trim().to_lowercase();
+    let number = |number: u64| options.get(usize::try_from(number).ok()?.checked_sub(1)?);
+    match value {
+        Value::String(text) if text.len() <= LONGEST_LABEL => {
+            let text = folded(text);
+            let is_same = |(at, option): &(usize, &Value)| {
+                let labels = question.labels.get(*at).into_iter().flatten();
+                let mut texts = labels.map(String::as_str).chain(option.as_str());
+                texts.any(|label| folded(label) == text)
+            };
+            let named = options.iter().enumerate().find(is_same).map(|(_, option)| option);
+            // In an open question, a number may be the answer itself.
+            named.or_else(|| number(text.parse().ok()?).filter(|_| !question.open))
+        }
+        Value::Number(value) if !question.open => number(value.as_u64()?),
+        _ => None,
+    }
+}
+
+/// Replaces an answer by the option that it names.
+pub(super) fn name_option(question: &Question, value: &mut Value) {
+    if let Some(option) = option_of(question, value)
+        && option != value
+    {
+        *value = option.clone();
+    }
 }
 
 /// Checks answers against the options and schemas of their questions, and returns them. Large ones are checked off the
@@ -211,4 +272,41 @@ fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_option_is_named_by_its_text_its_number_or_a_label() {
+        let question = Question::choose("For whom?", ["소비자", "Makers"]).labels([["buyers"], ["담당자"]]);
+        for (answer, option) in [
+            (json!("소비자"), Some("소비자")),
+            (json!("  makers\n"), Some("Makers")),
+            (json!("BUYERS"), Some("소비자")),
+            (json!(" 담당자 "), Some("Makers")),
+            (json!(2), Some("Makers")),
+            (json!("1"), Some("소비자")),
+            (json!(0), None),
+            (json!(3), None),
+            (json!(1.5), None),
+            (json!("-1"), None),
+            (json!(""), None),
+            (json!(null), None),
+            (json!(["소비자"]), None),
+        ] {
+            assert_eq!(option_of(&question, &answer).and_then(Value::as_str), option, "{answer}");
+        }
+        // Options that are numbers are meant themselves before their places are.
+        let sizes = Question::choose("Which?", [2, 1]);
+        assert_eq!(option_of(&sizes, &json!(1)), Some(&json!(1)));
+        let open = Question::choose("How many?", ["few", "many"]).or_anything();
+        assert_eq!(
+            (option_of(&open, &json!(2)), option_of(&open, &json!("Few"))),
+            (None, Some(&json!("few")))
+        );
+    }
 }

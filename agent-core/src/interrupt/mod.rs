@@ -33,20 +33,24 @@ pub struct Question {
     /// Answers to choose from; empty: any. An answer outside them is refused unless `open`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<Value>,
+    /// Other labels of the options, in their order, for example in another language. An answer with one of them counts
+    /// as the option.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Vec<String>>,
     /// Whether an answer beside the options is accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
     /// JSON Schema that an answer must meet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
-    /// What is shown beside the prompt (the call to approve, say).
+    /// Details shown with the prompt, such as the call to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
     /// Time until the task gets an error instead of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
-    /// Names the question within its task. Default: the order in which the task, or the step that asks, asks. A key
-    /// never meets one of these default names.
+    /// Key of the question within its task. Default: its position among the questions of the task or step, which never
+    /// equals a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -70,6 +74,9 @@ impl Question {
 
     /// Creates a question with options.
     ///
+    /// An answer is one of them: the value itself, its text with blanks around it or in another letter case, its number
+    /// counted from 1, or one of its [labels](Self::labels).
+    ///
     /// # Examples
     ///
     /// ```
@@ -86,6 +93,26 @@ impl Question {
             options: options.into_iter().map(Into::into).collect(),
             ..Self::default()
         }
+    }
+
+    /// Sets other labels of the options, in their order: an answer with one of them counts as the option. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Question;
+    ///
+    /// let question = Question::choose("Publish?", ["yes", "no"]).labels([["예"], ["아니요"]]);
+    /// assert_eq!(question.labels[1], ["아니요"]);
+    /// ```
+    #[must_use]
+    pub fn labels<L, T>(mut self, labels: impl IntoIterator<Item = L>) -> Self
+    where
+        L: IntoIterator<Item = T>,
+        T: Into<String>,
+    {
+        self.labels = labels.into_iter().map(|labels| labels.into_iter().map(Into::into).collect()).collect();
+        self
     }
 
     /// Also accepts answers that are not among the options.
@@ -190,7 +217,7 @@ impl From<String> for Question {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct OpenQuestion {
-    /// What an answer names.
+    /// The id, which an answer must contain.
     pub id: QuestionId,
     /// The task that asks.
     #[schemars(with = "String")]
@@ -199,7 +226,7 @@ pub struct OpenQuestion {
     pub question: Question,
     /// When it was asked, in milliseconds since 1970.
     pub asked_at: i64,
-    /// Hash of what is shown: prompt, options, schema and details. An answer counts for exactly this. Empty in
+    /// Hash of prompt, options, schema and details. An answer applies to exactly this hash. Empty in
     /// journals of older versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
@@ -231,14 +258,14 @@ pub enum AskError {
     WrongType {
         /// The question.
         question: QuestionId,
-        /// What serde said.
+        /// Message of serde.
         reason: String,
     },
-    /// An answer was given to this question when it showed something else: its text, options, schema or details
-    /// changed since, by a new version of the program or by what they were made of. The answer is not used.
+    /// The text, options, schema or details of the question have changed since they were shown to the person who answered.
+    /// The answer is not used.
     ///
-    /// Make what a question shows from the state and from recorded results only. After a deliberate change, resume
-    /// the failed run: the node is tried again and asks the question as it is now.
+    /// Build questions from the state and from recorded results only. After a deliberate change, resume the failed run:
+    /// the next attempt asks the new question.
     #[error(
         "question `{question}` was shown as \"{shown}\" and is asked as \"{asked}\" now, so its answer is not used; restore the question, or resume the run to ask it anew"
     )]
@@ -250,7 +277,7 @@ pub enum AskError {
         /// What would be shown now, cut.
         asked: String,
     },
-    /// The question itself is wrong: its schema is no schema, or it is too large.
+    /// The question is invalid: its schema is not a JSON Schema, or it is too large.
     #[error("question `{key}` cannot be asked: {reason}")]
     Illegal {
         /// Its key.

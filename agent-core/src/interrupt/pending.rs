@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{AnswerError, Answers, OpenQuestion};
+use super::{AnswerError, Answers, OpenQuestion, answer};
 use crate::ids::{QuestionId, TaskId};
 
 /// Number of answered questions that are remembered, so that a late answer reports who answered first.
@@ -194,7 +194,12 @@ impl PendingQuestions {
         if answers.is_empty() {
             return Err(AnswerError::NothingAsked);
         }
-        answers.into_iter().map(|(id, value)| Ok((Arc::clone(inner.unclaimed(&id)?), value))).collect()
+        let named = answers.into_iter().map(|(id, mut value)| {
+            let open = Arc::clone(inner.unclaimed(&id)?);
+            answer::name_option(&open.question, &mut value);
+            Ok((open, value))
+        });
+        named.collect()
     }
 
     /// Claims the questions of [resolved](PendingQuestions::resolve) answers that were checked, all or none. Claimed
@@ -306,14 +311,14 @@ impl PendingQuestions {
         self.0.lock().asked.values().any(|asked| asked.claimed_by.is_none())
     }
 
-    /// Forgets every question, and remembers who answered.
+    /// Removes all questions and keeps the names of those who answered.
     pub(crate) fn clear(&self) {
         let mut inner = self.0.lock();
         inner.asked.clear();
         inner.tasks.clear();
     }
 
-    /// Puts up what a fold of the journal found.
+    /// Restores the open questions from a fold of the journal.
     pub(crate) fn restore(
         &self,
         open: impl IntoIterator<Item = OpenQuestion>,

@@ -1,4 +1,4 @@
-//! What a person was shown, as a fingerprint: an answer counts for exactly that.
+//! Fingerprint of a question as a person saw it. An answer applies to exactly this fingerprint.
 
 use serde_json::Value;
 

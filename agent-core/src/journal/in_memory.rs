@@ -76,12 +76,29 @@ struct Holder {
 
 impl InMemoryJournal {
     /// Creates an empty store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal};
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// assert!(runtime.has_journal());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(WallClock))
     }
 
     /// Creates an empty store with a clock for leases.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{clock::ManualClock, journal::InMemoryJournal};
+    /// # use std::sync::Arc;
+    /// let journal = InMemoryJournal::with_clock(Arc::new(ManualClock::new(0)));
+    /// # drop(journal);
+    /// ```
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let (shards, running, hasher) = (Default::default(), Default::default(), RandomState::new());

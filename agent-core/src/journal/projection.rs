@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::{OpenQuestion, key_of},
-    json::{Form, Stored},
+    json::{Form, Sorted, Stored},
     run::{BudgetGrants, BudgetUsage, Durability, Limits, RunStatus},
     todo::TodoTree,
 };
@@ -316,7 +316,7 @@ impl Projection {
                 }
             }
             Fact::Custom(custom) => {
-                let fingerprint = fingerprint(&custom.name, &custom.value);
+                let fingerprint = fingerprint(&custom.name, &Sorted(&custom.value));
                 *self.task(&custom.task).emitted.entry(fingerprint).or_default() += 1;
             }
             Fact::FrameOpened(frame) => {

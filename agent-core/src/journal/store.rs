@@ -246,6 +246,15 @@ pub struct Record {
 
 impl Record {
     /// An entry with its number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::Seq;
+    /// use agent_core::journal::Record;
+    ///
+    /// assert_eq!(Record::new(Seq(1), b"{}".to_vec()).seq, Seq(1));
+    /// ```
     #[must_use]
     pub fn new(seq: Seq, body: Vec<u8>) -> Self {
         Self { seq, body }
@@ -270,12 +279,36 @@ pub struct Append {
 
 impl Append {
     /// Creates an append of `records` after `expected` by the writer with `epoch`, without a new summary.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::Seq;
+    /// use agent_core::journal::{Append, Epoch, Record};
+    ///
+    /// let records = vec![Record::new(Seq(1), b"{}".to_vec())];
+    /// let append = Append::new("s-1".parse()?, Epoch(1), Seq::ZERO, records);
+    /// assert!(append.summary.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(session: SessionId, epoch: Epoch, expected: Seq, records: Vec<Record>) -> Self {
         Self { session, epoch, expected, records, summary: None }
     }
 
     /// Sets the new summary.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::{RunId, Seq};
+    /// use agent_core::journal::{Append, Epoch, Summary};
+    ///
+    /// let summary = Summary::new("count", "running", RunId(1), 0);
+    /// let append = Append::new("s-1".parse()?, Epoch(1), Seq::ZERO, Vec::new()).with_summary(Some(summary));
+    /// assert!(append.summary.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_summary(mut self, summary: Option<Summary>) -> Self {
         self.summary = summary;
@@ -312,6 +345,16 @@ pub struct Summary {
 
 impl Summary {
     /// Creates a summary without labels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::RunId;
+    /// use agent_core::journal::Summary;
+    ///
+    /// let summary = Summary::new("count", "running", RunId(1), 0);
+    /// assert_eq!(summary.graph, "count");
+    /// ```
     #[must_use]
     pub fn new(graph: impl Into<String>, status: impl Into<String>, run: RunId, at: i64) -> Self {
         Self {
@@ -327,6 +370,15 @@ impl Summary {
     }
 
     /// Sets the number of open questions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::RunId;
+    /// use agent_core::journal::Summary;
+    ///
+    /// assert_eq!(Summary::new("ask", "paused", RunId(1), 0).questions(2).questions, 2);
+    /// ```
     #[must_use]
     pub fn questions(mut self, open: usize) -> Self {
         self.questions = u32::try_from(open).unwrap_or(u32::MAX);
@@ -375,6 +427,19 @@ pub struct Recent {
 
 impl Recent {
     /// Returns whether a session matches the filter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{ids::RunId, journal::Recent};
+    /// use agent_core::journal::Summary;
+    ///
+    /// let mut wanted = Recent::default();
+    /// wanted.graph = Some("count".to_owned());
+    /// assert!(wanted.takes(&"s-1".parse()?, &Summary::new("count", "running", RunId(1), 0)));
+    /// assert!(!wanted.takes(&"s-2".parse()?, &Summary::new("ask", "paused", RunId(1), 0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn takes(&self, session: &SessionId, summary: &Summary) -> bool {
         let behind = |(at, id): &(i64, SessionId)| (summary.at, session) < (*at, id);
@@ -407,6 +472,16 @@ pub struct Head {
 
 impl Head {
     /// A head; see the fields.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::{RunId, Seq};
+    /// use agent_core::journal::{Epoch, Head, Summary};
+    ///
+    /// let head = Head::new(Seq(7), Seq(1), Epoch(1), Summary::new("count", "completed", RunId(1), 0), 900, 0);
+    /// assert_eq!(head.last, Seq(7));
+    /// ```
     #[must_use]
     pub fn new(
         last: Seq,
@@ -437,6 +512,14 @@ pub struct OwnerId(pub String);
 
 impl OwnerId {
     /// Returns a random id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::journal::OwnerId;
+    ///
+    /// assert_ne!(OwnerId::random(), OwnerId::random());
+    /// ```
     #[must_use]
     pub fn random() -> Self {
         Self(format!("o-{:032x}", fastrand::u128(..)))
@@ -455,6 +538,14 @@ pub struct Lease {
 
 impl Lease {
     /// A lease of `owner` with `epoch`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::journal::{Epoch, Lease, OwnerId};
+    ///
+    /// assert_eq!(Lease::new(OwnerId::random(), Epoch(3)).epoch, Epoch(3));
+    /// ```
     #[must_use]
     pub fn new(owner: OwnerId, epoch: Epoch) -> Self {
         Self { owner, epoch }
@@ -473,6 +564,15 @@ pub struct StoredSnapshot {
 
 impl StoredSnapshot {
     /// A snapshot at `seq`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::ids::Seq;
+    /// use agent_core::journal::StoredSnapshot;
+    ///
+    /// assert_eq!(StoredSnapshot::new(Seq(7), b"{}".to_vec()).seq, Seq(7));
+    /// ```
     #[must_use]
     pub fn new(seq: Seq, body: Vec<u8>) -> Self {
         Self { seq, body }

@@ -104,6 +104,14 @@ impl StoreError {
     }
 
     /// Returns whether the same call may succeed later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::journal::StoreError;
+    ///
+    /// assert!(StoreError::Unavailable { reason: "disk full".to_owned() }.is_transient());
+    /// ```
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

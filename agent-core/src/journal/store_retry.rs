@@ -22,12 +22,32 @@ impl Default for StoreRetry {
 
 impl StoreRetry {
     /// Returns a policy without retries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Runtime;
+    /// use agent_core::journal::StoreRetry;
+    ///
+    /// let runtime = Runtime::builder().options(|options| options.store_retry = StoreRetry::none()).build();
+    /// # assert_eq!(runtime.live_runs(), 0);
+    /// ```
     #[must_use]
     pub const fn none() -> Self {
         Self { attempts: 1, base: Duration::ZERO, max: Duration::ZERO }
     }
 
     /// Returns a policy with up to `attempts` attempts and the default waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Runtime;
+    /// use agent_core::journal::StoreRetry;
+    ///
+    /// let runtime = Runtime::builder().options(|options| options.store_retry = StoreRetry::attempts(3)).build();
+    /// # assert_eq!(runtime.live_runs(), 0);
+    /// ```
     #[must_use]
     pub fn attempts(attempts: u32) -> Self {
         Self { attempts, ..Self::default() }

@@ -7,12 +7,14 @@
 mod check;
 mod form;
 mod marked;
+mod sorted;
 mod tree;
 mod write;
 
 pub use check::check;
 pub(crate) use check::{check_within, depth, dismantle, size};
 pub(crate) use form::{Form, Stored, has_overwrite, read_stored};
+pub(crate) use sorted::{Sorted, sorted};
 pub use tree::parse;
 
 use std::fmt;

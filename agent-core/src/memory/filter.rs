@@ -53,6 +53,17 @@ impl Filter {
     }
 
     /// Returns `true` if `value` meets the condition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// use agent_core::memory::{Filter, Test};
+    ///
+    /// let tagged = Filter::new("/tags/0", Test::Exists(true));
+    /// assert!(tagged.matches(&json!({ "tags": ["new"] })));
+    /// assert!(!tagged.matches(&json!({ "tags": [] })));
+    /// ```
     #[must_use]
     pub fn matches(&self, value: &Value) -> bool {
         let field =

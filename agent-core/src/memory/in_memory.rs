@@ -59,6 +59,14 @@ struct Kept {
 
 impl InMemoryStore {
     /// Creates an empty store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, memory::InMemoryStore};
+    /// let runtime = Runtime::builder().memory(InMemoryStore::new()).build();
+    /// # assert_eq!(runtime.live_runs(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { items: RwLock::default(), embedder: None, clock: Arc::new(WallClock) }
@@ -73,6 +81,23 @@ impl InMemoryStore {
     }
 
     /// Sets the clock that decides when items expire. Default: [`WallClock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{clock::ManualClock, memory::{InMemoryStore, MemoryStore, Namespace, Put}};
+    /// # use serde_json::json;
+    /// # use std::{sync::Arc, time::Duration};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = Arc::new(ManualClock::new(0));
+    /// let store = InMemoryStore::new().with_clock(clock.clone());
+    /// let place = Namespace::new(["users", "ana"])?;
+    /// store.put(Put::new(place.clone(), "code", json!(123)).ttl(Duration::from_secs(60))).await?;
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(store.get(&place, "code").await?.is_none());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -244,6 +244,14 @@ impl Namespace {
     }
 
     /// Returns the segments of the path.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::memory::Namespace;
+    /// assert_eq!(Namespace::new(["users", "ana"])?.segments(), ["users", "ana"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn segments(&self) -> &[String] {
         &self.0
@@ -312,6 +320,16 @@ pub struct Put {
 
 impl Put {
     /// Creates a put without a time to live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::memory::{Namespace, Put};
+    /// # use serde_json::json;
+    /// let put = Put::new(Namespace::new(["users", "ana"])?, "tone", json!("friendly"));
+    /// assert_eq!(put.key, "tone");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(namespace: Namespace, key: impl Into<String>, value: Value) -> Self {
         Self { namespace, key: key.into(), value, ttl: None, text: None }
@@ -426,6 +444,17 @@ pub struct Search {
 
 impl Search {
     /// Creates a search for all items in and below a namespace, limited to 100.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::memory::Namespace;
+    /// use agent_core::memory::Search;
+    ///
+    /// let search = Search::new(Namespace::new(["users"])?);
+    /// assert!(search.filters.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
         Self { namespace, filters: Vec::new(), near: None, limit: 100, offset: 0 }
@@ -472,6 +501,16 @@ impl Search {
     }
 
     /// Limits the number of returned items. Default: 100.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::memory::Namespace;
+    /// use agent_core::memory::Search;
+    ///
+    /// assert_eq!(Search::new(Namespace::new(["users"])?).limit(5).limit, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
@@ -479,6 +518,16 @@ impl Search {
     }
 
     /// Skips items. Default: 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::memory::Namespace;
+    /// use agent_core::memory::Search;
+    ///
+    /// assert_eq!(Search::new(Namespace::new(["users"])?).offset(10).offset, 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn offset(mut self, offset: usize) -> Self {
         self.offset = offset;

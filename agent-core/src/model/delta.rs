@@ -77,6 +77,11 @@ pub enum Delta {
         /// The data.
         data: Value,
     },
+    /// Log probabilities of the text, as the endpoint sends them. Only if the request asked for them.
+    Logprobs {
+        /// The tokens, one JSON object each.
+        content: Vec<Value>,
+    },
     /// Usage of the call so far; later values replace earlier ones.
     Usage {
         /// The usage.
@@ -98,11 +103,28 @@ pub enum Delta {
 
 impl Delta {
     /// Creates a text delta.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Delta;
+    ///
+    /// assert!(matches!(Delta::text("hi"), Delta::Text { text } if text == "hi"));
+    /// ```
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
     }
 
     /// Returns `true` if the delta contains output that subscribers show.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Delta, FinishReason};
+    ///
+    /// assert!(Delta::text("hi").is_output());
+    /// assert!(!Delta::Finished { reason: FinishReason::Stop }.is_output());
+    /// ```
     #[must_use]
     pub fn is_output(&self) -> bool {
         match self {
@@ -113,6 +135,7 @@ impl Delta {
             Self::Model { .. }
             | Self::ReasoningSealed { .. }
             | Self::ToolCallProvider { .. }
+            | Self::Logprobs { .. }
             | Self::Usage { .. }
             | Self::Restarted { .. }
             | Self::Finished { .. } => false,
@@ -178,6 +201,17 @@ impl Default for Assembler {
 
 impl Assembler {
     /// Creates an assembler. The id of the message is fixed now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Assembler, Delta};
+    ///
+    /// let mut assembler = Assembler::new();
+    /// assembler.push(&Delta::text("hel"))?;
+    /// assert_eq!(assembler.text(), "hel");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -194,12 +228,32 @@ impl Assembler {
     }
 
     /// Returns the id of the future message, for token events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::Assembler;
+    ///
+    /// assert!(Assembler::new().message_id().starts_with("msg_"));
+    /// ```
     #[must_use]
     pub fn message_id(&self) -> &str {
         &self.message_id
     }
 
     /// Returns the text so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Assembler, Delta};
+    ///
+    /// let mut assembler = Assembler::new();
+    /// assembler.push(&Delta::text("hel"))?;
+    /// assembler.push(&Delta::text("lo"))?;
+    /// assert_eq!(assembler.text(), "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -261,6 +315,8 @@ impl Assembler {
             Delta::ToolCallArguments { index, text } => self.call(*index)?.arguments.push_str(text),
             Delta::ToolCallProvider { index, data } => self.call(*index)?.provider = Some(data.clone()),
             Delta::Usage { usage } => self.usage = Some(*usage),
+            // Not part of a message.
+            Delta::Logprobs { .. } => {}
             Delta::Restarted { attempt, .. } => {
                 // Same id: subscribers replace what they show under it.
                 let message_id = std::mem::take(&mut self.message_id);
@@ -282,6 +338,18 @@ impl Assembler {
     /// # Errors
     ///
     /// [`ModelErrorKind::Cut`] if the stream ended without [`Delta::Finished`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Assembler, Delta, FinishReason};
+    ///
+    /// let mut assembler = Assembler::new();
+    /// assembler.push(&Delta::text("hello"))?;
+    /// assembler.push(&Delta::Finished { reason: FinishReason::Stop })?;
+    /// assert_eq!(assembler.finish()?.message.text(), "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finish(self) -> Result<ModelReply, ModelError> {
         let Some(finish) = self.finish else {
             return Err(ModelError::new(ModelErrorKind::Cut));
@@ -294,6 +362,18 @@ impl Assembler {
 
     /// Returns the partial message of an answer that was stopped: its text and reasoning, without tool calls, because their
     /// arguments may be incomplete. `None` if there is no output yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Assembler, Delta};
+    ///
+    /// let mut assembler = Assembler::new();
+    /// assembler.push(&Delta::text("hel"))?;
+    /// let partial = assembler.into_partial().expect("there is output");
+    /// assert_eq!(partial.text(), "hel");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_partial(self) -> Option<Message> {
         if self.text.is_empty() {

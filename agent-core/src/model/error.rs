@@ -100,12 +100,27 @@ impl ModelErrorKind {
     }
 
     /// Returns the stable name for wire formats and logs, for example `model_rate_limited`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Transport).kind().code(), ModelErrorKind::Transport.code());
+    /// ```
     #[must_use]
     pub const fn code(self) -> &'static str {
         self.row().0
     }
 
     /// Returns `true` if the same request may succeed later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::ModelErrorKind;
+    /// assert!(ModelErrorKind::Transport.is_retryable());
+    /// assert!(!ModelErrorKind::Auth.is_retryable());
+    /// ```
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         self.row().2
@@ -182,6 +197,14 @@ impl ModelError {
     }
 
     /// Adds the model's name (never its address or key).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// let error = ModelError::new(ModelErrorKind::Auth).with_model("gpt-5");
+    /// assert_eq!(error.model(), Some("gpt-5"));
+    /// ```
     #[must_use]
     pub fn with_model(mut self, model: impl Into<String>) -> Self {
         self.0.model = Some(model.into());
@@ -189,6 +212,13 @@ impl ModelError {
     }
 
     /// Adds the HTTP status of the response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Auth).with_status(401).status(), Some(401));
+    /// ```
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.0.status = Some(status);
@@ -197,6 +227,14 @@ impl ModelError {
 
     /// Adds details. Control characters become spaces, text that looks like a key is masked, and the result is
     /// limited to 300 characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// let error = ModelError::new(ModelErrorKind::BadRequest).with_detail("temperature is too high");
+    /// assert_eq!(error.detail(), Some("temperature is too high"));
+    /// ```
     #[must_use]
     pub fn with_detail(mut self, detail: impl AsRef<str>) -> Self {
         let text = scrub(detail.as_ref());
@@ -205,6 +243,13 @@ impl ModelError {
     }
 
     /// Adds the number of attempts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Transport).with_attempts(3).attempts(), 3);
+    /// ```
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts.max(1);
@@ -226,18 +271,41 @@ impl ModelError {
     }
 
     /// Returns the stable name for wire formats and logs, for example `model_rate_limited`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Auth).code(), ModelErrorKind::Auth.code());
+    /// ```
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.0.fault.code()
     }
 
     /// Returns `true` if the same request may succeed later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert!(ModelError::new(ModelErrorKind::Transport).is_retryable());
+    /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.fault.is_retryable()
     }
 
     /// Returns the wait requested by the endpoint, if any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// # use std::time::Duration;
+    /// let kind = ModelErrorKind::RateLimited { retry_after: Some(Duration::from_secs(2)) };
+    /// assert_eq!(ModelError::new(kind).retry_after(), Some(Duration::from_secs(2)));
+    /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.fault {
@@ -249,24 +317,52 @@ impl ModelError {
     }
 
     /// Returns the model's name, if known.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Auth).model(), None);
+    /// ```
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.0.model.as_deref()
     }
 
     /// Returns the HTTP status of the response, if there was one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Transport).status(), None);
+    /// ```
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
     /// Returns the endpoint's message, scrubbed and shortened. For operators, not for users.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Transport).detail(), None);
+    /// ```
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_ref().map(|detail| detail.0.as_str())
     }
 
     /// Returns the number of attempts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{ModelError, ModelErrorKind};
+    /// assert_eq!(ModelError::new(ModelErrorKind::Transport).with_attempts(2).attempts(), 2);
+    /// ```
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts

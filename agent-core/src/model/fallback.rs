@@ -54,6 +54,20 @@ impl Fallback {
     }
 
     /// Adds a model that is called if those before it fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, ModelError, ModelErrorKind, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::Fallback;
+    ///
+    /// let down = Scripted::new([Turn::error(ModelError::new(ModelErrorKind::Transport))]);
+    /// let model = Model::new(Fallback::new(down).or(Scripted::new([Turn::text("hello")])));
+    /// assert_eq!(model.complete("hi").await?.message.text(), "hello");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn or(self, model: impl ChatModel) -> Self {
         let models = self.models.iter().cloned().chain([Model::new(model)]).collect();

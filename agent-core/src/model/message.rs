@@ -100,6 +100,13 @@ pub enum Content {
 
 impl Content {
     /// Returns `true` if there is no text and no part.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::Content;
+    /// assert!(Content::from("").is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -218,6 +225,18 @@ impl ToolCall {
     /// # Errors
     ///
     /// The text is not valid JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolCall;
+    /// # use serde_json::json;
+    /// let mut call = ToolCall::new("weather", &json!({ "city": "Seoul" }));
+    /// assert_eq!(call.parse_arguments()?["city"], "Seoul");
+    /// call.arguments.clear();
+    /// assert_eq!(call.parse_arguments()?, json!({}));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn parse_arguments(&self) -> Result<Value, serde_json::Error> {
         if self.arguments.trim().is_empty() {
             return Ok(Value::Object(serde_json::Map::new()));
@@ -366,6 +385,13 @@ impl Message {
     }
 
     /// Sets the name of the tool or author.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::Message;
+    /// assert_eq!(Message::user("hi").with_name("ana").name.as_deref(), Some("ana"));
+    /// ```
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -373,6 +399,13 @@ impl Message {
     }
 
     /// Replaces the id, for messages that already have one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::Message;
+    /// assert_eq!(Message::user("hi").with_id("m1").id, "m1");
+    /// ```
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
@@ -380,6 +413,13 @@ impl Message {
     }
 
     /// Returns the text of the message. The texts of several parts are joined; images are left out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::Message;
+    /// assert_eq!(Message::user("hi").text(), "hi");
+    /// ```
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match &self.content {

@@ -92,6 +92,13 @@ fn mark(id: &str) -> u64 {
 
 impl Messages {
     /// Creates an empty conversation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::Messages;
+    /// assert!(Messages::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -113,6 +120,15 @@ impl Messages {
     }
 
     /// Returns the list for other changes than a push. If it is shared, the pointers are copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Message, Messages};
+    /// let mut messages = Messages::from([Message::user("hi"), Message::assistant("hello")]);
+    /// messages.make_mut().truncate(1);
+    /// assert_eq!(messages.len(), 1);
+    /// ```
     pub fn make_mut(&mut self) -> &mut Vec<Arc<Message>> {
         let list = Arc::make_mut(&mut self.0);
         // The caller may change anything, so cached facts are discarded.

@@ -174,23 +174,53 @@ pub struct Model(Arc<dyn DynModel>);
 
 impl Model {
     /// Wraps a model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// let model = Model::new(Scripted::new([Turn::text("hello")]));
+    /// assert_eq!(model.name(), "scripted");
+    /// ```
     pub fn new(model: impl ChatModel) -> Self {
         Self(Arc::new(model))
     }
 
     /// Returns the model's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::Scripted};
+    /// assert_eq!(Model::new(Scripted::new([])).name(), "scripted");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
     /// Returns the provider; see [`ChatModel::provider`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::Scripted};
+    /// let model = Model::new(Scripted::new([]));
+    /// println!("{} of {}", model.name(), model.provider());
+    /// ```
     #[must_use]
     pub fn provider(&self) -> &str {
         self.0.provider()
     }
 
     /// Returns the native capabilities of the endpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::Scripted};
+    /// assert!(Model::new(Scripted::new([])).capabilities().tools);
+    /// ```
     #[must_use]
     pub fn capabilities(&self) -> ModelCapabilities {
         self.0.capabilities()
@@ -286,6 +316,19 @@ pub struct ModelStream {
 
 impl ModelStream {
     /// Wraps a stream of deltas.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::{Delta, FinishReason, ModelStream};
+    ///
+    /// let deltas = [Delta::text("hello"), Delta::Finished { reason: FinishReason::Stop }];
+    /// let stream = ModelStream::new(futures::stream::iter(deltas.map(Ok)));
+    /// assert_eq!(stream.collect_reply().await?.message.text(), "hello");
+    /// # Ok(()) }
+    /// ```
     pub fn new(stream: impl Stream<Item = Result<Delta, ModelError>> + Send + 'static) -> Self {
         Self { inner: Box::pin(stream), ended: false }
     }

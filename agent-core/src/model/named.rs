@@ -2,7 +2,7 @@
 
 #[cfg(feature = "native")]
 use super::genai::Native;
-use super::{Fallback, Model, ModelError, ModelErrorKind, RetryModel, openai::OpenAi};
+use super::{ChatModel, Fallback, Model, ModelError, ModelErrorKind, RetryModel, openai::OpenAi};
 use crate::secret::Secret;
 
 /// Model of OpenAI that [`Model::from_env`] uses without `DEFAULT_LLM_MODEL`.
@@ -96,9 +96,10 @@ impl Model {
     /// ```
     /// use agent_core::model::{Model, testing::{Scripted, Turn}};
     ///
+    /// # fn open() -> Result<(), agent_core::model::ModelError> {
     /// // A real model where one is configured, else a scripted one.
-    /// let model = Model::from_env().unwrap_or_else(|_| Model::new(Scripted::new([Turn::text("hello")])));
-    /// # drop(model);
+    /// let model = Model::from_env_or(Scripted::new([Turn::text("hello")]))?;
+    /// # drop((model, Model::from_env()?)); Ok(()) }
     /// ```
     pub fn from_env() -> Result<Self, ModelError> {
         let mut models = Vec::new();
@@ -134,6 +135,26 @@ impl Model {
         }
         Ok(Self::new(rest.into_iter().fold(Fallback::new(first), Fallback::or)))
     }
+
+    /// Returns the model that the environment describes, or `other` if it describes none: for examples and tests.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_env`](Self::from_env), except that no model is configured.
+    ///
+    /// # Examples
+    ///
+    /// See [`from_env`](Self::from_env).
+    pub fn from_env_or(other: impl ChatModel) -> Result<Self, ModelError> {
+        match Self::from_env() {
+            Err(error) if is_none_configured(&error) => Ok(Self::new(other)),
+            result => result,
+        }
+    }
+}
+
+fn is_none_configured(error: &ModelError) -> bool {
+    matches!(error.kind(), ModelErrorKind::Auth)
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -32,6 +32,19 @@ pub struct RetryModel {
 
 impl RetryModel {
     /// Wraps a model with the default policy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::RetryModel;
+    ///
+    /// let model = Model::new(RetryModel::new(Scripted::new([Turn::text("hello")])));
+    /// assert_eq!(model.complete("hi").await?.message.text(), "hello");
+    /// # Ok(()) }
+    /// ```
     pub fn new(model: impl ChatModel) -> Self {
         Self { model: Model::new(model), policy: RetryPolicy::default() }
     }

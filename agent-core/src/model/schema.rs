@@ -21,7 +21,7 @@ const FORMATS: &[&str] =
 pub fn schema_of<T: JsonSchema>() -> Value {
     let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value();
     if let Some(map) = schema.as_object_mut() {
-        map.remove("$schema");
+        map.shift_remove("$schema");
     }
     soften(&mut schema);
     schema
@@ -30,11 +30,11 @@ pub fn schema_of<T: JsonSchema>() -> Value {
 fn soften(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            if let Some(alternatives) = map.remove("oneOf") {
+            if let Some(alternatives) = map.shift_remove("oneOf") {
                 map.insert("anyOf".to_owned(), alternatives);
             }
             if map.get("format").and_then(Value::as_str).is_some_and(|format| !FORMATS.contains(&format)) {
-                map.remove("format");
+                map.shift_remove("format");
             }
             for (key, inner) in map.iter_mut() {
                 // Data, not schemas.
@@ -95,7 +95,7 @@ fn close(schema: &mut Value, root: &Value, depth: usize) {
         Some(all) if all.len() == 1 => {
             let mut only = all.remove(0);
             close(&mut only, root, depth + 1);
-            map.remove("allOf");
+            map.shift_remove("allOf");
             if let Value::Object(only) = only {
                 map.extend(only);
             }
@@ -104,7 +104,7 @@ fn close(schema: &mut Value, root: &Value, depth: usize) {
         None => {}
     }
     if map.get("default") == Some(&Value::Null) {
-        map.remove("default");
+        map.shift_remove("default");
     }
     // A `$ref` must not have siblings: it is replaced by its target, and the siblings override it.
     if map.len() > 1
@@ -113,7 +113,7 @@ fn close(schema: &mut Value, root: &Value, depth: usize) {
     {
         let neighbours = std::mem::replace(map, target.clone());
         map.extend(neighbours);
-        map.remove("$ref");
+        map.shift_remove("$ref");
         close(schema, root, depth + 1);
     }
 }

@@ -62,6 +62,25 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
     /// # Errors
     ///
     /// [`ModelErrorKind::Unsupported`] if the type's schema is not a valid JSON Schema.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::{Extraction, Extractor};
+    ///
+    /// #[derive(schemars::JsonSchema, serde::Deserialize)]
+    /// struct Person { age: u32 }
+    ///
+    /// let model = Model::new(Scripted::new([Turn::text(r#"{"age":41}"#)]));
+    /// let mut extractor = Extractor::<Person>::new("Ana is 41 years old.".into(), model.capabilities())?;
+    /// let reply = model.complete(extractor.request()).await?;
+    /// assert!(matches!(extractor.judge(&reply)?, Extraction::Done(Person { age: 41 })));
+    /// # Ok(()) }
+    /// ```
     pub fn new(mut request: ModelRequest, capabilities: ModelCapabilities) -> Result<Self, ModelError> {
         let own = schema_of::<T>();
         let wrapped = own.get("type") != Some(&json!("object"));
@@ -87,6 +106,16 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
     }
 
     /// Returns the first request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Extractor, ModelCapabilities};
+    ///
+    /// let extractor = Extractor::<Vec<String>>::new("Name two birds.".into(), ModelCapabilities::default())?;
+    /// assert_eq!(extractor.request().messages[0].text(), "Name two birds.");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn request(&self) -> ModelRequest {
         self.request.clone()
@@ -98,6 +127,22 @@ impl<T: JsonSchema + DeserializeOwned> Extractor<T> {
     ///
     /// [`ModelErrorKind::Malformed`] if the third answer is invalid too; [`ModelErrorKind::Filtered`] if a content filter
     /// ended the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::{Extraction, Extractor};
+    ///
+    /// let model = Model::new(Scripted::new([Turn::text("two birds")]));
+    /// let mut extractor = Extractor::<Vec<String>>::new("Name two birds.".into(), model.capabilities())?;
+    /// let reply = model.complete(extractor.request()).await?;
+    /// // Not JSON: the next request contains the fault.
+    /// assert!(matches!(extractor.judge(&reply)?, Extraction::Again(_)));
+    /// # Ok(()) }
+    /// ```
     pub fn judge(&mut self, reply: &ModelReply) -> Result<Extraction<T>, ModelError> {
         self.asked += 1;
         self.usage += reply.usage.unwrap_or_default();
@@ -199,6 +244,22 @@ impl Model {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #[derive(schemars::JsonSchema, serde::Deserialize)]
+    /// struct Person { age: u32 }
+    ///
+    /// let model = Model::new(Scripted::new([Turn::text(r#"{"age":41}"#)]));
+    /// let extracted = model.extract_reply::<Person>("Ana is 41 years old.").await?;
+    /// assert_eq!((extracted.value.age, extracted.asked), (41, 1));
+    /// # Ok(()) }
+    /// ```
     pub async fn extract_reply<T: JsonSchema + DeserializeOwned>(
         &self,
         request: impl Into<ModelRequest>,
@@ -220,7 +281,7 @@ impl Model {
 
 /// Wraps a schema in the field `value` of an object. Definitions stay at the root, where references resolve.
 fn wrap(mut schema: Value) -> Value {
-    let definitions = schema.as_object_mut().and_then(|map| map.remove("$defs"));
+    let definitions = schema.as_object_mut().and_then(|map| map.shift_remove("$defs"));
     let mut outer = json!({
         "type": "object",
         "properties": { "value": schema },

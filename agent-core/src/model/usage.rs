@@ -105,6 +105,13 @@ pub struct PriceTable(BTreeMap<String, Price>);
 
 impl PriceTable {
     /// Creates a table without prices.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::PriceTable;
+    /// assert!(PriceTable::new().price("gpt-5").is_none());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -127,6 +134,14 @@ impl PriceTable {
     }
 
     /// Returns the price of a model, by its name or the longest entry that is a prefix of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Price, PriceTable};
+    /// let prices = PriceTable::new().with("gpt-5", Price::default());
+    /// assert!(prices.price("gpt-5-mini").is_some()); // a prefix
+    /// ```
     #[must_use]
     pub fn price(&self, model: &str) -> Option<Price> {
         let exact = self.0.get(model);
@@ -136,6 +151,17 @@ impl PriceTable {
     }
 
     /// Returns the cost of a usage, rounded up to a millionth; `None` if the model has no price.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Price, PriceTable};
+    /// use agent_core::model::{Micros, Usage};
+    ///
+    /// let prices = PriceTable::new().with("gpt-5", Price { input: 1_000_000, output: 8_000_000, cached: None });
+    /// let usage = Usage { input_tokens: 1_000, output_tokens: 500, ..Usage::default() };
+    /// assert_eq!(prices.cost("gpt-5", &usage), Some(Micros(5_000)));
+    /// ```
     #[must_use]
     pub fn cost(&self, model: &str, usage: &Usage) -> Option<Micros> {
         let price = self.price(model)?;

@@ -1,6 +1,17 @@
 //! When commits of a run are stored.
 
 /// When a commit is stored.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Durability, Runtime, journal::InMemoryJournal};
+/// let runtime = Runtime::builder()
+///     .journal(InMemoryJournal::new())
+///     .durability(Durability::Sync)
+///     .build();
+/// # assert!(runtime.has_journal());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {

@@ -59,6 +59,14 @@ impl OverrunPolicy {
 
 impl Limits {
     /// Sets the maximum number of supersteps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::Limits;
+    /// let limits = Limits::default().supersteps(50);
+    /// assert_eq!(limits.supersteps, Some(50));
+    /// ```
     #[must_use]
     pub const fn supersteps(mut self, limit: u64) -> Self {
         self.supersteps = Some(limit);
@@ -66,6 +74,14 @@ impl Limits {
     }
 
     /// Sets the maximum number of model calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::Limits;
+    /// let limits = Limits::default().model_calls(20);
+    /// assert_eq!(limits.model_calls, Some(20));
+    /// ```
     #[must_use]
     pub const fn model_calls(mut self, limit: u64) -> Self {
         self.model_calls = Some(limit);
@@ -73,6 +89,14 @@ impl Limits {
     }
 
     /// Sets the maximum number of tool calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::Limits;
+    /// let limits = Limits::default().tool_calls(100);
+    /// assert_eq!(limits.tool_calls, Some(100));
+    /// ```
     #[must_use]
     pub const fn tool_calls(mut self, limit: u64) -> Self {
         self.tool_calls = Some(limit);
@@ -80,6 +104,14 @@ impl Limits {
     }
 
     /// Sets the maximum number of tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::Limits;
+    /// let limits = Limits::default().tokens(200_000);
+    /// assert_eq!(limits.tokens, Some(200_000));
+    /// ```
     #[must_use]
     pub const fn tokens(mut self, limit: u64) -> Self {
         self.tokens = Some(limit);
@@ -88,6 +120,14 @@ impl Limits {
 
     /// Sets the maximum cost, in millionths of the price table's currency. Each model must have a price; see
     /// [`RuntimeBuilder::prices`](crate::session::RuntimeBuilder::prices).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::Limits;
+    /// let limits = Limits::default().cost_micros(500_000); // 0.50 of the currency
+    /// assert_eq!(limits.cost_micros, Some(500_000));
+    /// ```
     #[must_use]
     pub const fn cost_micros(mut self, limit: u64) -> Self {
         self.cost_micros = Some(limit);
@@ -95,6 +135,14 @@ impl Limits {
     }
 
     /// Sets the policy for a limit that is reached. Default: [`OverrunPolicy::Fail`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::{Limits, OverrunPolicy};
+    /// let limits = Limits::default().model_calls(20).on_overrun(OverrunPolicy::Ask);
+    /// assert_eq!(limits.on_overrun, OverrunPolicy::Ask);
+    /// ```
     #[must_use]
     pub const fn on_overrun(mut self, policy: OverrunPolicy) -> Self {
         self.on_overrun = policy;
@@ -102,6 +150,15 @@ impl Limits {
     }
 
     /// Sets the maximum active time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::Limits;
+    /// # use std::time::Duration;
+    /// let limits = Limits::default().active(Duration::from_secs(600));
+    /// assert_eq!(limits.active, Some(Duration::from_secs(600)));
+    /// ```
     #[must_use]
     pub const fn active(mut self, limit: Duration) -> Self {
         self.active = Some(limit);
@@ -140,6 +197,16 @@ fn is_zero(n: &u64) -> bool {
 
 impl BudgetUsage {
     /// Adds another usage. Saturates at the maximum.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::run::BudgetUsage;
+    /// let (mut total, mut more) = (BudgetUsage::default(), BudgetUsage::default());
+    /// more.model_calls = 2;
+    /// total.add(&more);
+    /// assert_eq!(total.model_calls, 2);
+    /// ```
     pub fn add(&mut self, more: &Self) {
         self.model_calls = self.model_calls.saturating_add(more.model_calls);
         self.tool_calls = self.tool_calls.saturating_add(more.tool_calls);

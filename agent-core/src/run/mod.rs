@@ -137,6 +137,24 @@ pub struct Finished<S: State> {
 
 impl<S: State> RunOutcome<S> {
     /// Returns the state as of the last committed superstep; `None` while the run is paused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&graph, Count::update()).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.n, 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn state(&self) -> Option<&S> {
         match self {
@@ -146,6 +164,24 @@ impl<S: State> RunOutcome<S> {
     }
 
     /// Returns the result if the run completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let finished = session.run(&graph, Count::update()).await?.completed().ok_or("paused or stopped")?;
+    /// assert_eq!((finished.state.n, finished.supersteps), (1, 1));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn completed(self) -> Option<Finished<S>> {
         match self {
@@ -155,6 +191,29 @@ impl<S: State> RunOutcome<S> {
     }
 
     /// Returns the open questions; empty unless the run is paused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&graph, Greeting::update()).await?;
+    /// for open in outcome.questions() {
+    ///     println!("{}: {}", open.id, open.question.prompt);
+    /// }
+    /// # assert_eq!(outcome.questions().len(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn questions(&self) -> &[OpenQuestion] {
         match self {
@@ -164,6 +223,24 @@ impl<S: State> RunOutcome<S> {
     }
 
     /// Returns the number of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&graph, Count::update()).await?;
+    /// assert_eq!(outcome.run().to_string(), "run-1");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn run(&self) -> RunId {
         match self {
@@ -173,6 +250,26 @@ impl<S: State> RunOutcome<S> {
     }
 
     /// Returns the status of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&graph, Greeting::update()).await?;
+    /// assert_eq!(outcome.status(), RunStatus::Paused);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn status(&self) -> RunStatus {
         match self {
@@ -183,18 +280,76 @@ impl<S: State> RunOutcome<S> {
     }
 
     /// Returns `true` if the run completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// assert!(session.run(&graph, Count::update()).await?.is_completed());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn is_completed(&self) -> bool {
         matches!(self, Self::Completed(_))
     }
 
     /// Returns `true` if the run waits for answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// assert!(session.run(&graph, Greeting::update()).await?.is_paused());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn is_paused(&self) -> bool {
         matches!(self, Self::Paused { .. })
     }
 
     /// Returns `true` if the run was stopped or drained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("slow")
+    /// #     .node("add", async |_: &Count, _: &Context| {
+    /// #         std::future::pending::<()>().await;
+    /// #         Ok(Count::update().n(1))
+    /// #     })
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// session.stop().await?;
+    /// assert!(run.outcome::<Count>().await?.is_stopped());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
         matches!(self, Self::Stopped(_))

@@ -13,6 +13,28 @@ use crate::{
 };
 
 /// Error of a call on a session, or of its run.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, NodeError, Runtime, SessionError, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Draft { text: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Draft>::builder("draft")
+/// #     .node("write", async |_: &Draft, _: &Context| -> agent_core::Result<()> {
+/// #         Err(NodeError::permanent("no topic"))
+/// #     })
+/// #     .edge(START, "write").edge("write", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// match session.run(&graph, Draft::update()).await {
+///     Err(SessionError::Run(error)) => assert_eq!(error.node(), Some("write")),
+///     other => panic!("the node fails, but the run ended with {other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -182,6 +204,25 @@ pub enum SessionError {
 
 impl SessionError {
     /// Returns the stable error code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Code, Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let error = session.status().await.unwrap_err();
+    /// assert_eq!(error.code(), Code::SessionNotFound);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn code(&self) -> Code {
         match self {

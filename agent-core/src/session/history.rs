@@ -78,6 +78,26 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let head = session.head().await?;
+    /// assert_eq!((head.summary.graph.as_str(), head.summary.status.as_str()), ("count", "completed"));
+    /// # Ok(()) }
+    /// ```
     pub async fn head(&self) -> Result<Head, SessionError> {
         let head = self.store()?.head(self.id()).await?;
         // Here and below: after a deletion, the store may return a later session of the same id.
@@ -94,6 +114,28 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let checkpoints = session.history(Seq::ZERO, 100).await?;
+    /// // The acceptance of the run, and its one superstep.
+    /// assert_eq!(checkpoints.len(), 2);
+    /// assert_eq!(checkpoints[0].next, ["add"]);
+    /// # Ok(()) }
+    /// ```
     pub async fn history(&self, after: Seq, limit: usize) -> Result<Vec<Checkpoint>, SessionError> {
         let store = self.store()?;
         if store.head(self.id()).await?.is_none() {
@@ -142,6 +184,27 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::{event::EventBody, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let events = session.events(Seq::ZERO, 100).await?;
+    /// assert!(matches!(events[0].body, EventBody::RunStarted(_)));
+    /// # Ok(()) }
+    /// ```
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
         let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
         self.cell.check_exists()?;
@@ -179,6 +242,27 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use agent_core::{ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let first = &session.history(Seq::ZERO, 1).await?[0];
+    /// assert_eq!(session.status_at(first.seq).await?.status, RunStatus::Running);
+    /// # Ok(()) }
+    /// ```
     pub async fn status_at(&self, seq: Seq) -> Result<SessionStatus, SessionError> {
         Ok(self.status_of(self.projection_at(seq).await?))
     }
@@ -192,6 +276,27 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let first = &session.history(Seq::ZERO, 1).await?[0];
+    /// let (before, now): (Count, Count) = (session.state_at(first.seq).await?, session.state().await?);
+    /// assert_eq!((before.n, now.n), (0, 1));
+    /// # Ok(()) }
+    /// ```
     pub async fn state_at<S: State>(&self, seq: Seq) -> Result<S, SessionError> {
         let projection = self.projection_at(seq).await?;
         Ok(compute(projection.root.state_bytes(), move || read_state::<S>(&projection.root)).await?)
@@ -206,6 +311,26 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let first = &session.history(Seq::ZERO, 1).await?[0];
+    /// assert_eq!(session.state_json_at(first.seq).await?["n"], 0);
+    /// # Ok(()) }
+    /// ```
     pub async fn state_json_at(&self, seq: Seq) -> Result<Value, SessionError> {
         let projection = self.projection_at(seq).await?;
         let graph = self.graph_to_read(&projection.graph)?;
@@ -253,6 +378,31 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropped while it waits for an earlier command on the target, nothing happens. Dropped later, it completes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use agent_core::{ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let first = &session.history(Seq::ZERO, 1).await?[0];
+    /// // A new session that continues from the acceptance of the run.
+    /// let fork = session.fork(first.seq, "s-1-again".parse()?).await?;
+    /// fork.resume().await?;
+    /// assert_eq!(fork.wait().await?, RunStatus::Completed);
+    /// assert_eq!(fork.state::<Count>().await?.n, 1);
+    /// # Ok(()) }
+    /// ```
     pub async fn fork(&self, seq: Seq, target: SessionId) -> Result<Session, SessionError> {
         if let Some(live) = self.cell.live() {
             live.env.writer.wait_all_durable().await?;
@@ -275,6 +425,31 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// // Answers in the place of the node: its question is withdrawn.
+    /// session.edit(&graph, "ask", Greeting::update().name("Ana")).await?;
+    /// session.resume().await?;
+    /// session.wait().await?;
+    /// assert_eq!(session.state::<Greeting>().await?.name, "Ana");
+    /// # Ok(()) }
+    /// ```
     pub async fn edit<S: State>(
         &self,
         graph: &Graph<S>,

@@ -64,6 +64,29 @@ use cell::SessionCell;
 use runtime::Shared;
 
 /// A durable conversation or task. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Greeting { name: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Greeting>::builder("greet")
+/// #     .node("ask", async |_: &Greeting, cx: &Context| {
+/// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+/// #     })
+/// #     .edge(START, "ask").edge("ask", END).build()?;
+/// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+/// let session = runtime.session("ana")?;
+/// session.run(&graph, Greeting::update()).await?;
+/// session.answer(Answers::only("Ana")).await?;
+/// session.wait().await?;
+/// assert_eq!(session.state::<Greeting>().await?.name, "Ana");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
@@ -72,6 +95,17 @@ pub struct Session {
 
 impl Session {
     /// Returns the session id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Runtime;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = Runtime::builder().build().session("order-7")?;
+    /// assert_eq!(session.id().as_str(), "order-7");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.cell.id
@@ -88,6 +122,24 @@ impl Session {
     /// # Cancel safety
     ///
     /// See [`RunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&graph, Count::update()).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.n, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn run<'a, S: State>(&'a self, graph: &'a Graph<S>, input: impl Into<Input<S>>) -> RunRequest<'a, S> {
         RunRequest::new(self, graph, input.into())
     }
@@ -101,6 +153,27 @@ impl Session {
     /// # Cancel safety
     ///
     /// See [`JsonRunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let mut run = session.run_json("count", json!({ "n": 4 })).start().await?;
+    /// assert_eq!(run.wait_status().await, RunStatus::Completed);
+    /// assert_eq!(session.state_json().await?["n"], 5);
+    /// # Ok(()) }
+    /// ```
     pub fn run_json<'a>(&'a self, graph: &'a str, update: Value) -> JsonRunRequest<'a> {
         JsonRunRequest::new(self, graph, update)
     }
@@ -115,6 +188,31 @@ impl Session {
     /// # Cancel safety
     ///
     /// See [`ResumeRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("slow")
+    /// #     .node("add", async |_: &Count, _: &Context| {
+    /// #         std::future::pending::<()>().await;
+    /// #         Ok(Count::update().n(1))
+    /// #     })
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// assert_eq!(session.stop().await?, RunStatus::Stopped);
+    /// let resumed = session.resume().await?;
+    /// assert_eq!(resumed.id(), run.id());
+    /// # session.stop().await?;
+    /// # Ok(()) }
+    /// ```
     pub const fn resume(&self) -> ResumeRequest<'_> {
         ResumeRequest::new(self)
     }
@@ -128,6 +226,27 @@ impl Session {
     /// # Cancel safety
     ///
     /// See [`AnswerRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// let report = session.answer(Answers::only("Ana")).await?.await;
+    /// assert_eq!(report.state::<Greeting>().ok_or("failed")?.name, "Ana");
+    /// # Ok(()) }
+    /// ```
     pub fn answer(&self, answers: Answers) -> AnswerRequest<'_> {
         AnswerRequest::new(self, answers)
     }
@@ -145,6 +264,27 @@ impl Session {
     ///
     /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run stops all
     /// the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("slow")
+    /// #     .node("add", async |_: &Count, _: &Context| {
+    /// #         std::future::pending::<()>().await;
+    /// #         Ok(Count::update().n(1))
+    /// #     })
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// session.run(&graph, Count::update()).start().await?;
+    /// assert_eq!(session.stop().await?, RunStatus::Stopped);
+    /// # Ok(()) }
+    /// ```
     pub async fn stop(&self) -> Result<RunStatus, SessionError> {
         let locked = self.lock().await;
         if let Some(live) = self.cell.live() {
@@ -169,6 +309,29 @@ impl Session {
     /// # Cancel safety
     ///
     /// As [`stop`](Session::stop): the run ends at the end of its superstep all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// assert_eq!(session.drain().await?, RunStatus::Stopped);
+    /// session.resume().await?;
+    /// assert_eq!(session.wait().await?, RunStatus::Paused);
+    /// # Ok(()) }
+    /// ```
     pub async fn drain(&self) -> Result<RunStatus, SessionError> {
         let locked = self.lock().await;
         if let Some(live) = self.cell.live() {
@@ -253,7 +416,25 @@ impl Session {
     ///
     /// # Examples
     ///
-    /// See [`current_run`](Session::current_run).
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// assert_eq!(session.wait().await?, RunStatus::Paused);
+    /// session.answer(Answers::only("Ana")).await?;
+    /// assert_eq!(session.wait().await?, RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
     pub async fn wait(&self) -> Result<RunStatus, SessionError> {
         if let Some(live) = self.cell.live() {
             let result = live.watch.listener().wait().await;
@@ -276,6 +457,28 @@ impl Session {
 
     /// Subscribes to events: to all events after a number (from the journal) and then live ones, or (`None`) to live events
     /// only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::{event::EventBody, ids::Seq, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let mut events = session.subscribe(Some(Seq::ZERO));
+    /// let first = events.next().await?;
+    /// assert!(matches!(first.body, EventBody::RunStarted(_)));
+    /// # Ok(()) }
+    /// ```
     pub fn subscribe(&self, after: Option<Seq>) -> crate::event::Subscription {
         let keep: Arc<dyn Send + Sync> = Arc::clone(&self.cell) as _;
         let subscription = self.cell.broadcast.subscribe(self.shared.store.clone(), after).keeping(keep);
@@ -296,6 +499,26 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Code, Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// session.delete().await?;
+    /// assert_eq!(session.status().await.unwrap_err().code(), Code::SessionNotFound);
+    /// # Ok(()) }
+    /// ```
     pub async fn delete(&self) -> Result<(), SessionError> {
         self.lock().await.complete(async move |locked: LockedSession| locked.delete_locked().await).await
     }

@@ -8,6 +8,32 @@ use crate::{
 };
 
 /// Policy for a new run on a session with an unfinished run (running or paused).
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{BusyPolicy, Context, END, Graph, RunOptions, Runtime, SessionError, START, State};
+/// # use agent_core::journal::InMemoryJournal;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Greeting { name: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Greeting>::builder("greet")
+/// #     .node("ask", async |_: &Greeting, cx: &Context| {
+/// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+/// #     })
+/// #     .edge(START, "ask").edge("ask", END).build()?;
+/// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+/// # let session = runtime.session("s-1")?;
+/// session.run(&graph, Greeting::update()).await?;
+/// let refused = session.run(&graph, Greeting::update()).await;
+/// assert!(matches!(refused, Err(SessionError::Busy { .. })));
+///
+/// let options = RunOptions::default().on_busy(BusyPolicy::Rollback);
+/// assert!(session.run(&graph, Greeting::update()).options(options).await?.is_paused());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BusyPolicy {
     /// Refuses the new run.
@@ -22,6 +48,26 @@ pub enum BusyPolicy {
 }
 
 /// Options of a run. Default: those of the runtime and the graph.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+/// # let session = runtime.session("s-1")?;
+/// let options = RunOptions::default().request("order-7").label("owner", "ana");
+/// session.run(&graph, Count::update()).options(options).await?;
+/// assert_eq!(session.status().await?.labels["owner"], "ana");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RunOptions {
@@ -51,6 +97,28 @@ pub(super) fn name_of(request: &str) -> &str {
 
 impl RunOptions {
     /// Sets the policy for a busy session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{BusyPolicy, Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// let options = RunOptions::default().on_busy(BusyPolicy::Interrupt);
+    /// let second = session.run(&graph, Greeting::update()).options(options).await?;
+    /// assert_eq!(second.run().0, 2);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn on_busy(mut self, policy: BusyPolicy) -> Self {
         self.on_busy = policy;
@@ -58,6 +126,26 @@ impl RunOptions {
     }
 
     /// Sets when commits are stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, Durability, END, Graph, RunOptions, Runtime, START, State};
+    /// # use agent_core::journal::InMemoryJournal;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let options = RunOptions::default().durability(Durability::Sync);
+    /// session.run(&graph, Count::update()).options(options).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
@@ -65,6 +153,26 @@ impl RunOptions {
     }
 
     /// Sets the limits of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use agent_core::{journal::InMemoryJournal, run::Limits};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let options = RunOptions::default().limits(Limits::default().model_calls(20));
+    /// session.run(&graph, Count::update()).options(options).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
@@ -76,6 +184,28 @@ impl RunOptions {
     ///
     /// A session remembers the names of its latest 1,024 named requests, across restarts and retention. A name older
     /// than those starts a run again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, SessionError, START, State};
+    /// # use agent_core::journal::InMemoryJournal;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let options = RunOptions::default().request("order-7");
+    /// session.run(&graph, Count::update()).options(options.clone()).await?;
+    /// let again = session.run(&graph, Count::update()).options(options).await;
+    /// assert!(matches!(again, Err(SessionError::SameRequest { run, .. }) if run.0 == 1));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn request(mut self, name: impl Into<String>) -> Self {
         let mut name = name.into();
@@ -88,6 +218,29 @@ impl RunOptions {
 
     /// Sets the request name together with a hash of its content: the same name with other content is refused
     /// ([`SessionError::RequestDiffers`](super::SessionError::RequestDiffers)).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, SessionError, START, State};
+    /// # use agent_core::journal::InMemoryJournal;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let first = RunOptions::default().request_of("order-7", b"2 pens");
+    /// session.run(&graph, Count::update()).options(first).await?;
+    /// let other = RunOptions::default().request_of("order-7", b"3 pens");
+    /// let refused = session.run(&graph, Count::update()).options(other).await;
+    /// assert!(matches!(refused, Err(SessionError::RequestDiffers { .. })));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn request_of(mut self, name: &str, content: &[u8]) -> Self {
         use sha2::{Digest, Sha256};
@@ -98,6 +251,26 @@ impl RunOptions {
     }
 
     /// Adds a label to the session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let options = RunOptions::default().label("owner", "ana");
+    /// session.run(&graph, Count::update()).options(options).await?;
+    /// assert_eq!(session.status().await?.labels["owner"], "ana");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
@@ -105,6 +278,27 @@ impl RunOptions {
     }
 
     /// Adds a label to the session unless it has one of that name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).options(RunOptions::default().label("owner", "ana")).await?;
+    /// let options = RunOptions::default().default_label("owner", "team");
+    /// session.run(&graph, Count::update()).options(options).await?;
+    /// assert_eq!(session.status().await?.labels["owner"], "ana");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn default_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.default_labels.insert(name.into(), value.into());
@@ -137,12 +331,34 @@ impl Default for Retention {
 
 impl Retention {
     /// Keeps this many entries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal, session::Retention};
+    /// let runtime = Runtime::builder()
+    ///     .journal(InMemoryJournal::new())
+    ///     .options(|options| options.retention = Retention::entries(1_000))
+    ///     .build();
+    /// # assert!(runtime.has_journal());
+    /// ```
     #[must_use]
     pub const fn entries(entries: u64) -> Self {
         Self { entries }
     }
 
     /// Keeps everything.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal, session::Retention};
+    /// let runtime = Runtime::builder()
+    ///     .journal(InMemoryJournal::new())
+    ///     .options(|options| options.retention = Retention::everything())
+    ///     .build();
+    /// # assert!(runtime.has_journal());
+    /// ```
     #[must_use]
     pub const fn everything() -> Self {
         Self { entries: u64::MAX }
@@ -150,6 +366,14 @@ impl Retention {
 }
 
 /// Options of a runtime.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::Runtime;
+/// let runtime = Runtime::builder().options(|options| options.max_runs = 1_000).build();
+/// # assert_eq!(runtime.live_runs(), 0);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RuntimeOptions {

@@ -73,6 +73,28 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::{journal::InMemoryJournal, session::ProvenanceKind};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let entries = session.provenance("n").await?;
+    /// assert_eq!(entries.len(), 1);
+    /// assert_eq!((entries[0].kind, entries[0].by.as_deref()), (ProvenanceKind::Node, Some("add#1")));
+    /// # Ok(()) }
+    /// ```
     pub async fn provenance(&self, key: &str) -> Result<Vec<Provenance>, SessionError> {
         let store = self.store()?;
         if store.head(self.id()).await?.is_none() {

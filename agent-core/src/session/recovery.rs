@@ -33,6 +33,33 @@ impl Runtime {
     /// # Cancel safety
     ///
     /// Dropping the future ends it between two sessions; a takeover in progress completes. It can be called again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::{sync::Arc, time::Duration};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// let journal = Arc::new(InMemoryJournal::new());
+    /// let first = Runtime::builder().journal(Arc::clone(&journal)).graph(&graph).build();
+    /// first.session("s-1")?.run(&graph, Greeting::update()).await?;
+    /// first.shutdown(Duration::from_secs(1)).await;
+    ///
+    /// // The next process, with the same journal and graphs.
+    /// let second = Runtime::builder().journal(journal).graph(&graph).build();
+    /// let report = second.recover().await?;
+    /// assert_eq!(report.paused, ["s-1".parse()?]);
+    /// # Ok(()) }
+    /// ```
     pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
         let mut recovered = self.sweep().await?;
         let Some(store) = &self.0.store else { return Ok(recovered) };

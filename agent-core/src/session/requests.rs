@@ -85,6 +85,24 @@ impl<'a, S: State> RunRequest<'a, S> {
     }
 
     /// Sets the options of the run. Default: those of the runtime and the graph.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, run::Limits};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().limits(Limits::default().supersteps(10));
+    /// session.run(&graph, Count::update()).options(options).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn options(mut self, options: RunOptions) -> Self {
         self.options = options;
         self
@@ -102,6 +120,26 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// # Cancel safety
     ///
     /// See [`RunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// println!("accepted as {}", run.id());
+    /// let outcome = run.outcome::<Count>().await?;
+    /// assert!(outcome.is_completed());
+    /// # Ok(()) }
+    /// ```
     pub async fn start(self) -> Result<Run, SessionError> {
         self.session.accept(self.graph, self.input, self.options, AckMode::AfterAccept).await
     }
@@ -115,6 +153,27 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// # Cancel safety
     ///
     /// See [`RunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let mut events = session.run(&graph, Count::update()).stream().await?;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{:?}", event?.body);
+    /// }
+    /// assert!(events.outcome::<Count>().await?.is_completed());
+    /// # Ok(()) }
+    /// ```
     pub async fn stream(self) -> Result<EventStream, SessionError> {
         let events = self.session.subscribe(None);
         Ok(EventStream::new(self.start().await?, events))
@@ -142,6 +201,26 @@ impl<'a, S: State> IntoFuture for RunRequest<'a, S> {
 /// # Cancel safety
 ///
 /// As [`RunRequest`].
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+/// # use serde::{Deserialize, Serialize};
+/// # use serde_json::json;
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+/// # let session = runtime.session("s-1")?;
+/// let mut run = session.run_json("count", json!({ "n": 1 })).start().await?;
+/// assert_eq!(run.wait().await.status, RunStatus::Completed);
+/// # Ok(()) }
+/// ```
 #[must_use = "a run starts by `start` or `start_unacknowledged`"]
 pub struct JsonRunRequest<'a> {
     session: &'a Session,
@@ -156,6 +235,26 @@ impl<'a> JsonRunRequest<'a> {
     }
 
     /// Sets the options of the run. Default: those of the runtime and the graph.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let options = RunOptions::default().label("owner", "ana");
+    /// session.run_json("count", json!({})).options(options).start().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn options(mut self, options: RunOptions) -> Self {
         self.options = options;
         self
@@ -170,6 +269,26 @@ impl<'a> JsonRunRequest<'a> {
     /// # Cancel safety
     ///
     /// See [`JsonRunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let mut run = session.run_json("count", json!({ "n": 1 })).start().await?;
+    /// assert_eq!(run.wait().await.status, RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
     pub async fn start(self) -> Result<Run, SessionError> {
         self.start_with(AckMode::AfterAccept).await
     }
@@ -186,6 +305,27 @@ impl<'a> JsonRunRequest<'a> {
     /// # Cancel safety
     ///
     /// See [`JsonRunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// let run = session.run_json("count", json!({ "n": 1 })).start_unacknowledged().await?;
+    /// let report = run.await;
+    /// assert_eq!(report.status, RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
     pub async fn start_unacknowledged(self) -> Result<Run, SessionError> {
         self.start_with(AckMode::AfterRun).await
     }
@@ -207,6 +347,29 @@ impl<'a> JsonRunRequest<'a> {
 /// # Cancel safety
 ///
 /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Greeting { name: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Greeting>::builder("greet")
+/// #     .node("ask", async |_: &Greeting, cx: &Context| {
+/// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+/// #     })
+/// #     .edge(START, "ask").edge("ask", END).build()?;
+/// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+/// # let session = runtime.session("s-1")?;
+/// session.run(&graph, Greeting::update()).await?;
+/// session.stop().await?;
+/// let run = session.resume().await?;
+/// assert_eq!(run.await.status, RunStatus::Paused);
+/// # Ok(()) }
+/// ```
 #[must_use = "a run is resumed when the request is awaited"]
 pub struct ResumeRequest<'a> {
     session: &'a Session,
@@ -219,6 +382,30 @@ impl<'a> ResumeRequest<'a> {
     }
 
     /// Replaces the limits of the run. Default: the limits it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use agent_core::{journal::InMemoryJournal, run::Limits};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// session.stop().await?;
+    /// session.resume().limits(Limits::default().model_calls(40)).await?;
+    /// assert_eq!(session.wait().await?, RunStatus::Paused);
+    /// # Ok(()) }
+    /// ```
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
@@ -253,6 +440,27 @@ impl<'a> IntoFuture for ResumeRequest<'a> {
 ///
 /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes: the
 /// answers are stored and delivered, or refused.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Answers, Context, END, Graph, RunStatus, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Greeting { name: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Greeting>::builder("greet")
+/// #     .node("ask", async |_: &Greeting, cx: &Context| {
+/// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+/// #     })
+/// #     .edge(START, "ask").edge("ask", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// session.run(&graph, Greeting::update()).await?;
+/// let run = session.answer(Answers::only("Ana")).by("ana@example.org").await?;
+/// assert_eq!(run.await.status, RunStatus::Completed);
+/// # Ok(()) }
+/// ```
 #[must_use = "a question is answered when the request is awaited"]
 pub struct AnswerRequest<'a> {
     session: &'a Session,
@@ -266,6 +474,30 @@ impl<'a> AnswerRequest<'a> {
     }
 
     /// Names the person who answers, for the journal. At most 200 characters are kept. Default: `an unnamed caller`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// session.answer(Answers::only("Ana")).by("ana@example.org").await?;
+    /// session.wait().await?;
+    /// let question = session.provenance("name").await?;
+    /// # assert_eq!(question.len(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn by(mut self, name: &str) -> Self {
         self.by = crate::util::shorten(name, 200);
         self

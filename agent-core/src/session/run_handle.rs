@@ -20,6 +20,25 @@ use crate::{
 };
 
 /// Handle of an accepted run. Dropping it does not stop the run. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// let run = session.run(&graph, Count::update()).start().await?;
+/// let report = run.await;
+/// assert_eq!(report.state::<Count>().ok_or("failed")?.n, 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Run {
     session: Session,
@@ -49,18 +68,76 @@ impl Run {
     }
 
     /// Returns the number of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// assert_eq!(run.id().to_string(), "run-1");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn id(&self) -> RunId {
         self.run
     }
 
     /// Returns the session of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// assert_eq!(run.session().id(), session.id());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
     }
 
     /// Returns the current status.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("slow")
+    /// #     .node("add", async |_: &Count, _: &Context| {
+    /// #         std::future::pending::<()>().await;
+    /// #         Ok(Count::update().n(1))
+    /// #     })
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// assert_eq!(run.status(), RunStatus::Running);
+    /// # session.stop().await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.watch.status()
@@ -69,6 +146,24 @@ impl Run {
     /// Waits until the run ends or pauses, and returns its status. Cancel safe.
     ///
     /// If the process shuts down first, the status is [`RunStatus::Running`]: another process continues the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let mut run = session.run(&graph, Count::update()).start().await?;
+    /// assert_eq!(run.wait_status().await, RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
     pub async fn wait_status(&mut self) -> RunStatus {
         self.wait_result().await.map_or(RunStatus::Running, |result| result.status)
     }
@@ -83,6 +178,25 @@ impl Run {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let run = session.run(&graph, Count::update()).start().await?;
+    /// let outcome = run.outcome::<Count>().await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.n, 1);
+    /// # Ok(()) }
+    /// ```
     pub async fn outcome<S: State>(self) -> Result<RunOutcome<S>, SessionError> {
         let result = self.wait_result().await.ok_or(SessionError::ShuttingDown)?;
         if let Some(error) = &result.error {
@@ -113,7 +227,25 @@ impl Run {
     ///
     /// # Examples
     ///
-    /// See [`RunReport`].
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let mut run = session.run(&graph, Greeting::update()).start().await?;
+    /// let report = run.wait().await;
+    /// assert_eq!(report.status, RunStatus::Paused);
+    /// assert_eq!(report.questions[0].question.prompt, "Name?");
+    /// # Ok(()) }
+    /// ```
     pub async fn wait(&mut self) -> RunReport {
         let result = self.wait_result().await;
         RunReport::new(self.run, result.as_deref())
@@ -162,6 +294,28 @@ impl EventStream {
     /// # Errors
     ///
     /// [`SubscriptionError`] when the journal cannot be read, or the session was deleted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, event::EventBody};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let mut events = session.run(&graph, Count::update()).stream().await?;
+    /// let mut supersteps = 0;
+    /// while let Some(event) = events.next().await {
+    ///     supersteps += u32::from(matches!(event?.body, EventBody::SuperstepCommitted(_)));
+    /// }
+    /// assert_eq!(supersteps, 1);
+    /// # Ok(()) }
+    /// ```
     pub async fn next(&mut self) -> Option<Result<Arc<Event>, SubscriptionError>> {
         if self.ended {
             return None;
@@ -197,6 +351,25 @@ impl EventStream {
     }
 
     /// Returns the handle of the run, and drops the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let events = session.run(&graph, Count::update()).stream().await?;
+    /// let mut run = events.into_run();
+    /// assert_eq!(run.wait_status().await, RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn into_run(self) -> Run {
         self.run
@@ -211,6 +384,28 @@ impl EventStream {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let mut events = session.run(&graph, Count::update()).stream().await?;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{:?}", event?.body);
+    /// }
+    /// let outcome = events.outcome::<Count>().await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.n, 1);
+    /// # Ok(()) }
+    /// ```
     pub async fn outcome<S: State>(self) -> Result<RunOutcome<S>, SessionError> {
         self.run.outcome().await
     }

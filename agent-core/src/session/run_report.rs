@@ -87,6 +87,24 @@ impl RunReport {
     }
 
     /// Returns the state of an ended run, if it is an `S`; `None` while the run is paused or if a failure left no state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let report = session.run(&graph, Count::update()).start().await?.await;
+    /// assert_eq!(report.state::<Count>().ok_or("no state")?.n, 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn state<S: State>(&self) -> Option<Arc<S>> {
         self.state.as_ref()?.downcast()
@@ -97,6 +115,25 @@ impl RunReport {
     /// # Errors
     ///
     /// Returns [`RunError::StoredState`] if JSON cannot express the state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let report = session.run(&graph, Count::update()).start().await?.await;
+    /// assert_eq!(report.state_json()?, Some(json!({ "n": 1 })));
+    /// # Ok(()) }
+    /// ```
     pub fn state_json(&self) -> Result<Option<Value>, RunError> {
         self.state.as_ref().map(ErasedState::to_json).transpose()
     }

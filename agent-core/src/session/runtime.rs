@@ -121,6 +121,14 @@ pub struct SessionInfo {
 
 impl Runtime {
     /// Returns a builder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal};
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// # assert!(runtime.has_journal());
+    /// ```
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
@@ -130,11 +138,31 @@ impl Runtime {
     /// # Errors
     ///
     /// [`InvalidSessionId`](crate::ids::InvalidSessionId).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Runtime;
+    /// let runtime = Runtime::builder().build();
+    /// let session = runtime.session("order-7")?;
+    /// assert!(runtime.session("no spaces").is_err());
+    /// # assert_eq!(session.id().as_str(), "order-7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn session(&self, id: &str) -> Result<Session, crate::ids::InvalidSessionId> {
         Ok(self.session_of(id.parse()?))
     }
 
     /// Returns a session by its parsed id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, SessionId};
+    /// let runtime = Runtime::builder().build();
+    /// let session = runtime.session_of(SessionId::random());
+    /// # assert_eq!(session.id().as_str().len(), SessionId::random().as_str().len());
+    /// ```
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
         let (cell, crowded) = {
@@ -156,6 +184,14 @@ impl Runtime {
     }
 
     /// Returns whether the runtime has a journal store. Without one, sessions end with the runtime and are not listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal};
+    /// assert!(!Runtime::builder().build().has_journal());
+    /// assert!(Runtime::builder().journal(InMemoryJournal::new()).build().has_journal());
+    /// ```
     #[must_use]
     pub fn has_journal(&self) -> bool {
         self.0.store.is_some()
@@ -163,6 +199,41 @@ impl Runtime {
 
     /// Registers an observer for every journal entry written by this runtime. Returns `false` if an observer is already
     /// registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use agent_core::{event::{JournalNotice, JournalNoticeKind, Observer}, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::sync::Arc;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// # use std::sync::atomic::{AtomicU64, Ordering};
+    /// struct Completions(AtomicU64);
+    ///
+    /// impl Observer for Completions {
+    ///     fn on_entry(&self, notice: &JournalNotice<'_>) {
+    ///         if matches!(notice.kind, JournalNoticeKind::RunCompleted { .. }) {
+    ///             self.0.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let completed = Arc::new(Completions(AtomicU64::new(0)));
+    /// let observer: Arc<dyn Observer> = completed.clone();
+    /// assert!(runtime.observe(observer));
+    /// session.run(&graph, Count::update()).await?;
+    /// assert_eq!(completed.0.load(Ordering::Relaxed), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
         self.0.observed.set(observer)
     }
@@ -176,6 +247,24 @@ impl Runtime {
     ///
     /// Registering is the statement that this graph continues every run of its name. Graphs that differ by user, tenant or
     /// credentials need names that differ in the same way. A graph that replaces one of other code is logged as a warning.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// runtime.register(&graph);
+    /// assert_eq!(runtime.graphs(), ["count"]);
+    /// # Ok(()) }
+    /// ```
     pub fn register<S: State>(&self, graph: &Graph<S>) {
         let replaced = self.0.graphs.write().insert(graph.name().to_owned(), KnownGraph::registered(graph));
         if let Some(replaced) = replaced
@@ -190,6 +279,23 @@ impl Runtime {
     }
 
     /// Returns the names of the known graphs, sorted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// assert_eq!(runtime.graphs(), ["count"]);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn graphs(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.graphs.read().keys().cloned().collect();
@@ -198,18 +304,72 @@ impl Runtime {
     }
 
     /// Renders a known graph as a Mermaid flow chart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// let chart = runtime.mermaid("count").ok_or("unknown graph")?;
+    /// assert!(chart.contains("add"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn mermaid(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|known| known.graph.mermaid())
     }
 
     /// Renders a known graph in Graphviz' DOT language.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// let drawing = runtime.dot("count").ok_or("unknown graph")?;
+    /// assert!(drawing.starts_with("digraph"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn dot(&self, graph: &str) -> Option<String> {
         self.0.graphs.read().get(graph).map(|known| known.graph.dot())
     }
 
     /// Returns a known graph as plain data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// let description = runtime.description("count").ok_or("unknown graph")?;
+    /// assert_eq!(description.nodes.len(), 3); // with start and end
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn description(&self, graph: &str) -> Option<GraphDescription> {
         self.0.graphs.read().get(graph).map(|known| known.graph.description())
@@ -224,6 +384,28 @@ impl Runtime {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// for id in ["a", "b", "c"] {
+    ///     runtime.session(id)?.run(&graph, Count::update()).await?;
+    /// }
+    /// let page = runtime.sessions(None, &[], 2).await?;
+    /// let next = runtime.sessions(Some(&page[1].id), &[RunStatus::Completed], 2).await?;
+    /// assert_eq!(next[0].id.as_str(), "c");
+    /// # Ok(()) }
+    /// ```
     pub async fn sessions(
         &self,
         after: Option<&SessionId>,
@@ -245,6 +427,29 @@ impl Runtime {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::{InMemoryJournal, Recent}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// runtime.session("a")?.run(&graph, Greeting::update()).await?;
+    /// let mut wanted = Recent::default();
+    /// wanted.statuses = vec!["paused".to_owned()];
+    /// wanted.limit = 20;
+    /// assert_eq!(runtime.recent(wanted).await?[0].id.as_str(), "a");
+    /// # Ok(()) }
+    /// ```
     pub async fn recent(&self, mut wanted: Recent) -> Result<Vec<SessionInfo>, SessionError> {
         let Some(store) = &self.0.store else { return Ok(Vec::new()) };
         wanted.limit = wanted.limit.min(1_000);
@@ -300,6 +505,29 @@ impl Runtime {
     }
 
     /// Returns the number of runs in memory, including suspended ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// assert_eq!(runtime.live_runs(), 0);
+    /// session.run(&graph, Greeting::update()).await?;
+    /// // The paused run is suspended in memory until it is evicted.
+    /// assert_eq!(runtime.live_runs(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn live_runs(&self) -> usize {
         self.0.live.load(Ordering::Acquire)
@@ -311,6 +539,29 @@ impl Runtime {
     /// # Cancel safety
     ///
     /// If it is dropped, the runtime refuses new runs and those in memory still end. Call it again to wait for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, SessionError, START, State};
+    /// # use agent_core::journal::InMemoryJournal;
+    /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// runtime.shutdown(Duration::from_secs(5)).await;
+    /// let refused = session.run(&graph, Count::update()).await;
+    /// assert!(matches!(refused, Err(SessionError::ShuttingDown)));
+    /// # Ok(()) }
+    /// ```
     pub async fn shutdown(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         if tokio::time::timeout(grace, self.wind_down(LiveRun::drain_for_restart)).await.is_err() {

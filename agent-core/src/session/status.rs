@@ -102,6 +102,28 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// let status = session.status().await?;
+    /// assert_eq!(status.status, RunStatus::Paused);
+    /// assert_eq!(status.questions[0].question.prompt, "Name?");
+    /// # Ok(()) }
+    /// ```
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
         if let Some(live) = self.cell.live() {
             self.wait_published(&live).await;
@@ -186,6 +208,26 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::json;
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// assert_eq!(session.state_json().await?, json!({ "n": 1 }));
+    /// # Ok(()) }
+    /// ```
     pub async fn state_json(&self) -> Result<Value, SessionError> {
         Ok(self.state_and_active_tasks().await?.state)
     }
@@ -199,6 +241,28 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Greeting::update()).await?;
+    /// let view = session.state_and_active_tasks().await?;
+    /// assert_eq!(view.active_tasks[0].to_string(), "ask#1");
+    /// # Ok(()) }
+    /// ```
     pub async fn state_and_active_tasks(&self) -> Result<StateView, SessionError> {
         self.check_readable()?;
         let (projection, state) = self.peek_with_state().await?;
@@ -218,6 +282,26 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).await?;
+    /// let count: Count = session.state().await?;
+    /// assert_eq!(count.n, 1);
+    /// # Ok(()) }
+    /// ```
     pub async fn state<S: State>(&self) -> Result<S, SessionError> {
         self.check_readable()?;
         let (projection, state) = self.peek_with_state().await?;

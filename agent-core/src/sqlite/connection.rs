@@ -85,18 +85,49 @@ impl Default for SqliteOptions {
 
 impl SqliteOptions {
     /// What an acknowledged append survives. Default: [`Synchronous::Full`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::{Sqlite, Synchronous};
+    ///
+    /// let store = Sqlite::builder().synchronous(Synchronous::Full).open(":memory:")?;
+    /// # assert!(store.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
         self.synchronous = synchronous;
         self
     }
 
     /// How long a call waits for another process that writes. Default: 5 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let store = Sqlite::builder().busy_timeout(Duration::from_secs(10)).open(":memory:")?;
+    /// # assert!(store.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn busy_timeout(mut self, time: Duration) -> Self {
         self.busy_timeout = time;
         self
     }
 
     /// Page cache of each connection in KiB. Default: 8,192.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let store = Sqlite::builder().cache_kib(32 * 1024).open(":memory:")?;
+    /// # assert!(store.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cache_kib(mut self, kib: u32) -> Self {
         self.cache_kib = kib;
         self
@@ -104,18 +135,50 @@ impl SqliteOptions {
 
     /// Page size of a new file in bytes, a power of two from 512 to 65,536; an old file keeps its own.
     /// Default: 4,096.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let store = Sqlite::builder().page_size(8192).open(":memory:")?;
+    /// # assert!(store.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn page_size(mut self, bytes: u32) -> Self {
         self.page_size = bytes;
         self
     }
 
     /// Connections (and threads) that read, 1 to 64. Default: 2.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let store = Sqlite::builder().readers(4).open(":memory:")?;
+    /// # assert!(store.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn readers(mut self, count: usize) -> Self {
         self.readers = count.clamp(1, 64);
         self
     }
 
     /// Sets the clock for leases and expiry times. Default: [`WallClock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::clock::ManualClock;
+    /// # use std::sync::Arc;
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let store = Sqlite::builder().clock(Arc::new(ManualClock::new(0))).open(":memory:")?;
+    /// # assert!(store.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -129,6 +192,17 @@ impl SqliteOptions {
     ///
     /// [`StoreError::Unavailable`] when the file cannot be opened or is locked, [`StoreError::Damaged`] when it
     /// is no database or another program's, [`StoreError::FormatTooNew`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let store = Sqlite::builder().readers(4).open(folder.path().join("agent.db"))?;
+    /// # drop(store);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<Sqlite, StoreError> {
         let path = path.as_ref();
         let in_memory = path == Path::new(":memory:");
@@ -165,11 +239,30 @@ impl Sqlite {
     }
 
     /// Options to open a store with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let store = Sqlite::builder().readers(4).open(":memory:")?;
+    /// # drop(store);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> SqliteOptions {
         SqliteOptions::default()
     }
 
     /// The file, as an absolute path. `None`: in memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// assert!(Sqlite::open(":memory:")?.path().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()

@@ -34,6 +34,20 @@ pub struct SqliteMemory {
 
 impl Sqlite {
     /// Returns the long-term memory in the same file. It keeps the file open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Runtime;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::sqlite::Sqlite;
+    ///
+    /// let sqlite = Sqlite::open(":memory:")?;
+    /// let runtime = Runtime::builder().memory(sqlite.memory()).journal(sqlite).build();
+    /// assert!(runtime.has_journal());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn memory(&self) -> SqliteMemory {
         SqliteMemory { sqlite: self.clone(), embedder: None }

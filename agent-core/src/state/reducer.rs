@@ -173,11 +173,29 @@ pub mod reduce {
     use crate::state::ApplyError;
 
     /// `append`: the new items go to the end of the list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut list = vec![1];
+    /// agent_core::state::reduce::append(&mut list, vec![2, 3]);
+    /// assert_eq!(list, [1, 2, 3]);
+    /// ```
     pub fn append<T>(list: &mut Vec<T>, items: Vec<T>) {
         list.extend(items);
     }
 
-    /// `extend`: the items go into any collection (a set, a deque, a string).
+    /// `extend`: the items are inserted into a collection, such as a set or a deque.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::BTreeSet;
+    ///
+    /// let mut tags = BTreeSet::from(["a"]);
+    /// agent_core::state::reduce::extend(&mut tags, BTreeSet::from(["a", "b"]));
+    /// assert_eq!(tags.len(), 2);
+    /// ```
     pub fn extend<C: Extend<T> + IntoIterator<Item = T>, T>(collection: &mut C, items: C) {
         collection.extend(items);
     }
@@ -188,12 +206,30 @@ pub mod reduce {
     ///
     /// A sum that does not fit is refused: an integer that overflows, a float that is NaN or infinite (which JSON
     /// cannot express, so the state could not be stored).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut count = 250_u8;
+    /// agent_core::state::reduce::add("count", &mut count, 5)?;
+    /// assert_eq!(count, 255);
+    /// assert!(agent_core::state::reduce::add("count", &mut count, 1).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add<T: Sum>(field: &str, value: &mut T, more: T) -> Result<(), ApplyError> {
         *value = value.sum(&more).ok_or_else(|| ApplyError::new(field, "the sum does not fit its type"))?;
         Ok(())
     }
 
     /// `max`: the larger one stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut best = 3;
+    /// agent_core::state::reduce::max(&mut best, 7);
+    /// assert_eq!(best, 7);
+    /// ```
     pub fn max<T: PartialOrd>(value: &mut T, other: T) {
         if other > *value {
             *value = other;
@@ -201,6 +237,14 @@ pub mod reduce {
     }
 
     /// `min`: the smaller one stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut lowest = 3;
+    /// agent_core::state::reduce::min(&mut lowest, 7);
+    /// assert_eq!(lowest, 3);
+    /// ```
     pub fn min<T: PartialOrd>(value: &mut T, other: T) {
         if other < *value {
             *value = other;
@@ -208,6 +252,16 @@ pub mod reduce {
     }
 
     /// `merge`: entries of the newer map win.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// let mut map = BTreeMap::from([("a", 1), ("b", 2)]);
+    /// agent_core::state::reduce::merge(&mut map, BTreeMap::from([("b", 3)]));
+    /// assert_eq!(map["b"], 3);
+    /// ```
     pub fn merge<M: Merge>(map: &mut M, other: M) {
         map.merge(other);
     }
@@ -215,6 +269,22 @@ pub mod reduce {
     /// `messages`: an item with a known key replaces the item with this key in place; others are appended.
     ///
     /// Linear in the new items when none of them is known; the list is indexed only when several are added at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::state::Keyed;
+    ///
+    /// struct Note(&'static str, u32);
+    ///
+    /// impl Keyed for Note {
+    ///     fn key(&self) -> &str { self.0 }
+    /// }
+    ///
+    /// let mut list = vec![Note("a", 1), Note("b", 2)];
+    /// agent_core::state::reduce::messages(&mut list, vec![Note("a", 3)]);
+    /// assert_eq!((list.len(), list[0].1), (2, 3));
+    /// ```
     pub fn messages<T: Keyed>(list: &mut Vec<T>, items: Vec<T>) {
         // One or two new items are the rule, and a known one is nearly always near the end.
         if items.len() <= 8 {

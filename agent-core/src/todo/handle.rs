@@ -66,18 +66,82 @@ impl Todos {
     }
 
     /// Returns the same list with another default parent: new items are added below the item `parent`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     cx.todos().add("chapters", "Write all chapters")?;
+    ///     cx.todos().under("chapters").add("birds", "Birds")?;
+    ///     assert_eq!(cx.todos().items()[1].parent.as_deref(), Some("chapters"));
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn under(&self, parent: impl Into<String>) -> Self {
         Self { sink: Arc::clone(&self.sink), parent: Some(parent.into()) }
     }
 
     /// Returns the item below which new items are added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.todos().parent(), None);
+    ///     assert_eq!(cx.todos().under("chapters").parent(), Some("chapters"));
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         self.parent.as_deref()
     }
 
     /// Returns all items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     cx.todos().add("birds", "Birds")?;
+    ///     assert_eq!(cx.todos().items()[0].title, "Birds");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn items(&self) -> Vec<Todo> {
         self.sink.items()
@@ -88,6 +152,28 @@ impl Todos {
     /// # Errors
     ///
     /// [`TodoError`]: an invalid id, an unknown parent, a circle, more than 1,000 items, or a node that has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().add("birds", "Birds")?;
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::Pending);
+    /// #     assert_eq!(todo.id(), "birds");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn add(&self, id: impl Into<String>, title: impl Into<String>) -> Result<TodoHandle, TodoError> {
         self.change(id.into(), Change { title: Some(title.into()), ..Change::default() })
     }
@@ -97,6 +183,28 @@ impl Todos {
     /// # Errors
     ///
     /// As [`add`](Todos::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("birds", "Birds")?;
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::InProgress);
+    /// #     assert_eq!(todo.id(), "birds");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn start(&self, id: impl Into<String>, title: impl Into<String>) -> Result<TodoHandle, TodoError> {
         let (title, status) = (Some(title.into()), Some(TodoStatus::InProgress));
         self.change(id.into(), Change { title, status, ..Change::default() })
@@ -107,6 +215,28 @@ impl Todos {
     /// # Errors
     ///
     /// [`TodoError::Unknown`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     cx.todos().add("birds", "Birds")?;
+    ///     cx.todos().get("birds")?.done();
+    ///     assert!(cx.todos().get("fish").is_err());
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn get(&self, id: &str) -> Result<TodoHandle, TodoError> {
         if self.sink.contains(id) {
             Ok(TodoHandle { todos: self.clone(), id: id.to_owned() })
@@ -139,46 +269,220 @@ pub struct TodoHandle {
 
 impl TodoHandle {
     /// Returns the id of the item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     assert_eq!(cx.todos().add("birds", "Birds")?.id(), "birds");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Returns the list with this item as the default parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let chapters = cx.todos().add("chapters", "Write all chapters")?;
+    ///     chapters.children().start("birds", "Birds")?.done();
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::Completed);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn children(&self) -> Todos {
         self.todos.under(&self.id)
     }
 
     /// Sets the item to in progress.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().add("birds", "Birds")?;
+    ///     todo.start();
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::InProgress);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn start(&self) {
         self.set(Change { status: Some(TodoStatus::InProgress), ..Change::default() });
     }
 
     /// Sets the progress in percent (0 to 100) and a message. The item is then in progress.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().add("birds", "Birds")?;
+    ///     todo.progress(50, "page 1 of 2");
+    ///     assert_eq!(cx.todos().items()[0].progress, 50);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn progress(&self, percent: u8, message: impl Into<String>) {
         let (progress, message) = (Some(percent), Some(message.into()));
         self.set(Change { progress, message, status: Some(TodoStatus::InProgress), ..Change::default() });
     }
 
     /// Sets the item to completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("birds", "Birds")?;
+    ///     todo.done();
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::Completed);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn done(&self) {
         self.set(Change { status: Some(TodoStatus::Completed), ..Change::default() });
     }
 
     /// Sets the item to completed, with a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("birds", "Birds")?;
+    ///     todo.done_with("12 pages");
+    ///     assert_eq!(cx.todos().items()[0].message, "12 pages");
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn done_with(&self, message: impl Into<String>) {
         let (status, message) = (Some(TodoStatus::Completed), Some(message.into()));
         self.set(Change { status, message, ..Change::default() });
     }
 
     /// Sets the item to failed, with a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("birds", "Birds")?;
+    ///     todo.fail("no source found");
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::Failed);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn fail(&self, message: impl Into<String>) {
         let (status, message) = (Some(TodoStatus::Failed), Some(message.into()));
         self.set(Change { status, message, ..Change::default() });
     }
 
     /// Sets the item to cancelled, with a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, todo::TodoStatus};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<()> {
+    ///     let todo = cx.todos().start("birds", "Birds")?;
+    ///     todo.cancel("not needed");
+    ///     assert_eq!(cx.todos().items()[0].status, TodoStatus::Cancelled);
+    ///     Ok(())
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write)
+    /// #     .edge(START, "write").edge("write", END).build()?;
+    /// # let session = Runtime::builder().build().session("essay-1")?;
+    /// # session.run(&graph, Draft::update()).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn cancel(&self, message: impl Into<String>) {
         let (status, message) = (Some(TodoStatus::Cancelled), Some(message.into()));
         self.set(Change { status, message, ..Change::default() });

@@ -28,18 +28,39 @@ pub(crate) struct Change {
 
 impl TodoTree {
     /// Returns the todos in the order in which they were added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::todo::TodoTree;
+    /// assert!(TodoTree::default().items().is_empty());
+    /// ```
     #[must_use]
     pub fn items(&self) -> &[Todo] {
         &self.items
     }
 
     /// Returns the todo with this id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::todo::TodoTree;
+    /// assert!(TodoTree::default().get("birds").is_none());
+    /// ```
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Todo> {
         self.items.iter().find(|todo| todo.id == id)
     }
 
     /// Returns `true` if there are no todos.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::todo::TodoTree;
+    /// assert!(TodoTree::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

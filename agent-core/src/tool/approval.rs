@@ -1,4 +1,4 @@
-//! Asking a person before a call: when, what is shown, what can be answered, and for what the answer counts.
+//! Approval of tool calls by a person: the policy, the request, the decision, and standing approvals.
 
 use std::{
     collections::BTreeSet,
@@ -13,15 +13,15 @@ use sha2::{Digest, Sha256};
 
 use super::{Effect, PreparedCall, ToolOutput};
 
-/// When a person is asked before a call.
+/// Policy for the approval of calls by a person.
 #[derive(Clone, Default)]
 pub enum Approval {
-    /// Never.
+    /// Calls need no approval.
     #[default]
     Never,
-    /// Before each call that no earlier approval covers.
+    /// Each call needs approval, unless a standing approval covers it.
     Always,
-    /// Where the rule says `true` of the arguments. A rule that panics has said `true`.
+    /// Calls need approval if the rule returns `true` for their arguments. A panic counts as `true`.
     When(Arc<dyn Fn(&Value) -> bool + Send + Sync>),
 }
 
@@ -45,38 +45,97 @@ impl fmt::Debug for Approval {
     }
 }
 
-/// For which later calls of the session an approval counts too.
+/// Later calls of the session that an approval covers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalScope {
-    /// For none.
+    /// No later calls.
     #[default]
     ThisCall,
-    /// For the same tool with the same arguments.
+    /// Calls of the same tool with the same arguments.
     SameArguments,
-    /// For every call of the tool.
+    /// All calls of the tool.
     Tool,
 }
 
-/// The approvals that count for later calls. Plain data, part of what a session remembers.
+/// Approvals that cover later calls. Plain data, stored in the state of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StandingApprovals(BTreeSet<String>);
 
 impl StandingApprovals {
-    /// Remembers the approval of `call`, as far as its policy lets it count.
+    /// Adds the approval of `call`, with the scope that its policy sets; see [`ToolPolicy::sticky`](super::ToolPolicy::sticky).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool;
+    /// # use agent_core::tool::{Approval, ApprovalScope, StandingApprovals, ToolCall};
+    /// # use agent_core::tool::{ToolError, ToolPolicy, ToolRegistry};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::Tool);
+    /// # let tools = ToolRegistry::builder().tool_with(weather, policy).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let mut approvals = StandingApprovals::default();
+    /// approvals.remember(&call);
+    /// assert!(approvals.covers(&call));
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     pub fn remember(&mut self, call: &PreparedCall) {
         if let Some(key) = key(call) {
             self.0.insert(key);
         }
     }
 
-    /// Takes in what was remembered elsewhere too.
+    /// Adds all approvals of `other`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool;
+    /// # use agent_core::tool::{Approval, ApprovalScope, StandingApprovals, ToolCall};
+    /// # use agent_core::tool::{ToolError, ToolPolicy, ToolRegistry};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::Tool);
+    /// # let tools = ToolRegistry::builder().tool_with(weather, policy).build()?;
+    /// # let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let (mut approvals, mut other) = (StandingApprovals::default(), StandingApprovals::default());
+    /// other.remember(&call);
+    /// approvals.join(other);
+    /// assert!(approvals.covers(&call));
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     pub fn join(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// Whether an earlier approval covers `call`.
+    /// Returns `true` if an earlier approval covers `call`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool;
+    /// # use agent_core::tool::{Approval, ApprovalScope, StandingApprovals, ToolCall};
+    /// # use agent_core::tool::{ToolError, ToolPolicy, ToolRegistry};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// let policy = ToolPolicy::default().approval(Approval::Always).sticky(ApprovalScope::SameArguments);
+    /// let tools = ToolRegistry::builder().tool_with(weather, policy).build()?;
+    /// let seoul = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let lima = tools.prepare(ToolCall::new("weather", &json!({ "city": "Lima" })))?;
+    /// let mut approvals = StandingApprovals::default();
+    /// approvals.remember(&seoul);
+    /// assert!(approvals.covers(&seoul) && !approvals.covers(&lima));
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     #[must_use]
     pub fn covers(&self, call: &PreparedCall) -> bool {
         key(call).is_some_and(|key| self.0.contains(&key))
@@ -91,21 +150,21 @@ fn key(call: &PreparedCall) -> Option<String> {
     }
 }
 
-/// What a person is shown.
+/// Approval request for a tool call, as a person sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ApprovalRequest {
-    /// The call; the key of the question.
+    /// Id of the call, which is part of the key of the question.
     pub call_id: String,
     /// The tool.
     pub tool: String,
-    /// What it would do to the world.
+    /// Effect of the call.
     pub effect: Effect,
-    /// With what.
+    /// Arguments of the call.
     pub arguments: Value,
-    /// For which later calls an approval would count.
+    /// Later calls that the approval would cover.
     pub sticky: ApprovalScope,
-    /// SHA-256 of tool and arguments: an answer is for exactly what was shown.
+    /// SHA-256 of tool and arguments: the decision applies to exactly this call.
     pub fingerprint: String,
 }
 
@@ -133,12 +192,12 @@ pub enum Decision {
     },
 }
 
-/// What follows from a decision.
+/// Result of [`PreparedCall::decide`].
 #[derive(Debug)]
 pub enum DecisionOutcome {
-    /// Run this, without asking again.
+    /// The call to execute; it needs no further approval.
     Run(PreparedCall),
-    /// Run nothing; this is the result.
+    /// The call is not executed; contains its result.
     Answer(Result<ToolOutput, super::ToolError>),
 }
 

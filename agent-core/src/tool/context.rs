@@ -22,13 +22,14 @@ use crate::{ids::SessionId, interrupt::Question, memory::MemoryStore, todo::Todo
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ToolContext {
-    /// The id the model gave this call.
+    /// Id of the call, chosen by the model.
     pub call_id: String,
-    /// The same for every attempt of this call, after a crash too: send it to services that know such keys.
+    /// Idempotency key of the call: the same in every attempt, also after a crash. Pass it to services that support such
+    /// keys.
     pub idempotency_key: String,
     /// Cancelled when the run stops. The future is dropped soon after.
     pub cancelled: CancellationToken,
-    /// The number of this attempt, from 1.
+    /// Number of this attempt, counted from 1.
     pub attempt: u32,
     host: Option<Arc<dyn ToolHost>>,
     listener: Option<Arc<dyn CallListener>>,
@@ -74,7 +75,15 @@ pub(crate) trait ToolHost: Send + Sync {
 }
 
 impl ToolContext {
-    /// The context of one call.
+    /// Creates the context of a call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolContext;
+    /// let cx = ToolContext::new("call-1", "order-7/charge", Default::default());
+    /// assert_eq!((cx.call_id.as_str(), cx.attempt), ("call-1", 1));
+    /// ```
     #[must_use]
     pub fn new(
         call_id: impl Into<String>,
@@ -85,7 +94,7 @@ impl ToolContext {
         Self { call_id, idempotency_key, cancelled, attempt: 1, host: None, listener: None, seat: None }
     }
 
-    /// A context that belongs to no run: for tests of a tool, and for calling one by hand.
+    /// Creates a context outside a run, for tests and for direct calls of a tool.
     ///
     /// # Examples
     ///
@@ -122,17 +131,37 @@ impl ToolContext {
     }
 
     /// Sets the listener of a call outside a run. Inside a run, the run takes precedence.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{CallListener, ToolContext};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::sync::Mutex;
+    /// struct Log(Mutex<Vec<serde_json::Value>>);
+    ///
+    /// impl CallListener for Log {
+    ///     fn progress(&self, value: serde_json::Value) {
+    ///         self.0.lock().unwrap().push(value);
+    ///     }
+    /// }
+    ///
+    /// let cx = ToolContext::detached().heard_by(Log(Mutex::default()));
+    /// cx.progress("half of the pages");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn heard_by(mut self, listener: impl CallListener) -> Self {
         self.listener = Some(Arc::new(listener));
         self
     }
 
-    /// A dependency that was given to [`RuntimeBuilder::provide`](crate::session::RuntimeBuilder::provide).
+    /// Returns a dependency that was added with [`RuntimeBuilder::provide`](crate::session::RuntimeBuilder::provide).
     ///
     /// # Errors
     ///
-    /// None was given, or the call belongs to no run. The model reads only that the tool failed.
+    /// The runtime has no such dependency, or the call is outside a run. The model reads only that the tool failed.
     ///
     /// # Examples
     ///
@@ -157,8 +186,8 @@ impl ToolContext {
         })
     }
 
-    /// Shows progress of this call: a slow subscriber sees the latest. Nothing happens outside a run, or when the
-    /// value is no JSON.
+    /// Publishes progress of this call. A slow subscriber gets only the latest value. Does nothing outside a run, or if
+    /// the value is not valid JSON.
     ///
     /// # Examples
     ///
@@ -191,7 +220,7 @@ impl ToolContext {
     /// task can continue, and after a restart the call is made again and finds the answer. The id of the question names the
     /// call. The time until the answer does not count for the policy's time limit, nor does the call count for its
     /// [`Concurrency`](super::Concurrency): other calls of the tool may run, and this one waits for a
-    /// permit before it continues. A call that is made again and asks something else under the same key is asked anew.
+    /// permit before it continues. A repeated call that asks something else with the same key asks a new question.
     ///
     /// # Errors
     ///
@@ -199,7 +228,7 @@ impl ToolContext {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its answer, the question is withdrawn.
+    /// Dropping the future before the answer withdraws the question.
     ///
     /// # Examples
     ///
@@ -239,19 +268,44 @@ impl ToolContext {
         self.host.as_ref().map_or((false, Duration::ZERO), |host| host.waited())
     }
 
-    /// The plan that people see. `None` outside a run.
+    /// Returns the todo list of the run. `None` outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolContext;
+    /// let cx = ToolContext::detached();
+    /// if let Some(todos) = cx.todos() {
+    ///     todos.start("fetch", "Fetch the page")?.done();
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn todos(&self) -> Option<Todos> {
         self.host.as_ref().map(|host| host.todos())
     }
 
-    /// The session that the call belongs to. `None` outside a run.
+    /// Returns the session of the call. `None` outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolContext;
+    /// assert!(ToolContext::detached().session().is_none());
+    /// ```
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         self.host.as_ref().map(|host| host.session())
     }
 
-    /// The long-term memory. `None` when the runtime has none, and outside a run.
+    /// Returns the long-term memory. `None` if the runtime has none, and outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolContext;
+    /// assert!(ToolContext::detached().memory().is_none());
+    /// ```
     #[must_use]
     pub fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
         self.host.as_ref().and_then(|host| host.memory())

@@ -1,4 +1,4 @@
-//! Why a call gave no result: what the model may read, apart from what the operator may.
+//! Errors of tool calls: the text for the model, and the cause for logs.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -7,33 +7,40 @@ use serde::{Deserialize, Serialize};
 /// Longest text shown to a model, in characters.
 const FOR_MODEL_CHARS: usize = 4_000;
 
-/// The kind of a failed call, to branch on.
+/// Kind of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolFault {
-    /// No tool in this registry has the name.
+    /// The registry has no tool of this name.
     Unknown,
-    /// The arguments are no JSON or do not fit the schema.
+    /// The arguments are not valid JSON or do not match the schema.
     BadArguments,
-    /// A person or a guardrail said no.
+    /// A person or a guardrail refused the call.
     Refused,
-    /// It did not finish in time.
+    /// The call exceeded its timeout.
     TimedOut,
     /// The run was stopped.
     Cancelled,
-    /// It cannot be done now and did nothing; another attempt may succeed.
+    /// The call had no effect; another attempt may succeed.
     Unavailable,
-    /// It was tried and failed.
+    /// The call failed.
     Failed,
-    /// It panicked.
+    /// The tool panicked.
     Panicked,
-    /// It was begun and cut short: whether it happened is not known.
+    /// The call was interrupted, and its outcome is unknown.
     OutcomeUnknown,
 }
 
 impl ToolFault {
-    /// The stable name.
+    /// Returns the stable name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolFault;
+    /// assert_eq!(ToolFault::TimedOut.code(), "tool_timed_out");
+    /// ```
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -50,12 +57,12 @@ impl ToolFault {
     }
 }
 
-/// A call that gave no result.
+/// Error of a tool call.
 ///
-/// `?` turns any [`std::error::Error`] into one: the model then reads only that the tool failed, and the error is
-/// kept as the [`cause`](Self::cause) for logs, because errors of libraries carry paths, addresses and keys. Say what
-/// the model should know with [`ToolError::failed`]. (For that conversion this type is no `std::error::Error`
-/// itself.)
+/// `?` converts any [`std::error::Error`]. The model then reads only that the tool failed, and the error is kept as the
+/// [`cause`](Self::cause) for logs, because errors of libraries may contain paths, addresses and keys. Use
+/// [`ToolError::failed`] for a message to the model. (This conversion is the reason why the type itself does not
+/// implement `std::error::Error`.)
 ///
 /// # Examples
 ///
@@ -69,10 +76,10 @@ impl ToolFault {
 pub struct ToolError {
     fault: ToolFault,
     for_model: String,
-    /// How long to wait before another attempt, when the tool knows.
+    /// Delay before the next attempt, if the tool sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after: Option<Duration>,
-    /// Never stored: it belongs to this process and its logs.
+    /// Never stored; available in this process only.
     #[serde(skip)]
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -115,8 +122,16 @@ impl ToolError {
         Self::new(ToolFault::Unavailable, for_model)
     }
 
-    /// Creates an error of a call with an unknown outcome (the connection was lost): the retries of the policy apply only if the
-    /// [`Effect`](super::Effect) says that twice is the same as once.
+    /// Creates an error of a call with an unknown outcome (a lost connection, for example). Retries apply only if the
+    /// [`Effect`](super::Effect) is repeatable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{ToolError, ToolFault};
+    /// let error = ToolError::lost("the connection was lost; the order may have been placed");
+    /// assert_eq!(error.fault(), ToolFault::OutcomeUnknown);
+    /// ```
     pub fn lost(for_model: impl Into<String>) -> Self {
         Self::new(ToolFault::OutcomeUnknown, for_model)
     }
@@ -135,6 +150,13 @@ impl ToolError {
     }
 
     /// Creates an error of a call that was cancelled by a stop of its run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{ToolError, ToolFault};
+    /// assert_eq!(ToolError::cancelled().fault(), ToolFault::Cancelled);
+    /// ```
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(ToolFault::Cancelled, "the call was cancelled before it finished")
@@ -165,13 +187,32 @@ impl ToolError {
     }
 
     /// Keeps `cause` for the logs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolError;
+    /// let cause = std::io::Error::other("connect: 10.0.0.7: refused");
+    /// let error = ToolError::unavailable("the shop does not answer").with_cause(cause);
+    /// assert_eq!(error.for_model(), "the shop does not answer");
+    /// assert!(error.cause().is_some());
+    /// ```
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Sets how long to wait before another attempt. Default: what the policy says.
+    /// Sets the delay before the next attempt. Default: the delay of the retry policy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{ToolError, ToolFault};
+    /// # use std::time::Duration;
+    /// let error = ToolError::unavailable("too many requests").retry_after(Duration::from_secs(2));
+    /// # assert_eq!(error.fault(), ToolFault::Unavailable);
+    /// ```
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -179,18 +220,41 @@ impl ToolError {
     }
 
     /// Returns the kind of the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{ToolError, ToolFault};
+    /// assert_eq!(ToolError::refused("not in this folder").fault(), ToolFault::Refused);
+    /// ```
     #[must_use]
     pub const fn fault(&self) -> ToolFault {
         self.fault
     }
 
     /// Returns the text for the model, which the user may read too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolError;
+    /// assert_eq!(ToolError::failed("no such city").for_model(), "no such city");
+    /// ```
     #[must_use]
     pub fn for_model(&self) -> &str {
         &self.for_model
     }
 
     /// Returns the cause, for logs. `None` after a restart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolError;
+    /// let error = ToolError::from(std::io::Error::other("disk full"));
+    /// assert_eq!(error.cause().ok_or("none")?.to_string(), "disk full");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
@@ -201,7 +265,8 @@ impl ToolError {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for ToolError {
+/// Also `anyhow::Error` and its like, a boxed error, and a text; the model reads none of them.
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for ToolError {
     fn from(error: E) -> Self {
         Self::failed("the tool failed").with_cause(error)
     }

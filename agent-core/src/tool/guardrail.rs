@@ -76,7 +76,19 @@ impl<G: Guardrail> DynGuardrail for G {
 pub struct AnyGuardrail(Arc<dyn DynGuardrail>);
 
 impl AnyGuardrail {
-    /// Erases `guard`.
+    /// Erases the type of `guard`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{AnyGuardrail, Guardrail};
+    /// struct NoSecrets;
+    ///
+    /// impl Guardrail for NoSecrets {}
+    ///
+    /// let guard = AnyGuardrail::new(NoSecrets);
+    /// # let _ = guard;
+    /// ```
     pub fn new(guard: impl Guardrail) -> Self {
         Self(Arc::new(guard))
     }

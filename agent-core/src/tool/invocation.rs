@@ -1,4 +1,4 @@
-//! One call that is known to be legal, and how it is carried out: guardrails, queue, attempts, time limit.
+//! `PreparedCall`: a validated call, and its execution with guardrails, concurrency limit, attempts and timeout.
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, task::ready, time::Duration};
 
@@ -11,7 +11,8 @@ use super::{
     ToolFault, ToolOutput, ToolPolicy, ToolReply, approval, registry::Entry, seat::Seat,
 };
 
-/// A call of a tool that exists, with arguments that fit. Made by [`ToolRegistry::prepare`](super::ToolRegistry::prepare).
+/// A validated call: the tool exists and the arguments match its schema. Created by
+/// [`ToolRegistry::prepare`](super::ToolRegistry::prepare).
 #[derive(Debug, Clone)]
 pub struct PreparedCall {
     call: ToolCall,
@@ -24,42 +25,137 @@ impl PreparedCall {
         Self { call, entry, args }
     }
 
-    /// The id of the call.
+    /// Returns the id of the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolCall, ToolError, ToolRegistry}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let call = ToolCall::new("weather", &json!({ "city": "Seoul" }));
+    /// let id = call.id.clone();
+    /// assert_eq!(tools.prepare(call)?.id(), id);
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> &str {
         &self.call.id
     }
 
-    /// The tool's name.
+    /// Returns the name of the tool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolCall, ToolError, ToolRegistry}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// assert_eq!(call.name(), "weather");
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.entry.tool.name()
     }
 
-    /// The arguments.
+    /// Returns the arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolCall, ToolError, ToolRegistry}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// assert_eq!(call.args()["city"], "Seoul");
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     #[must_use]
     pub fn args(&self) -> &Value {
         &self.args
     }
 
-    /// The rules it runs under.
+    /// Returns the policy of the tool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{Effect, ToolCall, ToolError, ToolPolicy, ToolRegistry}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// let tools = ToolRegistry::builder().tool_with(weather, ToolPolicy::read_only()).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// assert_eq!(call.policy().effect, Effect::ReadOnly);
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     #[must_use]
     pub fn policy(&self) -> &ToolPolicy {
         &self.entry.policy
     }
 
-    /// What a person must be shown first, unless the policy or an earlier approval makes that needless.
+    /// Returns the approval request for this call; `None` if the policy requires no approval or a standing approval covers
+    /// the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool;
+    /// # use agent_core::tool::{Approval, StandingApprovals, ToolCall, ToolError, ToolPolicy, ToolRegistry};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// let policy = ToolPolicy::default().approval(Approval::Always);
+    /// let tools = ToolRegistry::builder().tool_with(weather, policy).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let shown = call.approval_for(&StandingApprovals::default()).expect("the policy asks");
+    /// assert_eq!(shown.arguments["city"], "Seoul");
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     #[must_use]
     pub fn approval_for(&self, remembered: &StandingApprovals) -> Option<ApprovalRequest> {
         let asks = self.policy().approval.asks(&self.args) && !remembered.covers(self);
         asks.then(|| approval::request(self))
     }
 
-    /// What follows from a decision about `shown`.
+    /// Applies a decision about `shown`.
     ///
     /// # Errors
     ///
-    /// `shown` is not this call, or the edited arguments do not fit the schema; the question stays open then.
+    /// `shown` belongs to another call, or the edited arguments do not match the schema.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool;
+    /// # use agent_core::tool::{Approval, Decision, DecisionOutcome, StandingApprovals};
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolPolicy, ToolRegistry};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # let policy = ToolPolicy::default().approval(Approval::Always);
+    /// # let tools = ToolRegistry::builder().tool_with(weather, policy).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let shown = call.approval_for(&StandingApprovals::default()).expect("the policy asks");
+    /// let decision = Decision::Edit { arguments: json!({ "city": "Busan" }) };
+    /// let DecisionOutcome::Run(call) = call.decide(&shown, decision)? else { panic!("an edit is an approval") };
+    /// assert_eq!(call.args()["city"], "Busan");
+    /// # Ok::<(), agent_core::tool::ToolError>(())
+    /// ```
     pub fn decide(self, shown: &ApprovalRequest, decision: Decision) -> Result<DecisionOutcome, ToolError> {
         if shown.call_id != self.call.id || shown.fingerprint != approval::fingerprint(&self) {
             return Err(ToolError::refused("the decision is about another call than this one"));
@@ -82,15 +178,32 @@ impl PreparedCall {
         Ok(self)
     }
 
-    /// Carries the call out. Approval is the caller's business.
+    /// Executes the call. Does not check approval, which is up to the caller.
     ///
     /// # Errors
     ///
-    /// The tool's own, a guardrail's, a time limit, a stop, or a panic of the tool.
+    /// The error of the tool, a refusal by a guardrail, a timeout, a stop, or a panic of the tool.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the tool's; so does cancelling `cx`.
+    /// Dropping the future, or cancelling `cx`, drops the future of the tool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolCall, ToolContext, ToolError, ToolRegistry}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::tool::ToolError> {
+    /// # let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let output = call.run(&ToolContext::detached()).await?;
+    /// assert_eq!(output.to_text(), "Seoul: sunny");
+    /// # Ok(()) }
+    /// ```
     pub async fn run(&self, cx: &ToolContext) -> Result<ToolOutput, ToolError> {
         let work = self.guarded(cx);
         tokio::select! {
@@ -100,7 +213,24 @@ impl PreparedCall {
         }
     }
 
-    /// What the model reads of `result`.
+    /// Returns the reply to the model for `result`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolCall, ToolContext, ToolError, ToolRegistry}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agent_core::tool::ToolError> {
+    /// # let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let call = tools.prepare(ToolCall::new("weather", &json!({ "city": "Seoul" })))?;
+    /// let result = call.run(&ToolContext::detached()).await;
+    /// assert_eq!(call.reply(&result).text, "Seoul: sunny");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn reply(&self, result: &Result<ToolOutput, ToolError>) -> ToolReply {
         ToolReply::new(&self.call, result, self.policy().result_limit)
@@ -180,9 +310,9 @@ impl PreparedCall {
     }
 }
 
-/// What `call` gives, unless it takes longer than `limit`; the time in which a person was asked does not count.
+/// Awaits `call` with the timeout `limit`. Time in which the call waits for a person does not count.
 async fn within<T>(limit: Duration, cx: &ToolContext, call: impl Future<Output = T>) -> Option<T> {
-    /// How often the clock is looked at while a person thinks.
+    /// Interval at which the clock is read while the call waits for a person.
     const LOOK: Duration = Duration::from_millis(250);
     let mut call = std::pin::pin!(call);
     let began = Instant::now();

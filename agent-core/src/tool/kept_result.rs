@@ -1,4 +1,4 @@
-//! Tool results that were too long for a model: kept whole in the long-term memory, and read back in parts.
+//! Tool results that are too long for a model: stored completely in the long-term memory, and read in parts.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::{
 
 /// The namespace of kept results; below it, the session.
 const KEPT: &str = "tool-results";
-/// How long a whole result is kept.
+/// Time to live of a stored result.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
-/// Bytes of one kept part: written as JSON it stays below what a store takes, whatever it holds.
+/// Size of one stored part in bytes. As JSON, it stays below the limit of a store for any content.
 const PART: usize = 160 * 1024;
 /// Longest id of a kept result in bytes.
 const ID: usize = 64;
@@ -24,7 +24,7 @@ const ID: usize = 64;
 const READ: u32 = 16_000;
 const MOST: u32 = 24_000;
 
-/// Keeps `whole` under `id` in the session's namespace.
+/// Stores `whole` under `id` in the namespace of the session.
 pub(crate) async fn keep_result(
     memory: &dyn MemoryStore,
     session: &SessionId,
@@ -47,10 +47,10 @@ pub(crate) async fn keep_result(
 
 /// The tool `read_result`: reads a part of a tool result that the model was shown in a shortened form.
 ///
-/// A result that is longer than its tool's [`result_limit`](ToolPolicy::result_limit) is kept whole in the runtime's
-/// long-term memory for 30 days, and the model is shown its beginning and end with the id. Agents offer this tool by
-/// themselves once there is such a result; add it to a registry for a loop of your own. It reads results of the
-/// session of the call only, at most 24,000 bytes a call.
+/// A result that is longer than its tool's [`result_limit`](ToolPolicy::result_limit) is stored completely in the runtime's
+/// long-term memory for 30 days, and the model gets its beginning and end with the id. Agents add this tool
+/// automatically once there is such a result; without an agent, add it to the registry. It reads only results of the
+/// same session, at most 24,000 bytes a call.
 ///
 /// # Examples
 ///

@@ -77,20 +77,26 @@ pub use crate::model::{ToolCall, ToolSpec};
     note = "write `#[tool]` on an async fn and pass its name, or implement `Tool`"
 )]
 pub trait Tool: Send + Sync + 'static {
-    /// What the model fills in. Its JSON Schema is what the model sees.
+    /// Arguments of a call. The model gets their JSON Schema.
     type Args: DeserializeOwned + JsonSchema + Send;
-    /// What comes back. A string is shown as text, everything else as JSON; [`ToolOutput`] passes as it is.
+    /// Result of a call. The model gets a string as text and other values as JSON; a [`ToolOutput`] is used unchanged.
     type Output: Serialize + Send + 'static;
 
-    /// Unique in a registry; `[A-Za-z0-9_-]{1,64}`.
+    /// Returns the name, which is unique in a registry: `[A-Za-z0-9_-]{1,64}`.
     fn name(&self) -> &str;
 
     /// Returns the description for the model: when and why to use the tool.
     fn description(&self) -> &str;
 
-    /// JSON Schema of the arguments. Default: made from [`Args`](Tool::Args).
+    /// Returns the JSON Schema of the arguments. Default: generated from [`Args`](Tool::Args).
     fn parameters(&self) -> Value {
         schema::of::<Self::Args>()
+    }
+
+    /// JSON Schema of the result, for programs that call the tool (MCP). Models do not see it. A tool with a schema returns
+    /// JSON that matches it. Default: none.
+    fn output_schema(&self) -> Option<Value> {
+        None
     }
 
     /// Returns the policy that applies unless the registry sets another. Default: [`ToolPolicy::default`].
@@ -106,7 +112,7 @@ pub trait Tool: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped on a stop and on a timeout; what must be undone then is undone by `Drop`.
+    /// The future is dropped on a stop and on a timeout. Use `Drop` for cleanup.
     fn call(
         &self,
         args: Self::Args,
@@ -118,6 +124,7 @@ trait DynTool: Send + Sync {
     fn name(&self) -> &str;
     fn description(&self) -> &str;
     fn parameters(&self) -> Value;
+    fn output_schema(&self) -> Option<Value>;
     fn policy(&self) -> ToolPolicy;
     fn call<'a>(&'a self, args: Value, cx: &'a ToolContext) -> BoxFuture<'a, Result<ToolOutput, ToolError>>;
 }
@@ -133,6 +140,10 @@ impl<T: Tool> DynTool for T {
 
     fn parameters(&self) -> Value {
         Tool::parameters(self)
+    }
+
+    fn output_schema(&self) -> Option<Value> {
+        Tool::output_schema(self)
     }
 
     fn policy(&self) -> ToolPolicy {
@@ -153,7 +164,7 @@ impl<T: Tool> DynTool for T {
 pub struct AnyTool(Arc<dyn DynTool>);
 
 impl AnyTool {
-    /// Erases `tool`.
+    /// Erases the type of `tool`.
     ///
     /// # Examples
     ///
@@ -174,22 +185,59 @@ impl AnyTool {
         Self(Arc::new(tool))
     }
 
-    /// Its name.
+    /// Returns the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{AnyTool, ToolError}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// assert_eq!(AnyTool::new(weather).name(), "weather");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// When and why to use it.
+    /// Returns the description for the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{AnyTool, ToolError}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// assert_eq!(AnyTool::new(weather).description(), "The weather of a city.");
+    /// ```
     #[must_use]
     pub fn description(&self) -> &str {
         self.0.description()
     }
 
-    /// JSON Schema of the arguments, as its author wrote it.
+    /// Returns the JSON Schema of the arguments, as declared by the tool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{AnyTool, ToolError}};
+    /// # use serde_json::json;
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// assert_eq!(AnyTool::new(weather).parameters()["required"], json!(["city"]));
+    /// ```
     #[must_use]
     pub fn parameters(&self) -> Value {
         self.0.parameters()
+    }
+
+    /// JSON Schema of the result, if its author wrote one.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<Value> {
+        self.0.output_schema()
     }
 }
 
@@ -199,11 +247,12 @@ impl fmt::Debug for AnyTool {
     }
 }
 
-/// A tool made of its parts, for tools that are known only at run time (those of an MCP server, say).
+/// A tool that is defined at run time, such as a tool of an MCP server.
 pub struct DynamicTool {
     name: Cow<'static, str>,
     description: Cow<'static, str>,
     parameters: Value,
+    output: Option<Value>,
     policy: ToolPolicy,
     call: Arc<DynamicCall>,
 }
@@ -212,7 +261,7 @@ type DynamicCall =
     dyn Fn(Value, ToolContext) -> BoxFuture<'static, Result<ToolOutput, ToolError>> + Send + Sync;
 
 impl DynamicTool {
-    /// A tool that runs `call` with arguments that match `parameters`.
+    /// Creates a tool that runs `call` with arguments that match `parameters`.
     ///
     /// # Examples
     ///
@@ -242,12 +291,44 @@ impl DynamicTool {
             name: name.into(),
             description: description.into(),
             parameters,
+            output: None,
             policy: ToolPolicy::default(),
             call: Arc::new(move |args, cx| Box::pin(call(args, cx))),
         }
     }
 
-    /// Sets the rules. Default: [`ToolPolicy::default`].
+    /// Sets the JSON Schema of the result. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{AnyTool, DynamicTool, ToolOutput};
+    /// use serde_json::json;
+    ///
+    /// let parameters = json!({ "type": "object", "properties": {} });
+    /// let output = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    /// let dice = DynamicTool::new("dice", "Rolls a dice.", parameters, async |_, _| Ok(ToolOutput::from(json!({ "n": 4 }))));
+    /// assert_eq!(AnyTool::new(dice.with_output_schema(output.clone())).output_schema(), Some(output));
+    /// ```
+    #[must_use]
+    pub fn with_output_schema(mut self, schema: Value) -> Self {
+        self.output = Some(schema);
+        self
+    }
+
+    /// Sets the policy. Default: [`ToolPolicy::default`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{DynamicTool, ToolOutput, ToolPolicy, ToolRegistry};
+    /// # use serde_json::json;
+    /// let echo = DynamicTool::new("echo", "Returns its input.", json!({ "type": "object" }), async |args, _| {
+    ///     Ok(ToolOutput::Json(args))
+    /// })
+    /// .with_policy(ToolPolicy::read_only());
+    /// # assert!(ToolRegistry::builder().tool(echo).build().is_ok());
+    /// ```
     #[must_use]
     pub fn with_policy(mut self, policy: ToolPolicy) -> Self {
         self.policy = policy;
@@ -275,6 +356,10 @@ impl Tool for DynamicTool {
 
     fn parameters(&self) -> Value {
         self.parameters.clone()
+    }
+
+    fn output_schema(&self) -> Option<Value> {
+        self.output.clone()
     }
 
     fn policy(&self) -> ToolPolicy {

@@ -25,14 +25,28 @@ use crate::{
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolOutput {
-    /// Shown as it is.
+    /// Shown unchanged.
     Text(String),
     /// Shown as compact JSON.
     Json(Value),
+    /// Text with content that is not text: images, audio, resources. The model reads the text, which describes them.
+    Blocks {
+        /// What the model reads.
+        text: String,
+        /// All content, as content blocks of the Model Context Protocol.
+        blocks: Vec<Value>,
+    },
 }
 
 impl ToolOutput {
-    /// Text.
+    /// Creates a text output.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolOutput;
+    /// assert_eq!(ToolOutput::text("sunny"), ToolOutput::Text("sunny".to_owned()));
+    /// ```
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
@@ -67,12 +81,21 @@ impl ToolOutput {
         Ok(self)
     }
 
-    /// As the model reads it, uncut.
+    /// Returns the complete text for the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolOutput;
+    /// # use serde_json::json;
+    /// assert_eq!(ToolOutput::Json(json!({ "sunny": true })).to_text(), r#"{"sunny":true}"#);
+    /// ```
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Json(value) => value.to_string(),
+            Self::Blocks { text, .. } => text.clone(),
         }
     }
 }
@@ -103,9 +126,9 @@ impl From<Value> for ToolOutput {
 /// Sizes of a result that was shortened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truncation {
-    /// Bytes of the whole text.
+    /// Size of the complete text in bytes.
     pub whole: usize,
-    /// Bytes that the model reads.
+    /// Size of the part that the model reads, in bytes.
     pub shown: usize,
 }
 
@@ -114,11 +137,11 @@ pub struct Truncation {
 pub struct ToolReply {
     /// The call.
     pub call_id: String,
-    /// The tool, as the model wrote it.
+    /// Name of the tool, as written by the model.
     pub name: String,
-    /// The result, perhaps cut, or the fault in words.
+    /// The result, shortened if it is too long, or the error message.
     pub text: String,
-    /// The kind of the fault, if there was one.
+    /// The kind of the fault, if the call failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<ToolFault>,
     /// Set if the result was longer than its limit. The complete result is then stored.
@@ -127,7 +150,17 @@ pub struct ToolReply {
 }
 
 impl ToolReply {
-    /// The reply to `call`, of which at most `limit` bytes of result are shown: its beginning and its end.
+    /// Creates the reply to `call`. A result of more than `limit` bytes is shortened to its beginning and end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{ToolCall, ToolOutput, ToolReply};
+    /// # use serde_json::json;
+    /// let call = ToolCall::new("weather", &json!({ "city": "Seoul" }));
+    /// let reply = ToolReply::new(&call, &Ok(ToolOutput::text("sunny")), 1_000);
+    /// assert_eq!((reply.text.as_str(), reply.cut), ("sunny", None));
+    /// ```
     #[must_use]
     pub fn new(call: &ToolCall, result: &Result<ToolOutput, ToolError>, limit: usize) -> Self {
         let (text, fault, cut) = match result {
@@ -140,7 +173,17 @@ impl ToolReply {
         Self { call_id: call.id.clone(), name: call.name.clone(), text, fault, cut }
     }
 
-    /// As the message that answers the call.
+    /// Converts the reply into the message that answers the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{ToolCall, ToolError, ToolReply};
+    /// # use serde_json::json;
+    /// let call = ToolCall::new("weather", &json!({ "city": "Seoul" }));
+    /// let message = ToolReply::new(&call, &Err(ToolError::failed("no such city")), 1_000).into_message();
+    /// assert_eq!(message.tool_call_id, Some(call.id));
+    /// ```
     #[must_use]
     pub fn into_message(self) -> Message {
         Message::tool_result(self.call_id, self.text).with_name(self.name)

@@ -12,34 +12,42 @@ use crate::retry::RetryPolicy;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Nothing.
+    /// No effect: the call only reads.
     ReadOnly,
-    /// Something, but twice is the same as once.
+    /// Repeating the call has no further effect.
     Idempotent,
-    /// Something each time.
+    /// Each call has an effect.
     #[default]
     Writes,
-    /// Something that cannot be taken back.
+    /// The effect cannot be undone.
     Destructive,
 }
 
 impl Effect {
-    /// Whether a call that may have happened may be made again.
+    /// Returns `true` if a call with an unknown outcome may be repeated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::Effect;
+    /// assert!(Effect::Idempotent.repeatable());
+    /// assert!(!Effect::Writes.repeatable());
+    /// ```
     #[must_use]
     pub const fn repeatable(self) -> bool {
         matches!(self, Self::ReadOnly | Self::Idempotent)
     }
 }
 
-/// What happens to a call without a known result: the process died during it, or a stop or timeout of its node dropped
-/// it.
+/// Policy for a call with an unknown outcome, because the process crashed during the call, or a stop or timeout of its
+/// node dropped it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterruptedCallPolicy {
     /// Repeats the call if its [`Effect`] is repeatable, otherwise as [`Tell`](Self::Tell).
     #[default]
     ByEffect,
-    /// Made again, with the same idempotency key: for a service that knows such keys.
+    /// Repeats the call with the same idempotency key, for services that support such keys.
     Repeat,
     /// The model reads that the outcome is unknown.
     Tell,
@@ -47,13 +55,13 @@ pub enum InterruptedCallPolicy {
     Ask,
 }
 
-/// How many calls of a tool run at once, over all runs that share the registry.
+/// Maximum number of concurrent calls of a tool, over all runs that share the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Concurrency {
-    /// As many as are asked for.
+    /// No limit.
     #[default]
     Unlimited,
-    /// This many; the others wait.
+    /// At most this number; further calls wait.
     AtMost(NonZeroUsize),
 }
 
@@ -144,8 +152,8 @@ impl ToolPolicy {
 
     /// Sets the retries: a number of attempts, or a [`RetryPolicy`]. Default: no retries.
     ///
-    /// Only errors that say that nothing happened ([`ToolError::unavailable`](super::ToolError::unavailable)) are retried,
-    /// and timeouts if the [`Effect`] allows.
+    /// Only errors of calls without an effect ([`ToolError::unavailable`](super::ToolError::unavailable)) are retried, and
+    /// timeouts if the [`Effect`] is repeatable.
     ///
     /// # Examples
     ///
@@ -160,7 +168,7 @@ impl ToolPolicy {
         self
     }
 
-    /// Sets how many calls run at once. Default: unlimited.
+    /// Sets the maximum number of concurrent calls. Default: unlimited.
     ///
     /// # Examples
     ///
@@ -177,8 +185,8 @@ impl ToolPolicy {
         self
     }
 
-    /// Sets how many bytes of a result the model reads. A longer one is kept whole in the runtime's long-term memory, if it
-    /// has one, and read in parts with [`ReadResult`](crate::tool::ReadResult). Default: 32 KiB.
+    /// Sets the maximum size of a result for the model, in bytes. A longer result is stored completely in the runtime's
+    /// long-term memory, if there is one, and read in parts with [`ReadResult`](crate::tool::ReadResult). Default: 32 KiB.
     ///
     /// # Examples
     ///
@@ -194,13 +202,29 @@ impl ToolPolicy {
     }
 
     /// Sets the effect. Default: [`Effect::Writes`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{Effect, ToolPolicy};
+    /// let policy = ToolPolicy::default().effect(Effect::Idempotent);
+    /// assert!(policy.effect.repeatable());
+    /// ```
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self
     }
 
-    /// Sets what happens to a call without a known result. Default: [`InterruptedCallPolicy::ByEffect`].
+    /// Sets the policy for a call with an unknown outcome. Default: [`InterruptedCallPolicy::ByEffect`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{InterruptedCallPolicy, ToolPolicy};
+    /// let policy = ToolPolicy::default().interrupted(InterruptedCallPolicy::Ask);
+    /// assert_eq!(policy.interrupted, InterruptedCallPolicy::Ask);
+    /// ```
     #[must_use]
     pub fn interrupted(mut self, rule: InterruptedCallPolicy) -> Self {
         self.interrupted = rule;
@@ -217,6 +241,14 @@ impl ToolPolicy {
     }
 
     /// Sets which calls require the approval of a person. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{Approval, ToolPolicy};
+    /// let policy = ToolPolicy::default().approval(Approval::Always);
+    /// # assert!(matches!(policy.approval, Approval::Always));
+    /// ```
     #[must_use]
     pub fn approval(mut self, approval: Approval) -> Self {
         self.approval = approval;
@@ -255,6 +287,22 @@ impl ToolPolicy {
     }
 
     /// Adds a guardrail; they run in the order they were added. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::{Guardrail, ToolPolicy, Verdict};
+    /// struct OnlySeoul;
+    ///
+    /// impl Guardrail for OnlySeoul {
+    ///     async fn before(&self, _tool: &str, args: &serde_json::Value) -> Verdict<serde_json::Value> {
+    ///         if args["city"] == "Seoul" { Verdict::Allow } else { Verdict::Refuse("only Seoul".to_owned()) }
+    ///     }
+    /// }
+    ///
+    /// let policy = ToolPolicy::read_only().guard(OnlySeoul);
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn guard(mut self, guard: impl Guardrail) -> Self {
         self.guards.push(AnyGuardrail::new(guard));

@@ -1,4 +1,4 @@
-//! The tools a model gets to see: names, groups, allow lists, and the first check of every call.
+//! `ToolRegistry`: the tools of a model, with groups, allow lists, and the validation of calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,7 +29,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A set of tools. Cheap to clone; permits are shared between clones and the sets cut from it.
+/// A set of tools. Cheap to clone. Clones and subsets share concurrency limits.
 ///
 /// # Examples
 ///
@@ -58,7 +58,7 @@ pub struct ToolRegistry {
 }
 
 impl ToolRegistry {
-    /// Begins a registry.
+    /// Returns a builder.
     ///
     /// # Examples
     ///
@@ -78,7 +78,7 @@ impl ToolRegistry {
         ToolRegistryBuilder::default()
     }
 
-    /// The tools as the model sees them, in the order they were added.
+    /// Returns the specifications for the model, in the order in which the tools were added.
     ///
     /// # Examples
     ///
@@ -99,7 +99,19 @@ impl ToolRegistry {
         Arc::clone(&self.specs)
     }
 
-    /// The names, in the order they were added.
+    /// Returns the names of the tools, in the order in which they were added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// assert_eq!(tools.names().collect::<Vec<_>>(), ["weather"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.specs.iter().map(|spec| spec.name.as_str())
     }
@@ -146,7 +158,7 @@ impl ToolRegistry {
         self.by_name.get(name).map(|entry| &entry.policy)
     }
 
-    /// Only the tools that `allowed` names, by their own name or by a group's.
+    /// Returns the subset of the tools in `allowed`, which contains names of tools and of groups.
     ///
     /// # Errors
     ///
@@ -190,11 +202,11 @@ impl ToolRegistry {
         Ok(Self::of(entries.map(|spec| Arc::clone(&self.by_name[&spec.name])).collect()))
     }
 
-    /// These tools and those of `other` behind them; permits are shared with both.
+    /// Returns these tools followed by those of `other`. The result shares concurrency limits with both.
     ///
     /// # Errors
     ///
-    /// Every name that both have.
+    /// [`RegistryError`] with every name that is in both.
     ///
     /// # Examples
     ///
@@ -222,11 +234,11 @@ impl ToolRegistry {
         Ok(Self::of(entries.collect()))
     }
 
-    /// Checks a call: that there is such a tool, and that its arguments fit.
+    /// Validates a call: the tool exists and the arguments match its schema.
     ///
     /// # Errors
     ///
-    /// [`ToolFault::Unknown`] and [`ToolFault::BadArguments`], in words the model can act on.
+    /// [`ToolFault::Unknown`] and [`ToolFault::BadArguments`], with a message that lets the model correct the call.
     ///
     /// # Examples
     ///
@@ -287,7 +299,7 @@ impl fmt::Debug for ToolRegistry {
     }
 }
 
-/// Collects tools; [`build`](Self::build) checks them together.
+/// Builder of a [`ToolRegistry`].
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Debug, Default)]
 pub struct ToolRegistryBuilder {
@@ -296,7 +308,7 @@ pub struct ToolRegistryBuilder {
 }
 
 impl ToolRegistryBuilder {
-    /// Adds a tool under its own policy.
+    /// Adds a tool with its own policy.
     ///
     /// # Examples
     ///
@@ -317,7 +329,7 @@ impl ToolRegistryBuilder {
         self.tool_with(tool, policy)
     }
 
-    /// Adds a tool under `policy`.
+    /// Adds a tool with the given policy.
     ///
     /// # Examples
     ///
@@ -341,7 +353,7 @@ impl ToolRegistryBuilder {
         self
     }
 
-    /// Adds a tool that is erased already, under its own policy.
+    /// Adds a type-erased tool with its own policy.
     ///
     /// # Examples
     ///
@@ -366,7 +378,7 @@ impl ToolRegistryBuilder {
         self
     }
 
-    /// Gives the tools `names` a common name for allow lists.
+    /// Defines a group: a common name of several tools for allow lists.
     ///
     /// # Examples
     ///
@@ -391,7 +403,7 @@ impl ToolRegistryBuilder {
         self
     }
 
-    /// Checks names, groups and schemas, and prepares the schemas once for all calls.
+    /// Validates names, groups and schemas, and compiles the schemas.
     ///
     /// # Errors
     ///
@@ -468,7 +480,7 @@ impl ToolRegistryBuilder {
     }
 }
 
-/// Tools that do not make a registry.
+/// Error of [`ToolRegistryBuilder::build`]: all faults of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("tool registry has {} fault(s), the first: {}", faults.len(), faults.first().map(ToString::to_string).unwrap_or_default())]
 pub struct RegistryError {
@@ -476,11 +488,11 @@ pub struct RegistryError {
     pub faults: Vec<RegistryFault>,
 }
 
-/// One thing that is wrong with a registry.
+/// One fault of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryFault {
-    /// Endpoints would refuse the name.
+    /// A name that model endpoints would refuse.
     #[error("a tool's name is 1 to 64 of `A-Z a-z 0-9 _ -`, this one has {len} bytes or others among them")]
     IllegalName {
         /// Bytes of the name.
@@ -492,13 +504,13 @@ pub enum RegistryFault {
         /// The name.
         name: String,
     },
-    /// A group or an allow list names what is not there.
+    /// A group or an allow list contains an unknown name.
     #[error("nothing is called `{name}`; name a registered tool or group")]
     NothingIsCalled {
         /// The name.
         name: String,
     },
-    /// The parameters of a tool are no JSON Schema of an object.
+    /// The parameters of a tool are not a JSON Schema of an object.
     #[error("the parameters of `{name}` are not usable: {reason}")]
     BadSchema {
         /// The tool.

@@ -1,4 +1,4 @@
-//! The place of a call among those of its tool that may run at once. It is free while the call waits for a person.
+//! Concurrency permit of a call. The permit is released while the call waits for a person.
 
 use std::{
     sync::Arc,

@@ -10,6 +10,8 @@ mod embeddings;
 #[cfg(feature = "native")]
 mod genai;
 #[cfg(feature = "openai")]
+mod key_order;
+#[cfg(feature = "openai")]
 mod openai;
 #[cfg(feature = "openai")]
 mod server;

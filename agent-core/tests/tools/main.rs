@@ -115,26 +115,11 @@ fn the_strict_form_is_that_of_the_openai_package() {
             continue;
         }
         match (schema::strict(&case["schema"]), case.get("strict")) {
-            (Ok(ours), Some(theirs)) => assert_eq!(sorted(ours), sorted(theirs.clone()), "{name}"),
+            (Ok(ours), Some(theirs)) => assert_eq!(&ours, theirs, "{name}"),
             (Err(_), None) => {}
             (ours, _) => panic!("{name}: ours {ours:?}, theirs {case}"),
         }
     }
-}
-
-/// `required` is a set.
-fn sorted(mut schema: Value) -> Value {
-    match &mut schema {
-        Value::Object(map) => {
-            if let Some(Value::Array(names)) = map.get_mut("required") {
-                names.sort_by_key(Value::to_string);
-            }
-            map.values_mut().for_each(|value| *value = sorted(value.take()));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = sorted(item.take())),
-        _ => {}
-    }
-    schema
 }
 
 #[test]
@@ -143,7 +128,7 @@ fn a_function_becomes_a_strict_tool_with_its_docs_as_descriptions() {
     assert_eq!(specs[0].description, "The weather of a city.\n\nNot for the past.");
     assert!(specs[0].strict);
     assert_eq!(
-        sorted(specs[0].parameters.clone()),
+        specs[0].parameters,
         json!({
             "type": "object",
             "additionalProperties": false,

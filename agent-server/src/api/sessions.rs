@@ -160,7 +160,7 @@ impl ForkRequest {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        json::message(body)
+        json::strict_message(body)
     }
 
     /// Returns the id of the new session.

@@ -4,7 +4,7 @@ use agent_core::{
     Event,
     event::{EventBody, payload::Gap},
     ids::{Seq, SessionId},
-    interrupt::Answers,
+    interrupt::{Answers, OpenQuestion},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
@@ -16,7 +16,10 @@ use super::{
     session_data::{Question, Todo, TodoStatus, iso, seconds, todo_message, todos},
     task_agent::answers,
 };
-use crate::error::{ApiError, Rejection};
+use crate::{
+    error::{ApiError, Rejection, help, is_retryable, run_message},
+    spelling::nearest,
+};
 
 /// Serializes a message.
 pub(crate) fn to_text(message: &impl Serialize) -> String {
@@ -59,7 +62,7 @@ server_messages! {
     Complete: "complete", "^complete$", RunResult;
     /// The run failed, or a message of the client was rejected; the connection stays open.
     Failure: "error", "^error$", FailureData;
-    /// The run asks a person. Answer with `input`.
+    /// The run asks a person. Answer with `input`. Open questions are sent again after a stopped run was resumed.
     HitlRequest: "hitl_request", "^hitl_request$", Question;
     /// The response to `ping`.
     Pong: "pong", "^pong$", Nothing;
@@ -124,6 +127,9 @@ struct InputData {
     id: Option<String>,
 }
 
+/// Types of commands.
+const COMMANDS: [&str; 4] = ["ping", "input", "stop", "resume"];
+
 /// A command of a client.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -143,20 +149,27 @@ impl Command {
         let fields = json::object(frame)?;
         let invalid = |message: &str| Err(ApiError::new(Rejection::InvalidRequest, message));
         let kind = match fields.get("type") {
-            None | Some(Value::Null) => return invalid("`type` is missing"),
+            None | Some(Value::Null) => {
+                // A misspelled name is reported as such.
+                json::strict::<ClientPing>(Value::Object(fields))?;
+                return invalid("`type` is missing; known: ping, input, stop, resume");
+            }
             Some(Value::String(kind)) => kind.clone(),
             Some(_) => return invalid("`type` must be text"),
         };
         let message = Value::Object(fields);
         match kind.as_str() {
-            "ping" => json::from_value::<ClientPing>(message).map(|_| Self::Ping),
-            "stop" => json::from_value::<ClientStop>(message).map(|_| Self::Stop),
-            "resume" => json::from_value::<ClientResume>(message).map(|_| Self::Resume),
+            "ping" => json::strict::<ClientPing>(message).map(|_| Self::Ping),
+            "stop" => json::strict::<ClientStop>(message).map(|_| Self::Stop),
+            "resume" => json::strict::<ClientResume>(message).map(|_| Self::Resume),
             "input" => {
-                let ClientInput { data, .. } = json::from_value(message)?;
+                let ClientInput { data, .. } = json::strict(message)?;
                 Ok(Self::Input(answers(data.value, data.id)))
             }
-            _ => invalid("unknown `type`; known: ping, input, stop, resume"),
+            other => match nearest(other, COMMANDS) {
+                Some(meant) => invalid(&format!("unknown `type`; did you mean `{meant}`?")),
+                None => invalid("unknown `type`; known: ping, input, stop, resume"),
+            },
         }
     }
 }
@@ -216,9 +229,13 @@ pub(crate) struct FailureData {
 /// Error code and details.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct FailureDetails {
-    /// Error code; each has a page under `/docs/errors`. `gap`: the messages after `after`, up to `upto`, were deleted.
+    /// Error code; each has a page under `/docs/errors`. `run_stopped`: the run was stopped, and can be resumed. `gap`: the messages after `after`, up to `upto`, were deleted.
     /// `seq_ahead`: the number `after` that the client sent is not in the session, which ends at `last`.
     code: String,
+    /// Path of the page about the code.
+    help: String,
+    /// Whether the same message or run may succeed later.
+    retryable: bool,
     /// Name of the node that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false)]
@@ -239,6 +256,12 @@ pub(crate) struct FailureDetails {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     last: Option<u64>,
+}
+
+impl FailureDetails {
+    fn new(code: &str) -> Self {
+        Self { code: code.to_owned(), help: help(code), retryable: is_retryable(code), ..Self::default() }
+    }
 }
 
 /// Status of a run.
@@ -293,18 +316,30 @@ impl EventDetail {
 
 /// Returns the `error` message for a rejected message.
 pub(crate) fn rejection(error: &ApiError, now_ms: i64) -> String {
-    let details = FailureDetails {
-        code: error.code.to_owned(),
-        session_id: error.session.clone(),
-        ..FailureDetails::default()
-    };
+    let details = FailureDetails { session_id: error.session.clone(), ..FailureDetails::new(error.code) };
     to_text(&Failure::new(FailureData { error: error.message.clone(), details }, now_ms, None))
 }
 
 /// Returns the `error` message for a result that cannot be read.
 pub(crate) fn result_error(error: &ApiError, event: &Event) -> String {
-    let details = FailureDetails { code: error.code.to_owned(), ..FailureDetails::default() };
+    let details = FailureDetails::new(error.code);
     to_text(&Failure::new(FailureData { error: error.message.clone(), details }, event.at, event.seq))
+}
+
+/// Returns the message that a run was stopped. Subscribers that also get the `status` of the run get it without a number.
+pub(crate) fn stopped(event: &Event, seq: Option<Seq>) -> String {
+    let data = FailureData { error: "stopped".to_owned(), details: FailureDetails::new("run_stopped") };
+    to_text(&Failure::new(data, event.at, seq))
+}
+
+/// Returns the message of a question that is open again after the run was resumed.
+pub(crate) fn open_question(open: &OpenQuestion, event: &Event, seq: Option<Seq>) -> String {
+    to_text(&HitlRequest::new(Question::from(open), event.at, seq))
+}
+
+/// Returns an event as a message for subscribers of all events.
+pub(crate) fn any_event(event: &Event) -> String {
+    to_text(&SocketEvent::new(EventJson::new(event), event.at, event.seq))
 }
 
 /// Returns the message for an event; `None` if the subscriber gets none, or if the message needs the result of the run.
@@ -340,21 +375,18 @@ pub(crate) fn to_server_message(event: &Event, detail: EventDetail) -> Option<St
         }
         EventBody::RunCompleted(_) => None,
         EventBody::RunFailed(failed) => {
-            let details = FailureDetails {
-                code: failed.code.to_string(),
-                node: Some(failed.node.clone()),
-                ..FailureDetails::default()
-            };
-            failure(failed.message.clone(), details)
+            let details =
+                FailureDetails { node: Some(failed.node.clone()), ..FailureDetails::new(&failed.code) };
+            failure(run_message(&failed.code, &failed.message), details)
         }
         EventBody::RunDequeued(dequeued) => {
-            let details = FailureDetails { code: dequeued.code.to_string(), ..FailureDetails::default() };
-            failure(dequeued.message.clone(), details)
+            failure(dequeued.message.clone(), FailureDetails::new(&dequeued.code))
         }
         EventBody::RunQueued(_) => status(SocketRunStatus::Queued),
         EventBody::RunStarted(_) => status(SocketRunStatus::Started),
         EventBody::RunResumed(_) => status(SocketRunStatus::Running),
         EventBody::RunPaused(_) => status(SocketRunStatus::Paused),
+        EventBody::RunStopped(_) if detail == EventDetail::Contract => Some(stopped(event, event.seq)),
         EventBody::RunStopped(_) => status(SocketRunStatus::Stopped),
         EventBody::RunRolledBack(_) => status(SocketRunStatus::RolledBack),
         EventBody::Gap(Gap { upto, ahead: Some(ahead), .. }) => {
@@ -362,26 +394,22 @@ pub(crate) fn to_server_message(event: &Event, detail: EventDetail) -> Option<St
                 "message {ahead} is not in this session, which ends at {upto}; connect with `after=0` to read it from its start"
             );
             let details = FailureDetails {
-                code: "seq_ahead".to_owned(),
                 after: Some(ahead.0),
                 last: Some(upto.0),
-                ..FailureDetails::default()
+                ..FailureDetails::new("seq_ahead")
             };
             failure(text, details)
         }
         EventBody::Gap(gap) if gap.upto > gap.after => {
             let text = format!("messages {} to {} were deleted", gap.after.next(), gap.upto);
             let details = FailureDetails {
-                code: "gap".to_owned(),
                 after: Some(gap.after.0),
                 upto: Some(gap.upto.0),
-                ..FailureDetails::default()
+                ..FailureDetails::new("gap")
             };
             failure(text, details)
         }
-        _ if detail == EventDetail::All => {
-            Some(to_text(&SocketEvent::new(EventJson::new(event), event.at, event.seq)))
-        }
+        _ if detail == EventDetail::All => Some(any_event(event)),
         _ => None,
     }
 }

@@ -84,7 +84,7 @@ impl RunRequest {
     ///
     /// 400 that names the invalid field.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let request: Self = json::message(body)?;
+        let request: Self = json::strict_message(body)?;
         check_text("message", &request.message)?;
         if request.webhook.as_ref().is_some_and(|webhook| webhook.url.len() > URL_BYTES) {
             let message = format!("`webhook.url` exceeds {URL_BYTES} bytes");
@@ -151,10 +151,11 @@ impl AnswerRequest {
             return Ok(None);
         }
         let fields = json::object(body)?;
-        if !fields.contains_key("value") && !fields.contains_key("id") {
+        let is_empty = !fields.contains_key("value") && !fields.contains_key("id");
+        let request: Self = json::strict(Value::Object(fields))?;
+        if is_empty {
             return Ok(None);
         }
-        let request: Self = json::from_value(Value::Object(fields))?;
         let Some(value) = request.value else {
             return Err(ApiError::new(Rejection::InvalidRequest, "`value` is missing"));
         };

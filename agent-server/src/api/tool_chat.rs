@@ -10,8 +10,8 @@
 //! | `{tool_result: {id, name, arguments, result, error?, duration_ms}}` | a tool call ended |
 //! | `{reset: true}` | the text since the last tool call is void, because the model is called again |
 //! | `{question: {id, prompt, options}}` | a question; the next `content` of the conversation is the answer |
-//! | `{error, code}` | the run failed; at most once |
-//! | `{done: true, conversation_id, content, tool_calls?}` | the last event, also after an error; `content` is the answer |
+//! | `{error, code, help, retryable}` | the run failed; at most once |
+//! | `{done: true, conversation_id, content, tool_calls, finish_reason?}` | the last event, also after an error; `content` is the answer |
 //!
 //! A failure before the first of these events has the status of the plain request: 502 for the model, 500 for a tool.
 
@@ -26,8 +26,8 @@ use utoipa::ToSchema;
 
 use super::{chat::sse_data, json, task_agent::check_text};
 use crate::{
-    conversation::{ConversationStream, ToolCallRecord},
-    error::ApiError,
+    conversation::{ConversationStream, Incomplete, ToolCallRecord},
+    error::{ApiError, help, is_retryable},
 };
 
 /// Request of the agent with tools.
@@ -55,7 +55,7 @@ impl TalkRequest {
     ///
     /// 400 that names the invalid field.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let request: Self = json::message(body)?;
+        let request: Self = json::strict_message(body)?;
         check_text("content", &request.content)?;
         Ok(request)
     }
@@ -78,19 +78,103 @@ pub(crate) struct TalkResponse {
     /// Id of the conversation.
     #[schema(value_type = String)]
     conversation_id: SessionId,
-    /// Tools that the agent called; absent if it called none.
+    /// Tools that the agent called; `null` if it called none.
+    #[schema(required = false)]
+    tool_calls: Option<Vec<ToolCall>>,
+    /// Why the answer is incomplete; absent if it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
-    tool_calls: Option<Vec<ToolCall>>,
+    finish_reason: Option<FinishReason>,
 }
 
 impl TalkResponse {
-    pub(crate) fn new(conversation: &ConversationStream, content: &str) -> Self {
+    /// Returns the response to a message; a question is a complete answer.
+    pub(crate) fn new(conversation: &ConversationStream, answer: TalkAnswer) -> Self {
         Self {
-            content: content.to_owned(),
+            content: answer.content,
             conversation_id: conversation.session().id().clone(),
             tool_calls: tool_calls(conversation),
+            finish_reason: answer.finish_reason,
         }
+    }
+}
+
+/// Why an answer is incomplete: `length` (the limit of output tokens), `content_filter`, `call_limit` (the limit of model
+/// calls), `malformed_tool_call` (a tool call that cannot be parsed was removed), `empty`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TalkFinishReason)]
+pub(crate) enum FinishReason {
+    Length,
+    ContentFilter,
+    CallLimit,
+    MalformedToolCall,
+    Empty,
+}
+
+impl From<Incomplete> for FinishReason {
+    fn from(reason: Incomplete) -> Self {
+        match reason {
+            Incomplete::Length => Self::Length,
+            Incomplete::Filtered => Self::ContentFilter,
+            Incomplete::TurnLimit => Self::CallLimit,
+            Incomplete::MalformedCall => Self::MalformedToolCall,
+            Incomplete::Empty => Self::Empty,
+        }
+    }
+}
+
+impl FinishReason {
+    /// Returns the text for people in place of an answer without text.
+    const fn notice(self, korean: bool) -> &'static str {
+        match (self, korean) {
+            (Self::Length, true) => "답변을 시작하기 전에 출력 토큰 한도에 도달했습니다.",
+            (Self::Length, false) => "The limit of output tokens was reached before any text.",
+            (Self::ContentFilter, true) => "모델의 콘텐츠 필터가 답변을 막았습니다.",
+            (Self::ContentFilter, false) => "A content filter of the model blocked the answer.",
+            (Self::CallLimit, true) => "답변이 나오기 전에 모델 호출 한도에 도달했습니다.",
+            (Self::CallLimit, false) => "The limit of model calls was reached before there was an answer.",
+            (Self::MalformedToolCall, true) => {
+                "모델이 읽을 수 없는 도구 호출을 보냈습니다. 다시 시도해 주세요."
+            }
+            (Self::MalformedToolCall, false) => "The model sent a tool call that cannot be read. Try again.",
+            (Self::Empty, true) => "모델이 빈 답변을 보냈습니다. 다시 시도해 주세요.",
+            (Self::Empty, false) => "The model sent an empty answer. Try again.",
+        }
+    }
+}
+
+/// The text of an answer, and why it is incomplete.
+#[derive(Debug)]
+pub(crate) struct TalkAnswer {
+    content: String,
+    finish_reason: Option<FinishReason>,
+    /// Whether the content is a notice in place of the model's text.
+    is_notice: bool,
+}
+
+impl TalkAnswer {
+    /// Returns the answer of a run that has ended. An answer without text becomes a notice.
+    pub(crate) fn of(conversation: &ConversationStream, korean: bool) -> Self {
+        let (content, reason) = (conversation.answer(), conversation.incomplete().map(FinishReason::from));
+        match reason {
+            Some(reason) if content.trim().is_empty() => Self {
+                content: reason.notice(korean).to_owned(),
+                finish_reason: Some(reason),
+                is_notice: true,
+            },
+            finish_reason => Self { content: content.to_owned(), finish_reason, is_notice: false },
+        }
+    }
+
+    /// Returns a text that is complete, such as that of a question or of a failed run.
+    pub(crate) fn text(content: impl Into<String>) -> Self {
+        Self { content: content.into(), finish_reason: None, is_notice: false }
+    }
+
+    /// Returns the text that must still be sent to a reader of deltas.
+    pub(crate) fn unsent(&self) -> Option<String> {
+        self.is_notice.then(|| self.content.clone())
     }
 }
 
@@ -166,14 +250,26 @@ pub(crate) struct TalkEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false, nullable = false)]
     code: Option<&'static str>,
+    /// Path of the page about the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    help: Option<String>,
+    /// Whether the same request may succeed later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    retryable: Option<bool>,
+    /// With `done`: why the answer is incomplete; absent if it is complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    finish_reason: Option<FinishReason>,
     /// `true` for the last event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     done: Option<bool>,
-    /// With `done`: the tools that were called; absent if there were none.
+    /// With `done`: the tools that were called; `null` if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, nullable = false)]
-    tool_calls: Option<Vec<ToolCall>>,
+    #[schema(value_type = Option<Vec<ToolCall>>, required = false)]
+    tool_calls: Option<Option<Vec<ToolCall>>>,
 }
 
 /// A tool call that began.
@@ -245,16 +341,18 @@ pub(crate) fn question(open: &OpenQuestion) -> Bytes {
 /// Returns the event of an error.
 pub(crate) fn error(error: &ApiError) -> Bytes {
     let (message, code) = (Some(error.message.clone()), Some(error.code));
-    TalkEvent { error: message, code, conversation_id: error.session.clone(), ..TalkEvent::default() }
-        .to_sse()
+    let (help, retryable) = (Some(help(error.code)), Some(is_retryable(error.code)));
+    let conversation_id = error.session.clone();
+    TalkEvent { error: message, code, help, retryable, conversation_id, ..TalkEvent::default() }.to_sse()
 }
 
 /// Returns the last event.
-pub(crate) fn done(conversation: &ConversationStream, content: &str) -> Bytes {
+pub(crate) fn done(conversation: &ConversationStream, answer: TalkAnswer) -> Bytes {
     TalkEvent {
-        content: Some(content.to_owned()),
+        content: Some(answer.content),
         conversation_id: Some(conversation.session().id().clone()),
-        tool_calls: tool_calls(conversation),
+        tool_calls: Some(tool_calls(conversation)),
+        finish_reason: answer.finish_reason,
         done: Some(true),
         ..TalkEvent::default()
     }

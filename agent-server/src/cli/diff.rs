@@ -130,8 +130,8 @@ mod tests {
         compare(&mut String::new(), &from, &to, &mut changes);
         let found: Vec<(&str, &str)> = changes.iter().map(|change| (change.op, &*change.path)).collect();
         let wanted =
-            [("remove", "/gone"), ("replace", "/list/1"), ("add", "/list/2"), ("replace", "/x~1y/한")];
+            [("replace", "/list/1"), ("add", "/list/2"), ("remove", "/gone"), ("replace", "/x~1y/한")];
         assert_eq!(found, wanted);
-        assert_eq!(changes[0].from, Some(Value::Null), "a removed null has a previous value");
+        assert_eq!(changes[2].from, Some(Value::Null), "a removed null has a previous value");
     }
 }

@@ -84,12 +84,17 @@ impl CliError {
 
     /// Prints the error and returns the exit code.
     pub(super) fn report(self) -> ExitCode {
+        ExitCode::from(self.print())
+    }
+
+    /// As [`report`](Self::report), as a number.
+    pub(super) fn print(self) -> u8 {
         if !self.silent {
             let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             // There is no other place to report a failed write.
             writeln!(io::stderr().lock(), "agent-server: {}{hint}", self.message).ok();
         }
-        ExitCode::from(self.code)
+        self.code
     }
 }
 

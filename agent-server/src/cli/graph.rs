@@ -5,17 +5,13 @@ use std::fs;
 use clap::{Arg, ArgMatches, Command, builder::PossibleValue};
 use serde_json::json;
 
-use super::{
-    error::CliError,
-    output,
-    setup::{self, FIRST},
-};
+use super::{error::CliError, output, setup};
 use crate::Config;
 
 pub(super) fn command() -> Command {
     Command::new("graph")
         .about("Draws an agent's graph")
-        .arg(Arg::new("agent").value_name("AGENT").help(format!("The agent; default: {FIRST}")))
+        .arg(Arg::new("agent").value_name("AGENT").help(format!("The agent; default: {}", setup::first())))
         .arg(
             Arg::new("format")
                 .long("format")
@@ -46,7 +42,8 @@ pub(super) fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
             .hint("`agent-server graph --format dot | dot -Tsvg` writes an SVG"));
     }
     let runtime = setup::graphs(config)?;
-    let name = args.get_one::<String>("agent").map_or_else(|| FIRST, String::as_str);
+    let name = args.get_one::<String>("agent").cloned().unwrap_or_else(setup::first);
+    let name = name.as_str();
     let text = match format {
         Some("dot") => runtime.dot(name),
         Some("json") => runtime.description(name).map(|outline| format!("{:#}", json!(outline))),

@@ -1,6 +1,6 @@
 //! The command line: `agent-server [serve]`, and tools for its journals.
 //!
-//! One file per command: `serve`, `run`, `sessions`, `history`, `replay`, `fork`, `diff`, `graph`, `why`. Also `flags`
+//! One file per command: `serve`, `run`, `sessions`, `history`, `replay`, `fork`, `diff`, `graph`, `why`, `mcp`. Also `flags`
 //! (settings as flags), `setup` (a runtime from settings), `security` (keys, TLS, webhooks), `error`, `output` (tables and
 //! JSON), and for `run` `prompt` and `progress`.
 
@@ -12,10 +12,14 @@ mod graph;
 mod security;
 mod history;
 mod log;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod setup;
 mod output;
+mod program;
 mod progress;
 mod prompt;
+mod remote_tools;
 mod replay;
 mod run;
 mod serve;
@@ -32,6 +36,7 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
 use self::error::CliError;
+pub use self::program::{IntoAgents, ServeError, serve};
 use crate::{config::Config, otlp::Traces};
 
 const ABOUT: &str = "Durable agents over REST and WebSocket, and tools for their journals.";
@@ -43,6 +48,7 @@ Exit codes: 0 success, 1 failed or incomplete, 2 invalid arguments or configurat
   agent-server --api-port 9000                     serve
   agent-server run \"라네즈 리뷰를 분석해줘\"           run an agent, answer its questions at the prompt
   agent-server sessions                            list sessions
+  agent-server mcp                                 serve tools and agents to an MCP client over stdio
   agent-server why SESSION FIELD                   list the entries that set a value";
 
 /// Runs the command line.
@@ -73,17 +79,18 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         };
     }
     let mut threads = match name {
-        "serve" | "run" => tokio::runtime::Builder::new_multi_thread(),
+        "serve" | "run" | "mcp" => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = threads.enable_all().build().map_err(CliError::from_io("threads cannot be created"))?;
     let traces = match name {
-        "serve" | "run" => {
+        "serve" | "run" | "mcp" => {
             Traces::open(config.traces().as_ref(), runtime.handle()).map_err(CliError::usage)?
         }
         _ => None,
     };
     log::begin(&config, name == "serve", traces.as_ref());
+    content(&config, traces.is_some());
     runtime.block_on(async {
         let ending = OnceLock::new();
         let done = act(name, &config, args, &ending).await;
@@ -93,6 +100,21 @@ fn start(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         }
         done
     })
+}
+
+/// Turns on the content of traces and of model requests in journals, if the settings say so.
+fn content(config: &Config, has_traces: bool) {
+    let pattern = config.content_redact.clone();
+    let redact = move |text: &str| match &pattern {
+        Some(pattern) => pattern.replace_all(text, "[redacted]").into_owned(),
+        None => text.to_owned(),
+    };
+    if config.trace_content && has_traces && agent_core::telemetry::capture_content(redact.clone()) {
+        tracing::warn!("TRACE_CONTENT is on: traces contain messages, arguments and results");
+    }
+    if config.journal_requests && agent_core::telemetry::journal_requests(redact) {
+        tracing::warn!("JOURNAL_REQUESTS is on: journals contain the requests of model calls");
+    }
 }
 
 /// Runs a command. `ending` receives the time of a shutdown signal.
@@ -111,6 +133,8 @@ async fn act(
         "diff" => diff::run(config, args).await,
         "graph" => graph::run(config, args),
         "why" => why::run(config, args).await,
+        #[cfg(feature = "mcp")]
+        "mcp" => mcp::run(config).await,
         _ => serve::run(config, ending).await,
     }
 }
@@ -121,7 +145,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 const PRINT: &str = "print-config";
 
 fn command() -> Command {
-    let tools = [
+    let tools = vec![
         run::command(),
         sessions::command(),
         history::command(),
@@ -130,6 +154,8 @@ fn command() -> Command {
         diff::command(),
         graph::command(),
         why::command(),
+        #[cfg(feature = "mcp")]
+        mcp::command(),
     ];
     let own = || {
         [
@@ -148,7 +174,7 @@ fn command() -> Command {
         .args(own())
         .args(flags::args(true))
         .subcommand(serve)
-        .subcommands(tools.map(|tool| tool.args(flags::args(false))))
+        .subcommands(tools.into_iter().map(|tool| tool.args(flags::args(false))))
         .disable_help_subcommand(true)
         .max_term_width(110)
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use super::{
     output::{self, json_arg},
     progress::Progress,
     prompt::{self, Line, Prompt},
-    setup::{self, FIRST},
+    remote_tools, setup,
 };
 use crate::{Config, TaskAgent, session_title::titled};
 
@@ -43,7 +44,7 @@ pub(super) fn command() -> Command {
             Arg::new("agent")
                 .long("agent")
                 .value_name("NAME")
-                .help(format!("The agent; default: {FIRST}")),
+                .help(format!("The agent; default: {}", setup::first())),
         )
         .arg(
             Arg::new("context")
@@ -64,14 +65,15 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
     let message = args.get_one::<String>("message");
     let named = args.get_one::<String>("session").map(|id| id.parse::<SessionId>()).transpose()?;
+    let remote = remote_tools::connect(config).await?;
     let runtime = match (message, &named) {
         (None, None) => {
             return Err(
                 CliError::usage("`run` needs a message").hint("or --session ID to continue a session")
             );
         }
-        (None, Some(_)) => setup::journals(config).await?,
-        (Some(_), _) => setup::with_agents(config, setup::runtime(config).await?)?,
+        (None, Some(_)) => setup::with_agents(config, setup::journals(config).await?, remote.registry())?,
+        (Some(_), _) => setup::with_agents(config, setup::runtime(config).await?, remote.registry())?,
     };
     let session = runtime.session_of(named.unwrap_or_else(SessionId::random));
     let mut terminal = Terminal {
@@ -82,7 +84,7 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
             .map_err(CliError::from_io("signal handlers cannot be installed"))?,
         term: signal(SignalKind::terminate())
             .map_err(CliError::from_io("signal handlers cannot be installed"))?,
-        agents: setup::agents(config)?,
+        agents: setup::agents(config, remote.registry())?,
         session,
     };
     let end = match message {
@@ -98,19 +100,21 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
     };
     drop(terminal);
     runtime.shutdown(config.grace.min(Duration::from_secs(5))).await;
+    remote.close().await;
     result
 }
 
 async fn start(
     session: &Session,
-    agents: &[Box<dyn TaskAgent>],
+    agents: &[Arc<dyn TaskAgent>],
     message: &str,
     args: &ArgMatches,
 ) -> Result<Run, CliError> {
     if message.trim().is_empty() {
         return Err(CliError::usage("the message is empty"));
     }
-    let name = args.get_one::<String>("agent").map_or(FIRST, String::as_str);
+    let name = args.get_one::<String>("agent").cloned().unwrap_or_else(setup::first);
+    let name = name.as_str();
     let agent = agents.iter().find(|agent| agent.graph() == name).ok_or_else(|| {
         let known: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
         CliError::usage(format!("unknown agent `{}`", output::short(name, 60)))
@@ -155,7 +159,7 @@ enum End {
 /// A session at a terminal.
 struct Terminal {
     session: Session,
-    agents: Vec<Box<dyn TaskAgent>>,
+    agents: Vec<Arc<dyn TaskAgent>>,
     events: Subscription,
     progress: Progress,
     prompt: Prompt,

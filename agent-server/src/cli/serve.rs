@@ -4,19 +4,21 @@ use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{error::CliError, security, setup};
-use crate::{Config, Server, Tls};
+use super::{error::CliError, program::own, remote_tools, security, setup};
+use crate::{Config, Server, Tls, server::ServerBuilder};
 
 pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), CliError> {
-    let assistant = setup::assistant(config)?;
-    if assistant.is_none() && cfg!(not(feature = "demo")) {
+    let remote = remote_tools::connect(config).await?;
+    let assistant = setup::assistant(config, remote.registry())?;
+    if own().is_none() && assistant.is_none() && cfg!(not(feature = "demo")) {
         return Err(setup::no_agent());
     }
     let runtime = setup::runtime(config).await?;
     let address = SocketAddr::new(config.host, config.port);
-    let server = Server::builder(runtime);
-    #[cfg(feature = "demo")]
-    let server = server.agent(crate::demo::TrendAgent);
+    let server = match own() {
+        Some(agents) => Server::builder(runtime).task_agents(agents.task_agents()),
+        None => with_samples(Server::builder(runtime)),
+    };
     let mut server = server
         .ephemeral_runtime(setup::ephemeral_runtime(config)?)
         .auth(security::auth(config)?)
@@ -32,16 +34,24 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
         server = server.webhooks(webhooks);
     }
     if let Some(chat) = setup::chat(config)? {
-        server = server.chat(chat);
+        let refusal = config.chat_endpoint().and_then(|endpoint| config.own_endpoint(&endpoint, address));
+        server = server.chat(chat.refuse(refusal.as_deref()));
     }
     if let Some(assistant) = assistant {
-        server = server.assistant(assistant);
+        let refusal = config.own_endpoint(&config.assistant_endpoint(), address);
+        if let Some(reason) = refusal.as_deref().filter(|_| config.is_set("VLLM_BASE_URL")) {
+            tracing::warn!("{reason}");
+        }
+        server = server.assistant(assistant.refuse(refusal.as_deref()));
     }
+    #[cfg(feature = "mcp")]
+    let server = server.mcp(remote_tools::own()?);
     let server = server.bind(address).await.map_err(|error| {
         CliError::new(format!("{address} cannot be listened on: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
     })?;
     let analyst = match config.model() {
+        _ if own().is_some() => "agents of this program",
         _ if cfg!(not(feature = "demo")) => "built without the sample agents",
         Some(_) => "reports by a model",
         None => "reports by the built-in offline analyst",
@@ -69,7 +79,14 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
             tracing::info!("shutting down");
         })
         .await;
+    remote.close().await;
     Ok(())
+}
+
+fn with_samples(server: ServerBuilder) -> ServerBuilder {
+    #[cfg(feature = "demo")]
+    let server = server.agent(crate::demo::TrendAgent);
+    server
 }
 
 /// Reads the certificate again, on `SIGHUP`.

@@ -1,29 +1,41 @@
 //! Creates a runtime from settings: agents, store, models.
 
+use std::sync::Arc;
+
 use agent_core::{
     Runtime, Session,
     journal::InMemoryJournal,
     model::{Model, RetryModel},
     session::RuntimeBuilder,
     sqlite::Sqlite,
+    tool::ToolRegistry,
 };
 use clap::{Arg, ArgMatches};
 
-use super::error::CliError;
+use super::{error::CliError, program::own};
 #[cfg(feature = "demo")]
 use crate::demo::{self, TrendAgent};
 use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
 
-/// Default agent.
-pub(super) const FIRST: &str = if cfg!(feature = "demo") { "trend" } else { "assistant" };
+/// Returns the name of the default agent.
+pub(super) fn first() -> String {
+    match own().and_then(|agents| agents.task_agents().next()) {
+        Some(agent) => agent.graph().to_owned(),
+        None if cfg!(feature = "demo") => "trend".to_owned(),
+        None => "assistant".to_owned(),
+    }
+}
 
 /// Returns the agents of this program. The first one is the default.
-pub(super) fn agents(config: &Config) -> Result<Vec<Box<dyn TaskAgent>>, CliError> {
-    let mut agents: Vec<Box<dyn TaskAgent>> = Vec::new();
+pub(super) fn agents(config: &Config, tools: &ToolRegistry) -> Result<Vec<Arc<dyn TaskAgent>>, CliError> {
+    if let Some(agents) = own() {
+        return Ok(agents.task_agents().collect());
+    }
+    let mut agents: Vec<Arc<dyn TaskAgent>> = Vec::new();
     #[cfg(feature = "demo")]
-    agents.push(Box::new(TrendAgent));
-    if let Some(assistant) = assistant(config)? {
-        agents.push(Box::new(assistant));
+    agents.push(Arc::new(TrendAgent));
+    if let Some(assistant) = assistant(config, tools)? {
+        agents.push(Arc::new(assistant));
     }
     if agents.is_empty() { Err(no_agent()) } else { Ok(agents) }
 }
@@ -37,8 +49,12 @@ pub(super) fn no_agent() -> CliError {
 }
 
 /// Registers the graphs of all agents, as a server does.
-pub(super) fn with_agents(config: &Config, runtime: Runtime) -> Result<Runtime, CliError> {
-    if let Some(assistant) = assistant(config)? {
+pub(super) fn with_agents(
+    config: &Config,
+    runtime: Runtime,
+    tools: &ToolRegistry,
+) -> Result<Runtime, CliError> {
+    if let Some(assistant) = assistant(config, tools)? {
         runtime.register(assistant.agent());
     }
     Ok(runtime)
@@ -46,15 +62,13 @@ pub(super) fn with_agents(config: &Config, runtime: Runtime) -> Result<Runtime, 
 
 /// Returns a runtime with the graphs, without a store or a model.
 pub(super) fn graphs(config: &Config) -> Result<Runtime, CliError> {
-    with_agents(config, builder(config)?.build())
+    with_agents(config, builder(config)?.build(), &ToolRegistry::default())
 }
 
 fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
-    let runtime = Runtime::builder();
-    #[cfg(feature = "demo")]
-    let runtime = {
-        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
-        TrendAgent::register(runtime, desk).map_err(|error| CliError::new(error.to_string()))?
+    let runtime = match own() {
+        Some(agents) => agents.register(Runtime::builder()),
+        None => sample_agents(config, Runtime::builder())?,
     };
     Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
         options.retention = config.retention;
@@ -63,6 +77,20 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
         options.max_runs = config.runs;
         options.lease_ttl = config.lease_ttl();
     }))
+}
+
+/// Registers the sample agents, if this build has them.
+#[cfg_attr(
+    not(feature = "demo"),
+    expect(clippy::unnecessary_wraps, unused_variables, reason = "there are none")
+)]
+fn sample_agents(config: &Config, runtime: RuntimeBuilder) -> Result<RuntimeBuilder, CliError> {
+    #[cfg(feature = "demo")]
+    let runtime = {
+        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
+        TrendAgent::register(runtime, desk).map_err(|error| CliError::new(error.to_string()))?
+    };
+    Ok(runtime)
 }
 
 /// Returns the configured runtime.
@@ -135,31 +163,32 @@ pub(super) fn ephemeral_runtime(config: &Config) -> Result<Runtime, CliError> {
 
 /// Returns the model of the chat, if one is configured.
 pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
-    let Some(model) = config.model().or_else(|| config.vllm()) else { return Ok(None) };
+    let Some(model) = config.chat_endpoint() else { return Ok(None) };
     let chat = Chat::new(Model::new(RetryModel::new(model.open()?)));
     Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
 }
 
 /// Returns the agent with tools, unless models are disabled. If no model is configured, it uses the vLLM server at its
-/// default URL, and requests fail if there is none.
-pub(super) fn assistant(config: &Config) -> Result<Option<Assistant>, CliError> {
-    if config.mock_data {
+/// default URL, and requests fail if there is none. `tools` are those of MCP servers.
+pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<Assistant>, CliError> {
+    if config.mock_data || own().is_some() {
         return Ok(None);
     }
-    let endpoint = config.vllm().or_else(|| config.model()).unwrap_or_else(|| config.vllm_endpoint());
-    let model = Model::new(RetryModel::new(endpoint.open()?));
+    let model = Model::new(RetryModel::new(config.assistant_endpoint().open()?));
     #[cfg(feature = "demo")]
-    let assistant = demo::assistant(model);
+    let assistant = demo::assistant_with(model, tools);
     #[cfg(not(feature = "demo"))]
-    let assistant = Assistant::built_in(model);
+    let assistant = Assistant::built_in_with(model, tools);
     assistant.map(Some).map_err(|error| CliError::new(error.to_string()))
 }
 
 /// Returns a runtime for reading journals, which must exist.
 pub(super) async fn journals(config: &Config) -> Result<Runtime, CliError> {
     match config.store() {
-        Database::File(path) if path.is_file() => with_agents(config, runtime(config).await?),
-        Database::Postgres { .. } => with_agents(config, runtime(config).await?),
+        Database::File(path) if path.is_file() => {
+            with_agents(config, runtime(config).await?, &ToolRegistry::default())
+        }
+        Database::Postgres { .. } => with_agents(config, runtime(config).await?, &ToolRegistry::default()),
         Database::File(path) => Err(CliError::new(format!("`{}` does not exist", path.display()))
             .hint("--database-path names the file, `agent-server run` creates one")),
         Database::Memory => Err(CliError::usage("journals in memory cannot be read by another process")

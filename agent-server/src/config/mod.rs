@@ -7,6 +7,8 @@
 //! `model` the configured model, `reference` the output.
 
 mod error;
+mod dot_env;
+mod mcp;
 mod value;
 mod model;
 mod reference;
@@ -20,6 +22,7 @@ use tracing::Level;
 
 pub use crate::otlp::TraceSampler;
 pub use error::{ConfigError, Fault};
+pub use mcp::{McpApproval, McpServer, McpTransport};
 pub use model::Endpoint;
 pub use reference::reference;
 pub use settings::{Config, Effective};

@@ -1,5 +1,7 @@
 //! The configured model and its endpoint.
 
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+
 use agent_core::{
     model::{
         Model, ModelError,
@@ -17,6 +19,8 @@ const GEMINI: &str = "https://generativelanguage.googleapis.com/v1beta/openai";
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
+    /// Setting with the URL; empty if the URL is built in.
+    pub setting: &'static str,
     /// URL; `None`: OpenAI.
     pub url: Option<String>,
     /// API key.
@@ -50,6 +54,16 @@ impl Endpoint {
     }
 }
 
+/// Returns whether connections to `address` reach a server of this machine that listens on `own`.
+fn is_own(address: IpAddr, own: IpAddr) -> bool {
+    let (address, own) = (address.to_canonical(), own.to_canonical());
+    if !own.is_unspecified() {
+        return address == own || (address.is_unspecified() && own.is_loopback());
+    }
+    // Only addresses of this machine can be bound.
+    address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
+}
+
 impl Config {
     /// Returns the main model. `None`: no key or URL is set, or `USE_MOCK_DATA` is.
     #[must_use]
@@ -59,10 +73,12 @@ impl Config {
         }
         let at = |url: Option<&str>, key: Option<&Secret>| {
             let (url, key) = (url.map(str::to_owned), key.cloned());
-            Some(Endpoint { url, key, model: self.model_name.clone(), temperature: self.temperature })
+            let (model, temperature) = (self.model_name.clone(), self.temperature);
+            Some(Endpoint { setting: "", url, key, model, temperature })
         };
         if let Some(url) = &self.openai_url {
-            return at(Some(url), self.openai_key.as_ref());
+            let endpoint = at(Some(url), self.openai_key.as_ref());
+            return endpoint.map(|endpoint| Endpoint { setting: "OPENAI_BASE_URL", ..endpoint });
         }
         match (&self.anthropic_key, &self.gemini_key) {
             (Some(key), _) if self.model_name.starts_with("claude") => return at(Some(ANTHROPIC), Some(key)),
@@ -85,7 +101,46 @@ impl Config {
             None => format!("{}/v1", self.vllm_url),
         };
         let (model, temperature) = (self.vllm_model.clone(), self.temperature);
-        Endpoint { url: Some(url), key: None, model, temperature }
+        Endpoint { setting: "VLLM_BASE_URL", url: Some(url), key: None, model, temperature }
+    }
+
+    /// Returns the model of the agent with tools.
+    pub(crate) fn assistant_endpoint(&self) -> Endpoint {
+        self.vllm().or_else(|| self.model()).unwrap_or_else(|| self.vllm_endpoint())
+    }
+
+    /// Returns the model of the streaming chat.
+    pub(crate) fn chat_endpoint(&self) -> Option<Endpoint> {
+        self.model().or_else(|| self.vllm())
+    }
+
+    /// Returns why an endpoint cannot be called, if it is a server that listens on `own`.
+    pub(crate) fn own_endpoint(&self, endpoint: &Endpoint, own: SocketAddr) -> Option<String> {
+        let url = endpoint.url.as_deref()?;
+        let (tls, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://")?),
+        };
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let has_port = authority.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+        let authority = match (has_port, tls) {
+            (true, _) => authority.to_owned(),
+            (false, true) => format!("{authority}:443"),
+            (false, false) => format!("{authority}:80"),
+        };
+        let port: u16 = authority.rsplit(':').next()?.parse().ok()?;
+        if port != own.port() {
+            return None;
+        }
+        // Names are only looked up if the port is the same.
+        let mut addresses = authority.to_socket_addrs().ok()?;
+        addresses.any(|address| is_own(address.ip(), own.ip())).then(|| {
+            let setting = endpoint.setting;
+            format!(
+                "the model endpoint in {setting} ({url}) is this server itself; set {setting} to the address of the model, \
+                 or move this server to another port with API_PORT (now {port}); a retry fails again"
+            )
+        })
     }
 
     /// Returns a warning about a key that no model uses.
@@ -102,5 +157,31 @@ impl Config {
         Some(format!(
             "{key} is set but unused: DEFAULT_LLM_MODEL is {model}. Choose a `{like}…` model to use this key"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn an_endpoint_at_the_address_of_this_server_is_recognized() {
+        let own = |url: &str, address: &str| {
+            let config = Config::read(&Sources::none().flag("VLLM_BASE_URL", url)).unwrap();
+            config.own_endpoint(&config.vllm_endpoint(), address.parse().unwrap())
+        };
+        for url in
+            ["http://localhost:8000", "http://127.0.0.1:8000/v1", "http://[::1]:8000", "http://0.0.0.0:8000/"]
+        {
+            let reason = own(url, "0.0.0.0:8000").unwrap_or_else(|| panic!("{url}"));
+            assert!(reason.contains("VLLM_BASE_URL") && reason.contains("API_PORT"), "{reason}");
+            assert_eq!(own(url, "0.0.0.0:8080"), None, "{url}");
+        }
+        assert!(own("http://127.0.0.1:8000", "127.0.0.1:8000").is_some());
+        assert!(own("http://127.0.0.1", "127.0.0.1:80").is_some());
+        for other in ["http://192.0.2.7:8000", "https://[2001:db8::7]:8000"] {
+            assert_eq!(own(other, "0.0.0.0:8000"), None, "{other}");
+        }
     }
 }

@@ -13,7 +13,7 @@ const INTRO: &str = "\
 
 Four sources; later ones override earlier ones:
 
-1. `.env` in the working directory or a parent of it: `API_PORT=9000`;
+1. `.env` in the working directory or a parent of it, read as python-dotenv reads it: `API_PORT=9000`;
 2. the environment: `API_PORT=9000 agent-server`;
 3. a TOML file: from `--config FILE` or `AGENT_CONFIG`, otherwise `agent-server.toml` in the working directory if it exists; keys are
    the names in lower case, in their section or at the top level: `[server]`, `api_port = 9000`;

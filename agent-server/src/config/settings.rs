@@ -8,6 +8,7 @@ use tracing::Level;
 use super::{
     ApiKey, AuthMode, Headers, LogFormat,
     error::Fault,
+    mcp::{self, McpServer},
     source::{Layers, Origin, file_name},
     value::{self, Kind, Shape},
 };
@@ -191,8 +192,8 @@ settings! {
     "server" {
         /// Address to listen on.
         host: IpAddr = API_HOST, value::ip(), "0.0.0.0";
-        /// Port; 0 selects a free one.
-        port: u16 = API_PORT, value::number("PORT", "a port", 0..=u16::MAX), "8000";
+        /// Port; 0 selects a free one. `PORT` counts if `API_PORT` is not set.
+        port: u16 = API_PORT or PORT, value::number("PORT", "a port", 0..=u16::MAX), "8000";
         /// Web origins that may use the server, in addition to its own and those of this machine; `*` allows all.
         origins: Origins = ALLOWED_ORIGINS, value::origins(), "http://localhost:5173,http://127.0.0.1:5173";
         /// Hosts for which the server responds to callers without a key, in addition to IP addresses, `localhost` and names without
@@ -304,6 +305,12 @@ settings! {
         /// Delay between the steps of the built-in analyst, to make its progress visible.
         pace: Duration = TREND_PACE_MS, value::millis(), "0";
     }
+    "mcp" {
+        /// MCP servers with tools for the assistant: a JSON object by name, each with `command`, `args`, `env` and `cwd`, or with `url`
+        /// and `headers`; also `approval` (`writes`, `always`, `never`), `tools`, `timeout_seconds`, `questions`, `required` and `disabled`.
+        /// `${NAME}` is replaced by the environment variable. In the TOML file also as tables `[mcp_servers.NAME]`. Default: none.
+        mcp_servers: Option<Vec<McpServer>> = MCP_SERVERS, mcp::servers(), none;
+    }
     "auth" {
         /// Callers that need a key or token: all (`on`), none (`off`), or `auto`: all if keys or a JWT key are configured; otherwise
         /// callers on this machine need none, and others are rejected.
@@ -348,6 +355,13 @@ settings! {
         traces_sampler: TraceSampler = OTEL_TRACES_SAMPLER, value::one_of(&TraceSampler::WORDS), "parentbased_traceidratio";
         /// Fraction of new traces that ratio samplers export, from 0 to 1.
         traces_ratio: f64 = OTEL_TRACES_SAMPLER_ARG, value::number("NUMBER", "a number", 0.0..=1.0), "1";
+        /// Whether traces contain the messages of models and the arguments and results of tools. They may be personal or secret.
+        trace_content: bool = TRACE_CONTENT or OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT, value::flag(), "false";
+        /// Whether journals contain the requests of model calls, as events `model_request`.
+        journal_requests: bool = JOURNAL_REQUESTS, value::flag(), "false";
+        /// Regular expression of what `[redacted]` replaces in the content of traces and in journalled requests, for example
+        /// `[0-9]{3}-[0-9]{4}`. Default: nothing.
+        content_redact: Option<regex::Regex> = CONTENT_REDACT, value::pattern(), none;
         /// Key for signing webhooks.
         webhook_secret: Option<Secret> = WEBHOOK_SECRET, value::secret(), none;
         /// Hosts with private addresses that webhooks may reach: names without port, or addresses, separated by commas. Default:

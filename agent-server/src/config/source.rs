@@ -84,11 +84,19 @@ impl Layers {
         sources.file.clone().or_else(named).or_else(usual)
     }
 
-    /// Returns the text of a setting from the layer with the highest precedence.
+    /// Returns the text of a setting from the layer with the highest precedence. An alias counts only if the setting itself
+    /// is in no layer.
     pub(super) fn text(&self, setting: &Setting, faults: &mut Vec<Fault>) -> Option<(String, Origin)> {
+        let names = std::iter::once(setting.name).chain(setting.aliases.iter().copied());
+        let has = |name: &&str| {
+            let own_file = || *name == setting.name && setting.shape.secret;
+            self.0.iter().any(|layer| {
+                layer.contains_key(*name) || (own_file() && layer.contains_key(&file_name(name)))
+            })
+        };
+        let name = names.into_iter().find(has)?;
         for layer in self.0.iter().rev() {
-            let mut names = std::iter::once(setting.name).chain(setting.aliases.iter().copied());
-            let plain = names.find_map(|name| layer.get(name));
+            let plain = layer.get(name);
             let file = if setting.shape.secret { layer.get(&file_name(setting.name)) } else { None };
             match (plain, file) {
                 (Some((_, origin)), Some(_)) => {
@@ -201,21 +209,17 @@ fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Layer {
 
 fn dot_env(faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Layer {
     let mut layer = Layer::new();
-    let lines = match dotenvy::dotenv_iter() {
+    let Some(path) = super::dot_env::find() else { return layer };
+    let lines = match super::dot_env::read(&path) {
         Ok(lines) => lines,
-        Err(error) if error.not_found() => return layer,
-        Err(_) => {
-            faults.push(Fault::new("`.env`", Origin::Default, "cannot be read"));
+        Err(error) => {
+            let origin = Origin::File { path, line: error.line };
+            faults.push(Fault::new("`.env`", origin, error.message));
             return layer;
         }
     };
     let known: Vec<String> = names().collect();
-    for line in lines {
-        // The error contains the line, which may contain a secret.
-        let Ok((name, text)) = line else {
-            faults.push(Fault::new("`.env`", Origin::Default, "has a line that is not `NAME=value`"));
-            return layer;
-        };
+    for (name, text) in lines {
         let text = text.trim();
         if known.contains(&name) {
             if !text.is_empty() {
@@ -262,6 +266,11 @@ fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
         match value.get_ref() {
             DeValue::Table(section) => {
                 let title = key.get_ref().as_ref();
+                if title == "mcp_servers" {
+                    let servers = json(value.get_ref()).to_string();
+                    layer.insert("MCP_SERVERS".to_owned(), (servers, origin));
+                    continue;
+                }
                 if !table().iter().any(|setting| setting.section == title) {
                     let hint = hint(nearest(title, table().iter().map(|setting| setting.section)), "[", "]");
                     faults.push(Fault::new(format!("[{title}]"), origin, format!("is not a section{hint}")));
@@ -323,6 +332,22 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
             items.map(|items| items.join(","))
         }
         _ => None,
+    }
+}
+
+/// Returns a value as JSON; dates as text.
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::Table(table) => {
+            let members = table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
+            serde_json::Value::Object(members.collect())
+        }
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Integer(number) => serde_json::from_str(number.as_str()).unwrap_or_default(),
+        DeValue::Float(number) => serde_json::from_str(number.as_str()).unwrap_or_default(),
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Datetime(time) => time.to_string().into(),
     }
 }
 

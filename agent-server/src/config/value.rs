@@ -22,7 +22,7 @@ pub(super) struct Kind<T> {
     pub(super) shape: Shape,
     read: Read<T>,
     /// Explains why a text is invalid.
-    hint: Option<fn(&str) -> Option<String>>,
+    pub(super) hint: Option<fn(&str) -> Option<String>>,
 }
 
 /// Description of valid values.
@@ -39,7 +39,11 @@ pub(super) struct Shape {
 }
 
 impl<T> Kind<T> {
-    fn new(word: &'static str, what: impl Into<String>, read: impl Fn(&str) -> Option<T> + 'static) -> Self {
+    pub(super) fn new(
+        word: &'static str,
+        what: impl Into<String>,
+        read: impl Fn(&str) -> Option<T> + 'static,
+    ) -> Self {
         let shape = Shape { what: what.into(), word, secret: false, switch: false };
         Self { shape, read: Box::new(read), hint: None }
     }
@@ -152,8 +156,9 @@ pub(super) fn url() -> Kind<String> {
 }
 
 pub(super) fn origins() -> Kind<Origins> {
-    let mut kind =
-        Kind::new("ORIGINS", "origins separated by commas, or `*`", |text| Origins::parse(text).ok());
+    let mut kind = Kind::new("ORIGINS", "origins separated by commas or as a JSON list, or `*`", |text| {
+        Origins::parse(text).ok()
+    });
     kind.hint = Some(|text| Origins::parse(text).err());
     kind
 }
@@ -170,6 +175,11 @@ pub(super) fn proxies() -> Kind<Proxies> {
     let mut kind = Kind::new("NETWORKS", what, |text| Proxies::parse(text).ok());
     kind.hint = Some(|text| Proxies::parse(text).err());
     kind
+}
+
+/// Regular expression.
+pub(super) fn pattern() -> Kind<regex::Regex> {
+    Kind::new("REGEX", "a regular expression", |text| regex::Regex::new(text).ok())
 }
 
 /// Host names or addresses.

@@ -62,14 +62,21 @@ fn messages() -> Vec<Message> {
         down(
             "error",
             Failure::name(),
-            "The run failed (with `seq`), or a message of the client was rejected (without `seq`); the connection stays open.",
-            json!({"error": "a JSON object is expected", "details": {"code": "invalid_request"}}),
+            "The run failed or was stopped (code `run_stopped`), or a message of the client was rejected (without `seq`); the \
+             connection stays open.",
+            json!({
+                "error": "a JSON object is expected",
+                "details": {
+                    "code": "invalid_request", "help": "/docs/errors/invalid_request", "retryable": false,
+                },
+            }),
             None,
         ),
         down(
             "hitl_request",
             HitlRequest::name(),
-            "The run asks a person. Answer with `input`.",
+            "The run asks a person. Answer with `input`: an option, its number from 1, or its label in another language. A client \
+             that reconnects gets open questions only; after a stop, they are sent again when the run is resumed.",
             json!({"prompt": "누구를 위한 보고서인가요?", "options": ["소비자", "마케터"], "id": "ask/0"}),
             Some(9),
         ),

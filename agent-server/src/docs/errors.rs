@@ -1,108 +1,23 @@
-//! A page for every error code: its cause, and what to do.
+//! The list of all error codes.
 
 use std::fmt::Write as _;
 
 use super::openapi::codes;
+use crate::error::{further_codes, pages::summary};
 
-macro_rules! pages {
-    ($($code:literal)*) => {
-        /// Code and Markdown.
-        const PAGES: &[(&str, &str)] =
-            &[$(($code, include_str!(concat!("../../../docs/errors/", $code, ".md"))),)*];
-    };
-}
-
-pages! {
-    "invalid_session_id"
-    "invalid_input"
-    "value_too_deep"
-    "value_too_large"
-    "value_reserved_key"
-    "value_not_finite"
-    "invalid_answer"
-    "ambiguous_answer"
-    "session_not_found"
-    "graph_not_found"
-    "question_not_found"
-    "checkpoint_not_found"
-    "session_busy"
-    "session_exists"
-    "already_answered"
-    "request_differs"
-    "label_differs"
-    "other_graph"
-    "nothing_to_do"
-    "stale_writer"
-    "graph_changed"
-    "node_failed"
-    "panicked"
-    "node_timed_out"
-    "write_conflict"
-    "update_refused"
-    "undeclared_target"
-    "no_way_taken"
-    "send_refused"
-    "join_never_filled"
-    "replay_mismatch"
-    "question_changed"
-    "node_ended"
-    "stored_state"
-    "crash_loop"
-    "superstep_limit"
-    "budget_exceeded"
-    "too_many_runs"
-    "shutting_down"
-    "model_failed"
-    "tool_failed"
-    "store_unavailable"
-    "store_corrupt"
-    "cannot_resume"
-    "invalid_json"
-    "invalid_request"
-    "empty_message"
-    "message_too_long"
-    "too_deep"
-    "body_too_large"
-    "frame_too_large"
-    "overloaded"
-    "body_timed_out"
-    "unknown_agent"
-    "no_agent"
-    "not_found"
-    "method_not_allowed"
-    "upgrade_required"
-    "unauthorized"
-    "invalid_token"
-    "rate_limited"
-    "quota_exceeded"
-    "no_model"
-    "model_not_found"
-    "unsupported_parameter"
-    "stopped"
-    "origin_not_allowed"
-    "answer_needed"
-    "too_many_errors"
-    "internal"
-}
-
-/// Returns the page of a code.
-pub(crate) fn markdown(code: &str) -> Option<&'static str> {
-    PAGES.iter().find(|(known, _)| *known == code).map(|(_, text)| *text)
-}
-
-/// Returns the cause of a code: the first paragraph of its page.
-pub(crate) fn summary(code: &str) -> Option<&'static str> {
-    let text = markdown(code)?;
-    text.split("\n\n").find(|part| !part.starts_with('#')).map(str::trim)
+/// Returns all error codes.
+fn all_codes() -> impl Iterator<Item = &'static str> {
+    codes().into_iter().chain(further_codes())
 }
 
 /// Returns the list of all codes.
 pub(crate) fn list() -> String {
     let mut text = "# Error codes\n\n\
-        An error is `{code, message, session_id?, where?, data?}`: branch on `code`, show `message` to people.\n\n\
+        An error is `{code, message, detail, help, retryable, ..}`: branch on `code`, show `message` (or `detail`, the same text) to \
+         people. `help` is the path of the page of the code; `retryable` says whether the same request may succeed later.\n\n\
         | Code | Cause |\n|---|---|\n"
         .to_owned();
-    for code in codes() {
+    for code in all_codes() {
         writeln!(text, "| [`{code}`](/docs/errors/{code}) | {} |", summary(code).unwrap_or_default())
             .expect("writing to a string cannot fail");
     }
@@ -112,10 +27,11 @@ pub(crate) fn list() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::pages::{PAGES, markdown};
 
     #[test]
     fn every_code_has_a_page_with_its_cause_and_what_to_do() {
-        for code in codes() {
+        for code in all_codes() {
             let text = markdown(code).unwrap_or_else(|| panic!("docs/errors/{code}.md is missing"));
             assert!(text.starts_with(&format!("# {code}\n\n")), "{code} has no title");
             assert!(
@@ -131,7 +47,7 @@ mod tests {
     #[test]
     fn every_page_has_a_code() {
         for (code, _) in PAGES {
-            assert!(codes().contains(code), "{code} is not an error code");
+            assert!(all_codes().any(|known| known == *code), "{code} is not an error code");
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{ApiError, Contract};
+use super::{ApiError, Contract, help, is_retryable};
 
 /// Error of a request or of a run.
 #[derive(Debug, Serialize, ToSchema)]
@@ -17,6 +17,12 @@ pub(crate) struct TaskAgentError {
     code: &'static str,
     /// Error message; never contains a secret.
     message: String,
+    /// The message again, under the name that FastAPI uses.
+    detail: String,
+    /// Path of the page about the code.
+    help: String,
+    /// Whether the same request may succeed later.
+    retryable: bool,
     /// Id of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false, nullable = false)]
@@ -48,6 +54,9 @@ impl From<&ApiError> for TaskAgentError {
         Self {
             code: error.code,
             message: error.message.clone(),
+            detail: error.message.clone(),
+            help: help(error.code),
+            retryable: is_retryable(error.code),
             session_id: error.session.clone(),
             status: error.run_failed.then_some("failed"),
             r#where: error.node.as_ref().map(|node| Location { node: node.to_string() }),
@@ -64,6 +73,14 @@ pub(crate) struct ChatError {
     /// Error code.
     #[schema(value_type = String)]
     code: &'static str,
+    /// The error message again.
+    message: String,
+    /// The error message again, under the name that FastAPI uses.
+    detail: String,
+    /// Path of the page about the code.
+    help: String,
+    /// Whether the same request may succeed later.
+    retryable: bool,
     /// Id of the conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false, nullable = false)]
@@ -92,6 +109,8 @@ pub(crate) struct OpenAiErrorDetails {
     /// Error code.
     #[schema(value_type = String)]
     code: &'static str,
+    /// Path of the page about the code.
+    help: String,
 }
 
 impl From<&ApiError> for OpenAiError {
@@ -109,6 +128,7 @@ impl From<&ApiError> for OpenAiError {
                 r#type: kind,
                 param: error.param.as_deref().map(str::to_owned),
                 code: error.code,
+                help: help(error.code),
             },
         }
     }
@@ -120,6 +140,10 @@ impl ApiError {
         let chat = |session: Option<&SessionId>| ChatError {
             error: self.message.clone(),
             code: self.code,
+            message: self.message.clone(),
+            detail: self.message.clone(),
+            help: help(self.code),
+            retryable: is_retryable(self.code),
             conversation_id: session.cloned(),
         };
         match contract {

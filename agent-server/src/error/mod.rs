@@ -1,6 +1,7 @@
 //! Errors of the API: the table from error codes to statuses. [`body`] has the response body of each contract.
 
 pub(crate) mod body;
+pub(crate) mod pages;
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +9,7 @@ use agent_core::{
     RunError, Session, SessionError,
     error::{Code, Family},
     ids::SessionId,
-    model::{ModelError, ModelErrorKind},
+    model::{ModelError, ModelErrorKind, TimeoutPhase},
 };
 use hyper::{StatusCode, header::HeaderValue};
 use serde_json::Value;
@@ -94,6 +95,64 @@ macro_rules! rejections {
     };
 }
 
+/// Kinds of model errors.
+const MODEL_KINDS: [ModelErrorKind; 13] = [
+    ModelErrorKind::Auth,
+    ModelErrorKind::Quota,
+    ModelErrorKind::RateLimited { retry_after: None },
+    ModelErrorKind::ContextTooLong,
+    ModelErrorKind::Filtered,
+    ModelErrorKind::Overloaded { retry_after: None },
+    ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken },
+    ModelErrorKind::Malformed,
+    ModelErrorKind::Cut,
+    ModelErrorKind::Transport,
+    ModelErrorKind::BadRequest,
+    ModelErrorKind::UnknownModel,
+    ModelErrorKind::Unsupported,
+];
+
+/// Codes of other errors: those in WebSocket messages, and OpenAI's, with whether a retry helps.
+const OTHER_CODES: [(&str, bool); 6] = [
+    ("run_stopped", false),
+    ("gap", false),
+    ("seq_ahead", false),
+    ("rate_limit_exceeded", true),
+    ("context_length_exceeded", false),
+    ("content_filter", false),
+];
+
+/// Returns all codes beside those of `agent-core` and of rejections: of model calls, of WebSocket messages, OpenAI's.
+pub(crate) fn further_codes() -> impl Iterator<Item = &'static str> {
+    MODEL_KINDS.iter().map(|kind| kind.code()).chain(OTHER_CODES.iter().map(|(code, _)| *code))
+}
+
+/// Returns whether the same request may succeed later.
+pub(crate) fn is_retryable(code: &str) -> bool {
+    let of_core = || Code::named(code).map(Code::is_retryable);
+    let of_model = || MODEL_KINDS.iter().find(|kind| kind.code() == code).map(|kind| kind.is_retryable());
+    let other = || OTHER_CODES.iter().find(|(known, _)| *known == code).map(|(_, retryable)| *retryable);
+    let rejected = || {
+        let retryable = [
+            Rejection::Overloaded,
+            Rejection::BodyTimedOut,
+            Rejection::RateLimited,
+            Rejection::QuotaExceeded,
+            Rejection::EmptyAnswer,
+        ];
+        retryable.iter().any(|rejection| rejection.name() == code)
+    };
+    of_core().or_else(of_model).or_else(other).unwrap_or_else(rejected)
+}
+
+/// Returns the path of the page about an error code.
+pub(crate) fn help(code: &str) -> String {
+    match pages::markdown(code) {
+        Some(_) => format!("/docs/errors/{code}"),
+        None => "/docs/errors".to_owned(),
+    }
+}
+
 rejections! {
     /// The body or frame is not JSON.
     InvalidJson = "invalid_json", BAD_REQUEST;
@@ -143,6 +202,10 @@ rejections! {
     ModelNotFound = "model_not_found", NOT_FOUND;
     /// The parameter, or its value, is not supported.
     Unsupported = "unsupported_parameter", BAD_REQUEST;
+    /// The configured model endpoint is this server.
+    OwnEndpoint = "model_endpoint_is_this_server", BAD_GATEWAY;
+    /// The answer of the model is empty.
+    EmptyAnswer = "model_answer_empty", BAD_GATEWAY;
     /// The run was stopped by another request.
     Stopped = "stopped", CONFLICT;
     /// Internal server error.
@@ -192,18 +255,22 @@ impl ApiError {
 
     /// Returns the error of a journal that cannot be read.
     pub(crate) fn store_unavailable() -> Self {
-        Self::new(Rejection::Internal, "the journal store is unavailable")
+        Self::new(Rejection::Internal, "the journal store is unavailable; try again later")
     }
 
     /// Returns the error of a failed call on a session.
     pub(crate) fn of(contract: Contract, error: &SessionError) -> Self {
         let code = error.code();
         let (message, node, run_failed) = match error {
-            SessionError::Run(run) => (run.report(), run.node().map(Box::from), true),
+            SessionError::Run(run) => {
+                let kind = model_error_of(run).map(ModelError::kind);
+                let report = kind.map_or_else(|| run.report(), |kind| with_setting(run.report(), kind));
+                (report, run.node().map(Box::from), true)
+            }
             SessionError::Store(store) if code.family() == Family::Store => {
                 // Details of the store are only for the operator.
                 tracing::error!(error = %store, "the journal store failed");
-                ("the journal store is unavailable".to_owned(), None, false)
+                ("the journal store is unavailable; try again later".to_owned(), None, false)
             }
             other => (other.to_string(), None, false),
         };
@@ -232,12 +299,19 @@ impl ApiError {
         let (status, code) = model_status(contract, error.kind());
         let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let wait = error.retry_after().filter(|_| waits);
+        // Frameworks recognise a conversation that is too long by these words.
+        let message = match (contract, error.kind()) {
+            (Contract::OpenAi, ModelErrorKind::ContextTooLong) => {
+                format!("This model's maximum context length is exceeded by the conversation: {error}")
+            }
+            _ => error.to_string(),
+        };
         Self {
             status,
             code,
             // Rounded up, because an early retry would fail again.
             retry_after: wait.and_then(|wait| u32::try_from(wait.as_millis().div_ceil(1_000)).ok()),
-            ..Self::new(Rejection::Internal, error.to_string())
+            ..Self::new(Rejection::Internal, with_setting(message, error.kind()))
         }
     }
 
@@ -250,6 +324,18 @@ impl ApiError {
             },
             _ => Self::of(contract, &SessionError::Run(Arc::clone(error))),
         }
+    }
+
+    /// Returns whether a client should send the request again: only if this server refused it for the moment.
+    pub(crate) fn is_worth_repeating(&self) -> bool {
+        let moment = [
+            Rejection::RateLimited,
+            Rejection::QuotaExceeded,
+            Rejection::Overloaded,
+            Rejection::BodyTimedOut,
+        ];
+        moment.iter().any(|rejection| rejection.name() == self.code)
+            || [Code::ShuttingDown, Code::TooManyRuns].iter().any(|code| code.name() == self.code)
     }
 
     /// Sets the invalid parameter.
@@ -269,6 +355,49 @@ impl ApiError {
         self.data = Some(Box::new(data));
         self
     }
+}
+
+/// Returns the model error that failed a run.
+fn model_error_of(error: &RunError) -> Option<&ModelError> {
+    match error {
+        RunError::Node { source, .. } => source.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Adds the settings to check to the text of a model error. The names are those of the binary.
+pub(crate) fn with_setting(text: String, kind: ModelErrorKind) -> String {
+    let hint = match kind {
+        ModelErrorKind::Auth => {
+            "check the key of the endpoint (OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY)"
+        }
+        ModelErrorKind::Quota => "add credit to the account, or set another key (OPENAI_API_KEY)",
+        ModelErrorKind::RateLimited { .. } | ModelErrorKind::Overloaded { .. } => "try again later",
+        ModelErrorKind::ContextTooLong => {
+            "shorten the conversation, or choose another model (DEFAULT_LLM_MODEL, VLLM_MODEL)"
+        }
+        ModelErrorKind::Filtered => "change the request; the same one fails again",
+        ModelErrorKind::Transport => {
+            "check that the endpoint runs and its address (OPENAI_BASE_URL, VLLM_BASE_URL), then try again"
+        }
+        ModelErrorKind::UnknownModel => {
+            "check the name of the model (DEFAULT_LLM_MODEL, VLLM_MODEL) and the address (OPENAI_BASE_URL, VLLM_BASE_URL)"
+        }
+        ModelErrorKind::Unsupported => "choose another model (DEFAULT_LLM_MODEL, VLLM_MODEL)",
+        ModelErrorKind::TimedOut { .. } | ModelErrorKind::Malformed | ModelErrorKind::Cut => "try again",
+        _ => "the log of the server has the details",
+    };
+    format!("{text}; {hint}")
+}
+
+/// Returns the stored message of a failed run, with the settings to check if a model failed.
+pub(crate) fn run_message(code: &str, message: &str) -> String {
+    if code == Code::ModelFailed.name() {
+        return format!(
+            "{message}; check the model (OPENAI_API_KEY, OPENAI_BASE_URL, DEFAULT_LLM_MODEL), then resume the run"
+        );
+    }
+    message.to_owned()
 }
 
 /// Maps errors of calls on a session.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 const EVENTS: &str = "Events: `data: {\"chunk\": \"..\"}` for each delta, then `data: {\"done\": true}`. An error after the beginning of the stream \
-     is one `data: {\"error\": \"..\", \"code\": \"..\"}` before the `done`. If the client disconnects, the model call is cancelled.";
+     is one `data: {\"error\": \"..\", \"code\": \"..\", \"help\": \"..\", \"retryable\": ..}` before the `done`. An answer that was cut at the limit of output tokens has `\"finish_reason\": \"length\"` in its `done`. If the client disconnects, the model call is cancelled.";
 
 const EXAMPLE: &str =
     "data: {\"chunk\":\"안녕\"}\n\ndata: {\"chunk\":\"하세요\"}\n\ndata: {\"done\":true}\n\n";
@@ -28,7 +28,12 @@ pub(super) fn docs() -> [RouteDoc; 2] {
     let doc = |method, id, summary| {
         RouteDoc::new(method, "/api/chat/stream", id, "chats", summary)
             .rejections(&[Rejection::EmptyMessage, Rejection::MessageTooLong])
-            .rejections(&[Rejection::NoModel, Rejection::QuotaExceeded])
+            .rejections(&[
+                Rejection::NoModel,
+                Rejection::OwnEndpoint,
+                Rejection::EmptyAnswer,
+                Rejection::QuotaExceeded,
+            ])
             .streams::<ChatEvent<'_>>(EXAMPLE)
     };
     let message = json!({
@@ -78,7 +83,10 @@ pub(super) async fn get(context: RequestContext) -> HandlerResult {
     let header = |name: &str| context.headers().get(name).map(HeaderValue::as_bytes);
     // An `<img>` of a foreign page sends no `Origin`. It must not call the model.
     if header("sec-fetch-site") == Some(b"cross-site") && header("origin").is_none() {
-        return Err(ApiError::new(Rejection::OriginNotAllowed, "pages of this origin may not do this"));
+        return Err(ApiError::new(
+            Rejection::OriginNotAllowed,
+            "pages of this origin may not do this; the operator can add the origin to ALLOWED_ORIGINS",
+        ));
     }
     if header("last-event-id") == Some(DONE_ID.as_bytes()) {
         return Ok(empty(StatusCode::NO_CONTENT));
@@ -92,8 +100,11 @@ pub(super) async fn get(context: RequestContext) -> HandlerResult {
 
 fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> HandlerResult {
     let Some(chat) = &context.app.chat else {
-        return Err(ApiError::new(Rejection::NoModel, "no model is configured"));
+        return Err(ApiError::new(Rejection::NoModel, NO_MODEL));
     };
+    if let Some(reason) = chat.refusal() {
+        return Err(ApiError::new(Rejection::OwnEndpoint, reason));
+    }
     let permits = (context.stream_permit()?, context.app.limits.run(context.key())?);
     let request = chat.with_limits(ModelRequest::new(request.into_messages()));
     let events = sse_events(chat.model(), request, ids).map(move |event| {
@@ -104,6 +115,15 @@ fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> Han
     Ok(sse(with_keep_alive(events, context.app.options.ping)))
 }
 
+/// Error of a path that needs a model.
+pub(super) const NO_MODEL: &str = "no model is configured; the operator can set OPENAI_API_KEY, OPENAI_BASE_URL or \
+                                   VLLM_BASE_URL, without USE_MOCK_DATA";
+/// Error of an answer without text.
+const EMPTY: &str = "the model ended its answer without any text; try again or rephrase the message";
+/// Error of an answer without text at the limit of output tokens.
+const EMPTY_AT_LIMIT: &str =
+    "the model reached the limit of output tokens before any text; the operator can raise CHAT_MAX_TOKENS";
+
 /// Error of an answer that was sent in part. The code has the reason.
 const BROKEN_OFF: &str = "the model failed before its answer was complete";
 
@@ -112,7 +132,10 @@ enum ChatStreamState {
     Opening(BoxFuture<'static, Result<ModelStream, ModelError>>),
     /// Streaming; whether text was sent.
     Streaming(ModelStream, bool),
-    Ending,
+    /// The answer has ended: whether text was sent, and whether it was cut at the limit of tokens.
+    Finished(ModelStream, bool, bool),
+    /// Sending the last event; whether the answer is cut.
+    Ending(bool),
     Ended,
 }
 
@@ -129,7 +152,7 @@ fn sse_events(
             state = match state {
                 ChatStreamState::Opening(opening) => match opening.await {
                     Ok(stream) => ChatStreamState::Streaming(stream, false),
-                    Err(error) => return Some((logged(&error), ChatStreamState::Ending)),
+                    Err(error) => return Some((logged(&error), ChatStreamState::Ending(false))),
                 },
                 ChatStreamState::Streaming(mut stream, sent) => match stream.next().await {
                     Some(Ok(Delta::Text { text })) if !text.is_empty() => {
@@ -138,23 +161,41 @@ fn sse_events(
                     // The protocol cannot retract text.
                     Some(Ok(Delta::Restarted { reason, .. })) if sent => {
                         tracing::warn!(code = reason, "a model failed during its answer");
-                        return Some((error_event(&reason, BROKEN_OFF), ChatStreamState::Ending));
+                        return Some((error_event(&reason, BROKEN_OFF), ChatStreamState::Ending(false)));
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::Filtered })) => {
                         return Some((
                             logged(&ModelError::new(ModelErrorKind::Filtered)),
-                            ChatStreamState::Ending,
+                            ChatStreamState::Ending(false),
                         ));
                     }
                     Some(Ok(Delta::Finished { reason: FinishReason::ToolCalls })) if !sent => {
                         let event = error_event("model_malformed", "the model called a tool, but has none");
-                        return Some((event, ChatStreamState::Ending));
+                        return Some((event, ChatStreamState::Ending(false)));
+                    }
+                    Some(Ok(Delta::Finished { reason })) => {
+                        ChatStreamState::Finished(stream, sent, reason == FinishReason::Length)
                     }
                     Some(Ok(_)) => ChatStreamState::Streaming(stream, sent),
-                    Some(Err(error)) => return Some((logged(&error), ChatStreamState::Ending)),
-                    None => ChatStreamState::Ending,
+                    Some(Err(error)) => return Some((logged(&error), ChatStreamState::Ending(false))),
+                    None => ChatStreamState::Finished(stream, sent, false),
                 },
-                ChatStreamState::Ending => return Some((done(ids), ChatStreamState::Ended)),
+                ChatStreamState::Finished(mut stream, sent, cut) => match stream.next().await {
+                    Some(Ok(Delta::Text { text })) if !text.is_empty() => {
+                        return Some((chunk(&text), ChatStreamState::Finished(stream, true, cut)));
+                    }
+                    Some(Ok(_)) => ChatStreamState::Finished(stream, sent, cut),
+                    Some(Err(error)) => return Some((logged(&error), ChatStreamState::Ending(false))),
+                    None if !sent => {
+                        let text = if cut { EMPTY_AT_LIMIT } else { EMPTY };
+                        let event = error_event(Rejection::EmptyAnswer.name(), text);
+                        return Some((event, ChatStreamState::Ending(cut)));
+                    }
+                    None => ChatStreamState::Ending(cut),
+                },
+                ChatStreamState::Ending(cut) => {
+                    return Some((done(ids, cut.then_some("length")), ChatStreamState::Ended));
+                }
                 ChatStreamState::Ended => return None,
             };
         }

@@ -12,13 +12,14 @@ use crate::{
     dashboard::{POLICY, asset},
     docs::openapi::RouteDoc,
     error::{ApiError, Rejection},
-    http::response::{HandlerResult, bytes, empty},
+    http::response::{HandlerResult, bytes, empty, ok},
 };
 
 pub(super) fn docs() -> [RouteDoc; 2] {
     let page = |path: &str, id, summary| RouteDoc::new(Method::GET, path, id, "pages", summary);
     [
         page("/", "dashboard", "The dashboard")
+            .text("A client that accepts JSON and not HTML gets `{\"message\": \"AI Chat Service API\"}`.")
             .responds(200, page_response("text/html"))
             .responds(304, not_modified()),
         page("/static/{file}", "dashboard_file", "Get a file of the dashboard")
@@ -30,7 +31,15 @@ pub(super) fn docs() -> [RouteDoc; 2] {
 }
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {
-    let Some(asset) = asset(context.request.uri().path()) else {
+    let file = context.path_param("file");
+    let accept =
+        context.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if file.is_empty() && accept.contains("json") && !accept.contains("html") {
+        let mut response = ok(&json!({"message": "AI Chat Service API"}));
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+        return Ok(response);
+    }
+    let Some(asset) = asset(file) else {
         return Err(ApiError::new(Rejection::NotFound, "the file does not exist"));
     };
     let known = context.headers().get(header::IF_NONE_MATCH).is_some_and(|tags| {
@@ -40,6 +49,7 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let mut response =
         if known { empty(StatusCode::NOT_MODIFIED) } else { bytes(asset.content_type, asset.bytes) };
     let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(header::ETAG, HeaderValue::from_static(asset.etag));
     // Revalidated on each use, so that a new server version takes effect at once.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -22,7 +22,7 @@ use crate::{
         openapi::{self, RouteDoc},
         page::page,
     },
-    error::{ApiError, Rejection},
+    error::{ApiError, Rejection, pages},
     http::{
         response::{Body, HandlerResult, bytes as file, empty},
         router::handler,
@@ -126,7 +126,7 @@ fn cached(media_type: &'static str, generate: fn(&AppState) -> String) -> Handle
 
 async fn error(context: RequestContext) -> HandlerResult {
     let code = context.path_param("code");
-    let Some(text) = errors::markdown(code) else {
+    let Some(text) = pages::markdown(code) else {
         return Err(ApiError::new(Rejection::NotFound, "unknown error code; see /docs/errors"));
     };
     let accept =

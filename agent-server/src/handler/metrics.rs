@@ -13,8 +13,12 @@ use crate::{
 pub(super) fn doc() -> RouteDoc {
     let content = json!({"text/plain": {"schema": {"type": "string"}}});
     RouteDoc::new(Method::GET, "/metrics", "metrics", "operations", "Get metrics for Prometheus")
+        .parameter("query", "replaced", false, &json!({"type": "boolean"}), REPLACED)
         .responds(200, json!({"description": "The metrics.", "content": content}))
 }
+
+const REPLACED: &str = "Whether to include `agent_model_milliseconds_total` and `agent_model_cost_micros_total`, which \
+    `agent_model_call_duration_seconds_sum` and `agent_model_cost_total` replace.";
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let app = &context.app;
@@ -30,6 +34,9 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
         page.line(name, &[], value);
     }
     app.metrics.write(&mut page);
+    if context.query().get("replaced").is_some_and(|value| value != "false") {
+        app.metrics.write_replaced(&mut page);
+    }
     app.router.write_metrics(&mut page);
     Ok(bytes("text/plain; version=0.0.4; charset=utf-8", page.into_text()))
 }

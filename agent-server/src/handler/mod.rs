@@ -7,6 +7,8 @@ mod chat;
 mod dashboard;
 mod docs;
 mod health;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod openai;
 mod ready;
@@ -16,7 +18,10 @@ mod sessions;
 mod status;
 mod stop;
 mod tool_chat;
+mod ui;
 mod ws;
+
+use std::{collections::HashMap, sync::LazyLock};
 
 use agent_core::{Code, RunStatus, Session, SessionError, error::Family, ids::Seq, session::SessionStatus};
 use hyper::Method;
@@ -42,16 +47,25 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     const DELETE: Method = Method::DELETE;
     let mut router = Router::default();
     let mut add = |method: Method, path: &str, auth, contract, handler: Handler| {
-        router.add(Route { method, path: path.to_owned(), auth, contract, handler })
+        let query = query_names(&method, path);
+        router.add(Route { method, path: path.to_owned(), auth, contract, query, handler })
     };
     add(POST, "/api/chat/stream", Authenticated, Contract::Chat, handler(chat::post))?;
     // Same origin, because a `GET` from a foreign page would already call the model.
     add(GET, "/api/chat/stream", AuthenticatedSameOrigin, Contract::Chat, handler(chat::get))?;
+    add(POST, "/api/chat/ui", Authenticated, Contract::Chat, handler(ui::chat))?;
+    let stream = "/api/chat/ui/{session_id}/stream";
+    add(GET, stream, AuthenticatedSameOrigin, Contract::Chat, handler(ui::again))?;
     add(POST, "/api/v1/chat", Authenticated, Contract::ToolChat, handler(tool_chat::whole))?;
     add(POST, "/api/v1/chat/stream", Authenticated, Contract::ToolChat, handler(tool_chat::streamed))?;
     add(GET, "/v1/models", Authenticated, Contract::OpenAi, handler(openai::list))?;
     add(GET, "/v1/models/{model}", Authenticated, Contract::OpenAi, handler(openai::one))?;
     add(POST, "/v1/chat/completions", Authenticated, Contract::OpenAi, handler(openai::create))?;
+    #[cfg(feature = "mcp")]
+    for method in [GET, POST, DELETE] {
+        // Same origin, because a page must not read the stream of a session.
+        add(method, mcp::PATH, AuthenticatedSameOrigin, Contract::TaskAgent, handler(mcp::handle))?;
+    }
     let mut task = |method: Method, path: &str, auth, handler: Handler| {
         add(method, path, auth, Contract::TaskAgent, handler)
     };
@@ -83,6 +97,19 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     Ok(router)
 }
 
+/// Returns the names of the query parameters of a built-in route, from its documentation.
+fn query_names(method: &Method, path: &str) -> &'static [String] {
+    type Names = HashMap<(Method, String), Vec<String>>;
+    static NAMES: LazyLock<Names> = LazyLock::new(|| {
+        let docs = route_docs();
+        let of = |doc: &RouteDoc| {
+            doc.paths().iter().map(|path| (doc.method().clone(), path.clone())).collect::<Vec<_>>()
+        };
+        docs.iter().flat_map(|doc| of(doc).into_iter().map(|key| (key, doc.query_names()))).collect()
+    });
+    NAMES.get(&(method.clone(), path.to_owned())).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// Returns the documentation of all built-in routes.
 pub(crate) fn route_docs() -> Vec<RouteDoc> {
     let mut docs = vec![health::doc(), ready::doc(), metrics::doc()];
@@ -91,8 +118,11 @@ pub(crate) fn route_docs() -> Vec<RouteDoc> {
     docs.extend([stop::doc(), resume::doc(), ws::doc()]);
     docs.extend(sessions::docs());
     docs.extend(chat::docs());
+    docs.extend(ui::docs());
     docs.extend(tool_chat::docs());
     docs.extend(openai::docs());
+    #[cfg(feature = "mcp")]
+    docs.extend(mcp::docs());
     docs.extend(dashboard::docs());
     docs.extend(docs::docs());
     docs
@@ -189,10 +219,14 @@ fn status_message(status: &SessionStatus) -> String {
 /// Returns the default cursor of a subscription: the start of the latest run.
 async fn default_cursor(session: &Session) -> Result<Seq, ApiError> {
     match session.status().await {
-        Ok(status) => Ok(Seq(status.accepted.0.saturating_sub(1))),
+        Ok(status) => Ok(default_cursor_at(&status)),
         Err(SessionError::NotFound { .. }) => Ok(Seq::ZERO),
         Err(error) => Err(map_session_error(session.id())(error)),
     }
+}
+
+const fn default_cursor_at(status: &SessionStatus) -> Seq {
+    Seq(status.accepted.0.saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -212,7 +246,12 @@ mod tests {
             assert_eq!(at(Method::POST, "/run").unwrap().0, format!("{prefix}/run"));
             assert_eq!(at(Method::GET, "/status/a%3Ab").unwrap().1.get("session_id"), "a:b");
             assert_eq!(at(Method::GET, "/run").unwrap_err().allow.unwrap().to_str().unwrap(), "POST");
-            assert_eq!(at(Method::GET, "/run/").unwrap_err().code, "not_found");
+            assert_eq!(at(Method::POST, "/run/").unwrap().0, format!("{prefix}/run"));
+            assert_eq!(at(Method::GET, "/run//").unwrap_err().code, "not_found");
+            assert_eq!(
+                at(Method::POST, "/runasync").unwrap_err().message,
+                format!("there is no route for this path; the nearest is `{prefix}/run-async` (POST)")
+            );
         }
         assert!(routes.find(&Method::GET, "/api/agentx/run").is_err());
     }

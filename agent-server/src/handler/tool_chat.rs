@@ -12,9 +12,11 @@ use futures::{Stream, StreamExt, stream};
 use hyper::Method;
 use serde_json::json;
 
-use super::run_failure_codes;
+use super::{chat::NO_MODEL, run_failure_codes};
 use crate::{
-    api::tool_chat::{self as events, TalkEvent, TalkRequest, TalkResponse, parse_answer, render_question},
+    api::tool_chat::{
+        self as events, TalkAnswer, TalkEvent, TalkRequest, TalkResponse, parse_answer, render_question,
+    },
     app::RequestContext,
     auth::OWNER,
     conversation::{ConversationEvent, ConversationStream, ModelText},
@@ -29,8 +31,9 @@ const ANSWERED_BY: &str = "a chat client";
 
 const EVENTS: &str = "Events, each a `data:` with one object: `{conversation_id}` first; `{content}` a piece of the answer; \
      `{tool_call: {id, name, arguments}}`; `{tool_result: {id, name, arguments, result, error?, duration_ms}}`; `{reset: true}` \
-     what was said since the last tool call is void; `{question: {id, prompt, options}}`; `{error, code}`; and last \
-     `{done: true, conversation_id, content, tool_calls?}`.";
+     what was said since the last tool call is void; `{question: {id, prompt, options}}`; `{error, code, help, retryable}`; and \
+     last `{done: true, conversation_id, content, tool_calls, finish_reason?}`, where `finish_reason` says why the answer is \
+     incomplete.";
 
 const EXAMPLE: &str = "data: {\"conversation_id\":\"c1\"}\n\ndata: {\"content\":\"안녕\"}\n\n\
      data: {\"done\":true,\"conversation_id\":\"c1\",\"content\":\"안녕하세요\"}\n\n";
@@ -81,29 +84,31 @@ fn base_doc(path: &str, id: &'static str, summary: &'static str) -> RouteDoc {
             Rejection::EmptyMessage,
             Rejection::MessageTooLong,
             Rejection::NoModel,
+            Rejection::OwnEndpoint,
             Rejection::QuotaExceeded,
             Rejection::Stopped,
         ])
 }
 
 pub(super) async fn whole(mut context: RequestContext) -> HandlerResult {
-    let mut conversation = start(&mut context).await?;
+    let (mut conversation, korean) = start(&mut context).await?;
     while let Some(event) = conversation.next().await {
         match event {
             ConversationEvent::Question(questions) => {
                 let texts: Vec<String> = questions.iter().map(render_question).collect();
-                return Ok(ok(&TalkResponse::new(&conversation, &texts.join("\n\n"))));
+                let answer = TalkAnswer::text(texts.join("\n\n"));
+                return Ok(ok(&TalkResponse::new(&conversation, answer)));
             }
             ConversationEvent::Failed(error) => return Err(error.about(conversation.session().id())),
             _ => {}
         }
     }
-    Ok(ok(&TalkResponse::new(&conversation, conversation.answer())))
+    Ok(ok(&TalkResponse::new(&conversation, TalkAnswer::of(&conversation, korean))))
 }
 
 pub(super) async fn streamed(mut context: RequestContext) -> HandlerResult {
     let permit = context.stream_permit()?;
-    let mut conversation = start(&mut context).await?;
+    let (mut conversation, korean) = start(&mut context).await?;
     let interval = context.app.options.ping;
     // The response headers wait for the first event, so that an early failure has a status, but at most one keep-alive
     // interval.
@@ -113,52 +118,67 @@ pub(super) async fn streamed(mut context: RequestContext) -> HandlerResult {
         Ok(Some(ConversationEvent::Failed(error))) => {
             return Err(error.about(conversation.session().id()));
         }
-        Ok(Some(event)) => head.extend(sse_events(&conversation, event)),
-        Ok(None) => head.push(events::done(&conversation, conversation.answer())),
+        Ok(Some(event)) => head.extend(sse_events(&conversation, event, korean)),
+        Ok(None) => head.extend(sse_events(&conversation, ConversationEvent::Done, korean)),
         Err(_) => {}
     }
-    Ok(sse(with_keep_alive(stream::iter(head).chain(remaining_events(conversation, permit)), interval)))
+    Ok(sse(with_keep_alive(
+        stream::iter(head).chain(remaining_events(conversation, korean, permit)),
+        interval,
+    )))
 }
 
 /// Returns the remaining events of a run.
 fn remaining_events(
     conversation: ConversationStream,
+    korean: bool,
     permit: Permit,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    stream::unfold((conversation, permit), |(mut conversation, permit)| async move {
+    stream::unfold((conversation, permit), move |(mut conversation, permit)| async move {
         let event = conversation.next().await?;
-        let events = sse_events(&conversation, event);
+        let events = sse_events(&conversation, event, korean);
         Some((stream::iter(events), (conversation, permit)))
     })
     .flatten()
 }
 
-fn sse_events(conversation: &ConversationStream, event: ConversationEvent) -> Vec<Bytes> {
+fn sse_events(conversation: &ConversationStream, event: ConversationEvent, korean: bool) -> Vec<Bytes> {
     let calls = conversation.calls();
     match event {
         ConversationEvent::Text(text) => vec![events::content(text)],
         ConversationEvent::Retracted => vec![events::reset()],
+        // Not part of this contract.
+        ConversationEvent::Reasoning(_) | ConversationEvent::Todo(_) => Vec::new(),
         ConversationEvent::ToolCall(index) => vec![events::tool_call(&calls[index])],
         ConversationEvent::ToolResult(index) => vec![events::tool_result(&calls[index])],
         ConversationEvent::Question(questions) => {
             let texts: Vec<String> = questions.iter().map(render_question).collect();
-            let done = events::done(conversation, &texts.join("\n\n"));
+            let done = events::done(conversation, TalkAnswer::text(texts.join("\n\n")));
             questions.iter().map(events::question).chain([done]).collect()
         }
         ConversationEvent::Failed(error) => {
-            vec![events::error(&error), events::done(conversation, conversation.answer())]
+            vec![events::error(&error), events::done(conversation, TalkAnswer::text(conversation.answer()))]
         }
-        ConversationEvent::Done => vec![events::done(conversation, conversation.answer())],
+        ConversationEvent::Done => {
+            let answer = TalkAnswer::of(conversation, korean);
+            let unsent = answer.unsent().map(events::content);
+            unsent.into_iter().chain([events::done(conversation, answer)]).collect()
+        }
     }
 }
 
-/// Starts a run, or answers the question on which the conversation is paused.
-async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiError> {
+/// Starts a run, or answers the question on which the conversation is paused. Also returns whether the message is Korean.
+async fn start(context: &mut RequestContext) -> Result<(ConversationStream, bool), ApiError> {
     let request = TalkRequest::parse(&context.json().await?)?;
     let app = &context.app;
     let Some(assistant) = &app.assistant else {
-        return Err(ApiError::new(Rejection::NoModel, "no model is configured"));
+        return Err(ApiError::new(Rejection::NoModel, NO_MODEL));
     };
+    if let Some(reason) = assistant.refusal() {
+        return Err(ApiError::new(Rejection::OwnEndpoint, reason));
+    }
+    let korean =
+        request.content.chars().any(|c| matches!(c, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}'));
     let id = request.conversation()?.unwrap_or_else(SessionId::random);
     let session = context.session_or_new(id).await?;
     let map_error = |error: SessionError| match error {
@@ -193,11 +213,11 @@ async fn start(context: &mut RequestContext) -> Result<ConversationStream, ApiEr
     context.release_when_idle(permit, &run);
     context.memory.clear();
     let conversation = ConversationStream::new(run, events, Contract::ToolChat, ModelText::Forward);
-    Ok(conversation.with_earlier_calls(earlier_calls))
+    Ok((conversation.with_earlier_calls(earlier_calls), korean))
 }
 
 /// Returns the tool calls without a result.
-fn open_calls(state: &AgentState) -> Vec<ToolCall> {
+pub(super) fn open_calls(state: &AgentState) -> Vec<ToolCall> {
     let messages = &state.messages;
     let Some(at) = messages.iter().rposition(|message| !message.tool_calls.is_empty()) else {
         return Vec::new();

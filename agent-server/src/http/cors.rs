@@ -5,6 +5,16 @@ use hyper::{
     header::{self, HeaderValue},
 };
 
+/// Response headers that a page of another origin may read.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, retry-after, allow, x-should-retry, x-ignored-parameters, mcp-session-id, x-vercel-ai-ui-message-stream",
+);
+/// Headers that a page may send if its preflight names none.
+const USUAL_HEADERS: HeaderValue =
+    HeaderValue::from_static("content-type, authorization, accept, idempotency-key, last-event-id");
+/// Maximum length of the header list of a preflight that is repeated.
+const HEADER_LIST: usize = 8 * 1024;
+
 /// Origins of web pages that may use the server. Requests without an `Origin` (curl, servers) are not affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
@@ -12,18 +22,25 @@ pub enum Origins {
     Local,
     /// The origins of `Local`, and these.
     Listed(Vec<String>),
-    /// Every page of every site, without credentials.
+    /// Every page of every site, without credentials (cookies). List origins to allow these.
     Any,
 }
 
 impl Origins {
-    /// Parses a list such as `https://a.example,http://localhost:5173`, or `*`.
+    /// Parses a list such as `https://a.example,http://localhost:5173`, the same as a JSON list
+    /// (`["https://a.example"]`), or `*`.
     ///
     /// # Errors
     ///
     /// Names the invalid entry.
     pub fn parse(list: &str) -> Result<Self, String> {
-        let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+        let entries: Vec<String> = match list.trim_start().starts_with('[') {
+            true => serde_json::from_str(list)
+                .map_err(|_| "a list in brackets must be a JSON list of texts".to_owned())?,
+            false => list.split(',').map(str::to_owned).collect(),
+        };
+        let entries: Vec<&str> =
+            entries.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()).collect();
         if entries.is_empty() {
             return Ok(Self::Local);
         }
@@ -32,13 +49,16 @@ impl Origins {
         }
         for entry in &entries {
             let host = entry.strip_prefix("http://").or_else(|| entry.strip_prefix("https://"));
+            // Browsers send an origin without the slash at its end.
+            let host = host.map(|host| host.strip_suffix('/').unwrap_or(host));
             if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
                 return Err(format!(
                     "`{entry}` is not an origin; write `https://host` or `http://host:port`"
                 ));
             }
         }
-        Ok(Self::Listed(entries.into_iter().map(str::to_ascii_lowercase).collect()))
+        let origins = entries.into_iter().map(|entry| entry.trim_end_matches('/').to_ascii_lowercase());
+        Ok(Self::Listed(origins.collect()))
     }
 
     fn allow(&self, origin: &str) -> bool {
@@ -83,18 +103,28 @@ pub(crate) fn add_headers(caller: &Caller, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Caller::Allowed(origin) = caller {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        // Credentials are for named origins only: with `*`, every site could use the cookies of a proxy.
+        if origin != "*" {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
     }
 }
 
-/// Adds the headers of a preflight response.
-pub(crate) fn preflight(caller: &Caller, methods: &HeaderValue, headers: &mut HeaderMap) {
+/// Adds the headers of a preflight response. An allowed page may send any header.
+pub(crate) fn preflight(
+    caller: &Caller,
+    methods: &HeaderValue,
+    request: &HeaderMap,
+    headers: &mut HeaderMap,
+) {
     if matches!(caller, Caller::Allowed(_)) {
+        let requested = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let requested = requested.filter(|list| list.len() <= HEADER_LIST).cloned();
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("content-type, authorization, accept, idempotency-key, last-event-id"),
-        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, requested.unwrap_or(USUAL_HEADERS));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        headers.append(header::VARY, HeaderValue::from_static("access-control-request-headers"));
     }
 }
 
@@ -129,5 +159,19 @@ mod tests {
         assert!(Origins::parse("a.example").is_err());
         assert_eq!(Origins::parse(" "), Ok(Origins::Local));
         assert!(Origins::parse("https://A.example").is_ok_and(|origins| origins.allow("https://a.example")));
+        assert!(Origins::parse("https://a.example/").is_ok_and(|origins| origins.allow("https://a.example")));
+    }
+
+    #[test]
+    fn a_json_list_is_the_same_as_a_comma_list() {
+        let listed = |list: &str| Origins::parse(list);
+        assert_eq!(
+            listed(r#"["https://a.example", "http://b.example:81"]"#),
+            listed("https://a.example,http://b.example:81")
+        );
+        assert_eq!(listed(r#"["*"]"#), Ok(Origins::Any));
+        assert_eq!(listed(" [ ] "), Ok(Origins::Local));
+        assert!(listed(r#"["https://a.example""#).unwrap_err().contains("JSON list"));
+        assert!(listed(r#"["a.example"]"#).unwrap_err().contains("`a.example`"));
     }
 }

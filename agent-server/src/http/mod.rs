@@ -5,6 +5,7 @@
 pub(crate) mod access_log;
 pub(crate) mod budget;
 pub(crate) mod cors;
+pub(crate) mod error_bodies;
 pub(crate) mod forwarded;
 pub(crate) mod header_timeout;
 pub(crate) mod host;

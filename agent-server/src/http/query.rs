@@ -1,6 +1,9 @@
 //! Query strings and percent-encoding.
 
-use crate::error::{ApiError, Rejection};
+use crate::{
+    error::{ApiError, Rejection},
+    spelling::misspelled,
+};
 
 /// A decoded query string.
 #[derive(Debug, Default)]
@@ -27,6 +30,22 @@ impl Query {
     /// Returns the last value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Checks the names of the parameters.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names a misspelled parameter and the right one.
+    pub(crate) fn check_names(&self, known: &[String]) -> Result<(), ApiError> {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        match misspelled(self.pairs.iter().map(|(name, _)| name.as_str()), &known) {
+            Some((name, meant)) => {
+                let message = format!("unknown query parameter `{name}`; did you mean `{meant}`?");
+                Err(ApiError::new(Rejection::InvalidRequest, message).at(name))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the value of a numeric parameter. Values above `i64::MAX` count as `i64::MAX`.

@@ -21,6 +21,10 @@ const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
 /// Timeout for discarding the rest of an oversized body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Bytes of the body of a refused request that are read and discarded, and the time for that.
+const REFUSED_BYTES: usize = 64 * 1024;
+const REFUSED_TIME: Duration = Duration::from_millis(250);
+
 /// Limits of request bodies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
@@ -85,7 +89,12 @@ impl<A> RequestContext<A> {
     pub(crate) async fn body(&mut self) -> Result<Bytes, ApiError> {
         let BodyLimits { bytes: limit, timeout } = self.body_limits;
         let body = self.request.body_mut();
-        let too_large = || ApiError::new(Rejection::BodyTooLarge, format!("the body exceeds {limit} bytes"));
+        let too_large = || {
+            ApiError::new(
+                Rejection::BodyTooLarge,
+                format!("the body exceeds {limit} bytes (BODY_BYTES); send a smaller one"),
+            )
+        };
         if body.size_hint().lower() > limit as u64 {
             drain(body).await;
             return Err(too_large());
@@ -108,7 +117,13 @@ impl<A> RequestContext<A> {
                 Err(too_large())
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(ApiError::new(Rejection::BodyTimedOut, "the body did not arrive in time")),
+            Err(_) => Err(ApiError::new(
+                Rejection::BodyTimedOut,
+                format!(
+                    "the body did not arrive within {} s (BODY_SECONDS); try again",
+                    timeout.as_secs_f64()
+                ),
+            )),
         }
     }
 
@@ -158,6 +173,30 @@ async fn read(body: &mut Incoming, limit: usize, memory: &mut Share) -> Result<O
         }
     }
     Ok(Some(if read.is_empty() { first } else { Bytes::from(read) }))
+}
+
+/// Reads and discards a small body. Returns whether it was read to its end.
+pub(crate) async fn discard(mut body: Incoming) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    // The sender waits for `100 Continue`, or sends more than is worth reading.
+    if body.size_hint().lower() > REFUSED_BYTES as u64 {
+        return false;
+    }
+    let read = async {
+        let mut left = REFUSED_BYTES;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            if size > left {
+                return false;
+            }
+            left -= size;
+        }
+        true
+    };
+    tokio::time::timeout(REFUSED_TIME, read).await.unwrap_or(false)
 }
 
 /// Reads and discards more of a body. Closing the connection at once would prevent its sender from reading the response.

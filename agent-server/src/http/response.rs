@@ -27,9 +27,19 @@ pub(crate) fn ok(body: &impl Serialize) -> Response<Body> {
 
 /// Returns `200 OK` with serialized JSON.
 pub(crate) fn json_text(json: String) -> Response<Body> {
-    let mut response = bytes("application/json", json);
+    let mut response = bytes("application/json", escape_separators(json));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// Escapes U+2028 and U+2029 in serialized JSON, where only strings contain them. JSON allows them, but they end a line in
+/// JavaScript before 2019 and in readers that split server-sent events at every Unicode line break.
+pub(crate) fn escape_separators(json: String) -> String {
+    // The first byte of both; rare in Korean and English text.
+    if !json.as_bytes().contains(&0xe2) || !json.contains(['\u{2028}', '\u{2029}']) {
+        return json;
+    }
+    json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 /// Returns a value as JSON, with a status. Caches must not store it.
@@ -61,6 +71,7 @@ pub(crate) fn sse(events: impl Stream<Item = Bytes> + Send + 'static) -> Respons
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     // nginx buffers responses by default.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
@@ -87,6 +98,11 @@ pub(crate) fn error_response(contract: Contract, error: &ApiError) -> Response<B
     }
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if contract == Contract::OpenAi {
+        // Clients of OpenAI obey it. A failed model call was repeated here already.
+        let retry = if error.is_worth_repeating() { "true" } else { "false" };
+        response.headers_mut().insert("x-should-retry", HeaderValue::from_static(retry));
     }
     if error.status == StatusCode::UNAUTHORIZED {
         let invalid = error.code == Rejection::InvalidToken.name();

@@ -38,6 +38,8 @@ pub(crate) struct Route<A> {
     pub(crate) auth: AuthPolicy,
     /// Format of errors.
     pub(crate) contract: Contract,
+    /// Names of the query parameters. Empty: they are not checked.
+    pub(crate) query: &'static [String],
     pub(crate) handler: Handler<A>,
 }
 
@@ -112,9 +114,10 @@ impl<A> Router<A> {
     ///
     /// 404, or 405 with the methods of the path.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<RouteMatch<'_, A>, ApiError> {
-        let Ok(matched) = self.matcher.at(path) else {
-            return Err(ApiError::new(Rejection::NotFound, "there is no route for this path"));
-        };
+        // A path with a trailing slash is the same path.
+        let without_slash = || path.strip_suffix('/').filter(|path| !path.is_empty());
+        let matched = self.matcher.at(path).ok().or_else(|| self.matcher.at(without_slash()?).ok());
+        let Some(matched) = matched else { return Err(self.not_found(method, path)) };
         let path = &self.paths[*matched.value];
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
         match path.routes.iter().find(|(route, _)| route.method == *wanted) {
@@ -130,6 +133,23 @@ impl<A> Router<A> {
                 Err(error)
             }
         }
+    }
+
+    /// Returns the error for a path without a route, which names the nearest path.
+    fn not_found(&self, method: &Method, path: &str) -> ApiError {
+        let of_method = |path: &Path<A>| path.routes.iter().any(|(route, _)| route.method == *method);
+        let near = |candidate: &Path<A>| (path_distance(path, &candidate.pattern), !of_method(candidate));
+        let nearest = match path.len() {
+            ..=LONGEST_PATH => self.paths.iter().min_by_key(|candidate| near(candidate)),
+            _ => None,
+        };
+        let message = match nearest {
+            Some(Path { pattern, allow, .. }) => {
+                format!("there is no route for this path; the nearest is `{pattern}` ({allow})")
+            }
+            None => "there is no route for this path".to_owned(),
+        };
+        ApiError::new(Rejection::NotFound, message)
     }
 
     /// Returns the metrics of requests without a route.
@@ -152,6 +172,30 @@ impl<A> Router<A> {
     }
 }
 
+/// Longest path that is compared with those that exist.
+const LONGEST_PATH: usize = 256;
+
+/// Returns how much a path differs from a pattern: the edits within segments, and more for each missing or further segment.
+fn path_distance(path: &str, pattern: &str) -> usize {
+    const SEGMENT: usize = 3;
+    let of = |text: &str| text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let (path, pattern): (Vec<String>, Vec<String>) = (of(path), of(pattern));
+    // Levenshtein distance of segments, row by row.
+    let mut row: Vec<usize> = (0..=pattern.len()).map(|count| count * SEGMENT).collect();
+    for (at, segment) in path.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], (at + 1) * SEGMENT);
+        for (column, part) in pattern.iter().enumerate() {
+            let changed = match part.starts_with('{') {
+                true => 0,
+                false => strsim::damerau_levenshtein(segment, part),
+            };
+            let best = (diagonal + changed).min(row[column] + SEGMENT).min(row[column + 1] + SEGMENT);
+            diagonal = std::mem::replace(&mut row[column + 1], best);
+        }
+    }
+    row[pattern.len()]
+}
+
 /// Makes a handler from an async function.
 pub(crate) fn handler<A, F, R>(run: F) -> Handler<A>
 where
@@ -159,4 +203,35 @@ where
     R: Future<Output = HandlerResult> + Send + 'static,
 {
     Arc::new(move |context| Box::pin(run(context)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_near_to_one_with_a_slip_or_a_segment_more_or_less() {
+        let patterns = [
+            "/run",
+            "/api/agent/run",
+            "/status/{session_id}",
+            "/api/chat/stream",
+            "/api/v1/chat",
+            "/v1/models",
+        ];
+        let nearest =
+            |path: &str| *patterns.iter().min_by_key(|pattern| path_distance(path, pattern)).unwrap();
+        for (path, pattern) in [
+            ("/rum", "/run"),
+            ("/api/agent/runn", "/api/agent/run"),
+            ("/stauts/x", "/status/{session_id}"),
+            ("/chat/stream", "/api/chat/stream"),
+            ("/api/chat", "/api/chat/stream"),
+            ("/api/v1/chats", "/api/v1/chat"),
+            ("/v1/model", "/v1/models"),
+        ] {
+            assert_eq!(nearest(path), pattern, "{path}");
+        }
+        assert_eq!(path_distance("/status/한글", "/status/{session_id}"), 0);
+    }
 }

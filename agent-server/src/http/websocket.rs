@@ -26,6 +26,8 @@ use super::{
 };
 use crate::error::{ApiError, Rejection};
 
+/// Maximum size of what waits to be written: the largest frame that can be configured, and its header.
+const WRITE_BUFFER: usize = 17 * 1024 * 1024;
 /// Timeout for sending a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -38,7 +40,7 @@ pub(crate) fn config(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
         .write_buffer_size(16 * 1024)
-        .max_write_buffer_size(16 * 1024 * 1024)
+        .max_write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(max_message))
         .max_frame_size(Some(max_message))
 }
@@ -52,7 +54,10 @@ pub(crate) fn check_upgrade(request: &Request<Incoming>) -> Result<(), ApiError>
     if is_upgrade_request(request) {
         return Ok(());
     }
-    Err(ApiError::new(Rejection::UpgradeRequired, "this path is a WebSocket"))
+    Err(ApiError::new(
+        Rejection::UpgradeRequired,
+        "this path is a WebSocket; open it with a WebSocket client",
+    ))
 }
 
 /// Returns the response of a handshake, and the WebSocket, which opens after the response was sent.

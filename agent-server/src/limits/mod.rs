@@ -92,7 +92,7 @@ impl Limits {
         rate.check(key).map_err(|wait| {
             // Whole seconds, rounded up.
             let seconds = wait.as_secs() + 1;
-            let message = format!("too many requests; retry in {seconds} s");
+            let message = format!("too many requests (RATE_LIMIT_PER_MINUTE); retry in {seconds} s");
             let mut error = ApiError::new(Rejection::RateLimited, message);
             error.retry_after = u32::try_from(seconds).ok();
             error
@@ -117,7 +117,9 @@ impl Limits {
         // Anonymous callers on loopback are exempt: they may be a proxy of many clients.
         let maximum = if key.is_loopback() { 0 } else { self.maximum.sockets };
         let permit = self.sockets.acquire(key, maximum);
-        permit.ok_or_else(|| quota_exceeded(&format!("{maximum} WebSockets and streams")))
+        permit.ok_or_else(|| {
+            quota_exceeded(&format!("{maximum} WebSockets and streams (MAX_SOCKETS_PER_CALLER); close one"))
+        })
     }
 
     /// Returns a permit for a running run; `None` if runs are not limited.
@@ -131,7 +133,11 @@ impl Limits {
             return Ok(None);
         }
         let permit = self.runs.acquire(key, maximum);
-        permit.map(Some).ok_or_else(|| quota_exceeded(&format!("{maximum} running runs")))
+        permit.map(Some).ok_or_else(|| {
+            quota_exceeded(&format!(
+                "{maximum} running runs (MAX_RUNS_PER_CALLER); try again when one has ended"
+            ))
+        })
     }
 
     /// Returns a permit for a run that resumes with an answer. It is never denied, but counts against new runs.
@@ -159,7 +165,7 @@ impl Limits {
         if maximum == 0 || self.sessions.acquire(runtime, subject, maximum).await? {
             return Ok(());
         }
-        Err(quota_exceeded(&format!("{maximum} sessions; delete some")))
+        Err(quota_exceeded(&format!("{maximum} sessions (MAX_SESSIONS_PER_SUBJECT); delete some")))
     }
 }
 

@@ -1,16 +1,20 @@
-//! Prometheus metrics: runs, steps, requests. Labels are route patterns, names of agents and status codes, never
-//! values that callers send.
+//! Prometheus metrics in base units: runs, steps, requests. Labels are route patterns, names of agents, models and tools, and
+//! status codes, never values that callers send.
 
 mod route;
+mod histogram;
 mod exposition;
 
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use agent_core::event::{JournalNotice, JournalNoticeKind};
 use parking_lot::Mutex;
+
+use self::histogram::{Durations, entry};
 
 pub(crate) use exposition::Page;
 pub(crate) use route::RouteMetrics;
@@ -41,6 +45,20 @@ pub(crate) struct Metrics {
     answered: AtomicU64,
     webhooks: AtomicU64,
     webhook_failures: AtomicU64,
+    run_times: Durations,
+    model_times: Durations,
+    tool_times: Durations,
+    models: Mutex<BTreeMap<String, ModelCounts>>,
+    tool_errors: Mutex<BTreeMap<String, u64>>,
+}
+
+/// Counters of one model.
+#[derive(Debug, Clone, Default)]
+struct ModelCounts {
+    failures: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    cost_micros: u64,
 }
 
 impl Metrics {
@@ -63,8 +81,57 @@ impl Metrics {
         count.fetch_add(1, Relaxed);
     }
 
+    /// Writes the counters that others replace: in units that are not base units.
+    pub(crate) fn write_replaced(&self, page: &mut Page) {
+        let counters = [
+            ("agent_model_milliseconds_total", "Time spent in model calls.", &self.model_ms),
+            (
+                "agent_model_cost_micros_total",
+                "Cost of models in millionths of the currency.",
+                &self.cost_micros,
+            ),
+        ];
+        for (name, help, count) in counters {
+            page.family(name, "counter", help);
+            page.line(name, &[], count.load(Relaxed));
+        }
+    }
+
+    /// Writes the histograms, and the counters by model and tool.
+    fn write_by_name(&self, page: &mut Page) {
+        self.run_times.write(page, "agent_run_duration_seconds", "agent", "Active time of completed runs.");
+        self.model_times.write(
+            page,
+            "agent_model_call_duration_seconds",
+            "model",
+            "Duration of model calls.",
+        );
+        self.tool_times.write(page, "agent_tool_call_duration_seconds", "tool", "Duration of tool calls.");
+        let models = self.models.lock().clone();
+        page.family("agent_model_errors_total", "counter", "Model calls that failed, by model.");
+        for (model, counts) in &models {
+            page.line("agent_model_errors_total", &[("model", model)], counts.failures);
+        }
+        page.family("agent_model_tokens_total", "counter", "Tokens read and written by models.");
+        for (model, counts) in &models {
+            for (kind, count) in [("input", counts.input_tokens), ("output", counts.output_tokens)] {
+                page.line("agent_model_tokens_total", &[("model", model), ("type", kind)], count);
+            }
+        }
+        page.family("agent_model_cost_total", "counter", "Cost of models in the currency of their prices.");
+        for (model, counts) in &models {
+            let micros = Duration::from_micros(counts.cost_micros);
+            page.line("agent_model_cost_total", &[("model", model)], micros.as_secs_f64());
+        }
+        page.family("agent_tool_errors_total", "counter", "Tool calls that failed, by tool.");
+        for (tool, count) in &*self.tool_errors.lock() {
+            page.line("agent_tool_errors_total", &[("tool", tool)], *count);
+        }
+    }
+
     /// Writes all counters.
     pub(crate) fn write(&self, page: &mut Page) {
+        self.write_by_name(page);
         page.family("agent_runs_started_total", "counter", "Runs that began.");
         for (graph, count) in &*self.started.lock() {
             page.line("agent_runs_started_total", &[("agent", graph)], *count);
@@ -80,14 +147,8 @@ impl Metrics {
             ("agent_steps_total", "Recorded steps of nodes, model and tool calls left out.", &self.steps),
             ("agent_model_calls_total", "Model calls that were recorded.", &self.model_calls),
             ("agent_model_failures_total", "Model calls that failed.", &self.model_failures),
-            ("agent_model_milliseconds_total", "Time spent in model calls.", &self.model_ms),
             ("agent_model_input_tokens_total", "Tokens read by models.", &self.input_tokens),
             ("agent_model_output_tokens_total", "Tokens written by models.", &self.output_tokens),
-            (
-                "agent_model_cost_micros_total",
-                "Cost of models in millionths of the currency.",
-                &self.cost_micros,
-            ),
             ("agent_tool_calls_total", "Tool calls that were recorded.", &self.tool_calls),
             ("agent_tool_failures_total", "Tool calls that failed.", &self.tool_failures),
             ("agent_questions_asked_total", "Questions that people were asked.", &self.asked),
@@ -117,13 +178,29 @@ impl Metrics {
                     }
                 }
             }
-            JournalNoticeKind::Step { kind, ms, failed, used } => {
+            JournalNoticeKind::RunCompleted { active_ms } => {
+                if let Some(graph) = notice.graph {
+                    self.run_times.count(graph, active_ms);
+                }
+            }
+            JournalNoticeKind::Step { kind, name, ms, failed, used } => {
                 let (calls, failures) = match kind {
                     "model" => {
                         self.model_ms.fetch_add(ms, Relaxed);
+                        self.model_times.count(name, ms);
+                        let mut models = self.models.lock();
+                        let counts = entry(&mut models, name);
+                        counts.failures += u64::from(failed);
+                        counts.input_tokens += used.input_tokens;
+                        counts.output_tokens += used.output_tokens;
+                        counts.cost_micros += used.cost_micros;
                         (&self.model_calls, Some(&self.model_failures))
                     }
-                    "tool" => (&self.tool_calls, Some(&self.tool_failures)),
+                    "tool" => {
+                        self.tool_times.count(name, ms);
+                        *entry(&mut self.tool_errors.lock(), name) += u64::from(failed);
+                        (&self.tool_calls, Some(&self.tool_failures))
+                    }
                     _ => (&self.steps, None),
                 };
                 calls.fetch_add(1, Relaxed);

@@ -12,7 +12,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::dispatch;
-use crate::{app::AppState, http::timeout_stream::TimeoutStream, limits::Permit, tls};
+use crate::{
+    app::AppState,
+    http::{error_bodies::ErrorBodies, timeout_stream::TimeoutStream},
+    limits::Permit,
+    tls,
+};
 
 /// Maximum size of the request headers in bytes, and their maximum number.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -112,7 +117,8 @@ async fn serve_connection(
     let mut http = http1::Builder::new();
     // The stream has its own header timeout.
     http.header_read_timeout(None).max_buf_size(HEADER_BYTES).max_headers(HEADERS);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection =
+        pin!(http.serve_connection(TokioIo::new(ErrorBodies::new(stream)), service).with_upgrades());
     tokio::select! {
         result = connection.as_mut() => result,
         () = shutdown.cancelled() => {

@@ -39,7 +39,7 @@ use crate::{
 #[must_use = "a builder does nothing until `bind`"]
 pub struct ServerBuilder {
     runtime: Runtime,
-    agents: Vec<Box<dyn TaskAgent>>,
+    agents: Vec<Arc<dyn TaskAgent>>,
     chat: Option<Chat>,
     assistant: Option<Assistant>,
     ephemeral_runtime: Option<Runtime>,
@@ -50,6 +50,8 @@ pub struct ServerBuilder {
     secret: Option<Secret>,
     custom_routes: Vec<Route<AppState>>,
     without_builtin_routes: bool,
+    #[cfg(feature = "mcp")]
+    mcp_tools: Option<agent_core::tool::ToolRegistry>,
 }
 
 impl ServerBuilder {
@@ -67,13 +69,22 @@ impl ServerBuilder {
             secret: None,
             custom_routes: Vec::new(),
             without_builtin_routes: false,
+            #[cfg(feature = "mcp")]
+            mcp_tools: None,
         }
     }
 
     /// Adds an agent. Its graph must be registered with the runtime. The first agent is the default of requests that
     /// name none.
     pub fn agent(mut self, agent: impl TaskAgent) -> Self {
-        self.agents.push(Box::new(agent));
+        self.agents.push(Arc::new(agent));
+        self
+    }
+
+    /// Adds agents, as [`agent`](Self::agent).
+    #[cfg(feature = "cli")]
+    pub(crate) fn task_agents(mut self, agents: impl IntoIterator<Item = Arc<dyn TaskAgent>>) -> Self {
+        self.agents.extend(agents);
         self
     }
 
@@ -94,6 +105,23 @@ impl ServerBuilder {
     /// same graphs, models and dependencies. Default: the server's runtime, with sessions that are deleted afterwards.
     pub fn ephemeral_runtime(mut self, runtime: Runtime) -> Self {
         self.ephemeral_runtime = Some(runtime);
+        self
+    }
+
+    /// Serves these tools, and the agents as tools, to MCP clients at `/mcp`. Default: not served.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// use agent_core::tool::ToolRegistry;
+    ///
+    /// builder.mcp(ToolRegistry::default()) // only the agents
+    /// # }
+    /// ```
+    #[cfg(feature = "mcp")]
+    pub fn mcp(mut self, tools: agent_core::tool::ToolRegistry) -> Self {
+        self.mcp_tools = Some(tools);
         self
     }
 
@@ -134,7 +162,8 @@ impl ServerBuilder {
     }
 
     fn add_custom_route(mut self, method: Method, path: String, auth: AuthPolicy, handler: Handler) -> Self {
-        self.custom_routes.push(Route { method, path, auth, contract: Contract::TaskAgent, handler });
+        let contract = Contract::TaskAgent;
+        self.custom_routes.push(Route { method, path, auth, contract, query: &[], handler });
         self
     }
 
@@ -197,7 +226,7 @@ impl ServerBuilder {
         let mut agents = self.agents;
         if let Some(assistant) = &self.assistant {
             self.runtime.register(assistant.agent());
-            agents.push(Box::new(assistant.clone()));
+            agents.push(Arc::new(assistant.clone()));
         }
         let mut names: Vec<&str> = agents.iter().map(|agent| agent.graph()).collect();
         names.extend(self.chat.as_ref().map(Chat::id));
@@ -230,8 +259,21 @@ impl ServerBuilder {
                 "the runtime already has an observer; its runs are not in the metrics of this server"
             );
         }
+        let tasks = TaskTracker::new();
+        let ephemeral_runtime = self.ephemeral_runtime.unwrap_or_else(|| self.runtime.clone());
+        #[cfg(feature = "mcp")]
+        let mcp = match &self.mcp_tools {
+            Some(tools) => {
+                let server = crate::mcp::server(tools, &agents, &ephemeral_runtime, &tasks);
+                let server = server.map_err(|error| invalid(error.to_string()))?;
+                Some(crate::mcp::service(server, self.options.body_bytes))
+            }
+            None => None,
+        };
         let app = Arc::new(AppState {
-            ephemeral_runtime: self.ephemeral_runtime.unwrap_or_else(|| self.runtime.clone()),
+            #[cfg(feature = "mcp")]
+            mcp,
+            ephemeral_runtime,
             runtime: self.runtime,
             agents,
             chat: self.chat,
@@ -251,7 +293,7 @@ impl ServerBuilder {
             deliveries,
             options: self.options,
             router,
-            tasks: TaskTracker::new(),
+            tasks,
             fanouts: Arc::default(),
             close_sockets: CancellationToken::new(),
         });

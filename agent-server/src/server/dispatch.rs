@@ -4,7 +4,7 @@ use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::{Body as _, Incoming},
     header::{self, HeaderValue},
     http::uri::Authority,
@@ -20,7 +20,8 @@ use crate::{
         cors::{self, Caller},
         header_timeout::RequestGuard,
         host,
-        request::{BodyLimits, PathParams},
+        query::Query,
+        request::{BodyLimits, PathParams, discard},
         request_id::{REQUEST_ID, request_id},
         response::{Body, HandlerResult, empty, error_response},
         router::{AuthPolicy, Route, RouteMatch},
@@ -59,10 +60,19 @@ pub(super) async fn dispatch(
             };
             (response, metrics)
         }
-        Ok((_, RouteMatch::Preflight(methods))) => (preflight(&caller, methods), shared.router.unmatched()),
+        Ok((_, RouteMatch::Preflight(methods))) => {
+            (preflight(&caller, methods, request.headers()), shared.router.unmatched())
+        }
+        // The preflight succeeds, so that the page can read the 404 of its request.
+        Err(error) if error.status == StatusCode::NOT_FOUND && is_preflight(&request) => {
+            let method = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
+            let method = method.and_then(|method| method.to_str().ok()).unwrap_or_default();
+            (preflight(&caller, method, request.headers()), shared.router.unmatched())
+        }
         Err(error) => {
             let contract = Contract::of_path(request.uri().path());
-            (error_response(contract, &error), shared.router.unmatched())
+            let response = refuse(request, error_response(contract, &error)).await;
+            (response, shared.router.unmatched())
         }
     };
     cors::add_headers(&caller, response.headers_mut());
@@ -111,8 +121,11 @@ async fn respond(
     let foreign = *caller == Caller::Foreign;
     // Pages of foreign origins must neither change anything nor read streams.
     if foreign && (route.method != Method::GET || route.auth == AuthPolicy::AuthenticatedSameOrigin) {
-        let error = ApiError::new(Rejection::OriginNotAllowed, "pages of this origin may not do this");
-        return log(None, error_response(route.contract, &error));
+        let error = ApiError::new(
+            Rejection::OriginNotAllowed,
+            "pages of this origin may not do this; the operator can add the origin to ALLOWED_ORIGINS",
+        );
+        return log(None, refuse(request, error_response(route.contract, &error)).await);
     }
     let subject = match route.auth {
         AuthPolicy::Public => None,
@@ -127,10 +140,17 @@ async fn respond(
             let key = Key::of(client, checked.as_ref().ok().and_then(Option::as_ref));
             match app.limits.request(key).and(checked) {
                 Ok(subject) => subject,
-                Err(error) => return log(None, error_response(route.contract, &error)),
+                Err(error) => {
+                    return log(None, refuse(request, error_response(route.contract, &error)).await);
+                }
             }
         }
     };
+    if let Some(query) = request.uri().query().filter(|_| !route.query.is_empty())
+        && let Err(error) = Query::parse(query).check_names(route.query)
+    {
+        return log(subject.as_ref(), error_response(route.contract, &error));
+    }
     let offers_protocol = offered(request.headers()).any(|name| name == PROTOCOL);
     // No handler needs the credentials.
     request.headers_mut().remove(header::AUTHORIZATION);
@@ -165,6 +185,15 @@ async fn respond(
     log(subject.as_ref(), response)
 }
 
+/// Returns the response of a request that is refused before its body was read. A small body is read and discarded, so that the
+/// connection can be used again and its client can read the response; otherwise the connection is closed.
+async fn refuse(request: Request<Incoming>, mut response: Response<Body>) -> Response<Body> {
+    if !discard(request.into_body()).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 /// The error of a request without credentials for a host that is not the server's.
 fn foreign_host() -> ApiError {
     let message =
@@ -172,10 +201,16 @@ fn foreign_host() -> ApiError {
     ApiError::new(Rejection::OriginNotAllowed, message)
 }
 
-fn preflight(caller: &Caller, methods: &str) -> Response<Body> {
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && request.headers().contains_key(header::ORIGIN)
+}
+
+fn preflight(caller: &Caller, methods: &str, request: &HeaderMap) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     if let Ok(allow) = HeaderValue::from_str(methods) {
-        cors::preflight(caller, &allow, response.headers_mut());
+        cors::preflight(caller, &allow, request, response.headers_mut());
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response

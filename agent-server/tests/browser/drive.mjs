@@ -2,6 +2,8 @@
 
 import { docs } from './docs.mjs';
 import { mocked } from './mocked.mjs';
+import { origin } from './origin.mjs';
+import { sdk } from './sdk.mjs';
 import { real } from './real.mjs';
 import { Server, out, run } from './support.mjs';
 
@@ -11,6 +13,8 @@ try {
   await server.start();
   await run(real, { server });
   await run(docs, { server });
+  await run(origin, { server });
+  await run(sdk, { server });
   console.log(`browser: all passed; pictures in ${out}`);
 } catch (error) {
   console.error(error);

@@ -101,7 +101,38 @@ async fn a_file_that_cannot_be_read_stops_the_start_and_shows_nothing_of_it() {
     home.write(".env", "OPENAI_API_KEY=x\nsk very private\n");
     let said = home.do_(&["--print-config"]).await;
     assert_eq!(said.code, 2);
-    assert!(said.err.contains(".env") && !said.err.contains("private"), "{}", said.err);
+    assert!(said.err.contains(".env:2)") && !said.err.contains("private"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn dot_env_is_read_as_python_dotenv_reads_it() {
+    let home = Home::new();
+    home.write(
+        ".env",
+        "\u{feff}# LLM 설정\nBASE=gpt\nexport DEFAULT_LLM_MODEL = ${BASE} 4o $mini # c\r\nALLOWED_ORIGINS=[\"http://a.example\"]\n\
+         DATABASE_PATH='a b.db'\nVLLM_MODEL=\"two\nlines\"\n",
+    );
+    let said = home.do_(&["--print-config", "--json"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let held = said.json();
+    assert_eq!(held["DEFAULT_LLM_MODEL"]["value"], "gpt 4o $mini");
+    assert_eq!(held["DATABASE_PATH"]["value"], "a b.db");
+    assert_eq!(held["VLLM_MODEL"]["value"], "two\nlines");
+    assert_eq!(held["ALLOWED_ORIGINS"]["value"], r#"["http://a.example"]"#);
+}
+
+#[test]
+fn port_counts_where_api_port_is_not_set() {
+    assert_eq!(read(&[("PORT", "9000")]).unwrap().port, 9000);
+    assert_eq!(read(&[("PORT", "9000"), ("API_PORT", "9001")]).unwrap().port, 9001);
+    let sources = environment(&[("PORT", "9000")]).flag("API_PORT", "9002");
+    assert_eq!(Config::read(&sources).unwrap().port, 9002);
+}
+
+#[test]
+fn an_alias_in_a_stronger_source_does_not_replace_the_setting_itself() {
+    let sources = environment(&[("DATABASE_PATH", "own.db")]).flag("CHECKPOINT_DB", "alias.db");
+    assert_eq!(Config::read(&sources).unwrap().store(), Database::File("own.db".into()));
 }
 
 #[tokio::test]

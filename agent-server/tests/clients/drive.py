@@ -255,6 +255,8 @@ def check_refusal(answer, name, statuses):
     demand(f"{name}: a stable `code`", isinstance(code, str) and re.fullmatch(r"[a-z][a-z0-9_.-]*", code), show(body))
     said = body.get("message") or body.get("error")
     demand(f"{name}: a text for people", isinstance(said, str) and said, show(body))
+    demand(f"{name}: FastAPI's `detail`", body.get("detail") == said, show(body))
+    demand(f"{name}: the path of a page", str(body.get("help")).startswith("/docs/errors"), show(body))
     return code
 
 
@@ -337,6 +339,8 @@ async def main_path(client):
         check("a reconnected client gets nothing twice", not both, sorted(both))
         check("a reconnected client misses nothing", union == late.run_messages(), difference(union, late.run_messages()))
         check_todos_ended(late.got)
+    # The question was answered meanwhile, so it is not shown again.
+    union = {seq: message for seq, message in union.items() if message["type"] != "hitl_request"}
     async with Socket("after the end", session) as again:
         messages = await again.upto(done["seq"])
         check("a subscriber after the end gets the same history", messages == union, difference(messages, union))
@@ -399,6 +403,9 @@ async def stop_and_resume(client):
                 await socket.send("stop", {})
             await status_becomes(client, session, "stopped")
             check(f"a stop by {way} ends in `stopped`", True)
+            told = (await socket.until("error"))["data"]
+            check(f"a stop by {way} is seen", told["error"] == "stopped" and told["details"]["code"] == "run_stopped", show(told))
+            before = len(socket.got)
             stopped_at = socket.last
             if way == "REST":
                 answer = await call(client, "POST", f"/resume/{session}")
@@ -407,10 +414,9 @@ async def stop_and_resume(client):
                 await socket.send("resume", {})
             await status_becomes(client, session, "paused")
             check(f"a resume by {way} waits for the same person again", True)
-            # The question may be asked anew, or be the one that stayed open.
             await socket.ping()
-            asked = [m for m in socket.got if m["type"] == "hitl_request"]
-            check("there is a question to answer after the resume", asked, "none")
+            asked = [m for m in socket.got[before:] if m["type"] == "hitl_request"]
+            check("the question is sent again after the resume", len(asked) == 1, show(asked))
             question = asked[-1]
             await socket.answer(question)
             done = await socket.until("complete")

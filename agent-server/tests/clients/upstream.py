@@ -37,6 +37,9 @@ def answer(body):
         return ("say", ["<tool_", 'call>{"name": "calculator", "argu', 'ments": {"expression": "6*7"}}</tool_call>'])
     if tools and ("calculator" in tools and "*" in asked):
         return ("call", "calculator", {"expression": "6*7"})
+    if "[tool " in asked:
+        name, _, arguments = asked.split("[tool ")[1].rsplit("]", 1)[0].partition(" ")
+        return ("call", name, json.loads(arguments or "{}"))
     if tools and body.get("tool_choice") not in (None, "none", "auto"):
         return ("call", tools[0], {"location": "San Francisco"})
     if "[echo]" in asked:

@@ -242,3 +242,40 @@ async fn made_up_sessions_leave_nothing_behind() {
     assert!(here.runtime.sessions(None, &[], 10).await.unwrap().is_empty());
     assert_eq!(here.runtime.live_runs(), 0);
 }
+
+#[tokio::test]
+async fn a_request_that_cannot_be_parsed_gets_a_body() {
+    let here = here().await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(70_000));
+    for (request, status) in
+        [(long.as_bytes(), "HTTP/1.1 4"), (b"nonsense\r\n\r\n".as_slice(), "HTTP/1.1 400")]
+    {
+        let heard = raw(&here, request).await;
+        assert!(heard.starts_with(status), "{heard}");
+        let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "invalid_request", "{body}");
+    }
+    lives(&here).await;
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_was_read_keeps_a_small_request_usable_and_closes_after_a_large_one() {
+    let here = here().await;
+    let send = |length: usize, sent: usize| {
+        let head = format!("POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
+        let next = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let tail = if sent == length { next } else { "" };
+        format!("{head}{}{tail}", "x".repeat(sent))
+    };
+    let heard = raw(&here, send(1_000, 1_000).as_bytes()).await;
+    assert!(
+        heard.starts_with("HTTP/1.1 404") && heard.contains("HTTP/1.1 200"),
+        "the connection lives: {heard}"
+    );
+    let heard = raw(&here, send(1_000_000, 10).as_bytes()).await;
+    let head = heard.split("\r\n\r\n").next().unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 404") && head.contains("connection: close"), "{heard}");
+    lives(&here).await;
+}

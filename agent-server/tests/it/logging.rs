@@ -1,4 +1,4 @@
-//! A log that cannot be written: the server starts, serves and runs all the same.
+//! The log: what operators search for is in it, and one that cannot be written ends nothing.
 
 use std::{fs::File, net::SocketAddr, process::Stdio};
 
@@ -66,5 +66,45 @@ async fn a_log_whose_reader_has_gone_ends_neither_a_request_nor_a_run() {
     for _ in 0..3 {
         let reply = server.post("/run", json!({"message": "Analyse Anua for buyers"})).await;
         assert_eq!(reply.body["status"], "completed", "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_start_and_the_failure_of_a_run_are_logged_in_the_words_of_the_contract() {
+    let home = TempDir::new().unwrap();
+    // No one listens there.
+    let url = format!("http://{}/v1", TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap());
+    let mut server = Process::start_with(home.path(), 0, &[("OPENAI_BASE_URL", &url)]).await;
+    let reply = server.post("/run", json!({"message": "Analyse Anua for buyers"})).await;
+    assert_eq!(reply.status, 500, "{reply:?}");
+    assert!(
+        reply.body["message"].as_str().unwrap().contains("OPENAI_BASE_URL"),
+        "it names the setting: {reply:?}"
+    );
+    let started = server.logged("[Agent]").await;
+    assert!(started.contains(" INFO ") && started.contains("[Agent] Starting execution..."), "{started}");
+    let failed = server.logged("[Agent]").await;
+    assert!(
+        failed.contains(" INFO ") && failed.contains("[Agent] Execution failed: node `plan` failed"),
+        "{failed}"
+    );
+}
+
+#[tokio::test]
+async fn a_model_endpoint_that_is_this_server_is_refused_by_name() {
+    let home = TempDir::new().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let settings = [("API_PORT", port.to_string()), ("VLLM_BASE_URL", format!("http://localhost:{port}"))];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let server = Process::start_with(home.path(), 0, &settings).await;
+    for (path, body) in [
+        ("/api/v1/chat", json!({"content": "hi"})),
+        ("/api/v1/chat/stream", json!({"content": "hi"})),
+        ("/api/chat/stream", json!({"message": "hi"})),
+    ] {
+        let reply = server.post(path, body).await;
+        assert_eq!(reply.refusal(), (502, "model_endpoint_is_this_server"), "{reply:?}");
+        let message = reply.body["message"].as_str().unwrap();
+        assert!(message.contains("VLLM_BASE_URL") && message.contains("API_PORT"), "{message}");
     }
 }

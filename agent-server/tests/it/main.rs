@@ -4,6 +4,7 @@
 mod docs;
 mod chat;
 mod auth;
+mod contracts;
 mod fanout;
 mod faults;
 mod hostile;
@@ -14,6 +15,7 @@ mod logging;
 mod model;
 mod operations;
 mod openai;
+mod openai_agents;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod page;

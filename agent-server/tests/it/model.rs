@@ -54,7 +54,8 @@ async fn an_endpoint_that_is_down_fails_the_run_clearly_and_a_resume_pays_for_no
             break message;
         }
     };
-    assert_eq!(fault["data"]["details"], json!({"code": "model_failed", "node": "write"}));
+    let details = &fault["data"]["details"];
+    assert_eq!((&details["code"], &details["node"]), (&json!("model_failed"), &json!("write")));
     upstream.down.store(false, Ordering::SeqCst);
     assert_eq!(here.post("/resume/s", json!({})).await.status, 200);
     let done = here.reaches("s", "completed").await;

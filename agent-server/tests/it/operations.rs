@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agent_core::journal::{InMemoryJournal, JournalStore};
+use agent_core::{
+    Runtime,
+    journal::{InMemoryJournal, JournalStore},
+};
+use agent_server::Assistant;
 use hyper::Method;
 use serde_json::json;
 use tests::Dying;
@@ -11,6 +15,7 @@ use tokio::time::timeout;
 use crate::support::{
     Here,
     agent::{Puppeteer, puppet},
+    upstream::{Fake, calls, says},
 };
 
 #[tokio::test]
@@ -93,6 +98,33 @@ async fn what_happens_is_counted_by_route_and_agent_and_never_by_what_callers_se
         assert!(page.text.lines().any(|known| known == line), "{line}\n{}", page.text);
     }
     assert!(!page.text.contains("secret-name") && !page.text.contains("made"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn models_and_tools_are_counted_by_name_in_base_units() {
+    let fake = Fake::start([calls("calculator", r#"{"expression":"6*7"}"#), says("42")]).await;
+    let assistant = Assistant::built_in(fake.model()).unwrap();
+    let here = Here::made(Runtime::builder(), |server| server.assistant(assistant)).await;
+    let reply = here.post("/api/v1/chat", json!({"content": "6*7?"})).await;
+    assert_eq!(reply.body["content"], "42", "{reply:?}");
+    let page = here.get("/metrics").await.text;
+    for line in [
+        r#"agent_model_call_duration_seconds_count{model="fake"} 2"#,
+        r#"agent_model_call_duration_seconds_bucket{model="fake",le="+Inf"} 2"#,
+        r#"agent_model_tokens_total{model="fake",type="input"} 12"#,
+        r#"agent_model_tokens_total{model="fake",type="output"} 5"#,
+        r#"agent_model_errors_total{model="fake"} 0"#,
+        r#"agent_tool_call_duration_seconds_count{tool="calculator"} 1"#,
+        r#"agent_tool_errors_total{tool="calculator"} 0"#,
+        r#"agent_run_duration_seconds_count{agent="assistant"} 1"#,
+        "agent_model_calls_total 2",
+    ] {
+        assert!(page.lines().any(|known| known == line), "{line}\n{page}");
+    }
+    let replaced = ["agent_model_milliseconds_total", "agent_model_cost_micros_total"];
+    assert!(replaced.iter().all(|name| !page.contains(name)));
+    let page = here.get("/metrics?replaced=true").await.text;
+    assert!(replaced.iter().all(|name| page.contains(name)), "{page}");
 }
 
 #[tokio::test]

@@ -424,3 +424,44 @@ async fn a_collector_that_never_answers_holds_up_neither_requests_nor_the_end() 
     assert!(took < Duration::from_secs(8), "the end took {took:?}");
     assert!(log.contains("the last traces were not exported"), "{log}");
 }
+
+#[tokio::test]
+async fn with_a_setting_spans_have_the_messages_without_what_is_redacted() {
+    let (collector, home) = (Collector::start(Mood::Takes).await, TempDir::new().unwrap());
+    let fake =
+        Fake::start([calls("calculator", r#"{"expression": "1234 * 3"}"#), says("모두 3,702원입니다.")])
+            .await;
+    let vllm = format!("http://{}", fake.address);
+    let settings =
+        [("VLLM_BASE_URL", &*vllm), ("TRACE_CONTENT", "true"), ("CONTENT_REDACT", "사과 [가-힣]+ 개")];
+    let server = Process::start(home.path(), &collector.url(), &settings).await;
+    let reply = server.post("/api/v1/chat", &[], json!({"content": SAID})).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let (log, _) = server.end().await;
+    assert!(log.contains("TRACE_CONTENT"), "the operator is warned: {log}");
+
+    let mut chats: Vec<Span> =
+        collector.spans().into_iter().filter(|span| span.name.starts_with("chat ")).collect();
+    chats.sort_by_key(|span| span.start_time_unix_nano);
+    let json_of = |span: &Span, name: &str| -> Value {
+        serde_json::from_str(attributes(&span.attributes)[name].as_str().unwrap()).unwrap()
+    };
+    let said = json_of(&chats[0], "gen_ai.input.messages");
+    assert_eq!(
+        said,
+        json!([{"role": "user", "parts": [{"type": "text", "content": "제 비밀은 [redacted]입니다"}]}])
+    );
+    let called = json_of(&chats[0], "gen_ai.output.messages");
+    assert_eq!(called[0]["parts"][0]["arguments"], json!({"expression": "1234 * 3"}), "{called}");
+    assert_eq!(called[0]["finish_reason"], "tool_call");
+    assert_eq!(attributes(&chats[1].attributes)["output.value"], "모두 3,702원입니다.");
+    let tool = collector.one("execute_tool calculator");
+    let names = ["openinference.span.kind", "gen_ai.tool.call.result", "output.value"];
+    assert_eq!(told(&tool, &names), json!(["TOOL", "3702", "3702"]));
+    let kinds: Vec<Value> =
+        collector.spans().iter().map(|span| told(span, &["openinference.span.kind"])[0].clone()).collect();
+    for kind in ["AGENT", "LLM", "TOOL"] {
+        assert!(kinds.contains(&json!(kind)), "{kinds:?}");
+    }
+    assert!(collector.spans().iter().all(|span| !format!("{span:?}").contains("사과")));
+}

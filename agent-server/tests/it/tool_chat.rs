@@ -77,7 +77,7 @@ async fn an_answer_has_its_conversation_and_the_calls_it_took() {
 async fn an_answer_without_tools_has_none() {
     let (here, _fake) = talk([says("안녕하세요")]).await;
     let reply = here.post(PATH, json!({"content": "안녕", "conversation_id": "c-1"})).await;
-    assert_eq!(reply.body, json!({"content": "안녕하세요", "conversation_id": "c-1"}));
+    assert_eq!(reply.body, json!({"content": "안녕하세요", "conversation_id": "c-1", "tool_calls": null}));
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! Conversion of the content blocks of a tool result to text for a model.
+//! Conversion of the content blocks of a tool result to text for a model, and back for another client.
 
 use agent_core::tool::{ToolError, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::Value;
 
-/// Converts a result: structured content as JSON, text as text, other content as one line that describes it. At
-/// most `limit` bytes are kept.
+/// Converts a result: structured content as JSON, text as text, other content as one line that describes it, with the
+/// content beside it. At most `limit` bytes are kept.
 pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, ToolError> {
     let failed = result.is_error == Some(true);
     let only_text = result.content.iter().all(|block| matches!(block, ContentBlock::Text(_)));
@@ -14,7 +14,13 @@ pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, T
         let text = if text.trim().is_empty() { "the tool failed without an error message" } else { &text };
         return Err(ToolError::failed(text));
     }
-    let Some(structured) = result.structured_content else { return Ok(ToolOutput::text(text)) };
+    let Some(structured) = result.structured_content else {
+        return Ok(if only_text {
+            ToolOutput::text(text)
+        } else {
+            with_blocks(text, &result.content, limit)
+        });
+    };
     let json = structured.to_string();
     if json.len() > limit {
         return Ok(ToolOutput::text(cut(&json, limit)));
@@ -25,7 +31,23 @@ pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, T
     if only_text && (same || text.trim().is_empty()) {
         return Ok(ToolOutput::Json(structured));
     }
-    Ok(ToolOutput::text(cut(&format!("{text}\n\n{json}"), limit)))
+    let text = cut(&format!("{text}\n\n{json}"), limit);
+    Ok(if only_text { ToolOutput::text(text) } else { with_blocks(text, &result.content, limit) })
+}
+
+/// Keeps the content itself, if it is within the limit.
+fn with_blocks(text: String, content: &[ContentBlock], limit: usize) -> ToolOutput {
+    let blocks = content.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    let bytes: usize = blocks.iter().map(|block| block.to_string().len()).sum();
+    match bytes > limit {
+        true => ToolOutput::text(text),
+        false => ToolOutput::Blocks { text, blocks },
+    }
+}
+
+/// Returns content blocks for another client. Invalid ones are left out.
+pub(super) fn blocks(values: Vec<Value>) -> Vec<ContentBlock> {
+    values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect()
 }
 
 fn text_of(blocks: &[ContentBlock], limit: usize) -> String {

@@ -294,3 +294,32 @@ async fn the_key_of_a_call_is_the_same_at_the_server() {
     let tools = line.client(server).connect().await.unwrap().registry().await.unwrap();
     assert_eq!(text(call(&tools, "s_key", json!({})).await), ToolContext::detached().idempotency_key);
 }
+
+#[tokio::test]
+async fn schemas_of_results_and_content_that_is_no_text_pass_through_a_client_and_a_server() {
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    let count = tool("count", ToolPolicy::read_only(), async |_, _| Ok(json!({ "n": 3 }).into()));
+    let blocks = vec![
+        json!({ "type": "text", "text": "a dot" }),
+        json!({ "type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png" }),
+        json!({ "type": "resource", "resource": { "uri": "file:///a", "text": "inner", "mimeType": "text/plain" } }),
+    ];
+    let sent = blocks.clone();
+    let draw = tool("draw", ToolPolicy::read_only(), move |_, _| {
+        let blocks = sent.clone();
+        async move { Ok(ToolOutput::Blocks { text: "a dot".into(), blocks }) }
+    });
+    let first = Server::new("demo", "1", registry([count.with_output_schema(schema.clone()), draw]));
+    let line = Line::default();
+    let tools = line.client(first).connect().await.unwrap().registry().await.unwrap();
+    // The same tools, passed on by a second server.
+    let passed = Server::new("gateway", "1", tools);
+    let tools = line.client(passed).connect().await.unwrap().registry().await.unwrap();
+    assert_eq!(tools.tool("s_s_count").unwrap().output_schema(), Some(schema));
+    assert_eq!(call(&tools, "s_s_count", json!({})).await.unwrap(), json!({ "n": 3 }).into());
+    let ToolOutput::Blocks { text, blocks: got } = call(&tools, "s_s_draw", json!({})).await.unwrap() else {
+        panic!("blocks")
+    };
+    assert!(text.contains("image/png") && text.contains("inner"), "what the model reads: {text}");
+    assert_eq!(got, blocks);
+}

@@ -13,7 +13,7 @@ use agent_core::{
         Model, Role,
         testing::{Scripted, Turn},
     },
-    tool::{ToolPolicy, ToolRegistry},
+    tool::{Approval, ToolPolicy, ToolRegistry},
 };
 use agent_tools::mcp::{ClientBuilder, Questions, Server};
 use serde_json::{Value, json};
@@ -127,4 +127,20 @@ async fn a_question_is_declined_where_it_is_refused_or_nobody_is_there() {
     let alone = tools(line.client(asking(&begun))).await;
     let error = call(&alone, "s_order", json!({})).await.unwrap_err();
     assert_eq!(error.for_model(), "the person did not answer");
+}
+
+#[tokio::test]
+async fn a_call_that_needs_an_approval_is_asked_for_at_the_client() {
+    let pay = tool("pay", ToolPolicy::default().approval(Approval::Always), async |_, _| Ok("paid".into()));
+    let (line, server) = (Line::default(), Server::new("shop", "1", registry([pay])));
+    let tools = tools(line.client(server)).await;
+    for (answer, expected) in [("approve", "paid"), ("reject", "not approved")] {
+        let script = Scripted::new([Turn::call("s_pay", json!({ "n": 7 })), Turn::text("done")]);
+        let runtime = Runtime::builder().model(Model::new(script)).build();
+        let session = runtime.session(answer).unwrap();
+        let asked = session.run(&agent(tools.clone()), "pay").await.unwrap();
+        assert!(asked.questions()[0].question.prompt.contains(r#"May `pay` run with {"n":7}?"#), "{asked:?}");
+        let state = answered(&session, json!({ "answer": answer })).await;
+        assert!(results(&state)[0].contains(expected), "{:?}", results(&state));
+    }
 }

@@ -214,7 +214,10 @@ async fn audience(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     let say = request.language;
     let todo = cx.todos().get("audience")?;
     todo.progress(0, pick(say, "답변을 기다리는 중", "waiting for an answer"));
-    let question = Question::choose(Audience::question(say), Audience::options(say)).key("audience");
+    let languages = [Language::Korean, Language::English];
+    let labels = Audience::ALL.map(|audience| languages.map(|language| audience.label(language)));
+    let question =
+        Question::choose(Audience::question(say), Audience::options(say)).labels(labels).key("audience");
     let answer: String = cx.ask(question).await?;
     let audience = Audience::parse(&answer);
     let audience = audience.ok_or_else(|| NodeError::permanent("the answer names no audience"))?;

@@ -243,6 +243,11 @@ impl super::stream::Decoder for Decoder {
             if let Some(delta) = ["delta", "message"].iter().find_map(|key| choice.get(key)) {
                 self.delta(delta, out)?;
             }
+            if let Some(Value::Array(content)) = choice.pointer("/logprobs/content")
+                && !content.is_empty()
+            {
+                out.push_back(Delta::Logprobs { content: content.clone() });
+            }
             if let Some(reason) = text(choice, "finish_reason") {
                 self.finish = Some(finish_reason(reason));
             }

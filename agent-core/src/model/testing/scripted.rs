@@ -92,12 +92,32 @@ impl Turn {
     }
 
     /// Adds a tool call to the same answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::testing::Turn;
+    /// # use serde_json::json;
+    /// let turn = Turn::text("I look it up.").and_call("weather", json!({ "city": "Seoul" }));
+    /// # drop(turn);
+    /// ```
     pub fn and_call(mut self, name: impl Into<String>, arguments: Value) -> Self {
         self.calls.push(ToolCall::new(name, &arguments));
         self
     }
 
     /// Adds a tool call with the given id and arguments, which may be malformed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{model::testing::Turn, tool::ToolCall};
+    /// # use serde_json::json;
+    /// let mut call = ToolCall::new("weather", &json!({}));
+    /// call.arguments = "{not json".to_owned();
+    /// let turn = Turn::text("I look it up.").and_raw_call(call);
+    /// # drop(turn);
+    /// ```
     pub fn and_raw_call(mut self, call: ToolCall) -> Self {
         self.calls.push(call);
         self
@@ -119,12 +139,39 @@ impl Turn {
     }
 
     /// Sets the reported usage. Default: an estimate from the request and the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::Usage;
+    ///
+    /// let usage = Usage { input_tokens: 100, output_tokens: 20, ..Usage::default() };
+    /// let model = Model::new(Scripted::new([Turn::text("hello").usage(usage)]));
+    /// assert_eq!(model.complete("hi").await?.usage, Some(usage));
+    /// # Ok(()) }
+    /// ```
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = Some(usage);
         self
     }
 
     /// Sets the finish reason. Default: `ToolCalls` for an answer with calls, otherwise `Stop`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::model::FinishReason;
+    ///
+    /// let model = Model::new(Scripted::new([Turn::text("hel").finish(FinishReason::Length)]));
+    /// assert_eq!(model.complete("hi").await?.finish, FinishReason::Length);
+    /// # Ok(()) }
+    /// ```
     pub fn finish(mut self, reason: FinishReason) -> Self {
         self.finish = Some(reason);
         self
@@ -162,6 +209,17 @@ impl Turn {
     }
 
     /// Delays each further delta. Default: no delay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::testing::Turn;
+    /// # use std::time::Duration;
+    /// use agent_core::model::testing::Chunking;
+    ///
+    /// let turn = Turn::text("hello").chunked(Chunking::Chars(1)).every(Duration::from_millis(20));
+    /// # drop(turn);
+    /// ```
     pub fn every(mut self, delay: Duration) -> Self {
         self.between = Some(delay);
         self
@@ -184,6 +242,16 @@ impl Turn {
     }
 
     /// Stalls after `pieces` deltas.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::testing::Turn;
+    /// use agent_core::model::testing::Chunking;
+    ///
+    /// let turn = Turn::text("hello").chunked(Chunking::Chars(1)).then_hang(2);
+    /// # drop(turn);
+    /// ```
     pub fn then_hang(mut self, pieces: usize) -> Self {
         self.hang = Some(pieces);
         self
@@ -277,6 +345,19 @@ struct Seen {
 impl Scripted {
     /// Creates a model with one turn per call, in order. A call beyond the last turn fails with
     /// [`ModelErrorKind::BadRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Model::new(Scripted::new([Turn::text("hello"), Turn::text("bye")]));
+    /// assert_eq!(model.complete("1").await?.message.text(), "hello");
+    /// assert_eq!(model.complete("2").await?.message.text(), "bye");
+    /// assert!(model.complete("3").await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn new(turns: impl IntoIterator<Item = Turn>) -> Self {
         Self::with(Script::Turns(Mutex::new(turns.into_iter().collect())))
     }
@@ -325,12 +406,31 @@ impl Scripted {
     }
 
     /// Returns the number of calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let script = Scripted::new([Turn::text("hello")]);
+    /// Model::new(script.clone()).complete("hi").await?;
+    /// assert_eq!(script.calls(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn calls(&self) -> usize {
         self.0.seen.lock().calls
     }
 
     /// Returns the number of unused turns; 0 for a model created with [`rule`](Self::rule).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::model::testing::{Scripted, Turn};
+    /// assert_eq!(Scripted::new([Turn::text("hello")]).remaining(), 1);
+    /// ```
     #[must_use]
     pub fn remaining(&self) -> usize {
         match &self.0.script {

@@ -158,7 +158,7 @@ fn drop_in(schema: &Map<String, Value>, root: &Value, map: &mut Map<String, Valu
     for (name, property) in properties {
         match map.get_mut(name) {
             Some(Value::Null) if !required.contains(name) && !accepts_null(property) => {
-                map.remove(name);
+                map.shift_remove(name);
             }
             Some(value) => drop_nulls(property, root, value, level + 1),
             None => {}

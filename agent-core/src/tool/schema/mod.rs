@@ -42,7 +42,7 @@ pub fn of<T: JsonSchema>() -> Value {
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     if let Some(root) = schema.as_object_mut() {
-        root.remove("title");
+        root.shift_remove("title");
     }
     schema
 }
@@ -68,7 +68,7 @@ pub fn for_model(schema: &Value) -> Option<Value> {
     let mut adapted = schema.clone();
     adapt(&mut adapted);
     let root = adapted.as_object_mut()?;
-    root.remove("$schema");
+    root.shift_remove("$schema");
     root.entry("properties").or_insert_with(|| json!({}));
     let made = strict(&adapted).ok()?;
     (made.get("type").is_some_and(|kind| kind == "object") && is_strict(&made)).then_some(made)
@@ -84,10 +84,10 @@ fn adapt(schema: &mut Value) {
             || number.is_empty()
             || number.bytes().all(|byte| byte.is_ascii_digit())
     }) {
-        object.remove("format");
+        object.shift_remove("format");
     }
     if !object.contains_key("anyOf")
-        && let Some(variants) = object.remove("oneOf")
+        && let Some(variants) = object.shift_remove("oneOf")
     {
         object.insert("anyOf".to_owned(), variants);
     }
@@ -147,7 +147,7 @@ fn add_null(schema: &mut Value) {
         return;
     }
     let mut outer = Map::new();
-    if let Some(description) = object.remove("description") {
+    if let Some(description) = object.shift_remove("description") {
         outer.insert("description".to_owned(), description);
     }
     outer.insert("anyOf".to_owned(), json!([schema.take(), { "type": "null" }]));

@@ -75,10 +75,10 @@ fn ensure(schema: &mut Value, path: &str, root: &Value, level: usize) -> Result<
         && let Some(Value::Object(only)) = all.pop()
     {
         object.extend(only);
-        object.remove("allOf");
+        object.shift_remove("allOf");
     }
     if object.get("default").is_some_and(Value::is_null) {
-        object.remove("default");
+        object.shift_remove("default");
     }
     if object.len() > 1
         && let Some(reference) = object.get("$ref").filter(|reference| reference.as_str() != Some(""))
@@ -86,7 +86,7 @@ fn ensure(schema: &mut Value, path: &str, root: &Value, level: usize) -> Result<
         let dangling = || SchemaError::Dangling { path: path.to_owned() };
         let resolved = reference.as_str().and_then(|reference| resolve(root, reference));
         let resolved = resolved.and_then(Value::as_object).ok_or_else(dangling)?.clone();
-        object.remove("$ref");
+        object.shift_remove("$ref");
         // Keywords of the referring schema override those of the referenced one.
         for (key, value) in resolved {
             object.entry(key).or_insert(value);

@@ -1,6 +1,6 @@
 //! Messages of a request for a chat completion.
 
-use agent_core::model::{Content, Message, Part, Role, ToolCall};
+use agent_core::model::{Content, Message, Part, Reasoning, Role, ToolCall};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -152,6 +152,11 @@ fn message(at: usize, value: &Value) -> Result<Message, ApiError> {
         }
     };
     message.name = text("name").map(str::to_owned);
+    if role == "assistant"
+        && let Some(thought) = text("reasoning_content").or_else(|| text("reasoning"))
+    {
+        message.reasoning.push(Reasoning { text: thought.to_owned(), ..Reasoning::default() });
+    }
     Ok(message)
 }
 

@@ -66,9 +66,9 @@ pub(crate) struct Completion {
     created: i64,
     /// The requested model.
     model: String,
-    /// The answer; always one.
+    /// The answers, as many as `n`. The `message` of an agent has its steps in `agent_events`.
     #[schema(value_type = Vec<Object>)]
-    choices: [Value; 1],
+    choices: Vec<Value>,
     /// Token usage.
     #[schema(value_type = Object)]
     usage: Value,
@@ -93,7 +93,7 @@ pub(crate) struct CompletionChunk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false, nullable = false)]
     model: Option<&'a str>,
-    /// New parts of the answer; empty in the chunk with the usage.
+    /// New parts of the answer; empty in the chunk with the usage. A `delta` of an agent may have a step in `agent_events`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>, required = false, nullable = false)]
     choices: Option<Value>,
@@ -137,7 +137,38 @@ fn finish_reason(reason: Option<&FinishReason>) -> &'static str {
     }
 }
 
-/// Writes one answer, whole or as chunks.
+fn choice((index, answer): (usize, Answer)) -> Value {
+    let text = match answer.text.is_empty() && !answer.calls.is_empty() {
+        true => Value::Null,
+        false => json!(answer.text),
+    };
+    let mut message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
+    if !answer.reasoning.is_empty() {
+        message["reasoning_content"] = answer.reasoning.into();
+    }
+    if !answer.calls.is_empty() {
+        let calls = answer.calls.iter().map(|call| {
+            json!({
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            })
+        });
+        message["tool_calls"] = calls.collect();
+    }
+    if !answer.events.is_empty() {
+        message["agent_events"] = answer.events.into();
+    }
+    let logprobs = logprobs_json(answer.logprobs);
+    let reason = finish_reason(answer.finish.as_ref());
+    json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
+}
+
+fn logprobs_json(content: Vec<Value>) -> Value {
+    if content.is_empty() { Value::Null } else { json!({"content": content, "refusal": null}) }
+}
+
+/// Writes answers, whole or as chunks.
 #[derive(Debug, Clone)]
 pub(crate) struct CompletionWriter {
     id: String,
@@ -151,7 +182,11 @@ pub(crate) struct CompletionWriter {
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) text: String,
+    pub(crate) reasoning: String,
+    /// Steps, tool calls and questions of an agent.
+    pub(crate) events: Vec<Value>,
     pub(crate) calls: Vec<ToolCall>,
+    pub(crate) logprobs: Vec<Value>,
     pub(crate) finish: Option<FinishReason>,
     pub(crate) usage: Usage,
 }
@@ -162,47 +197,52 @@ impl CompletionWriter {
         Self { id: format!("chatcmpl-{id}"), created, model: model.to_owned(), include_usage }
     }
 
-    /// Returns the whole answer.
-    pub(crate) fn whole(self, answer: Answer) -> Completion {
-        let text = match answer.text.is_empty() && !answer.calls.is_empty() {
-            true => Value::Null,
-            false => json!(answer.text),
-        };
-        let mut message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
-        if !answer.calls.is_empty() {
-            let calls = answer.calls.iter().map(|call| {
-                json!({
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                })
-            });
-            message["tool_calls"] = calls.collect();
-        }
-        let reason = finish_reason(answer.finish.as_ref());
-        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": reason});
+    /// Returns the whole answers.
+    pub(crate) fn whole(self, answers: Vec<Answer>) -> Completion {
+        // The prompt is counted once.
+        let usage = answers.iter().map(|answer| answer.usage).reduce(|first, other| Usage {
+            output_tokens: first.output_tokens + other.output_tokens,
+            reasoning_tokens: first.reasoning_tokens + other.reasoning_tokens,
+            ..first
+        });
         Completion {
             id: self.id,
             object: "chat.completion",
             created: self.created,
             model: self.model,
-            choices: [choice],
-            usage: usage_json(answer.usage),
+            choices: answers.into_iter().enumerate().map(choice).collect(),
+            usage: usage_json(usage.unwrap_or_default()),
         }
     }
 
-    /// Returns the first chunk, with the role.
-    pub(crate) fn begin(&self) -> Bytes {
-        self.delta(&json!({"role": "assistant", "content": "", "refusal": null}), None).into()
+    /// Returns the first chunk of an answer, with the role.
+    pub(crate) fn begin(&self, index: usize) -> Bytes {
+        self.delta(index, &json!({"role": "assistant", "content": "", "refusal": null}), None).into()
     }
 
     /// Returns a chunk of the text.
-    pub(crate) fn text(&self, text: &str) -> Bytes {
-        self.delta(&json!({"content": text}), None).into()
+    pub(crate) fn text(&self, index: usize, text: &str) -> Bytes {
+        self.delta(index, &json!({"content": text}), None).into()
+    }
+
+    /// Returns a chunk of the reasoning, with the step of an agent that it describes.
+    pub(crate) fn reasoning(&self, index: usize, text: &str, event: Option<&Value>) -> Bytes {
+        let mut delta = json!({"reasoning_content": text});
+        if let Some(event) = event {
+            delta["agent_events"] = json!([event]);
+        }
+        self.delta(index, &delta, None).into()
+    }
+
+    /// Returns a chunk of log probabilities.
+    pub(crate) fn logprobs(&self, index: usize, content: Vec<Value>) -> Bytes {
+        let logprobs = logprobs_json(content);
+        let choice = json!({"index": index, "delta": {}, "logprobs": logprobs, "finish_reason": null});
+        sse_data(&self.chunk(json!([choice]), self.include_usage.then_some(Value::Null))).into()
     }
 
     /// Returns a chunk of a call of one of the caller's tools; `None` if the delta is of another kind.
-    pub(crate) fn call(&self, delta: &Delta) -> Option<Bytes> {
+    pub(crate) fn call(&self, index: usize, delta: &Delta) -> Option<Bytes> {
         let call = match delta {
             Delta::ToolCallStarted { index, id, name } => json!({
                 "index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""},
@@ -212,12 +252,17 @@ impl CompletionWriter {
             }
             _ => return None,
         };
-        Some(self.delta(&json!({"tool_calls": [call]}), None).into())
+        Some(self.delta(index, &json!({"tool_calls": [call]}), None).into())
     }
 
-    /// Returns the last chunk, the one with the usage if it was requested, and the end of the stream.
-    pub(crate) fn end(&self, finish: Option<&FinishReason>, usage: Usage) -> Bytes {
-        let mut events = self.delta(&json!({}), Some(finish_reason(finish)));
+    /// Returns the last chunk of an answer.
+    pub(crate) fn finish(&self, index: usize, finish: Option<&FinishReason>) -> Bytes {
+        self.delta(index, &json!({}), Some(finish_reason(finish))).into()
+    }
+
+    /// Returns the chunk with the usage, if it was requested, and the end of the stream.
+    pub(crate) fn end(&self, usage: Usage) -> Bytes {
+        let mut events = Vec::new();
         if self.include_usage {
             events.extend(sse_data(&self.chunk(json!([]), Some(usage_json(usage)))));
         }
@@ -231,8 +276,8 @@ impl CompletionWriter {
         sse_data(&CompletionChunk { error: Some(error), ..CompletionChunk::default() }).into()
     }
 
-    fn delta(&self, delta: &Value, finish: Option<&str>) -> Vec<u8> {
-        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
+    fn delta(&self, index: usize, delta: &Value, finish: Option<&str>) -> Vec<u8> {
+        let choice = json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish});
         sse_data(&self.chunk(json!([choice]), self.include_usage.then_some(Value::Null)))
     }
 

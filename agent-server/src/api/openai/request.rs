@@ -1,8 +1,11 @@
-//! Requests for chat completions. Unsupported parameters are rejected, so that no setting is silently ignored.
+//! Requests for chat completions. Parameters that this server does not know are passed on to a plain model; those that an
+//! agent cannot follow are named in a response header.
+
+use std::collections::BTreeMap;
 
 use agent_core::model::{Message, ModelRequest, ResponseFormat, ToolChoice, ToolSpec};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::messages::{CompletionMessage, messages};
@@ -16,9 +19,13 @@ const STOPS: usize = 4;
 /// Maximum number of tools.
 const TOOLS: usize = 128;
 
-/// Request for a completion in OpenAI's format. Unsupported parameters are rejected by name.
+/// Maximum number of answers to one request.
+const CHOICES: u64 = 8;
+
+/// Request for a completion in OpenAI's format. Further parameters (`top_k`, `min_p`, `verbosity`, `prediction`, …) are
+/// passed on to a plain model. Parameters that an agent cannot follow are named in the response header
+/// `x-ignored-parameters`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct CompletionRequest {
     /// A model of `GET /v1/models`.
     #[serde(default)]
@@ -51,10 +58,10 @@ pub(crate) struct CompletionRequest {
     /// Reasoning effort.
     #[schema(required = false)]
     reasoning_effort: Option<String>,
-    /// Format of the answer: `text`, `json_object` or `json_schema`. Only for the plain model.
+    /// Format of the answer: `text`, `json_object` or `json_schema`.
     #[schema(value_type = Option<Object>, required = false)]
     response_format: Option<Value>,
-    /// Tools of the caller. Only for the plain model.
+    /// Tools of the caller. Calls of these tools are returned, also by an agent that has other tools.
     #[schema(value_type = Option<Vec<Object>>, required = false, max_items = 128)]
     tools: Option<Value>,
     /// Choice of a tool: `none`, `auto`, `required` or a function. Only with `tools`.
@@ -75,14 +82,14 @@ pub(crate) struct CompletionRequest {
     /// Passed on to the plain model.
     #[schema(value_type = Option<Object>, required = false)]
     logit_bias: Option<Value>,
-    /// Number of answers; only 1 is supported.
-    #[schema(value_type = Option<u64>, required = false, minimum = 1, maximum = 1)]
+    /// Number of answers. An agent gives one.
+    #[schema(value_type = Option<u64>, required = false, minimum = 1, maximum = 8)]
     n: Option<Value>,
-    /// Log probabilities; only `false` is supported.
-    #[schema(required = false)]
+    /// Log probabilities, if the endpoint of the plain model sends them.
+    #[schema(value_type = Option<bool>, required = false)]
     logprobs: Option<Value>,
-    /// Log probabilities; only 0 is supported.
-    #[schema(value_type = Option<u64>, required = false, minimum = 0, maximum = 0)]
+    /// Number of alternatives per token. Only with `logprobs`.
+    #[schema(value_type = Option<u64>, required = false, minimum = 0, maximum = 20)]
     top_logprobs: Option<Value>,
     /// Kinds of output; only `["text"]` is supported.
     #[schema(required = false)]
@@ -121,6 +128,10 @@ pub(crate) struct CompletionRequest {
     #[schema(required = false)]
     #[serde(rename = "service_tier")]
     _service_tier: Option<Value>,
+    /// Passed on to the plain model.
+    #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, Value>)]
+    further: BTreeMap<String, Value>,
 }
 
 /// A checked request for a completion.
@@ -131,10 +142,12 @@ pub(crate) struct ParsedCompletion {
     pub(crate) stream: bool,
     /// Whether a streamed answer ends with its usage.
     pub(crate) include_usage: bool,
+    /// Number of answers.
+    pub(crate) choices: u32,
     /// Settings of the model.
     settings: ModelRequest,
-    /// Parameters that only the plain model supports.
-    plain_only: Vec<&'static str>,
+    /// Parameters that an agent does not follow.
+    plain_only: Vec<String>,
 }
 
 impl CompletionRequest {
@@ -164,29 +177,33 @@ impl CompletionRequest {
         request.stop = stops(self.stop.as_ref())?;
         request.reasoning_effort.clone_from(&self.reasoning_effort);
         self.reject_unsupported()?;
-        if let Some(format) = response_format(self.response_format.as_ref())? {
-            request.response_format = Some(format);
-            plain_only.push("response_format");
-        }
+        request.response_format = response_format(self.response_format.as_ref())?;
         let tools = tools(self.tools.as_ref())?;
         if !tools.is_empty() {
             request.tool_choice = tool_choice(self.tool_choice.as_ref(), &tools)?;
             request.parallel_tool_calls = self.parallel_tool_calls;
             request.tools = tools.into();
-            plain_only.push("tools");
         } else if self.tool_choice.as_ref().is_some_and(|choice| *choice != "none" && *choice != "auto") {
             return Err(invalid("tool_choice", "`tool_choice` is only allowed with `tools`"));
+        }
+        let choices = choices(self.n.as_ref())?;
+        if choices > 1 {
+            plain_only.push("n".to_owned());
         }
         let passed_on = [
             ("seed", self.seed),
             ("frequency_penalty", self.frequency_penalty),
             ("presence_penalty", self.presence_penalty),
             ("logit_bias", self.logit_bias),
+            // The default is not sent, because not every endpoint knows the parameter.
+            ("logprobs", self.logprobs.filter(|value| *value != false)),
+            ("top_logprobs", self.top_logprobs.filter(|value| *value != 0)),
         ];
         for (name, value) in passed_on {
             let Some(value) = value else { continue };
             let (valid, kind) = match name {
                 "logit_bias" => (value.is_object(), "an object"),
+                "logprobs" => (value.is_boolean(), "true or false"),
                 _ => (value.is_number(), "a number"),
             };
             if !valid {
@@ -194,11 +211,14 @@ impl CompletionRequest {
             }
             request.extra.insert(name.to_owned(), value);
         }
+        request.extra.extend(self.further);
+        plain_only.extend(request.extra.keys().cloned());
         Ok(ParsedCompletion {
             model: self.model,
             messages,
             stream,
             include_usage,
+            choices,
             settings: request,
             plain_only,
         })
@@ -210,17 +230,8 @@ impl CompletionRequest {
             |name: &str, message: String| Err(ApiError::new(Rejection::Unsupported, message).at(name));
         let differs =
             |value: &Option<Value>, default: Value| value.as_ref().is_some_and(|value| *value != default);
-        if differs(&self.n, json!(1)) {
-            return unsupported("n", "only one choice is supported: `n` must be 1".to_owned());
-        }
-        for (name, value, default) in [
-            ("logprobs", &self.logprobs, json!(false)),
-            ("top_logprobs", &self.top_logprobs, json!(0)),
-            ("modalities", &self.modalities, json!(["text"])),
-        ] {
-            if differs(value, default) {
-                return unsupported(name, format!("`{name}` is not supported"));
-            }
+        if differs(&self.modalities, json!(["text"])) {
+            return unsupported("modalities", "`modalities` is not supported".to_owned());
         }
         for (name, value, default) in
             [("functions", &self.functions, json!([])), ("function_call", &self.function_call, json!("none"))]
@@ -241,11 +252,14 @@ impl ParsedCompletion {
         request
     }
 
-    /// Returns whether the request has settings that differ from those of the agent.
-    pub(crate) fn has_settings(&self) -> bool {
-        let mut own = self.settings.clone();
-        own.extra = Map::new();
-        own != ModelRequest::default()
+    /// Returns the tools of the caller.
+    pub(crate) fn tools(&self) -> &[ToolSpec] {
+        &self.settings.tools
+    }
+
+    /// Returns the format of the answer, if it is not text.
+    pub(crate) const fn format(&self) -> Option<&ResponseFormat> {
+        self.settings.response_format.as_ref()
     }
 
     /// Applies the settings to a request of an agent.
@@ -255,24 +269,39 @@ impl ParsedCompletion {
         request.temperature = own.temperature.or(request.temperature);
         request.top_p = own.top_p.or(request.top_p);
         request.reasoning_effort = own.reasoning_effort.clone().or(request.reasoning_effort);
+        request.parallel_tool_calls = own.parallel_tool_calls.or(request.parallel_tool_calls);
         if !own.stop.is_empty() {
             request.stop.clone_from(&own.stop);
+        }
+        // `none` is only about the tools of the caller, which the agent does not get then.
+        if own.tool_choice != ToolChoice::None {
+            request.tool_choice.clone_from(&own.tool_choice);
         }
         request
     }
 
-    /// Rejects parameters that only the plain model supports.
-    ///
-    /// # Errors
-    ///
-    /// 400 that names the first such parameter.
-    pub(crate) fn check_for_agent(&self) -> Result<(), ApiError> {
-        let Some(param) = self.plain_only.first() else { return Ok(()) };
-        let message = match *param {
-            "tools" => format!("`{}` is an agent with its own tools; `tools` is not supported", self.model),
-            _ => format!("`{}` is an agent; `{param}` is not supported", self.model),
-        };
-        Err(ApiError::new(Rejection::Unsupported, message).at(*param))
+    /// Returns the tools of the caller that an agent may call.
+    pub(crate) fn tools_for_agent(&self) -> &[ToolSpec] {
+        match self.settings.tool_choice {
+            ToolChoice::None => &[],
+            _ => self.tools(),
+        }
+    }
+
+    /// Returns the parameters of the request that an agent does not follow. A graph that is not an assistant follows
+    /// fewer.
+    pub(crate) fn ignored_by(&self, assistant: bool) -> Vec<&str> {
+        let own = &self.settings;
+        let settings = [
+            ("tools", !own.tools.is_empty()),
+            ("max_tokens", own.max_output_tokens.is_some()),
+            ("temperature", own.temperature.is_some()),
+            ("top_p", own.top_p.is_some()),
+            ("stop", !own.stop.is_empty()),
+            ("reasoning_effort", own.reasoning_effort.is_some()),
+        ];
+        let settings = settings.into_iter().filter(|(_, set)| *set && !assistant).map(|(name, _)| name);
+        self.plain_only.iter().map(String::as_str).chain(settings).collect()
     }
 }
 
@@ -285,6 +314,13 @@ fn tokens(name: &'static str, value: Option<&Value>) -> Result<Option<u32>, ApiE
     let Some(value) = value else { return Ok(None) };
     let count = parse::whole(value).filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok());
     count.map(Some).ok_or_else(|| invalid(name, format!("`{name}` must be a whole number of at least 1")))
+}
+
+fn choices(value: Option<&Value>) -> Result<u32, ApiError> {
+    let Some(value) = value else { return Ok(1) };
+    let count = parse::whole(value).filter(|count| (1..=CHOICES).contains(count));
+    let count = count.and_then(|count| u32::try_from(count).ok());
+    count.ok_or_else(|| invalid("n", format!("`n` must be a whole number from 1 to {CHOICES}")))
 }
 
 fn number(name: &'static str, value: Option<f64>, maximum: f64) -> Result<Option<f32>, ApiError> {

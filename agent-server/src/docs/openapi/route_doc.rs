@@ -10,8 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     api::schema::{Schemas, reference},
     app::AppState,
-    docs::errors,
-    error::{Contract, Rejection, body, status},
+    error::{Contract, Rejection, body, pages, status},
     http::router::{AuthPolicy, Route},
 };
 
@@ -151,6 +150,19 @@ impl RouteDoc {
         self
     }
 
+    /// Adds links from a response to the operations on its session. The response must have been added.
+    pub(crate) fn links(mut self, status: u16, operations: &[&str]) -> Self {
+        let link = |operation: &&str| {
+            let parameters = json!({"session_id": "$response.body#/session_id"});
+            ((*operation).to_owned(), json!({"operationId": operation, "parameters": parameters}))
+        };
+        let links: serde_json::Map<String, Value> = operations.iter().map(link).collect();
+        if let Some(response) = self.responses.get_mut(&status) {
+            response["links"] = Value::Object(links);
+        }
+        self
+    }
+
     /// Adds error codes of `agent-core`.
     pub(crate) fn codes(mut self, codes: &[Code]) -> Self {
         self.codes.extend(codes);
@@ -166,6 +178,21 @@ impl RouteDoc {
     /// Adds the schema of a type that `responds` refers to, and returns a reference to it.
     pub(crate) fn schema<T: ToSchema>(&mut self) -> Value {
         json!({"$ref": reference(&self.schemas.add::<T>())})
+    }
+
+    pub(crate) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Returns the path and its aliases.
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    /// Returns the names of the query parameters.
+    pub(crate) fn query_names(&self) -> Vec<String> {
+        let query = self.parameters.iter().filter(|parameter| parameter["in"] == "query");
+        query.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect()
     }
 
     /// Returns the operation for one of the paths.
@@ -238,7 +265,7 @@ fn error_response(contract: Contract, codes: &[&'static str]) -> Value {
     let text: Vec<String> = codes
         .iter()
         .map(|code| {
-            format!("- [`{code}`](/docs/errors/{code}): {}", errors::summary(code).unwrap_or_default())
+            format!("- [`{code}`](/docs/errors/{code}): {}", pages::summary(code).unwrap_or_default())
         })
         .collect();
     let of = |name: &str| json!({"$ref": reference(name)});

@@ -3,15 +3,21 @@
 use agent_core::{
     Code,
     clock::{Clock, WallClock},
-    model::{Assembler, Delta, FinishReason, Message, ModelError, ModelErrorKind, Usage},
+    model::{Assembler, Delta, Message, ModelError, ModelErrorKind, Usage},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
-use hyper::Method;
+use futures::{
+    Stream, StreamExt, stream,
+    stream::{BoxStream, SelectAll},
+};
+use hyper::{Method, header::HeaderValue};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::deltas::{Deltas, open_deltas};
+use super::{
+    Backend,
+    deltas::{Deltas, Piece, open_deltas},
+};
 use crate::{
     api::openai::{
         Answer, Completion, CompletionChunk, CompletionRequest, CompletionWriter, ParsedCompletion, estimate,
@@ -66,106 +72,188 @@ pub(in crate::handler) async fn create(mut context: RequestContext) -> HandlerRe
     let request = CompletionRequest::parse(&context.json().await?)?;
     let app = &context.app;
     let permit = request.stream.then(|| context.stream_permit()).transpose()?;
-    let deltas = open_deltas(&context, app.backend(&request.model)?, &request).await?;
+    let backend = app.backend(&request.model)?;
+    let (ignored, choices) = match &backend {
+        Backend::Plain(_) => (Vec::new(), request.choices),
+        Backend::Assistant(_) => (request.ignored_by(true), 1),
+        Backend::Task(_) => (request.ignored_by(false), 1),
+    };
+    let ignored = ignored_header(&ignored);
+    let mut answers = Vec::new();
+    for _ in 0..choices {
+        answers.push(open_deltas(&context, &backend, &request).await?);
+    }
     let writer = CompletionWriter::new(&request.model, WallClock.now_ms() / 1_000, request.include_usage);
-    if request.stream {
+    let mut response = if request.stream {
         let beat = app.options.ping;
-        let mut writing = CompletionStream::new(writer, deltas, request, permit);
+        let mut events: Vec<Bytes> = (0..answers.len()).map(|index| writer.begin(index)).collect();
+        let mut writing = CompletionStream::new(writer, answers, request, permit);
         // The response headers wait for the first event, so that an early failure has a status, but at most one keep-alive
         // interval.
         let until = Instant::now() + beat;
-        let mut events = vec![writing.writer.begin()];
         match timeout_at(until, writing.next()).await {
             Ok(Ok(event)) => events.extend(event),
             Ok(Err(error)) => return Err(error),
             Err(_) => {}
         }
-        return Ok(sse(with_keep_alive(stream::iter(events).chain(remaining_events(writing)), beat)));
+        sse(with_keep_alive(stream::iter(events).chain(remaining_events(writing)), beat))
+    } else {
+        let answers = answers.into_iter().map(|deltas| whole(deltas, &request.messages));
+        ok(&writer.whole(futures::future::try_join_all(answers).await?))
+    };
+    if let Some(ignored) = ignored {
+        response.headers_mut().insert(IGNORED, ignored);
     }
-    let answer = whole(deltas, &request.messages).await?;
-    Ok(ok(&writer.whole(answer)))
+    Ok(response)
+}
+
+/// Response header with the parameters that the agent did not follow.
+const IGNORED: &str = "x-ignored-parameters";
+
+fn ignored_header(names: &[&str]) -> Option<HeaderValue> {
+    let is_name = |name: &&&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let names: Vec<&str> = names.iter().filter(is_name).copied().collect();
+    (!names.is_empty()).then(|| HeaderValue::from_str(&names.join(", ")).ok()).flatten()
 }
 
 async fn whole(mut deltas: Deltas, request: &[Message]) -> Result<Answer, ApiError> {
     let broken = |error: ModelError| ApiError::of_model(Contract::OpenAi, &error);
     let mut assembler = Assembler::new();
-    while let Some(delta) = deltas.next().await {
-        assembler.push(&delta?).map_err(broken)?;
+    let (mut reasoning, mut events, mut logprobs) = (String::new(), Vec::new(), Vec::new());
+    while let Some(piece) = deltas.next().await {
+        match piece? {
+            Piece::Event(line, event) => {
+                reasoning.push_str(&line);
+                events.push(event);
+            }
+            Piece::Model(delta) => {
+                match &delta {
+                    Delta::Reasoning { text } => reasoning.push_str(text),
+                    Delta::Logprobs { content } => logprobs.extend(content.iter().cloned()),
+                    Delta::Restarted { .. } => {
+                        reasoning.clear();
+                        logprobs.clear();
+                    }
+                    _ => {}
+                }
+                assembler.push(&delta).map_err(broken)?;
+            }
+        }
     }
     let reply = assembler.finish().map_err(broken)?;
     let text = reply.message.text().into_owned();
     let usage = reply.usage.unwrap_or_else(|| estimate(request, &text));
-    Ok(Answer { text, calls: reply.message.tool_calls, finish: Some(reply.finish), usage })
+    let (calls, finish) = (reply.message.tool_calls, Some(reply.finish));
+    Ok(Answer { text, reasoning, events, calls, logprobs, finish, usage })
 }
 
-/// A streamed answer.
+/// Pieces of several answers, each with the index of its answer; `None`: that answer is over.
+type IndexedPieces = SelectAll<BoxStream<'static, (usize, Option<Result<Piece, ApiError>>)>>;
+
+/// A streamed response: its answers, merged.
 struct CompletionStream {
     writer: CompletionWriter,
-    deltas: Deltas,
+    deltas: IndexedPieces,
     request: ParsedCompletion,
-    /// The text so far, if its tokens must be counted.
-    text: String,
-    shown: bool,
-    usage: Option<Usage>,
+    answers: Vec<AnswerProgress>,
+    /// Whether the end was written.
     ended: bool,
     /// Counts against the caller's streams.
     _permit: Option<Permit>,
 }
 
+/// A streamed answer.
+#[derive(Default)]
+struct AnswerProgress {
+    /// The text so far, if its tokens must be counted.
+    text: String,
+    shown: bool,
+    usage: Option<Usage>,
+    ended: bool,
+}
+
 impl CompletionStream {
     fn new(
         writer: CompletionWriter,
-        deltas: Deltas,
+        deltas: Vec<Deltas>,
         request: ParsedCompletion,
         permit: Option<Permit>,
     ) -> Self {
-        let (text, shown, usage, ended) = (String::new(), false, None, false);
-        Self { writer, deltas, request, text, shown, usage, ended, _permit: permit }
+        let answers = deltas.iter().map(|_| AnswerProgress::default()).collect();
+        let deltas = deltas.into_iter().enumerate().map(|(index, deltas)| {
+            let end = stream::once(async { None });
+            deltas.map(Some).chain(end).map(move |piece| (index, piece)).boxed()
+        });
+        Self { writer, deltas: stream::select_all(deltas), request, answers, ended: false, _permit: permit }
     }
 
     /// Returns the next event; `None` after the last one.
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
-        while !self.ended {
-            let Some(delta) = self.deltas.next().await else {
-                return Err(self.cut());
+        while let Some((index, piece)) = self.deltas.next().await {
+            if self.answers[index].ended {
+                continue;
+            }
+            let answer = &mut self.answers[index];
+            let delta = match piece.unwrap_or_else(|| Err(cut()))? {
+                Piece::Event(line, event) => {
+                    return Ok(Some(self.writer.reasoning(index, &line, Some(&event))));
+                }
+                Piece::Model(delta) => delta,
             };
-            match delta? {
+            match delta {
                 Delta::Text { text } if text.is_empty() => {}
                 Delta::Text { text } => {
-                    self.shown = true;
+                    answer.shown = true;
                     if self.request.include_usage {
-                        self.text.push_str(&text);
+                        answer.text.push_str(&text);
                     }
-                    return Ok(Some(self.writer.text(&text)));
+                    return Ok(Some(self.writer.text(index, &text)));
                 }
-                Delta::Usage { usage } => self.usage = Some(usage),
+                Delta::Reasoning { text } if text.is_empty() => {}
+                Delta::Reasoning { text } => return Ok(Some(self.writer.reasoning(index, &text, None))),
+                Delta::Logprobs { content } => return Ok(Some(self.writer.logprobs(index, content))),
+                Delta::Usage { usage } => answer.usage = Some(usage),
                 // The protocol cannot retract text.
-                Delta::Restarted { .. } if self.shown => return Err(self.cut()),
-                Delta::Finished { reason } => return Ok(Some(self.end(&reason))),
+                Delta::Restarted { .. } if answer.shown => return Err(cut()),
+                Delta::Finished { reason } => {
+                    answer.ended = true;
+                    let mut event = self.writer.finish(index, Some(&reason)).to_vec();
+                    if self.answers.iter().all(|answer| answer.ended) {
+                        event.extend_from_slice(&self.end());
+                    }
+                    return Ok(Some(event.into()));
+                }
                 other => {
-                    if let Some(event) = self.writer.call(&other) {
-                        self.shown = true;
+                    if let Some(event) = self.writer.call(index, &other) {
+                        answer.shown = true;
                         return Ok(Some(event));
                     }
                 }
             }
         }
-        Ok(None)
+        if self.ended { Ok(None) } else { Err(cut()) }
     }
 
-    fn end(&mut self, reason: &FinishReason) -> Bytes {
+    fn end(&mut self) -> Bytes {
         self.ended = true;
-        let usage = self.usage.unwrap_or_else(|| match self.request.include_usage {
-            true => estimate(&self.request.messages, &self.text),
-            false => Usage::default(),
-        });
-        self.writer.end(Some(reason), usage)
+        let messages = &self.request.messages;
+        let mut usage = Usage::default();
+        if self.request.include_usage {
+            for (index, answer) in self.answers.iter().enumerate() {
+                let mut own = answer.usage.unwrap_or_else(|| estimate(messages, &answer.text));
+                // The prompt is counted once.
+                if index > 0 {
+                    (own.input_tokens, own.cached_tokens) = (0, 0);
+                }
+                usage += own;
+            }
+        }
+        self.writer.end(usage)
     }
+}
 
-    fn cut(&mut self) -> ApiError {
-        self.ended = true;
-        ApiError::of_model(Contract::OpenAi, &ModelError::new(ModelErrorKind::Cut))
-    }
+fn cut() -> ApiError {
+    ApiError::of_model(Contract::OpenAi, &ModelError::new(ModelErrorKind::Cut))
 }
 
 /// Returns the remaining events of an answer.

@@ -5,16 +5,17 @@ use std::{collections::VecDeque, sync::Arc};
 
 use agent_core::{
     AgentState, SessionError,
+    agent::AgentError,
     ids::SessionId,
     interrupt::OpenQuestion,
-    model::{Delta, FinishReason, Role, Usage},
+    model::{Delta, FinishReason, Model, ModelError, ModelErrorKind, Role, TextTools, Usage},
     telemetry,
 };
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use serde_json::Value;
 
-use super::Backend;
+use super::{Backend, agent_events, caller_tools::CallerTools, format::AnswerFormat};
 use crate::{
-    TaskAgent,
     api::{
         openai::{ParsedCompletion, task_of},
         tool_chat::{parse_answer, render_question},
@@ -22,8 +23,9 @@ use crate::{
     app::{AppState, RequestContext},
     conversation::{ConversationEvent, ConversationStream, ModelText},
     ephemeral_session::EphemeralSession,
-    error::{ApiError, Contract},
+    error::{ApiError, Contract, Rejection},
     limits::Permit,
+    raw_calls::RawCalls,
 };
 
 /// Last line of a question. It identifies the question when the conversation returns with an answer, so that it must not
@@ -31,8 +33,17 @@ use crate::{
 const ANSWER_HINT: &str =
     "(Answer with your next message, and I go on. / 다음 메시지로 답해 주시면 이어서 진행합니다.)";
 
+/// A part of an answer.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Of a model.
+    Model(Delta),
+    /// A step, a tool call or a question of an agent: as a line of text, and as data.
+    Event(String, Value),
+}
+
 /// Deltas of an answer.
-pub(super) type Deltas = BoxStream<'static, Result<Delta, ApiError>>;
+pub(super) type Deltas = BoxStream<'static, Result<Piece, ApiError>>;
 
 /// Starts an answer.
 ///
@@ -41,42 +52,59 @@ pub(super) type Deltas = BoxStream<'static, Result<Delta, ApiError>>;
 /// Errors before the answer begins.
 pub(super) async fn open_deltas(
     context: &RequestContext,
-    backend: Backend<'_>,
+    backend: &Backend<'_>,
     request: &ParsedCompletion,
 ) -> Result<Deltas, ApiError> {
     let app = &context.app;
+    let refusal = match backend {
+        Backend::Plain(chat) => chat.refusal(),
+        Backend::Assistant(assistant) => assistant.refusal(),
+        Backend::Task(_) => None,
+    };
+    if let Some(reason) = refusal {
+        return Err(ApiError::new(Rejection::OwnEndpoint, reason));
+    }
     match backend {
         Backend::Plain(chat) => {
             let permit = app.limits.run(context.key())?;
-            let opening = telemetry::chat(chat.model(), chat.with_prompt(request.for_model()), None);
+            let model = match request.tools().is_empty() {
+                true => chat.model().clone(),
+                // Calls that the model writes as text are calls too.
+                false => Model::new(TextTools::new(chat.model().clone())),
+            };
+            let opening = telemetry::chat(&model, chat.with_prompt(request.for_model()), None);
             let deltas = stream::once(opening).try_flatten().map_err(move |error| {
                 // Held until the answer ends.
                 let _: &Option<Permit> = &permit;
                 ApiError::of_model(Contract::OpenAi, &error)
             });
-            Ok(deltas.boxed())
+            let deltas = match request.tools().is_empty() && request.format().is_none() {
+                true => without_raw_calls(deltas.boxed()),
+                false => deltas.boxed(),
+            };
+            Ok(deltas.map_ok(Piece::Model).boxed())
         }
         Backend::Assistant(assistant) => {
-            request.check_for_agent()?;
-            let graph = match request.has_settings() {
-                true => assistant.with_settings(|own| request.apply_settings(own)).map_err(|error| {
-                    tracing::error!(%error, "an agent could not be rebuilt with other settings");
-                    ApiError::internal()
-                })?,
-                false => assistant.agent().clone(),
-            };
+            let format = format(app, request)?;
+            let tools = CallerTools::new(request.tools_for_agent())?;
+            let graph = assistant
+                .with_settings(|own| request.apply_settings(own), tools.registry())
+                .map_err(rebuild_error)?;
             let permit = app.limits.run(context.key())?;
             let session = app.ephemeral_runtime.session_of(SessionId::random());
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
-            let input = AgentState::says(request.messages.iter().cloned());
+            let instruction = format.as_ref().map(AnswerFormat::instruction);
+            let input = AgentState::says(instruction.into_iter().chain(request.messages.iter().cloned()));
             let run =
                 session.run(&graph, input).options(context.run_options()).start().await.map_err(map_error)?;
             let conversation = ConversationStream::new(run, events, Contract::OpenAi, ModelText::Forward);
-            Ok(AgentDeltas::new(app, conversation, (ephemeral, permit), Vec::new(), None).into_stream())
+            let mut deltas = AgentDeltas::new(app, conversation, (ephemeral, permit));
+            (deltas.tools, deltas.format) = (tools, format);
+            Ok(deltas.into_stream())
         }
         Backend::Task(agent) => {
-            request.check_for_agent()?;
+            let format = format(app, request)?;
             let texts: Vec<(Role, String)> =
                 request.messages.iter().map(|message| (message.role, message.text().into_owned())).collect();
             let turn = task_of(&texts, ANSWER_HINT)?;
@@ -88,7 +116,7 @@ pub(super) async fn open_deltas(
             let session = app.ephemeral_runtime.session_of(SessionId::random());
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
-            let input = agent.input(task, serde_json::Map::new());
+            let input = agent.conversation(task, &request.messages, serde_json::Map::new());
             let run = session
                 .run_json(agent.graph(), input)
                 .options(context.run_options())
@@ -96,9 +124,72 @@ pub(super) async fn open_deltas(
                 .await
                 .map_err(map_error)?;
             let conversation = ConversationStream::new(run, events, Contract::OpenAi, ModelText::Ignore);
-            Ok(AgentDeltas::new(app, conversation, (ephemeral, permit), answers, Some(agent)).into_stream())
+            let mut deltas = AgentDeltas::new(app, conversation, (ephemeral, permit));
+            (deltas.answers, deltas.format) = (answers, format);
+            deltas.graph = Some(agent.graph().to_owned());
+            Ok(deltas.into_stream())
         }
     }
+}
+
+/// Returns the format that the answer of an agent must have.
+fn format(app: &AppState, request: &ParsedCompletion) -> Result<Option<AnswerFormat>, ApiError> {
+    let Some(format) = request.format() else { return Ok(None) };
+    let Some(chat) = &app.chat else {
+        let message = "`response_format` for an agent needs a model, and none is configured";
+        return Err(ApiError::new(Rejection::Unsupported, message).at("response_format"));
+    };
+    AnswerFormat::new(format, chat.model()).map(Some)
+}
+
+/// Maps the error of an agent that cannot be rebuilt. Only the tools of the caller can be the cause.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that `map_err` needs")]
+fn rebuild_error(error: AgentError) -> ApiError {
+    match &error {
+        AgentError::Tools(error) => {
+            ApiError::new(Rejection::InvalidRequest, format!("`tools` cannot be used: {error}")).at("tools")
+        }
+        _ => {
+            tracing::error!(%error, "an agent could not be rebuilt with other settings");
+            ApiError::internal()
+        }
+    }
+}
+
+/// Removes tool calls in the text of a model that was not offered tools. An answer of nothing else is an error.
+fn without_raw_calls(
+    deltas: BoxStream<'static, Result<Delta, ApiError>>,
+) -> BoxStream<'static, Result<Delta, ApiError>> {
+    let read = stream::unfold(Some((deltas, RawCalls::default(), false)), |state| async move {
+        let (mut deltas, mut calls, mut shown) = state?;
+        let mut out = Vec::new();
+        let mut show = |text: String, out: &mut Vec<_>| {
+            if !text.is_empty() {
+                shown |= !text.trim().is_empty();
+                out.push(Ok(Delta::Text { text }));
+            }
+        };
+        match deltas.next().await? {
+            Ok(Delta::Text { text }) => show(calls.push(&text), &mut out),
+            Ok(delta @ Delta::Restarted { .. }) => {
+                calls.clear();
+                out.push(Ok(delta));
+            }
+            Ok(delta @ Delta::Finished { .. }) => {
+                show(calls.finish(), &mut out);
+                if calls.found() && !shown {
+                    let error = ModelError::new(ModelErrorKind::Malformed)
+                        .with_detail("a tool call as text, and no tools were offered");
+                    out.push(Err(ApiError::of_model(Contract::OpenAi, &error)));
+                    return Some((stream::iter(out), None));
+                }
+                out.push(Ok(delta));
+            }
+            other => out.push(other),
+        }
+        Some((stream::iter(out), Some((deltas, calls, shown))))
+    });
+    read.flatten().boxed()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that `map_err` needs")]
@@ -114,7 +205,14 @@ struct AgentDeltas {
     answers: Vec<(String, String)>,
     /// Graph with the answer in its final state; `None` if the text of the model is the answer.
     graph: Option<String>,
-    ready: VecDeque<Result<Delta, ApiError>>,
+    /// Tools that the caller executes.
+    tools: CallerTools,
+    /// Form of the answer, and its text so far: it is shown when it has the form.
+    format: Option<AnswerFormat>,
+    text: String,
+    /// Usage of calls for the form.
+    usage: Usage,
+    ready: VecDeque<Result<Piece, ApiError>>,
     ended: bool,
     _guards: (EphemeralSession, Option<Permit>),
 }
@@ -124,14 +222,16 @@ impl AgentDeltas {
         app: &Arc<AppState>,
         conversation: ConversationStream,
         guards: (EphemeralSession, Option<Permit>),
-        answers: Vec<(String, String)>,
-        task: Option<&dyn TaskAgent>,
     ) -> Self {
         Self {
             app: Arc::clone(app),
             conversation,
-            answers,
-            graph: task.map(|agent| agent.graph().to_owned()),
+            answers: Vec::new(),
+            graph: None,
+            tools: CallerTools::default(),
+            format: None,
+            text: String::new(),
+            usage: Usage::default(),
             ready: VecDeque::new(),
             ended: false,
             _guards: guards,
@@ -143,20 +243,34 @@ impl AgentDeltas {
             .boxed()
     }
 
-    async fn next(&mut self) -> Option<Result<Delta, ApiError>> {
+    async fn next(&mut self) -> Option<Result<Piece, ApiError>> {
         loop {
-            if let Some(delta) = self.ready.pop_front() {
-                return Some(delta);
+            if let Some(piece) = self.ready.pop_front() {
+                return Some(piece);
             }
             if self.ended {
                 return None;
             }
             match self.conversation.next().await? {
-                ConversationEvent::Text(text) => return Some(Ok(Delta::text(text))),
+                ConversationEvent::Text(text) if self.format.is_some() => self.text.push_str(&text),
+                ConversationEvent::Text(text) => return Some(model(Delta::text(text))),
+                ConversationEvent::Reasoning(text) => return Some(model(Delta::Reasoning { text })),
+                ConversationEvent::Retracted if self.format.is_some() => self.text.clear(),
                 ConversationEvent::Retracted => {
-                    return Some(Ok(Delta::Restarted { attempt: 2, reason: "model_cut".to_owned() }));
+                    return Some(model(Delta::Restarted { attempt: 2, reason: "model_cut".to_owned() }));
                 }
-                ConversationEvent::ToolCall(_) | ConversationEvent::ToolResult(_) => {}
+                ConversationEvent::ToolCall(index) => {
+                    // What was written before a call is not the answer.
+                    self.text.clear();
+                    let call = &self.conversation.calls()[index];
+                    if self.tools.registry().tool(&call.name).is_none() {
+                        return Some(Ok(agent_events::tool_call(call)));
+                    }
+                }
+                ConversationEvent::ToolResult(index) => {
+                    return Some(Ok(agent_events::tool_result(&self.conversation.calls()[index])));
+                }
+                ConversationEvent::Todo(todo) => return Some(Ok(agent_events::todo(&todo))),
                 ConversationEvent::Question(questions) => {
                     if let Err(error) = self.answer_or_ask(&questions).await {
                         return Some(self.fail(error));
@@ -164,39 +278,59 @@ impl AgentDeltas {
                 }
                 ConversationEvent::Failed(error) => return Some(self.fail(error)),
                 ConversationEvent::Done => {
-                    let text = match &self.graph {
-                        None => String::new(),
-                        Some(graph) => match self.conversation.session().state_json().await {
-                            Ok(state) => self.app.response(graph, &state),
-                            Err(error) => return Some(self.fail(map_error(error))),
-                        },
-                    };
-                    self.end(text);
+                    if let Err(error) = self.finish().await {
+                        return Some(self.fail(error));
+                    }
                 }
             }
         }
     }
 
-    fn fail(&mut self, error: ApiError) -> Result<Delta, ApiError> {
+    fn fail(&mut self, error: ApiError) -> Result<Piece, ApiError> {
         self.ended = true;
         Err(error)
     }
 
+    /// Ends the answer of a completed run.
+    async fn finish(&mut self) -> Result<(), ApiError> {
+        let mut text = match &self.graph {
+            None => std::mem::take(&mut self.text),
+            Some(graph) => {
+                let state = self.conversation.session().state_json().await.map_err(map_error)?;
+                self.app.response(graph, &state)
+            }
+        };
+        let cut = matches!(self.conversation.finish(), Some(FinishReason::Length | FinishReason::Filtered));
+        if let Some(format) = self.format.as_ref().filter(|_| !cut) {
+            let (formatted, usage) = format.apply(&text).await?;
+            (text, self.usage) = (formatted, usage);
+        }
+        self.end(text, None);
+        Ok(())
+    }
+
     /// Ends the answer, with `text` as its last part.
-    fn end(&mut self, text: String) {
+    fn end(&mut self, text: String, reason: Option<FinishReason>) {
         self.ended = true;
-        let reason = match self.conversation.finish() {
+        let reason = reason.unwrap_or_else(|| match self.conversation.finish() {
             Some(reason @ (FinishReason::Length | FinishReason::Filtered)) => reason.clone(),
             _ => FinishReason::Stop,
-        };
-        let usage = self.conversation.usage();
-        self.ready.extend((!text.is_empty()).then(|| Ok(Delta::text(text))));
-        self.ready.extend((usage != Usage::default()).then_some(Ok(Delta::Usage { usage })));
-        self.ready.push_back(Ok(Delta::Finished { reason }));
+        });
+        let mut usage = self.conversation.usage();
+        usage += self.usage;
+        self.ready.extend((!text.is_empty()).then(|| model(Delta::text(text))));
+        self.ready.extend((usage != Usage::default()).then(|| model(Delta::Usage { usage })));
+        self.ready.push_back(model(Delta::Finished { reason }));
     }
 
     /// Answers a question if the conversation contains its answer. Otherwise the question is the text.
     async fn answer_or_ask(&mut self, questions: &[OpenQuestion]) -> Result<(), ApiError> {
+        let calls = self.tools.deltas(self.conversation.open_calls());
+        if !calls.is_empty() {
+            self.ready.extend(calls.into_iter().map(model));
+            self.end(String::new(), Some(FinishReason::ToolCalls));
+            return Ok(());
+        }
         for open in questions {
             let text = question_text(open);
             let Some(at) = self.answers.iter().position(|(question, _)| *question == text) else { continue };
@@ -212,10 +346,17 @@ impl AgentDeltas {
                 Err(error) => return Err(map_error(error)),
             }
         }
+        if let Some(open) = questions.first() {
+            self.ready.push_back(Ok(agent_events::question(open)));
+        }
         let text = questions.first().map(question_text).unwrap_or_default();
-        self.end(text);
+        self.end(text, None);
         Ok(())
     }
+}
+
+fn model(delta: Delta) -> Result<Piece, ApiError> {
+    Ok(Piece::Model(delta))
 }
 
 /// Returns the text of a question, by which it is also recognized.

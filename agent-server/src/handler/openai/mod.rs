@@ -1,7 +1,10 @@
 //! OpenAI's chat completions for every agent of the server. The name of an agent is a model.
 
+mod agent_events;
+mod caller_tools;
 mod completions;
 mod deltas;
+mod format;
 mod models;
 
 use crate::docs::openapi::RouteDoc;
@@ -41,12 +44,12 @@ impl AppState {
         if let Some(chat) = self.chat.as_ref().filter(|chat| chat.id() == name) {
             return Ok(Backend::Plain(chat));
         }
-        if let Some(assistant) = self.assistant.as_ref().filter(|assistant| assistant.agent().name() == name)
-        {
-            return Ok(Backend::Assistant(assistant));
-        }
-        let task = self.agents.iter().find(|agent| agent.graph() == name);
-        task.map(|agent| Backend::Task(&**agent)).ok_or_else(|| {
+        let agent = self.agents.iter().find(|agent| agent.graph() == name);
+        let backend = agent.map(|agent| match agent.as_assistant() {
+            Some(assistant) => Backend::Assistant(assistant),
+            None => Backend::Task(&**agent),
+        });
+        backend.ok_or_else(|| {
             let name = &name[..name.floor_char_boundary(128)];
             let known: Vec<&str> = self.model_names().collect();
             let message = format!("The model `{name}` does not exist; known models: {}", known.join(", "));

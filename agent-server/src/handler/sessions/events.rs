@@ -22,7 +22,7 @@ use crate::{
     error::{ApiError, Contract, Rejection, session_not_found},
     fanout::{Fanout, Form},
     handler::default_cursor,
-    http::response::{HandlerResult, sse},
+    http::response::{HandlerResult, escape_separators, sse},
     limits::Permit,
 };
 
@@ -165,7 +165,7 @@ fn events(
 /// deliver it as a message.
 fn end_event(guard: &SubscriptionGuard) -> Bytes {
     let error = session_not_found(guard.session());
-    format!("event: end\ndata: {}\n\n", error.body(Contract::TaskAgent)).into()
+    format!("event: end\ndata: {}\n\n", escape_separators(error.body(Contract::TaskAgent).to_string())).into()
 }
 
 async fn wait_after(error: &SubscriptionError) {
@@ -174,7 +174,7 @@ async fn wait_after(error: &SubscriptionError) {
 }
 
 fn serialize(event: &Event) -> String {
-    let json = serde_json::to_string(event).expect("events serialize to JSON");
+    let json = escape_separators(serde_json::to_string(event).expect("events serialize to JSON"));
     match event.seq {
         Some(seq) => format!("id: {seq}\ndata: {json}\n\n"),
         None => format!("data: {json}\n\n"),

@@ -1,13 +1,14 @@
 //! Connection of one WebSocket: sends events, executes commands. One loop without a queue, so that a slow client delays
 //! only itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use agent_core::{
     Event, RunStatus, Session, SessionError,
     clock::{Clock, WallClock},
     event::{EventBody, Subscription, SubscriptionError},
-    ids::Seq,
+    ids::{QuestionId, Seq},
+    session::SessionStatus,
 };
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, future::BoxFuture};
@@ -17,8 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::{
     ServerOptions,
     api::socket::{
-        Command, Complete, EventDetail, Nothing, Pong, RunResult, rejection, result_error, to_server_message,
-        to_text,
+        Command, Complete, EventDetail, Nothing, Pong, RunResult, any_event, open_question, rejection,
+        result_error, stopped, to_server_message, to_text,
     },
     app::AppState,
     auth::ownership::{AccessScope, SessionAccess, SubscriptionGuard},
@@ -58,15 +59,41 @@ pub(super) async fn serve(
     socket: WebSocket,
     (guard, key): (SubscriptionGuard, Key),
     after: Seq,
-    detail: EventDetail,
+    (detail, questions): (EventDetail, QuestionFilter),
 ) {
     let events = session.subscribe(Some(after));
     let fanout = app.fanouts.of(session.id());
-    let mut connection = Connection { app, session, socket, guard, key, detail, fanout, rejected: 0 };
+    let mut connection =
+        Connection { app, session, socket, guard, key, detail, questions, fanout, rejected: 0 };
     match connection.run(events).await {
         End::Disconnected => {}
         End::ClosedByClient => websocket::close(&mut connection.socket, None).await,
         End::Close(code, reason) => websocket::close(&mut connection.socket, Some((code, reason))).await,
+    }
+}
+
+/// Which questions a subscriber gets: of those asked before it connected, the open ones; after a resume, the open ones again.
+#[derive(Debug, Default)]
+pub(super) struct QuestionFilter {
+    /// The last event before the client connected.
+    upto: Seq,
+    /// The questions that were open then.
+    open: Vec<QuestionId>,
+    /// Whether the run was stopped or has failed. Its questions are open again when it is resumed.
+    halted: bool,
+}
+
+impl QuestionFilter {
+    /// Creates the filter for a client that connects at this status.
+    pub(super) fn new(status: &SessionStatus) -> Self {
+        let halted = matches!(status.status, RunStatus::Stopped | RunStatus::Failed);
+        let open =
+            if halted { Vec::new() } else { status.questions.iter().map(|open| open.id.clone()).collect() };
+        Self { upto: status.last, open, halted }
+    }
+
+    fn allows(&self, event: &Event, question: &QuestionId) -> bool {
+        event.seq.is_none_or(|seq| seq > self.upto) || self.open.contains(question)
     }
 }
 
@@ -78,6 +105,7 @@ struct Connection<'a> {
     /// The caller that is counted for runs resumed by commands.
     key: Key,
     detail: EventDetail,
+    questions: QuestionFilter,
     fanout: Arc<Fanout>,
     /// Number of rejected messages.
     rejected: u32,
@@ -211,17 +239,55 @@ impl<'a> Connection<'a> {
         if !self.guard.allows(event).await {
             return Err(End::Close(CloseCode::Policy, "access to the session is denied"));
         }
-        let text = if let EventBody::RunCompleted(completed) = &event.body {
-            let computed = complete_message(self.app, self.session, event, completed.active_ms);
-            Some(self.fanout.completion(event, computed).await.unwrap_or_else(|error| error))
-        } else {
-            let form = Form::Socket(self.detail);
-            self.fanout.message(event, form, || to_server_message(event, self.detail).map(Utf8Bytes::from))
+        match &event.body {
+            EventBody::RunStopped(_) => {
+                self.questions.halted = true;
+                if self.detail != EventDetail::Contract {
+                    self.feed(Message::Text(stopped(event, None).into())).await?;
+                }
+            }
+            EventBody::RunFailed(_) => self.questions.halted = true,
+            EventBody::RunResumed(_) if mem::take(&mut self.questions.halted) => {
+                self.feed_open_questions(event).await?;
+            }
+            _ => {}
+        }
+        let text = match &event.body {
+            EventBody::RunCompleted(completed) => {
+                let computed = complete_message(self.app, self.session, event, completed.active_ms);
+                Some(self.fanout.completion(event, computed).await.unwrap_or_else(|error| error))
+            }
+            // It was answered before the client connected, so it is not shown as open.
+            EventBody::QuestionAsked(asked) if !self.questions.allows(event, &asked.open.id) => {
+                (self.detail == EventDetail::All).then(|| any_event(event).into())
+            }
+            _ => {
+                let form = Form::Socket(self.detail);
+                self.fanout
+                    .message(event, form, || to_server_message(event, self.detail).map(Utf8Bytes::from))
+            }
         };
         match text {
             Some(text) => self.feed(Message::Text(text)).await,
             None => Ok(()),
         }
+    }
+
+    /// Sends the open questions again after the run was resumed. The last message of the event has its number.
+    async fn feed_open_questions(&mut self, event: &Event) -> Result<(), End> {
+        let open = match self.session.status().await {
+            Ok(status) => status.questions,
+            Err(error) => {
+                tracing::warn!(%error, "the open questions could not be read for a subscriber");
+                return Ok(());
+            }
+        };
+        for (at, question) in open.iter().enumerate() {
+            let is_last = at + 1 == open.len() && self.detail == EventDetail::Contract;
+            let text = open_question(question, event, event.seq.filter(|_| is_last));
+            self.feed(Message::Text(text.into())).await?;
+        }
+        Ok(())
     }
 
     async fn read(&mut self, frame: Message, command: &mut Option<PendingCommand<'a>>) -> Result<(), End> {
@@ -236,7 +302,7 @@ impl<'a> Connection<'a> {
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
         };
         if text.len() > limit {
-            let message = format!("the message exceeds {limit} bytes");
+            let message = format!("the message exceeds {limit} bytes (FRAME_BYTES); send a smaller one");
             return self.reject(&ApiError::new(Rejection::FrameTooLarge, message)).await;
         }
         match Command::parse(text.as_bytes()) {

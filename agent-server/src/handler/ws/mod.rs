@@ -2,17 +2,18 @@
 
 mod connection;
 
-use agent_core::ids::Seq;
+use agent_core::{SessionError, ids::Seq};
 use hyper::Method;
 use serde_json::json;
 
-use super::default_cursor;
+use self::connection::QuestionFilter;
+use super::default_cursor_at;
 use crate::{
     api::socket::EventDetail,
     app::RequestContext,
     auth::ownership::SubscriptionGuard,
     docs::openapi::RouteDoc,
-    error::{ApiError, Rejection},
+    error::{ApiError, Rejection, map_session_error},
     http::{query::Query, response::HandlerResult, websocket},
 };
 
@@ -49,10 +50,13 @@ pub(super) async fn upgrade(mut context: RequestContext) -> HandlerResult {
     let permit = context.stream_permit()?;
     let query = SubscribeQuery::parse(&context.query())?;
     let session = context.session_or_new(id).await?;
-    let after = match query.after {
-        Some(after) => after,
-        None => default_cursor(&session).await?,
+    let status = match session.status().await {
+        Ok(status) => Some(status),
+        Err(SessionError::NotFound { .. }) => None,
+        Err(error) => return Err(map_session_error(session.id())(error)),
     };
+    let after = query.after.unwrap_or_else(|| status.as_ref().map_or(Seq::ZERO, default_cursor_at));
+    let questions = status.as_ref().map(QuestionFilter::new).unwrap_or_default();
     let app = context.app.clone();
     let config = websocket::config(app.options.frame_bytes.saturating_mul(READ_FACTOR));
     let (response, opening) = websocket::accept(&mut context.request, &app.input, config)?;
@@ -61,7 +65,8 @@ pub(super) async fn upgrade(mut context: RequestContext) -> HandlerResult {
     tasks.spawn(async move {
         match opening.await {
             Ok(socket) => {
-                connection::serve(&app, &session, socket, (guard, key), after, query.detail).await;
+                let detail = (query.detail, questions);
+                connection::serve(&app, &session, socket, (guard, key), after, detail).await;
             }
             Err(error) => tracing::debug!(%error, "a WebSocket could not be opened"),
         }
@@ -79,8 +84,10 @@ struct SubscribeQuery {
 impl SubscribeQuery {
     fn parse(query: &Query) -> Result<Self, ApiError> {
         let detail = query.get("events").unwrap_or_default();
-        let detail = EventDetail::parse(detail)
-            .ok_or_else(|| ApiError::new(Rejection::InvalidRequest, "`events` must be `status` or `all`"))?;
+        let detail = EventDetail::parse(detail).ok_or_else(|| {
+            let message = "`events` must be `contract`, `status` or `all`";
+            ApiError::new(Rejection::InvalidRequest, message)
+        })?;
         Ok(Self { after: query.number("after")?.map(Seq), detail })
     }
 }

@@ -87,7 +87,8 @@ impl Client {
             if message["type"] == kind {
                 return message;
             }
-            assert!(message["type"] != "error", "{message}");
+            let is_stop = message["data"]["details"]["code"] == "run_stopped";
+            assert!(message["type"] != "error" || is_stop, "{message}");
         }
     }
 

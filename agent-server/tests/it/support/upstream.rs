@@ -22,6 +22,8 @@ pub(crate) enum Do {
     Say(&'static str),
     /// Says a text, each byte of the event in a write of its own.
     Drip(&'static str),
+    /// Sends a choice of a chunk, as JSON.
+    Choice(&'static str),
     /// Calls a tool: id, name, arguments.
     Call(&'static str, &'static str, &'static str),
     /// Waits until the test lets it go on, or its caller is gone.
@@ -151,6 +153,11 @@ impl Fake {
         for step in steps {
             match step {
                 Do::Say(text) => stream.write_all(said(text).as_bytes()).await?,
+                Do::Choice(choice) => {
+                    let choice: Value = serde_json::from_str(choice).unwrap();
+                    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "fake", "choices": [choice]});
+                    stream.write_all(format!("data: {chunk}\n\n").as_bytes()).await?;
+                }
                 Do::Drip(text) => {
                     for byte in said(text).bytes() {
                         stream.write_all(&[byte]).await?;

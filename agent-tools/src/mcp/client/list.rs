@@ -29,6 +29,8 @@ pub struct RemoteTool {
     pub description: String,
     /// JSON Schema of the arguments.
     pub parameters: Value,
+    /// JSON Schema of the result, if the server declares one.
+    pub output: Option<Value>,
     /// Effect of a call, as declared by the server.
     pub effect: Effect,
 }
@@ -83,6 +85,8 @@ fn usable(
     if let Some(root) = parameters.as_object_mut() {
         root.entry("type").or_insert_with(|| json!("object"));
     }
+    let output = tool.output_schema.as_ref().map(|schema| Value::Object(schema.as_ref().clone()));
+    let output = output.filter(|schema| schema.to_string().len() <= settings.limits.schema);
     let name = legal(&settings.prefix_of(), &tool.name);
     if names.contains(&name) {
         return Err("the name is not unique");
@@ -93,6 +97,7 @@ fn usable(
         remote: tool.name.clone().into_owned(),
         description: description.chars().take(MAX_DESCRIPTION).collect(),
         parameters,
+        output,
         effect: effect(tool.annotations.as_ref()),
     };
     // One invalid schema would make the whole registry invalid.
@@ -146,5 +151,9 @@ pub(super) fn tool(shared: &Arc<Shared>, tool: &Arc<RemoteTool>) -> AnyTool {
         tool.parameters.clone(),
         move |args, cx| call::call(Arc::clone(&server), Arc::clone(&called), args, cx),
     );
+    let made = match &tool.output {
+        Some(schema) => made.with_output_schema(schema.clone()),
+        None => made,
+    };
     AnyTool::new(made.with_policy(policy))
 }

@@ -40,11 +40,14 @@ const GRACE: Duration = Duration::from_secs(5);
 #[non_exhaustive]
 pub struct HttpOptions {
     /// Accepted values of `Host`, with or without a port. Other values may be names that a hostile page has pointed
-    /// at this address (DNS rebinding). Default: `localhost`, `127.0.0.1`, `::1`.
+    /// at this address (DNS rebinding). Empty: all, for an embedding server that checks them itself. Default: `localhost`,
+    /// `127.0.0.1`, `::1`.
     pub hosts: Vec<String>,
     /// Accepted values of `Origin`, with scheme (`https://app.example:443`, or `:*` for any port). Requests without
     /// `Origin` do not come from a web page and are accepted. Default: none.
     pub origins: Vec<String>,
+    /// Whether `Origin` is checked. Default: yes; an embedding server may check it itself.
+    pub check_origins: bool,
     /// Maximum size of a request body in bytes. Default: 4 MiB.
     pub body: usize,
     /// Maximum number of sessions; beyond it, new ones get 503. Idle sessions end after five minutes. Default: 256.
@@ -56,6 +59,7 @@ impl Default for HttpOptions {
         Self {
             hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
             origins: Vec::new(),
+            check_origins: true,
             body: 4 * 1024 * 1024,
             sessions: 256,
         }
@@ -79,9 +83,9 @@ impl HttpService {
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(options.hosts)
             .with_allowed_origins(options.origins)
-            .enforce_origin_validation()
             .with_max_request_body_bytes(options.body)
             .with_cancellation_token(stop.clone());
+        let config = if options.check_origins { config.enforce_origin_validation() } else { config };
         let offer = server.0;
         let face = move || Ok::<_, io::Error>(Face(Arc::clone(&offer)));
         let inner = StreamableHttpService::new(face, Arc::clone(&sessions), config);

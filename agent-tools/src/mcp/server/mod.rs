@@ -39,7 +39,7 @@ use tokio::{
 };
 
 pub use self::http::{HttpBody, HttpOptions, HttpService};
-use super::{McpError, client::IDEMPOTENCY_KEY};
+use super::{McpError, client::IDEMPOTENCY_KEY, content};
 
 /// Maximum number of concurrent calls of all clients.
 const MAX_CALLS: usize = 64;
@@ -47,13 +47,15 @@ const MAX_CALLS: usize = 64;
 const MAX_WAITING: usize = 1_024;
 /// Maximum size of a message over a stream in bytes.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// Answer that approves a call.
+const APPROVE: &str = "approve";
 /// Maximum number of queued progress notifications; further ones are dropped.
 const PROGRESS: usize = 64;
 
 /// MCP server that offers the tools of a registry. Cheap to clone.
 ///
-/// Arguments are validated like those of a model, and each call is subject to the tool's policy. Calls that need an
-/// approval are rejected, because no person can approve them. The tools run outside of a run: without todos,
+/// Arguments are validated like those of a model, and each call is subject to the tool's policy. For a call that needs an
+/// approval, the person at the client is asked (elicitation); a client without that gets an error. The tools run outside of a run: without todos,
 /// memory and dependencies of a runtime.
 #[derive(Clone)]
 pub struct Server(Arc<Offer>);
@@ -210,15 +212,26 @@ impl Offer {
         self.registry.names().filter_map(tool).map(described).collect()
     }
 
-    /// Checks that the policy allows the call without an approval.
-    fn permitted(&self, call: &PreparedCall) -> Result<(), ToolError> {
+    /// Checks that the policy allows the call, or that the person at the client approves it.
+    async fn permitted(&self, call: &PreparedCall, cx: &RequestContext<RoleServer>) -> Result<(), ToolError> {
         if self.unapproved.contains(call.name()) || call.approval_for(&StandingApprovals::default()).is_none()
         {
             return Ok(());
         }
-        Err(ToolError::refused(
-            "this call needs an approval, which is not available over MCP; it was not made",
-        ))
+        let prompt = format!("May `{}` run with {}?", call.name(), call.args());
+        let asked = question::ask(cx.peer.clone(), Question::choose(prompt, [APPROVE, "reject"]));
+        let answer = tokio::select! {
+            answer = asked => answer,
+            () = cx.ct.cancelled() => return Err(ToolError::cancelled()),
+        };
+        match answer {
+            Ok(answer) if answer == APPROVE => Ok(()),
+            Ok(_) => Err(ToolError::refused("the call was not approved; it was not made")),
+            Err(error) => Err(ToolError::refused(
+                "this call needs an approval, and the client cannot ask for one; it was not made",
+            )
+            .with_cause(error.for_model().to_owned())),
+        }
     }
 
     async fn run(
@@ -226,7 +239,7 @@ impl Offer {
         prepared: &PreparedCall,
         cx: &RequestContext<RoleServer>,
     ) -> Result<ToolOutput, ToolError> {
-        self.permitted(prepared)?;
+        self.permitted(prepared, cx).await?;
         let busy = || ToolError::unavailable("too many queued calls; try again later");
         let Places { running, waiting, nonce, calls } = &*self.places;
         let waits = waiting.try_acquire().map_err(|_| busy())?;
@@ -275,7 +288,12 @@ fn described((tool, policy): (&AnyTool, &ToolPolicy)) -> Tool {
         .read_only(reads)
         .destructive(policy.effect == Effect::Destructive)
         .idempotent(policy.effect.repeatable());
-    Tool::new(tool.name().to_owned(), tool.description().to_owned(), parameters).with_annotations(hints)
+    let described =
+        Tool::new(tool.name().to_owned(), tool.description().to_owned(), parameters).with_annotations(hints);
+    match tool.output_schema() {
+        Some(Value::Object(schema)) => described.with_raw_output_schema(Arc::new(schema)),
+        _ => described,
+    }
 }
 
 /// View of the server for one client.
@@ -321,6 +339,9 @@ impl ServerHandler for Face {
             Err(error) => failed(&error),
             Ok(ToolOutput::Json(value @ Value::Object(_))) if reply.cut.is_none() => {
                 CallToolResult::structured(value)
+            }
+            Ok(ToolOutput::Blocks { blocks, .. }) if reply.cut.is_none() => {
+                CallToolResult::success(content::blocks(blocks))
             }
             Ok(_) => CallToolResult::success(vec![ContentBlock::text(reply.text)]),
         }

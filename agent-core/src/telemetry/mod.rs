@@ -11,8 +11,12 @@
 //! `otel.status_code` = `ERROR`. `otel.name` is the display name (`chat gpt-4o-mini`), `otel.kind` is `client` for
 //! model calls. `gen_ai.response.finish_reasons` is one word here; the convention asks for an array of one.
 //!
+//! Every span has its kind in `openinference.span.kind` (`AGENT`, `CHAIN` for nodes, `LLM`, `TOOL`).
+//!
 //! Spans contain no content: no message, argument, result, error text, header or key. They contain names of
-//! sessions, graphs, nodes, models and tools, and the ids of tool calls.
+//! sessions, graphs, nodes, models and tools, and the ids of tool calls. [`capture_content`] adds the messages of model
+//! calls (`gen_ai.input.messages`, `gen_ai.output.messages`, `gen_ai.system_instructions`) and the arguments and results of
+//! tool calls (`gen_ai.tool.call.arguments`, `gen_ai.tool.call.result`), both also as `input.value` and `output.value`.
 //!
 //! A replayed step is not a call and has no span. The span of a run is a child of the span that was current when
 //! the run started, even if it outlives it. Runs that start from the queue or are recovered by another process
@@ -21,6 +25,11 @@
 //! All spans have the target [`TARGET`], and only they do, so that a filter can exclude or select them. Without a
 //! subscriber the cost is one check of a flag. Node spans are enabled where [`TARGET`] is enabled at debug level
 //! when the run begins.
+
+mod content;
+
+pub(crate) use content::journalled_request;
+pub use content::{capture_content, journal_requests};
 
 use std::{
     fmt::Display,
@@ -40,7 +49,7 @@ use tracing::{
 use crate::{
     error::Code,
     ids::{RunId, SessionId},
-    model::{Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream, Usage},
+    model::{Assembler, Delta, FinishReason, Model, ModelError, ModelRequest, ModelStream, Usage},
     util::shorten,
 };
 
@@ -60,6 +69,7 @@ pub(crate) fn run(session: &SessionId, run: RunId, graph: &str, resumed: bool) -
     info_span!(
         target: TARGET,
         "invoke_agent",
+        openinference.span.kind = "AGENT",
         otel.name = %format_args!("invoke_agent {graph}"),
         gen_ai.operation.name = "invoke_agent",
         gen_ai.agent.name = graph,
@@ -90,6 +100,7 @@ pub(crate) fn node(graph: &str, node: &str, superstep: u64, attempt: u32) -> Spa
     debug_span!(
         target: TARGET,
         "node",
+        openinference.span.kind = "CHAIN",
         otel.name = %format_args!("node {node}"),
         agent_core.graph = graph,
         agent_core.node = node,
@@ -105,15 +116,30 @@ pub(crate) fn tool(name: &str, call_id: &str, session: &SessionId) -> Span {
     info_span!(
         target: TARGET,
         "execute_tool",
+        openinference.span.kind = "TOOL",
         otel.name = %format_args!("execute_tool {name}"),
         gen_ai.operation.name = "execute_tool",
         gen_ai.tool.name = name,
         gen_ai.tool.call.id = shorten(call_id, LONGEST),
         gen_ai.tool.type = "function",
         gen_ai.conversation.id = session.as_str(),
+        gen_ai.tool.call.arguments = Empty,
+        gen_ai.tool.call.result = Empty,
+        input.value = Empty,
+        output.value = Empty,
         error.type = Empty,
         otel.status_code = Empty,
     )
+}
+
+/// Records the arguments of a tool call, if content is captured.
+pub(crate) fn tool_called(span: &Span, arguments: &serde_json::Value) {
+    content::record(span, ["gen_ai.tool.call.arguments", "input.value"], || arguments.to_string());
+}
+
+/// Records the result of a tool call, if content is captured.
+pub(crate) fn tool_replied(span: &Span, result: &str) {
+    content::record(span, ["gen_ai.tool.call.result", "output.value"], || result.to_owned());
 }
 
 /// Marks a span as failed. The text of the error is not recorded.
@@ -148,7 +174,8 @@ pub fn chat(
         let began = Instant::now();
         let stream = model.stream(request).instrument(span.clone()).await;
         let stream = stream.inspect_err(|error| failed(&span, error.code()))?;
-        Ok(ModelStream::new(Heard { stream, span, began, answers: false }))
+        let answer = content::is_captured().then(Assembler::new);
+        Ok(ModelStream::new(Heard { stream, span, began, answers: false, answer }))
     }
 }
 
@@ -156,6 +183,7 @@ fn chat_span(model: &Model, request: &ModelRequest, session: Option<&SessionId>)
     let span = info_span!(
         target: TARGET,
         "chat",
+        openinference.span.kind = "LLM",
         otel.name = Empty,
         otel.kind = "client",
         gen_ai.operation.name = "chat",
@@ -173,6 +201,11 @@ fn chat_span(model: &Model, request: &ModelRequest, session: Option<&SessionId>)
         gen_ai.usage.output_tokens = Empty,
         gen_ai.usage.cache_read.input_tokens = Empty,
         gen_ai.usage.reasoning.output_tokens = Empty,
+        gen_ai.input.messages = Empty,
+        gen_ai.output.messages = Empty,
+        gen_ai.system_instructions = Empty,
+        input.value = Empty,
+        output.value = Empty,
         error.type = Empty,
         otel.status_code = Empty,
     );
@@ -180,6 +213,7 @@ fn chat_span(model: &Model, request: &ModelRequest, session: Option<&SessionId>)
         let name = shorten(request.model.as_deref().unwrap_or(model.name()), LONGEST);
         span.record("gen_ai.request.model", &*name);
         span.record("otel.name", display(format_args!("chat {name}")));
+        content::record_request(&span, request);
     }
     span
 }
@@ -190,6 +224,8 @@ struct Heard {
     span: Span,
     began: Instant,
     answers: bool,
+    /// The answer so far, if its content is recorded.
+    answer: Option<Assembler>,
 }
 
 impl Stream for Heard {
@@ -203,6 +239,11 @@ impl Stream for Heard {
         if !std::mem::replace(&mut this.answers, true) {
             span.record("gen_ai.response.time_to_first_chunk", this.began.elapsed().as_secs_f64());
         }
+        if let (Some(answer), Some(Ok(delta))) = (&mut this.answer, &item)
+            && answer.push(delta).is_err()
+        {
+            this.answer = None;
+        }
         match &item {
             Some(Ok(Delta::Model { name })) => {
                 span.record("gen_ai.response.model", &*shorten(name, LONGEST));
@@ -210,6 +251,9 @@ impl Stream for Heard {
             Some(Ok(Delta::Usage { usage })) => used(span, usage),
             Some(Ok(Delta::Finished { reason })) => {
                 span.record("gen_ai.response.finish_reasons", word(reason));
+                if let Some(reply) = this.answer.take().and_then(|answer| answer.finish().ok()) {
+                    content::record_reply(span, &reply.message, word(reason));
+                }
             }
             Some(Err(error)) => failed(span, error.code()),
             _ => {}
