@@ -71,8 +71,9 @@ pub(super) async fn secret(config: &Config) -> Result<Option<Secret>, CliError> 
         #[cfg(feature = "postgres")]
         Database::Postgres { journals, .. } => {
             let store = super::setup::postgres::connect(config, &journals).await?;
-            let known = store.setting("server_secret", &random_secret().map_err(CliError::from_io("no secret"))?);
-            return known.await.map(Secret::new).map(Some).map_err(|error| CliError::new(error.to_string()));
+            let fresh = random_secret().map_err(CliError::from_io("no secret can be made"))?;
+            let known = store.setting("server_secret", &fresh).await;
+            return known.map(Secret::new).map(Some).map_err(|error| CliError::new(error.to_string()));
         }
         #[cfg(not(feature = "postgres"))]
         Database::Postgres { .. } => return Ok(None),
