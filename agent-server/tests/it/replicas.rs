@@ -277,7 +277,10 @@ async fn nothing_acknowledged_is_lost_when_replicas_are_killed_at_random() {
             let session = format!("r{round}-{n}");
             let index = random.usize(..3);
             requests += 1;
-            let reply = replicas.at(index).try_post("/run-async", json!({"message": ASK, "session_id": session})).await;
+            let reply = replicas
+                .at(index)
+                .try_post("/run-async", json!({"message": ASK, "session_id": session}))
+                .await;
             match reply {
                 Some(reply) if reply.status == 200 => accepted.push(session),
                 _ => refused += 1,
@@ -293,12 +296,17 @@ async fn nothing_acknowledged_is_lost_when_replicas_are_killed_at_random() {
             let status = send(replicas.at(index).address, Method::GET, &path, &[], "").await;
             assert_eq!(status.status, 200, "seed {seed}: what was accepted is found: {status:?}");
             let open = &status.body["data"]["questions"][0];
-            let Some(id) = open["id"].as_str().filter(|_| status.body["status"] == "paused") else { continue };
+            let Some(id) = open["id"].as_str().filter(|_| status.body["status"] == "paused") else {
+                continue;
+            };
             let body = json!({"value": open["options"][0], "id": id});
             let reply = replicas.at(index).try_post(&format!("/resume/{session}"), body).await;
             if reply.is_some_and(|reply| reply.status == 200) {
                 let earlier = answered.insert(session.clone(), id.to_owned());
-                assert!(earlier.is_none_or(|earlier| earlier != id), "seed {seed}: {session} took an answer twice");
+                assert!(
+                    earlier.is_none_or(|earlier| earlier != id),
+                    "seed {seed}: {session} took an answer twice"
+                );
             }
         }
         tokio::time::sleep(Duration::from_millis(random.u64(..400))).await;
@@ -315,7 +323,8 @@ async fn nothing_acknowledged_is_lost_when_replicas_are_killed_at_random() {
                 Some("hitl_request") => socket.answer(&message).await,
                 Some("complete") => break message,
                 Some("error") => assert_eq!(
-                    message["data"]["details"]["code"], "already_answered", "seed {seed}: {session}: {message}"
+                    message["data"]["details"]["code"], "already_answered",
+                    "seed {seed}: {session}: {message}"
                 ),
                 _ => {}
             }
