@@ -79,7 +79,7 @@ await check("errors have their types", async () => {
     assert.deepEqual([error.code, error.param, error.type], ["model_not_found", "model", "invalid_request_error"]);
     return true;
   });
-  await assert.rejects(ask("x", { n: 3 }), OpenAI.BadRequestError);
+  await assert.rejects(ask("x", { temperature: 3 }), OpenAI.BadRequestError);
   await assert.rejects(ask("[refuse 429]"), OpenAI.RateLimitError);
   await assert.rejects(ask("[refuse 401]", { stream: true }), OpenAI.InternalServerError);
   await assert.rejects(async () => {

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use agent_server::custom_routes::SocketMessage;
+use futures::{SinkExt, StreamExt};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::{
@@ -9,7 +11,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{WebSocketConfig, frame::coding::CloseCode},
+};
 
 use crate::support::{
     Here, LONG,
@@ -352,4 +357,28 @@ async fn the_todos_that_a_subscriber_has_are_those_of_the_journal_also_after_a_r
         assert_eq!(todos, journal, "after {after}");
     }
     assert!(socket.got.iter().any(|message| message["data"]["status"] == "rolled_back"), "it is told");
+}
+
+#[tokio::test]
+async fn a_frame_of_the_largest_size_is_echoed_by_a_socket_of_the_program() {
+    const LARGEST: usize = 16 * 1024 * 1024;
+    let here = Here::with(puppet().0, Puppeteer, |server| {
+        let server = server.options(|options| options.frame_bytes = LARGEST);
+        server.socket("/echo", async |_, mut socket| {
+            while let Some(SocketMessage::Bytes(bytes)) = socket.next().await {
+                if socket.send_bytes(bytes).await.is_err() {
+                    return;
+                }
+            }
+        })
+    })
+    .await;
+    let config = WebSocketConfig::default().max_frame_size(Some(LARGEST)).max_message_size(Some(LARGEST));
+    let url = format!("ws://{}/echo", here.address);
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async_with_config(url, Some(config), true).await.unwrap();
+    let sent = Message::binary(vec![7_u8; LARGEST]);
+    socket.send(sent.clone()).await.unwrap();
+    let echoed = timeout(LONG, socket.next()).await.unwrap().unwrap().unwrap();
+    assert!(echoed == sent, "{} bytes", echoed.len());
 }
