@@ -116,7 +116,7 @@ async fn models_reading(
 
 /// A model's answer, or why there is none that can be read.
 pub(super) enum Completion {
-    Reply(ModelReply),
+    Reply(Box<ModelReply>),
     /// It did not come within [`ANSWER_TIMEOUT`], or within the timeouts of the model's client.
     TimedOut,
     /// It was cut, filtered or no valid answer, or the model cannot hold the prompt.
@@ -132,7 +132,7 @@ pub(super) async fn complete(messages: Vec<Message>, cx: &Context) -> Result<Com
         return Ok(Completion::TimedOut);
     };
     let error = match answer {
-        Ok(reply) => return Ok(Completion::Reply(reply)),
+        Ok(reply) => return Ok(Completion::Reply(Box::new(reply))),
         Err(error) => error,
     };
     match error.downcast_ref::<ModelError>().map(ModelError::kind) {
