@@ -67,9 +67,8 @@ pub fn clauses(sentence: &str) -> Vec<&str> {
         cuts.extend(lower.match_indices(word).map(|(at, _)| at));
     }
     for word in EXCEPT_ENGLISH {
-        cuts.extend(
-            lower.match_indices(word).filter(|(at, _)| lower[..*at].ends_with(' ')).map(|(at, _)| at - 1),
-        );
+        let places = lower.match_indices(word).map(|(at, _)| at);
+        cuts.extend(places.filter(|at| lower[..*at].ends_with(' ')).map(|at| at - 1));
     }
     cuts.sort_unstable();
     cuts.dedup();
