@@ -26,6 +26,7 @@
 //! settings and `cli` the command line (feature `cli`); `demo` the sample agents (feature `demo`).
 
 mod api;
+#[cfg(feature = "cli")]
 mod agents;
 mod app;
 pub mod assistant;
@@ -64,9 +65,15 @@ mod task_agent;
 pub mod tls;
 pub mod webhook;
 
+#[cfg(feature = "cli")]
 #[doc(inline)]
 pub use self::{
     agents::{Agents, NoInputField},
+    cli::{IntoAgents, ServeError, serve},
+    config::Config,
+};
+#[doc(inline)]
+pub use self::{
     assistant::Assistant,
     auth::Auth,
     chat_endpoint::Chat,
@@ -80,12 +87,6 @@ pub use self::{
     task_agent::{ContextField, TaskAgent},
     tls::Tls,
     webhook::Webhooks,
-};
-#[cfg(feature = "cli")]
-#[doc(inline)]
-pub use self::{
-    cli::{IntoAgents, ServeError, serve},
-    config::Config,
 };
 
 #[doc = include_str!("guide.md")]

@@ -13,7 +13,7 @@ use crate::{
 pub(super) fn doc() -> RouteDoc {
     let content = json!({"text/plain": {"schema": {"type": "string"}}});
     RouteDoc::new(Method::GET, "/metrics", "metrics", "operations", "Get metrics for Prometheus")
-        .parameter("query", "replaced", false, &json!({"type": "boolean"}), REPLACED)
+        .parameter("query", "replaced", false, &json!({"type": "string"}), REPLACED)
         .responds(200, json!({"description": "The metrics.", "content": content}))
 }
 

@@ -204,6 +204,10 @@ impl CompletionRequest {
             let (valid, kind) = match name {
                 "logit_bias" => (value.is_object(), "an object"),
                 "logprobs" => (value.is_boolean(), "true or false"),
+                "top_logprobs" => {
+                    let whole = |number: f64| number.fract() == 0.0 && (0.0..=20.0).contains(&number);
+                    (value.as_f64().is_some_and(whole), "a whole number from 0 to 20")
+                }
                 _ => (value.is_number(), "a number"),
             };
             if !valid {

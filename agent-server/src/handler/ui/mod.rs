@@ -44,7 +44,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
     });
     let stream = json!({
         "description": "The UI message stream of the AI SDK, version 1.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"x-item-schema": {"type": "object"}}},
     });
     let chat = RouteDoc::new(Method::POST, "/api/chat/ui", "ui_chat", "chats", "Chat with an agent through the AI SDK")
         .text(
