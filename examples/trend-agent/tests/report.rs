@@ -1,5 +1,4 @@
 //! What the report, the plan and the prompts of the sample agent contain.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use trend_agent::audience::Audience;
 use trend_agent::catalogue::{Brand, PRODUCTS};
