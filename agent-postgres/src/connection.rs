@@ -98,7 +98,7 @@ impl PostgresBuilder {
     }
 
     /// Keeps prepared statements on each connection. Saves the parsing of statements. Do not use it with PgBouncer in
-    /// transaction mode, whose clients share connections and therefore names of statements. Default: `false`.
+    /// transaction mode: its clients share connections and therefore names of statements. Default: `false`.
     pub fn statement_cache(mut self, cache: bool) -> Self {
         self.prepared = cache;
         self

@@ -13,6 +13,9 @@ use std::{
 use agent_core::secret::Secret;
 use parking_lot::Mutex;
 
+/// Beginning of the names of folders.
+const PREFIX: &str = "agent-pg";
+
 /// Name of the superuser.
 pub const ADMIN: &str = "admin";
 
@@ -52,6 +55,23 @@ pub fn as_postgres(path: &Path) -> Command {
     }
     command.args(["--pdeathsig", "TERM"]).arg(path);
     command
+}
+
+/// Removes the folders of servers that ended with their process.
+fn remove_ended() {
+    const FRESH: Duration = Duration::from_secs(60);
+    for folder in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let is_ours = folder.file_name().to_string_lossy().starts_with(PREFIX);
+        let age = folder.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+        if !is_ours || age.is_none_or(|age| age < FRESH) {
+            continue;
+        }
+        let lock = fs::read_to_string(folder.path().join("data/postmaster.pid")).unwrap_or_default();
+        let id = lock.lines().next().unwrap_or_default();
+        if id.is_empty() || !Path::new("/proc").join(id).exists() {
+            fs::remove_dir_all(folder.path()).ok();
+        }
+    }
 }
 
 fn is_root() -> bool {
@@ -95,8 +115,8 @@ impl Cluster {
     /// If it does not start.
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("agent-pg").tempdir().expect("a temporary folder").keep();
+        remove_ended();
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary folder").keep();
         own(&folder);
         let made = program("initdb")
             .args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", ADMIN, "-D"])

@@ -61,7 +61,7 @@ fn asking(world: &Arc<World>) -> Graph<Talk> {
         .unwrap()
 }
 
-/// Shows progress until it is told to go on.
+/// Shows progress until the test lets it continue.
 fn working(world: &Arc<World>) -> Graph<Talk> {
     let world = Arc::clone(world);
     Graph::<Talk>::builder("working")

@@ -118,9 +118,11 @@ async fn rows_bytes_and_cells_are_bounded() {
     assert_eq!(rows["rows"][199], json!([200]));
     let cell = cluster().ask("SELECT repeat('글', 1000000) AS t").await.unwrap();
     assert_eq!(cell["rows"][0][0].as_str().unwrap().chars().count(), 2_001);
-    let wide = (0..200).map(|_| "repeat('글', 5000)").collect::<Vec<_>>().join(", ");
-    let rows = cluster().ask(&format!("SELECT {wide} FROM generate_series(1, 100)")).await.unwrap();
-    assert!(rows["more"] == json!(true) && rows["rows"].as_array().unwrap().len() < 5);
+    let wide = |columns: usize| vec!["repeat('글', 5000)"; columns].join(", ");
+    let rows = cluster().ask(&format!("SELECT {} FROM generate_series(1, 100)", wide(100))).await.unwrap();
+    assert!(rows["more"] == json!(true) && rows["rows"].as_array().unwrap().len() < 10);
+    let error = cluster().ask(&format!("SELECT {}", wide(101))).await.unwrap_err();
+    assert!(error.for_model().contains("101 columns"), "{error}");
 }
 
 #[tokio::test]
