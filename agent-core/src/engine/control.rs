@@ -72,6 +72,15 @@ impl Stop {
     }
 }
 
+/// A question that is being asked; see [`RunControl::asking`].
+pub(crate) struct Asking<'a>(&'a RunControl);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.adjust_runnable(-1);
+    }
+}
+
 impl RunControl {
     pub(crate) fn new(active_ms: u64) -> Self {
         Self {
@@ -110,6 +119,13 @@ impl RunControl {
                 idle.0 += since.elapsed();
             }
         }
+    }
+
+    /// Counts as a runnable task until it is dropped, so that the run does not pause between the moment in which a question
+    /// is visible and that in which its entry is queued for the journal.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        self.adjust_runnable(1);
+        Asking(self)
     }
 
     /// Returns how long the run has had no runnable task.

@@ -147,6 +147,7 @@ impl<T: DeserializeOwned> Ask<T> {
         let mut asked_at = now;
         let deadline = open.question.deadline;
         let mut scope = 0;
+        let _asking = env.control.asking();
         let new = env.board.add(open.clone(), &of.waiter(), || of.suspend(&mut scope))?;
         self.stage = Stage::Asked(scope);
         // The pause is reported only when this is stored.

@@ -186,6 +186,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
             place = gate.enter(Arc::clone(who));
             Ok::<_, RunError>(())
         };
+        let _asking = env.control.asking();
         let new = env.board.add(open.clone(), &waiter, begins)?;
         if new && let Err(error) = env.append([Fact::QuestionAsked(open.clone())]) {
             env.board.withdraw(&id);
