@@ -54,6 +54,16 @@ Exit codes: 0 success, 1 failed or incomplete, 2 invalid arguments or configurat
 /// Runs the command line.
 ///
 /// Exit codes: 0 success; 1 failed or incomplete; 2 invalid arguments or configuration.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     agent_server::cli::main()
+/// }
+/// ```
 #[must_use]
 pub fn main() -> ExitCode {
     match start(std::env::args_os()) {
