@@ -24,6 +24,8 @@ mod replay;
 mod run;
 mod serve;
 mod sessions;
+mod transfer;
+mod verify;
 mod why;
 
 use std::{
@@ -143,6 +145,8 @@ async fn act(
         "diff" => diff::run(config, args).await,
         "graph" => graph::run(config, args),
         "why" => why::run(config, args).await,
+        "verify" => verify::run(config, args).await,
+        "export" | "import" | "migrate" => transfer::run(name, config, args).await,
         #[cfg(feature = "mcp")]
         "mcp" => mcp::run(config).await,
         _ => serve::run(config, ending).await,
@@ -155,7 +159,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 const PRINT: &str = "print-config";
 
 fn command() -> Command {
-    let tools = vec![
+    let mut tools = vec![
         run::command(),
         sessions::command(),
         history::command(),
@@ -164,9 +168,11 @@ fn command() -> Command {
         diff::command(),
         graph::command(),
         why::command(),
+        verify::command(),
         #[cfg(feature = "mcp")]
         mcp::command(),
     ];
+    tools.extend(transfer::commands());
     let own = || {
         [
             Arg::new(PRINT)
