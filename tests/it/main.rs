@@ -25,6 +25,7 @@ mod resume;
 mod resume_after_failure;
 mod sessions;
 mod graph_build;
+mod simulation;
 mod steps;
 mod stopping;
 mod store_faults;
