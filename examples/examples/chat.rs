@@ -2,7 +2,7 @@
 //! One line is one message.
 //!
 //! Run: `cargo run -p examples --example chat`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a model
-//! answers; without, a stand-in that says so.
+//! answers; without one, `Offline` answers.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
 use agent_core::{

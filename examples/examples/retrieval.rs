@@ -2,7 +2,7 @@
 //! One line is one question.
 //!
 //! Run: `cargo run -p examples --example retrieval -- FOLDER`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` (and
-//! `EMBEDDING_MODEL`) for another endpoint, models answer and embed; without, a stand-in that says so, and search by words.
+//! `EMBEDDING_MODEL`) for another endpoint, models answer and embed; without them, `Offline` answers and search is by words.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
 use agent_core::model::{Model, WordEmbeddings, embedder_from_env_or, testing::Offline};

@@ -2,7 +2,7 @@
 //! draws it, `serve run "hello"` asks it. Runs that a crash left unfinished are resumed at the start.
 //!
 //! Run: `cargo run -p examples --example serve`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a model
-//! answers; without, a stand-in that says so.
+//! answers; without one, `Offline` answers.
 
 use agent_core::{Agent, model::Model, model::testing::Offline};
 

@@ -2,7 +2,7 @@
 //! `sub_agents.db`; calls that were answered are not made again.
 //!
 //! Run: `cargo run -p examples --example sub_agents`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a
-//! model answers; without, a stand-in that says so.
+//! model answers; without one, `Offline` answers.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
 use agent_core::{Agent, Runtime, model::Model, model::testing::Offline, sqlite::Sqlite};

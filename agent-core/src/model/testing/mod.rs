@@ -1,4 +1,4 @@
-//! Models for tests and demonstrations: a scripted model, a stand-in, and HTTP cassettes.
+//! Models for tests and demonstrations: a scripted model, an offline model, and HTTP cassettes.
 
 #[cfg(feature = "openai")]
 mod cassette;

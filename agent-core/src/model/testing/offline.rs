@@ -1,4 +1,4 @@
-//! Offline model: stands in where no model is configured, and says that it does.
+//! Offline model: a substitute where no model is configured, which every answer of it states.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ const CALLS: usize = 8;
 /// Deepest schema that gets an example.
 const DEPTH: usize = 16;
 
-/// A stand-in for a model, for programs that also run without one; see [`Model::from_env_or`](crate::model::Model::from_env_or).
+/// A substitute for a model, for programs that also run without one; see [`Model::from_env_or`](crate::model::Model::from_env_or).
 ///
 /// It understands nothing. It calls each offered tool once with arguments made from the tool's schema and the text of
 /// the user, and answers with the results. Every answer begins with `[offline: no model is configured]`, unless a schema
