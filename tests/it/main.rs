@@ -11,6 +11,7 @@ mod detached;
 mod events;
 mod failures;
 mod forks;
+mod fuzz;
 mod golden;
 mod graph;
 mod graph_identity;

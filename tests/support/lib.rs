@@ -1,7 +1,9 @@
 //! Test support: a store that dies at a chosen append, and ways to read what a session's journal says.
 
+mod mutation;
 mod yielding;
 
+pub use mutation::Mutations;
 pub use yielding::{Yielding, drop_after};
 mod faulty;
 
