@@ -64,6 +64,10 @@ def standard(schema):
 def is_kept(sent, arrived):
     """Whether all members of `sent` are in `arrived`, in their order. An agent may restrict a schema further."""
     if isinstance(sent, dict) and isinstance(arrived, dict):
+        if "anyOf" not in sent and {"type": "null"} in arrived.get("anyOf", []):
+            # An optional value in strict mode: the value or null.
+            inner = {**arrived, **arrived["anyOf"][0]}
+            arrived = {name: inner[name] for name in sent if name in inner}
         common = [name for name in arrived if name in sent]
         return common == list(sent) and all(is_kept(sent[name], arrived[name]) for name in sent)
     if isinstance(sent, list) and isinstance(arrived, list) and sent and isinstance(sent[0], dict):
