@@ -9,6 +9,7 @@ use crate::{
     journal::entry::{Fact, ToolBegun},
     json::sorted,
     memory::MemoryStore,
+    run::ContextValue,
     todo::Todos,
     tool::{Away, ToolError, ToolHost},
 };
@@ -100,6 +101,10 @@ impl Drop for OpenQuestion {
 impl ToolHost for ContextToolHost {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
         self.cx.env.deps.typed.get(&of).cloned()
+    }
+
+    fn context(&self) -> Option<Arc<ContextValue>> {
+        self.cx.env.context.clone()
     }
 
     fn progress(&self, name: String, value: Value) {

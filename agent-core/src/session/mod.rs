@@ -31,6 +31,7 @@ mod runtime;
 mod snapshots;
 mod start;
 mod status;
+mod steer;
 mod supervisor;
 mod takeover;
 

@@ -1,10 +1,13 @@
 //! Options of runs and runtimes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::Serialize;
+
+use super::SessionError;
 use crate::{
     journal::StoreRetry,
-    run::{Durability, Limits},
+    run::{ContextValue, Durability, Limits},
 };
 
 /// Policy for a new run on a session with an unfinished run (running or paused).
@@ -84,6 +87,8 @@ pub struct RunOptions {
     pub labels: BTreeMap<String, String>,
     /// Labels that are set if the session has none of the name. Same limits as `labels`.
     pub default_labels: BTreeMap<String, String>,
+    /// The context of the run; see [`context`](Self::context).
+    pub(super) context: Option<Arc<ContextValue>>,
 }
 
 /// Separates the name of a request from the hash of its content. A name that contains it ends with one, so that no part
@@ -303,6 +308,78 @@ impl RunOptions {
     pub fn default_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.default_labels.insert(name.into(), value.into());
         self
+    }
+
+    /// Sets the context of the run, such as the user it works for: nodes read it with
+    /// [`Context::context`](crate::Context::context), tools with [`ToolContext::context`](crate::tool::ToolContext::context),
+    /// prompt templates as `context`. It is stored with the run, so another process that resumes the run has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// #[derive(Serialize, Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     Ok(Draft::update().text(format!("Dear {}", cx.context::<User>()?.name)))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
+    /// # let session = Runtime::builder().journal(InMemoryJournal::new()).build().session("s-1")?;
+    /// let options = RunOptions::default().context(User { name: "Ana".to_owned() });
+    /// let outcome = session.run(&graph, Draft::update()).options(options).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.text, "Dear Ana");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn context<T: Serialize + Any + Send + Sync>(mut self, value: T) -> Self {
+        self.context = Some(Arc::new(ContextValue::stored(value)));
+        self
+    }
+
+    /// Sets a context that cannot be stored, such as a connection. Nodes read it with
+    /// [`Context::transient_context`](crate::Context::transient_context). A process that resumes the run does not have it:
+    /// reading it fails with [`ContextError::NotStored`](crate::run::ContextError::NotStored) until the run is resumed
+    /// with [`ResumeRequest::transient_context`](super::ResumeRequest::transient_context).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// struct Printer(&'static str);
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     Ok(Draft::update().text(cx.transient_context::<Printer>()?.0))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().transient_context(Printer("LPT1"));
+    /// let outcome = session.run(&graph, Draft::update()).options(options).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.text, "LPT1");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn transient_context<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.context = Some(Arc::new(ContextValue::transient(value)));
+        self
+    }
+
+    /// Returns an error if the context cannot be stored.
+    pub(super) fn check_context(&self) -> Result<(), SessionError> {
+        match self.context.as_ref().and_then(|context| context.fault()) {
+            Some(fault) => Err(fault.clone().into()),
+            None => Ok(()),
+        }
     }
 
     /// Converts default labels that the session does not have into labels.

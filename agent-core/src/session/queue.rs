@@ -59,6 +59,7 @@ impl LockedSession {
             durability: options.durability,
             request: options.request,
             labels: options.labels,
+            context: options.context,
         };
         let result = RunSender::new();
         let handle = Run::queued(Session::clone(self), run, result.listener());

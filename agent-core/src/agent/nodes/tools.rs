@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde::Deserialize;
 
 use super::{Core, SubInput};
 use crate::{
-    agent::AgentState,
+    agent::{AgentState, middleware::call_tool},
     engine::Context,
     graph::{Dispatch, Node, Outcome, Result},
     model::{Message, Messages, Role, ToolCall},
@@ -59,7 +60,13 @@ impl Node<AgentState> for ToolsNode {
         if let Some(todo) = &state.todo {
             tools = tools.under(todo);
         }
-        let mut messages = tools.call_all(plain).await?;
+        let mut messages = if profile.middleware.is_empty() {
+            tools.call_all(plain).await?
+        } else {
+            let call = |call: ToolCall| -> BoxFuture<'_, Result<Message>> { Box::pin(tools.call(call)) };
+            let calls = plain.into_iter().map(|plain| call_tool(&profile.middleware, cx, plain, &call));
+            futures::future::join_all(calls).await.into_iter().collect::<Result<Vec<_>>>()?
+        };
         messages.append(&mut results);
         let approvals = tools.remembered();
         if approvals != state.approvals {
