@@ -68,7 +68,8 @@ fn asks() -> Graph<Trail> {
         .node("greet", async |_: &Trail, cx: &Context| -> Result<_> {
             Ok(Trail::update().steps([cx.context::<User>()?.name.clone()]))
         })
-        .path([START, "ask", "greet", END])
+        .node("first", async |_: &Trail, _: &Context| Ok(()))
+        .path([START, "first", "ask", "greet", END])
         .build()
         .unwrap()
 }
