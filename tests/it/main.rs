@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
 mod architecture;
+mod background;
 mod cancel_safety;
 mod caps;
 mod deadlines;
@@ -18,6 +19,7 @@ mod interrupts;
 mod middleware;
 mod panics;
 mod partial;
+mod pauses;
 mod prose;
 mod questions;
 mod queue;

@@ -160,3 +160,48 @@ async fn a_missing_context_and_one_of_another_type_are_named() {
     assert_eq!(refused.code().name(), "value_not_finite", "{refused}");
     assert!(matches!(session.status().await, Err(SessionError::NotFound { .. })));
 }
+
+/// Adds its argument to the value `list`.
+fn adder() -> DynamicTool {
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    DynamicTool::new("add", "Adds.", schema, |args, cx: ToolContext| async move {
+        let mut list = cx.value("list").unwrap_or_else(|| json!([]));
+        list.as_array_mut().unwrap().push(args["n"].clone());
+        cx.set_value("list", &list)?;
+        cx.set_value("last", &args["n"])?;
+        match args["n"].as_i64() {
+            Some(0) => Err(agent_core::tool::ToolError::failed("zero")),
+            _ => Ok(list.to_string().into()),
+        }
+    })
+    .with_policy(ToolPolicy::read_only())
+}
+
+#[tokio::test]
+async fn tools_read_and_change_the_state_wherever_the_process_dies() {
+    let tools = || ToolRegistry::builder().tool(adder()).build().unwrap();
+    let model = || {
+        Model::new(Scripted::rule(|_, request| match request.messages.len() {
+            1 => Turn::call("add", json!({ "n": 1 })),
+            3 => Turn::call("add", json!({ "n": 2 })).and_call("add", json!({ "n": 3 })),
+            6 => Turn::call("add", json!({ "n": 0 })),
+            _ => Turn::text("done"),
+        }))
+    };
+    let agent = Agent::builder("a").tools(tools()).build().unwrap();
+    let inner = journal();
+    let session = on(&inner).model(model()).build().session("s").unwrap();
+    session.run(&agent, "go").await.unwrap();
+    // Calls of one turn do not see each other, the later one counts, and one that fails sets nothing.
+    let wanted = json!({ "list": [1, 3], "last": 3 });
+    let context = |state: &AgentState| serde_json::Value::Object(state.context.clone());
+    assert_eq!(context(&session.state::<AgentState>().await.unwrap()), wanted);
+    let last = session.events(Seq::ZERO, 1_000).await.unwrap().last().unwrap().seq.unwrap();
+    let later = on(&inner).model(model()).graph(&agent).build();
+    for seq in (1..last.0).map(Seq) {
+        let source = later.session("s").unwrap();
+        let fork = source.fork(seq, format!("f-{seq}").parse().unwrap()).await.unwrap();
+        let outcome = soon(fork.resume().await.unwrap().outcome::<AgentState>()).await.unwrap();
+        assert_eq!(context(outcome.state().unwrap()), wanted, "{seq}");
+    }
+}

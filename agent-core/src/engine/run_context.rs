@@ -22,7 +22,7 @@ use crate::{
     journal::{entry::Fact, projection::TaskRecord},
     memory::MemoryStore,
     model::{Model, PriceTable},
-    run::{ContextValue, Durability},
+    run::{ContextValue, Durability, Pauses},
     task_group::TaskGroup,
     todo::TodoTree,
     tool::ToolRegistry,
@@ -59,6 +59,8 @@ pub(crate) struct RunContext {
     pub(crate) unfinished_records: Option<Mutex<HashMap<u64, TaskRecord>>>,
     /// The context of the run.
     pub(crate) context: Option<Arc<ContextValue>>,
+    /// Breakpoints and the start time.
+    pub(crate) pauses: Option<Arc<Pauses>>,
     /// Messages to the agent that is the outermost graph; `None` for other graphs.
     pub(crate) steering: Option<Box<Steering>>,
 }

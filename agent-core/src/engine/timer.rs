@@ -1,4 +1,4 @@
-//! Durable timers: a task that sleeps until a time, across restarts.
+//! Durable timers and breakpoints: questions of the engine that only hold a task.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::{Ask, Context};
 use crate::{
     graph::Result,
     interrupt::{AskError, Question},
+    journal::keys,
 };
 
 impl Context {
@@ -87,5 +88,12 @@ impl Context {
     pub async fn sleep_until(&self, at: i64) -> Result<()> {
         let left = at.saturating_sub(self.env.clock.now_ms());
         self.sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await
+    }
+
+    /// Waits at a breakpoint of the run.
+    pub(crate) async fn breakpoint(&self, place: &'static str) -> Result<()> {
+        let prompt = format!("Breakpoint {place} `{}`", self.node());
+        let question = Question::choose(prompt, ["continue"]).or_anything();
+        Ask::<Value>::engine(self.attempt_handle(), keys::breakpoint(place), question).await.map(drop)
     }
 }

@@ -129,6 +129,8 @@ pub(crate) struct Accepted {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<Arc<crate::run::ContextValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pauses: Option<Arc<crate::run::Pauses>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,6 +154,8 @@ pub(crate) struct Queued {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<Arc<crate::run::ContextValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pauses: Option<Arc<crate::run::Pauses>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -39,6 +39,11 @@ pub(crate) fn unnamed_model(step: Option<&str>, n: u32) -> String {
     within(step, &format!("model-{n}"))
 }
 
+/// Returns the key of a breakpoint before or after the node.
+pub(crate) fn breakpoint(place: &str) -> String {
+    format!("{MARK}break:{place}")
+}
+
 /// Returns the key of the `n`th timer.
 pub(crate) fn timer(step: Option<&str>, n: u32) -> String {
     match step {

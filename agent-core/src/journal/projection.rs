@@ -18,7 +18,7 @@ use crate::{
     interrupt::{OpenQuestion, key_of},
     json::{Form, Sorted, Stored},
     model::Message,
-    run::{BudgetGrants, BudgetUsage, ContextValue, Durability, Limits, RunStatus},
+    run::{BudgetGrants, BudgetUsage, ContextValue, Durability, Limits, Pauses, RunStatus},
     todo::TodoTree,
 };
 
@@ -70,6 +70,7 @@ pub(crate) struct Projection {
     pub(crate) takeovers: u32,
     /// The context of the run.
     pub(crate) context: Option<Arc<ContextValue>>,
+    pub(crate) pauses: Option<Arc<Pauses>>,
     /// Messages to the running agent that its state does not have yet, with the task that took each.
     pub(crate) steered: Vec<(Message, Option<Arc<TaskId>>)>,
 }
@@ -181,6 +182,7 @@ impl Projection {
                 self.active_ms = 0;
                 self.failure = None;
                 self.context = accepted.context;
+                self.pauses = accepted.pauses;
                 // The task that took them is gone.
                 self.steered.iter_mut().for_each(|(_, taken)| *taken = None);
                 if let Some(request) = accepted.request {
@@ -435,6 +437,7 @@ impl Projection {
             queue: self.queue.clone(),
             takeovers: self.takeovers,
             context: self.context.clone(),
+            pauses: self.pauses.clone(),
             steered: self.steered.clone(),
         }
     }

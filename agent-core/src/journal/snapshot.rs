@@ -9,7 +9,7 @@ use crate::{
     ids::{QuestionId, RunId, Seq},
     json::{Form, Stored},
     model::Message,
-    run::{BudgetGrants, BudgetUsage, ContextValue, Durability, Limits, RunStatus},
+    run::{BudgetGrants, BudgetUsage, ContextValue, Durability, Limits, Pauses, RunStatus},
     todo::{Todo, TodoTree},
 };
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ pub(crate) struct Snapshot {
     pub(crate) queue: Vec<(RunId, Queued)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<Arc<ContextValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pauses: Option<Arc<Pauses>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) steered: Vec<Message>,
 }
@@ -102,6 +104,7 @@ impl Snapshot {
             queue: self.queue,
             takeovers: 0,
             context: self.context,
+            pauses: self.pauses,
             steered: self.steered.into_iter().map(|message| (message, None)).collect(),
         }
     }

@@ -5,6 +5,7 @@ mod command;
 mod cell;
 mod chat;
 mod admission;
+mod background;
 mod builder;
 mod deadlines;
 mod dyn_graph;
@@ -35,6 +36,7 @@ mod steer;
 mod supervisor;
 mod takeover;
 
+pub use background::BackgroundAgent;
 pub use builder::RuntimeBuilder;
 pub use chat::{Chat, Reply};
 pub use error::SessionError;

@@ -60,6 +60,7 @@ impl LockedSession {
             request: options.request,
             labels: options.labels,
             context: options.context,
+            pauses: options.pauses,
         };
         let result = RunSender::new();
         let handle = Run::queued(Session::clone(self), run, result.listener());

@@ -71,6 +71,7 @@ pub(super) fn keep_snapshot<S: State>(
         runs: projection.runs,
         queue: projection.queue.clone(),
         context: projection.context.clone(),
+        pauses: projection.pauses.clone(),
         steered: projection.steered.iter().map(|(message, _)| message.clone()).collect(),
     };
     let Ok(body) = serde_json::to_vec(&snapshot) else { return };
@@ -114,6 +115,7 @@ pub(crate) fn snapshots<S: State>(
             requests: live.requests.clone(),
             labels: env.writer.labels(),
             context: env.context.clone(),
+            pauses: env.pauses.clone(),
             steered: env.steered(),
             ..queued_until(&live, &cell, seq)
         };

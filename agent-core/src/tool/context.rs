@@ -67,6 +67,8 @@ fn nobody() -> ToolError {
 pub(crate) trait ToolHost: Send + Sync {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>>;
     fn context(&self) -> Option<Arc<ContextValue>>;
+    fn value(&self, name: &str) -> Option<Value>;
+    fn set_value(&self, name: String, value: Value);
     fn progress(&self, name: String, value: Value);
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
@@ -239,7 +241,61 @@ impl ToolContext {
         Self::given(self.run_context().and_then(|context| context.live()))
     }
 
-    fn run_context(&self) -> Result<Arc<ContextValue>, ContextError> {
+    /// Returns a value of the state of the graph. An agent's are [`AgentState::context`](crate::AgentState::context); a node of
+    /// another graph chooses them ([`RecordedTools::with_values`](crate::engine::RecordedTools::with_values)). `None` outside a
+    /// run.
+    ///
+    /// # Examples
+    ///
+    /// See [`set_value`](Self::set_value).
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.host.as_ref()?.value(name)
+    }
+
+    /// Sets a value of the state of the graph. It is recorded with the result of the call and becomes part of the state with
+    /// the other results of the turn; calls of the same turn do not see it. Of two calls that set the same value, the later
+    /// one counts, and a call that fails sets none.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be stored, or the call is outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, AgentState, Runtime, tool, tool::{ToolContext, ToolError}};
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// use serde_json::json;
+    ///
+    /// /// Puts an article into the basket.
+    /// #[tool]
+    /// async fn put(article: String, cx: &ToolContext) -> Result<String, ToolError> {
+    ///     let mut basket = cx.value("basket").unwrap_or_else(|| json!([]));
+    ///     basket.as_array_mut().into_iter().for_each(|list| list.push(json!(article)));
+    ///     cx.set_value("basket", &basket)?;
+    ///     Ok(basket.to_string())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Scripted::new([Turn::call("put", json!({ "article": "pen" })), Turn::text("Done.")]);
+    /// let agent = Agent::builder("shop").tool(put).model(Model::new(model)).build()?;
+    /// let session = Runtime::builder().build().session("s1")?;
+    /// session.chat(&agent, "A pen, please.").await?;
+    /// assert_eq!(session.state::<AgentState>().await?.context["basket"], json!(["pen"]));
+    /// # Ok(()) }
+    /// ```
+    pub fn set_value(&self, name: impl Into<String>, value: impl Serialize) -> Result<(), ToolError> {
+        let Some(host) = &self.host else { return Err(ToolError::failed("there is no state here")) };
+        let value = crate::json::to_value(&value).map_err(|error| {
+            ToolError::failed("the tool failed").with_cause(error.of("a value of the state").to_string())
+        })?;
+        host.set_value(name.into(), value);
+        Ok(())
+    }
+
+    pub(crate) fn run_context(&self) -> Result<Arc<ContextValue>, ContextError> {
         self.host.as_ref().and_then(|host| host.context()).ok_or(ContextError::Missing)
     }
 

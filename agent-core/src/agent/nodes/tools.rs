@@ -60,6 +60,9 @@ impl Node<AgentState> for ToolsNode {
         if let Some(todo) = &state.todo {
             tools = tools.under(todo);
         }
+        if !state.context.is_empty() {
+            tools = tools.with_values(state.context.clone());
+        }
         let mut messages = if profile.middleware.is_empty() {
             tools.call_all(plain).await?
         } else {
@@ -74,6 +77,12 @@ impl Node<AgentState> for ToolsNode {
         }
         if tools.kept_results() && !state.kept_results {
             update = update.kept_results(true);
+        }
+        let changed = tools.changed_values();
+        if !changed.is_empty() {
+            let mut values = state.context.clone();
+            values.extend(changed);
+            update = update.context(values);
         }
         if let Some(peer) = next {
             update = update.active(peer);
