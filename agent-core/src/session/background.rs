@@ -1,4 +1,4 @@
-//! Background agents: tools with which an agent starts, checks and cancels the work of another one in a session of its own.
+//! Background agents: tools with which an agent starts, checks and cancels the work of another one in a separate session.
 
 use std::{fmt, sync::Weak};
 
@@ -19,7 +19,7 @@ use crate::{
 /// Label of a background session: the session that started it.
 const STARTED_BY: &str = "started_by";
 
-/// An agent that works in the background: it is started by a tool call, in a session of its own, and outlives the turn, the
+/// An agent that works in the background: it is started by a tool call, in a separate session, and outlives the turn, the
 /// run and the process that started it.
 ///
 /// The tools are `start_<agent>` (a task in words; returns an id), `check_<agent>` (status and answer of an id) and
