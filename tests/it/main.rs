@@ -24,6 +24,7 @@ mod pauses;
 mod prose;
 mod questions;
 mod queue;
+mod quorums;
 mod random;
 mod resume;
 mod resume_after_failure;
