@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs the trend agent with a small real model that may be wrong but must not invent anything.
-Usage: small_model.py BINARY MODEL_URL
+Usage: small_model.py BINARY MODEL_URL [NUMBER]; NUMBER of the requests below, default 2
 
 Each request runs twice: without a model, and with it. What the model's report says is checked here, without the server's own
 check: ids and quotes against the shipped reviews, figures against the report without a model, the reviews and the request.
@@ -23,12 +23,13 @@ REVIEWS = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitli
 IDS = {review["id"] for review in REVIEWS}
 TEXTS = "\n".join(review["text"] for review in REVIEWS)
 REQUESTS = [
-    "Analyse the Laneige reviews",
     "라네즈 립 마스크 리뷰를 분석해줘",
     "Which is better at moisture, Laneige or Innisfree?",
+    "Analyse the Laneige reviews",
     "Anua toner, only the negative reviews since March 2026",
 ]
-SECONDS = 400
+SECONDS = 600
+REQUESTS = REQUESTS[: int(sys.argv[3]) if len(sys.argv) > 3 else 2]
 
 
 def serve(**more):
