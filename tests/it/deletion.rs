@@ -129,3 +129,24 @@ async fn a_check_of_the_store_writes_and_leaves_nothing_behind() {
     dying.kill();
     assert!(matches!(runtime.check_journal().await, Err(SessionError::Store(_))));
 }
+
+#[tokio::test]
+async fn a_command_on_a_session_that_does_not_exist_stores_nothing() {
+    let store = journal();
+    let runtime = on(&store).build();
+    let session = runtime.session("nowhere").unwrap();
+    let refusals = [
+        session.answer(Answers::only("yes")).await.map(drop).unwrap_err(),
+        session.resume().await.map(drop).unwrap_err(),
+        session.stop().await.map(drop).unwrap_err(),
+        session.drain().await.map(drop).unwrap_err(),
+        session.steer("hurry").await.map(drop).unwrap_err(),
+        session.delete().await.unwrap_err(),
+        session.fork(Seq(1), "copy".parse().unwrap()).await.map(drop).unwrap_err(),
+        session.edit(&short(), "one", Trail::update()).await.map(drop).unwrap_err(),
+    ];
+    for error in refusals {
+        assert_eq!(error.code().name(), "session_not_found", "{error}");
+    }
+    assert!(store.list(None, &[], 10).await.unwrap().is_empty(), "not even a lease");
+}

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::journal_writer::JournalWriter,
-    ids::{QuestionId, RunId, Seq},
+    ids::{QuestionId, RunId},
     interrupt::{AnswerError, Answers, check_answers},
     journal::{
         JournalStore, StoreError, Summary,
@@ -115,11 +115,8 @@ impl LockedSession {
                 None => SessionError::NotFound { session: self.id().clone() },
             });
         }
-        let mut idle = self.idle().await?;
+        let mut idle = self.existing().await?;
         let projection = idle.projection();
-        if projection.last == Seq::ZERO {
-            return Err(SessionError::NotFound { session: self.id().clone() });
-        }
         let busy = projection.status.is_busy();
         if !busy && !projection.open.is_empty() {
             return Err(AnswerError::NotWaiting { status: projection.status.to_string() }.into());

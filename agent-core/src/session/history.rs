@@ -538,12 +538,8 @@ impl LockedSession {
             self.wait_removed(&live).await;
         }
         let invalid = |reason: String| SessionError::InvalidInput { graph: graph.name().to_owned(), reason };
-        let mut idle = self.idle().await?;
+        let mut idle = self.existing().await?;
         let projection = idle.projection();
-        if projection.last == Seq::ZERO {
-            idle.invalidate();
-            return Err(SessionError::NotFound { session: self.id().clone() });
-        }
         let schedule = restore_schedule(graph, projection)?;
         let mut state = match idle.state().and_then(|state| Arc::clone(state).downcast::<S>().ok()) {
             Some(state) => copy_state(&*state)?,

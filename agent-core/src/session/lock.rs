@@ -9,7 +9,7 @@ use super::{
     cell::{IdleProjection, SessionCell},
     command::Command,
 };
-use crate::{engine::journal_writer::JournalWriter, journal::projection::Projection};
+use crate::{engine::journal_writer::JournalWriter, ids::Seq, journal::projection::Projection};
 
 /// Exclusive right to change a session.
 pub(crate) struct LockedSession {
@@ -44,6 +44,26 @@ impl LockedSession {
     pub(super) async fn idle(&self) -> Result<IdleSession<'_>, SessionError> {
         let (writer, idle) = self.cell.open(&self.shared).await?;
         Ok(IdleSession { cell: &self.cell, writer, idle: Some(idle) })
+    }
+
+    /// As [`idle`](Self::idle), for commands that need a session with entries. A session that does not exist gets no lease,
+    /// which would be stored.
+    pub(super) async fn existing(&self) -> Result<IdleSession<'_>, SessionError> {
+        let not_found = || SessionError::NotFound { session: self.id().clone() };
+        self.cell.check_exists()?;
+        let is_open = self.cell.inner.lock().writer.is_some();
+        if let Some(store) = &self.shared.store
+            && !is_open
+            && store.head(self.id()).await?.is_none_or(|head| head.last == Seq::ZERO)
+        {
+            return Err(not_found());
+        }
+        let idle = self.idle().await?;
+        if idle.projection().last == Seq::ZERO {
+            idle.invalidate();
+            return Err(not_found());
+        }
+        Ok(idle)
     }
 }
 

@@ -12,7 +12,6 @@ use super::{
 use crate::{
     engine::{RunError, contain, read_state, schedule::Schedule},
     graph::Graph,
-    ids::Seq,
     journal::{
         Summary,
         entry::{Fact, Resumed},
@@ -30,10 +29,7 @@ impl LockedSession {
         if let Some(live) = self.live_run().await {
             return Err(self.nothing_to_resume(live.status()));
         }
-        let idle = self.idle().await?;
-        if idle.projection().last == Seq::ZERO {
-            return Err(SessionError::NotFound { session: self.id().clone() });
-        }
+        let idle = self.existing().await?;
         match idle.projection().status {
             // A paused run continues only with an answer.
             status @ (RunStatus::Idle | RunStatus::Completed | RunStatus::Paused) => {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Session, SessionError, lock::LockedSession};
 use crate::{
-    ids::Seq,
     journal::entry::{Entry, Fact, Steered},
     model::Message,
     run::RunStatus,
@@ -66,11 +65,11 @@ impl LockedSession {
             let Some(seq) = pushed.flatten() else { return Err(self.nothing_to_steer(live.status())) };
             return Ok(env.writer.wait_durable(seq).await?);
         }
-        let mut idle = self.idle().await?;
+        let mut idle = self.existing().await?;
         let projection = idle.projection();
         let (run, status) = (projection.run, projection.status);
         let waits = matches!(status, RunStatus::Paused | RunStatus::Running);
-        if projection.last == Seq::ZERO || !waits || !self.graph_of(&projection.graph)?.is_agent() {
+        if !waits || !self.graph_of(&projection.graph)?.is_agent() {
             return Err(self.nothing_to_steer(status));
         }
         let writer = Arc::clone(idle.writer());

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use agent_core::{
-    ids::SessionId,
+    ids::{Seq, SessionId},
     journal::{JournalStore, TransferOutcome, transfer},
     memory::{self, MemoryStore},
     sqlite::Sqlite,
