@@ -35,7 +35,7 @@ pub(super) fn session_update(options: &RealtimeOptions) -> Value {
             }},
         }),
         RealtimeShape::Beta => {
-            // Without it the model would answer what it hears.
+            // Without it the model would answer the speech.
             detection["create_response"] = json!(false);
             json!({
                 "modalities": ["text", "audio"],
