@@ -1,5 +1,6 @@
 //! A transcription endpoint that does what a test says, with the messages of OpenAI's Realtime interface.
 #![expect(clippy::unwrap_used, reason = "part of a test")]
+#![allow(dead_code, clippy::allow_attributes, reason = "several tests use it, each a part")]
 
 use std::time::Duration;
 
@@ -105,6 +106,12 @@ impl Connection {
                 _ => {}
             }
         }
+    }
+
+    /// Reads a message that must be of this type.
+    pub(crate) async fn next_is(&mut self, kind: &str) {
+        let message = self.next().await;
+        assert_eq!(message["type"], kind, "{message}");
     }
 
     /// Reads audio until it is this long; returns it.

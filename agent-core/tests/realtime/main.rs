@@ -170,7 +170,7 @@ async fn a_finished_session_ends_when_its_last_transcript_has_arrived() {
     session.input().push(audio(0, 200));
     session.input().finish();
     connection.audio(9_600).await;
-    assert_eq!(connection.next().await, json!({"type": "input_audio_buffer.commit"}));
+    connection.next_is("input_audio_buffer.commit").await;
     // As endpoints do that name the utterance only afterwards.
     connection.send(json!({"type": "input_audio_buffer.committed"})).await;
     connection.added("a").await;
