@@ -29,6 +29,7 @@ mod steps;
 mod stopping;
 mod store_faults;
 mod takeovers;
+mod transfer;
 mod turn_calls;
 mod values;
 mod why;
