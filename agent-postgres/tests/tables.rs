@@ -1,7 +1,5 @@
 //! Tables of the embedding program, on a private server.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-
 use std::sync::OnceLock;
 
 use agent_postgres::{Postgres, Type, testing::Cluster};
@@ -49,7 +47,8 @@ async fn a_script_that_fails_leaves_nothing_behind() {
 async fn an_error_has_the_code_of_the_database_and_no_parameters() {
     let store = Postgres::connect(&cluster().address(&cluster().database())).await.unwrap();
     store.migrate(SCRIPT).await.unwrap();
-    let missing = store.query("INSERT INTO orders VALUES ($1)", &[(&4_711_i64, Type::INT8)]).await.unwrap_err();
+    let missing =
+        store.query("INSERT INTO orders VALUES ($1)", &[(&4_711_i64, Type::INT8)]).await.unwrap_err();
     assert_eq!((missing.code(), missing.is_transient()), (Some("23503"), false));
     assert!(!format!("{missing} {missing:?}").contains("4711"), "{missing:?}");
     let syntax = store.query("SELEC 1", &[]).await.unwrap_err();
@@ -70,7 +69,9 @@ async fn the_pool_opens_its_minimum_and_keeps_to_its_maximum() {
     let database = cluster().database();
     let builder = Postgres::builder().min_connections(5).max_connections(7);
     let store = builder.connect(&cluster().address(&database)).await.unwrap();
-    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()");
+    let count = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    );
     assert_eq!(cluster().sql(&count).trim(), "5");
     let busy = join_all((0..40).map(|_| store.query("SELECT pg_sleep(0.02)", &[]))).await;
     assert!(busy.iter().all(Result::is_ok));

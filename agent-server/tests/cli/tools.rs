@@ -172,7 +172,8 @@ async fn sessions_move_between_databases_and_damage_is_found() {
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.out.starts_with("copied and verified: 1 sessions ("), "{}", done.out);
     assert_eq!(home.do_(&["replay", "s", "--json", other[0], other[1]]).await.out, before);
-    let said = home.say(&["run", "--session", "s", "이번엔 마케터용으로 다시 써줘", other[0], other[1]], "").await;
+    let said =
+        home.say(&["run", "--session", "s", "이번엔 마케터용으로 다시 써줘", other[0], other[1]], "").await;
     assert_eq!(said.code, 0, "{said:?}");
     let differs = home.do_(&["import", "archive.db", other[0], other[1]]).await;
     assert_eq!(differs.code, 1);

@@ -59,15 +59,17 @@ async fn a_check_refuses_before_the_handshake() {
 
 #[tokio::test]
 async fn a_token_in_the_query_counts_only_where_the_route_accepts_it() {
-    let auth = || Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
+    let auth = || Auth::required().key("alice", "a-key-of-sixteen".into()).unwrap();
     let strict = Here::with(puppet().0, Puppeteer, |server| server.auth(auth()).socket_route(room())).await;
     assert_eq!(greeting(&strict, "/rooms/blue?token=a-key-of-sixteen").await, Err(401));
-    let here = Here::with(puppet().0, Puppeteer, |server| {
-        server.auth(auth()).socket_route(room().query_token())
-    })
-    .await;
+    let here =
+        Here::with(puppet().0, Puppeteer, |server| server.auth(auth()).socket_route(room().query_token()))
+            .await;
     assert_eq!(greeting(&here, "/rooms/blue?token=a-key-of-sixteen").await.unwrap(), "blue key:alice");
-    assert_eq!(greeting(&here, "/rooms/blue?token=a%2Dkey%2Dof%2Dsixteen&x=1").await.unwrap(), "blue key:alice");
+    assert_eq!(
+        greeting(&here, "/rooms/blue?token=a%2Dkey%2Dof%2Dsixteen&x=1").await.unwrap(),
+        "blue key:alice"
+    );
     for wrong in ["", "?token=", "?token=a-key-of-sixteem", "?token=%00", "?Token=a-key-of-sixteen"] {
         assert_eq!(greeting(&here, &format!("/rooms/blue{wrong}")).await, Err(401), "{wrong}");
     }
@@ -102,7 +104,7 @@ async fn an_idle_socket_gets_pings_and_stays_open_although_its_client_sends_noth
 
 #[tokio::test]
 async fn a_public_route_needs_no_credentials() {
-    let auth = Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
+    let auth = Auth::required().key("alice", "a-key-of-sixteen".into()).unwrap();
     let here = Here::with(puppet().0, Puppeteer, |server| {
         let page = async |_| Response::new(Body::from("about"));
         server.auth(auth).public_route(Method::GET, "/about", page).route(Method::GET, "/private", page)

@@ -24,7 +24,7 @@ fn token_of(subject: &str) -> String {
 }
 
 async fn with_tokens(settings: Settings) -> Here {
-    let auth = Auth::asked().tokens(Jwt::hs256(&Secret::new(KEY)));
+    let auth = Auth::required().tokens(Jwt::hs256(&Secret::new(KEY)));
     Here::with(settings, in_memory(), [says(&["네."])], |server| server.auth(auth)).await
 }
 

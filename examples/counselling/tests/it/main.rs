@@ -8,7 +8,6 @@ mod database;
 mod embedding;
 mod history;
 mod limits;
-mod log;
 mod process;
 mod refusals;
 mod safety;

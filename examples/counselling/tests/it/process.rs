@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc};
 
 use hyper::Method;
+use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
@@ -102,10 +103,55 @@ async fn the_same_with_postgresql() {
     let cluster = Arc::new(tokio::task::block_in_place(agent_postgres::testing::Cluster::start));
     let address = cluster.address("postgres");
     killed_and_continued(&[("DATABASE_URL", address.expose())]).await;
-    let rows = cluster.sql("SELECT ai_response FROM conversations ORDER BY id");
-    assert_eq!(rows.lines().collect::<Vec<_>>(), ["하나 둘 ", "네."]);
-    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'agent-postgres'";
-    drop(cluster.sql(connections));
+    // The last exchange may be saved after its client has the end of the answer.
+    let saved = async {
+        loop {
+            let rows = cluster.sql("SELECT ai_response || '|' FROM conversations ORDER BY id");
+            match rows.lines().collect::<Vec<_>>()[..] {
+                ["하나 둘 |", "네.|"] => return,
+                [] | ["하나 둘 |"] => tokio::task::yield_now().await,
+                ref other => panic!("{other:?}"),
+            }
+        }
+    };
+    timeout(LONG, saved).await.unwrap();
+}
+
+#[tokio::test]
+async fn log_lines_are_exact_and_hold_no_more_than_fifty_characters() {
+    let home = tempfile::TempDir::new().unwrap();
+    let scripts = [says(&["비밀스러운 대답이에요."]), Script::Refuse(401, "sk-key")];
+    let upstream = Upstream::start(scripts).await;
+    let url = format!("http://{}/v1", upstream.address);
+    let settings = [("OPENAI_BASE_URL", &*url), ("MAX_AI_REQUESTS_PER_MINUTE", "2")];
+    let mut process = Process::start(home.path(), &settings).await;
+    let mut client = Client::connect(process.address, "s-1").await;
+    let words = format!("{}\n{}", "가".repeat(30), "나".repeat(60));
+    let data = json!({"message": words, "emotion": "sad\n[AI Error]"});
+    client.send("request_ai_response", data).await;
+    client.answer().await;
+    client.ask("둘째").await;
+    assert!(client.answer().await.error.is_some());
+    client.send("request_ai_response", json!({"message": words})).await;
+    client.refusal().await;
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| !line.contains("[Rate Limit]")) {
+        lines.push(timeout(LONG, process.log.next_line()).await.unwrap().unwrap().unwrap());
+    }
+    let of = |tag: &str| -> Vec<&str> {
+        lines.iter().filter_map(|line| line.find(tag).map(|at| &line[at..])).collect()
+    };
+    let head = format!("{} {}", "가".repeat(30), "나".repeat(19));
+    let first = format!("[AI Request] session=s-1, emotion=sad [AI Error], message={head}");
+    assert_eq!(of("[AI Request]"), [&*first, "[AI Request] session=s-1, emotion=sad, message=둘째"]);
+    assert_eq!(of("[AI Response]"), ["[AI Response] session=s-1, length=12"]);
+    assert_eq!(of("[Rate Limit]"), [format!("[Rate Limit] session=s-1, message={head}")]);
+    let errors = of("[AI Error] session");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("[AI Error] session=s-1, error=the model endpoint rejected the API key"));
+    let all = lines.concat();
+    assert!(!all.contains("비밀스러운") && !all.contains("sk-key"), "{all}");
+    assert!(!all.contains(&"나".repeat(20)), "{all}");
 }
 
 #[tokio::test]
