@@ -62,7 +62,8 @@ impl Process {
     }
 }
 
-async fn killed_and_continued(settings: &[(&str, &str)]) {
+/// Returns the second process, which may still save the last exchange.
+async fn killed_and_continued(settings: &[(&str, &str)]) -> Process {
     let home = tempfile::TempDir::new().unwrap();
     let slow =
         [Do::Say("하나 ".into()), Do::Say("둘 ".into()), Do::Wait, Do::Say("셋".into()), Do::End("stop")];
@@ -91,18 +92,19 @@ async fn killed_and_continued(settings: &[(&str, &str)]) {
     let texts: Vec<&str> = messages.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, ["안녕", "하나 둘 ", "계속해 주세요"]);
     assert_eq!(upstream.requests().len(), 2, "the model is not asked again for a client that has gone");
+    again
 }
 
 #[tokio::test]
 async fn a_process_that_is_killed_in_the_middle_of_an_answer_saves_what_was_said() {
-    killed_and_continued(&[]).await;
+    drop(killed_and_continued(&[]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_with_postgresql() {
     let cluster = Arc::new(tokio::task::block_in_place(agent_postgres::testing::Cluster::start));
     let address = cluster.address("postgres");
-    killed_and_continued(&[("DATABASE_URL", address.expose())]).await;
+    let _process = killed_and_continued(&[("DATABASE_URL", address.expose())]).await;
     // The last exchange may be saved after its client has the end of the answer.
     let saved = async {
         loop {
