@@ -1,4 +1,4 @@
-//! Parts of the command line for a program with a `main` of its own: access, limits and secrets from settings, log, signals.
+//! Parts of the command line for a program with its own `main`: access, limits and secrets from settings, log, signals.
 
 use std::io;
 

@@ -307,7 +307,7 @@ impl fmt::Debug for SocketRoute {
     }
 }
 
-/// Answers the handshake, and serves the WebSocket in a task of its own.
+/// Answers the handshake, and serves the WebSocket in a separate task.
 fn open(mut context: RequestContext, refuse: Option<&Refuse>, serve: Serve) -> HandlerResult {
     websocket::check_upgrade(&context.request)?;
     context.request.extensions_mut().insert(std::mem::take(&mut context.path_params));

@@ -101,7 +101,7 @@ const fn english(emotion: Emotion) -> [&'static str; 2] {
             "Anger often shows that something important was hurt. If you could say one sentence about it, what would it be?",
         ],
         Emotion::Anxious => [
-            "That is a lot of worry. Let us breathe out slowly together first. Then tell me the one thing that worries you most.",
+            "That is a lot of worry. Let us breathe out slowly together first. Then name the one thing that worries you most.",
             "Worries like to chain together. Shall we separate what you know from what you fear?",
         ],
         Emotion::Neutral => [
@@ -117,7 +117,7 @@ const fn english(emotion: Emotion) -> [&'static str; 2] {
             "You wanted to protect yourself there. Where would you like the boundary to be next time?",
         ],
         Emotion::Fearful => [
-            "I hear that you are afraid. You are safe here, so let us go slowly. What feels most frightening?",
+            "I understand that you are afraid. You are safe here, so let us go slowly. What feels most frightening?",
             "Thank you for saying it although it is scary. What would be the smallest first step?",
         ],
     }

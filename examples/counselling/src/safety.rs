@@ -149,7 +149,9 @@ fn found(text: &str, word: &str) -> Option<usize> {
 fn begun(text: &str, word: &str) -> Option<usize> {
     let longest = text.len().saturating_sub(word.len() - 1);
     let mut starts = (longest..text.len()).filter(|start| text.is_char_boundary(*start));
-    starts.find(|start| word.starts_with(&text[*start..]) && (word.starts_with("[[") || begins_word(text, *start)))
+    starts.find(|start| {
+        word.starts_with(&text[*start..]) && (word.starts_with("[[") || begins_word(text, *start))
+    })
 }
 
 /// An English word begins after something that is no letter. A Korean one may follow another one (`항우울제`).

@@ -38,7 +38,7 @@ use crate::{
     turn::{self, GRAPH, Turn},
 };
 
-/// Sessions whose exchanges wait to be saved.
+/// Capacity of the queue of sessions with unsaved exchanges.
 const UNSAVED: usize = 1_024;
 
 /// The stores of the service.

@@ -1,4 +1,4 @@
-//! Minutes: a summary at the end of a meeting, by a model whose figures are checked, or by rules.
+//! Minutes: a summary at the end of a meeting, by a model with checked figures, or by rules.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

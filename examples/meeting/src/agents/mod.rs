@@ -1,6 +1,6 @@
 //! Agents of a meeting, as graphs of `agent-core`: triage, moderator, minutes.
 //!
-//! Each has a session of its own for each meeting, so that its todos, state and history are in the dashboard. With a model
+//! Each has its own session for each meeting, so that its todos, state and history are in the dashboard. With a model
 //! they ask it, and check what it says; without one, or if it fails, they use [`rules`].
 
 pub mod minutes;

@@ -11,7 +11,7 @@ use std::fmt;
 pub use self::{declared::Declared, voice::Voices};
 use crate::record::SpeakerSource;
 
-/// An utterance whose speaker is wanted.
+/// An utterance without a known speaker.
 #[derive(Debug, Clone, Copy)]
 pub struct Utterance<'a> {
     /// Begin in the audio of the meeting, in samples at 24 kHz.
