@@ -165,6 +165,11 @@ impl Client {
         tokio::time::timeout(PATIENCE, find).await.unwrap_or_else(|_| panic!("no {kind}"))
     }
 
+    /// Forgets messages that were passed over.
+    pub(crate) fn forget(&mut self) {
+        self.seen.clear();
+    }
+
     /// Sends a message that is refused; returns the code.
     pub(crate) async fn refused(&mut self, text: &str) -> String {
         self.text(text).await;
