@@ -28,7 +28,7 @@ impl Meeting {
         client.next("ready").await;
         client.send("speaker", json!({"speaker": "minsu"})).await;
         client.settled().await;
-        client.audio(&vec![0; 48]).await;
+        client.audio(&[0; 48]).await;
         let connection = endpoint.session().await;
         Self { running, client, connection, now: 0, _endpoint: endpoint }
     }

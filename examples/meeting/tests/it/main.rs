@@ -7,4 +7,5 @@ mod agents;
 mod live;
 mod offline;
 mod rest;
+#[allow(dead_code, clippy::allow_attributes, reason = "the measurement uses it too")]
 mod support;
