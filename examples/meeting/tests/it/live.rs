@@ -215,7 +215,7 @@ async fn a_meeting_continues_after_a_restart() {
     client.next("transcript").await;
     let (folder, clock) = (Arc::clone(&running.folder), Arc::clone(&running.clock));
     // As a crash: half a record is at the end of the log, and the Markdown file is old.
-    drop(running);
+    running.stop().await;
     let log = folder.path().join("meetings/m1.jsonl");
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, format!("{text}{{\"record\":\"said\",\"item")).unwrap();
