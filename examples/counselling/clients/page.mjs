@@ -136,6 +136,7 @@ try {
   await phone.fill('#message', 'I worry about tomorrow');
   await phone.tap('#send');
   await answers(phone, 1);
+  await phone.waitForFunction(() => /worries you most\.$/.test(document.querySelector('li.counsellor:last-child').textContent));
   assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing is wider than the screen');
   const sizes = await phone.evaluate(() => [...document.querySelectorAll('button:not([hidden]), #emotions span')].map(one => one.getBoundingClientRect().height));
   assert.ok(sizes.every(height => height >= 44), `touch targets: ${sizes}`);
@@ -144,6 +145,10 @@ try {
   await phone.screenshot({ path: join(out, 'phone.png') });
   await phone.tap('#language');
   assert.equal(await phone.textContent('h1'), '마음 상담');
+  await phone.locator('#connection[data-state="open"]').waitFor();
+  await phone.fill('#message', '내일이 걱정돼요');
+  await phone.tap('#send');
+  await phone.waitForFunction(() => /나눠 볼까요\?$/.test(document.querySelector('li.counsellor:last-child').textContent));
   await phone.context().close();
 
   assert.deepEqual(faults, [], 'the console is quiet');

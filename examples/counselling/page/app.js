@@ -3,7 +3,7 @@
 const TEXTS = {
   ko: {
     title: '마음 상담', skip: '메시지 입력으로 이동', emotion: '지금의 감정', label: '하고 싶은 말', placeholder: '하고 싶은 말을 적어 주세요', send: '보내기', other: 'English',
-    listen: '말하기', listening: '듣는 중', speak: '답변 듣기',
+    listen: '말로 입력', speak: '답변 듣기',
     connecting: '연결하는 중', open: '연결됨', closed: '연결이 끊겼습니다. 다시 연결하는 중입니다', replaced: '다른 창에서 상담을 이어 가고 있습니다', refused: '이 상담을 열 수 없습니다',
     hello: '안녕하세요. 어떤 이야기든 편하게 들려주세요.', notice: '이 상담은 진단이나 치료를 대신하지 않습니다. 위급할 때는 109(자살예방) 또는 119로 전화하세요.',
     left: count => `${count}자 남았습니다`, over: count => `${count}자를 줄여 주세요 (최대 2000자)`, noMicrophone: '마이크를 사용할 수 없습니다',
@@ -11,7 +11,7 @@ const TEXTS = {
   },
   en: {
     title: 'Counselling', skip: 'Go to the message', emotion: 'How you feel now', label: 'Your message', placeholder: 'Write what is on your mind', send: 'Send', other: '한국어',
-    listen: 'Speak', listening: 'Listening', speak: 'Read aloud',
+    listen: 'Speak', speak: 'Read aloud',
     connecting: 'Connecting', open: 'Connected', closed: 'Disconnected. Connecting again', replaced: 'This session continues in another window', refused: 'This session cannot be opened',
     hello: 'Hello. Tell me whatever is on your mind.', notice: 'This is no substitute for diagnosis or treatment. In an emergency in Korea, call 109 (suicide prevention) or 119.',
     left: count => `${count} characters left`, over: count => `Please remove ${count} characters (2000 at most)`, noMicrophone: 'The microphone cannot be used',
@@ -52,8 +52,8 @@ function translate() {
   $('send').textContent = texts.send;
   $('language').textContent = texts.other;
   $('language').lang = language === 'ko' ? 'en' : 'ko';
-  $('listen').textContent = texts.listen;
-  $('speak').textContent = texts.speak;
+  $('listen').setAttribute('aria-label', texts.listen);
+  $('speak').setAttribute('aria-label', texts.speak);
   for (const span of document.querySelectorAll('#emotions span')) span.textContent = `${FACES[span.dataset.word]} ${texts.emotions[span.dataset.word]}`;
   const hello = document.querySelector('.hello');
   if (hello) hello.textContent = texts.hello;
@@ -105,14 +105,20 @@ function link(item) {
 // --- socket
 
 function connect() {
-  const token = query.get('token');
+  const options = new URLSearchParams({ lang: language });
+  if (query.has('token')) options.set('token', query.get('token'));
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const own = new WebSocket(`${scheme}://${location.host}/ws/session/${encodeURIComponent(session)}${token ? `?token=${encodeURIComponent(token)}` : ''}`);
+  const own = new WebSocket(`${scheme}://${location.host}/ws/session/${encodeURIComponent(session)}?${options}`);
   socket = own;
   show(retries ? 'closed' : 'connecting');
-  own.onopen = () => { retries = 0; show('open'); };
-  own.onmessage = event => receive(JSON.parse(event.data));
+  own.onopen = () => {
+    if (socket !== own) return;
+    retries = 0;
+    show('open');
+  };
+  own.onmessage = event => { if (socket === own) receive(JSON.parse(event.data)); };
   own.onclose = event => {
+    if (socket !== own) return;
     end();
     if (event.code === 4001) return show('replaced');
     if (event.code === 4004) return show('refused');
@@ -207,10 +213,7 @@ if ('speechSynthesis' in window) {
 const Recognition = window.SpeechRecognition ?? window.webkitSpeechRecognition;
 if (Recognition) {
   let recognition;
-  const listening = on => {
-    $('listen').setAttribute('aria-pressed', String(on));
-    $('listen').textContent = on ? texts.listening : texts.listen;
-  };
+  const listening = on => $('listen').setAttribute('aria-pressed', String(on));
   $('listen').hidden = false;
   $('listen').onclick = () => {
     if (recognition) return recognition.stop();
@@ -249,7 +252,12 @@ add('counsellor hello', '');
 $('language').onclick = () => {
   language = language === 'ko' ? 'en' : 'ko';
   remember('counselling.language', language);
+  silence();
+  end();
   translate();
+  const before = socket;
+  connect();
+  before.close();
 };
 $('message').oninput = measure;
 $('message').onkeydown = event => {

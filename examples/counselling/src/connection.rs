@@ -10,7 +10,7 @@ use agent_server::{
 };
 
 use crate::{
-    Emotion,
+    Emotion, Language,
     desk::Connected,
     link::Out,
     model::Failure,
@@ -50,6 +50,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, request: hyper::Request<()>, mut 
         shared: &shared,
         session,
         subject,
+        language: language_of(&request),
         key,
         claim,
         waiting: VecDeque::new(),
@@ -63,6 +64,8 @@ struct Connection<'a> {
     shared: &'a Shared,
     session: SessionId,
     subject: Option<Subject>,
+    /// Language that the client asks for.
+    language: Option<Language>,
     /// Key of the limit.
     key: String,
     claim: LatestClaim,
@@ -222,10 +225,21 @@ impl Connection<'_> {
         if let Some(subject) = &self.subject {
             options = options.label(agent_server::auth::OWNER, subject.as_str());
         }
-        let run = session.run(&self.shared.graph, Turn::begin(request, guidance, link)).options(options);
+        let run = session
+            .run(&self.shared.graph, Turn::begin(request, guidance, self.language, link))
+            .options(options);
         let run = run.start().await.map_err(|error| failed(&error))?;
         Ok(run)
     }
+}
+
+/// Returns the language in the query: `lang=ko` or `lang=en`.
+fn language_of(request: &hyper::Request<()>) -> Option<Language> {
+    request.uri().query()?.split('&').find_map(|pair| match pair {
+        "lang=ko" => Some(Language::Korean),
+        "lang=en" => Some(Language::English),
+        _ => None,
+    })
 }
 
 async fn send(socket: &mut Socket, text: String) -> Result<(), End> {

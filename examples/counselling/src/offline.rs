@@ -26,7 +26,7 @@ pub struct OfflineCounsellor {
 }
 
 impl OfflineCounsellor {
-    /// Creates a counsellor.
+    /// Creates a counsellor. It answers in the language of the system prompt, or in `language` without one.
     #[must_use]
     pub const fn new(language: Language) -> Self {
         Self { language }
@@ -34,10 +34,13 @@ impl OfflineCounsellor {
 
     fn answer(self, request: &ModelRequest) -> &'static str {
         let system = request.system.as_deref().unwrap_or_default();
-        let is_guided = |emotion: &Emotion| system.contains(guidance(*emotion, self.language));
-        let emotion = Emotion::ALL.into_iter().find(is_guided).unwrap_or_default();
+        let languages = [Language::Korean, Language::English];
+        let mut all =
+            languages.into_iter().flat_map(|language| Emotion::ALL.map(|emotion| (emotion, language)));
+        let guided = all.find(|(emotion, language)| system.contains(guidance(*emotion, *language)));
+        let (emotion, language) = guided.unwrap_or((Emotion::Neutral, self.language));
         let earlier = request.messages.iter().filter(|message| message.role == Role::Assistant).count();
-        let [first, second] = answers(emotion, self.language);
+        let [first, second] = answers(emotion, language);
         if earlier % 2 == 0 { first } else { second }
     }
 }

@@ -355,7 +355,7 @@ impl TaskAgent for Counsellor {
             timestamp: agent_core::clock::Clock::now_ms(&agent_core::clock::WallClock),
         };
         let guidance = crate::Emotion::of(emotion.unwrap_or_default());
-        serde_json::to_value(Turn::begin(&request, guidance, "")).expect("an update is JSON")
+        serde_json::to_value(Turn::begin(&request, guidance, None, "")).expect("an update is JSON")
     }
 
     fn response(&self, state: &Value) -> String {

@@ -14,7 +14,7 @@ use agent_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Emotion, Exchange, model::Failure, nodes, protocol::Request};
+use crate::{Emotion, Exchange, Language, model::Failure, nodes, protocol::Request};
 
 /// Name of the graph.
 pub const GRAPH: &str = "counselling";
@@ -30,6 +30,8 @@ pub struct Turn {
     pub guidance: Emotion,
     /// Time of the request, in milliseconds since 1970.
     pub timestamp: i64,
+    /// Language of the answer; `None`: that of the settings.
+    pub language: Option<Language>,
     /// Id of the link to the connection; empty: the run was not started by one.
     pub link: String,
     /// Earlier exchanges, as the model sees them. They are in the table of conversations and not in the journal.
@@ -50,12 +52,13 @@ pub struct Turn {
 
 impl Turn {
     /// Returns the update that starts a turn. Unsaved exchanges of earlier turns are kept.
-    pub fn begin(request: &Request, guidance: Emotion, link: &str) -> TurnUpdate {
+    pub fn begin(request: &Request, guidance: Emotion, language: Option<Language>, link: &str) -> TurnUpdate {
         Self::resave()
             .message(request.message.clone())
             .emotion(request.emotion.clone())
             .guidance(guidance)
             .timestamp(request.timestamp)
+            .language(language)
             .link(link)
     }
 
@@ -66,6 +69,7 @@ impl Turn {
             .emotion(None)
             .guidance(Emotion::Neutral)
             .timestamp(0)
+            .language(None)
             .link("")
             .history(Vec::new())
             .crisis(false)

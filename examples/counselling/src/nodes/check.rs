@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    Language,
     desk::Desk,
     link::{Link, Out},
     model::{Failure, Piece},
@@ -31,7 +32,8 @@ pub(crate) async fn check(turn: &Turn, cx: &Context) -> Result<TurnUpdate> {
     };
     let Some(pieces) = link.take_receiver() else { return Ok(Turn::update()) };
     let speaker = Speaker {
-        check: OutputCheck::new(desk.rules.clone(), desk.language),
+        check: OutputCheck::new(desk.rules.clone(), turn.language.unwrap_or(desk.language)),
+        language: turn.language.unwrap_or(desk.language),
         queue: VecDeque::new(),
         passed: String::new(),
         replaced: Vec::new(),
@@ -71,6 +73,7 @@ struct Speaker<'a> {
     passed: String,
     replaced: Vec<String>,
     crisis: bool,
+    language: Language,
     next_chunk: Instant,
     out: Option<mpsc::Sender<Out>>,
     desk: &'a Desk,
@@ -150,7 +153,7 @@ impl<'a> Speaker<'a> {
         if end.is_some() && self.crisis && !self.desk.help_lines.are_in(&self.passed) {
             let space =
                 if self.passed.is_empty() || self.passed.ends_with(char::is_whitespace) { "" } else { " " };
-            self.pass(format!("{space}{}", self.desk.help_lines.text(self.desk.language)));
+            self.pass(format!("{space}{}", self.desk.help_lines.text(self.language)));
         }
         Ok(end)
     }

@@ -79,7 +79,8 @@ fn request(desk: &Desk, turn: &Turn) -> ModelRequest {
         messages.push(Message::assistant(exchange.ai_response.clone()));
     }
     messages.push(Message::user(turn.message.clone()));
-    ModelRequest::new(messages).system(prompt::system(turn.guidance, desk.language, turn.crisis))
+    let language = turn.language.unwrap_or(desk.language);
+    ModelRequest::new(messages).system(prompt::system(turn.guidance, language, turn.crisis))
 }
 
 fn ended(reply: &ModelReply) -> Result<(), Failure> {

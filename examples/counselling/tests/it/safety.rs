@@ -109,4 +109,11 @@ async fn the_english_variant_answers_with_english_texts() {
         "{text}"
     );
     assert!(here.upstream.system(0).contains("Answer in English"));
+    let mut korean = here.client("s2?lang=ko").await;
+    korean.ask("안녕").await;
+    korean.answer().await;
+    assert!(
+        here.upstream.system(1).contains("한국어로 답합니다"),
+        "a connection may ask for the other language"
+    );
 }
