@@ -219,7 +219,8 @@ impl Meetings {
         self.0.open.lock().insert(id.clone(), handle.clone());
         let actor = actor::Actor::new(self.clone(), id.clone(), state, file, audio, commands);
         let (meetings, id) = (self.clone(), id.clone());
-        self.0.tasks.spawn(async move {
+        // When the group is stopped it ends after the file operation in progress.
+        self.0.tasks.spawn_uncancelled(async move {
             actor.run(inbox).await;
             let mut open = meetings.0.open.lock();
             if open.get(&id).is_some_and(|handle| handle.commands.is_closed()) {

@@ -150,6 +150,7 @@ impl Actor {
             self.audio.configure(&self.state.setup.language, self.elapsed_ms());
         }
         self.analyse();
+        let tasks = self.meetings.0.tasks.clone();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -160,7 +161,8 @@ impl Actor {
                 }
             };
             tokio::select! {
-                biased; // transcripts before anything else
+                biased; // transcripts before commands
+                () = tasks.stopped() => return,
                 event = transcriber => match event {
                     Some(event) => self.heard(event).await,
                     None => self.transcription_ended(),
