@@ -1,4 +1,4 @@
-//! A panic in foreign code fails what it belongs to: observers, clocks, stores, errors, values that are dropped.
+//! A panic in foreign code fails only the part that called it: observers, clocks, stores, errors, dropped values.
 
 use std::{
     fmt,
@@ -38,7 +38,7 @@ fn chain() -> Graph<Trail> {
         .unwrap()
 }
 
-/// Panics at each entry, and notes its number.
+/// Panics at each entry, and records its number.
 #[derive(Default)]
 struct Careless(Mutex<Vec<Seq>>);
 

@@ -22,7 +22,7 @@ pub enum Fault {
     Refused,
     /// It is stored, and reported as failed.
     StoredButReported,
-    /// It takes many polls, before and behind the work.
+    /// It is polled many times, before and after the operation.
     Slow,
 }
 
