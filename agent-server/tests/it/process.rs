@@ -109,7 +109,7 @@ impl Process {
     }
 }
 
-/// A process whose log has no reader.
+/// A process without a reader for its log.
 pub(crate) struct Quiet {
     child: Child,
     address: SocketAddr,

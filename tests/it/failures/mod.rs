@@ -24,7 +24,7 @@ use tests::{World, journal, kinds, on, soon};
 
 use super::graph::{Trail, TrailUpdate, step};
 
-/// A number whose JSON cannot always be written.
+/// A number that cannot always be serialised as JSON.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Deserialize)]
 pub(crate) struct Fragile(i64);
 
