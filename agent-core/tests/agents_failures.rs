@@ -1,4 +1,4 @@
-//! What agents do when a model refuses, a process dies in the middle of a call, or sub-agents come late.
+//! Agents when a model refuses, a process dies in the middle of a call, or a sub-agent finishes late.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
@@ -90,7 +90,7 @@ async fn a_conversation_that_the_model_refuses_as_too_long_is_halved_and_asked_a
     assert_eq!(state.messages.len(), 42, "the state keeps every message");
     let reported = compactions(&session).await;
     assert_eq!((reported.len(), &reported[0]["messages"]), (2, &json!(41)));
-    // The next turn knows it: no call is wasted.
+    // The next turn uses this knowledge: no call is wasted.
     let calls = model.calls();
     session.run(&agent, "one more").await.unwrap();
     assert_eq!((model.calls(), compactions(&session).await.len()), (calls + 1, 2));
@@ -139,7 +139,7 @@ async fn a_refusal_is_not_asked_for_again_after_a_restart() {
     assert_eq!(model.calls(), 3);
 }
 
-// --- a call whose outcome nobody knows -----------------------------------------------------------------------------
+// --- a call with an unknown outcome --------------------------------------------------------------------------------
 
 struct Payment {
     agent: Graph<AgentState>,

@@ -1,4 +1,4 @@
-//! What an agent sends in each turn, what a peer keeps after a hand-off, and how the calls of one turn run.
+//! What an agent sends in each turn, what an agent keeps after a hand-off, and how the calls of one turn run.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
@@ -236,7 +236,7 @@ async fn a_kept_result_is_read_within_its_session_and_its_bounds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tools_that_keep_their_thread_overlap_within_a_turn() {
-    // Each call waits for the other two without giving way: one after another, they would wait for ever.
+    // Each call waits for the other two without a timeout: one after another, they would wait for ever.
     let all = Arc::new(Barrier::new(3));
     let meet = tool("meet", move |args, _| {
         let all = Arc::clone(&all);

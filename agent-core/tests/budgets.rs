@@ -1,4 +1,4 @@
-//! What a run may use: cost by the user's prices, one question for more, exact over restarts.
+//! Budgets of a run: cost by the user's prices, one question for more, exact over restarts.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
@@ -196,7 +196,7 @@ async fn what_was_asked_and_granted_outlives_the_process() {
     let outcome =
         fresh(&model).run(&agent, "go").options(asking(Limits::default().tool_calls(1))).await.unwrap();
     let first = outcome.questions()[0].id.clone();
-    // Each of these is a process of its own.
+    // Each of these is a separate process.
     let run = fresh(&model).answer(Answers::to(first.clone(), 1)).await.unwrap();
     let outcome = run.outcome::<AgentState>().await.unwrap();
     let second = outcome.questions()[0].id.clone();
@@ -287,7 +287,7 @@ async fn more_time_can_be_asked_for_between_two_supersteps() {
     let limits = Limits::default().active(Duration::from_millis(50));
     let outcome = session.run(&graph, Notes::update()).options(asking(limits)).await.unwrap();
     assert_eq!(budget(&outcome.questions()[0])["budget"], "active_ms");
-    // Waiting for a person is no running.
+    // Waiting for a person does not count as run time.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let outcome = session.answer(Answers::only(50)).await.unwrap().outcome::<Notes>().await.unwrap();
     assert_eq!(budget(&outcome.questions()[0])["limit"], 100);

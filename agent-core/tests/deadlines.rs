@@ -28,7 +28,7 @@ struct Talk {
     said: Vec<String>,
 }
 
-/// Asks, with a deadline if the state says so already.
+/// Asks, with a deadline if one is passed.
 fn asking(deadline: Option<Duration>) -> Graph<Talk> {
     Graph::<Talk>::builder("talk")
         .node("ask", async move |_: &Talk, cx: &Context| {
@@ -84,7 +84,7 @@ async fn idle_sweeps_are_cheap(name: &str, store: Arc<dyn JournalStore>) {
     for _ in 0..30 {
         let start = Instant::now();
         let found = runtime.sweep().await.unwrap();
-        // What the watch over the deadlines does upon it.
+        // The queries that the deadline watcher then makes.
         assert!(store.due(None, 1_800_000_000_000, 256).await.unwrap().is_empty());
         assert_eq!(store.due(None, i64::MAX - 1, 1).await.unwrap().len(), 1);
         times.push(start.elapsed());

@@ -1,4 +1,4 @@
-//! What `#[derive(State)]` promises: reducers, the stored form, claims, builder and error texts.
+//! `#[derive(State)]`: reducers, the stored form, claims, builder and error texts.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -42,7 +42,7 @@ fn refuse_negative(held: &mut i32, other: i32) -> Result<(), ApplyError> {
 /// A state with every reducer.
 #[derive(State, Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Report {
-    /// Whose report it is.
+    /// The brand that the report is about.
     brand: String,
     #[state(append)]
     findings: Vec<String>,
@@ -344,7 +344,7 @@ fn rename_brand(from: u32, mut stored: Value) -> Result<Value, ApplyError> {
     Ok(stored)
 }
 
-/// Names of its own in JSON.
+/// Fields have other names in JSON.
 #[derive(State, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[state(version = 2, migrate = rename_brand)]
@@ -365,7 +365,7 @@ fn the_update_is_stored_under_the_names_of_the_state() {
     );
     let by_alias: RenamedUpdate = serde_json::from_value(json!({ "len": 4 })).unwrap();
     assert_eq!(by_alias.total_length, Some(Write::Reduce(4)));
-    // Claims speak Rust.
+    // Claims use the names of the Rust fields.
     assert_eq!(claims::<Renamed>(&update), ["brand_name", "type"]);
 }
 

@@ -1,4 +1,4 @@
-//! What an agent keeps of a turn that was cut short: by a stop, by a failure, by the death of its process.
+//! What an agent keeps of a turn that was interrupted by a stop, a failure or the death of its process.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
@@ -41,7 +41,7 @@ fn builder(store: Option<&Store>, model: &Scripted) -> Runtime {
     builder.options(|options| options.lease_ttl = Duration::ZERO).build()
 }
 
-/// A message as one line: who says what, for tool results with the call.
+/// A message as one line: the role and the text; for tool results also the call.
 fn line(message: &Message) -> String {
     let calls: Vec<&str> = message.tool_calls.iter().map(|call| call.id.as_str()).collect();
     match message.role {
@@ -59,7 +59,7 @@ async fn stored(session: &Session) -> Vec<String> {
     lines(&session.state::<AgentState>().await.unwrap().messages)
 }
 
-/// An agent whose turn calls `done`, `write` and `queued`: the first returns, the second hangs while `hangs`, the third
+/// An agent that calls `done`, `write` and `queued` in one turn: `done` returns, `write` hangs while `hangs`, `queued`
 /// hangs as a reader.
 struct Turns {
     agent: Graph<AgentState>,

@@ -1,4 +1,4 @@
-//! The SQLite store among processes, kills and damage.
+//! The SQLite store with several processes, kills and damaged files.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![expect(clippy::print_stdout, reason = "a child tells its parent what was acknowledged")]
@@ -37,7 +37,7 @@ async fn a_killed_process_loses_nothing_acknowledged_and_its_lease_is_free_at_on
 
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it said before it died counts too.
+    // The acknowledgements that it printed before it died count too.
     while let Some(Ok(line)) = lines.next() {
         acknowledged =
             line.strip_prefix("acknowledged ").map_or(acknowledged, |number| number.parse().unwrap());
@@ -70,7 +70,7 @@ async fn two_processes_share_one_file() {
         let records = store.read(&id(session), Seq(0), END, 1000).await.unwrap();
         assert_eq!(records, (1..=300).map(record).collect::<Vec<_>>(), "{session}");
     }
-    // The child ended in order: nothing of it is left to wait for.
+    // The child ended cleanly: there is no lease to wait for.
     store.acquire(&id("child"), &OwnerId::random(), HOUR).await.unwrap();
 }
 
@@ -167,7 +167,7 @@ async fn the_files_of_a_new_store_are_readable_by_their_user_alone() {
     }
     assert_eq!(files, 4, "the database, its log, the log's index, one lock");
     drop(store);
-    // A file that is there keeps the mode that somebody chose for it.
+    // An existing file keeps its mode.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     drop(Sqlite::open(&path).unwrap());
     assert_eq!(mode(&path), 0o640);

@@ -27,7 +27,7 @@ async fn what_an_append_costs() {
     println!("in memory, 3 records:              {:>8.3} µs an append", micros(memory));
     for (name, synchronous) in [("FULL", Synchronous::Full), ("NORMAL", Synchronous::Normal)] {
         let folder = tempfile::tempdir_in(std::env::var("PEERS_WORK").unwrap_or("/var/tmp".into())).unwrap();
-        // In turns, so that a disk that changes its mind changes it for both.
+        // Alternately, so that a change of the disk's speed affects both.
         let (mut bare_time, mut ours_time) = (Vec::new(), Vec::new());
         let store = Sqlite::builder().synchronous(synchronous).open(folder.path().join("ours.db")).unwrap();
         let mut bare = Bare::open(&folder.path().join("bare.db"), name);
@@ -77,7 +77,7 @@ fn batch(session: &SessionId, epoch: Epoch, after: u64, count: u64) -> Append {
     Append::new(session.clone(), epoch, Seq(after), records).with_summary(Some(summary))
 }
 
-/// What anyone would write by hand for the same durability.
+/// A hand-written equivalent with the same durability.
 struct Bare {
     db: rusqlite::Connection,
     last: i64,

@@ -1,4 +1,4 @@
-//! The stores keep what the contracts promise, each run through the conformance suites.
+//! Runs the conformance suites against every store.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 

@@ -175,7 +175,7 @@ async fn a_run_whose_process_is_silent_continues_elsewhere() {
     let two = runtime(&address, &[working(&world)]).await;
     let there = two.session("s").unwrap();
     let mut events = there.subscribe(Some(Seq::ZERO));
-    // An executor of its own, which ends as a process does.
+    // A separate executor that ends when its process would end.
     let process = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let graph = working(&world);
     let started = process.spawn(async move {

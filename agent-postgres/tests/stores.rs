@@ -1,4 +1,4 @@
-//! The stores keep what the contracts promise, on a private server.
+//! Runs the conformance suites of the stores against a private PostgreSQL server.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 

@@ -1,4 +1,4 @@
-//! What the calculator promises: exact, bounded, harmless.
+//! The calculator tool: exact results, bounded work, no side effects.
 #![cfg(feature = "calculator")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

@@ -1,4 +1,4 @@
-//! What the file tools promise: nothing outside of the root, nothing unbounded.
+//! The file tools: no access outside of the root, bounded sizes.
 #![cfg(feature = "files")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

@@ -1,4 +1,4 @@
-//! What fetching and searching promise: public addresses only, bounded, and text that can be read.
+//! The fetch and search tools: public addresses only, bounded sizes, readable text.
 #![cfg(feature = "http")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -148,7 +148,7 @@ async fn each_redirect_is_checked() {
 
 #[tokio::test]
 async fn a_long_page_is_cut_between_characters() {
-    // No length is announced and the stream would go on.
+    // The length is not announced, and the stream would continue.
     let server = Server::new(|_| {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\na";
         [head.as_bytes(), "한".repeat(1_000_000).as_bytes()].concat()

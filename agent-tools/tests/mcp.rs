@@ -1,4 +1,4 @@
-//! What MCP promises: our client against our server, over pipes, HTTP and processes, and against servers that misbehave.
+//! MCP: our client against our server, over pipes, HTTP and processes, and against servers that misbehave.
 #![cfg(feature = "mcp")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

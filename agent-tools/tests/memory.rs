@@ -1,4 +1,4 @@
-//! What the memory tools promise: notes outlast sessions, and no model reads another's.
+//! The memory tools: notes outlast sessions, and a model cannot read the notes of another.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
@@ -97,7 +97,7 @@ async fn without_a_memory_the_model_is_told_so() {
 
 // --- embeddings ----------------------------------------------------------------------------------------------------
 
-/// Counts its calls; refuses a text that says so; hangs in its first call where that is wanted.
+/// Counts its calls; refuses texts that request it; hangs in its first call if `hangs` is set.
 #[derive(Debug, Default)]
 struct Counting {
     calls: AtomicUsize,

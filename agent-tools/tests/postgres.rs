@@ -1,4 +1,4 @@
-//! What the PostgreSQL tool promises, against a server of the test's own. Needs PostgreSQL's programs
+//! The PostgreSQL tool, against a server that the test starts. Needs PostgreSQL's programs
 //! (`apt-get install postgresql`), as the feature does: without them the tests fail rather than pass unseen.
 #![cfg(feature = "sql-postgres")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]

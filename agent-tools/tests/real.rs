@@ -10,7 +10,7 @@ mod servers;
 #[path = "real/smollm.rs"]
 mod smollm;
 
-/// What `.ci/real` says.
+/// A value that `.ci/real` sets.
 fn reported(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run .ci/real"))
 }

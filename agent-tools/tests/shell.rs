@@ -1,4 +1,4 @@
-//! What the shell promises: asked first, bounded, and nothing left running.
+//! The shell tool: approval first, bounded output, and no process left running.
 #![cfg(feature = "shell")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

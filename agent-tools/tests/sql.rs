@@ -1,4 +1,4 @@
-//! What the SQL tool promises: it reads one database and does nothing else.
+//! The SQL tool: it reads one database and does nothing else.
 #![cfg(feature = "sql")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

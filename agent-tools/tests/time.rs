@@ -1,4 +1,4 @@
-//! What date and time promise.
+//! The date and time tool.
 #![cfg(feature = "time")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

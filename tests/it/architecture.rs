@@ -11,7 +11,7 @@ use std::{
 
 use syn::visit::{self, Visit};
 
-/// First-level modules of `agent-core`, lowest first. A module may import only modules that stand before it.
+/// First-level modules of `agent-core`, lowest first. A module may import only modules that are listed before it.
 ///
 /// The modules of one row may import each other. Names of the target layout are included.
 const CORE: &[&[&str]] = &[
@@ -93,12 +93,12 @@ const WITHOUT_HEADER: &[&str] = &[];
 /// Files with more than [`MOST_LINES`] lines beside their documentation.
 const LONG: &[&str] = &[];
 
-/// Conformance suites may have any length: one promise after the other.
+/// Conformance suites may have any length: they are lists of independent tests.
 const SUITES: &[&str] = &["agent-core/src/journal/conformance.rs", "agent-core/src/memory/conformance.rs"];
 
 const MOST_LINES: usize = 500;
 
-/// Folders whose files are checked.
+/// Folders that are checked.
 const FOLDERS: &[&str] = &[
     "agent-core/src",
     "agent-core/macros/src",

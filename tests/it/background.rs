@@ -1,4 +1,4 @@
-//! Background agents: they outlive the turn and the process that started them, and belong to the session that did.
+//! Background agents: they outlive the turn and the process that started them, and belong to their session.
 
 use std::sync::Arc;
 

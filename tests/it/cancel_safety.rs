@@ -1,4 +1,4 @@
-//! A caller may drop any call on a session at any of its await points: nothing has happened then, or all of it will.
+//! A caller may drop any call on a session at any await point: then either nothing or the whole operation happened.
 
 use std::{
     collections::BTreeSet,
@@ -91,7 +91,7 @@ impl Process {
                     let answer = Answers::to(question.id.clone(), true);
                     match self.session.answer(answer).await {
                         Ok(run) => drop(run.clone().wait_status().await),
-                        // A queued run began in the meantime, or the run was stopped.
+                        // A queued run began before this call, or the run was stopped.
                         Err(SessionError::Answer(_)) => {}
                         Err(error) => panic!("{error}"),
                     }

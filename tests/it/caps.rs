@@ -1,4 +1,4 @@
-//! Concurrency caps: a task or call that waits for a person holds no place, and takes one before it continues.
+//! Concurrency caps: a task or call that waits for a person releases its permit and acquires one before it continues.
 
 use std::{
     num::NonZeroUsize,
@@ -39,7 +39,7 @@ impl Meter {
     }
 }
 
-/// A tool with one permit that asks where its arguments say so.
+/// A tool with one permit that asks a question if its arguments request it.
 fn registry(meter: &Arc<Meter>) -> ToolRegistry {
     let meter = Arc::clone(meter);
     let schema = json!({ "type": "object", "properties": { "ask": { "type": "string" } } });

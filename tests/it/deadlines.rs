@@ -1,4 +1,4 @@
-//! Limits of time end what is running, and not only what is about to begin.
+//! Time limits end work that is already running, not only work that is about to start.
 
 use std::{
     sync::{Arc, mpsc},

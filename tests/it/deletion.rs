@@ -1,4 +1,4 @@
-//! A deleted session and the next one of its id: subscriptions and handles belong to one of them.
+//! A deleted session and a new session with the same id: subscriptions and handles belong to only one of them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ async fn deletion_ends_every_subscription_after_the_events_before_it() {
     let runtime = on(&journal()).build();
     let graph = short();
     let session = runtime.session("s").unwrap();
-    // One that waits, one that has read nothing of the ring yet, and one that has yet to read the journal.
+    // One subscription waits, one has read nothing from the ring yet, and one has yet to read the journal.
     let (mut waiting, mut slow) = (session.subscribe(None), session.subscribe(None));
     session.run(&graph, Trail::update().sum(1)).await.unwrap();
     let last = session.status().await.unwrap().last;

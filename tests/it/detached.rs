@@ -1,4 +1,4 @@
-//! What a node leaves running after its end: it changes nothing, and is refused by name.
+//! Work that a node leaves running after its end: it changes nothing, and its calls are refused with a named error.
 
 use std::{sync::Arc, task::Poll};
 

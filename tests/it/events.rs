@@ -1,4 +1,4 @@
-//! What subscribers see: every numbered event once and in order, text joined, gaps told; and its schema.
+//! Events that subscribers receive: numbered events once and in order, merged text, reported gaps; the schema.
 
 use std::sync::{
     Arc,
@@ -170,7 +170,7 @@ async fn who_asks_upon_an_event_finds_the_session_no_earlier_than_it_told() {
         .build()
         .unwrap();
     let runtime = on(&journal()).build();
-    // It is a matter of two threads: of some thousand tries, a few would find it too early.
+    // This is a race of two threads: among a few thousand attempts, some would see the status too early.
     for n in 0..5_000 {
         let session = runtime.session(&format!("s{n}")).unwrap();
         let mut events = session.subscribe(None);

@@ -1,4 +1,4 @@
-//! What a fork says of the run that it is a copy of: its time, its todos, what it waits for.
+//! What a fork reports about the run that it copies: time used, todos, open questions.
 
 use std::{sync::Arc, time::Duration};
 

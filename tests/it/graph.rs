@@ -1,4 +1,4 @@
-//! Where a run goes: edges, branches, joins, sends, gotos, subgraphs, and what is refused at build.
+//! Control flow of a run: edges, branches, joins, sends, gotos, subgraphs, and what `build` refuses.
 
 use agent_core::{
     Context, END, Graph, Result, Runtime, START, State,

@@ -1,4 +1,4 @@
-//! What is told of a graph before it runs: every fault, its drawing, its hash.
+//! What a graph reports before it runs: every build fault, its drawing, its hash.
 
 use agent_core::{Context, END, Graph, START, graph::BuildFault as Fault};
 

@@ -1,4 +1,4 @@
-//! A person in the loop.
+//! Questions to a person during a run.
 
 use std::sync::{
     Arc,

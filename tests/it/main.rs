@@ -1,4 +1,4 @@
-//! Public promises, one module a subject.
+//! Tests of the public API, one module per subject.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 

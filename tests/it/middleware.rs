@@ -18,7 +18,7 @@ use tests::{journal, on, soon};
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// Notes what it sees.
+/// Records what it receives.
 struct Noted(&'static str, Log);
 
 impl Noted {
@@ -155,7 +155,7 @@ async fn calls_of_a_middleware_are_recorded_one_by_one_wherever_the_process_dies
     let last = events.last().unwrap().seq.unwrap();
     assert_eq!(recorded(last), 4, "each call, the failed ones included");
     for seq in (1..last.0).map(Seq) {
-        // The model goes on as it was: a call that is recorded is not made again.
+        // The model call is not changed: a recorded call is not made again.
         calls.lock().clear();
         calls.lock().extend_from_slice(&[1, 1, 3, 3][..recorded(seq)]);
         let (agent, model) = house(&calls);

@@ -1,4 +1,4 @@
-//! A panic in foreign code fails what it belongs to: observers, clocks, stores, errors, values that are dropped.
+//! A panic in foreign code fails only the part that called it: observers, clocks, stores, errors, dropped values.
 
 use std::{
     fmt,
@@ -38,7 +38,7 @@ fn chain() -> Graph<Trail> {
         .unwrap()
 }
 
-/// Panics at each entry, and notes its number.
+/// Panics at each entry, and records its number.
 #[derive(Default)]
 struct Careless(Mutex<Vec<Seq>>);
 
@@ -106,7 +106,7 @@ async fn a_clock_that_panics_anywhere_in_a_run_hangs_and_loses_nothing() {
     }
 }
 
-/// An error whose text cannot be written.
+/// An error with a `Display` implementation that panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -138,7 +138,7 @@ async fn an_error_that_cannot_be_displayed_fails_its_run_and_nothing_else() {
     }
 }
 
-/// A number whose JSON cannot be written.
+/// A number that cannot be serialised as JSON.
 #[derive(Debug, Default, Deserialize)]
 struct Silent(i64);
 

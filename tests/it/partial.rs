@@ -1,4 +1,4 @@
-//! Subscribers that arrive in the middle of a message, or with a number of another journal, and what slow ones lose.
+//! Subscribers that connect in the middle of a message or with a number of another journal, and what slow ones lose.
 
 use std::sync::Arc;
 
@@ -177,7 +177,7 @@ fn short() -> Graph<Trail> {
     Graph::<Trail>::builder("short").node("end", step).edge(START, "end").edge("end", END).build().unwrap()
 }
 
-/// What a gap says: its ends, the unnumbered events, the number that was ahead.
+/// The fields of a gap: its ends, the unnumbered events, the number that was ahead.
 fn gap(event: &Event) -> (u64, u64, u64, Option<u64>) {
     let EventBody::Gap(gap) = &event.body else { panic!("{event:?}") };
     (gap.after.0, gap.upto.0, gap.unnumbered, gap.ahead.map(|seq| seq.0))

@@ -1,4 +1,4 @@
-//! Questions: who may answer what and when, and what becomes of a question that nobody waits for.
+//! Questions: which answers are accepted and when, and what happens to a question that is no longer waited for.
 
 use std::{
     cell::Cell,
@@ -226,7 +226,7 @@ async fn a_question_given_up_by_its_node_is_withdrawn_for_good_in_memory_and_aft
             }
             let session = runtime.session("s").unwrap();
             let outcome = soon(session.answer(Answers::only("ok")).await.unwrap().outcome::<Talk>()).await;
-            // A timeout of the node's own takes its time again; a deadline is known to have passed.
+            // A node's own timeout starts again; a deadline is known to have passed.
             let outcome = outcome.unwrap();
             assert!(outcome.is_completed(), "restart {restart}, deadline {deadline}: {outcome:?}");
             assert_eq!(outcome.state().unwrap().said, [json!("late"), json!(1), json!("ok")]);

@@ -1,4 +1,4 @@
-//! A second run on a busy session: refused, put in line, or let through.
+//! A second run on a busy session: refused, queued, or started after the first run is interrupted or rolled back.
 
 use std::sync::Arc;
 

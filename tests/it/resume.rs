@@ -1,4 +1,4 @@
-//! Going on where it was: after a failure, a stop, a crash.
+//! Resuming a run after a failure, a stop or a crash.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! Another go: after a limit, after the last try, and after a paused run left memory.
+//! Resuming a failed run: after a limit, after the last attempt, and after a paused run was evicted from memory.
 
 use std::sync::{
     Arc,
@@ -41,7 +41,7 @@ async fn a_resume_of_a_failed_run_has_all_its_tries_again() {
     let tries = Arc::new(AtomicU32::new(0));
     let graph = Graph::<Trail>::builder("tries")
         .node("flaky", async |_: &Trail, cx: &Context| {
-            // Fails five times: three of the first go, two of the second.
+            // Fails five times: three times before the resume, twice after it.
             if cx.get::<Arc<AtomicU32>>()?.fetch_add(1, Ordering::SeqCst) < 5 {
                 return Err(NodeError::msg("not yet"));
             }
@@ -73,7 +73,7 @@ async fn a_paused_run_beyond_the_bound_leaves_memory_and_takes_its_answer_all_th
     let runtime = on(&journal()).options(|options| options.max_suspended_runs = 0).build();
     let session = runtime.session("s").unwrap();
     assert!(session.run(&graph, Trail::update()).await.unwrap().is_paused());
-    // The run tells its pause before it leaves; each look lets it go on.
+    // The run publishes its pause before its task ends; each yield lets it continue.
     while runtime.live_runs() > 0 {
         tokio::task::yield_now().await;
     }

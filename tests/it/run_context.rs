@@ -1,4 +1,4 @@
-//! The context of a run: read by nodes, tools and sub-agents, stored if it can be, and missed by name.
+//! The context of a run: read by nodes, tools and sub-agents, stored where possible; errors name a missing value.
 
 use agent_core::{
     Agent, AgentState, Answers, BusyPolicy, Context, END, Graph, Result, RunOptions, START, SessionError,

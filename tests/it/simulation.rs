@@ -1,4 +1,4 @@
-//! Programs under simulated crashes, delays and errors: thousands of seeds, and seeds that repeat.
+//! Programs under simulated crashes, delays and errors, with thousands of seeds; equal seeds give equal runs.
 
 use std::{collections::BTreeMap, panic::catch_unwind, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Recorded steps, and the questions inside them and beside them: alike in memory and after a restart.
+//! Recorded steps and the questions inside and beside them: the same result in memory and after a restart.
 
 use std::{sync::Arc, time::Duration};
 
@@ -159,7 +159,7 @@ async fn a_step_whose_record_is_not_stored_yet_is_not_done_again() {
             }
             let pay = async {
                 let paid = cx.get::<Arc<World>>()?.happens("paid");
-                // From here on the store takes its time.
+                // From here on the store is slow.
                 let guard = cx.get::<Arc<HookedStore<Dying>>>()?.hold().await;
                 *held.lock() = Some(guard);
                 Ok::<_, NodeError>(paid)
@@ -307,7 +307,7 @@ async fn an_answer_does_not_count_for_a_question_that_a_deploy_changed() {
         let status = format!("{error:?} {text}");
         assert!(status.contains("Delete test?") && status.contains("Delete production?"), "{status}");
         assert_eq!(world.all().len(), 0);
-        // A resume is the knowing way on: the question is asked as it is now.
+        // A resume accepts the difference: the question is asked in its present form.
         let outcome = soon(session.resume().await.unwrap().outcome::<Notes>()).await.unwrap();
         assert_eq!(outcome.questions()[0].question.prompt, "Delete production?");
         let run = session.answer(Answers::only("no")).await.unwrap();

@@ -1,4 +1,4 @@
-//! A stop: tasks that do not listen for it are dropped at once, those that listen have the grace time.
+//! Stopping: tasks that do not watch for the stop are dropped at once; tasks that watch for it get the grace period.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::graph::{Trail, TrailUpdate, step};
 
-/// Longer than any test waits: who has to wait for it fails.
+/// Longer than any test runs: a test that waits for it fails.
 const GRACE: Duration = Duration::from_secs(3_600);
 
 /// What a test and its nodes share.
@@ -32,7 +32,7 @@ struct Stage {
     drops: AtomicUsize,
     /// Lets the node that listens end.
     release: Notify,
-    /// The node that listens came to its end.
+    /// The node that watches for the stop has ended.
     ended: AtomicBool,
     begun_late: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! Stores that fail for a while: what is tried again, what ends visibly, and what continues by itself.
+//! Stores that fail for a while: what is retried, what ends with an error, and what continues without a resume.
 
 use std::{sync::Arc, time::Duration};
 
@@ -196,7 +196,7 @@ async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_wo
     })
     .await;
     assert_eq!(failed, "store_unavailable");
-    // A status that is read upon the event agrees with it.
+    // A status that is read after the event agrees with it.
     let status = within_an_hour(bench.session.status()).await.unwrap();
     assert_eq!((status.status, status.run), (RunStatus::Failed, run.id()));
     assert_eq!(status.failure.unwrap().code, "store_unavailable");

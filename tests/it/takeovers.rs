@@ -1,4 +1,4 @@
-//! Runs whose processes die: how often they are taken over, and which tries count.
+//! Runs after the death of their processes: how often they are taken over, and which attempts count.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ struct Process {
     world: Arc<World>,
 }
 
-/// Kills its process each time it runs. `steps`: it records one more before that, and completes after so many.
+/// Kills its process each time it runs. `steps`: it records one more step before that, and completes after this many.
 fn deadly(steps: Option<u32>) -> Graph<Count> {
     let inner = Graph::<Count>::builder("inner")
         .node("bomb", async move |_: &Count, cx: &Context| {
@@ -66,13 +66,13 @@ fn process(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Cou
     builder.durability(agent_core::Durability::Sync).build()
 }
 
-/// Begins a run, and lets its process die of it.
+/// Begins a run that kills its process.
 async fn begin(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) {
     let runtime = process(journal, world, graph);
     within_an_hour(runtime.session("s").unwrap().run(graph, Count::update())).await.unwrap_err();
 }
 
-/// A next process takes the run over and dies of it.
+/// The next process takes the run over and is killed by it.
 async fn take_over(journal: &Arc<InMemoryJournal>, world: &Arc<World>, graph: &Graph<Count>) {
     let before = world.times("bomb");
     let runtime = process(journal, world, graph);
@@ -106,7 +106,7 @@ async fn a_run_that_ends_one_process_after_another_fails_and_names_its_task() {
         failure.message
     );
     assert!(runtime.recover().await.unwrap().failed.is_empty(), "it is at its end");
-    // A person may let it go on; the count begins anew.
+    // A person may resume it; the count starts again.
     let error = within_an_hour(session.resume().await.unwrap().outcome::<Count>()).await.unwrap_err();
     assert_eq!(error.code().name(), "store_unavailable");
     drop(runtime);

@@ -1,4 +1,4 @@
-//! Sessions that are copied to another store read and continue as they did; damaged ones are found.
+//! Sessions that are copied to another store read and continue as before; damaged copies are detected.
 
 use std::{fs, path::Path, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Tool calls that are made side by side: each runs as a task of its own and still belongs to the step and the try that
-//! began it.
+//! Tool calls in parallel: each runs as a separate task and still belongs to the step and the attempt that
+//! started it.
 
 use std::{
     cell::Cell,
@@ -126,7 +126,7 @@ async fn a_call_that_outlives_its_node_is_refused_by_name() {
                 async move {
                     let Some(released) = released else { return std::future::pending().await };
                     called.notify_one();
-                    // Nothing can stop it here. The other tasks of this thread are moved to another one.
+                    // This call cannot be cancelled here. The other tasks of this thread are moved to another one.
                     tokio::task::block_in_place(|| released.recv()).expect("the test releases it");
                     let asked = cx.ask::<Value>("late?").now_or_never().expect("refused at once");
                     let errors = [asked.unwrap_err(), cx.emit("late", 1).unwrap_err()];
@@ -177,7 +177,7 @@ async fn the_time_of_a_node_counts_again_once_a_call_has_its_answer() {
                 async move {
                     let Some(released) = released else { return Ok(String::new()) };
                     cx.ask::<Value>("ready?").await.map_err(|error| ToolError::failed(error.to_string()))?;
-                    // Nothing can stop it here.
+                    // This call cannot be cancelled here.
                     released.recv().expect("the test releases it");
                     Ok(String::new())
                 }
@@ -266,7 +266,7 @@ async fn a_run_pauses_only_when_the_entry_of_each_open_question_is_queued() {
     let clock = BlockingClock { blocked, release: Mutex::new(released) };
     let first_open = Arc::new(Notify::new());
     let open = Arc::clone(&first_open);
-    // Two nodes, so that a run that is woken polls only the node that has woken it.
+    // Two nodes, so that a wake-up polls only the node that it is meant for.
     let graph = Graph::<Trail>::builder("calls")
         .node("call", async move |_: &Trail, cx: &Context| {
             let (of, open) = (cx.clone(), Arc::clone(&open));

@@ -1,4 +1,4 @@
-//! "Why is this so": the entries that made something what it is, with what they came from.
+//! The `why` query: the entries that produced a value, and the entries that those came from.
 
 use agent_core::{Answers, Context, END, Graph, NodeError, START, SessionError, session::ProvenanceKind};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! A store whose appends fail in chosen ways.
+//! A store with appends that fail in chosen ways.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub enum Fault {
     Refused,
     /// It is stored, and reported as failed.
     StoredButReported,
-    /// It takes many polls, before and behind the work.
+    /// It is polled many times, before and after the operation.
     Slow,
 }
 
@@ -46,7 +46,7 @@ impl Faulty {
         Arc::new(HookedStore::new(inner, Self::default()))
     }
 
-    /// A store whose appends fail by their number; see [`plan`](Self::plan).
+    /// A store with appends that fail by their number; see [`plan`](Self::plan).
     #[must_use]
     pub fn planned(
         inner: Arc<dyn JournalStore>,

@@ -261,7 +261,7 @@ fn inside() -> Graph<Ledger> {
         .expect("the graph is legal")
 }
 
-/// An agent whose tool `order` needs an approval.
+/// An agent with a tool `order` that needs an approval.
 fn agent() -> Graph<agent_core::AgentState> {
     Agent::builder("clerk").runtime_tools().build().expect("the agent is legal")
 }

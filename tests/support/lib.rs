@@ -34,7 +34,7 @@ use serde_json::Value;
 #[derive(Debug)]
 pub struct Dying {
     left: AtomicI64,
-    /// Gives way to other tasks before each append, so that commits really overlap the next superstep.
+    /// Yields to other tasks before each append, so that commits really overlap the next superstep.
     slow: bool,
     /// Appends wait while this is held.
     gate: Arc<tokio::sync::Mutex<()>>,
@@ -113,7 +113,7 @@ pub fn journal() -> Arc<InMemoryJournal> {
     Arc::new(InMemoryJournal::new())
 }
 
-/// Effects on the outside world, counted by what they are called; survives every restart.
+/// Effects on the outside world, counted by name; they survive every restart.
 #[derive(Debug, Default)]
 pub struct World(Mutex<BTreeMap<String, u32>>);
 

@@ -1,4 +1,4 @@
-//! Inputs that almost make sense: changed examples, and JSON built from random bytes.
+//! Almost valid inputs: changed examples, and JSON built from random bytes.
 
 use arbitrary::{Arbitrary, Unstructured};
 use serde_json::{Map, Value};
@@ -103,7 +103,7 @@ impl Iterator for Mutations {
     }
 }
 
-/// A value whose names are mostly words of the format.
+/// A value with names that are mostly words of the format.
 fn json(data: &mut Unstructured<'_>, words: &[&'static str], depth: u32) -> arbitrary::Result<Value> {
     let word = |data: &mut Unstructured<'_>| -> arbitrary::Result<String> {
         Ok(if words.is_empty() || data.ratio(1, 5)? {

@@ -1,5 +1,5 @@
-//! A store that yields to other tasks around each operation, so that every call on a session has points where its caller
-//! may go away.
+//! A store that yields to other tasks around each operation, so that every call on a session has await points at which
+//! its caller can drop it.
 
 use std::{future::Future, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What a subscriber of `tracing` sees of a run, and what it never sees.
+//! What a `tracing` subscriber receives from a run, and what it never receives.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,7 +39,7 @@ async fn step(_: &Trail, cx: &Context) -> Result<TrailUpdate> {
     Ok(Trail::update().steps([cx.node().to_owned()]))
 }
 
-/// A span as it was told.
+/// A recorded span.
 #[derive(Debug, Clone)]
 struct Seen {
     name: &'static str,
@@ -55,7 +55,7 @@ struct Told {
     inside: HashMap<ThreadId, Vec<u64>>,
 }
 
-/// Writes down the spans of the engine, down to a level.
+/// Records the spans of the engine, down to a level.
 #[derive(Clone)]
 struct Recorder {
     reported: Arc<Mutex<Told>>,
@@ -131,7 +131,7 @@ impl Subscriber for Recorder {
     }
 }
 
-/// Hears nothing, and wants to be asked each time.
+/// Records nothing, and keeps each call site enabled for a later check.
 struct Sometimes;
 
 impl Subscriber for Sometimes {
@@ -165,7 +165,7 @@ impl Recorder {
 
     /// From now on, on this thread.
     fn here(&self) -> tracing::subscriber::DefaultGuard {
-        // Before any span is made: one that was made while nobody listened would be off for good.
+        // Before any span is made: a call site that is first used without a subscriber would stay disabled.
         static EVER: std::sync::Once = std::sync::Once::new();
         EVER.call_once(|| tracing::subscriber::set_global_default(Sometimes).expect("nobody else sets one"));
         set_default(&Dispatch::new(self.clone()))

@@ -29,7 +29,7 @@ async fn two_calls_that_need_approval_are_both_asked_and_answered_apart() {
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
-/// A tool that asks how many, and says how often it began.
+/// A tool that asks how many, and counts how often it started.
 fn asking(began: &Arc<AtomicU32>, limit: Duration) -> DynamicTool {
     let began = Arc::clone(began);
     tool("order", ToolPolicy::default().timeout(limit), move |_, cx| {
@@ -115,7 +115,7 @@ async fn a_tool_that_went_on_with_its_answer_is_not_made_again() {
     session.run(&agent, "go").await.unwrap();
     let run = session.answer(Answers::only(true)).await.unwrap();
     went.notified().await;
-    // As a crash: nothing of the first process is told that it ends.
+    // Like a crash: the first process gets no notice of its end.
     std::mem::forget((run, session, first));
     let next = Runtime::builder().journal(Arc::clone(&store)).model(Model::new(model)).graph(&agent);
     let session = next.options(|options| options.lease_ttl = Duration::ZERO).build().session("s").unwrap();

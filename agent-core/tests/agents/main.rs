@@ -1,4 +1,4 @@
-//! What agents and their tools promise in a run: order, approval, budgets, crashes, stops, sub-agents.
+//! Agents and their tools in a run: order, approval, budgets, crashes, stops, sub-agents.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod approval;
@@ -66,7 +66,7 @@ where
     DynamicTool::new(name, "A tool.", any(), call).with_policy(policy)
 }
 
-/// A tool that counts its calls and says its argument.
+/// A tool that counts its calls and returns its argument.
 fn counting(name: &'static str, policy: ToolPolicy, count: &Arc<AtomicU32>) -> DynamicTool {
     let count = Arc::clone(count);
     tool(name, policy, move |args, _| {
@@ -97,7 +97,7 @@ fn results(state: &AgentState) -> Vec<String> {
     tools.map(|message| message.text().into_owned()).collect()
 }
 
-/// Every provider takes it: each call has its results directly behind it.
+/// All providers accept this: the results of each call follow it directly.
 fn assert_valid(messages: &[Arc<Message>]) {
     let mut at = 0;
     while let Some(message) = messages.get(at) {
@@ -114,7 +114,7 @@ fn find<'a>(questions: &'a [OpenQuestion], call: &str) -> &'a OpenQuestion {
     questions.iter().find(|open| open.question.details.as_ref().unwrap()["call_id"] == call).unwrap()
 }
 
-/// The question that a call asks itself.
+/// The question that a call asks.
 fn of_call<'a>(questions: &'a [OpenQuestion], call: &str) -> &'a OpenQuestion {
     let key = format!("ask:{call}/");
     questions.iter().find(|open| open.question.key.as_ref().is_some_and(|own| own.starts_with(&key))).unwrap()
@@ -206,7 +206,7 @@ async fn a_crash_between_tool_calls_repeats_no_paid_call() {
     let dead = runtime(&store, &model);
     dead.session("s").unwrap().run(&agent, "go").start().await.unwrap();
     reached.recv().await.unwrap();
-    // As a crash: nothing of the first process is told that it ends.
+    // Like a crash: the first process gets no notice of its end.
     let alive = runtime(&store, &model);
     alive.register(&agent);
     let run = alive.session("s").unwrap().resume().await.unwrap();

@@ -1,4 +1,4 @@
-//! HTTP calls on tape: recorded, scrubbed, replayed byte for byte.
+//! Recorded HTTP calls: recorded, scrubbed, replayed byte for byte.
 
 use agent_core::model::http::{HttpOptions, Transport};
 use agent_core::model::openai::OpenAi;
@@ -43,7 +43,7 @@ async fn a_tape_gives_back_what_was_recorded_and_holds_no_secret() {
         assert!(!text.contains(secret), "{secret} is on the tape");
     }
 
-    // Another host, no key: neither is part of the tape.
+    // Another host, no key: neither is part of the recording.
     let tape = Cassette::replay(&path).unwrap();
     let replay =
         Model::new(OpenAi::builder().base_url("http://nowhere.invalid/v1").transport(tape).build().unwrap());

@@ -1,4 +1,4 @@
-//! Embeddings against a server that answers well and badly, and through the stores that search by meaning.
+//! Embeddings against a server with valid and invalid answers, and through the stores that search by meaning.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Anthropic's and Gemini's own protocols, as far as our mapping goes; the protocols are `genai`'s.
+//! The mapping to Anthropic's and Gemini's protocols; the protocols themselves are implemented by `genai`.
 
 use std::time::Duration;
 

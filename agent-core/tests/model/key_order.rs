@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::server::{Answer, Server};
 
-/// A schema whose properties have names in no particular order, at every depth.
+/// A schema with property names in no particular order, at every depth.
 fn any_schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![Just(json!({"type": "string"})), Just(json!({"type": "integer"}))];
     leaf.prop_recursive(3, 24, 6, |inner| {

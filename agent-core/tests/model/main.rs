@@ -1,4 +1,4 @@
-//! Promises of `agent_core::model`, kept against scripts and a real HTTP server on the loop-back address.
+//! Tests of `agent_core::model`, against scripts and a real HTTP server on the loop-back address.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as a test does")]
 
 mod wrappers;

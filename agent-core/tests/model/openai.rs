@@ -1,4 +1,4 @@
-//! The OpenAI protocols against a server that answers well, badly, late and not at all.
+//! The OpenAI protocols against a server with valid, invalid, late and missing answers.
 
 use std::time::Duration;
 
@@ -363,7 +363,7 @@ async fn a_complete_answer_stays_complete_however_its_connection_ends() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_down_is_a_transport_fault_without_its_address() {
-    // Bound and dropped at once: nobody listens there.
+    // Bound and dropped at once, so that nothing listens there.
     let url =
         format!("http://{}/v1", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let error =

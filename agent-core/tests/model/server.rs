@@ -1,5 +1,5 @@
 //! A small HTTP/1.1 server that answers as model endpoints do, faults included. Plain sockets, so that
-//! every byte and every pause is the test's own.
+//! the test controls every byte and every pause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +137,7 @@ async fn serve(mut socket: TcpStream, answer: Answer, log: &Mutex<Vec<Seen>>) {
     head.push_str("\r\n");
     let mut send = async |bytes: &[u8]| {
         let sent = socket.write_all(bytes).await.is_ok() && socket.flush().await.is_ok();
-        // Lets the reader see this chunk by itself; the outcome does not depend on it.
+        // Lets the reader see this chunk alone; the outcome does not depend on it.
         tokio::task::yield_now().await;
         sent
     };

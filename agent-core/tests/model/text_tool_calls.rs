@@ -1,4 +1,4 @@
-//! Tool calls in plain text: every form, every split, and what only looks like one.
+//! Tool calls in plain text: every form, every split, and texts that only look like calls.
 
 use agent_core::model::testing::{Chunking, Scripted, Turn};
 use agent_core::model::{

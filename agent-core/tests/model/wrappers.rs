@@ -1,4 +1,4 @@
-//! What is put around a model: retry, fallback, answers as types, token counts.
+//! Wrappers around a model: retry, fallback, typed answers, token counts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What tools promise: schemas, argument faults, registries, approval, and how a call is carried out.
+//! Tools: schemas, argument faults, registries, approval, and how a call is executed.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod approval;

@@ -1,9 +1,9 @@
-// The API pages: they render in Chromium, and ask nobody but their own server for anything.
+// The API pages: they render in Chromium, and send requests only to their own server.
 
 import assert from 'node:assert/strict';
 import { picture, withPage } from './support.mjs';
 
-/** Opens a page and gives every address that was asked for. */
+/** Opens a page and returns every address that was requested. */
 async function opened(server, path, work) {
   const asked = [];
   await withPage({}, async page => {

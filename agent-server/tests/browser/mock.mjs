@@ -1,4 +1,4 @@
-// A server that says what the real one cannot be made to say offline: token streams, tool approvals, forms,
+// A mock server for what the real server cannot produce offline: token streams, tool approvals, forms,
 // hostile text, thousands of events, 401. Same paths and messages; everything in memory.
 
 import { readFileSync } from 'node:fs';
@@ -259,7 +259,7 @@ function diff(from, to, path, out) {
   }
 }
 
-/** Starts it on a free port; `key`: what a caller must know; `sockets: false`: as behind a proxy that lets none through. */
+/** Starts the mock on a free port. `key`: the API key that callers must send; `sockets: false`: refuses WebSockets, as some proxies do. */
 export async function mock({ key, port = 0, pace = 12, sockets: open = true, graph = GRAPH } = {}) {
   const sessions = new Map();
   const server = createServer(async (request, response) => {

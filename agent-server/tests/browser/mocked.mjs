@@ -1,10 +1,10 @@
-// Against the mock: what the real server cannot be made to say offline.
+// The dashboard against the mock: responses that the real server cannot produce offline.
 
 import assert from 'node:assert/strict';
 import { HOSTILE, mock } from './mock.mjs';
 import { accessible, count, entries, picture, send, sessionOf, status, withPage } from './support.mjs';
 
-/** A page at a mock of its own. */
+/** Opens a page with a separate mock. */
 async function at(options, work) {
   const { key, pace, sockets, graph, ...context } = options;
   const server = await mock({ key, pace, sockets, graph });
@@ -30,7 +30,7 @@ export const mocked = {
   async 'tokens are seen while they come, and each call with its arguments and result'() {
     await at({ pace: 20 }, async page => {
       await send(page, '리뷰를 찾아줘');
-      // What a model said before the page looked is not sent again: only that it grows is sure.
+      // Tokens from before the page connected are not sent again: the only certainty is that the text grows.
       const words = () => page.evaluate(() => document.querySelector('.said.live > .plain')?.textContent.length ?? 0);
       await page.waitForFunction(() => (document.querySelector('.said.live > .plain')?.textContent.length ?? 0) > 0);
       const early = await words();
@@ -104,7 +104,7 @@ export const mocked = {
       const card = page.locator('.question').first();
       await card.waitFor();
       await card.getByRole('button', { name: 'Answer' }).click();
-      // Said at each field at once; the first of them has the focus.
+      // Every faulty field shows its error; the first of them has the focus.
       const at = label => card.locator('.field', { has: page.getByLabel(label) }).locator('.problem');
       assert.match(await at('Name').innerText(), /required/);
       assert.match(await at('kind').innerText(), /choose one/);
@@ -179,7 +179,7 @@ export const mocked = {
       await page.locator('#row-6003').waitFor();
       const { elements, rows, longest, size } = await page.evaluate(() => ({ elements: document.querySelectorAll('*').length, rows: document.querySelectorAll('.entry').length, longest: window.longest, size: document.querySelector('.entry').getAttribute('aria-setsize') }));
       console.log(`    6,000 entries and 6,000 tokens in ${took} ms, longest task ${Math.round(longest)} ms, ${elements} elements, ${rows} rows`);
-      // What was there before the page looked is loaded in part; what came after, whole.
+      // Entries from before the page connected are loaded in part; later ones completely.
       assert.ok(Number(size) > 2_000, `${size} entries`);
       assert.ok(rows < 120, `${rows} rows`);
       assert.ok(elements < 4_000, `${elements} elements`);

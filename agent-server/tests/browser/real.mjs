@@ -1,4 +1,4 @@
-// Against the real server: what a person does with the K-beauty agent.
+// The dashboard against the real server, used as a person uses the K-beauty agent.
 
 import assert from 'node:assert/strict';
 import { Server, accessible, count, entries, picture, send, sessionOf, status, withPage } from './support.mjs';
@@ -6,7 +6,7 @@ import { Server, accessible, count, entries, picture, send, sessionOf, status, w
 const QUESTION = '.question .option';
 const KOREAN = '라네즈와 이니스프리 리뷰를 비교해줘';
 
-/** The journal is in the timeline as it is on the server: whole, in order, nothing twice. */
+/** The timeline shows the whole journal of the server, in order, without duplicates. */
 async function sameJournal(page, server) {
   const id = await sessionOf(page);
   const told = (await server.journal(id)).map(entry => entry.seq);
@@ -127,7 +127,7 @@ export const real = {
       assert.deepEqual(await page.locator('.change .path').allInnerTexts(), changes.map(change => change.path));
       await accessible(page, 'diff');
       await picture(page, 'diff-en');
-      // Back in time: what was not known yet is null, and is shown as that.
+      // At an earlier state: fields without a value yet are null, and are shown as null.
       await page.getByLabel('from', { exact: true }).fill(String(last));
       await page.getByLabel('to', { exact: true }).fill(String(first));
       await page.keyboard.press('Enter');
@@ -220,7 +220,7 @@ export const real = {
       try {
         await server.start({ settings: { API_KEYS: Object.entries(keys).map(([name, key]) => `${name}:${key}`).join(',') } });
       } catch (error) {
-        // A binary that refuses to start with a setting it would not heed says so; everything else is a failure.
+        // A binary that does not support a setting refuses to start and names the setting; everything else is a failure.
         assert.match(error.message, /does not know how to keep API_KEYS/);
         console.log('    not tried: this binary does not heed API_KEYS yet');
         return;

@@ -1,4 +1,4 @@
-// The official `openai` SDK in a page of another origin. It sends headers of its own (`x-stainless-*`).
+// The official `openai` SDK in a page of another origin. It sends additional headers (`x-stainless-*`).
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

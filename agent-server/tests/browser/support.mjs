@@ -17,7 +17,7 @@ export const TIME = 30_000;
 export const out = process.env.BROWSER_OUT ?? join(tmpdir(), 'dashboard');
 mkdirSync(out, { recursive: true });
 
-/** A page in a browser of its own. `allowed`: what Chromium may say of refusals, which it takes for errors; `outage`: the server may be away, so refused connections are no faults. */
+/** Opens a page in a new browser. `allowed`: expected console messages about refused requests, which Chromium reports as errors; `outage`: the server may be down, so refused connections are not faults. */
 export async function withPage(options, work) {
   const { outage = false, allowed = [], ...context } = options;
   const profile = mkdtempSync(join(tmpdir(), 'dashboard-profile-'));
@@ -73,7 +73,7 @@ export const sessionOf = page => page.evaluate(() => decodeURIComponent(location
 /** The status that the head of the session shows. */
 export const status = (page, wanted) => page.locator(`#session-head[data-status="${wanted}"]`).waitFor();
 
-/** Waits until so many elements match. */
+/** Waits until the given number of elements match. */
 export const count = (page, selector, wanted) => page.waitForFunction(([css, number]) => document.querySelectorAll(css).length === number, [selector, wanted]);
 
 /** Every entry that the timeline shows, by walking through it. */
@@ -130,7 +130,7 @@ export class Server {
     return { status: answer.status, body: await answer.json().catch(() => null) };
   }
 
-  /** A session that is done, for those who only look. */
+  /** A completed session, for scenarios that only read. */
   async session() {
     const post = (path, body) => fetch(this.base + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
     const { session_id: id } = await (await post('/run', { message: '라네즈 리뷰를 분석해줘' })).json();
@@ -167,7 +167,7 @@ function freePort() {
   });
 }
 
-/** Runs scenarios, each a promise by name; tells how long each took. */
+/** Runs scenarios by name and prints the duration of each. */
 export async function run(scenarios, context) {
   const only = process.env.ONLY;
   for (const [name, scenario] of Object.entries(scenarios)) {

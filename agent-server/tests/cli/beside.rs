@@ -1,4 +1,4 @@
-//! The tools beside a server that works on the same file: reading always, writing not over its head.
+//! Command-line tools next to a server with the same file: reading always works; writing is refused if the server runs.
 
 use serde_json::{Value, json};
 use tokio::{
@@ -38,7 +38,7 @@ async fn a_servers_journals_are_read_beside_it_and_its_runs_are_left_alone() {
         }
     });
     let address = address.await.unwrap();
-    // It runs to its question.
+    // The run continues up to its question.
     let reply = post(&address, "/run", &json!({"message": ASK, "session_id": "s"})).await;
     assert!(reply.contains("\"paused\""), "{reply}");
 
@@ -48,7 +48,7 @@ async fn a_servers_journals_are_read_beside_it_and_its_runs_are_left_alone() {
         let said = home.do_(args).await;
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{args:?}: {said:?}");
     }
-    // A fork is a session of its own.
+    // A fork is a separate session.
     assert_eq!(home.do_(&["fork", "s", "1", "t"]).await.code, 0);
     let said = home.say(&["run", "--session", "s"], "1\n").await;
     assert_eq!(said.code, 1);
@@ -57,7 +57,7 @@ async fn a_servers_journals_are_read_beside_it_and_its_runs_are_left_alone() {
         "{}",
         said.err
     );
-    // The server never noticed.
+    // The server was not affected.
     let reply = post(&address, "/resume/s", &json!({"value": "소비자"})).await;
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     server.kill().await.unwrap();

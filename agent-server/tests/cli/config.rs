@@ -1,4 +1,4 @@
-//! What is said where: precedence, faults, secrets, and what follows from the settings.
+//! Configuration: precedence of the sources, faults, secrets, and the effects of settings.
 
 use agent_core::secret::Secret;
 use agent_server::{
@@ -139,7 +139,7 @@ fn an_alias_in_a_stronger_source_does_not_replace_the_setting_itself() {
 async fn a_near_miss_in_dot_env_is_a_warning_and_other_programs_variables_are_not() {
     let home = Home::new();
     home.write(".env", "API_PROT=3\nVITE_TITLE=x\n");
-    // The port is taken from nobody: the address is no address of this machine.
+    // No port is needed: the address does not belong to this machine.
     let said = home.do_(&["--api-host", "192.0.2.1", "--api-port", "0"]).await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("API_PROT, which is not a setting; did you mean API_PORT?"), "{}", said.err);
@@ -191,7 +191,7 @@ fn the_model_follows_from_its_name_and_the_keys() {
     assert_eq!(at(&[claude, name, local]), here("http://localhost:1/v1", name.1));
     let name = ("DEFAULT_LLM_MODEL", "gemini-2.5-flash");
     assert!(at(&[gemini, name]).unwrap().0.unwrap().contains("googleapis"));
-    // A key that no model uses is worth a word.
+    // A key that no model uses causes a warning.
     let idle = read(&[claude]).unwrap();
     assert!(idle.model().is_none() && idle.warnings[0].contains("ANTHROPIC_API_KEY"), "{:?}", idle.warnings);
     let vllm = read(&[("VLLM_BASE_URL", "http://gpu:8000/")]).unwrap().vllm().unwrap();
@@ -210,7 +210,7 @@ fn who_must_show_a_key_follows_from_auth_and_what_can_be_shown() {
     assert!(guard(&[("AUTH", "on")]).is_err());
     let open = read(&[("AUTH", "off")]).unwrap();
     assert!(open.guard_warning().unwrap().contains("AUTH is off"));
-    // What is open without a key is told also where only this machine reaches it: a proxy may stand before it.
+    // Access without a key causes a warning even on a local address: a proxy may be in front of the server.
     for said in [&[("AUTH", "off"), ("API_HOST", "localhost")][..], &[("API_HOST", "localhost")], &[]] {
         let warning = read(said).unwrap().guard_warning().unwrap();
         assert!(warning.contains("without a key") && warning.contains("proxy on this machine"), "{warning}");

@@ -1,4 +1,4 @@
-//! What the command line and the configuration promise: the real binary in a folder of its own.
+//! The command line and the configuration: the real binary in a separate folder.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod beside;

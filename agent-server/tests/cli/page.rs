@@ -1,4 +1,4 @@
-//! The page of all settings is what the table says.
+//! The settings page of the documentation equals the table of settings.
 
 use std::{env, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The binary in a folder of its own, with an environment of its own.
+//! Starts the binary in a separate folder with a separate environment.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than anything here takes. Nothing waits so long unless it fails.
+/// Timeout of every wait. It is only reached if a test fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A request that asks who the report is for.
@@ -21,7 +21,7 @@ pub(crate) struct Home {
     dir: TempDir,
 }
 
-/// What a command said and how it ended.
+/// Output and exit code of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -81,7 +81,7 @@ impl Home {
     }
 }
 
-/// Hands a process its lines and waits for it.
+/// Writes lines to the process and waits for its end.
 pub(crate) async fn end(mut child: Child, lines: &[u8]) -> Said {
     if let Some(mut input) = child.stdin.take() {
         // A process that asks nothing may be gone by now.

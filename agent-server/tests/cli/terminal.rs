@@ -1,4 +1,4 @@
-//! `run` on a terminal, as `script` of util-linux makes one: bars, a question in Korean, Ctrl-C as a key.
+//! `run` on a terminal, made by `script` of util-linux: progress bars, a question in Korean, Ctrl-C as a key.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{ASK, Home, LONG};
 
-/// A process on a terminal of its own.
+/// A process on a separate terminal.
 struct Terminal {
     child: Child,
     keys: ChildStdin,

@@ -1,4 +1,4 @@
-//! The tools that look at a journal: each with a session that is really there.
+//! The commands that read a journal, each with a real session.
 
 use serde_json::{Value, json};
 

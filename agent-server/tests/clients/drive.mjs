@@ -130,7 +130,7 @@ try {
   const all = new Subscriber('all');
   await all.opened;
   await all.until('complete');
-  // The question was answered meanwhile, so it is not shown again.
+  // The question has been answered, so it is not shown again.
   const joined = [...first.numbered(), ...second.numbered()].filter((message) => message.type !== 'hitl_request');
   check('a client that reconnected with ?after missed nothing and got nothing twice', isDeepStrictEqual(joined, all.numbered()),
     [joined.map((message) => message.seq), all.numbered().map((message) => message.seq)]);

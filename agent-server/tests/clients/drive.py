@@ -339,7 +339,7 @@ async def main_path(client):
         check("a reconnected client gets nothing twice", not both, sorted(both))
         check("a reconnected client misses nothing", union == late.run_messages(), difference(union, late.run_messages()))
         check_todos_ended(late.got)
-    # The question was answered meanwhile, so it is not shown again.
+    # The question has been answered, so it is not shown again.
     union = {seq: message for seq, message in union.items() if message["type"] != "hitl_request"}
     async with Socket("after the end", session) as again:
         messages = await again.upto(done["seq"])

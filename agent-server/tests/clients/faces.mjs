@@ -38,7 +38,7 @@ await check("an EventSource gets every chunk, and does not ask again after the e
     };
   });
   assert.equal(said, SAID);
-  // Left open: it reconnects, is told that there is no more, and closes for good.
+  // Left open: it reconnects, gets the answer that the stream has ended, and closes for good.
   await until(() => source.readyState === EventSource.CLOSED);
   assert.equal((await state()).calls, calls + 1);
 });

@@ -1,4 +1,4 @@
-//! Who may come in, and that what is somebody else's does not exist for a caller.
+//! Authentication, and isolation of callers: a caller cannot see the sessions of another caller.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::support::{
 const ALICE: &str = "Bearer alice-has-a-key-of-her-own";
 const BOB: &str = "Bearer bob-has-a-key-of-his-own";
 const SECRET: &str = "a secret of at least thirty-two bytes";
-/// Far behind any test, in seconds since 1970.
+/// Later than any test runs, in seconds since 1970.
 const LATE: u64 = 32_503_680_000;
 
 fn keys() -> Auth {
@@ -125,7 +125,7 @@ async fn a_session_is_its_owners_and_nobody_elses_anywhere() {
     for (method, path, body) in ways {
         let reply = by(&here, BOB, method.clone(), path, body).await;
         assert_eq!(reply.refusal(), (404, "session_not_found"), "{method} {path}");
-        // Whoever waits for a session that does not exist yet may wait.
+        // Subscribing to a session that does not exist yet is allowed.
         if path.contains("/hers") && !path.ends_with("events") {
             let nobody = by(&here, BOB, method, &path.replace("hers", "nobodys"), Value::Null).await;
             assert_eq!(nobody.text.replace("nobodys", "hers"), reply.text, "{path} tells nothing more");
@@ -266,7 +266,7 @@ async fn an_rsa_key_checks_tokens_and_is_no_shared_secret() {
     let claims = json!({"sub": "alice", "exp": LATE});
     let header = json!({"alg": "RS256"});
     assert_eq!(whoami(&here, &token(&header, &claims, rs256)).await, Ok("alice".to_owned()));
-    // The public key is public: whoever signs with it as if it were a secret must not get in.
+    // The public key is public: a token that is signed with it as if it were a secret must be refused.
     let confused = token(&json!({"alg": "HS256"}), &claims, hs256(pem));
     assert_eq!(whoami(&here, &confused).await, Err(401));
     assert_eq!(whoami(&here, &token(&header, &claims, |_| vec![0; 256])).await, Err(401));
@@ -344,7 +344,7 @@ async fn a_token_is_never_taken_for_the_key_of_its_name_whatever_either_is_calle
             assert_eq!(reply.refusal(), (404, "session_not_found"), "{who}");
         }
     }
-    // Five of ten are used up by each; what one uses up is nobody else's.
+    // Each caller uses five of ten; one caller's use does not count for another.
     for _ in 0..5 {
         assert_eq!(by(&here, ALICE, Method::GET, "/agents", Value::Null).await.status, 200);
     }
@@ -410,7 +410,7 @@ async fn an_admin_uses_the_sessions_of_all_and_of_nobody_and_takes_none_away() {
         Client::connect_with(here.address, "older", "?after=0", &[("authorization", admin)]).await.unwrap();
     socket.until("complete").await;
 
-    // Hers stays hers, nobody's becomes the admin's, and what the admin begins is the admin's.
+    // Her session remains hers; the session without an owner and the sessions that the admin starts are the admin's.
     for session in ["hers", "older", "new"] {
         assert_eq!(run(admin, session, "y").await.body["data"]["response"], "y", "{session}");
     }

@@ -1,4 +1,4 @@
-//! System 2 from outside: a model's words as they come.
+//! System 2 from outside: the model's text as it is streamed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -129,7 +129,7 @@ async fn a_client_that_goes_away_ends_the_call_of_the_model() {
     fake.waits().await;
     drop(stream);
     fake.hung_up().await;
-    // Also before the first word, and by the browser's way.
+    // Also before the first piece, and with the header that a browser sends.
     let stream = Stream::post(&here, PATH, json!({"message": "hi"})).await;
     fake.waits().await;
     drop(stream);
@@ -165,7 +165,7 @@ async fn an_answer_may_take_longer_than_a_head() {
     })
     .await;
     let mut stream = Stream::post(&here, PATH, json!({"message": "hi"})).await;
-    // For more than three times as long as a head may take.
+    // Longer than three times the header timeout.
     for _ in 0..10 {
         assert_eq!(stream.raw().await.unwrap(), ": ping\n\n");
     }
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_holds_the_model_back() {
     stream.next().await;
     timeout(LONG, fake.stalled.notified()).await.unwrap();
     let taken = *fake.flooded.lock();
-    // What the machine's own socket buffers hold.
+    // The socket buffers of the machine hold this much.
     assert!(taken < WHOLE / 16, "{taken} bytes were taken of a model that nobody listens to");
 }
 

@@ -1,4 +1,4 @@
-//! What the contracts of systems 1, 2 and 4 have in common: errors, origins, names, answers, stops.
+//! What the contracts of systems 1, 2 and 4 have in common: errors, origins, names, responses, stops.
 
 use agent_core::Runtime;
 use agent_server::{Assistant, Chat};

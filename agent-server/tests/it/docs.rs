@@ -1,4 +1,4 @@
-//! The documents: what they say is what is sent, they need no network, and every code has its page.
+//! The API documents: they match the responses, need no network, and every error code has a page.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     schema.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect()
 }
 
-/// Sends requests and holds what comes back against the document.
+/// Sends requests and checks the responses against the document.
 struct Held {
     here: Here,
     document: Value,
@@ -320,7 +320,7 @@ async fn open_cupboard() -> Result<String, ToolError> {
     Err(ToolError::failed("the cupboard is locked"))
 }
 
-/// A server with a plain model, the agent with tools and the trend agent; what is answered is held against the document.
+/// A server with a plain model, an agent with tools and the trend agent; responses are checked against the document.
 async fn chats(scripts: Vec<Script>) -> Held {
     let fake = Fake::start(scripts).await;
     let model: Model = fake.model();
@@ -412,7 +412,7 @@ async fn completions_say_what_the_document_says() {
         ("assistant", streams.clone()),
         ("trend", json!({})),
         ("trend", streams.clone()),
-        // The endpoint is down, then hangs up.
+        // The endpoint is down, then it breaks the connection.
         ("chat", json!({})),
         ("chat", streams),
         ("nobody", json!({})),

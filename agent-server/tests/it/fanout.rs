@@ -1,4 +1,4 @@
-//! Many subscribers of one session: what they cost the other sessions of the server.
+//! Many subscribers of one session: how much they slow down the other sessions of the server.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! Bad input, slow peers, broken handlers: a clear refusal with a stable code, and nothing changed.
+//! Invalid input, slow peers, failing handlers: a clear refusal with a stable code, and nothing changed.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ async fn an_answer_may_be_taken_slowly() {
     slow.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut first = [0; 16];
     slow.read_exact(&mut first).await.unwrap();
-    // Meanwhile others who say nothing are sent away, one after another.
+    // At the same time, other connections that send nothing are closed, one after another.
     for _ in 0..5 {
         let mut silent = TcpStream::connect(here.address).await.unwrap();
         assert_eq!(timeout(LONG, silent.read(&mut [0; 1])).await.unwrap().unwrap(), 0);

@@ -1,4 +1,4 @@
-//! Whatever is sent to whatever path: a clear 4xx, no panic, nothing begun, and the next caller is served.
+//! Hostile requests to every path: a clear 4xx, no panic, no run started, and the next caller is served.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ async fn here() -> Here {
     Here::of(puppet().0, Puppeteer, |options| options.head_time = Duration::from_millis(500)).await
 }
 
-/// Sends bytes, and reads what comes until the server hangs up.
+/// Sends bytes, and reads the response until the server closes the connection.
 async fn raw(here: &Here, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(here.address).await.unwrap();
-    // The server may hang up in the middle of it.
+    // The server may close the connection while this is written.
     stream.write_all(bytes).await.ok();
     let mut received = Vec::new();
     timeout(LONG, stream.read_to_end(&mut received)).await.expect("the server hangs up").ok();
@@ -161,7 +161,7 @@ async fn http_that_is_none_is_answered_with_a_4xx_or_not_at_all() {
 #[tokio::test]
 async fn a_request_cannot_be_hidden_behind_another() {
     let here = here().await;
-    // Both lengths at once: whoever is in front may read it otherwise than we do.
+    // Both lengths at once: a proxy in front of the server may read it differently.
     let smuggled = b"POST /run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n\
         POST /run-async HTTP/1.1\r\nhost: localhost\r\ncontent-length: 15\r\n\r\n{\"message\":\"x\"}";
     let received = raw(&here, smuggled).await;
@@ -191,7 +191,7 @@ async fn a_socket_in_pieces_in_bytes_and_in_nonsense_lives_on_or_is_told_why_not
     ] {
         assert_eq!(socket.refused(frame).await, code);
     }
-    // A message in many pieces that together are more than may be.
+    // A message in many fragments that together exceed the limit.
     let mut bomb = here.socket("s", "").await;
     bomb.raw(Message::Frame(Frame::message("{", OpCode::Data(Data::Text), false))).await;
     let piece = "x".repeat(60_000);

@@ -1,4 +1,4 @@
-//! Where a request comes from and whom it is for: proxies before a local server, and the `Host` header.
+//! Origin and target of a request: proxies in front of a local server, and the `Host` header.
 
 use agent_server::Auth;
 use hyper::Method;
@@ -49,7 +49,7 @@ async fn a_request_with_a_trace_of_a_proxy_is_not_from_this_machine() {
         let reply = here.send(Method::GET, "/agents", &[(name, value)], "").await;
         assert_eq!(reply.refusal(), (401, "unauthorized"), "{name}");
     }
-    // As nginx passes requests on when it is told nothing but where to.
+    // Requests as nginx forwards them with only `proxy_pass` configured.
     let bare = format!("GET /agents HTTP/1.0\r\nhost: {}\r\nconnection: close\r\n\r\n", here.address);
     assert_eq!(status(&here, &bare).await, 401);
 }

@@ -1,4 +1,4 @@
-//! How much one caller may have, and that it is nobody else's loss.
+//! Limits per caller, and that one caller's use does not affect another caller.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ async fn a_caller_that_asks_too_often_is_told_when_to_come_again() {
     assert!((1..=13).contains(&wait), "a fifth of a minute: {wait}");
     assert_eq!(ask(&[BOB]).await.status, 200, "somebody else's share");
     assert_eq!(here.get("/health").await.status, 200, "what is open is not counted");
-    // Whoever guesses keys is counted by address.
+    // Failed attempts are counted per address.
     for _ in 0..5 {
         assert_eq!(ask(&[("authorization", "Bearer guess")]).await.status, 401);
     }
@@ -89,14 +89,14 @@ async fn a_caller_has_so_many_runs_at_once() {
     let mut socket = Client::connect_with(here.address, "a", "", &[ALICE]).await.unwrap();
     strings.gate.add_permits(1);
     socket.until("complete").await;
-    // The place is free soon after.
+    // The permit is released soon after.
     let again = async {
         while run(&here, ALICE, "/run", "b", "x").await.status != StatusCode::OK {
             tokio::task::yield_now().await;
         }
     };
     timeout(LONG, again).await.unwrap();
-    // A run that waits for a person leaves its place.
+    // A run that waits for a person releases its permit.
     assert_eq!(run(&here, ALICE, "/run", "q", "ask two").await.body["status"], "paused");
     let again = async {
         while run(&here, ALICE, "/run", "r", "x").await.status != StatusCode::OK {
@@ -139,7 +139,7 @@ async fn a_socket_that_floods_waits_and_disturbs_nobody() {
             here.socket("t", "").await.ping().await;
         }
     }
-    // 100 at once, the rest at 50 a second.
+    // 100 at once, then 50 per second.
     assert!(begun.elapsed() > Duration::from_millis(1_700), "{:?}", begun.elapsed());
 }
 
@@ -157,9 +157,9 @@ async fn a_reader_that_stops_reading_is_given_up() {
     let mut first = [0; 15];
     timeout(LONG, deaf.read_exact(&mut first)).await.unwrap().unwrap();
     drop(strings);
-    // Nine megabytes that it does not take.
+    // Nine megabytes that it does not read.
     here.start("s", "flood").await;
-    // Its place is free again, though it has not gone away: the other one is taken by a socket.
+    // Its permit is released although it has not disconnected: the other permit is held by a socket.
     let _socket = here.socket("t", "").await;
     assert_eq!(timeout(LONG, here.get("/health")).await.unwrap().status, 200);
     drop(deaf);
@@ -247,7 +247,7 @@ async fn over_tls_the_certificate_changes_while_the_server_runs_and_a_wrong_one_
     tls.reload().unwrap();
     assert!(over_tls(here.address, SECOND[0]).await.unwrap().contains("healthy"));
     assert!(over_tls(here.address, FIRST[0]).await.is_err());
-    // Whoever speaks no TLS, and whoever says nothing, is hung up on.
+    // Connections without TLS and silent connections are closed.
     for said in [&b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"[..], b""] {
         let mut plain = TcpStream::connect(here.address).await.unwrap();
         plain.write_all(said).await.unwrap();
@@ -281,7 +281,7 @@ async fn a_run_that_is_not_kept_and_a_chats_answer_count_as_runs_of_their_caller
         let server = server.auth(auth).chat(chat).ephemeral_runtime(passing);
         server.options(|options| {
             options.runs_per_caller = 1;
-            // The head of a stream waits so long for the first piece.
+            // The response head of a stream waits this long for the first piece.
             options.ping = Duration::from_millis(50);
         })
     })
@@ -315,7 +315,7 @@ async fn a_run_that_is_not_kept_and_a_chats_answer_count_as_runs_of_their_caller
         assert_eq!(run(&here, ALICE, "/run", "s", "x").await.refusal(), (429, "quota_exceeded"), "{path}");
         assert_eq!(whole(BOB, "puppet").await.status, 200);
         drop(stream);
-        // The place is free soon after its caller has left.
+        // The permit is released soon after its caller has disconnected.
         until_ok(async || whole(ALICE, "puppet").await.status).await;
     }
 }
@@ -345,12 +345,12 @@ async fn callers_behind_a_trusted_proxy_are_counted_each_and_nobody_else_can_say
     ] {
         assert_eq!(ask(&behind, said).await, wanted, "{said}");
     }
-    // Whoever is no proxy is counted by its own address, whatever it says.
+    // A peer that is not a proxy is counted by its own address, whatever it sends in the header.
     let open = here("10.0.0.0/8").await;
     for (said, wanted) in [("192.0.2.1", 200), ("192.0.2.2", 200), ("192.0.2.3", 429)] {
         assert_eq!(ask(&open, said).await, wanted, "{said}");
     }
-    // A proxy lets nobody in: who needs no key is on this machine, and not behind it.
+    // Through a proxy a key is required: access without a key is only for this machine, not for callers behind a proxy.
     let local = Here::with(puppet().0, Puppeteer, |server| {
         server.options(|options| options.proxies = Proxies::parse("127.0.0.1").unwrap())
     })
@@ -376,18 +376,18 @@ async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_f
     until_ok(async || run(&here, ALICE, "/run-async", "runs", "wait").await.status).await;
     strings.waiting.notified().await;
 
-    // Stopping and resuming is no way to have two.
+    // Stopping and resuming does not give a caller two runs at once.
     assert_eq!(post("/resume/stopped", "").await.refusal(), (429, "quota_exceeded"));
     let mut socket = Client::connect_with(here.address, "stopped", "", &[ALICE]).await.unwrap();
     socket.say("resume", json!({})).await;
-    // The stop comes first.
+    // The stop is handled first.
     while socket.until("error").await["data"]["details"]["code"] != "quota_exceeded" {}
     for (at, value) in [(0, "left"), (1, "right")] {
         let answer = json!({"id": paused["data"]["questions"][at]["id"], "value": value});
         assert_eq!(post("/resume/asks", &answer.to_string()).await.status, 200);
     }
     strings.gate.add_permits(1);
-    // Once the place is free it goes on, and has it.
+    // Once the permit is free, the run is resumed and holds the permit.
     until_ok(async || post("/resume/stopped", "").await.status).await;
     strings.waiting.notified().await;
     assert_eq!(run(&here, ALICE, "/run", "asks", "x").await.refusal(), (429, "quota_exceeded"));
@@ -410,7 +410,7 @@ async fn a_run_whose_store_dies_gives_its_place_back() {
     assert_eq!(begin("lost").await.status, 200);
     strings.waiting.notified().await;
     assert_eq!(begin("other").await.refusal(), (429, "quota_exceeded"));
-    // Its end can be told to nobody.
+    // The end of the run cannot be stored or published.
     store.kill();
     strings.gate.add_permits(1);
     let free = async {

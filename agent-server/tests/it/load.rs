@@ -1,4 +1,4 @@
-//! Heavy requests: memory has a bound in bytes, and nothing that computes long keeps others waiting.
+//! Heavy requests: memory has a bound in bytes, and long computations do not delay other callers.
 
 use std::{
     sync::Arc,
@@ -88,12 +88,12 @@ async fn unfinished_messages_of_many_sockets_share_a_budget_of_memory() {
         let mut head = [0; 12];
         socket.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 101");
-        // A frame of 1,000,000 bytes, of which the last ones do not come.
+        // A frame of 1,000,000 bytes, without its last bytes.
         let mut frame = vec![0x81, 0xff];
         frame.extend_from_slice(&1_000_000_u64.to_be_bytes());
         frame.extend_from_slice(&[0; 4]);
         frame.resize(frame.len() + 999_000, b'x');
-        // The server may hang up in the middle of it.
+        // The server may close the connection while this is written.
         socket.write_all(&frame).await.ok();
         open.push(socket);
     }

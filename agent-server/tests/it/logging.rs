@@ -1,4 +1,4 @@
-//! The log: what operators search for is in it, and one that cannot be written ends nothing.
+//! The log: it has the fields that operators search for, and a log that cannot be written does not end the server.
 
 use std::{fs::File, net::SocketAddr, process::Stdio};
 
@@ -16,7 +16,7 @@ use crate::{
     support::{LONG, send},
 };
 
-/// Begins the server with its output going nowhere, and waits until it takes connections.
+/// Starts the server with its output discarded, and waits until it accepts connections.
 async fn start(home: &TempDir, format: &str, output: impl Fn() -> Stdio) -> (Child, SocketAddr) {
     // Any free port: it is free again once the listener is gone.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -72,7 +72,7 @@ async fn a_log_whose_reader_has_gone_ends_neither_a_request_nor_a_run() {
 #[tokio::test]
 async fn the_start_and_the_failure_of_a_run_are_logged_in_the_words_of_the_contract() {
     let home = TempDir::new().unwrap();
-    // No one listens there.
+    // Nothing listens there.
     let url = format!("http://{}/v1", TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap());
     let mut server = Process::start_with(home.path(), 0, &[("OPENAI_BASE_URL", &url)]).await;
     let reply = server.post("/run", json!({"message": "Analyse Anua for buyers"})).await;

@@ -1,4 +1,4 @@
-//! With a model configured, planning and writing are the model's; without its endpoint, the run fails clearly.
+//! With a model configured, it plans and writes the report; without its endpoint, the run fails with a clear error.
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 

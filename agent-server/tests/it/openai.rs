@@ -17,7 +17,7 @@ use crate::support::{
 
 pub(crate) const PATH: &str = "/v1/chat/completions";
 
-/// A server with all three kinds of speakers, over one endpoint.
+/// A server with all three kinds of agents, over one endpoint.
 pub(crate) async fn all(scripts: impl IntoIterator<Item = Script>) -> (Here, Arc<Fake>) {
     let fake = Fake::start(scripts).await;
     let chat = Chat::new(fake.model());
@@ -345,7 +345,7 @@ async fn a_caller_that_goes_away_ends_the_work_of_every_kind() {
         fake.waits().await;
         drop(stream);
         fake.hung_up().await;
-        // Whoever waits for the whole may go away too.
+        // A caller of a response that is not streamed may disconnect too.
         tokio::select! {
             reply = here.post(PATH, ask(model, "hi")) => panic!("{reply:?}"),
             () = fake.waits() => {}

@@ -212,7 +212,7 @@ async fn the_answer_of_an_agent_has_the_format_of_the_caller() {
     });
     let format =
         json!({"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": true}});
-    // An agent that writes the form by itself, one that does not, and one that is not a model's.
+    // An agent that follows the format without instructions, one that does not, and one without a model.
     let form = r#"{"reasoning":"6*7","answer":42}"#;
     let (here, fake) =
         all([says(form), says("42입니다"), says("{\"answer\": 42}"), says(form), says(form)]).await;
@@ -229,12 +229,12 @@ async fn the_answer_of_an_agent_has_the_format_of_the_caller() {
         asked["response_format"]["json_schema"]["schema"]["properties"].as_object().unwrap().keys().collect();
     assert_eq!(names, ["reasoning", "answer"], "in the order of the author");
     assert_eq!(said("trend", "Analyse the Anua reviews for buyers").await, form);
-    // Streamed: nothing of another form is shown.
+    // Streamed: nothing of another format is shown.
     let (here, _fake) = all([says("42입니다"), says(form)]).await;
     let body = with(with(ask("assistant", "6*7?"), "response_format", format.clone()), "stream", json!(true));
     let events = Stream::post(&here, PATH, body).await.rest().await;
     assert_eq!(joined(&events, "content"), form);
-    // A model that never does it is a failure, not an answer.
+    // A model that never follows the format is a failure, not an answer.
     let (here, _fake) = all([says("a"), says("b"), says("c")]).await;
     let reply = here.post(PATH, with(ask("assistant", "6*7?"), "response_format", format)).await;
     assert_eq!(error(&reply).0, 502, "{reply:?}");

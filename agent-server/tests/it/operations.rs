@@ -1,4 +1,4 @@
-//! What an operator sees and relies on: readiness, numbers, names of requests, and an end that loses nothing.
+//! Operation: readiness, metrics, request ids, and a shutdown that loses nothing.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What an OpenTelemetry collector is sent by the real binary, what it is never sent, and that nobody waits for one.
+//! Traces that the real binary sends to an OpenTelemetry collector; some data is never sent, and no run waits for it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,7 +38,7 @@ use crate::support::{
     upstream::{Fake, calls, says},
 };
 
-/// What a collector does with what it gets.
+/// How a collector responds to a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Takes,
@@ -101,7 +101,7 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// Waits until it has got a span of this name.
+    /// Waits until it has received a span of this name.
     async fn gets(&self, name: &str) -> Span {
         let mut count = self.count.clone();
         timeout(LONG, async {
@@ -117,7 +117,7 @@ impl Collector {
         .unwrap()
     }
 
-    /// Waits until it has got so many batches.
+    /// Waits until it has received this many batches.
     async fn reaches(&self, batches: usize) {
         let mut count = self.count.clone();
         timeout(LONG, count.wait_for(|count| *count >= batches)).await.unwrap().unwrap();
@@ -238,7 +238,7 @@ impl Process {
         send(self.address, Method::POST, path, headers, body.to_string()).await
     }
 
-    /// Ends it as an operator does; gives its log and how long that took.
+    /// Ends it as an operator does; returns its log and the duration.
     async fn end(mut self) -> (String, Duration) {
         let begun = Instant::now();
         let id = self.child.id().unwrap().to_string();
@@ -377,7 +377,7 @@ async fn a_request_is_sent_while_its_run_still_waits_for_a_person() {
 #[tokio::test]
 async fn a_failed_run_is_marked_and_its_words_stay_here() {
     let (collector, home) = (Collector::start(Mood::Takes).await, TempDir::new().unwrap());
-    // Nobody listens there.
+    // Nothing listens there.
     let settings = [("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"), ("OPENAI_API_KEY", KEY)];
     let server = Process::start(home.path(), &collector.url(), &settings).await;
     let ask = json!({"message": "라네즈 리뷰를 소비자용으로 분석해 줘", "session_id": "s"});

@@ -1,4 +1,4 @@
-//! The dashboard's files as a browser gets them: what they may do, how they are kept, what is not there.
+//! The dashboard's files over HTTP: security headers, caching, and 404 for other paths.
 
 use hyper::Method;
 

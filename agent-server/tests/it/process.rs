@@ -1,4 +1,4 @@
-//! The real binary: killed in the middle, started again on the same file, told to end.
+//! The real binary: killed in the middle of runs, started again on the same file, shut down by a signal.
 
 use std::{collections::HashSet, net::SocketAddr, path::Path, process::Stdio};
 
@@ -23,11 +23,11 @@ use crate::{
 
 pub(crate) const ASK: &str = "라네즈와 아누아 리뷰를 비교해 주세요";
 
-/// The binary with a journal of its own.
+/// The binary with a separate journal.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Kept open, so that it can go on logging.
+    /// Kept open, so that it can continue to log.
     log: Lines<BufReader<ChildStderr>>,
 }
 
@@ -109,7 +109,7 @@ impl Process {
     }
 }
 
-/// A process whose log has no reader.
+/// A process without a reader for its log.
 pub(crate) struct Quiet {
     child: Child,
     address: SocketAddr,
@@ -192,7 +192,7 @@ async fn a_run_that_loses_its_process_goes_on_by_itself_and_does_nothing_twice()
     let question = socket.until("hitl_request").await;
     while socket.next().await["data"]["status"] != "paused" {}
     got.extend(socket.numbered());
-    // Killed while it waits for a person: the question is still there.
+    // Killed while it waits for a person: the question is still open.
     server.kill().await;
     let server = Process::start(home.path(), 0).await;
     let last = got.last().unwrap()["seq"].as_u64().unwrap();
@@ -207,7 +207,7 @@ async fn a_run_that_loses_its_process_goes_on_by_itself_and_does_nothing_twice()
     while whole.last < done["seq"].as_u64().unwrap() {
         whole.next().await;
     }
-    // The question was answered meanwhile, so it is not shown as an open one.
+    // The question has been answered, so it is not shown as an open one.
     let (asked, mut all) = (question["seq"].as_u64(), whole.numbered());
     got.retain(|message| message["seq"].as_u64() != asked);
     all.retain(|message| message["seq"].as_u64() != asked);
@@ -296,7 +296,7 @@ async fn a_server_told_to_end_under_load_loses_nothing_that_it_accepted() {
 
     let server = Process::start(home.path(), 0).await;
     for session in &sessions {
-        // Each comes to its question, with every step done once.
+        // Each reaches its question, with every step done once.
         let mut socket = Client::connect(server.address, session, "?events=all").await.unwrap();
         let question = socket.until("hitl_request").await;
         let answer = json!({"value": question["data"]["options"][0], "id": question["data"]["id"]});
@@ -380,18 +380,18 @@ async fn a_certificate_in_the_settings_makes_it_https_and_nothing_else() {
     let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut plain, head).await.unwrap();
     let mut received = Vec::new();
-    // Hung up on, kindly or not.
+    // The connection is closed, cleanly or with a reset.
     timeout(LONG, tokio::io::AsyncReadExt::read_to_end(&mut plain, &mut received)).await.unwrap().ok();
     assert!(!received.starts_with(b"HTTP"), "{received:?}");
 }
 
-/// The deliveries that the server still has.
+/// The deliveries that the server has not finished.
 async fn deliveries(server: &Process) -> usize {
     let list = send(server.address, Method::GET, "/sessions?agent=webhook", &[], "").await.body;
     list["sessions"].as_array().unwrap().len()
 }
 
-/// Waits until the server has no delivery any more.
+/// Waits until the server has no unfinished delivery.
 async fn all_told(server: &Process) {
     let look = async {
         while deliveries(server).await > 0 {
@@ -401,7 +401,7 @@ async fn all_told(server: &Process) {
     timeout(LONG, look).await.unwrap();
 }
 
-/// Begins a run to its end, with a webhook.
+/// Runs a session to its end, with a webhook.
 async fn run_and_tell(server: &Process, url: &str) {
     let body = json!({"message": "Analyse Anua for buyers", "session_id": "s", "webhook": {"url": url}});
     assert_eq!(server.post("/run", body).await.body["status"], "completed");
@@ -435,18 +435,18 @@ async fn a_webhook_that_was_sent_and_not_acknowledged_is_sent_again_by_the_next_
 #[tokio::test]
 async fn a_webhook_that_could_not_be_sent_before_the_process_died_is_sent_once_by_the_next() {
     let home = TempDir::new().unwrap();
-    // A port where nobody listens yet.
+    // A port on which nothing listens yet.
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let server = Process::start_with(home.path(), 0, &TELLS).await;
     run_and_tell(&server, &format!("http://{address}/told?by=agents")).await;
-    // Wherever it is between the end of the run and the end of its tries.
+    // At any point between the end of the run and the last attempt.
     server.kill().await;
     let mut receiver = Receiver::at(address).await;
     let server = Process::start_with(home.path(), 0, &TELLS).await;
     let (_, reported) = receiver.reported().await;
     assert_eq!((&reported["type"], &reported["data"]["session_id"]), (&json!("run.completed"), &json!("s")));
     all_told(&server).await;
-    // What was told is not told again, by the one after it either.
+    // A delivered event is not delivered again, not by the next process either.
     server.kill().await;
     let server = Process::start_with(home.path(), 0, &TELLS).await;
     assert_eq!(deliveries(&server).await, 0);

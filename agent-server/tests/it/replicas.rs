@@ -23,7 +23,7 @@ fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(Cluster::start)
 }
 
-/// Processes on a database of their own.
+/// Processes on a separate database.
 struct Replicas {
     home: TempDir,
     address: String,
@@ -199,7 +199,7 @@ async fn the_sessions_of_a_killed_replica_continue_elsewhere_within_five_seconds
     while socket.last <= before {
         socket.next().await;
     }
-    // What was on its way counts for nothing: a resumed run announces itself.
+    // Text that was not complete is discarded: a resumed run publishes its start.
     while !is_resumed(socket.got.last().unwrap()) {
         socket.next().await;
     }

@@ -1,4 +1,4 @@
-//! The paths: what they answer when all is well, and how a person is in the loop.
+//! The REST paths: their responses when all is well, and questions to a person.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -159,7 +159,7 @@ async fn a_busy_session_refuses_queues_or_makes_way_as_it_is_told() {
             () = strings.waiting.notified() => {}
         }
     }
-    // One in line is accepted at once and answered with its own result, though another follows it.
+    // A queued run is accepted at once and answered with its own result, though another follows it.
     let queued = json!({"message": "ask two", "session_id": "s", "on_busy": "enqueue"});
     let queued = here.post("/run-async", queued).await;
     assert_eq!(

@@ -171,7 +171,7 @@ async fn an_event_stream_that_reconnects_gets_what_it_missed_once_and_in_order()
         all.push(whole.next().await);
     }
     let middle = all[all.len() / 2]["seq"].as_u64().unwrap();
-    // The header is what a browser sends by itself; it wins over the address the page was given.
+    // A browser sends the header automatically; it takes precedence over the number in the address.
     let header = [("last-event-id", &*middle.to_string())];
     let mut rest = Stream::open(&here, "/sessions/s/events?after=0", &header).await;
     for expected in all.iter().filter(|event| event["seq"].as_u64() > Some(middle)) {
@@ -200,7 +200,7 @@ async fn a_request_with_a_key_counts_once_however_often_it_is_sent() {
     assert_eq!(other.refusal(), (422, "request_differs"), "{other:?}");
     let (late, ()) = tokio::join!(send("/run", &body), async { strings.gate.add_permits(1) });
     assert_eq!(late.body["data"]["response"], "waited", "{late:?}");
-    // A failed run is not run again behind the caller's back.
+    // A failed run is not repeated without a request from the caller.
     let key = [("idempotency-key", "order-2")];
     let failing = json!({"message": "fail", "session_id": "f"}).to_string();
     for _ in 0..2 {

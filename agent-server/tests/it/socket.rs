@@ -1,4 +1,4 @@
-//! The socket: everybody sees everything once and in order, whenever they come, whatever they send.
+//! The WebSocket: every subscriber receives every event once and in order, whenever it connects and whatever it sends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ async fn whoever_comes_early_late_or_again_sees_the_same_run() {
         assert_eq!(at.len(), "2026-11-21T08:58:08.900Z".len(), "texts sort as times do: {at}");
     }
     let all = early.numbered();
-    // The question was answered meanwhile.
+    // The question has been answered.
     let all: Vec<Value> = all.into_iter().filter(|message| message["type"] != "hitl_request").collect();
     let mut late = here.socket("s", "").await;
     late.until("complete").await;
@@ -120,7 +120,7 @@ async fn a_number_that_the_session_does_not_have_is_an_error_and_what_happens_th
     );
     here.post("/run", json!({"message": "second", "session_id": "s"})).await;
     assert_eq!(ahead.until("complete").await["data"]["response"], "second");
-    // A stream of events names it too, and goes on behind the end.
+    // An event stream reports the gap too, and continues after the end of the run.
     let headers = [("last-event-id", "4000")];
     let mut stream = Stream::open(&here, "/sessions/s/events", &headers).await;
     let gap = stream.next().await;
@@ -258,7 +258,7 @@ async fn a_subscriber_that_does_not_read_slows_neither_the_run_nor_the_others_an
     quick.until("complete").await;
     let plates = quick.got.iter().filter(|message| message["data"]["data"]["name"] == "plate").count();
     assert_eq!(plates, 1_500);
-    // What the kernel holds for it comes first, then the end: it was let go.
+    // The data in the kernel's buffers comes first, then the end: the server closed the connection.
     let mut read = Vec::new();
     // A reset is an end as well.
     timeout(LONG, stuck.read_to_end(&mut read)).await.expect("it is let go").ok();
@@ -323,7 +323,7 @@ async fn the_todos_that_a_subscriber_has_are_those_of_the_journal_also_after_a_r
     let body = json!({"message": "hi", "session_id": "s", "on_busy": "rollback"});
     assert_eq!(here.post("/run", body).await.body["status"], "completed");
     socket.until("complete").await;
-    // Back at every place: what is seen from there on, upon what was seen before, is the list of the journal.
+    // A reconnection at every number: later messages together with the earlier ones give the list of the journal.
     for after in 0..=socket.last {
         let mut todos: Vec<(u64, String, Value)> = Vec::new();
         let mut seen: Vec<Value> =

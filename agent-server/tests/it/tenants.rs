@@ -1,4 +1,4 @@
-//! Tenants who share a server: an id that is used again, an id that is occupied beforehand, a fork into a foreign id.
+//! Tenants that share a server: a reused id, an id that is already taken, a fork into another tenant's id.
 
 use agent_server::{Auth, Webhooks};
 use agent_tools::http::Reach;
@@ -98,7 +98,7 @@ async fn a_fork_into_a_foreign_id_is_refused_as_a_run_on_it_is_and_tells_nothing
         refused,
         "no order of checks to read"
     );
-    // What is one's own is named.
+    // A caller's own session is named in the error.
     assert_eq!(fork(json!({"session_id": "his"})).await.refusal(), (409, "session_exists"));
     let source = by(&here, BOB, Method::POST, "/sessions/hers/fork", json!({"session_id": "his"})).await;
     assert_eq!(source.refusal(), (404, "session_not_found"));

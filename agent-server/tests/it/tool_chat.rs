@@ -221,7 +221,7 @@ async fn a_tool_that_fails_is_told_to_the_model_unless_it_must_end_the_run() {
     let reply = here.post(PATH, json!({"content": "열어 줘", "conversation_id": "c"})).await;
     assert_eq!(reply.refusal(), (500, "tool_failed"), "{reply:?}");
     assert!(reply.body["error"].as_str().unwrap().contains("open_cupboard"), "{reply:?}");
-    // A stream that has told of the call goes on to its end.
+    // A stream that has reported the call continues to its end.
     let (here, _fake) = with_cupboard(&[ToolFault::Failed], script()).await;
     let events = Stream::post(&here, STREAM, json!({"content": "열어 줘"})).await.rest().await;
     let error = events.iter().find(|event| event["error"].is_string()).unwrap();
@@ -376,7 +376,7 @@ async fn the_next_message_answers_a_question_even_where_no_other_run_may_begin()
     assert_eq!(asked.status, 200, "{}", asked.body);
     assert!(asked.body["content"].as_str().unwrap().contains("open_box"), "{}", asked.body);
 
-    // The run that waits leaves its place, soon after it said so.
+    // The waiting run releases its permit soon after it has reported the question.
     let busy = async {
         loop {
             let busy = here.post(PATH, json!({"content": "이야기해 줘", "conversation_id": "tale"})).await;

@@ -1,4 +1,4 @@
-//! That whoever asked is told of the end of a run: signed, once the receiver takes it, and nobody who must not be asked.
+//! Webhooks: the end of a run is reported with a signature and retries, and never to a forbidden address.
 
 use std::{
     convert::Infallible,
@@ -37,10 +37,10 @@ use crate::support::{
 
 pub(crate) const SECRET: &str = "a secret that both sides know";
 
-/// Somebody who is told.
+/// A webhook receiver.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
-    /// What is answered; 0: nothing, ever.
+    /// The status of its responses; 0: it never responds.
     pub(crate) status: Arc<AtomicU16>,
     posts: mpsc::Receiver<(HeaderMap, Bytes)>,
 }
@@ -154,12 +154,12 @@ async fn the_end_of_a_run_is_told_whether_it_was_waited_for_or_not() {
         (&reported["type"], &reported["data"]["error"]["code"]),
         (&json!("run.failed"), &json!("node_failed"))
     );
-    // A question is no end.
+    // A question is not the end of a run.
     assert_eq!(run(&here, "/run", "d", "ask two", &receiver.url()).await.1["status"], "paused");
     assert!(receiver.nothing_more());
     here.post("/stop/d", Value::Null).await;
     assert_eq!(receiver.reported().await.1["type"], "run.stopped");
-    // What was taken leaves nothing behind.
+    // A delivered event leaves nothing in the store.
     until(&here.runtime, <[_]>::is_empty).await;
     assert!(receiver.nothing_more());
     assert!(here.get("/metrics").await.text.contains("agent_webhooks_total 5\n"));
@@ -227,7 +227,7 @@ async fn private_addresses_and_what_is_no_address_are_refused_before_anything_ru
         assert_eq!(reply.refusal(), (400, "invalid_request"), "{field}");
     }
     assert!(here.runtime.sessions(None, &[], 10).await.unwrap().is_empty(), "nothing ran");
-    // A name that is only found to be private when it is looked up.
+    // A name that is only known to be private after its lookup.
     let (status, _) = run(&here, "/run", "s", "x", "http://localhost:1/").await;
     assert_eq!(status, 200);
     until(&here.runtime, |all| all.iter().any(|(_, status)| status == "failed")).await;
@@ -235,7 +235,7 @@ async fn private_addresses_and_what_is_no_address_are_refused_before_anything_ru
     assert_eq!(run(&without, "/run", "s", "x", "http://example.org/").await.0, 400);
 }
 
-/// A server on a store, which can be ended, and what it is asked.
+/// A server on a store: its runtime, its address, a sender that ends it, and its tasks.
 async fn process(store: &Arc<dyn JournalStore>) -> (Runtime, SocketAddr, oneshot::Sender<()>, TaskTracker) {
     let runtime = puppet().0.journal(Arc::clone(store)).build();
     let server = Server::builder(runtime.clone()).agent(Puppeteer).auth(Auth::off()).webhooks(webhooks());
@@ -261,7 +261,7 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();
 
-    // In between, the run ends where no webhook is known of.
+    // In between, the run ends in a process without webhooks.
     let between = puppet().0.journal(Arc::clone(&store)).build();
     between.session("s").unwrap().stop().await.unwrap();
     between.shutdown(LONG).await;

@@ -1,4 +1,4 @@
-//! One session: names, schemas, results, progress, cancellation, dropping and coming back.
+//! One MCP session: names, schemas, results, progress, cancellation, dropped calls and reconnection.
 
 use std::{
     sync::{
@@ -77,7 +77,7 @@ async fn arguments_are_checked_on_both_sides() {
     assert_eq!(unknown["error"]["code"], -32602);
 }
 
-/// Speaks the protocol by hand: shakes hands and makes one call.
+/// Speaks the protocol by hand: makes the handshake and one call.
 async fn raw(pipe: &mut tokio::io::DuplexStream, params: &serde_json::Value) -> serde_json::Value {
     let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "t", "version": "0" } } });
@@ -170,7 +170,7 @@ fn scopeguard(run: impl FnMut()) -> impl Drop {
     Guard(run)
 }
 
-/// A server whose tools hang at their first call and answer at the next.
+/// A server with tools that hang at their first call and answer at the next.
 fn hanging(count: &Arc<AtomicU32>, begun: &Arc<Notify>) -> Server {
     let hang = |name, effect| {
         let (count, begun) = (Arc::clone(count), Arc::clone(begun));

@@ -1,4 +1,4 @@
-//! What a server asks is a question of the run whose call it belongs to.
+//! A question from an MCP server becomes a question of the run that made the call.
 
 use std::sync::{
     Arc,
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::support::{Line, call, registry, tool};
 
-/// A server with a tool that asks how many, and counts how often it began.
+/// A server with a tool that asks how many, and counts how often it started.
 fn asking(begun: &Arc<AtomicU32>) -> Server {
     let begun = Arc::clone(begun);
     let order = tool("order", ToolPolicy::default(), move |args, cx| {

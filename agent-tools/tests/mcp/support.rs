@@ -1,4 +1,4 @@
-//! A server of ours over a pipe, and a listener that keeps what a call shows.
+//! An MCP server over a pipe, and a listener that records the progress of a call.
 
 use std::{
     io,
@@ -49,7 +49,7 @@ impl Line {
         self.made.load(Ordering::SeqCst)
     }
 
-    /// Cuts the line: both sides see the other end.
+    /// Cuts the connection: both sides see its end.
     pub(crate) fn cut(&self) {
         self.cut.lock().unwrap().cancel();
     }
@@ -96,7 +96,7 @@ pub(crate) fn text(result: Result<ToolOutput, ToolError>) -> String {
     result.unwrap().to_text()
 }
 
-/// Calls a tool that tells of its progress and then waits for `go`: its result, and the progress.
+/// Calls a tool that reports progress and then waits for `go`: its result, and the progress.
 pub(crate) async fn call_and_hear(tools: &ToolRegistry, name: &str, go: &Notify) -> (String, Value) {
     let (ears, mut notes) = Ears::new();
     let prepared = tools.prepare(ToolCall::new(name, &json!({}))).unwrap();
@@ -110,7 +110,7 @@ pub(crate) async fn call_and_hear(tools: &ToolRegistry, name: &str, go: &Notify)
     (text(result), note)
 }
 
-/// Keeps progress.
+/// Records progress.
 pub(crate) struct Ears(mpsc::Sender<Value>);
 
 impl Ears {

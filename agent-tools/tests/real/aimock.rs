@@ -1,5 +1,5 @@
-//! The model layer against a mocked endpoint with faults: what is wrong has a name, is tried again, and nothing that was
-//! shown is shown twice without a word.
+//! The model layer against a mocked endpoint with faults: faults are named and retried, and text that was already shown
+//! is repeated only after a notice.
 
 use std::sync::{
     Arc,
@@ -104,7 +104,7 @@ async fn a_fault_that_passes_is_tried_again() {
     }
 }
 
-/// What a subscriber has on the screen, and how often it was told to begin anew.
+/// What a subscriber has on the screen, and how often it had to start again.
 async fn shown(model: &Model, prompt: &str) -> (String, u32, Option<ModelError>) {
     let (mut text, mut restarts) = (String::new(), 0);
     let mut stream = model.stream(prompt).await.unwrap();

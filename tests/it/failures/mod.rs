@@ -1,4 +1,4 @@
-//! What goes wrong stays where it went wrong: panics, refused updates, timeouts, retries, handlers, limits.
+//! Failures are contained: panics, refused updates, timeouts, retries, error handlers, limits.
 
 mod limits;
 mod replay;
@@ -24,7 +24,7 @@ use tests::{World, journal, kinds, on, soon};
 
 use super::graph::{Trail, TrailUpdate, step};
 
-/// A number whose JSON cannot always be written.
+/// A number that cannot always be serialised as JSON.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Deserialize)]
 pub(crate) struct Fragile(i64);
 
@@ -139,7 +139,7 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
             let session = runtime.session("s").unwrap();
             soon(session.run(&good, Glass::update().total(1))).await.unwrap();
             let result = soon(session.run(graph, Glass::update())).await;
-            // Without a store nobody needs the JSON of an update.
+            // Without a store, the JSON of an update is not needed.
             if at == 0 && what.starts_with("serialize") {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Random graphs under random crashes, against a reference interpreter that knows nothing of the engine.
+//! Random graphs under random crashes, compared with a reference interpreter that shares no code with the engine.
 
 mod play;
 mod reference;

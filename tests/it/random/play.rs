@@ -89,7 +89,7 @@ pub(super) async fn play(spec: &Spec, fate: &Fate) -> Played {
                     let answers = answers.map(|open| (open.id.clone(), answer_to(&open.question.prompt)));
                     session.answer(Answers::each(answers)).await?.outcome::<Model>().await.map(drop)
                 }
-                // Its caller left.
+                // The caller dropped the call.
                 Some(status) if status.location == RunLocation::InMemory => session.wait().await.map(drop),
                 Some(_) => session.resume().await?.outcome::<Model>().await.map(drop),
             }
@@ -110,7 +110,7 @@ pub(super) async fn play(spec: &Spec, fate: &Fate) -> Played {
         let restarts =
             fate.restart && session.status().await.is_ok_and(|now| now.status == RunStatus::Paused);
         if died || restarts {
-            // What was stored when the process died must not be done again by the next one.
+            // What was stored before the process died must not be executed again by the next process.
             check_paid(&known, &world, &mut paid_twice);
             known = recorded(&inner, &world).await;
             if !died {
@@ -131,7 +131,7 @@ pub(super) fn check_paid(known: &BTreeMap<String, u32>, world: &World, paid_twic
     );
 }
 
-/// The effects whose results are stored, with how often they have happened by now.
+/// The effects with stored results, and how often each has happened so far.
 pub(super) async fn recorded(inner: &Arc<InMemoryJournal>, world: &World) -> BTreeMap<String, u32> {
     let reader = on(inner).build();
     let session: Session = reader.session("s").unwrap();

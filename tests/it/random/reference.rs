@@ -1,4 +1,4 @@
-//! A reference interpreter, which knows nothing of the engine.
+//! A reference interpreter that shares no code with the engine.
 
 use super::*;
 
@@ -15,7 +15,7 @@ pub(super) fn reference(spec: &Spec) -> Result<Model, &'static str> {
     let mut state = Model::default();
     let mut due = vec![Due { at: 0, input: None, handles: None }];
     let mut held: Vec<Due> = Vec::new();
-    // In the order in which their first source came.
+    // In the order in which the first source of each finished.
     let mut waiting: Vec<(usize, BTreeSet<usize>)> = Vec::new();
     let mut supersteps = 0;
     if spec.nodes[0].deferred {
@@ -26,7 +26,7 @@ pub(super) fn reference(spec: &Spec) -> Result<Model, &'static str> {
         if supersteps > 400 {
             return Err("superstep_limit");
         }
-        // Everybody sees the state from before.
+        // All tasks see the state from before the superstep.
         let before = state.clone();
         let mut claims = 0;
         let mut done = Vec::new();
@@ -114,7 +114,7 @@ pub(super) fn reference(spec: &Spec) -> Result<Model, &'static str> {
                 Mode::Edges => {}
             }
         }
-        // Joins: all sources came, or those that did not cannot come any more.
+        // Joins: all sources finished, or the missing ones can no longer finish.
         loop {
             let mut fire = Vec::new();
             for (join, arrived) in &waiting {

@@ -1,4 +1,4 @@
-//! Random graphs: their description, and the graph and the nodes that it stands for.
+//! Random graphs: their description, and the graph and the nodes that are built from it.
 
 use super::*;
 
@@ -11,7 +11,7 @@ pub(super) enum Mode {
     Branch { salt: usize, back: Option<usize> },
     /// The node itself chooses one of its children.
     Goto { salt: usize },
-    /// It sends so many inputs to each of its children, which take them.
+    /// It sends this many inputs to each of its children.
     Sends(u8),
 }
 
@@ -35,8 +35,8 @@ pub(super) struct Node {
     pub(super) hostile: Option<u8>,
 }
 
-/// A key and a value that were once read back differently from how they were written, or that look like one of the
-/// engine's own.
+/// A key and a value that were once read back differently from how they were written, or that look like keys of the
+/// engine.
 pub(super) fn hostile(which: u8) -> (String, Value) {
     let key =
         ["$overwrite", "", "\0", "\u{2028}", "q1", "__proto__", "values", "\"}\n"][usize::from(which % 8)];

@@ -98,7 +98,7 @@ async fn a_default_label_is_given_once_and_is_no_reason_to_refuse_a_run() {
     let first = on(&store).graph(&graph).build();
     let session = first.session("s").unwrap();
     session.run(&graph, Trail::update()).options(called("첫째")).start().await.unwrap().wait().await;
-    // In line, while it waits, and after a restart.
+    // While the run is queued, while it waits, and after a restart.
     let in_line = called("둘째").default_label("kind", "x").on_busy(BusyPolicy::Enqueue);
     session.run(&graph, Trail::update()).options(in_line).start().await.unwrap();
     first.shutdown(Duration::from_secs(5)).await;

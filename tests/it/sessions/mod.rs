@@ -1,4 +1,4 @@
-//! One writer a session: busy policies, requests, leases, the sweep, going back, retention.
+//! One writer per session: busy policies, requests, leases, the sweep, forks, retention.
 
 mod labels;
 
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::graph::{Trail, TrailUpdate, step};
 
-/// Waits for its gate in a run that is told to.
+/// Waits for its gate if the run requests it.
 fn gated() -> Graph<Trail> {
     Graph::<Trail>::builder("gated")
         .node("wait", async |state: &Trail, cx: &Context| {
@@ -180,7 +180,7 @@ async fn a_sweep_takes_up_what_was_accepted_and_leaves_the_living_alone() {
     assert_eq!(recovered.skipped.len(), 1, "{recovered:?}");
     gate.notify_one();
     assert!(soon(run.outcome::<Trail>()).await.unwrap().is_completed());
-    // A clean end gives its sessions back at once, with leases of any length.
+    // A clean shutdown releases its sessions at once, with leases of any length.
     alive.shutdown(Duration::ZERO).await;
     let session = next.session("living").unwrap();
     assert!(soon(session.run(&gated(), Trail::update())).await.unwrap().is_completed());
@@ -378,7 +378,7 @@ async fn a_short_run_is_at_rest_when_a_caller_that_waits_gets_it_and_goes_on_whe
     assert_eq!(session.status().await.unwrap().status, RunStatus::Completed);
 }
 
-/// The end of a run is published before its last entries are behind it: who starts the next one upon that event waits.
+/// The end of a run is published before its last entries are written: a caller that then starts the next run waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_started_upon_the_end_of_the_one_before_it_is_not_refused() {
     let graph =

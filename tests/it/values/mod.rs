@@ -1,4 +1,4 @@
-//! Values that are stored can be read: bounds at every entrance, old journals, and values that look like commands.
+//! Stored values can be read again: bounds at every input, old journals, and values that look like commands.
 
 mod hostile;
 mod old_journals;
@@ -115,7 +115,7 @@ async fn an_input_nested_too_deep_is_refused_and_stores_nothing() {
     let json = json!({"list": [deep(96)]});
     let started = session(&journal, &graph).run_json("bag", json).options(options()).start().await;
     assert_eq!(code(started), Code::ValueTooDeep);
-    // Far beyond what a recursive check or drop survives.
+    // Far deeper than a recursive check or drop can handle.
     let mut abyss = json!(1);
     for _ in 0..100_000 {
         abyss = Value::Array(vec![abyss]);
@@ -169,7 +169,7 @@ async fn fails_with(graph: &Graph<Bag>, wanted: Code, place: &str) {
     let SessionError::Run(error) = error else { panic!("the run fails: {error}") };
     assert!(error.report().contains(place), "{}", error.report());
     assert_eq!(readable(&journal, graph).await.list, [json!(0)]);
-    // A resume finds what the first life found.
+    // A resume finds the same as the first attempt.
     let resumed = session(&journal, graph).resume().await.unwrap().outcome::<Bag>().await.unwrap_err();
     assert_eq!(resumed.code(), wanted, "{resumed}");
     let SessionError::Run(again) = resumed else { panic!("the run fails: {resumed}") };

@@ -57,7 +57,7 @@ pub(super) async fn lines(journal: &Arc<InMemoryJournal>, id: &str) -> String {
     records.iter().map(|record| String::from_utf8(record.body.to_vec()).unwrap() + "\n").collect()
 }
 
-/// The fixture was written by the version before overwrites had a place of their own: a run that waits for an answer,
+/// The fixture was written by the version before overwrites had a separate field: a run that waits for an answer,
 /// and one behind it that overwrites `scores`.
 #[tokio::test]
 pub(super) async fn a_journal_of_before_overwrites_had_a_place_of_their_own_keeps_its_meaning() {
@@ -118,7 +118,7 @@ pub(super) async fn values_that_older_versions_stored_deeper_than_allowed_are_re
         }
         let old = stored("s", "bag", &text).await;
         assert_eq!(readable(&old, &graph).await.list, [deep(levels)]);
-        // What would be written again is refused by the bound of today, by name, and the session stays readable.
+        // What would be written again is refused by today's bound with a named error, and the session stays readable.
         let run = session(&old, &graph).answer(Answers::only(1)).await.unwrap();
         let failed = run.outcome::<Bag>().await.unwrap_err();
         assert_eq!(failed.code(), Code::ValueTooDeep);

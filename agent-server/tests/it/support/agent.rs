@@ -1,4 +1,4 @@
-//! An agent that does what the message says: echo, wait, fail, panic, ask, flood.
+//! An agent that does what the message requests: echo, wait, fail, panic, ask, flood.
 
 use std::sync::{
     Arc,
@@ -19,11 +19,11 @@ struct Puppet {
     response: Option<String>,
 }
 
-/// The strings that a test pulls.
+/// Controls that a test uses.
 pub(crate) struct Strings {
-    /// Lets waiting nodes go on, one a permit.
+    /// Lets waiting nodes continue, one per permit.
     pub(crate) gate: Semaphore,
-    /// Told when a node waits.
+    /// Notified when a node waits.
     pub(crate) waiting: Notify,
     pub(crate) broken: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! A server in this process, a small HTTP client, a socket client, and an agent that does what the message says.
+//! A server in this process, a small HTTP client, a socket client, and an agent that does what the message requests.
 
 pub(crate) mod agent;
 pub(crate) mod openai;
@@ -24,7 +24,7 @@ use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
 use trend_agent::Desk;
 
-/// Longer than anything here takes. Nothing waits so long unless it fails.
+/// Timeout of every wait. It is only reached if a test fails.
 pub(crate) const LONG: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A server that ends with the test.
@@ -50,7 +50,7 @@ impl Here {
         Self::of(runtime, TrendAgent, set).await
     }
 
-    /// Any agent, on a store of its own.
+    /// A server with any agent, on a separate store.
     pub(crate) async fn of(
         runtime: RuntimeBuilder,
         agent: impl TaskAgent,
@@ -59,7 +59,7 @@ impl Here {
         Self::made(runtime, |server| server.agent(agent).options(set)).await
     }
 
-    /// The same, set up otherwise.
+    /// The same, with other options.
     pub(crate) async fn with(
         runtime: RuntimeBuilder,
         agent: impl TaskAgent,
@@ -68,7 +68,7 @@ impl Here {
         Self::made(runtime, |server| set(server.agent(agent))).await
     }
 
-    /// Any server, on a store of its own.
+    /// Any server, on a separate store.
     pub(crate) async fn made(
         runtime: RuntimeBuilder,
         make: impl FnOnce(ServerBuilder) -> ServerBuilder,
@@ -77,7 +77,7 @@ impl Here {
         Self::kept(runtime.journal(store), make).await
     }
 
-    /// Any server on the store that the runtime has.
+    /// Any server, on the store of the runtime.
     pub(crate) async fn kept(
         runtime: RuntimeBuilder,
         make: impl FnOnce(ServerBuilder) -> ServerBuilder,
@@ -144,7 +144,7 @@ impl Here {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,

@@ -1,4 +1,4 @@
-//! An endpoint that speaks OpenAI's chat completions: streams, counts, and fails when told to.
+//! An endpoint that speaks OpenAI's chat completions: streams, counts, and fails when a test requests it.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! A subscriber that keeps what it gets and demands that numbers only rise.
+//! A subscriber that keeps the messages it receives and checks that their numbers only rise.
 
 use std::net::SocketAddr;
 
@@ -55,7 +55,7 @@ impl Client {
         }
     }
 
-    /// The next message; `Err` with the goodbye when there is none.
+    /// The next message; `Err` with the close frame when there is none.
     pub(crate) async fn try_next(&mut self) -> Result<Value, Option<CloseFrame>> {
         let until = Instant::now() + LONG;
         loop {
@@ -100,13 +100,13 @@ impl Client {
         timeout(LONG, self.socket.send(frame)).await.unwrap().unwrap();
     }
 
-    /// Nothing but what was there already comes before the pong.
+    /// Checks that only messages that were already sent arrive before the pong.
     pub(crate) async fn ping(&mut self) {
         self.say("ping", json!({})).await;
         while self.next().await["type"] != "pong" {}
     }
 
-    /// The refusal that a frame gets; the socket must live on.
+    /// The refusal of a frame; the socket must stay open.
     pub(crate) async fn refused(&mut self, frame: Message) -> String {
         self.raw(frame).await;
         loop {
@@ -123,7 +123,7 @@ impl Client {
         self.say("input", json!({"value": data["options"][0], "id": data["id"]})).await;
     }
 
-    /// What stands for journal entries.
+    /// The messages of journal entries.
     pub(crate) fn numbered(&self) -> Vec<Value> {
         self.got.iter().filter(|message| message["seq"].is_u64()).cloned().collect()
     }
@@ -137,7 +137,7 @@ impl Client {
         matches!(timeout(LONG, self.socket.send(frame)).await, Ok(Ok(())))
     }
 
-    /// The code of the goodbye, if one is heard.
+    /// The close code, if the server sends one.
     pub(crate) async fn goodbye(&mut self) -> Option<u16> {
         loop {
             if let Err(goodbye) = self.try_next().await {

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Here, LONG};
 
-/// A stream that is open. Dropped, its connection is closed.
+/// An open stream. Dropping it closes the connection.
 pub(crate) struct Stream {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -100,7 +100,7 @@ impl Stream {
         rest
     }
 
-    /// Whether the server ends it before it says anything.
+    /// Whether the server ends the stream before it sends anything.
     pub(crate) async fn ends(&mut self) -> bool {
         timeout(LONG, self.body.frame()).await.unwrap().is_none()
     }

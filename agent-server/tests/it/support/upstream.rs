@@ -1,4 +1,4 @@
-//! A model's endpoint that follows a script, byte by byte, and notices when its caller hangs up.
+//! A model endpoint that follows a script, byte by byte, and notices when its caller disconnects.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,25 +18,25 @@ use super::LONG;
 /// One thing that the endpoint does.
 #[derive(Clone)]
 pub(crate) enum Do {
-    /// Says a text, in one event.
+    /// Sends a text, in one event.
     Say(&'static str),
-    /// Says a text, each byte of the event in a write of its own.
+    /// Sends a text, each byte of the event in a separate write.
     Drip(&'static str),
     /// Sends a choice of a chunk, as JSON.
     Choice(&'static str),
     /// Calls a tool: id, name, arguments.
     Call(&'static str, &'static str, &'static str),
-    /// Waits until the test lets it go on, or its caller is gone.
+    /// Waits until the test lets it continue, or its caller has disconnected.
     Wait,
-    /// Tells what was used: input, output.
+    /// Reports token usage: input, output.
     Used(u64, u64),
     /// Ends the answer with a reason.
     End(&'static str),
-    /// Hangs up in the middle.
+    /// Breaks the connection in the middle.
     Break,
-    /// Reports a failure of its own in the middle.
+    /// Reports a failure in the middle of the answer.
     Fail,
-    /// Says so many bytes at once, as fast as its caller takes them.
+    /// Sends this many bytes at once, as fast as its caller reads them.
     Flood(usize),
 }
 
@@ -50,7 +50,7 @@ pub(crate) enum Script {
     Busy(u32),
 }
 
-/// Says one text and ends.
+/// Sends one text and ends.
 pub(crate) fn says(text: &'static str) -> Script {
     Script::Speak(vec![Do::Say(text), Do::Used(7, 3), Do::End("stop")])
 }
@@ -65,13 +65,13 @@ pub(crate) struct Fake {
     scripts: Mutex<VecDeque<Script>>,
     /// Bodies of the requests, in order.
     pub(crate) seen: Mutex<Vec<Value>>,
-    /// Lets waiting answers go on, one a permit.
+    /// Lets waiting answers continue, one per permit.
     pub(crate) gate: Semaphore,
-    /// Told when an answer waits.
+    /// Notified when an answer waits.
     pub(crate) waiting: Notify,
-    /// Told when a caller hangs up on an answer that waits.
+    /// Notified when a caller disconnects from a waiting answer.
     pub(crate) gone: Notify,
-    /// Told when a flood can go no further, with how far it came.
+    /// Notified when a flood is blocked; `flooded` has the bytes sent so far.
     pub(crate) stalled: Notify,
     pub(crate) flooded: Mutex<usize>,
 }
@@ -96,7 +96,7 @@ impl Fake {
             while let Ok((stream, _)) = listener.accept().await {
                 let fake = Arc::clone(&served);
                 inner.spawn(async move {
-                    // A caller that hangs up is no fault.
+                    // A caller that disconnects is not a fault.
                     fake.serve(stream).await.ok();
                 });
             }
@@ -110,7 +110,7 @@ impl Fake {
         Model::new(OpenAi::builder().base_url(url).model("fake").build().unwrap())
     }
 
-    /// Waits until a caller has hung up.
+    /// Waits until a caller has disconnected.
     pub(crate) async fn hung_up(&self) {
         timeout(LONG, self.gone.notified()).await.expect("the caller hangs up");
     }
