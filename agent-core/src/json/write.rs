@@ -11,7 +11,10 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{ValueError, ValueFault};
+use super::{
+    ValueError, ValueFault,
+    shared::{self, SHARED},
+};
 
 /// Beginning of the keys that serde_json reads as something else than a key.
 pub(super) const RESERVED: &str = "$serde_json::private::";
@@ -19,16 +22,28 @@ pub(super) const RESERVED: &str = "$serde_json::private::";
 /// The name under which serde_json passes a text of JSON through.
 const RAW: &str = "$serde_json::private::RawValue";
 
+/// Texts of at least this length are scanned before they are written.
+const SCANNED: usize = 64;
+
 /// One check of one value.
 pub(super) struct Check {
     depth: usize,
+    /// serde_json writes text, not a tree.
+    text: bool,
     fault: RefCell<Option<ValueError>>,
     nested: RefCell<Vec<(String, u32)>>,
 }
 
 impl Check {
+    /// The check of a value that becomes a tree.
     pub(super) const fn new(depth: usize) -> Self {
-        Self { depth, fault: RefCell::new(None), nested: RefCell::new(Vec::new()) }
+        Self { depth, text: false, fault: RefCell::new(None), nested: RefCell::new(Vec::new()) }
+    }
+
+    /// The check of a value that becomes text. Long strings without escapes and texts of
+    /// [`Shared`](crate::state::Shared) values are then copied as a whole.
+    pub(super) const fn of_text(depth: usize) -> Self {
+        Self { depth, text: true, fault: RefCell::new(None), nested: RefCell::new(Vec::new()) }
     }
 
     /// The value, to be handed to serde_json.
@@ -164,6 +179,41 @@ macro_rules! pass {
     )*};
 }
 
+/// Whether JSON writes every byte of a text as it is. Without branches, so that it is compiled to vector instructions.
+fn has_no_escapes(text: &str) -> bool {
+    let escapes = |bytes: &[u8]| {
+        bytes.iter().fold(0, |any, &byte| {
+            any | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
+        })
+    };
+    let (chunks, rest) = text.as_bytes().as_chunks::<64>();
+    chunks.iter().all(|chunk| escapes(chunk) == 0) && escapes(rest) == 0
+}
+
+/// Writes parts of JSON text as they are, by the way in which serde_json writes a `RawValue`.
+fn write_parts<S: Serializer>(inner: S, parts: &[&str]) -> Result<S::Ok, S::Error> {
+    let mut raw = inner.serialize_struct(RAW, 1)?;
+    for part in parts {
+        raw.serialize_field(RAW, part)?;
+    }
+    raw.end()
+}
+
+impl<S: Serializer> Layer<'_, S> {
+    /// Writes a [`Shared`](crate::state::Shared) value: its text, or, if that breaks a bound, the value, to find the place.
+    fn shared<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
+        match shared::text_of(value) {
+            Some(text) if text.fits(self.at.check.depth.saturating_sub(self.at.depth), self.at.some) => {
+                let up = if text.nested.is_empty() { String::new() } else { self.at.path.pointer() };
+                let nested = text.nested.iter().map(|(place, some)| (format!("{up}{place}"), *some));
+                self.at.check.nested.borrow_mut().extend(nested);
+                write_parts(self.inner, &[&text.json])
+            }
+            _ => value.serialize(self),
+        }
+    }
+}
+
 impl<'a, S: Serializer> Serializer for Layer<'a, S> {
     type Ok = S::Ok;
     type Error = S::Error;
@@ -200,6 +250,13 @@ impl<'a, S: Serializer> Serializer for Layer<'a, S> {
     #[inline]
     fn serialize_str(self, value: &str) -> Result<S::Ok, S::Error> {
         self.at.text::<S::Error>(value)?;
+        if value.len() >= SCANNED
+            && self.at.check.text
+            && self.at.part == Part::Value
+            && has_no_escapes(value)
+        {
+            return write_parts(self.inner, &["\"", value, "\""]);
+        }
         self.inner.serialize_str(value)
     }
 
@@ -251,6 +308,9 @@ impl<'a, S: Serializer> Serializer for Layer<'a, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        if name == SHARED && self.at.check.text {
+            return self.shared(value);
+        }
         self.inner.serialize_newtype_struct(name, &Checked { value, at: self.at })
     }
 
