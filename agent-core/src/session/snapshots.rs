@@ -71,7 +71,12 @@ pub(super) fn keep_snapshot<S: State>(
         runs: projection.runs,
         queue: projection.queue.clone(),
     };
-    let Ok(body) = serde_json::to_vec(&snapshot) else { return };
+    // Reserved, so that a large state is not moved while the text grows.
+    let mut body = Vec::with_capacity(snapshot.state.get().len() + 1_024);
+    if serde_json::to_writer(&mut body, &snapshot).is_err() {
+        return;
+    }
+    drop(snapshot);
     let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
     live.env.writer.snapshot(seq, body, trim);
 }
