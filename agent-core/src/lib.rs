@@ -93,7 +93,8 @@
 //! # Testing
 //!
 //! [`model::testing::Scripted`] is a model with scripted answers; [`clock::ManualClock`] replaces the clock. A session over
-//! [`journal::InMemoryJournal`] behaves like one over a database, so pauses and restarts can be tested without one.
+//! [`journal::InMemoryJournal`] behaves like one over a database, so pauses and restarts can be tested without one. With the
+//! feature `test-util`, `testing::Simulation` runs a program with thousands of seeds, each with other crashes, delays and errors.
 //!
 //! ```
 //! use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}};
@@ -119,7 +120,7 @@
 //! | `native` | no | Anthropic and Gemini with their native protocols |
 //! | `tiktoken` | no | exact token counts for OpenAI's vocabularies |
 //! | `static-embeddings` | no | embeddings without a network |
-//! | `test-util` | no | conformance suites for stores |
+//! | `test-util` | no | simulated crashes and faults (`testing`), conformance suites for stores |
 
 // The derive generates paths that begin with `::agent_core`, which must also resolve inside this crate.
 extern crate self as agent_core;
@@ -149,6 +150,8 @@ mod compute;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod task_group;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 mod util;
 mod validation;
 

@@ -12,7 +12,7 @@ use agent_core::{
     Answers, Context, END, Graph, Question, Runtime, START, State,
     event::EventBody,
     ids::{RunId, Seq, SessionId},
-    journal::{Append, Epoch, InMemoryJournal, JournalStore, Summary},
+    journal::{Append, Epoch, InMemoryJournal, JournalStore, OwnerId, Summary},
     sqlite::Sqlite,
 };
 use futures::future::join_all;
@@ -139,4 +139,37 @@ fn a_runtime_whose_executor_has_ended_gives_its_sessions_up_in_the_same_process(
             assert_eq!(outcome.state().unwrap().said, ["yes"]);
         })
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_an_older_summary_does_not_have_is_found_by_recovery() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite: Arc<dyn JournalStore> = Arc::new(Sqlite::open(folder.path().join("agent.db")).unwrap());
+    for store in [sqlite, Arc::new(InMemoryJournal::new())] {
+        let graph = asking(Some(Duration::from_millis(30)));
+        let make = || Runtime::builder().journal(Arc::clone(&store)).graph(&graph).build();
+        let before = make();
+        let session = before.session("old").unwrap();
+        assert!(session.run(&graph, Talk::update()).await.unwrap().is_paused());
+        before.shutdown(Duration::ZERO).await;
+
+        // As a program wrote it that had no index of deadlines.
+        let id: SessionId = "old".parse().unwrap();
+        let lease = store.acquire(&id, &OwnerId::random(), Duration::from_secs(10)).await.unwrap();
+        let head = store.head(&id).await.unwrap().unwrap();
+        let mut summary = head.summary;
+        assert!(summary.due.take().is_some());
+        let append = Append::new(id.clone(), lease.epoch, head.last, Vec::new()).with_summary(Some(summary));
+        store.append(append).await.unwrap();
+        store.release(&id, &lease).await.unwrap();
+        assert!(store.due(None, i64::MAX, 1).await.unwrap().is_empty());
+
+        let runtime = make();
+        let mut events = runtime.session("old").unwrap().subscribe(Some(Seq::ZERO));
+        assert_eq!(runtime.recover().await.unwrap().paused, [id]);
+        let expired =
+            async { while !matches!(events.next().await.unwrap().body, EventBody::RunCompleted(_)) {} };
+        tokio::time::timeout(Duration::from_secs(20), expired).await.expect("the question expires");
+        runtime.shutdown(Duration::ZERO).await;
+    }
 }

@@ -118,7 +118,7 @@ impl Unpacker {
         if at == 0 && self.parts.len() < PARTS {
             self.parts.insert(id, String::new());
         }
-        // Parts of one sender arrive in order; one whose beginning was lost is dropped.
+        // Parts of one sender arrive in order; parts without the first one are dropped.
         self.parts.get_mut(&id)?.push_str(text);
         if at + 1 == total { self.parts.remove(&id) } else { None }
     }

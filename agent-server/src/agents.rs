@@ -63,12 +63,31 @@ pub struct NoInputField {
 
 impl Agents {
     /// Creates an empty set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Agents;
+    ///
+    /// let agents = Agents::new();
+    /// # drop(agents);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a graph.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::Agent;
+    /// use agent_server::Agents;
+    ///
+    /// let agents = Agents::new().with(Agent::builder("helper").build()?)?;
+    /// # drop(agents); Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -33,6 +33,17 @@ pub struct Assistant {
 impl Assistant {
     /// Creates an assistant from a recipe for its agent.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, model::Model};
+    /// use agent_server::Assistant;
+    ///
+    /// # fn of(model: Model) -> Result<Assistant, agent_core::agent::AgentError> {
+    /// Assistant::new(move || Agent::builder("helper").system("Answer in one sentence.").model(model.clone()))
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Errors of [`AgentBuilder::build`].
@@ -43,6 +54,17 @@ impl Assistant {
     /// Creates the built-in assistant, with the tools calculator, date and time. Tool calls that the model writes as text
     /// are recognized.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// use agent_server::Assistant;
+    ///
+    /// let assistant = Assistant::built_in(Model::new(Scripted::new([Turn::text("Hello.")])))?;
+    /// assert_eq!(assistant.agent().name(), "assistant");
+    /// # Ok::<(), agent_core::agent::AgentError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
@@ -51,6 +73,17 @@ impl Assistant {
     }
 
     /// As [`built_in`](Self::built_in), with further tools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{model::Model, tool::ToolRegistry};
+    /// use agent_server::Assistant;
+    ///
+    /// # fn of(model: Model, tools: ToolRegistry) -> Result<Assistant, agent_core::agent::AgentError> {
+    /// Assistant::built_in_with(model, &tools)
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -83,6 +116,17 @@ impl Assistant {
     }
 
     /// Returns its graph, to register it with another [`Runtime`](agent_core::Runtime). The server registers it with its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(assistant: agent_server::Assistant) {
+    /// use agent_core::Runtime;
+    ///
+    /// let without_store = Runtime::builder().graph(assistant.agent()).build();
+    /// # drop(without_store);
+    /// # }
+    /// ```
     #[must_use]
     pub const fn agent(&self) -> &Graph<AgentState> {
         &self.graph

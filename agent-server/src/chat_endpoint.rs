@@ -32,6 +32,16 @@ pub struct Chat {
 
 impl Chat {
     /// Creates a chat with a model: named `chat`, at most 1,000 output tokens, temperature 0.7, no system prompt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(model: agent_core::model::Model) -> agent_server::Chat {
+    /// use agent_server::Chat;
+    ///
+    /// Chat::new(model)
+    /// # }
+    /// ```
     pub fn new(model: Model) -> Self {
         Self {
             name: "chat".to_owned(),
@@ -44,24 +54,64 @@ impl Chat {
     }
 
     /// Sets the name as a model of `/v1/models`. Default: `chat`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(model: agent_core::model::Model) -> agent_server::Chat {
+    /// use agent_server::Chat;
+    ///
+    /// Chat::new(model).name("support")
+    /// # }
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
     /// Sets the system prompt. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(model: agent_core::model::Model) -> agent_server::Chat {
+    /// use agent_server::Chat;
+    ///
+    /// Chat::new(model).system("You answer in Korean.")
+    /// # }
+    /// ```
     pub fn system(mut self, prompt: impl Into<Arc<str>>) -> Self {
         self.system = Some(prompt.into());
         self
     }
 
     /// Sets the maximum length of an answer at `/api/chat/stream`, in tokens. Default: 1,000.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(model: agent_core::model::Model) -> agent_server::Chat {
+    /// use agent_server::Chat;
+    ///
+    /// Chat::new(model).max_output_tokens(4_000)
+    /// # }
+    /// ```
     pub const fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.max_output_tokens = tokens;
         self
     }
 
     /// Sets the temperature at `/api/chat/stream`. Default: 0.7.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(model: agent_core::model::Model) -> agent_server::Chat {
+    /// use agent_server::Chat;
+    ///
+    /// Chat::new(model).temperature(0.0)
+    /// # }
+    /// ```
     pub const fn temperature(mut self, temperature: f32) -> Self {
         self.temperature = temperature;
         self

@@ -90,6 +90,15 @@ impl TaskAgent for TrendAgent {
 
 /// Creates the [built-in assistant](Assistant::built_in) with one more tool: a search of the sample reviews.
 ///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::{Model, testing::{Scripted, Turn}};
+///
+/// let assistant = agent_server::demo::assistant(Model::new(Scripted::new([Turn::text("Hello.")])))?;
+/// # drop(assistant); Ok::<(), agent_core::agent::AgentError>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`Assistant::new`].
@@ -98,6 +107,15 @@ pub fn assistant(model: Model) -> Result<Assistant, AgentError> {
 }
 
 /// As [`assistant`], with further tools.
+///
+/// # Examples
+///
+/// ```
+/// # fn of(model: agent_core::model::Model, tools: agent_core::tool::ToolRegistry)
+/// # -> Result<agent_server::Assistant, agent_core::agent::AgentError> {
+/// agent_server::demo::assistant_with(model, &tools)
+/// # }
+/// ```
 ///
 /// # Errors
 ///

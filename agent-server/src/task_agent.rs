@@ -25,11 +25,30 @@ pub struct ContextField {
 
 impl ContextField {
     /// Creates a field with any value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::ContextField;
+    ///
+    /// let period = ContextField::new("period"); // any value
+    /// # drop(period);
+    /// ```
     pub const fn new(name: &'static str) -> Self {
         Self { name, values: &[], accepts: None }
     }
 
     /// Limits the field to texts that `accepts` returns `true` for. An error for any other value names `values`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::ContextField;
+    ///
+    /// const AUDIENCES: &[&str] = &["buyers", "makers"];
+    /// let audience = ContextField::new("audience").values(AUDIENCES, |text| AUDIENCES.contains(&text));
+    /// # drop(audience);
+    /// ```
     pub const fn values(mut self, values: &'static [&'static str], accepts: fn(&str) -> bool) -> Self {
         self.values = values;
         self.accepts = Some(accepts);

@@ -43,6 +43,17 @@ pub enum TlsError {
 impl Tls {
     /// Reads a certificate chain and the key of the certificate from PEM files.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Tls;
+    ///
+    /// match Tls::from_files("agents.example.crt", "agents.example.key") {
+    ///     Ok(tls) => drop(tls), // `ServerBuilder::tls`
+    ///     Err(error) => eprintln!("{error}"), // names the file
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`TlsError`].
@@ -53,6 +64,17 @@ impl Tls {
     }
 
     /// Reads the files again. New connections use the new certificate; open connections are not affected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(tls: agent_server::Tls) {
+    /// // After the certificate was renewed.
+    /// if let Err(error) = tls.reload() {
+    ///     eprintln!("the previous certificate stays in use: {error}");
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@
 //! | [`MemoryTools`] | save, search and forget notes of the long-term memory | one namespace |
 //! | [`SqlQuery`] | a query of a SQLite database | reading only, 200 rows of 100 columns, values of 256 KiB, 10 s |
 //! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows of 100 columns, 10 s |
+//! | `retrieval::Documents` (feature `retrieval`) | search in a folder of documents | passages of 1,200 characters, 5 a search |
 //! | `mcp::Client` (feature `mcp`) | tools of MCP servers | 60 s a call, bounded lists and results |
 //! | [`Shell`] | a command | off unless added, asks a person each time, isolated where the machine permits |
 //!
@@ -29,6 +30,8 @@ pub mod http;
 pub mod mcp;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "retrieval")]
+pub mod retrieval;
 #[cfg(feature = "shell")]
 mod shell;
 #[cfg(any(feature = "sql", feature = "sql-postgres"))]

@@ -1,50 +1,32 @@
-//! A person approves a tool call before it runs, and edits another.
+//! A graph that asks a person. The question survives the process: kill the program, start it again, and answer.
 //!
-//! Run: `cargo run --example approval`
+//! Run: `cargo run -p examples --example approval`
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
-use agent_core::{
-    Agent, AgentState, Answers, Runtime,
-    model::{
-        Model,
-        testing::{Scripted, Turn},
-    },
-    tool,
-    tool::{Approval, Effect, ToolError, ToolPolicy},
-};
-use serde_json::json;
+use agent_core::{Answers, Context, END, Graph, Question, Result, Runtime, START, State, sqlite::Sqlite};
 
-/// Sends money.
-#[tool(policy = ToolPolicy::default().effect(Effect::Destructive).approval(Approval::Always))]
-async fn pay(to: String, won: u64) -> Result<String, ToolError> {
-    Ok(format!("paid {won} won to {to}"))
+#[derive(State, Default, serde::Serialize, serde::Deserialize)]
+struct Order {
+    won: u64,
+    paid: bool,
+}
+
+async fn pay(order: &Order, cx: &Context) -> Result<OrderUpdate> {
+    let answer: String = cx.ask(Question::choose(format!("Pay {} won?", order.won), ["yes", "no"])).await?;
+    Ok(Order::update().paid(answer == "yes"))
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let agent = Agent::builder("cashier").tool(pay).build()?;
-    let model = Scripted::new([
-        Turn::call("pay", json!({ "to": "세라", "won": 50_000 }))
-            .and_call("pay", json!({ "to": "민수", "won": 9_000_000 })),
-        Turn::text("Both are settled."),
-    ]);
-    let session = Runtime::builder().model(Model::from_env_or(model)?).build().session("s1")?;
-    let mut outcome = session.run(&agent, "pay my debts").await?;
-    // Both approvals are requested at once, and each answer names its question. A real program would show them and
-    // wait.
+async fn main() -> Result<()> {
+    let graph = Graph::<Order>::builder("order").node("pay", pay).path([START, "pay", END]).build()?;
+    let runtime = Runtime::builder().journal(Sqlite::open("approval.db")?).build();
+    let session = runtime.session("order-7")?;
+    let mut outcome = session.run(&graph, Order::update().won(50_000_u64)).or_resume().await?;
     while let Some(open) = outcome.questions().first() {
-        let call = open.question.details.clone().unwrap_or_default();
-        println!("{} {}", open.question.prompt, call["arguments"]);
-        let answer = if call["arguments"]["won"].as_u64() > Some(100_000) {
-            json!({ "decision": "edit", "arguments": { "to": "민수", "won": 90_000 } })
-        } else {
-            json!({ "decision": "approve" })
-        };
-        let answers = Answers::to(open.id.clone(), answer);
-        outcome = session.answer(answers).await?.outcome::<AgentState>().await?;
+        println!("{}", open.question.prompt);
+        let answer = std::io::stdin().lines().next().ok_or("there is no answer")??;
+        outcome = session.answer(Answers::only(answer)).await?.outcome().await?;
     }
-    for message in outcome.state().map(|state| &state.messages).into_iter().flatten() {
-        println!("{:?}: {}", message.role, message.text());
-    }
+    println!("paid: {}", outcome.state().ok_or("the run waits")?.paid);
     Ok(())
 }

@@ -1,59 +1,22 @@
-//! An agent that delegates to two sub-agents at once. The todos of all agents form one tree.
+//! A supervisor with two sub-agents, which work at the same time. After a crash, the next start continues the run in
+//! `sub_agents.db`; calls that were answered are not made again.
 //!
-//! Run: `cargo run --example sub_agents`
+//! Run: `cargo run -p examples --example sub_agents`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a
+//! model answers; without one, `Offline` answers.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
-use agent_core::{
-    Agent, Runtime,
-    event::EventBody,
-    model::{
-        Model, ModelRequest, Role,
-        testing::{Scripted, Turn},
-    },
-};
-use serde_json::json;
-
-/// Script of the sub-agents: they add todos, then answer.
-fn reader(request: &ModelRequest) -> Turn {
-    if request.messages.last().is_some_and(|message| message.role == Role::Tool) {
-        return Turn::text(format!("{}: 12 reviews, mostly good", request.messages[0].text()));
-    }
-    Turn::call(
-        "update_plan",
-        json!({ "operations": [
-            { "op": "add", "id": "1", "title": "Find the reviews" },
-            { "op": "add", "id": "2", "title": "Count what they say" },
-            { "op": "done", "id": "1" }, { "op": "done", "id": "2" },
-        ] }),
-    )
-}
+use agent_core::{Agent, Runtime, model::Model, model::testing::Offline, sqlite::Sqlite};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let reader = Agent::builder("reader")
-        .description("Reads the reviews of one product.")
-        .plans()
-        .model(Model::new(Scripted::rule(|_, request| reader(request))));
-    let lead = Agent::builder("lead").plans().sub_agent(reader).build()?;
-    let model = Scripted::new([
-        Turn::call("reader", json!({ "task": "수분 크림", "todo": null }))
-            .and_call("reader", json!({ "task": "선크림", "todo": null })),
-        Turn::text("Both are liked."),
-    ]);
-    let runtime = Runtime::builder().model(Model::from_env_or(model)?).build();
-    let session = runtime.session("s1")?;
-    let mut events = session.subscribe(None);
-    let outcome = session.run(&lead, "How are our creams liked?").await?;
-    loop {
-        match &events.next().await?.body {
-            EventBody::TodoUpdated(event) => {
-                let todo = &event.todo;
-                println!("{:>3} % {:?} {}", todo.progress, todo.status, todo.title);
-            }
-            body if body.ends_run() => break,
-            _ => {}
-        }
-    }
-    println!("{}", outcome.state().map(|state| state.answer()).unwrap_or_default());
+async fn main() -> agent_core::Result<()> {
+    let facts = Agent::builder("facts").description("Collects facts.").system("List three facts.");
+    let doubts = Agent::builder("doubts").description("Finds objections.").system("Name one risk.");
+    let lead =
+        Agent::builder("lead").system("Ask both, then decide.").sub_agent(facts).sub_agent(doubts).build()?;
+    let runtime =
+        Runtime::builder().model(Model::from_env_or(Offline)?).journal(Sqlite::open("sub_agents.db")?);
+    let session = runtime.build().session("decision")?;
+    let outcome = session.run(&lead, "Should we sell sun cream in winter?").or_resume().await?;
+    println!("{}", outcome.state().ok_or("the run waits for a person")?.answer());
     Ok(())
 }

@@ -42,19 +42,6 @@ fn hello_greets_and_parts() {
 }
 
 #[test]
-fn the_tool_agent_reads_both_results() {
-    let out = run("tool_agent", "");
-    assert!(out.contains("Tool: 맑음, 21 °C\nTool: Error: only Seoul is known here\n"), "{out}");
-    assert!(out.ends_with("Berlin is not known.\n"), "{out}");
-}
-
-#[test]
-fn the_approval_edits_the_large_payment_only() {
-    let out = run("approval", "");
-    assert!(out.contains("Tool: paid 50000 won to 세라\nTool: paid 90000 won to 민수\n"), "{out}");
-}
-
-#[test]
 fn the_map_reduce_keeps_the_order_of_the_sends() {
     assert_eq!(run("map_reduce", ""), "scores [2, -1, 2], mean 1.00\n");
 }
@@ -76,20 +63,6 @@ fn the_fork_goes_another_way_and_the_first_session_stays() {
 fn the_structured_answer_is_asked_again_until_it_fits() {
     let out = run("structured", "");
     assert!(out.contains("sentiment: 0.9") && out.ends_with("after 2 answers\n"), "{out}");
-}
-
-#[test]
-fn the_sub_agents_move_one_tree_of_todos() {
-    let out = run("sub_agents", "");
-    assert_eq!(out.matches("Completed Count what they say").count(), 2, "{out}");
-    assert_eq!(out.matches("100 % Completed 수분 크림").count(), 1, "{out}");
-    assert!(out.ends_with("Both are liked.\n"), "{out}");
-}
-
-#[test]
-fn the_chat_answers_each_line() {
-    let said = run("chat", "안녕\n리뷰 모아 줘\n\n");
-    assert_eq!(said, "안녕, 그렇군요.\n라네즈: 305건, 그렇군요.\n");
 }
 
 #[test]

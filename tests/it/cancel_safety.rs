@@ -166,7 +166,7 @@ enum Before {
 
 impl Before {
     async fn prepare(self) -> Process {
-        let store: Arc<dyn JournalStore> = Arc::new(Yielding(journal()));
+        let store: Arc<dyn JournalStore> = Yielding::on(journal());
         let world = Arc::new(World::default());
         let mut process = Process::on(&store, &world);
         if self == Self::New {

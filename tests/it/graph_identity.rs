@@ -46,7 +46,7 @@ fn runtime(store: &Arc<dyn JournalStore>) -> Runtime {
 }
 
 fn store() -> Arc<dyn JournalStore> {
-    Arc::new(Yielding(journal()))
+    Yielding::on(journal())
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use agent_core::{
@@ -14,8 +13,9 @@ use agent_core::{
     clock::Clock,
     event::{JournalNotice, Observer},
     ids::Seq,
-    journal::InMemoryJournal,
+    journal::{InMemoryJournal, StoreError},
     session::RuntimeBuilder,
+    testing::{HookedStore, StoreCall, StoreHook},
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, Serializer};
@@ -237,95 +237,18 @@ async fn a_stopped_node_that_panics_while_it_is_dropped_ends_its_run() {
     assert!(soon(session.run(&chain(), Trail::update())).await.unwrap().is_completed());
 }
 
-/// Panics at its append number `left`, counted from 0.
-mod store {
-    use super::*;
-    use agent_core::{
-        ids::SessionId,
-        journal::{
-            Append, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
-        },
-    };
-    use futures::future::BoxFuture;
+/// Panics at its append number `at`, counted from 0.
+#[derive(Debug)]
+struct Panicking {
+    at: usize,
+    appends: AtomicUsize,
+}
 
-    #[derive(Debug)]
-    pub(super) struct Panicking {
-        pub(super) inner: Arc<InMemoryJournal>,
-        pub(super) at: usize,
-        pub(super) appends: AtomicUsize,
-    }
-
-    impl JournalStore for Panicking {
-        fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
-            assert!(self.appends.fetch_add(1, Ordering::SeqCst) != self.at, "the disk is on fire");
-            self.inner.append(append)
-        }
-        fn read(
-            &self,
-            session: &SessionId,
-            after: Seq,
-            upto: Seq,
-            limit: usize,
-        ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-            self.inner.read(session, after, upto, limit)
-        }
-        fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
-            self.inner.head(session)
-        }
-        fn acquire(
-            &self,
-            session: &SessionId,
-            owner: &OwnerId,
-            ttl: Duration,
-        ) -> BoxFuture<'_, Result<Lease, StoreError>> {
-            self.inner.acquire(session, owner, ttl)
-        }
-        fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
-            self.inner.renew(owner, ttl)
-        }
-        fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
-            self.inner.release(session, lease)
-        }
-        fn put_snapshot(
-            &self,
-            session: &SessionId,
-            snapshot: StoredSnapshot,
-        ) -> BoxFuture<'_, Result<(), StoreError>> {
-            self.inner.put_snapshot(session, snapshot)
-        }
-        fn snapshot(
-            &self,
-            session: &SessionId,
-            upto: Seq,
-        ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
-            self.inner.snapshot(session, upto)
-        }
-        fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
-            self.inner.trim(session, before)
-        }
-        fn copy(
-            &self,
-            source: &SessionId,
-            target: &SessionId,
-            upto: Seq,
-            summary: Summary,
-        ) -> BoxFuture<'_, Result<(), StoreError>> {
-            self.inner.copy(source, target, upto, summary)
-        }
-        fn list(
-            &self,
-            after: Option<&SessionId>,
-            statuses: &[String],
-            limit: usize,
-        ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
-            self.inner.list(after, statuses, limit)
-        }
-        fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
-            self.inner.recent(wanted)
-        }
-        fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-            self.inner.delete(session)
-        }
+impl StoreHook for Panicking {
+    async fn before(&self, call: StoreCall) -> Result<(), StoreError> {
+        let panics = call == StoreCall::Append && self.appends.fetch_add(1, Ordering::SeqCst) == self.at;
+        assert!(!panics, "the disk is on fire");
+        Ok(())
     }
 }
 
@@ -333,7 +256,7 @@ mod store {
 async fn a_store_that_panics_is_a_store_that_is_not_available() {
     for at in 0..8 {
         let inner = Arc::new(InMemoryJournal::new());
-        let broken = store::Panicking { inner, at, appends: AtomicUsize::new(0) };
+        let broken = HookedStore::new(inner, Panicking { at, appends: AtomicUsize::new(0) });
         let session = Runtime::builder().journal(Arc::new(broken)).build().session("s").unwrap();
         let ended = soon(session.run(&chain(), Trail::update())).await;
         if let Err(error) = ended {

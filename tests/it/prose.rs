@@ -64,6 +64,7 @@ const SOURCES: &[(&str, &[&str])] = &[
     ("agent-core/src", &["rs"]),
     ("agent-core/macros/src", &["rs"]),
     ("agent-tools/src", &["rs"]),
+    ("agent-postgres/src", &["rs"]),
     ("agent-server/src", &["rs", "js"]),
     ("examples", &["rs"]),
     ("benches", &["rs"]),
@@ -71,7 +72,7 @@ const SOURCES: &[(&str, &[&str])] = &[
 
 /// Markdown beside the sources. Every `.md` file at the top and in `docs` counts too.
 const DOCUMENTS: &[&str] =
-    &["docs", "agent-core", "agent-tools", "agent-server", "examples", "benches", "tests"];
+    &["docs", "agent-core", "agent-tools", "agent-postgres", "agent-server", "examples", "benches", "tests"];
 
 /// Prose of one file: comments, and texts in string literals.
 #[derive(Default)]

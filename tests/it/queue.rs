@@ -89,7 +89,7 @@ async fn runs_in_line_survive_the_process() {
 #[tokio::test]
 async fn a_run_queued_while_the_one_before_it_ends_is_begun() {
     for polls in 0..12 {
-        let store: Arc<dyn JournalStore> = Arc::new(tests::Yielding(tests::journal()));
+        let store: Arc<dyn JournalStore> = tests::Yielding::on(tests::journal());
         let gate = Arc::new(Gate::default());
         let runtime = runtime(&store, &gate);
         let session = runtime.session("s").unwrap();

@@ -11,6 +11,7 @@ use agent_core::{
         testing::{Scripted, Turn},
     },
     retry::RetryPolicy,
+    testing::HookedStore,
     tool::{DynamicTool, ToolRegistry},
 };
 use parking_lot::Mutex;
@@ -159,7 +160,7 @@ async fn a_step_whose_record_is_not_stored_yet_is_not_done_again() {
             let pay = async {
                 let paid = cx.get::<Arc<World>>()?.happens("paid");
                 // From here on the store takes its time.
-                let guard = cx.get::<Arc<Dying>>()?.hold().await;
+                let guard = cx.get::<Arc<HookedStore<Dying>>>()?.hold().await;
                 *held.lock() = Some(guard);
                 Ok::<_, NodeError>(paid)
             };

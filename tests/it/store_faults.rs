@@ -8,6 +8,7 @@ use agent_core::{
     ids::Seq,
     journal::{InMemoryJournal, JournalStore, StoreRetry},
     run::RunStatus,
+    testing::HookedStore,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Fault, Faulty, World, facts, journal, on, within_an_hour};
@@ -57,7 +58,7 @@ fn gated() -> Graph<Talk> {
 }
 
 struct Bench {
-    store: Arc<Faulty>,
+    store: Arc<HookedStore<Faulty>>,
     world: Arc<World>,
     gate: Arc<Notify>,
     runtime: Runtime,
@@ -92,7 +93,7 @@ impl Bench {
 async fn an_append_that_fails_and_works_again_costs_a_retry_and_changes_nothing() {
     let play = async |faults: &[(u64, Fault)]| {
         let graph = talk();
-        let store = Faulty::on(journal()).planned(faults.iter().copied());
+        let store = Faulty::planned(journal(), faults.iter().copied());
         let world = Arc::new(World::default());
         let runtime =
             Runtime::builder().journal(store.clone()).graph(&graph).provide(Arc::clone(&world)).build();
@@ -165,7 +166,8 @@ async fn an_answer_that_was_stored_but_reported_as_failed_is_executed() {
     // Stored at the first try, and no answer of the store afterwards.
     bench.store.fail_next(1, Fault::StoredButReported);
     let next = bench.store.appends() + 1;
-    let store = Arc::clone(&bench.store).planned((next..next + 7).map(|at| (at, Fault::Refused)));
+    bench.store.plan((next..next + 7).map(|at| (at, Fault::Refused)));
+    let store = Arc::clone(&bench.store);
     let refused = within_an_hour(bench.session.answer(Answers::only("yes"))).await.unwrap_err();
     assert_eq!(refused.code().name(), "store_unavailable");
     bench.completed().await;
@@ -224,7 +226,7 @@ async fn a_run_that_was_accepted_but_reported_as_refused_does_not_block_its_sess
     let bench = Bench::new(&graph);
     bench.store.fail_next(1, Fault::StoredButReported);
     let next = bench.store.appends() + 1;
-    let _store = Arc::clone(&bench.store).planned((next..next + 7).map(|at| (at, Fault::Refused)));
+    bench.store.plan((next..next + 7).map(|at| (at, Fault::Refused)));
     let refused = within_an_hour(bench.session.run(&graph, Talk::update()).start()).await;
     assert_eq!(refused.unwrap_err().code().name(), "store_unavailable");
     bench.gate.notify_one();

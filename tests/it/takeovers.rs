@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Context, END, Graph, NodeError, Runtime, START, State, ids::Seq, journal::InMemoryJournal,
-    retry::RetryPolicy, run::RunStatus,
+    retry::RetryPolicy, run::RunStatus, testing::HookedStore,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Dying, World, journal, kinds, on, within_an_hour};
@@ -18,7 +18,7 @@ struct Count {
 
 /// What a node can reach: its process's store, to kill the process, and what outlives processes.
 struct Process {
-    store: Arc<Dying>,
+    store: Arc<HookedStore<Dying>>,
     world: Arc<World>,
 }
 

@@ -2,13 +2,17 @@
 //! began it.
 
 use std::{
+    cell::Cell,
+    pin::pin,
     sync::{Arc, mpsc as threads},
     time::Duration,
 };
 
 use agent_core::{
     Answers, Context, END, Graph, RunOutcome, RunStatus, Runtime, START,
+    clock::Clock,
     engine::NodeEnded,
+    event::EventBody,
     graph::IntoNode,
     model::ToolCall,
     tool::{DynamicTool, ToolContext, ToolError, ToolPolicy, ToolRegistry},
@@ -229,4 +233,90 @@ async fn a_stop_keeps_the_questions_that_tool_calls_wait_for() {
         let done = soon(run.outcome::<Trail>()).await.unwrap();
         assert_eq!(done.state().unwrap().steps, ["\"0?\"", "\"1?\""][..count]);
     }
+}
+
+thread_local! {
+    /// Reads of the clock on this thread until [`BlockingClock`] blocks; 0: it does not.
+    static READS_UNTIL_BLOCKED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A clock that reports and blocks in the read that [`READS_UNTIL_BLOCKED`] selects.
+#[derive(Debug)]
+struct BlockingClock {
+    blocked: threads::Sender<()>,
+    release: Mutex<threads::Receiver<()>>,
+}
+
+impl Clock for BlockingClock {
+    fn now_ms(&self) -> i64 {
+        if READS_UNTIL_BLOCKED.get() == 1 {
+            self.blocked.send(()).expect("the test waits for it");
+            // The other tasks of this thread are moved to another one.
+            tokio::task::block_in_place(|| self.release.lock().recv()).expect("the test releases it");
+        }
+        READS_UNTIL_BLOCKED.set(READS_UNTIL_BLOCKED.get().saturating_sub(1));
+        1_000
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_pauses_only_when_the_entry_of_each_open_question_is_queued() {
+    let (blocked, reached) = threads::channel();
+    let (release, released) = threads::channel();
+    let clock = BlockingClock { blocked, release: Mutex::new(released) };
+    let first_open = Arc::new(Notify::new());
+    let open = Arc::clone(&first_open);
+    // Two nodes, so that a run that is woken polls only the node that has woken it.
+    let graph = Graph::<Trail>::builder("calls")
+        .node("call", async move |_: &Trail, cx: &Context| {
+            let (of, open) = (cx.clone(), Arc::clone(&open));
+            let tools = registry(move |args| {
+                let (cx, open) = (of.clone(), Arc::clone(&open));
+                async move {
+                    if args["n"] == 1 {
+                        open.notified().await;
+                        // The question reads the clock, and so does its entry.
+                        READS_UNTIL_BLOCKED.set(2);
+                    }
+                    let answer: String = cx
+                        .ask(format!("question {}?", args["n"]))
+                        .await
+                        .map_err(|error| ToolError::failed(error.to_string()))?;
+                    Ok(answer)
+                }
+            });
+            cx.tools_of(&tools).call_all(calls()).await?;
+            agent_core::Result::Ok(())
+        })
+        .node("ask", async |_: &Trail, cx: &Context| {
+            cx.ask::<String>("and you?").await?;
+            agent_core::Result::Ok(())
+        })
+        .edge(START, "call")
+        .edge(START, "ask")
+        .edge("call", END)
+        .edge("ask", END)
+        .build()
+        .unwrap();
+    let inner = journal();
+    let runtime = on(&inner).graph(&graph).clock(Arc::new(clock)).build();
+    let session = runtime.session("s").unwrap();
+    let mut events = session.subscribe(None);
+    let run = session.run(&graph, Trail::update()).start().await.unwrap();
+    for _ in 0..2 {
+        while !matches!(soon(events.next()).await.unwrap().body, EventBody::QuestionAsked(_)) {}
+    }
+    first_open.notify_one();
+    tokio::task::block_in_place(|| reached.recv_timeout(Duration::from_secs(10)))
+        .expect("the last question is asked");
+
+    let mut outcome = pin!(run.outcome::<Trail>());
+    let early = tokio::time::timeout(LIMIT, outcome.as_mut()).await;
+    release.send(()).unwrap();
+    assert!(early.is_err(), "paused before the entry of the last question was queued: {early:?}");
+    let outcome = soon(outcome).await.unwrap();
+    assert_eq!(outcome.questions().len(), 3, "{outcome:?}");
+    runtime.shutdown(Duration::ZERO).await;
+    let session = on(&inner).graph(&graph).build().session("s").unwrap();
+    assert_eq!(session.status().await.unwrap().questions.len(), 3);
 }

@@ -10,12 +10,9 @@ use std::{
 };
 
 use agent_core::{
-    ids::{Seq, SessionId},
-    journal::{
-        Append, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
-    },
+    journal::{JournalStore, StoreError},
+    testing::{HookedStore, StoreCall, StoreHook},
 };
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 /// How one append fails.
@@ -30,27 +27,39 @@ pub enum Fault {
 }
 
 /// A store that fails as planned, and works otherwise. Its leases end at once.
+#[derive(Debug, Default)]
 pub struct Faulty {
-    inner: Arc<dyn JournalStore>,
     /// By the number of the append, further tries counted, from 0.
     plan: Mutex<BTreeMap<u64, Fault>>,
     appends: AtomicU64,
     down: AtomicBool,
+    /// Appends under way that are stored and reported as failed.
+    reported: AtomicU64,
+    /// Appends under way that take many polls.
+    slow: AtomicU64,
 }
 
 impl Faulty {
     /// A store on `inner` that works until a fault is planned.
     #[must_use]
-    pub fn on(inner: Arc<dyn JournalStore>) -> Arc<Self> {
-        let (plan, appends, down) = (Mutex::default(), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { inner, plan, appends, down })
+    pub fn on(inner: Arc<dyn JournalStore>) -> Arc<HookedStore<Self>> {
+        Arc::new(HookedStore::new(inner, Self::default()))
+    }
+
+    /// A store whose appends fail by their number; see [`plan`](Self::plan).
+    #[must_use]
+    pub fn planned(
+        inner: Arc<dyn JournalStore>,
+        faults: impl IntoIterator<Item = (u64, Fault)>,
+    ) -> Arc<HookedStore<Self>> {
+        let store = Self::on(inner);
+        store.plan(faults);
+        store
     }
 
     /// Lets appends fail by their number, counted from 0 over all sessions, further tries included.
-    #[must_use]
-    pub fn planned(self: Arc<Self>, faults: impl IntoIterator<Item = (u64, Fault)>) -> Arc<Self> {
+    pub fn plan(&self, faults: impl IntoIterator<Item = (u64, Fault)>) {
         self.plan.lock().extend(faults);
-        self
     }
 
     /// Lets the next `count` appends fail.
@@ -79,134 +88,56 @@ fn refused() -> StoreError {
     StoreError::Unavailable { reason: "the test refuses it".into() }
 }
 
-impl std::fmt::Debug for Faulty {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Faulty").field("appends", &self.appends).finish_non_exhaustive()
+impl StoreHook for Faulty {
+    async fn before(&self, call: StoreCall) -> Result<(), StoreError> {
+        let fault = match call {
+            StoreCall::Append => {
+                let at = self.appends.fetch_add(1, Ordering::SeqCst);
+                self.plan.lock().remove(&at)
+            }
+            // Those work while the store is down, so that a process can end.
+            StoreCall::Release | StoreCall::Trim | StoreCall::Copy | StoreCall::List | StoreCall::Delete => {
+                return Ok(());
+            }
+            _ => None,
+        };
+        self.check()?;
+        match fault {
+            None => Ok(()),
+            Some(Fault::Refused) => Err(refused()),
+            Some(Fault::StoredButReported) => {
+                self.reported.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            Some(Fault::Slow) => {
+                self.slow.fetch_add(1, Ordering::SeqCst);
+                yield_often().await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn after(&self, call: StoreCall) -> Result<(), StoreError> {
+        if call != StoreCall::Append {
+            return Ok(());
+        }
+        if take_one(&self.slow) {
+            yield_often().await;
+        }
+        if take_one(&self.reported) { Err(refused()) } else { Ok(()) }
+    }
+
+    fn lease(&self, _ttl: Duration) -> Duration {
+        Duration::ZERO
     }
 }
 
-impl JournalStore for Faulty {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            let at = self.appends.fetch_add(1, Ordering::SeqCst);
-            let fault = self.plan.lock().remove(&at);
-            self.check()?;
-            match fault {
-                None => self.inner.append(append).await,
-                Some(Fault::Refused) => Err(refused()),
-                Some(Fault::StoredButReported) => {
-                    self.inner.append(append).await?;
-                    Err(refused())
-                }
-                Some(Fault::Slow) => {
-                    for _ in 0..50 {
-                        tokio::task::yield_now().await;
-                    }
-                    let done = self.inner.append(append).await;
-                    for _ in 0..50 {
-                        tokio::task::yield_now().await;
-                    }
-                    done
-                }
-            }
-        })
-    }
+fn take_one(count: &AtomicU64) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
 
-    fn read(
-        &self,
-        session: &SessionId,
-        after: Seq,
-        upto: Seq,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-        let session = session.clone();
-        Box::pin(async move {
-            self.check()?;
-            self.inner.read(&session, after, upto, limit).await
-        })
-    }
-
-    fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
-        let session = session.clone();
-        Box::pin(async move {
-            self.check()?;
-            self.inner.head(&session).await
-        })
-    }
-
-    fn acquire(
-        &self,
-        session: &SessionId,
-        owner: &OwnerId,
-        _ttl: Duration,
-    ) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        let (session, owner) = (session.clone(), owner.clone());
-        Box::pin(async move {
-            self.check()?;
-            self.inner.acquire(&session, &owner, Duration::ZERO).await
-        })
-    }
-
-    fn renew(&self, _owner: &OwnerId, _ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { self.check() })
-    }
-
-    fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.release(session, lease)
-    }
-
-    fn put_snapshot(
-        &self,
-        session: &SessionId,
-        snapshot: StoredSnapshot,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        let session = session.clone();
-        Box::pin(async move {
-            self.check()?;
-            self.inner.put_snapshot(&session, snapshot).await
-        })
-    }
-
-    fn snapshot(
-        &self,
-        session: &SessionId,
-        upto: Seq,
-    ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
-        let session = session.clone();
-        Box::pin(async move {
-            self.check()?;
-            self.inner.snapshot(&session, upto).await
-        })
-    }
-
-    fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.trim(session, before)
-    }
-
-    fn copy(
-        &self,
-        source: &SessionId,
-        target: &SessionId,
-        upto: Seq,
-        summary: Summary,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.copy(source, target, upto, summary)
-    }
-
-    fn list(
-        &self,
-        after: Option<&SessionId>,
-        statuses: &[String],
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
-        self.inner.list(after, statuses, limit)
-    }
-
-    fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
-        self.inner.recent(wanted)
-    }
-
-    fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.inner.delete(session)
+async fn yield_often() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
     }
 }

@@ -1,7 +1,9 @@
 //! Test support: a store that dies at a chosen append, and ways to read what a session's journal says.
 
+mod mutation;
 mod yielding;
 
+pub use mutation::Mutations;
 pub use yielding::{Yielding, drop_after};
 mod faulty;
 
@@ -19,21 +21,18 @@ use std::{
 
 use agent_core::{
     Runtime, Session,
-    ids::{Seq, SessionId},
-    journal::{
-        Append, Head, InMemoryJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
-        StoredSnapshot, Summary,
-    },
+    ids::Seq,
+    journal::{InMemoryJournal, StoreError},
     session::RuntimeBuilder,
+    testing::{HookedStore, StoreCall, StoreHook},
 };
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 /// The store of a process that dies: from its `appends`-th append on it writes nothing more, as if the process
-/// had been killed. What was written before is in `inner`, for the next process. Its leases end at once.
+/// had been killed. What was written before is in the journal inside, for the next process. Its leases end at once.
+#[derive(Debug)]
 pub struct Dying {
-    inner: Arc<InMemoryJournal>,
     left: AtomicI64,
     /// Gives way to other tasks before each append, so that commits really overlap the next superstep.
     slow: bool,
@@ -44,14 +43,14 @@ pub struct Dying {
 impl Dying {
     /// Dies at its append number `appends` (counted from 0).
     #[must_use]
-    pub fn at(inner: &Arc<InMemoryJournal>, appends: u64, slow: bool) -> Arc<Self> {
+    pub fn at(inner: &Arc<InMemoryJournal>, appends: u64, slow: bool) -> Arc<HookedStore<Self>> {
         let left = AtomicI64::new(i64::try_from(appends).unwrap_or(i64::MAX));
-        Arc::new(Self { inner: Arc::clone(inner), left, slow, gate: Arc::default() })
+        Arc::new(HookedStore::new(inner.clone(), Self { left, slow, gate: Arc::default() }))
     }
 
     /// Lives as long as the test.
     #[must_use]
-    pub fn never(inner: &Arc<InMemoryJournal>) -> Arc<Self> {
+    pub fn never(inner: &Arc<InMemoryJournal>) -> Arc<HookedStore<Self>> {
         Self::at(inner, u64::MAX, false)
     }
 
@@ -81,109 +80,25 @@ impl Dying {
     }
 }
 
-impl std::fmt::Debug for Dying {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dying").field("left", &self.left).finish_non_exhaustive()
-    }
-}
-
-impl JournalStore for Dying {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            if self.slow {
-                tokio::task::yield_now().await;
+impl StoreHook for Dying {
+    async fn before(&self, call: StoreCall) -> Result<(), StoreError> {
+        match call {
+            StoreCall::Append => {
+                if self.slow {
+                    tokio::task::yield_now().await;
+                }
+                drop(self.gate.lock().await);
+                self.check()?;
+                self.left.fetch_sub(1, Ordering::SeqCst);
+                self.check()
             }
-            drop(self.gate.lock().await);
-            self.check()?;
-            self.left.fetch_sub(1, Ordering::SeqCst);
-            self.check()?;
-            self.inner.append(append).await
-        })
-    }
-
-    fn read(
-        &self,
-        session: &SessionId,
-        after: Seq,
-        upto: Seq,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-        self.inner.read(session, after, upto, limit)
-    }
-
-    fn head(&self, session: &SessionId) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
-        self.inner.head(session)
-    }
-
-    fn acquire(
-        &self,
-        session: &SessionId,
-        owner: &OwnerId,
-        _ttl: Duration,
-    ) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        match self.check() {
-            Ok(()) => self.inner.acquire(session, owner, Duration::ZERO),
-            Err(error) => Box::pin(async { Err(error) }),
+            StoreCall::Acquire | StoreCall::PutSnapshot => self.check(),
+            _ => Ok(()),
         }
     }
 
-    fn renew(&self, _owner: &OwnerId, _ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.release(session, lease)
-    }
-
-    fn put_snapshot(
-        &self,
-        session: &SessionId,
-        snapshot: StoredSnapshot,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        let session = session.clone();
-        Box::pin(async move {
-            self.check()?;
-            self.inner.put_snapshot(&session, snapshot).await
-        })
-    }
-
-    fn snapshot(
-        &self,
-        session: &SessionId,
-        upto: Seq,
-    ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>> {
-        self.inner.snapshot(session, upto)
-    }
-
-    fn trim(&self, session: &SessionId, before: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.trim(session, before)
-    }
-
-    fn copy(
-        &self,
-        source: &SessionId,
-        target: &SessionId,
-        upto: Seq,
-        summary: Summary,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.copy(source, target, upto, summary)
-    }
-
-    fn list(
-        &self,
-        after: Option<&SessionId>,
-        statuses: &[String],
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
-        self.inner.list(after, statuses, limit)
-    }
-
-    fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
-        self.inner.recent(wanted)
-    }
-
-    fn delete(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.inner.delete(session)
+    fn lease(&self, _ttl: Duration) -> Duration {
+        Duration::ZERO
     }
 }
 

@@ -729,7 +729,9 @@ fn question(shown: &ApprovalRequest, refused: Option<&str>) -> Result<Question> 
     let decision = schemars::schema_for!(Decision).to_value();
     let schema = json!({ "anyOf": [{ "enum": ["approve", "reject", true, false] }, decision] });
     let details = serde_json::to_value(shown).map_err(NodeError::permanent)?;
-    Ok(Question::choose(prompt, ["approve", "reject"]).or_anything().schema(hoisted(schema)).details(details))
+    let labels = [["yes", "y", "승인", "예", "네"], ["no", "n", "거절", "아니요", "아니오"]];
+    let question = Question::choose(prompt, ["approve", "reject"]).labels(labels).or_anything();
+    Ok(question.schema(hoisted(schema)).details(details))
 }
 
 /// Moves definitions to the root of the schema, where references expect them.

@@ -3,13 +3,14 @@
 //! 1. [`first_agent`]: a model, a tool and a session.
 //! 2. [`state`]: typed state and reducers.
 //! 3. [`graphs`]: edges, branches, joins, sends and subgraphs.
-//! 4. [`interrupts`]: a person in the loop.
-//! 5. [`durability`]: what survives the end of the process.
-//! 6. [`memory`]: data that outlives a session.
-//! 7. [`testing`]: tests without a network and without sleeps.
-//! 8. [`stores`]: writing a journal store.
+//! 4. [`sub_agents`]: one agent gives tasks to others.
+//! 5. [`interrupts`]: a person in the loop.
+//! 6. [`durability`]: what survives the end of the process.
+//! 7. [`memory`]: data that outlives a session.
+//! 8. [`testing`]: tests without a network and without sleeps.
+//! 9. [`stores`]: writing a journal store.
 //!
-//! Tools and MCP have a page in `agent_tools::guide`, the server has one in `agent_server::guide`.
+//! Tools and MCP have a page in `agent_tools::guide`, retrieval has one in `agent_tools::retrieval`, the server has one in `agent_server::guide`.
 
 #[doc = include_str!("first_agent.md")]
 pub mod first_agent {}
@@ -19,6 +20,9 @@ pub mod state {}
 
 #[doc = include_str!("graphs.md")]
 pub mod graphs {}
+
+#[doc = include_str!("sub_agents.md")]
+pub mod sub_agents {}
 
 #[doc = include_str!("interrupts.md")]
 pub mod interrupts {}

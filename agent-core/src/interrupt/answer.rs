@@ -267,7 +267,13 @@ fn check(asked: &OpenQuestion, value: &Value) -> Result<(), AnswerError> {
         let validator = validator(schema)
             .map_err(|error| invalid("".into(), format!("the question's schema is broken: {error}")))?;
         if let Err(error) = validator.validate(value) {
-            let text = crate::util::shorten(&error.to_string(), 400);
+            let mut text = crate::util::shorten(&error.to_string(), 400);
+            // A text that was meant as an option.
+            if value.is_string() && !question.options.is_empty() {
+                let options = serde_json::to_string(&question.options).unwrap_or_default();
+                let options = crate::util::shorten(&options, 400);
+                text = format!("one of {options}, or a value that matches the schema of the question");
+            }
             return Err(invalid(error.instance_path().to_string().into(), text));
         }
     }

@@ -15,6 +15,8 @@ pub mod store;
 mod store_error;
 mod store_retry;
 pub(crate) mod stored_schedule;
+mod transfer;
+mod verify;
 
 pub use channel::ReplicaChannel;
 pub use in_memory::InMemoryJournal;
@@ -24,3 +26,5 @@ pub use store::{
     StoredSnapshot, Summary,
 };
 pub use store_retry::StoreRetry;
+pub use transfer::{TransferError, Transferred, transfer};
+pub use verify::{Verified, verify};

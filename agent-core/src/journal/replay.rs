@@ -47,7 +47,7 @@ pub(crate) async fn fold(
     Ok((projection.last > Seq::ZERO).then_some(projection))
 }
 
-fn read_snapshot(session: &SessionId, stored: &StoredSnapshot) -> Result<Projection, StoreError> {
+pub(super) fn read_snapshot(session: &SessionId, stored: &StoredSnapshot) -> Result<Projection, StoreError> {
     let snapshot: Snapshot = crate::json::read_slice(&stored.body).map_err(|error| StoreError::Corrupt {
         session: session.clone(),
         seq: stored.seq,

@@ -11,6 +11,7 @@ mod filter;
 mod in_memory;
 pub(crate) mod search;
 pub(crate) mod store;
+mod transfer;
 
 pub use filter::{Filter, Test};
 pub use in_memory::InMemoryStore;
@@ -18,3 +19,4 @@ pub use store::{
     DEPTH, FILTERS, Found, IntoMemory, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
     PUTS, Put, SEGMENT_BYTES, Search, VALUE_BYTES,
 };
+pub use transfer::transfer;

@@ -30,6 +30,7 @@ pub mod testing;
 mod text_tool_calls;
 pub mod tokens;
 mod usage;
+mod word_embeddings;
 
 use std::fmt;
 use std::pin::Pin;
@@ -39,6 +40,8 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 
+#[cfg(feature = "openai")]
+pub use self::named::embedder_from_env_or;
 #[cfg(feature = "static-embeddings")]
 pub use self::static_embeddings::StaticEmbeddings;
 pub use self::{
@@ -53,6 +56,7 @@ pub use self::{
     structured::{Extracted, Extraction, Extractor},
     text_tool_calls::{TextCalls, TextPiece, TextTools},
     usage::{Micros, Price, PriceTable, Usage},
+    word_embeddings::WordEmbeddings,
 };
 
 /// Native capabilities of a model's endpoint. What an endpoint lacks is emulated.

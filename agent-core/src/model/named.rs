@@ -1,8 +1,13 @@
 //! Models by name, with retries: what most programs need in one line.
 
+use std::sync::Arc;
+
 #[cfg(feature = "native")]
 use super::genai::Native;
-use super::{ChatModel, Fallback, Model, ModelError, ModelErrorKind, RetryModel, openai::OpenAi};
+use super::{
+    ChatModel, Embedder, Fallback, Model, ModelError, ModelErrorKind, RetryModel,
+    openai::{OpenAi, OpenAiEmbeddings},
+};
 use crate::secret::Secret;
 
 /// Model of OpenAI that [`Model::from_env`] uses without `DEFAULT_LLM_MODEL`.
@@ -136,7 +141,8 @@ impl Model {
         Ok(Self::new(rest.into_iter().fold(Fallback::new(first), Fallback::or)))
     }
 
-    /// Returns the model that the environment describes, or `other` if it describes none: for examples and tests.
+    /// Returns the model that the environment describes, or `other` if it describes none, with a warning in the log. For
+    /// examples and tests; [`Offline`](super::testing::Offline) says in its answers that there is no model.
     ///
     /// # Errors
     ///
@@ -147,10 +153,57 @@ impl Model {
     /// See [`from_env`](Self::from_env).
     pub fn from_env_or(other: impl ChatModel) -> Result<Self, ModelError> {
         match Self::from_env() {
-            Err(error) if is_none_configured(&error) => Ok(Self::new(other)),
+            Err(error) if is_none_configured(&error) => {
+                tracing::warn!(model = other.name(), "no model is configured; another one answers instead");
+                Ok(Self::new(other))
+            }
             result => result,
         }
     }
+}
+
+/// Returns the embedder that the environment describes, or `other` if it describes none, with a warning in the log.
+///
+/// `EMBEDDING_MODEL` names a model behind `OPENAI_BASE_URL` (default: OpenAI), `EMBEDDING_LENGTH` the length of its vectors
+/// (default: 1,536). With `OPENAI_API_KEY` alone it is `text-embedding-3-small` of OpenAI.
+///
+/// # Errors
+///
+/// `EMBEDDING_LENGTH` is not a number; those of [`OpenAiEmbeddingsBuilder::build`](super::openai::OpenAiEmbeddingsBuilder::build).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{memory::InMemoryStore, model::{WordEmbeddings, embedder_from_env_or}};
+///
+/// # fn open() -> Result<(), agent_core::model::ModelError> {
+/// let memory = InMemoryStore::new().with_embedder(embedder_from_env_or(WordEmbeddings)?);
+/// # drop(memory); Ok(()) }
+/// ```
+pub fn embedder_from_env_or(other: impl Embedder) -> Result<Arc<dyn Embedder>, ModelError> {
+    let (key, url) = (Secret::from_env("OPENAI_API_KEY"), variable("OPENAI_BASE_URL"));
+    let model = variable("EMBEDDING_MODEL");
+    if model.is_none() && (key.is_none() || url.is_some()) {
+        tracing::warn!(embedder = ?other, "no embedding model is configured; another one is used instead");
+        return Ok(Arc::new(other));
+    }
+    let mut builder = OpenAiEmbeddings::builder();
+    if let Some(key) = key {
+        builder = builder.key(key);
+    }
+    if let Some(url) = url {
+        builder = builder.base_url(url);
+    }
+    if let Some(model) = model {
+        builder = builder.model(model);
+    }
+    if let Some(length) = variable("EMBEDDING_LENGTH") {
+        let length = length.parse().map_err(|_| {
+            ModelError::new(ModelErrorKind::BadRequest).with_detail("EMBEDDING_LENGTH is not a number")
+        })?;
+        builder = builder.length(length);
+    }
+    Ok(builder.build()?.into())
 }
 
 fn is_none_configured(error: &ModelError) -> bool {

@@ -26,9 +26,13 @@ use crate::{
 /// Await it for the [`Reply`], or read it as a stream of text first: it yields the text of the agent's turns as it is
 /// generated, without the text of sub-agents. Nothing is sent before it is polled.
 ///
+/// Messages follow one another: while the agent still works on an earlier message, this one waits, and a run that another
+/// process left unfinished is resumed first.
+///
 /// # Errors
 ///
-/// Those of a run, see [`RunRequest`](super::RunRequest); as a stream, they are its last item.
+/// Those of a run, see [`RunRequest`](super::RunRequest); as a stream, they are its last item. If an earlier message is
+/// unfinished and fails, its error is returned and this message is not sent.
 ///
 /// # Cancel safety
 ///
@@ -132,6 +136,17 @@ impl Session {
     }
 }
 
+/// Waits for the run of an earlier message.
+async fn finish_earlier(session: &Session, agent: &Graph<AgentState>) -> Result<(), SessionError> {
+    while let Some(earlier) = session.continue_unfinished(agent).await? {
+        if earlier.outcome::<AgentState>().await?.is_paused() {
+            // The next run is refused as busy.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Chat<'a> {
     fn texts(&mut self) -> &mut BoxStream<'a, Result<String, SessionError>> {
         let (session, agent, run) = (self.session, self.agent, Arc::clone(&self.run));
@@ -139,6 +154,7 @@ impl<'a> Chat<'a> {
         self.texts.get_or_insert_with(|| {
             let message = message.clone();
             let events = async move {
+                finish_earlier(session, agent).await?;
                 let events = session.run(agent, message).stream().await?;
                 *run.lock() = Some(events.run().clone());
                 Ok::<_, SessionError>(texts_of(events))
@@ -202,7 +218,10 @@ impl<'a> IntoFuture for Chat<'a> {
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
             let outcome = match self.texts.take() {
-                None => self.session.run(self.agent, self.message).await?,
+                None => {
+                    finish_earlier(self.session, self.agent).await?;
+                    self.session.run(self.agent, self.message).await?
+                }
                 Some(mut texts) => {
                     // The run has started once the stream has yielded or ended.
                     while self.run.lock().is_none() {

@@ -13,7 +13,7 @@ use crate::{
     event::EventFilter,
     graph::Graph,
     interrupt::Answers,
-    run::{Limits, RunOutcome},
+    run::{Limits, RunOutcome, RunStatus},
     state::{Input, State},
 };
 
@@ -78,11 +78,12 @@ pub struct RunRequest<'a, S: State> {
     graph: &'a Graph<S>,
     input: Input<S>,
     options: RunOptions,
+    resumes: bool,
 }
 
 impl<'a, S: State> RunRequest<'a, S> {
     pub(super) fn new(session: &'a Session, graph: &'a Graph<S>, input: Input<S>) -> Self {
-        Self { session, graph, input, options: RunOptions::default() }
+        Self { session, graph, input, options: RunOptions::default(), resumes: false }
     }
 
     /// Sets the options of the run. Default: those of the runtime and the graph.
@@ -107,6 +108,44 @@ impl<'a, S: State> RunRequest<'a, S> {
     pub fn options(mut self, options: RunOptions) -> Self {
         self.options = options;
         self
+    }
+
+    /// Continues the unfinished run of this graph on the session, if there is one, instead of starting another; the input
+    /// is not used then. A run that another process left is resumed, one that runs or is paused here is joined. For a
+    /// program that begins again after a crash.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Greeting { name: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Greeting>::builder("greet")
+    /// #     .node("ask", async |_: &Greeting, cx: &Context| {
+    /// #         Ok(Greeting::update().name(cx.ask::<String>("Name?").await?))
+    /// #     })
+    /// #     .edge(START, "ask").edge("ask", END).build()?;
+    /// let session = Runtime::builder().journal(InMemoryJournal::new()).build().session("s-1")?;
+    /// let first = session.run(&graph, Greeting::update()).or_resume().await?;
+    /// let again = session.run(&graph, Greeting::update()).or_resume().await?;
+    /// assert_eq!(first.run(), again.run());
+    /// # Ok(()) }
+    /// ```
+    pub const fn or_resume(mut self) -> Self {
+        self.resumes = true;
+        self
+    }
+
+    async fn begin(self, ack: AckMode) -> Result<Run, SessionError> {
+        if self.resumes
+            && let Some(run) = self.session.continue_unfinished(self.graph).await?
+        {
+            return Ok(run);
+        }
+        self.session.accept(self.graph, self.input, self.options, ack).await
     }
 
     /// Starts the run and returns its handle.
@@ -142,7 +181,7 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// # Ok(()) }
     /// ```
     pub async fn start(self) -> Result<Run, SessionError> {
-        self.session.accept(self.graph, self.input, self.options, AckMode::AfterAccept).await
+        self.begin(AckMode::AfterAccept).await
     }
 
     /// Starts the run and returns its events, from its acceptance to its end or pause.
@@ -190,7 +229,14 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// See [`RunRequest`].
     pub async fn stream_of(self, filter: EventFilter) -> Result<EventStream, SessionError> {
         let events = self.session.subscribe_to(None, filter.with_ends());
-        Ok(EventStream::new(self.start().await?, events))
+        let resumes = self.resumes;
+        let run = self.start().await?;
+        // A run that was paused before has no event to come.
+        Ok(if resumes && run.status() == RunStatus::Paused {
+            EventStream::ended(run, events)
+        } else {
+            EventStream::new(run, events)
+        })
     }
 }
 
@@ -200,7 +246,7 @@ impl<'a, S: State> IntoFuture for RunRequest<'a, S> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let run = self.session.accept(self.graph, self.input, self.options, AckMode::AfterRun).await?;
+            let run = self.begin(AckMode::AfterRun).await?;
             run.outcome().await
         })
     }

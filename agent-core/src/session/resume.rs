@@ -2,7 +2,7 @@
 
 use super::start::RunInit;
 use super::{
-    Run, SessionError,
+    Run, Session, SessionError,
     cell::IdleProjection,
     dyn_graph::DynGraph,
     lock::{IdleSession, LockedSession},
@@ -105,6 +105,36 @@ impl LockedSession {
             resumed: true,
         };
         Ok(self.spawn_run(graph, instance, &writer, init).spawn(&self.shared))
+    }
+}
+
+impl Session {
+    /// Returns the unfinished run of this graph: in memory, paused, or resumed from the journal. `None` if there is none, or
+    /// one of another graph.
+    pub(super) async fn continue_unfinished<S: State>(
+        &self,
+        graph: &Graph<S>,
+    ) -> Result<Option<Run>, SessionError> {
+        let current = match self.current_run().await {
+            Err(SessionError::NotFound { .. }) => None,
+            current => current?,
+        };
+        let Some(run) = current else { return Ok(None) };
+        if self.status().await?.graph != graph.name() {
+            return Ok(None);
+        }
+        if self.cell.live().is_some() {
+            return Ok(Some(run));
+        }
+        self.cell.inner.lock().graph = Some(self.shared.instance(graph));
+        if run.status() == RunStatus::Paused {
+            return Ok(Some(run));
+        }
+        match self.resume().await {
+            // It ended, or another caller resumed it, in the same moment.
+            Err(SessionError::NothingToDo { .. }) => self.current_run().await,
+            resumed => resumed.map(Some),
+        }
     }
 }
 

@@ -296,6 +296,11 @@ impl EventStream {
         Self { run, events, ended: false, lost: None }
     }
 
+    /// Creates the stream of a run without further events.
+    pub(super) const fn ended(run: Run, events: Subscription) -> Self {
+        Self { run, events, ended: true, lost: None }
+    }
+
     /// Returns the next event; `None` after the one that ends or pauses the run. Cancel safe.
     ///
     /// # Errors

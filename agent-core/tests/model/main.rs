@@ -7,6 +7,8 @@ mod cassette;
 mod data;
 #[cfg(all(feature = "openai", feature = "sqlite"))]
 mod embeddings;
+#[cfg(feature = "openai")]
+mod fuzz;
 #[cfg(feature = "native")]
 mod genai;
 #[cfg(feature = "openai")]

@@ -80,13 +80,28 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, ApiError> {
         let (line, column, text) = (error.line(), error.column(), error.to_string());
         // The text of the library repeats the place.
         let place = format!(" at line {line} column {column}");
-        let why = text.strip_suffix(&place).unwrap_or(&text);
+        let why = in_plain_words(text.strip_suffix(&place).unwrap_or(&text));
         ApiError::new(Rejection::InvalidJson, format!("invalid JSON{place}: {why}"))
     })?;
     // Keys that the JSON library reserves could be stored, but not read again.
     match agent_core::json::check(&value) {
         Ok(()) => Ok(value),
         Err(error) => Err(ApiError::new(Rejection::InvalidRequest, error.to_string())),
+    }
+}
+
+/// Rewords a message of the JSON library that a reader without knowledge of its parser cannot act on.
+fn in_plain_words(why: &str) -> &str {
+    match why {
+        "EOF while parsing an object" => "the text ends inside an object; `}` is missing",
+        "EOF while parsing a list" => "the text ends inside a list; `]` is missing",
+        "EOF while parsing a string" => "the text ends inside a string; `\"` is missing",
+        "EOF while parsing a value" => "the text ends where a value is expected",
+        "expected ident" | "expected value" => {
+            "a value is expected: an object, a list, a string in double quotes, a number, `true`, `false` or `null`"
+        }
+        "key must be a string" => "the name of a field must be a string in double quotes",
+        _ => why,
     }
 }
 
@@ -327,9 +342,22 @@ mod tests {
     #[test]
     fn invalid_json_says_once_where_and_what_was_expected() {
         let error = |text: &str| object(text.as_bytes()).unwrap_err().message;
-        assert_eq!(error("{x"), "invalid JSON at line 1 column 2: key must be a string");
-        assert_eq!(error("nonsense"), "invalid JSON at line 1 column 2: expected ident");
-        assert_eq!(error(""), "invalid JSON at line 1 column 0: EOF while parsing a value");
+        assert_eq!(
+            error("{x"),
+            "invalid JSON at line 1 column 2: the name of a field must be a string in double quotes"
+        );
+        assert!(
+            error("nonsense").starts_with("invalid JSON at line 1 column 2: a value is expected: an object,")
+        );
+        assert_eq!(error(""), "invalid JSON at line 1 column 0: the text ends where a value is expected");
+        assert_eq!(
+            error("{"),
+            "invalid JSON at line 1 column 1: the text ends inside an object; `}` is missing"
+        );
+        assert_eq!(
+            error("{\"a"),
+            "invalid JSON at line 1 column 3: the text ends inside a string; `\"` is missing"
+        );
         assert_eq!(error("{\"a\":\n1 2}"), "invalid JSON at line 2 column 3: expected `,` or `}`");
     }
 

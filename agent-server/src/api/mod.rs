@@ -3,6 +3,8 @@
 //! One file per contract. Only this module knows the names of the fields.
 
 pub(crate) mod chat;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod json;
 pub(crate) mod openai;
 pub(crate) mod operations;

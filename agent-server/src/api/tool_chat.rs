@@ -359,9 +359,18 @@ pub(crate) fn done(conversation: &ConversationStream, answer: TalkAnswer) -> Byt
     .to_sse()
 }
 
+/// Maximum number of characters of the arguments of a call in the question for its approval.
+const ARGUMENTS_SHOWN: usize = 1_000;
+
 /// Returns a question as text, with its options as a numbered list.
 pub(crate) fn render_question(open: &OpenQuestion) -> String {
     let mut text = open.question.prompt.clone();
+    // What is to be approved.
+    if let Some(arguments) = open.question.details.as_ref().and_then(|details| details.get("arguments")) {
+        let arguments = arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned);
+        text.push('\n');
+        text.extend(arguments.chars().take(ARGUMENTS_SHOWN));
+    }
     for (at, option) in open.question.options.iter().enumerate() {
         let gap = if at == 0 { "\n" } else { "" };
         let option = option.as_str().map_or_else(|| option.to_string(), str::to_owned);

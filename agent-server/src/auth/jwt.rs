@@ -39,6 +39,16 @@ struct Claims {
 
 impl Jwt {
     /// Accepts tokens signed with a secret by HMAC-SHA256. Use at least 32 random bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_server::auth::Jwt;
+    ///
+    /// let tokens = Jwt::hs256(&Secret::new("thirty-two random bytes, at least"));
+    /// # drop(tokens);
+    /// ```
     #[must_use]
     pub fn hs256(secret: &Secret) -> Self {
         Self::of(vec![Key {
@@ -50,6 +60,18 @@ impl Jwt {
 
     /// Accepts tokens signed with an RSA key (2,048 to 8,192 bits) by RS256. `pem` contains the public key
     /// (`BEGIN PUBLIC KEY`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::auth::Jwt;
+    ///
+    /// let pem = std::fs::read("login.example.pem").unwrap_or_default();
+    /// match Jwt::rs256(&pem) {
+    ///     Ok(tokens) => drop(tokens.issuer("https://login.example")),
+    ///     Err(error) => eprintln!("login.example.pem: {error}"),
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -64,6 +86,16 @@ impl Jwt {
 
     /// Accepts tokens signed with a key of a JSON Web Key Set: RS256, ES256 and HS256. The token names the key (`kid`) unless
     /// there is only one. Other kinds of keys, and encryption keys, are ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::auth::Jwt;
+    ///
+    /// let keys = r#"{"keys": [{"kty": "oct", "k": "dGhpcnR5LXR3byByYW5kb20gYnl0ZXMgYXQgbGVhc3Q", "alg": "HS256", "kid": "1"}]}"#;
+    /// assert!(Jwt::jwks(keys.as_bytes()).is_ok());
+    /// assert!(Jwt::jwks(b"{}").is_err());
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,6 +117,15 @@ impl Jwt {
     }
 
     /// Requires a value of `iss`. Default: not checked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::secret::Secret;
+    /// # use agent_server::auth::Jwt;
+    /// let tokens = Jwt::hs256(&Secret::new("thirty-two random bytes, at least")).issuer("https://login.example");
+    /// # drop(tokens);
+    /// ```
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
@@ -92,6 +133,15 @@ impl Jwt {
     }
 
     /// Requires a value of `aud`, or in it. Default: not checked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::secret::Secret;
+    /// # use agent_server::auth::Jwt;
+    /// let tokens = Jwt::hs256(&Secret::new("thirty-two random bytes, at least")).audience("agents");
+    /// # drop(tokens);
+    /// ```
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());

@@ -42,7 +42,7 @@ pub(crate) const OWNER: &str = "owner";
 /// use agent_core::secret::Secret;
 /// use agent_server::auth::{Auth, Jwt};
 ///
-/// let auth = Auth::asked()
+/// let auth = Auth::required()
 ///     .key("alice", Secret::new("a-key-that-nobody-guesses"))?
 ///     .tokens(Jwt::hs256(&Secret::new("a secret of at least thirty-two bytes")).issuer("https://id.example"));
 /// assert_eq!(format!("{auth:?}"), "Auth { keys: 1, tokens: 1, .. }");
@@ -77,6 +77,15 @@ impl Auth {
     /// `X-Real-IP`, `CF-*` and others), or with HTTP/1.0. A proxy that adds no header opens the server to all its clients:
     /// configure keys before you put one in front. A request for a public `Host` name is rejected
     /// ([`Hosts`](crate::Hosts)).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Auth;
+    ///
+    /// let auth = Auth::local();
+    /// # drop(auth);
+    /// ```
     #[must_use]
     pub fn local() -> Self {
         Self::of(Required::Remote)
@@ -84,14 +93,33 @@ impl Auth {
 
     /// Disables authentication: every caller can read and run everything. Requests for a public `Host` name are
     /// rejected unless [`Hosts`](crate::Hosts) contains it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Auth;
+    ///
+    /// let auth = Auth::off(); // for a network that only trusted clients can reach
+    /// # drop(auth);
+    /// ```
     #[must_use]
     pub fn off() -> Self {
         Self::of(Required::None)
     }
 
     /// Requires a key or token of every caller; add them with [`key`](Auth::key) and [`tokens`](Auth::tokens).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_server::Auth;
+    ///
+    /// let auth = Auth::required().key("alice", Secret::new("a-key-of-at-least-16-bytes"))?;
+    /// # drop(auth); Ok::<(), agent_server::auth::AuthError>(())
+    /// ```
     #[must_use]
-    pub fn asked() -> Self {
+    pub fn required() -> Self {
         Self::of(Required::All)
     }
 
@@ -100,6 +128,20 @@ impl Auth {
     }
 
     /// Adds an API key of the subject `key:NAME`. Only a hash of the key is kept. Several keys may have the same name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_server::Auth;
+    ///
+    /// // Two keys of one subject, for a change of keys.
+    /// let auth = Auth::required()
+    ///     .key("alice", Secret::new("the-key-until-Friday"))?
+    ///     .key("alice", Secret::new("the-key-from-Monday-on"))?;
+    /// assert!(Auth::required().key("bob", Secret::new("short")).is_err());
+    /// # drop(auth); Ok::<(), agent_server::auth::AuthError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -112,6 +154,17 @@ impl Auth {
     }
 
     /// Accepts tokens. The subject is `token:` and the token's `sub`, independent of the signer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_server::{Auth, auth::Jwt};
+    ///
+    /// let tokens = Jwt::hs256(&Secret::new("thirty-two random bytes, at least"));
+    /// let auth = Auth::required().tokens(tokens.issuer("https://login.example").audience("agents"));
+    /// # drop(auth);
+    /// ```
     #[must_use]
     pub fn tokens(mut self, tokens: Jwt) -> Self {
         self.tokens.push(tokens);
@@ -120,6 +173,18 @@ impl Auth {
 
     /// Grants a subject access to all sessions, including those without an owner (created before keys were configured, or
     /// from the command line). Sessions keep their owner. Default: no admins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_server::Auth;
+    ///
+    /// let auth = Auth::required()
+    ///     .key("operator", Secret::new("a-key-of-at-least-16-bytes"))?
+    ///     .admin("key:operator".parse()?);
+    /// # drop(auth); Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn admin(mut self, subject: Subject) -> Self {
         self.admins.insert(subject);
@@ -223,18 +288,48 @@ impl Subject {
     }
 
     /// Returns the subject with its prefix, for example `key:alice`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::auth::{Subject, SubjectKind};
+    ///
+    /// let subject: Subject = "key:alice".parse()?;
+    /// assert_eq!(subject.as_str(), "key:alice");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the kind of its credentials.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::auth::{Subject, SubjectKind};
+    ///
+    /// let subject: Subject = "key:alice".parse()?;
+    /// assert_eq!(subject.kind(), SubjectKind::Key);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn kind(&self) -> SubjectKind {
         if self.0.starts_with(SubjectKind::Key.prefix()) { SubjectKind::Key } else { SubjectKind::Token }
     }
 
     /// Returns the name of its key, or the `sub` of its tokens. Not unique: a key and a token may have the same name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::auth::{Subject, SubjectKind};
+    ///
+    /// let subject: Subject = "key:alice".parse()?;
+    /// assert_eq!(subject.name(), "alice");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0[self.kind().prefix().len()..]
@@ -350,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_browser_sends_its_token_only_with_the_protocol() {
-        let auth = Auth::asked().key("alice", "a-key-of-sixteen".into()).unwrap();
+        let auth = Auth::required().key("alice", "a-key-of-sixteen".into()).unwrap();
         let peer: IpAddr = [1, 1, 1, 1].into();
         let who = |of: &[(&'static str, &str)]| match auth.check(peer, Version::HTTP_11, &headers(of)) {
             Ok(subject) => Ok(subject.unwrap().name().to_owned()),

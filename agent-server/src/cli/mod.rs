@@ -24,6 +24,8 @@ mod replay;
 mod run;
 mod serve;
 mod sessions;
+mod transfer;
+mod verify;
 mod why;
 
 use std::{
@@ -54,6 +56,16 @@ Exit codes: 0 success, 1 failed or incomplete, 2 invalid arguments or configurat
 /// Runs the command line.
 ///
 /// Exit codes: 0 success; 1 failed or incomplete; 2 invalid arguments or configuration.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     agent_server::cli::main()
+/// }
+/// ```
 #[must_use]
 pub fn main() -> ExitCode {
     match start(std::env::args_os()) {
@@ -133,6 +145,8 @@ async fn act(
         "diff" => diff::run(config, args).await,
         "graph" => graph::run(config, args),
         "why" => why::run(config, args).await,
+        "verify" => verify::run(config, args).await,
+        "export" | "import" | "migrate" => transfer::run(name, config, args).await,
         #[cfg(feature = "mcp")]
         "mcp" => mcp::run(config).await,
         _ => serve::run(config, ending).await,
@@ -145,7 +159,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 const PRINT: &str = "print-config";
 
 fn command() -> Command {
-    let tools = vec![
+    let mut tools = vec![
         run::command(),
         sessions::command(),
         history::command(),
@@ -154,9 +168,11 @@ fn command() -> Command {
         diff::command(),
         graph::command(),
         why::command(),
+        verify::command(),
         #[cfg(feature = "mcp")]
         mcp::command(),
     ];
+    tools.extend(transfer::commands());
     let own = || {
         [
             Arg::new(PRINT)

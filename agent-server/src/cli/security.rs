@@ -23,8 +23,8 @@ use crate::{
 pub(super) fn auth(config: &Config) -> Result<Auth, CliError> {
     let mut auth = match config.guard() {
         Guard::Open => return Ok(Auth::off()),
-        Guard::OthersRefused => return Ok(Auth::local()),
-        Guard::Everybody => Auth::asked(),
+        Guard::RemoteRejected => return Ok(Auth::local()),
+        Guard::All => Auth::required(),
     };
     for key in config.api_keys.iter().flatten() {
         auth = auth.key(&key.name, key.key.clone()).map_err(wrong("API_KEYS"))?;

@@ -123,7 +123,7 @@ pub(super) async fn runtime(config: &Config) -> Result<Runtime, CliError> {
 }
 
 #[cfg(not(feature = "postgres"))]
-fn without_postgres() -> CliError {
+pub(super) fn without_postgres() -> CliError {
     CliError::usage("this build does not have the feature `postgres`")
         .hint("build with `--features postgres`")
 }

@@ -224,6 +224,22 @@ mod tests {
         expand(parse(text).unwrap(), |name| (name == "HOME").then(|| "/root".to_owned()))
     }
 
+    #[test]
+    fn any_text_is_read_or_refused_by_line() {
+        let examples = ["A=b\nexport C='d' # e\nF=\"${A}/g\\n\"\n", "# c\nX = 1 2 # 3\r\nY=${X:-z}\n"];
+        ::tests::Mutations::of(10, examples, ["export ", "${", "}", "=", "#", "'", "\"", "\\"]).try_all(
+            |input| {
+                let Ok(text) = str::from_utf8(input) else { return };
+                match parse(text) {
+                    Ok(variables) => drop(expand(variables, |_| None)),
+                    Err(error) => {
+                        assert!(error.line >= 1 && error.line <= 1 + text.lines().count(), "{text:?}")
+                    }
+                }
+            },
+        );
+    }
+
     /// What python-dotenv 1.2.4 makes of the same texts.
     #[test]
     fn a_file_is_read_as_python_dotenv_reads_it() {

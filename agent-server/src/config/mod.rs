@@ -73,9 +73,9 @@ pub enum Guard {
     /// None.
     Open,
     /// Callers on other machines. No credentials are configured, so they are rejected.
-    OthersRefused,
+    RemoteRejected,
     /// All.
-    Everybody,
+    All,
 }
 
 /// Format of the log.
@@ -105,6 +105,17 @@ impl Config {
 
     /// Reads the sources.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().environment(|name| (name == "API_PORT").then(|| "9000".to_owned()));
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.port, 9000);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] lists all faults. It contains no values.
@@ -125,6 +136,17 @@ impl Config {
 
     /// Reads the sources of the process; see [`Sources::process`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Config;
+    ///
+    /// match Config::load() {
+    ///     Ok(config) => println!("{}", config.to_text()),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
@@ -133,6 +155,18 @@ impl Config {
     }
 
     /// Returns whether a setting is set, rather than at its default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("API_PORT", "9000");
+    /// let config = Config::read(&sources)?;
+    /// assert!(config.is_set("API_PORT"));
+    /// assert!(!config.is_set("API_HOST"));
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.origin(name) != Origin::Default
@@ -144,6 +178,17 @@ impl Config {
     }
 
     /// Returns the location of the journals.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources, Database};
+    ///
+    /// let sources = Sources::none().flag("DATABASE_PATH", ":memory:");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.store(), Database::Memory);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn store(&self) -> Database {
         if let Some((journals, memory)) = self.postgres_urls() {
@@ -178,13 +223,24 @@ impl Config {
     ///
     /// With `auto`: all, if credentials are configured. Otherwise callers on this machine are served, and all others are
     /// rejected, so that a server without configuration is usable but not open to the network.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources, Guard};
+    ///
+    /// let sources = Sources::none();
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.guard(), Guard::RemoteRejected);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn guard(&self) -> Guard {
         match self.auth {
-            AuthMode::On => Guard::Everybody,
+            AuthMode::On => Guard::All,
             AuthMode::Off => Guard::Open,
-            AuthMode::Auto if self.has_credentials() => Guard::Everybody,
-            AuthMode::Auto => Guard::OthersRefused,
+            AuthMode::Auto if self.has_credentials() => Guard::All,
+            AuthMode::Auto => Guard::RemoteRejected,
         }
     }
 
@@ -196,6 +252,17 @@ impl Config {
     }
 
     /// Returns the time after which the sessions of a silent process are free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none();
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.lease_ttl().as_secs(), 15);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn lease_ttl(&self) -> Duration {
         let replicas = matches!(self.store(), Database::Postgres { .. });
@@ -208,12 +275,34 @@ impl Config {
     }
 
     /// Returns the log level.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("DEBUG", "true");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.level(), tracing::Level::DEBUG);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn level(&self) -> Level {
         self.log_level.unwrap_or(if self.debug { Level::DEBUG } else { Level::INFO })
     }
 
     /// Returns the limits of each run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("RUN_MAX_MODEL_CALLS", "20");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.run_limits().model_calls, Some(20));
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn run_limits(&self) -> Limits {
         let mut limits = Limits::default();
@@ -225,10 +314,21 @@ impl Config {
     }
 
     /// Sets the options of a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder) -> Result<agent_server::ServerBuilder, agent_server::config::ConfigError> {
+    /// use agent_server::Config;
+    ///
+    /// let config = Config::load()?;
+    /// Ok(builder.options(|options| config.apply(options)))
+    /// # }
+    /// ```
     pub fn apply(&self, options: &mut ServerOptions) {
         options.origins = self.origins.clone();
         options.hosts = self.hosts.clone().unwrap_or_default();
-        options.proxies = self.proxies.clone().unwrap_or_default().says(self.proxy_header);
+        options.proxies = self.proxies.clone().unwrap_or_default().header(self.proxy_header);
         options.connections = self.connections;
         options.connections_per_address = self.connections_per_address;
         options.requests_per_minute = self.rate_per_minute;
@@ -292,6 +392,17 @@ impl Config {
     }
 
     /// Returns a warning if callers need no credentials, or if credentials are sent in clear text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("AUTH", "off");
+    /// let config = Config::read(&sources)?;
+    /// assert!(config.guard_warning().unwrap().starts_with("AUTH is off"));
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn guard_warning(&self) -> Option<String> {
         let (host, loopback) = (self.host, self.host.to_canonical().is_loopback());
@@ -304,7 +415,7 @@ impl Config {
                 "AUTH is off and the server listens on {host}: every client that can reach it can read and run \
                  everything without a key"
             )),
-            Guard::OthersRefused => Some(
+            Guard::RemoteRejected => Some(
                 "no keys are configured: every process on this machine can read and run everything without a key; remote \
                  callers are rejected. A proxy on this machine that adds no header (X-Forwarded-For, Forwarded, Via) opens \
                  the server to all its clients: set API_KEYS (or JWT_SECRET_KEY) before you put one in front, or to serve \
@@ -312,11 +423,11 @@ impl Config {
                     .to_owned(),
             ),
             _ if loopback => None,
-            Guard::Everybody if self.tls_cert.is_none() => Some(
+            Guard::All if self.tls_cert.is_none() => Some(
                 "keys and tokens are sent in clear text; set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front"
                     .to_owned(),
             ),
-            Guard::Everybody => None,
+            Guard::All => None,
         }
     }
 }

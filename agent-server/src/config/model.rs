@@ -33,6 +33,16 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Returns a builder of a client for the endpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(endpoint: agent_server::config::Endpoint) -> Result<agent_core::model::Model, agent_core::model::ModelError> {
+    /// use agent_core::model::Model;
+    ///
+    /// Ok(Model::new(endpoint.builder().temperature(0.0).build()?))
+    /// # }
+    /// ```
     pub fn builder(&self) -> OpenAiBuilder {
         let mut builder = OpenAi::builder().model(&*self.model).temperature(self.temperature);
         if let Some(url) = &self.url {
@@ -45,6 +55,17 @@ impl Endpoint {
     }
 
     /// Creates the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1");
+    /// let config = Config::read(&sources)?;
+    /// assert!(config.model().unwrap().open().is_ok());
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,6 +87,18 @@ fn is_own(address: IpAddr, own: IpAddr) -> bool {
 
 impl Config {
     /// Returns the main model. `None`: no key or URL is set, or `USE_MOCK_DATA` is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.model().unwrap().model, "gpt-4o-mini");
+    /// assert!(Config::read(&Sources::none())?.model().is_none());
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn model(&self) -> Option<Endpoint> {
         if self.mock_data {
@@ -89,6 +122,17 @@ impl Config {
     }
 
     /// Returns the model at the vLLM server. `None`: `VLLM_BASE_URL` is not set, or `USE_MOCK_DATA` is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("VLLM_BASE_URL", "http://gpu:8000");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.vllm().unwrap().url.as_deref(), Some("http://gpu:8000/v1"));
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn vllm(&self) -> Option<Endpoint> {
         (!self.mock_data && self.is_set("VLLM_BASE_URL")).then(|| self.vllm_endpoint())

@@ -70,7 +70,13 @@ http:
 or in `ALLOWED_HOSTS`: a web page can point its own name at this machine (DNS rebinding) and would be of the same origin as the server.
 ";
 
-/// `docs/configuration.md`.
+/// Returns the reference of all settings as Markdown: `docs/configuration.md`.
+///
+/// # Examples
+///
+/// ```
+/// assert!(agent_server::config::reference().contains("`API_PORT`"));
+/// ```
 #[must_use]
 pub fn reference() -> String {
     let mut page = INTRO.to_owned();
@@ -104,7 +110,18 @@ pub fn reference() -> String {
 }
 
 impl Config {
-    /// Every setting as it holds, for people: secrets hidden.
+    /// Returns the effective settings with their sources as text. Secrets are hidden.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("API_PORT", "9000");
+    /// let config = Config::read(&sources)?;
+    /// assert!(config.to_text().contains("9000"));
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -125,7 +142,18 @@ impl Config {
         text
     }
 
-    /// The same for programs.
+    /// Returns the effective settings with their sources as JSON. Secrets are hidden.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("API_PORT", "9000");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.to_json()["API_PORT"]["value"], "9000");
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn to_json(&self) -> Value {
         let of = |setting: &super::Effective| {

@@ -149,6 +149,15 @@ pub struct Sources {
 
 impl Sources {
     /// No sources: all settings have their defaults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// assert_eq!(Config::read(&Sources::none())?.port, 8000);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -156,12 +165,32 @@ impl Sources {
 
     /// The sources of a process: `.env` in the working directory or one of its parents, the environment, and the
     /// TOML file at `AGENT_CONFIG` or `agent-server.toml` in the working directory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let config = Config::read(&Sources::process().flag("API_PORT", "9000"));
+    /// # drop(config);
+    /// ```
     #[must_use]
     pub fn process() -> Self {
         Self { dot_env: true, ..Self::default() }.environment(|name| env::var(name).ok())
     }
 
     /// Sets the lookup of environment variables.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().environment(|name| (name == "PORT").then(|| "9000".to_owned()));
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.port, 9000);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn environment(mut self, variable: impl Fn(&str) -> Option<String> + 'static) -> Self {
         self.variable = Some(Box::new(variable));
@@ -169,6 +198,15 @@ impl Sources {
     }
 
     /// Sets the TOML file. Default: `agent-server.toml` if it exists.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let missing = Config::read(&Sources::none().file("no-such-file.toml"));
+    /// assert!(missing.unwrap_err().to_string().contains("no-such-file.toml"));
+    /// ```
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
@@ -176,6 +214,17 @@ impl Sources {
     }
 
     /// Adds the value of a flag.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::{Config, Sources};
+    ///
+    /// let sources = Sources::none().flag("API_PORT", "9000");
+    /// let config = Config::read(&sources)?;
+    /// assert_eq!(config.port, 9000);
+    /// # Ok::<(), agent_server::config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn flag(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.flags.push((name.into(), text.into()));

@@ -30,6 +30,18 @@ impl Origins {
     /// Parses a list such as `https://a.example,http://localhost:5173`, the same as a JSON list
     /// (`["https://a.example"]`), or `*`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Origins;
+    ///
+    /// let origins = Origins::parse("https://a.example,http://localhost:5173")?;
+    /// assert_eq!(origins, Origins::parse(r#"["https://a.example", "http://localhost:5173"]"#)?);
+    /// assert_eq!(Origins::parse("*")?, Origins::Any);
+    /// assert!(Origins::parse("a.example").is_err());
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Names the invalid entry.

@@ -25,7 +25,7 @@ const NETWORKS: usize = 256;
 /// ```
 /// use agent_server::{Proxies, ProxyHeader};
 ///
-/// let proxies = Proxies::parse("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")?.says(ProxyHeader::Forwarded);
+/// let proxies = Proxies::parse("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")?.header(ProxyHeader::Forwarded);
 /// assert!(Proxies::parse("10.0.0.0/33").is_err());
 /// # Ok::<(), String>(())
 /// ```
@@ -74,6 +74,17 @@ impl ProxyHeader {
 impl Proxies {
     /// Parses a list of at most 256 addresses and networks, separated by commas.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Proxies;
+    ///
+    /// let proxies = Proxies::parse("127.0.0.1, 10.0.0.0/8")?;
+    /// # drop(proxies);
+    /// assert!(Proxies::parse("the proxy").is_err());
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Names the invalid entry, or reports that there are too many.
@@ -97,8 +108,17 @@ impl Proxies {
     }
 
     /// Sets the header. Default: `X-Forwarded-For`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::{Proxies, ProxyHeader};
+    ///
+    /// let proxies = Proxies::parse("127.0.0.1")?.header(ProxyHeader::Forwarded);
+    /// # drop(proxies); Ok::<(), String>(())
+    /// ```
     #[must_use]
-    pub const fn says(mut self, header: ProxyHeader) -> Self {
+    pub const fn header(mut self, header: ProxyHeader) -> Self {
         self.header = header;
         self
     }
@@ -194,7 +214,7 @@ mod tests {
     #[test]
     fn only_the_configured_header_is_read() {
         let plain = Proxies::parse("10.0.0.1").unwrap();
-        let standard = plain.clone().says(ProxyHeader::Forwarded);
+        let standard = plain.clone().header(ProxyHeader::Forwarded);
         let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=198.51.100.2;proto=https")];
         assert_eq!(caller(&plain, "10.0.0.1", &both), "192.0.2.1");
         assert_eq!(caller(&standard, "10.0.0.1", &both), "198.51.100.2");

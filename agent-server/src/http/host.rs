@@ -33,6 +33,16 @@ pub enum Hosts {
 impl Hosts {
     /// Parses a list such as `agents.example,api.example`, or `*`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::Hosts;
+    ///
+    /// assert_eq!(Hosts::parse("agents.example")?, Hosts::Listed(vec!["agents.example".to_owned()]));
+    /// assert!(Hosts::parse("https://agents.example").is_err());
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Names the invalid entry.

@@ -75,6 +75,14 @@ impl ServerBuilder {
 
     /// Adds an agent. Its graph must be registered with the runtime. The first agent is the default of requests that
     /// name none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, summary: impl agent_server::TaskAgent) -> agent_server::ServerBuilder {
+    /// builder.agent(summary)
+    /// # }
+    /// ```
     pub fn agent(mut self, agent: impl TaskAgent) -> Self {
         self.agents.push(Arc::new(agent));
         self
@@ -88,6 +96,14 @@ impl ServerBuilder {
     }
 
     /// Sets the model of `/api/chat/stream`, which is also a model of `/v1`. Default: none; the path responds with 503.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, model: agent_core::model::Model) -> agent_server::ServerBuilder {
+    /// builder.chat(agent_server::Chat::new(model))
+    /// # }
+    /// ```
     pub fn chat(mut self, chat: Chat) -> Self {
         self.chat = Some(chat);
         self
@@ -95,6 +111,14 @@ impl ServerBuilder {
 
     /// Sets the agent of `/api/v1/chat`, which is also a model of `/v1` and the last of the task agents. Default: none;
     /// the path responds with 503.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, assistant: agent_server::Assistant) -> agent_server::ServerBuilder {
+    /// builder.assistant(assistant)
+    /// # }
+    /// ```
     pub fn assistant(mut self, assistant: Assistant) -> Self {
         self.assistant = Some(assistant);
         self
@@ -102,6 +126,16 @@ impl ServerBuilder {
 
     /// Sets the runtime for agents at `/v1`, where the client keeps the conversation: a runtime without a store, with the
     /// same graphs, models and dependencies. Default: the server's runtime, with sessions that are deleted afterwards.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, graph: agent_core::Graph<agent_core::AgentState>) -> agent_server::ServerBuilder {
+    /// use agent_core::Runtime;
+    ///
+    /// builder.ephemeral_runtime(Runtime::builder().graph(&graph).build())
+    /// # }
+    /// ```
     pub fn ephemeral_runtime(mut self, runtime: Runtime) -> Self {
         self.ephemeral_runtime = Some(runtime);
         self
@@ -167,12 +201,37 @@ impl ServerBuilder {
     }
 
     /// Serves only custom routes. The server then needs no agent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, ) -> agent_server::ServerBuilder {
+    /// use agent_server::custom_routes::Body;
+    /// use hyper::{Method, Response};
+    ///
+    /// builder
+    ///     .without_builtin_routes()
+    ///     .route(Method::GET, "/", async |_| Response::new(Body::from("the only route")))
+    /// # }
+    /// ```
     pub const fn without_builtin_routes(mut self) -> Self {
         self.without_builtin_routes = true;
         self
     }
 
     /// Sets who may use the server. Default: [callers on this machine](Auth::local).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, ) -> agent_server::ServerBuilder {
+    /// use agent_core::secret::Secret;
+    /// use agent_server::{Auth, auth::Jwt};
+    ///
+    /// let tokens = Jwt::hs256(&Secret::new("thirty-two random bytes, at least"));
+    /// builder.auth(Auth::required().tokens(tokens))
+    /// # }
+    /// ```
     pub fn auth(mut self, auth: Auth) -> Self {
         self.auth = auth;
         self
@@ -197,24 +256,58 @@ impl ServerBuilder {
     }
 
     /// Serves HTTPS instead of HTTP.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, tls: agent_server::Tls) -> agent_server::ServerBuilder {
+    /// builder.tls(tls)
+    /// # }
+    /// ```
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
     /// Enables webhooks: requests may name a URL that is notified of the end of their run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, webhooks: agent_server::Webhooks) -> agent_server::ServerBuilder {
+    /// builder.webhooks(webhooks)
+    /// # }
+    /// ```
     pub fn webhooks(mut self, webhooks: Webhooks) -> Self {
         self.webhooks = Some(webhooks);
         self
     }
 
     /// Changes the limits and timeouts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder, ) -> agent_server::ServerBuilder {
+    /// builder.options(|options| options.requests_per_minute = 120)
+    /// # }
+    /// ```
     pub fn options(mut self, set: impl FnOnce(&mut ServerOptions)) -> Self {
         set(&mut self.options);
         self
     }
 
     /// Binds an address; port 0 selects a free port. Connections are accepted by [`Server::serve`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(builder: agent_server::ServerBuilder) -> std::io::Result<()> {
+    /// let server = builder.bind("127.0.0.1:0").await?;
+    /// println!("http://{}", server.address());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -54,6 +54,16 @@ impl Server {
     }
 
     /// Returns the address that the server listens on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(builder: agent_server::ServerBuilder) -> std::io::Result<()> {
+    /// let server = builder.bind("127.0.0.1:0").await?;
+    /// assert_ne!(server.address().port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -63,6 +73,19 @@ impl Server {
     ///
     /// Shutdown is graceful: stop accepting, let runs reach their next superstep (they resume on the next start), send
     /// responses, close WebSockets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(server: agent_server::Server) {
+    /// use tokio::sync::oneshot;
+    ///
+    /// let (stop, stopped) = oneshot::channel::<()>();
+    /// tokio::join!(server.serve(async { drop(stopped.await) }), async {
+    ///     drop(stop); // a signal handler in a program
+    /// });
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

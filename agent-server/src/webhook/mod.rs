@@ -44,6 +44,17 @@ pub struct Webhooks {
 impl Webhooks {
     /// Signs with a secret: `whsec_` and base64, or any text of at least 16 bytes.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_server::Webhooks;
+    /// use agent_tools::http::Reach;
+    ///
+    /// let webhooks = Webhooks::signed(&Secret::new("at least sixteen bytes"), &Reach::default())?;
+    /// # drop(webhooks); Ok::<(), agent_server::webhook::WebhookError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The secret is too short, or TLS cannot be set up.

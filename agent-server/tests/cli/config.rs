@@ -203,9 +203,9 @@ fn the_model_follows_from_its_name_and_the_keys() {
 fn who_must_show_a_key_follows_from_auth_and_what_can_be_shown() {
     let guard = |said: &[(&str, &str)]| read(said).map(|config| config.guard());
     let key = ("API_KEYS", "ana:0123456789abcdef");
-    assert_eq!(guard(&[]).unwrap(), Guard::OthersRefused);
-    assert_eq!(guard(&[key]).unwrap(), Guard::Everybody);
-    assert_eq!(guard(&[("JWT_SECRET_KEY", "x")]).unwrap(), Guard::Everybody);
+    assert_eq!(guard(&[]).unwrap(), Guard::RemoteRejected);
+    assert_eq!(guard(&[key]).unwrap(), Guard::All);
+    assert_eq!(guard(&[("JWT_SECRET_KEY", "x")]).unwrap(), Guard::All);
     assert_eq!(guard(&[key, ("AUTH", "off")]).unwrap(), Guard::Open);
     assert!(guard(&[("AUTH", "on")]).is_err());
     let open = read(&[("AUTH", "off")]).unwrap();

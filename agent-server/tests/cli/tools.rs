@@ -156,3 +156,65 @@ async fn a_reader_that_goes_away_is_no_failure() {
     let said = crate::support::end(child, b"").await;
     assert_eq!((said.code, said.err.as_str()), (0, ""));
 }
+
+#[tokio::test]
+async fn sessions_move_between_databases_and_damage_is_found() {
+    let home = Home::with_session().await;
+    let before = home.do_(&["replay", "s", "--json"]).await.out;
+    let done = json(&home, &["export", "archive.db", "--json"]).await;
+    assert_eq!((&done["copied"], &done["failed"]), (&json!(1), &json!([])), "{done}");
+    let again = json(&home, &["export", "archive.db", "s", "--json"]).await;
+    assert_eq!((&again["copied"], &again["unchanged"]), (&json!(0), &json!(1)));
+
+    // Another installation continues the session.
+    let other = ["--database-path", "other.db"];
+    let done = home.do_(&["import", "archive.db", other[0], other[1]]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.starts_with("copied and verified: 1 sessions ("), "{}", done.out);
+    assert_eq!(home.do_(&["replay", "s", "--json", other[0], other[1]]).await.out, before);
+    let said =
+        home.say(&["run", "--session", "s", "이번엔 마케터용으로 다시 써줘", other[0], other[1]], "").await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let differs = home.do_(&["import", "archive.db", other[0], other[1]]).await;
+    assert_eq!(differs.code, 1);
+    assert!(differs.out.contains("the target has another session `s`"), "{}", differs.out);
+
+    let found = json(&home, &["verify", "--json"]).await;
+    assert_eq!((&found["sessions"], &found["faults"]), (&json!(1), &json!([])));
+    let db = rusqlite::Connection::open(home.path().join("agent.db")).unwrap();
+    db.execute("DELETE FROM entry WHERE key = (SELECT max(key) FROM entry)", []).unwrap();
+    drop(db);
+    let broken = home.do_(&["verify"]).await;
+    assert_eq!(broken.code, 1);
+    assert!(broken.out.starts_with("s: "), "{}", broken.out);
+    assert!(broken.out.contains("readable: 0 sessions"), "{}", broken.out);
+
+    let nowhere = home.do_(&["migrate", "archive.db"]).await;
+    assert_eq!(nowhere.code, 2);
+    assert!(nowhere.err.contains("no PostgreSQL database is configured"), "{}", nowhere.err);
+    assert_eq!(home.do_(&["import", "no-such.db"]).await.code, 1);
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn one_command_moves_all_sessions_from_sqlite_to_postgresql() {
+    let home = Home::with_session().await;
+    let paused = home.do_(&["run", crate::support::ASK, "--session", "waits"]).await;
+    assert_ne!(paused.code, 0, "it waits for an answer: {paused:?}");
+    let before = home.do_(&["replay", "s", "--json"]).await.out;
+
+    let cluster = agent_postgres::testing::Cluster::start();
+    let address = cluster.address(&cluster.database());
+    let there = [("CHECKPOINT_DB_URI", address.expose())];
+    for (copied, unchanged) in [(2, 0), (0, 2)] {
+        let said = home.with(&there, &["migrate", "agent.db", "--json"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let done = said.json();
+        assert_eq!((&done["copied"], &done["unchanged"]), (&json!(copied), &json!(unchanged)), "{done}");
+        assert_eq!(done["memory_items"], 0);
+    }
+    assert_eq!(home.with(&there, &["verify", "--json"]).await.json()["sessions"], 2);
+    assert_eq!(home.with(&there, &["replay", "s", "--json"]).await.out, before);
+    let list = home.with(&there, &["sessions", "--json"]).await.json();
+    assert_eq!(find(&list, "session_id", &json!("waits"))["status"], "paused");
+}

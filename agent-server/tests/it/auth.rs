@@ -34,7 +34,7 @@ const LATE: u64 = 32_503_680_000;
 
 fn keys() -> Auth {
     let key = |header: &str| header.trim_start_matches("Bearer ").into();
-    Auth::asked().key("alice", key(ALICE)).unwrap().key("밥", key(BOB)).unwrap()
+    Auth::required().key("alice", key(ALICE)).unwrap().key("밥", key(BOB)).unwrap()
 }
 
 async fn guarded(auth: Auth) -> Here {
@@ -219,7 +219,7 @@ fn rs256(text: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_token_is_taken_only_signed_as_agreed_in_time_and_for_this_server() {
     let jwt = Jwt::hs256(&SECRET.into()).issuer("https://id.example").audience("agents");
-    let here = guarded(Auth::asked().tokens(jwt)).await;
+    let here = guarded(Auth::required().tokens(jwt)).await;
     let header = json!({"alg": "HS256", "typ": "JWT"});
     let good =
         json!({"sub": "앨리스", "exp": LATE, "nbf": 1, "iss": "https://id.example", "aud": ["x", "agents"]});
@@ -262,7 +262,7 @@ async fn a_token_is_taken_only_signed_as_agreed_in_time_and_for_this_server() {
 #[tokio::test]
 async fn an_rsa_key_checks_tokens_and_is_no_shared_secret() {
     let pem = include_str!("../fixtures/rs256.pub.pem");
-    let here = guarded(Auth::asked().tokens(Jwt::rs256(pem.as_bytes()).unwrap())).await;
+    let here = guarded(Auth::required().tokens(Jwt::rs256(pem.as_bytes()).unwrap())).await;
     let claims = json!({"sub": "alice", "exp": LATE});
     let header = json!({"alg": "RS256"});
     assert_eq!(whoami(&here, &token(&header, &claims, rs256)).await, Ok("alice".to_owned()));
@@ -293,7 +293,7 @@ async fn a_key_set_has_many_keys_each_with_its_own_algorithm() {
         {"kty": "RSA", "use": "enc", "kid": "not-for-this", "n": "AQAB", "e": "AQAB"},
         {"kty": "made-up", "kid": "?"},
     ]});
-    let here = guarded(Auth::asked().tokens(Jwt::jwks(set.to_string().as_bytes()).unwrap())).await;
+    let here = guarded(Auth::required().tokens(Jwt::jwks(set.to_string().as_bytes()).unwrap())).await;
     let claims = json!({"sub": "alice", "exp": LATE});
     let es256 = |text: &[u8]| curve.sign(&random, text).unwrap().as_ref().to_vec();
     let by_rsa = |header: Value| token(&header, &claims, rs256);

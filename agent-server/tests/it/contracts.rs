@@ -75,7 +75,9 @@ async fn an_error_of_a_socket_or_a_stream_has_the_path_of_its_page_too() {
     let mut socket = here.socket("s", "").await;
     socket.raw(Message::text("nonsense")).await;
     let error = socket.next().await["data"].clone();
-    assert_eq!(error["error"], "invalid JSON at line 1 column 2: expected ident");
+    assert!(
+        error["error"].as_str().unwrap().starts_with("invalid JSON at line 1 column 2: a value is expected")
+    );
     assert_eq!(error["details"]["help"], "/docs/errors/invalid_json");
     let events = Stream::post(&here, "/api/chat/stream", json!({"message": "hi"})).await.rest().await;
     let error = events.iter().find(|event| event["error"].is_string()).unwrap();

@@ -28,7 +28,7 @@ const BOB: (&str, &str) = ("authorization", "Bearer bob-has-a-key-of-his-own");
 
 async fn guarded(set: impl FnOnce(&mut ServerOptions)) -> Here {
     let auth =
-        Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
+        Auth::required().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
     Here::with(puppet().0, Puppeteer, |server| server.auth(auth).options(set)).await
 }
 
@@ -78,7 +78,7 @@ async fn a_subject_has_so_many_sessions_and_no_more_until_it_removes_one() {
 async fn a_caller_has_so_many_runs_at_once() {
     let (runtime, strings) = puppet();
     let auth =
-        Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
+        Auth::required().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
     let here = Here::with(runtime, Puppeteer, |server| {
         server.auth(auth).options(|options| options.runs_per_caller = 1)
     })
@@ -275,7 +275,7 @@ async fn a_run_that_is_not_kept_and_a_chats_answer_count_as_runs_of_their_caller
     let (passing, _) = puppet();
     let passing = passing.provide(Arc::clone(&strings)).build();
     let auth =
-        Auth::asked().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
+        Auth::required().key("alice", ALICE.1[7..].into()).unwrap().key("bob", BOB.1[7..].into()).unwrap();
     let chat = Chat::new(fake.model());
     let here = Here::with(runtime, Puppeteer, |server| {
         let server = server.auth(auth).chat(chat).ephemeral_runtime(passing);
@@ -362,7 +362,7 @@ async fn callers_behind_a_trusted_proxy_are_counted_each_and_nobody_else_can_say
 #[tokio::test]
 async fn a_run_that_goes_on_takes_a_place_again_and_an_answer_is_never_refused_for_one() {
     let (runtime, strings) = puppet();
-    let auth = Auth::asked().key("alice", ALICE.1[7..].into()).unwrap();
+    let auth = Auth::required().key("alice", ALICE.1[7..].into()).unwrap();
     let here = Here::with(runtime, Puppeteer, |server| {
         server.auth(auth).options(|options| options.runs_per_caller = 1)
     })

@@ -22,7 +22,7 @@ const BOB: &str = "Bearer bob-has-a-key-of-his-own";
 
 async fn guarded() -> Here {
     let key = |header: &str| header.trim_start_matches("Bearer ").into();
-    let auth = Auth::asked().key("alice", key(ALICE)).unwrap().key("bob", key(BOB)).unwrap();
+    let auth = Auth::required().key("alice", key(ALICE)).unwrap().key("bob", key(BOB)).unwrap();
     let reach = Reach::default().and_host("127.0.0.1");
     let webhooks = Webhooks::signed(&webhook::SECRET.into(), &reach).unwrap();
     Here::with(puppet().0, Puppeteer, |server| server.auth(auth).webhooks(webhooks)).await

@@ -334,7 +334,7 @@ async fn a_silent_model_is_bridged_and_a_caller_that_leaves_loses_no_answer() {
 async fn somebody_elses_conversation_does_not_exist() {
     let fake = Fake::start([says("네, 앨리스"), says("네, 밥"), says("또 앨리스")]).await;
     let assistant = Assistant::built_in(fake.model()).unwrap();
-    let auth = Auth::asked().key("alice", "alice-has-a-key-of-her-own".into()).unwrap();
+    let auth = Auth::required().key("alice", "alice-has-a-key-of-her-own".into()).unwrap();
     let auth = auth.key("bob", "bob-has-a-key-of-his-own-too".into()).unwrap();
     let here = Here::made(Runtime::builder(), |server| server.assistant(assistant).auth(auth)).await;
     let say = async |key: &'static str, path: &'static str, id: &'static str| {

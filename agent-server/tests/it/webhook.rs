@@ -278,7 +278,7 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
 #[tokio::test]
 async fn a_delivery_is_in_no_list_but_that_of_deliveries() {
     let key = ("authorization", "Bearer alice-has-a-key-of-her-own");
-    let auth = Auth::asked().key("alice", key.1[7..].into()).unwrap();
+    let auth = Auth::required().key("alice", key.1[7..].into()).unwrap();
     let here = Here::with(puppet().0, Puppeteer, |server| server.webhooks(webhooks()).auth(auth)).await;
     let receiver = Receiver::start().await;
     for session in ["a", "b", "c"] {

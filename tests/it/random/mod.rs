@@ -20,6 +20,7 @@ use agent_core::{
     run::Durability,
     run::RunStatus,
     session::RunLocation,
+    testing::HookedStore,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ async fn exit_durability_loses_a_crashed_run_whole_and_never_in_part() {
     let graph = Graph::<Model>::builder("exit")
         .node("a", async |_: &Model, _: &Context| Ok(Model::update().sum(1)))
         .node("b", async |_: &Model, cx: &Context| {
-            cx.get::<Arc<Dying>>()?.kill();
+            cx.get::<Arc<HookedStore<Dying>>>()?.kill();
             Ok(Model::update().sum(1))
         })
         .edge(START, "a")

@@ -42,10 +42,9 @@ pub(super) async fn play(spec: &Spec, fate: &Fate) -> Played {
     let faults: Vec<(u64, Fault)> = faults.collect();
     let make = |crash: Option<u64>| {
         let dying = Dying::at(&inner, crash.unwrap_or(u64::MAX), fate.slow);
-        let faulty = Faulty::on(dying).planned(faults.iter().copied());
+        let faulty = Faulty::planned(dying, faults.iter().copied());
         // More await points at which a caller can leave.
-        let store: Arc<dyn JournalStore> =
-            if fate.drops.is_empty() { faulty } else { Arc::new(Yielding(faulty)) };
+        let store: Arc<dyn JournalStore> = if fate.drops.is_empty() { faulty } else { Yielding::on(faulty) };
         Runtime::builder()
             .journal(store)
             .options(|options| options.store_retry = retry)

@@ -1,7 +1,7 @@
 //! In-memory `JournalStore`. Contents are lost when the process exits.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     hash::{BuildHasher, RandomState},
     ops::Bound,
@@ -15,6 +15,7 @@ use std::{
 use futures::future::{self, BoxFuture};
 use parking_lot::{Mutex, RwLock};
 
+use self::session::{Indexed, Session};
 use super::store::{
     Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
     check_records,
@@ -24,6 +25,8 @@ use crate::{
     ids::{Seq, SessionId},
     run::RunStatus,
 };
+
+mod session;
 
 /// A power of two, so that a hash is cut to a shard by a mask.
 const SHARDS: usize = 32;
@@ -47,32 +50,6 @@ pub struct InMemoryJournal {
 /// Sessions by id. An append takes the shard lock shared and the session lock exclusively, so only creating and deleting a
 /// session blocks others.
 type Shard = RwLock<BTreeMap<SessionId, Mutex<Session>>>;
-
-#[derive(Default)]
-struct Session {
-    /// The body of entry `first + i` is at index `i`.
-    bodies: VecDeque<Box<[u8]>>,
-    /// Number of trimmed entries.
-    trimmed: u64,
-    journal_bytes: u64,
-    snapshots: BTreeMap<Seq, Box<[u8]>>,
-    snapshot_bytes: u64,
-    epoch: Epoch,
-    holder: Option<Holder>,
-    summary: Summary,
-}
-
-/// Index values of a session.
-#[derive(Clone, Copy, Default)]
-struct Indexed {
-    running: bool,
-    due: Option<i64>,
-}
-
-struct Holder {
-    owner: OwnerId,
-    expires: i64,
-}
 
 impl InMemoryJournal {
     /// Creates an empty store.
@@ -177,14 +154,14 @@ impl InMemoryJournal {
         if self.shard(target).read().contains_key(target) {
             return Err(StoreError::Exists { session: target.clone() });
         }
-        let copied = self
+        let mut copied = self
             .with(source, |found| found.copied(source, upto))
             .ok_or_else(|| StoreError::NotFound { session: source.clone() })??;
         let mut shard = self.shard(target).write();
         if shard.contains_key(target) {
             return Err(StoreError::Exists { session: target.clone() });
         }
-        let copied = Session { summary, ..copied };
+        copied.summary = summary;
         self.index(target, Indexed::default(), copied.indexed());
         shard.insert(target.clone(), Mutex::new(copied));
         Ok(())
@@ -287,136 +264,6 @@ impl InMemoryJournal {
     }
 }
 
-impl Session {
-    fn indexed(&self) -> Indexed {
-        Indexed { running: self.summary.status == RunStatus::Running.as_str(), due: self.summary.due }
-    }
-
-    fn first(&self) -> Seq {
-        Seq(self.trimmed + 1)
-    }
-
-    fn last(&self) -> Seq {
-        Seq(self.trimmed + self.bodies.len() as u64)
-    }
-
-    fn head(&self) -> Head {
-        Head::new(
-            self.last(),
-            self.first(),
-            self.epoch,
-            self.summary.clone(),
-            self.journal_bytes,
-            self.snapshot_bytes,
-        )
-    }
-
-    fn append(
-        &mut self,
-        session: &SessionId,
-        epoch: Epoch,
-        expected: Seq,
-        records: Vec<Record>,
-        summary: Option<Summary>,
-    ) -> Result<(), StoreError> {
-        if epoch != self.epoch {
-            return Err(StoreError::StaleWriter { session: session.clone(), epoch, current: self.epoch });
-        }
-        let last = self.last();
-        if expected != last {
-            return Err(StoreError::Conflict { session: session.clone(), expected, last });
-        }
-        for record in records {
-            self.journal_bytes += record.body.len() as u64;
-            self.bodies.push_back(record.body.into_boxed_slice());
-        }
-        if let Some(summary) = summary {
-            self.summary = summary;
-        }
-        Ok(())
-    }
-
-    fn acquire(
-        &mut self,
-        session: &SessionId,
-        owner: &OwnerId,
-        now: i64,
-        ttl: Duration,
-        floor: u64,
-    ) -> Result<Lease, StoreError> {
-        if let Some(holder) = &self.holder
-            && holder.owner != *owner
-            && holder.expires > now
-        {
-            return Err(StoreError::Leased { session: session.clone(), owner: holder.owner.0.clone() });
-        }
-        self.epoch = Epoch(self.epoch.0.max(floor) + 1);
-        self.holder = Some(Holder { owner: owner.clone(), expires: now.saturating_add(millis(ttl)) });
-        Ok(Lease::new(owner.clone(), self.epoch))
-    }
-
-    /// Returns the index of the first body with a number above `after`.
-    fn index_after(&self, after: Seq) -> usize {
-        usize::try_from(after.0.saturating_sub(self.trimmed)).unwrap_or(usize::MAX).min(self.bodies.len())
-    }
-
-    fn read(&self, after: Seq, upto: Seq, limit: usize) -> Vec<Record> {
-        let (start, end) = (self.index_after(after), self.index_after(upto));
-        if start >= end {
-            return Vec::new();
-        }
-        let numbered = (self.trimmed + 1 + start as u64..).map(Seq);
-        let bodies = self.bodies.range(start..end).take(limit);
-        numbered.zip(bodies).map(|(seq, body)| Record::new(seq, body.to_vec())).collect()
-    }
-
-    fn put_snapshot(&mut self, session: &SessionId, snapshot: StoredSnapshot) -> Result<(), StoreError> {
-        let last = self.last();
-        if snapshot.seq > last {
-            return Err(StoreError::Conflict { session: session.clone(), expected: snapshot.seq, last });
-        }
-        self.snapshot_bytes += snapshot.body.len() as u64;
-        if let Some(replaced) = self.snapshots.insert(snapshot.seq, snapshot.body.into_boxed_slice()) {
-            self.snapshot_bytes -= replaced.len() as u64;
-        }
-        Ok(())
-    }
-
-    fn snapshot(&self, upto: Seq) -> Option<StoredSnapshot> {
-        let (seq, body) = self.snapshots.range(..=upto).next_back()?;
-        Some(StoredSnapshot::new(*seq, body.to_vec()))
-    }
-
-    fn trim(&mut self, before: Seq) {
-        let Some((&kept, _)) = self.snapshots.range(..=before).next_back() else { return };
-        let gone = self.index_after(kept);
-        self.journal_bytes -= self.bodies.drain(..gone).map(|body| body.len() as u64).sum::<u64>();
-        self.trimmed += gone as u64;
-        self.bodies.shrink_to_fit();
-        let newer = self.snapshots.split_off(&kept);
-        self.snapshot_bytes -= self.snapshots.values().map(|body| body.len() as u64).sum::<u64>();
-        self.snapshots = newer;
-    }
-
-    fn copied(&self, source: &SessionId, upto: Seq) -> Result<Self, StoreError> {
-        // The snapshot at `trimmed` is always there; anything between it and the start is not.
-        if (1..self.trimmed).contains(&upto.0) {
-            return Err(StoreError::Trimmed { session: source.clone(), upto, first: self.first() });
-        }
-        let bodies: VecDeque<_> = self.bodies.range(..self.index_after(upto)).cloned().collect();
-        let snapshots: BTreeMap<_, _> =
-            self.snapshots.range(..=upto).map(|(seq, body)| (*seq, body.clone())).collect();
-        Ok(Self {
-            journal_bytes: bodies.iter().map(|body| body.len() as u64).sum(),
-            snapshot_bytes: snapshots.values().map(|body| body.len() as u64).sum(),
-            trimmed: self.trimmed.min(upto.0),
-            bodies,
-            snapshots,
-            ..Self::default()
-        })
-    }
-}
-
 impl JournalStore for InMemoryJournal {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(future::lazy(|_| self.append_now(append)))
@@ -457,11 +304,7 @@ impl JournalStore for InMemoryJournal {
             let expires = self.clock.now_ms().saturating_add(millis(ttl));
             for shard in &self.shards {
                 for session in shard.read().values() {
-                    if let Some(holder) = &mut session.lock().holder
-                        && holder.owner == owner
-                    {
-                        holder.expires = expires;
-                    }
+                    session.lock().renew(&owner, expires);
                 }
             }
             Ok(())
@@ -471,12 +314,7 @@ impl JournalStore for InMemoryJournal {
     fn release(&self, session: &SessionId, lease: &Lease) -> BoxFuture<'_, Result<(), StoreError>> {
         let (session, lease) = (session.clone(), lease.clone());
         Box::pin(future::lazy(move |_| {
-            self.with(&session, |found| {
-                let held = found.holder.as_ref().is_some_and(|holder| holder.owner == lease.owner);
-                if held && found.epoch == lease.epoch {
-                    found.holder = None;
-                }
-            });
+            self.with(&session, |found| found.release(&lease));
             Ok(())
         }))
     }
