@@ -209,7 +209,7 @@ pub(crate) async fn run_parallel<S: State>(
 /// Runs jobs until there is none or the limits are reached.
 async fn worker<S: State>(pool: Arc<TaskPool<S>>) {
     let Some(mut job) = pool.take() else { return };
-    // The job that it has keeps the superstep from ending meanwhile.
+    // The superstep cannot end while the worker has a job.
     let Some(handle) = pool.hold() else { return };
     let mut ended = 0;
     loop {

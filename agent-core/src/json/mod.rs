@@ -7,6 +7,7 @@
 mod check;
 mod event_value;
 mod form;
+mod fragment;
 mod marked;
 mod shared;
 mod sorted;

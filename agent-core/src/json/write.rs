@@ -13,14 +13,12 @@ use serde::ser::{
 
 use super::{
     ValueError, ValueFault,
+    fragment::{RAW, escaped, has_no_escapes, key_text, write_parts},
     shared::{self, SHARED},
 };
 
 /// Beginning of the keys that serde_json reads as something else than a key.
 pub(super) const RESERVED: &str = "$serde_json::private::";
-
-/// The name under which serde_json passes a text of JSON through.
-const RAW: &str = "$serde_json::private::RawValue";
 
 /// Texts of at least this length are scanned before they are written.
 const SCANNED: usize = 64;
@@ -115,11 +113,6 @@ impl Path<'_> {
     }
 }
 
-/// One step of a JSON Pointer (RFC 6901).
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
 impl<'a> At<'a> {
     #[cold]
     fn refuse<E: ser::Error>(&self, fault: ValueFault) -> E {
@@ -177,26 +170,6 @@ macro_rules! pass {
             self.inner.$method(value)
         }
     )*};
-}
-
-/// Whether JSON writes every byte of a text as it is. Without branches, so that it is compiled to vector instructions.
-fn has_no_escapes(text: &str) -> bool {
-    let escapes = |bytes: &[u8]| {
-        bytes.iter().fold(0, |any, &byte| {
-            any | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
-        })
-    };
-    let (chunks, rest) = text.as_bytes().as_chunks::<64>();
-    chunks.iter().all(|chunk| escapes(chunk) == 0) && escapes(rest) == 0
-}
-
-/// Writes parts of JSON text as they are, by the way in which serde_json writes a `RawValue`.
-fn write_parts<S: Serializer>(inner: S, parts: &[&str]) -> Result<S::Ok, S::Error> {
-    let mut raw = inner.serialize_struct(RAW, 1)?;
-    for part in parts {
-        raw.serialize_field(RAW, part)?;
-    }
-    raw.end()
 }
 
 impl<S: Serializer> Layer<'_, S> {
@@ -529,14 +502,5 @@ impl<C: SerializeMap> SerializeMap for Compound<'_, C> {
     #[inline]
     fn end(self) -> Result<C::Ok, C::Error> {
         self.inner.end()
-    }
-}
-
-/// A key as its text.
-fn key_text<T: Serialize + ?Sized>(key: &T) -> String {
-    match serde_json::to_value(key) {
-        Ok(serde_json::Value::String(text)) => text,
-        Ok(other) => other.to_string(),
-        Err(_) => "?".to_owned(),
     }
 }
