@@ -119,6 +119,8 @@ codes! {
     ReplayMismatch = "replay_mismatch", Run, false;
     /// A question changed after an answer was given to it.
     QuestionChanged = "question_changed", Run, false;
+    /// The run has no context, or one that this process does not have.
+    ContextMissing = "context_missing", Run, false;
     /// Code that a node left running recorded, asked or emitted something after the node had ended.
     NodeEnded = "node_ended", Run, false;
     /// Stored data cannot be decoded as the present types.

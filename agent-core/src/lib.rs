@@ -118,6 +118,7 @@
 //! | `prompt` | yes | prompt templates in Jinja's syntax |
 //! | `sqlite` | yes | the SQLite store for journals and memory |
 //! | `native` | no | Anthropic and Gemini with their native protocols |
+//! | `realtime` | no | live transcription over OpenAI's Realtime protocol |
 //! | `tiktoken` | no | exact token counts for OpenAI's vocabularies |
 //! | `static-embeddings` | no | embeddings without a network |
 //! | `test-util` | no | simulated crashes and faults (`testing`), conformance suites for stores |

@@ -88,8 +88,8 @@ async fn a_conversation_that_the_model_refuses_as_too_long_is_halved_and_asked_a
     let state = outcome.state().unwrap();
     assert!(state.answer().starts_with("read "), "{}", state.answer());
     assert_eq!(state.messages.len(), 42, "the state keeps every message");
-    let told = compactions(&session).await;
-    assert_eq!((told.len(), &told[0]["messages"]), (2, &json!(41)));
+    let reported = compactions(&session).await;
+    assert_eq!((reported.len(), &reported[0]["messages"]), (2, &json!(41)));
     // The next turn knows it: no call is wasted.
     let calls = model.calls();
     session.run(&agent, "one more").await.unwrap();

@@ -26,9 +26,9 @@ async fn a_killed_process_loses_nothing_acknowledged_and_its_lease_is_free_at_on
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.db");
     let (mut child, mut lines) = spawn_child(&path, u64::MAX);
-    let mut acknowledged = told(&mut lines);
+    let mut acknowledged = reported(&mut lines);
     while acknowledged < 200 {
-        acknowledged = told(&mut lines);
+        acknowledged = reported(&mut lines);
     }
     let store = Sqlite::open(&path).unwrap();
     let me = OwnerId::random();
@@ -59,7 +59,7 @@ async fn two_processes_share_one_file() {
     let path = folder.path().join("agent.db");
     let store = Sqlite::open(&path).unwrap();
     let (mut child, mut lines) = spawn_child(&path, 300);
-    told(&mut lines);
+    reported(&mut lines);
     let lease = store.acquire(&id("parent"), &OwnerId::random(), HOUR).await.unwrap();
     for turn in 0..300 {
         append(&store, &id("parent"), &lease, turn, 1).await;
@@ -404,7 +404,7 @@ fn spawn_child(path: &Path, count: u64) -> (Child, Lines<BufReader<ChildStdout>>
 }
 
 /// The next number that the child acknowledges.
-fn told(lines: &mut Lines<BufReader<ChildStdout>>) -> u64 {
+fn reported(lines: &mut Lines<BufReader<ChildStdout>>) -> u64 {
     told_more(lines).expect("the child still writes")
 }
 

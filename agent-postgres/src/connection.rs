@@ -10,12 +10,8 @@ use tokio_postgres::{
 };
 
 use crate::{
-    ConnectError,
-    address::Address,
-    append::Appender,
-    channel::Listener,
-    error::{self, store_error},
-    migrate, tls,
+    ConnectError, address::Address, append::Appender, channel::Listener, error, migrate, tables::QueryError,
+    tls,
 };
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -55,6 +51,7 @@ pub(crate) struct Inner {
 #[must_use = "a builder does nothing until `connect`"]
 pub struct PostgresBuilder {
     schema: String,
+    min_connections: usize,
     max_connections: usize,
     writers: usize,
     prepared: bool,
@@ -67,6 +64,7 @@ impl Default for PostgresBuilder {
     fn default() -> Self {
         Self {
             schema: "agent".to_owned(),
+            min_connections: 1,
             max_connections: 16,
             writers: 2,
             prepared: false,
@@ -81,6 +79,22 @@ impl PostgresBuilder {
     /// Sets the schema with the tables; it is created if it is missing. Default: `agent`.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
+        self
+    }
+
+    /// Sets the number of connections that [`connect`](Self::connect) opens. They stay open; one that fails is replaced when
+    /// it is needed. Default: 1; at most the maximum.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::Postgres;
+    ///
+    /// let builder = Postgres::builder().min_connections(5).max_connections(20);
+    /// assert!(format!("{builder:?}").contains("min_connections: 5"));
+    /// ```
+    pub fn min_connections(mut self, connections: usize) -> Self {
+        self.min_connections = connections;
         self
     }
 
@@ -167,7 +181,10 @@ impl PostgresBuilder {
         migrate::run(&mut client, &self.schema)
             .await
             .map_err(|source| ConnectError::Migrate { place: place.clone(), source })?;
-        drop(client);
+        let more = self.min_connections.min(self.max_connections).saturating_sub(1);
+        let opened = futures::future::try_join_all((0..more).map(|_| pool.get())).await;
+        // They return to the pool together, so that each of them was a new one.
+        drop((opened.map_err(|error| unreachable(error::pool_error(&error)))?, client));
         Ok(Postgres {
             inner: Arc::new(Inner {
                 pool,
@@ -269,7 +286,12 @@ impl Inner {
 
     /// Runs a statement in one round trip.
     pub(crate) async fn rows(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        let client = self.client().await?;
+        self.query(sql, params).await.map_err(QueryError::into_store_error)
+    }
+
+    /// As [`rows`](Self::rows), with the error of the database.
+    pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, QueryError> {
+        let client = self.client().await.map_err(QueryError::unavailable)?;
         let query = async {
             if self.prepared {
                 let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
@@ -282,11 +304,11 @@ impl Inner {
         };
         match tokio::time::timeout(self.query_time, query).await {
             Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(store_error(&error)),
+            Ok(Err(error)) => Err(QueryError::database(error)),
             Err(_) => {
                 // Its response would be read by the next user of the connection.
                 drop(Object::take(client));
-                Err(error::timed_out(self.query_time))
+                Err(QueryError::unavailable(error::timed_out(self.query_time)))
             }
         }
     }

@@ -7,6 +7,7 @@
 //! - An append is one statement and one round trip. Appends that wait at the same time share a transaction.
 //! - The epoch of the writer is compared in the statement that appends, so a process that lost its lease writes nothing.
 //! - Leases use the clock of the database.
+//! - A program can keep its own tables in the database ([`Postgres::query`], [`Postgres::migrate`]).
 //! - No statement depends on the state of a connection, so PgBouncer in transaction mode works.
 //!
 //! # Examples
@@ -33,6 +34,7 @@ mod memory;
 mod migrate;
 mod queries;
 mod summary;
+mod tables;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod tls;
@@ -41,3 +43,9 @@ pub use address::AddressError;
 pub use connection::{Postgres, PostgresBuilder};
 pub use error::ConnectError;
 pub use memory::PostgresMemory;
+pub use tables::QueryError;
+/// A row of a result, and the types of parameters.
+pub use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};

@@ -82,6 +82,7 @@ pub use self::{
         forwarded::{Proxies, ProxyHeader},
         host::Hosts,
     },
+    limits::{Admission, SlidingWindow},
     options::ServerOptions,
     server::{Server, ServerBuilder},
     task_agent::{ContextField, TaskAgent},

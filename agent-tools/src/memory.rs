@@ -97,6 +97,17 @@ impl MemoryTools {
 
     /// Returns the three tools. Combine them with others with [`ToolRegistry::join`], or take fewer with [`ToolRegistry::allow`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::Namespace;
+    /// use agent_tools::MemoryTools;
+    ///
+    /// let tools = MemoryTools::new(Namespace::new(["users", "42"])?).registry()?;
+    /// assert_eq!(tools.names().count(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None in practice: their names and schemas are fixed.

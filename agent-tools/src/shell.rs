@@ -106,6 +106,15 @@ impl Shell {
     }
 
     /// Sets how commands are kept apart. Default: [`Isolation::BestAvailable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::{Isolation, Shell};
+    ///
+    /// let shell = Shell::in_dir("/srv/work").isolation(Isolation::default());
+    /// # drop(shell);
+    /// ```
     #[must_use]
     pub const fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;

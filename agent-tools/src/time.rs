@@ -84,6 +84,15 @@ impl DateTime {
     }
 
     /// Sets the clock. Default: the machine's clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::DateTime;
+    ///
+    /// let new_year = DateTime::default().with_clock(|| "2026-01-01T00:00:00Z".parse().expect("a timestamp"));
+    /// # drop(new_year);
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, now: fn() -> Timestamp) -> Self {
         self.now = now;

@@ -11,6 +11,6 @@ mod servers;
 mod smollm;
 
 /// What `.ci/real` says.
-fn told(variable: &str) -> String {
+fn reported(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run .ci/real"))
 }

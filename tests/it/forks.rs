@@ -87,11 +87,11 @@ async fn a_fork_from_the_middle_of_a_run_is_stopped_with_its_todos_cancelled() {
     assert_eq!(status.status, RunStatus::Stopped);
     assert_eq!(status.todos[0].status, TodoStatus::Cancelled);
     let last = fork.events(Seq::ZERO, 100).await.unwrap();
-    let told = last.iter().rev().find_map(|event| match &event.body {
+    let reported = last.iter().rev().find_map(|event| match &event.body {
         EventBody::TodoUpdated(moved) => Some(moved.todo.status),
         _ => None,
     });
-    assert_eq!(told, Some(TodoStatus::Cancelled), "subscribers see it as well");
+    assert_eq!(reported, Some(TodoStatus::Cancelled), "subscribers see it as well");
     let outcome = fork.resume().await.unwrap().outcome::<Trail>().await.unwrap();
     assert_eq!(outcome.state().unwrap().sum, 1);
     assert_eq!(fork.status().await.unwrap().todos[0].status, TodoStatus::Completed);

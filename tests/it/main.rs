@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, as the tests themselves do")]
 
 mod architecture;
+mod background;
 mod cancel_safety;
 mod caps;
 mod deadlines;
@@ -16,21 +17,27 @@ mod golden;
 mod graph;
 mod graph_identity;
 mod interrupts;
+mod middleware;
 mod panics;
 mod partial;
+mod pauses;
 mod prose;
 mod questions;
 mod queue;
+mod quorums;
 mod random;
 mod resume;
 mod resume_after_failure;
+mod run_context;
 mod sessions;
 mod graph_build;
+mod steering;
 mod simulation;
 mod steps;
 mod stopping;
 mod store_faults;
 mod takeovers;
+mod timers;
 mod transfer;
 mod turn_calls;
 mod values;

@@ -191,13 +191,13 @@ async fn a_number_ahead_of_the_journal_is_named_and_what_happens_then_follows() 
             let session = runtime.session(&format!("s{ahead}")).unwrap();
             // The session does not exist yet.
             let mut early = session.subscribe(Some(Seq(ahead)));
-            let told = Some(ahead.min(u64::MAX >> 1));
-            assert_eq!(gap(&soon(early.next()).await.unwrap()), (0, 0, 0, told), "store {kind}");
+            let reported = Some(ahead.min(u64::MAX >> 1));
+            assert_eq!(gap(&soon(early.next()).await.unwrap()), (0, 0, 0, reported), "store {kind}");
             session.run(&short(), Trail::update()).await.unwrap();
             assert_eq!(soon(early.next()).await.unwrap().seq, Some(Seq(1)));
             let last = session.status().await.unwrap().last.0;
             let mut late = session.subscribe(Some(Seq(ahead)));
-            assert_eq!(gap(&soon(late.next()).await.unwrap()), (last, last, 0, told), "store {kind}");
+            assert_eq!(gap(&soon(late.next()).await.unwrap()), (last, last, 0, reported), "store {kind}");
             session.run(&short(), Trail::update()).await.unwrap();
             assert_eq!(soon(late.next()).await.unwrap().seq, Some(Seq(last + 1)));
             // The last number is not ahead.

@@ -231,8 +231,9 @@ async fn a_question_given_up_by_its_node_is_withdrawn_for_good_in_memory_and_aft
             assert!(outcome.is_completed(), "restart {restart}, deadline {deadline}: {outcome:?}");
             assert_eq!(outcome.state().unwrap().said, [json!("late"), json!(1), json!("ok")]);
             assert_eq!(world.times("paid"), 1);
-            let told = kinds(&session).await.into_iter().filter(|k| k != "run_resumed" && k != "run_paused");
-            journals.push(told.collect::<Vec<_>>());
+            let reported =
+                kinds(&session).await.into_iter().filter(|k| k != "run_resumed" && k != "run_paused");
+            journals.push(reported.collect::<Vec<_>>());
         }
         assert_eq!(journals[0], journals[1], "deadline {deadline}");
     }

@@ -6,7 +6,7 @@ use agent_core::{
     clock::ManualClock,
     ids::{Seq, SessionId},
     journal::{
-        Append, InMemoryJournal, JournalStore, OwnerId, StoreError, TransferError, Transferred, transfer,
+        Append, InMemoryJournal, JournalStore, OwnerId, StoreError, TransferError, TransferOutcome, transfer,
         verify,
     },
     model::testing::Scripted,
@@ -49,8 +49,12 @@ async fn a_copied_session_reads_as_the_original_does() {
         for to in targets {
             for id in ids(&from).await {
                 let done = transfer(&from, &*to, &id).await.unwrap();
-                assert!(matches!(done, Transferred::Copied(_)), "{name}: {id}: {done:?}");
-                assert_eq!(transfer(&from, &*to, &id).await.unwrap(), Transferred::Unchanged, "{name}: {id}");
+                assert!(matches!(done, TransferOutcome::Copied(_)), "{name}: {id}: {done:?}");
+                assert_eq!(
+                    transfer(&from, &*to, &id).await.unwrap(),
+                    TransferOutcome::Unchanged,
+                    "{name}: {id}"
+                );
             }
             assert_eq!(read(to).await, expected, "{name}");
         }
@@ -70,7 +74,7 @@ async fn an_incomplete_copy_is_invisible_and_is_replaced() {
     to.append(Append::new(id.clone(), lease.epoch, Seq::ZERO, vec![record])).await.unwrap();
     to.release(&id, &lease).await.unwrap();
     assert!(verify(&to, &id).await.is_err());
-    assert!(matches!(transfer(&from, &to, &id).await.unwrap(), Transferred::Copied(_)));
+    assert!(matches!(transfer(&from, &to, &id).await.unwrap(), TransferOutcome::Copied(_)));
     assert_eq!(verify(&to, &id).await.unwrap(), verify(&from, &id).await.unwrap());
 }
 

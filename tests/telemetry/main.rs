@@ -58,7 +58,7 @@ struct Told {
 /// Writes down the spans of the engine, down to a level.
 #[derive(Clone)]
 struct Recorder {
-    told: Arc<Mutex<Told>>,
+    reported: Arc<Mutex<Told>>,
     level: Level,
 }
 
@@ -82,16 +82,17 @@ impl Subscriber for Recorder {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut fields = BTreeMap::new();
         span.record(&mut Fields(&mut fields));
-        let mut told = self.told.lock();
-        let current = told.inside.get(&std::thread::current().id()).and_then(|stack| stack.last().copied());
+        let mut reported = self.reported.lock();
+        let current =
+            reported.inside.get(&std::thread::current().id()).and_then(|stack| stack.last().copied());
         let parent = if span.is_contextual() { current } else { span.parent().map(Id::into_u64) };
         let metadata = span.metadata();
-        told.spans.push(Seen { name: metadata.name(), parent, fields, metadata, handles: 1 });
-        Id::from_u64(told.spans.len() as u64)
+        reported.spans.push(Seen { name: metadata.name(), parent, fields, metadata, handles: 1 });
+        Id::from_u64(reported.spans.len() as u64)
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        values.record(&mut Fields(&mut self.told.lock().spans[span.into_u64() as usize - 1].fields));
+        values.record(&mut Fields(&mut self.reported.lock().spans[span.into_u64() as usize - 1].fields));
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
@@ -99,31 +100,32 @@ impl Subscriber for Recorder {
     fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, span: &Id) {
-        self.told.lock().inside.entry(std::thread::current().id()).or_default().push(span.into_u64());
+        self.reported.lock().inside.entry(std::thread::current().id()).or_default().push(span.into_u64());
     }
 
     fn exit(&self, span: &Id) {
-        let left = self.told.lock().inside.get_mut(&std::thread::current().id()).and_then(Vec::pop);
+        let left = self.reported.lock().inside.get_mut(&std::thread::current().id()).and_then(Vec::pop);
         assert_eq!(left, Some(span.into_u64()), "spans are left in the order they were entered");
     }
 
     fn clone_span(&self, span: &Id) -> Id {
-        self.told.lock().spans[span.into_u64() as usize - 1].handles += 1;
+        self.reported.lock().spans[span.into_u64() as usize - 1].handles += 1;
         span.clone()
     }
 
     fn try_close(&self, span: Id) -> bool {
-        let mut told = self.told.lock();
-        let seen = &mut told.spans[span.into_u64() as usize - 1];
+        let mut reported = self.reported.lock();
+        let seen = &mut reported.spans[span.into_u64() as usize - 1];
         seen.handles -= 1;
         seen.handles == 0
     }
 
     fn current_span(&self) -> Current {
-        let told = self.told.lock();
-        let inside = told.inside.get(&std::thread::current().id()).and_then(|stack| stack.last().copied());
+        let reported = self.reported.lock();
+        let inside =
+            reported.inside.get(&std::thread::current().id()).and_then(|stack| stack.last().copied());
         match inside {
-            Some(id) => Current::new(Id::from_u64(id), told.spans[id as usize - 1].metadata),
+            Some(id) => Current::new(Id::from_u64(id), reported.spans[id as usize - 1].metadata),
             None => Current::none(),
         }
     }
@@ -158,7 +160,7 @@ impl Subscriber for Sometimes {
 
 impl Recorder {
     fn new(level: Level) -> Self {
-        Self { told: Arc::default(), level }
+        Self { reported: Arc::default(), level }
     }
 
     /// From now on, on this thread.
@@ -170,7 +172,7 @@ impl Recorder {
     }
 
     fn spans(&self) -> Vec<Seen> {
-        self.told.lock().spans.clone()
+        self.reported.lock().spans.clone()
     }
 
     fn names(&self) -> Vec<String> {
@@ -333,7 +335,7 @@ async fn what_fails_says_its_code_and_not_its_words() {
     let session = runtime.session("s").unwrap();
     let error = session.run(&graph, Trail::update()).await.unwrap_err();
     let code = error.code().name();
-    let told: Vec<(String, String, String)> = recorder
+    let reported: Vec<(String, String, String)> = recorder
         .spans()
         .iter()
         .map(|span| {
@@ -344,7 +346,7 @@ async fn what_fails_says_its_code_and_not_its_words() {
         .collect();
     let failed = |name: &str, code: &str| (name.to_owned(), code.to_owned(), "ERROR".to_owned());
     assert_eq!(
-        told,
+        reported,
         [
             failed("invoke_agent fails", code),
             failed("node try", code),

@@ -57,6 +57,8 @@ pub(super) fn assemble(
         move |state: &AgentState| match state.messages.last() {
             _ if state.interrupted.is_some() => "model",
             Some(message) if message.role == Role::Assistant && !message.tool_calls.is_empty() => "tools",
+            // It was steered at its end.
+            Some(message) if message.role == Role::User => "model",
             _ if reviewed => "review",
             _ => last,
         },

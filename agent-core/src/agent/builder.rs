@@ -12,10 +12,12 @@ use super::{
     AgentState, Finish,
     assembly::assemble,
     conversation::Window,
+    middleware::{DynMiddleware, Middleware},
     nodes::{Core, Judge, Profile, Reviewer, Tools},
     profile::judge,
 };
 use crate::{
+    engine::Context,
     graph::{BuildError, Graph, NodeError},
     model::{Model, ModelRequest},
     tool::{RegistryError, Tool, ToolFault, ToolRegistry, ToolRegistryBuilder},
@@ -112,6 +114,7 @@ impl Agent {
             fatal: Vec::new(),
             subs: Vec::new(),
             peers: Vec::new(),
+            middleware: Vec::new(),
         }
     }
 }
@@ -136,6 +139,7 @@ pub struct AgentBuilder {
     pub(super) fatal: Vec<ToolFault>,
     subs: Vec<AgentBuilder>,
     peers: Vec<AgentBuilder>,
+    pub(super) middleware: Vec<Arc<dyn DynMiddleware>>,
 }
 
 /// A system prompt.
@@ -146,13 +150,23 @@ pub(super) enum System {
 }
 
 impl System {
-    /// Renders the prompt with the agent's context.
+    /// Renders the prompt with the agent's context, and the run's as `context`.
     #[cfg_attr(not(feature = "prompt"), expect(unused_variables, reason = "only templates read the context"))]
-    pub(super) fn text(&self, context: &Map<String, Value>) -> Result<Arc<str>, NodeError> {
+    pub(super) fn text(&self, values: &Map<String, Value>, cx: &Context) -> Result<Arc<str>, NodeError> {
         match self {
             Self::Text(text) => Ok(Arc::clone(text)),
             #[cfg(feature = "prompt")]
-            Self::Template(prompt) => prompt.render(context).map(Arc::from).map_err(NodeError::permanent),
+            Self::Template(prompt) => {
+                let rendered = match cx.context_json().filter(|_| !values.contains_key("context")) {
+                    None => prompt.render(values),
+                    Some(context) => {
+                        let mut values = values.clone();
+                        values.insert("context".to_owned(), context);
+                        prompt.render(&values)
+                    }
+                };
+                rendered.map(Arc::from).map_err(NodeError::permanent)
+            }
         }
     }
 }
@@ -234,8 +248,9 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets the system prompt as a template, rendered with [`AgentState::context`] for each call of the model. Needs the
-    /// feature `prompt` (on by default).
+    /// Sets the system prompt as a template, rendered with [`AgentState::context`] for each call of the model. The context of
+    /// the run ([`RunOptions::context`](crate::RunOptions::context)) is `context` in it. Needs the feature `prompt` (on by
+    /// default).
     ///
     /// # Examples
     ///
@@ -518,6 +533,30 @@ impl AgentBuilder {
     /// ```
     pub fn failing_on(mut self, faults: impl IntoIterator<Item = ToolFault>) -> Self {
         self.fatal.extend(faults);
+        self
+    }
+
+    /// Adds code around the model calls and tool calls of this agent. The first one is the outermost. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, Context, Result, agent::Middleware, model::ModelRequest};
+    ///
+    /// struct Cold;
+    ///
+    /// impl Middleware for Cold {
+    ///     async fn before_model(&self, request: ModelRequest, _: &Context) -> Result<ModelRequest> {
+    ///         Ok(request.temperature(0.0))
+    ///     }
+    /// }
+    ///
+    /// let agent = Agent::builder("assistant").middleware(Cold).build()?;
+    /// # assert_eq!(agent.name(), "assistant");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
         self
     }
 

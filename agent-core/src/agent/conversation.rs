@@ -16,6 +16,11 @@ use crate::model::{
 const MISSING: &str =
     "Error: the call was cancelled or cut short, and its result is not known; it may have happened or not";
 
+/// Returns the conversation with further messages at its end.
+pub(super) fn with(messages: &Messages, more: &[Message]) -> Messages {
+    messages.iter().map(|message| Message::clone(message)).chain(more.iter().cloned()).collect()
+}
+
 /// Returns the history in a form that every provider accepts: each tool call has exactly one result directly behind it
 /// (a missing result is reported as unknown), and each result has its call. A valid history is returned unchanged and
 /// shares its messages; only messages that were not checked before are checked.

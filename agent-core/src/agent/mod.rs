@@ -1,7 +1,7 @@
 //! Agents: a model that calls tools until it has an answer. Built with the public graph API.
 //!
-//! Read in this order: [`AgentState`] the state, [`Agent`] the builder, [`conversation`] what the model reads, [`todo_tool`]
-//! the todo list that a model updates. An agent is a [`Graph`](crate::Graph) with two nodes, `model` and `tools`, that alternate, and optional
+//! Read in this order: [`AgentState`] the state, [`Agent`] the builder, [`conversation`] what the model reads,
+//! [`Middleware`] code around its calls, [`todo_tool`] the todo list that a model updates. An agent is a [`Graph`](crate::Graph) with two nodes, `model` and `tools`, that alternate, and optional
 //! nodes: sub-agents (`agent.<name>`), an `output` node for a typed answer and a `review` node.
 //!
 //! A sub-agent is a subgraph, not a [`Tool`](crate::tool::Tool), though its parent's model calls it like one: a tool
@@ -15,6 +15,7 @@ mod assembly;
 mod builder;
 mod close;
 pub mod conversation;
+mod middleware;
 mod nodes;
 mod profile;
 #[cfg(feature = "prompt")]
@@ -23,6 +24,7 @@ mod state;
 pub mod todo_tool;
 
 pub use builder::{Agent, AgentBuilder, AgentError, OutputMode};
+pub use middleware::{Middleware, NextModel, NextTool};
 #[cfg(feature = "prompt")]
 pub use prompt::{Prompt, PromptError};
 pub use state::{AgentState, AgentStateUpdate, Finish};

@@ -71,6 +71,7 @@ impl Profile {
             window,
             summary,
             fatal,
+            middleware,
             ..
         } = agent;
         let sub_specs: Vec<ToolSpec> = subs.iter().map(sub_spec).collect();
@@ -92,7 +93,7 @@ impl Profile {
             };
         }
         let subs = subs.iter().map(|sub| sub.name.clone()).collect();
-        Ok(Self { name, base, system, tools, own, model, extra, subs, window, summary, fatal })
+        Ok(Self { name, base, system, tools, own, model, extra, subs, window, summary, fatal, middleware })
     }
 }
 

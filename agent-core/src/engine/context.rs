@@ -31,7 +31,7 @@ use crate::{
     json::{self, Sorted, ValueError},
     memory::MemoryStore,
     model::Model,
-    run::BudgetUsage,
+    run::{BudgetUsage, ContextError},
     todo::Todos,
     tool::ToolRegistry,
 };
@@ -383,6 +383,42 @@ impl Context {
                 std::any::type_name::<T>()
             ))
         })
+    }
+
+    /// Returns the context of the run, which was set with [`RunOptions::context`](crate::RunOptions::context).
+    ///
+    /// # Errors
+    ///
+    /// A permanent [`ContextError`](crate::run::ContextError): the run has none, or it cannot be read as a `T`.
+    ///
+    /// # Examples
+    ///
+    /// See [`RunOptions::context`](crate::RunOptions::context).
+    pub fn context<T: Serialize + DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>> {
+        let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
+        context.and_then(|context| context.read()).map_err(NodeError::permanent)
+    }
+
+    /// Returns the stored context of the run as JSON.
+    #[cfg(feature = "prompt")]
+    pub(crate) fn context_json(&self) -> Option<serde_json::Value> {
+        self.place.env.context.as_ref()?.json()
+    }
+
+    /// Returns the context of the run, which was set with
+    /// [`RunOptions::transient_context`](crate::RunOptions::transient_context).
+    ///
+    /// # Errors
+    ///
+    /// A permanent [`ContextError`](crate::run::ContextError): the run has none, this process does not have it, or it has
+    /// another type.
+    ///
+    /// # Examples
+    ///
+    /// See [`RunOptions::transient_context`](crate::RunOptions::transient_context).
+    pub fn transient_context<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
+        let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
+        context.and_then(|context| context.live()).map_err(NodeError::permanent)
     }
 
     /// Returns the long-term memory that was set with [`RuntimeBuilder::memory`](crate::session::RuntimeBuilder::memory).

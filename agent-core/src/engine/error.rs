@@ -397,6 +397,7 @@ pub(crate) fn is_retryable(error: &(dyn StdError + 'static)) -> bool {
         || error.is::<crate::todo::TodoError>()
         || error.is::<NodeEnded>()
         || error.is::<ToolFailed>()
+        || error.is::<crate::run::ContextError>()
     {
         return false;
     }
@@ -419,6 +420,9 @@ pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Code {
     }
     if let Some(error) = error.downcast_ref::<crate::json::ValueError>() {
         return error.code().unwrap_or(Code::NodeFailed);
+    }
+    if error.is::<crate::run::ContextError>() {
+        return Code::ContextMissing;
     }
     if let Some(crate::interrupt::AskError::Changed { .. }) = error.downcast_ref() {
         return Code::QuestionChanged;

@@ -12,6 +12,7 @@ use super::{
     Budget, RunControl, RunError,
     journal_writer::{JournalWriter, QUEUE_CAPACITY},
     node_cache::NodeCache,
+    steering::Steering,
 };
 use crate::{
     clock::Clock,
@@ -21,7 +22,7 @@ use crate::{
     journal::{entry::Fact, projection::TaskRecord},
     memory::MemoryStore,
     model::{Model, PriceTable},
-    run::Durability,
+    run::{ContextValue, Durability, Pauses},
     task_group::TaskGroup,
     todo::TodoTree,
     tool::ToolRegistry,
@@ -56,6 +57,12 @@ pub(crate) struct RunContext {
     /// Records of unfinished tasks of the outermost graph, by number. Only for a graph with `on_stop` in a run without a
     /// store; otherwise the journal has them.
     pub(crate) unfinished_records: Option<Mutex<HashMap<u64, TaskRecord>>>,
+    /// The context of the run.
+    pub(crate) context: Option<Arc<ContextValue>>,
+    /// Breakpoints and the start time.
+    pub(crate) pauses: Option<Arc<Pauses>>,
+    /// Messages to the agent that is the outermost graph; `None` for other graphs.
+    pub(crate) steering: Option<Box<Steering>>,
 }
 
 impl RunContext {

@@ -47,6 +47,8 @@ pub(crate) struct Schedule {
     /// Arrivals by join; empty while none.
     arrived: Vec<NodeSet>,
     waiting: Vec<u32>,
+    /// Joins that fired before all of their sources arrived: later arrivals activate nothing. Also in `waiting`.
+    fired: Vec<u32>,
     /// By node: the superstep for which it already has a plain activation.
     marks: Vec<u64>,
 }
@@ -65,6 +67,7 @@ impl Schedule {
             deferred: Vec::new(),
             arrived,
             waiting: Vec::new(),
+            fired: Vec::new(),
             marks,
         }
     }
@@ -145,8 +148,9 @@ impl Schedule {
             return;
         }
         let topology = Arc::clone(&self.topology);
-        let complete = |arrived: &NodeSet, join: u32| {
-            (0..topology.joins[join as usize].sources.len()).all(|place| arrived.contains(place as u32))
+        let count = |arrived: &NodeSet, join: u32| {
+            let places = 0..topology.joins[join as usize].sources.len();
+            places.filter(|place| arrived.contains(*place as u32)).count()
         };
         loop {
             // Judged together against one picture of what is alive, so that the order of joins does not matter.
@@ -159,7 +163,8 @@ impl Schedule {
                     let def = &topology.joins[join as usize];
                     let arrived = &self.arrived[join as usize];
                     let mut others = alive.clone();
-                    for &other in self.waiting.iter().filter(|&&other| other != join) {
+                    let will_fire = |other: &&u32| **other != join && !self.fired.contains(other);
+                    for &other in self.waiting.iter().filter(will_fire) {
                         if let Some(target) = topology.joins[other as usize].target {
                             others.insert(target);
                         }
@@ -171,7 +176,11 @@ impl Schedule {
                 self.waiting
                     .iter()
                     .copied()
-                    .filter(|&join| complete(&self.arrived[join as usize], join) || !lives(join))
+                    .filter(|&join| {
+                        let def = &topology.joins[join as usize];
+                        let need = if self.fired.contains(&join) { def.sources.len() } else { def.need };
+                        count(&self.arrived[join as usize], join) >= need || !lives(join)
+                    })
                     .collect()
             };
             if ready.is_empty() {
@@ -179,9 +188,19 @@ impl Schedule {
             }
             self.waiting.retain(|join| !ready.contains(join));
             for join in ready {
-                self.arrived[join as usize].clear();
-                if let Some(target) = topology.joins[join as usize].target {
+                let def = &topology.joins[join as usize];
+                let had_fired = self.fired.contains(&join);
+                if had_fired {
+                    self.fired.retain(|fired| *fired != join);
+                } else if let Some(target) = def.target {
                     self.activate(target);
+                }
+                if !had_fired && count(&self.arrived[join as usize], join) < def.sources.len() {
+                    // It waits on, without an effect, until no source can arrive.
+                    self.fired.push(join);
+                    self.waiting.push(join);
+                } else {
+                    self.arrived[join as usize].clear();
                 }
             }
             if self.waiting.is_empty() {
@@ -239,6 +258,7 @@ impl Schedule {
             sources: names(&|_| true),
             target: def.target.map_or(crate::graph::END, |t| self.topology.name(t)).to_owned(),
             arrived: names(&|place| self.arrived[join as usize].contains(place)),
+            fired: self.fired.contains(&join),
         }
     }
 
@@ -282,6 +302,9 @@ impl Schedule {
             match found {
                 Some(join) => {
                     schedule.waiting.push(join as u32);
+                    if wait.fired {
+                        schedule.fired.push(join as u32);
+                    }
                     for (place, &source) in topology.joins[join].sources.iter().enumerate() {
                         if wait.arrived.iter().any(|name| name == topology.name(source)) {
                             schedule.arrived[join].insert(place as u32);
@@ -370,6 +393,7 @@ mod tests {
                 out,
                 joins: vec![JoinDef {
                     sources: vec![0, 1],
+                    need: 2,
                     target: Some(2),
                     upstream: vec![set(&[0, 4]), set(upstream_b)],
                 }],
@@ -407,6 +431,27 @@ mod tests {
         schedule.fire(0);
         assert_eq!(schedule.advance(), Advance::Superstep);
         assert_eq!(due(&schedule), [2]);
+    }
+
+    #[test]
+    fn a_quorum_fires_once_and_ignores_later_arrivals_also_after_a_restart() {
+        let mut schedule = schedule(&[(4, 0), (4, 3), (3, 1)], &[1, 3, 4]);
+        Arc::get_mut(&mut schedule.topology).unwrap().joins[0].need = 1;
+        schedule.fire(4);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        schedule.fire(0);
+        schedule.fire(3);
+        assert_eq!(schedule.advance(), Advance::Superstep);
+        let mut both = due(&schedule);
+        both.sort_unstable();
+        assert_eq!(both, [1, 2], "c does not wait for b");
+        let stored = serde_json::to_string(&schedule.stored()).unwrap();
+        let projection: StoredSchedule = serde_json::from_str(&stored).unwrap();
+        let back = Schedule::restore(Arc::clone(&schedule.topology), &projection).unwrap();
+        for mut schedule in [schedule, back] {
+            schedule.fire(1);
+            assert_eq!(schedule.advance(), Advance::Done, "c does not run again");
+        }
     }
 
     #[test]

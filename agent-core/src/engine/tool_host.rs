@@ -9,12 +9,13 @@ use crate::{
     journal::entry::{Fact, ToolBegun},
     json::sorted,
     memory::MemoryStore,
+    run::ContextValue,
     todo::Todos,
     tool::{Away, ToolError, ToolHost},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
@@ -32,6 +33,8 @@ pub(super) struct ContextToolHost {
     /// The entry written before the call, if the call must not be repeated.
     noted: Option<ToolBegun>,
     asked: Mutex<AskedQuestions>,
+    values: Arc<Map<String, Value>>,
+    changed: Mutex<Map<String, Value>>,
 }
 
 /// What a call has asked people so far.
@@ -47,8 +50,20 @@ struct AskedQuestions {
 }
 
 impl ContextToolHost {
-    pub(super) fn new(cx: Context, under: Option<String>, call: &str, noted: Option<ToolBegun>) -> Self {
-        Self { cx, under, call: call.to_owned(), noted, asked: Mutex::default() }
+    pub(super) fn new(
+        cx: Context,
+        under: Option<String>,
+        call: &str,
+        noted: Option<ToolBegun>,
+        values: Arc<Map<String, Value>>,
+    ) -> Self {
+        let (asked, changed) = (Mutex::default(), Mutex::default());
+        Self { cx, under, call: call.to_owned(), noted, asked, values, changed }
+    }
+
+    /// Takes the values that the call has set.
+    pub(super) fn take_values(&self) -> Map<String, Value> {
+        std::mem::take(&mut *self.changed.lock())
     }
 
     /// By what is asked, not when: a call that is made again may ask in another order.
@@ -100,6 +115,18 @@ impl Drop for OpenQuestion {
 impl ToolHost for ContextToolHost {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
         self.cx.place.env.deps.typed.get(&of).cloned()
+    }
+
+    fn context(&self) -> Option<Arc<ContextValue>> {
+        self.cx.place.env.context.clone()
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        self.changed.lock().get(name).or_else(|| self.values.get(name)).cloned()
+    }
+
+    fn set_value(&self, name: String, value: Value) {
+        self.changed.lock().insert(name, value);
     }
 
     fn progress(&self, name: String, value: Value) {

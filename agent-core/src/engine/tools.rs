@@ -1,10 +1,11 @@
 //! [`RecordedTools`]: tool calls as recorded steps, validated and approved.
 
 use std::{
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
 };
@@ -12,7 +13,7 @@ use std::{
 use futures::{FutureExt, future::join_all, task::AtomicWaker};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -47,6 +48,12 @@ pub struct RecordedTools {
     kept: AtomicBool,
     /// Parent of todos added by tools.
     under: Option<String>,
+    /// Values that tools read.
+    values: Arc<Map<String, Value>>,
+    /// Values that calls set, by the number of the call.
+    changed: Mutex<BTreeMap<u64, Map<String, Value>>>,
+    /// Number of calls so far.
+    calls: AtomicU64,
 }
 
 /// Error of a tool call with a fault that ends the run; see [`RecordedTools::failing_on`].
@@ -75,12 +82,15 @@ pub(super) struct Recorded {
     /// The whole result is kept in the long-term memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) kept: bool,
+    /// Values that the tool set.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    values: Map<String, Value>,
 }
 
 impl From<ToolReply> for Recorded {
     fn from(reply: ToolReply) -> Self {
         let (fault, cut) = (reply.fault, reply.cut);
-        Self { message: reply.into_message(), fault, cut, kept: false }
+        Self { message: reply.into_message(), fault, cut, kept: false, values: Map::new() }
     }
 }
 
@@ -94,7 +104,9 @@ enum Spawned {
 impl RecordedTools {
     pub(super) fn new(cx: Context, registry: ToolRegistry) -> Self {
         let kept = AtomicBool::new(false);
-        Self { cx, registry, remembered: Mutex::default(), fatal: Vec::new(), kept, under: None }
+        let (values, changed) = (Arc::default(), Mutex::default());
+        let (remembered, fatal, under) = (Mutex::default(), Vec::new(), None);
+        Self { cx, registry, remembered, fatal, kept, under, values, changed, calls: AtomicU64::new(0) }
     }
 
     /// Limits the set to the tools in `allowed`, which contains names of tools and of groups.
@@ -205,6 +217,59 @@ impl RecordedTools {
     pub fn under(mut self, todo: impl Into<String>) -> Self {
         self.under = Some(todo.into());
         self
+    }
+
+    /// Sets the values that tools read with [`ToolContext::value`] and change with [`ToolContext::set_value`]. Keep the
+    /// [changed](Self::changed_values) ones in the state. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, tool, tool::{ToolContext, ToolError, ToolRegistry}};
+    /// # use agent_core::tool::ToolCall;
+    /// # use serde::{Deserialize, Serialize};
+    /// # use serde_json::{Map, Value, json};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { values: Map<String, Value> }
+    /// /// Notes the tone of the text.
+    /// #[tool]
+    /// async fn tone(tone: String, cx: &ToolContext) -> Result<String, ToolError> {
+    ///     let before = cx.value("tone").unwrap_or_default();
+    ///     cx.set_value("tone", tone)?;
+    ///     Ok(format!("it was {before}"))
+    /// }
+    ///
+    /// async fn write(draft: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     let tools = cx.tools()?.with_values(draft.values.clone());
+    ///     tools.call(ToolCall::new("tone", &json!({ "tone": "friendly" }))).await?;
+    ///     let mut values = draft.values.clone();
+    ///     values.extend(tools.changed_values());
+    ///     Ok(Draft::update().values(values))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tools = ToolRegistry::builder().tool(tone).build()?;
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
+    /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
+    /// let outcome = session.run(&graph, Draft::update()).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.values["tone"], "friendly");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_values(mut self, values: Map<String, Value>) -> Self {
+        self.values = Arc::new(values);
+        self
+    }
+
+    /// Returns the values that calls have set. Of two calls that set the same one, the later call counts. A call that
+    /// failed sets none.
+    ///
+    /// # Examples
+    ///
+    /// See [`with_values`](Self::with_values).
+    #[must_use]
+    pub fn changed_values(&self) -> Map<String, Value> {
+        self.changed.lock().values().flat_map(Map::clone).collect()
     }
 
     /// Sets the standing approvals. Keep them in the state, so that they last as long as the session. Default: none.
@@ -423,7 +488,7 @@ impl RecordedTools {
     /// # Ok(()) }
     /// ```
     pub async fn call(&self, call: ToolCall) -> Result<Message> {
-        let name = self.cx.attempt_handle().next_call_name(&call.id);
+        let name = self.next_name(&call);
         self.carry_out(name, call, Spawned::No).await
     }
 
@@ -469,8 +534,8 @@ impl RecordedTools {
     /// # Ok(()) }
     /// ```
     pub async fn call_all(&self, calls: impl IntoIterator<Item = ToolCall>) -> Result<Vec<Message>> {
-        let named: Vec<(String, ToolCall)> =
-            calls.into_iter().map(|call| (self.cx.attempt_handle().next_call_name(&call.id), call)).collect();
+        let named: Vec<((String, u64), ToolCall)> =
+            calls.into_iter().map(|call| (self.next_name(&call), call)).collect();
         if named.len() < 2 {
             let mut messages = Vec::with_capacity(1);
             for (name, call) in named {
@@ -490,7 +555,18 @@ impl RecordedTools {
         polled.await.into_iter().collect()
     }
 
-    async fn carry_out(&self, name: String, call: ToolCall, spawned: Spawned) -> Result<Message> {
+    /// Returns the name of a call within its task, and its number among those of this set.
+    fn next_name(&self, call: &ToolCall) -> (String, u64) {
+        let name = self.cx.attempt_handle().next_call_name(&call.id);
+        (name, self.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn carry_out(
+        &self,
+        (name, number): (String, u64),
+        call: ToolCall,
+        spawned: Spawned,
+    ) -> Result<Message> {
         let settled = match self.registry.prepare(call.clone()) {
             Ok(prepared) => self.approved(&name, prepared).await?,
             Err(error) => Settled::Answer(Err(error), usize::MAX),
@@ -516,6 +592,9 @@ impl RecordedTools {
                 self.cx.step_as("tool", key, None, async { (Ok(reply), None) }).await?
             }
         };
+        if !recorded.values.is_empty() {
+            self.changed.lock().insert(number, recorded.values);
+        }
         if recorded.kept {
             self.kept.store(true, Ordering::Relaxed);
         }
@@ -619,9 +698,11 @@ impl RecordedTools {
             }));
         }
         let idempotency_key = cx.idempotency_key(&key);
+        let values = Arc::clone(&self.values);
+        let host = Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted, values));
         let context =
             ToolContext::new(prepared.id(), idempotency_key.clone(), cx.place.env.control.stop.token())
-                .hosted(Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted)));
+                .hosted(Arc::clone(&host) as _);
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
         telemetry::tool_called(&span, prepared.args());
         let result = match spawned {
@@ -648,7 +729,8 @@ impl RecordedTools {
             reply.text.push_str(&note);
             kept = true;
         }
-        (Ok(Recorded { kept, ..reply.into() }), used)
+        let values = if result.is_ok() { host.take_values() } else { Map::new() };
+        (Ok(Recorded { kept, values, ..reply.into() }), used)
     }
 
     /// Runs a tool as a task of the run. Dropping this future cancels the task.

@@ -63,6 +63,7 @@ impl Fact {
             Self::Custom(_) => EventKind::Custom,
             Self::FrameOpened(_) => EventKind::SubgraphStarted,
             Self::StateEdited(_) => EventKind::StateEdited,
+            Self::Steered(_) => EventKind::Custom,
             Self::SessionForked(_) => EventKind::SessionForked,
         }
     }

@@ -212,6 +212,9 @@ impl Event {
     }
 }
 
+/// Name of the custom event of a message that steers the agent; see [`Session::steer`](crate::Session::steer).
+pub const STEERED: &str = "steered";
+
 /// The event of a gap.
 fn gap(session: &SessionId, gap: payload::Gap) -> Event {
     Event { seq: None, at: 0, session: session.clone(), run: RunId(0), task: None, body: EventBody::Gap(gap) }
@@ -331,6 +334,14 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             Some(Arc::clone(&frame.task)),
             EventBody::SubgraphStarted(payload::SubgraphStarted {
                 next: due(frame.due.as_ref(), &frame.schedule).next,
+            }),
+        ),
+        Fact::Steered(steered) => (
+            None,
+            EventBody::Custom(payload::Custom {
+                name: STEERED.to_owned(),
+                value: serde_json::json!({ "message": steered.message.id, "text": steered.message.text() })
+                    .into(),
             }),
         ),
         Fact::StateEdited(edited) => (

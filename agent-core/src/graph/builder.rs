@@ -20,7 +20,7 @@ pub struct GraphBuilder<S: State> {
     pub(super) nodes: Vec<Added<S>>,
     pub(super) edges: Vec<(String, String)>,
     pub(super) branches: Vec<Branching<S>>,
-    pub(super) joins: Vec<(Vec<String>, String)>,
+    pub(super) joins: Vec<Joining>,
     pub(super) leads: Vec<(String, Vec<String>)>,
     pub(super) max_supersteps: u64,
     pub(super) concurrency: usize,
@@ -33,6 +33,13 @@ pub struct GraphBuilder<S: State> {
 pub(super) struct Added<S: State> {
     pub(super) name: String,
     pub(super) node: AnyNode<S>,
+}
+
+pub(super) struct Joining {
+    pub(super) sources: Vec<String>,
+    pub(super) target: String,
+    /// `None`: all sources.
+    pub(super) need: Option<usize>,
 }
 
 pub(super) struct Branching<S: State> {
@@ -382,7 +389,52 @@ impl<S: State> GraphBuilder<S> {
         sources: impl IntoIterator<Item = N>,
         target: impl Into<String>,
     ) -> Self {
-        self.joins.push((sources.into_iter().map(Into::into).collect(), target.into()));
+        let sources = sources.into_iter().map(Into::into).collect();
+        self.joins.push(Joining { sources, target: target.into(), need: None });
+        self
+    }
+
+    /// Adds a join that does not wait for all: `target` runs once when `need` of the `sources` have run (at least 1), or when no
+    /// further one can. With 1 the first one wins. Sources that run later activate nothing.
+    ///
+    /// The other branches continue, because nodes of one superstep end together: a quorum saves the supersteps that slower
+    /// branches still have, not the time of a slow node beside a fast one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { #[state(append)] log: Vec<String> }
+    /// # async fn work(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    /// #     Ok(Draft::update().log([cx.node().to_owned()]))
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("cache", work)
+    ///     .node("search", work)
+    ///     .node("read", work)
+    ///     .node("answer", work)
+    ///     .edge(START, "cache")
+    ///     .path([START, "search", "read"])
+    ///     .quorum(1, ["cache", "read"], "answer")
+    ///     .edge("answer", END)
+    ///     .build()?;
+    /// let outcome = Runtime::builder().build().session("s-1")?.run(&graph, Draft::update()).await?;
+    /// // `answer` runs beside `read`, which is not waited for.
+    /// assert_eq!(outcome.state().ok_or("paused")?.log, ["cache", "search", "read", "answer"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn quorum<N: Into<String>>(
+        mut self,
+        need: usize,
+        sources: impl IntoIterator<Item = N>,
+        target: impl Into<String>,
+    ) -> Self {
+        let sources = sources.into_iter().map(Into::into).collect();
+        self.joins.push(Joining { sources, target: target.into(), need: Some(need) });
         self
     }
 

@@ -111,7 +111,7 @@ pub enum BuildFault {
         missing: String,
     },
     /// A join without sources, or with one of them twice.
-    #[error("join [{}] -> `{target}` needs at least one source, each once, and none may be the start or the end", .sources.join(", "))]
+    #[error("join [{}] -> `{target}` needs at least one source, each once, and none may be the start or the end; a quorum is 1 to their number", .sources.join(", "))]
     BadJoin {
         /// Its sources.
         sources: Vec<String>,

@@ -37,6 +37,8 @@ impl NodeSet {
 #[derive(Debug, Clone)]
 pub(crate) struct JoinDef {
     pub(crate) sources: Vec<NodeIx>,
+    /// Number of sources that it waits for.
+    pub(crate) need: usize,
     /// `None`: the join ends the path.
     pub(crate) target: Option<NodeIx>,
     /// For each source, the nodes from which it can be reached (including itself).

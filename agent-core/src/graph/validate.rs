@@ -11,7 +11,11 @@ use super::{
     render::{Drawing, Line},
     topology::{JoinDef, NodeIx, OutEdges, Topology},
 };
-use crate::{graph::builder::Branching, ids::NodeName, state::State};
+use crate::{
+    graph::builder::{Branching, Joining},
+    ids::NodeName,
+    state::State,
+};
 
 /// Validates and freezes a graph.
 pub(super) fn freeze<S: State>(mut builder: GraphBuilder<S>) -> Result<Graph<S>, BuildError> {
@@ -34,6 +38,8 @@ struct Freezer<S: State> {
     lines: Vec<(String, String, Line)>,
     out: Vec<OutEdges>,
     joins: Vec<JoinDef>,
+    /// Joins that do not wait for all, for the hash.
+    quorums: Vec<String>,
     choices: Vec<Choices<S>>,
     handlers: Vec<Option<NodeIx>>,
 }
@@ -52,6 +58,7 @@ impl<S: State> Freezer<S> {
             lines: Vec::new(),
             out: vec![OutEdges::default(); count + 1],
             joins: Vec::new(),
+            quorums: Vec::new(),
             choices: (0..=count).map(|_| no_choices()).collect(),
             handlers: vec![None; count],
         }
@@ -103,13 +110,14 @@ impl<S: State> Freezer<S> {
         }
     }
 
-    fn joins(&mut self, joins: &[(Vec<String>, String)]) {
-        for (sources, to) in joins {
+    fn joins(&mut self, joins: &[Joining]) {
+        for Joining { sources, target: to, need } in joins {
             let used_in = format!("join [{}] -> `{to}`", sources.join(", "));
             let distinct: HashSet<_> = sources.iter().collect();
             if sources.is_empty()
                 || distinct.len() != sources.len()
                 || sources.iter().any(|source| source == START || source == END)
+                || need.is_some_and(|need| need == 0 || need > sources.len())
             {
                 self.faults.push(BuildFault::BadJoin { sources: sources.clone(), target: to.clone() });
                 continue;
@@ -132,7 +140,11 @@ impl<S: State> Freezer<S> {
                 Target::Node(node) => Some(node),
                 Target::End => None,
             };
-            self.joins.push(JoinDef { sources: found, target, upstream: Vec::new() });
+            let need = need.unwrap_or(found.len());
+            if need < found.len() {
+                self.quorums.push(format!("quorum {need} {} -> {to}", sources.join(",")));
+            }
+            self.joins.push(JoinDef { sources: found, need, target, upstream: Vec::new() });
         }
     }
 
@@ -220,8 +232,13 @@ impl<S: State> Freezer<S> {
                 handler,
             })
             .collect();
+        let mut canonical = drawing.canonical();
+        for quorum in &self.quorums {
+            canonical.push('\n');
+            canonical.push_str(quorum);
+        }
         Ok(Graph(Arc::new(Inner {
-            hash: crate::util::fingerprint(&drawing.canonical()),
+            hash: crate::util::fingerprint(&canonical),
             name: builder.name.into(),
             nodes,
             topology: Arc::new(topology),

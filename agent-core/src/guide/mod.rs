@@ -5,10 +5,14 @@
 //! 3. [`graphs`]: edges, branches, joins, sends and subgraphs.
 //! 4. [`sub_agents`]: one agent gives tasks to others.
 //! 5. [`interrupts`]: a person in the loop.
-//! 6. [`durability`]: what survives the end of the process.
-//! 7. [`memory`]: data that outlives a session.
-//! 8. [`testing`]: tests without a network and without sleeps.
-//! 9. [`stores`]: writing a journal store.
+//! 6. [`context`]: who a run works for.
+//! 7. [`middleware`]: code around the calls of an agent.
+//! 8. [`steering`]: a message to an agent at work.
+//! 9. [`timers`]: runs that sleep.
+//! 10. [`durability`]: what survives the end of the process.
+//! 11. [`memory`]: data that outlives a session.
+//! 12. [`testing`]: tests without a network and without sleeps.
+//! 13. [`stores`]: writing a journal store.
 //!
 //! Tools and MCP have a page in `agent_tools::guide`, retrieval has one in `agent_tools::retrieval`, the server has one in `agent_server::guide`.
 
@@ -26,6 +30,18 @@ pub mod sub_agents {}
 
 #[doc = include_str!("interrupts.md")]
 pub mod interrupts {}
+
+#[doc = include_str!("context.md")]
+pub mod context {}
+
+#[doc = include_str!("middleware.md")]
+pub mod middleware {}
+
+#[doc = include_str!("steering.md")]
+pub mod steering {}
+
+#[doc = include_str!("timers.md")]
+pub mod timers {}
 
 #[doc = include_str!("durability.md")]
 pub mod durability {}

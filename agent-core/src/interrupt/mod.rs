@@ -53,6 +53,9 @@ pub struct Question {
     /// equals a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Set for a timer ([`Context::sleep`](crate::Context::sleep)): no person is asked, and the deadline is its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timer: bool,
 }
 
 impl Question {

@@ -76,6 +76,12 @@ impl Inner {
         self.asked.values().filter(|a| a.claimed_by.is_none()).map(|a| a.open.id.to_string()).collect()
     }
 
+    /// Ids of the open questions that are not timers.
+    fn ids_for_people(&self) -> Vec<String> {
+        let open = self.asked.values().filter(|a| a.claimed_by.is_none() && !a.open.question.timer);
+        open.map(|a| a.open.id.to_string()).collect()
+    }
+
     /// Resumes `task` if it has all its answers.
     fn wake_if_answered(&mut self, task: &Arc<TaskId>) {
         if self.unanswered(task) > 0 {
@@ -150,6 +156,13 @@ impl PendingQuestions {
         Poll::Ready(answer)
     }
 
+    /// Returns the earliest deadline of an open question of a task, in milliseconds since 1970.
+    pub(crate) fn first_due(&self, task: &TaskId) -> Option<i64> {
+        let inner = self.0.lock();
+        let open = inner.asked.values().filter(|asked| *asked.open.task == *task && asked.answer.is_none());
+        open.filter_map(|asked| asked.open.due()).min()
+    }
+
     /// Ready when `task` has no question without an answer. `begins` is called when it first has to wait.
     pub(crate) fn poll_task(
         &self,
@@ -182,7 +195,7 @@ impl PendingQuestions {
         let inner = self.0.lock();
         let answers: Vec<(QuestionId, Value)> = match answers {
             Answers::Only(value) => {
-                let open = inner.ids();
+                let open = inner.ids_for_people();
                 match open.as_slice() {
                     [] => return Err(AnswerError::NothingAsked),
                     [only] => vec![(QuestionId::from(only.as_str()), value)],

@@ -157,10 +157,10 @@ pub async fn a_wrong_end_changes_nothing<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn J
     let before = bench.known(&session).await;
     for (expected, count) in [(0, 1), (2, 2), (4, 1), (5, 0), (u64::MAX, 0), (1 << 40, 1)] {
         let answer = bench.store.append(append(expected, count).with_summary(Some(summary("failed")))).await;
-        let Err(StoreError::Conflict { expected: told, last, .. }) = answer else {
+        let Err(StoreError::Conflict { expected: reported, last, .. }) = answer else {
             bench.broken(&format!("an append behind {expected} answered {answer:?}"))
         };
-        bench.same(&(told, last), &(Seq(expected), Seq(3)), "the numbers in the error");
+        bench.same(&(reported, last), &(Seq(expected), Seq(3)), "the numbers in the error");
     }
     bench.same(&bench.known(&session).await, &before, "the head");
     bench.same(&bench.read(&session, 0, END.0, 10).await, &records(&session, 0, 3), "the entries");

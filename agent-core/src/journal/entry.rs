@@ -66,6 +66,14 @@ pub(crate) enum Fact {
     FrameOpened(Frame),
     StateEdited(Edited),
     SessionForked(Forked),
+    /// A message to the running agent, which it reads before its next model call.
+    Steered(Steered),
+}
+
+/// A message to the running agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Steered {
+    pub(crate) message: crate::model::Message,
 }
 
 /// The update of `on_stop` when the run was stopped or failed; see
@@ -119,6 +127,10 @@ pub(crate) struct Accepted {
     pub(crate) request: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<Arc<crate::run::ContextValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pauses: Option<Arc<crate::run::Pauses>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,6 +152,10 @@ pub(crate) struct Queued {
     pub(crate) request: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<Arc<crate::run::ContextValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pauses: Option<Arc<crate::run::Pauses>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

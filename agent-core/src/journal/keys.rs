@@ -39,6 +39,19 @@ pub(crate) fn unnamed_model(step: Option<&str>, n: u32) -> String {
     within(step, &format!("model-{n}"))
 }
 
+/// Returns the key of a breakpoint before or after the node.
+pub(crate) fn breakpoint(place: &str) -> String {
+    format!("{MARK}break:{place}")
+}
+
+/// Returns the key of the `n`th timer.
+pub(crate) fn timer(step: Option<&str>, n: u32) -> String {
+    match step {
+        None => format!("{MARK}sleep:{n}"),
+        Some(_) => within(step, &format!("sleep:{n}")),
+    }
+}
+
 /// Returns a unique name for a tool call in an attempt or a step: its id, with a number if the id was used before. `used`
 /// counts the ids.
 pub(crate) fn next_call(used: &mut HashMap<String, u32>, step: Option<&str>, id: &str) -> String {

@@ -26,5 +26,5 @@ pub use store::{
     StoredSnapshot, Summary,
 };
 pub use store_retry::StoreRetry;
-pub use transfer::{TransferError, Transferred, transfer};
-pub use verify::{Verified, verify};
+pub use transfer::{TransferError, TransferOutcome, transfer};
+pub use verify::{VerifyReport, verify};

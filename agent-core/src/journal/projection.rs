@@ -17,12 +17,16 @@ use crate::{
     ids::{QuestionId, RunId, Seq, TaskId},
     interrupt::{OpenQuestion, key_of},
     json::{Form, Sorted, Stored},
-    run::{BudgetGrants, BudgetUsage, Durability, Limits, RunStatus},
+    model::Message,
+    run::{BudgetGrants, BudgetUsage, ContextValue, Durability, Limits, Pauses, RunStatus},
     todo::TodoTree,
 };
 
 /// Format of stored entries and snapshots. Incremented if an older program cannot read them.
 pub(crate) const FORMAT: u32 = 1;
+
+/// Kind of the step in which an agent takes the messages that steer it.
+pub(crate) const STEER: &str = "steer";
 
 /// Number of request names that a session remembers; see [`RunOptions::request`](crate::RunOptions::request).
 const REQUESTS: usize = 1_024;
@@ -64,6 +68,11 @@ pub(crate) struct Projection {
     pub(crate) queue: Vec<(RunId, Queued)>,
     /// Number of takeovers in a row without progress. Not part of a snapshot: a snapshot follows a commit, which is progress.
     pub(crate) takeovers: u32,
+    /// The context of the run.
+    pub(crate) context: Option<Arc<ContextValue>>,
+    pub(crate) pauses: Option<Arc<Pauses>>,
+    /// Messages to the running agent that its state does not have yet, with the task that took each.
+    pub(crate) steered: Vec<(Message, Option<Arc<TaskId>>)>,
 }
 
 /// Records of a task.
@@ -172,6 +181,10 @@ impl Projection {
                 self.accepted_at = entry.at;
                 self.active_ms = 0;
                 self.failure = None;
+                self.context = accepted.context;
+                self.pauses = accepted.pauses;
+                // The task that took them is gone.
+                self.steered.iter_mut().for_each(|(_, taken)| *taken = None);
                 if let Some(request) = accepted.request {
                     self.remember_request(request, entry.run);
                 }
@@ -222,6 +235,9 @@ impl Projection {
             }
             Fact::TaskFinished(mut finished) => {
                 let task = Arc::clone(&finished.task);
+                if !self.steered.is_empty() {
+                    self.steered.retain(|(_, taken)| taken.as_ref() != Some(&task));
+                }
                 let record = self.task(&task);
                 let steps = &record.steps;
                 let of = |seq| {
@@ -259,6 +275,16 @@ impl Projection {
                     Some(text) => Err(StepFailure { text, cause: recorded.cause }),
                     None => Ok(Stored { json: recorded.value.unwrap_or_else(null), form: recorded.form }),
                 };
+                if recorded.kind == STEER
+                    && let Ok(stored) = &result
+                {
+                    let taken: Vec<Message> = stored.read().unwrap_or_default();
+                    for (message, by) in &mut self.steered {
+                        if taken.iter().any(|taken| taken.id == message.id) {
+                            *by = Some(Arc::clone(&recorded.task));
+                        }
+                    }
+                }
                 let task = self.task(&recorded.task);
                 task.call_attempts.remove(&recorded.key);
                 let key = keys::stored_step(&recorded.kind, recorded.key);
@@ -328,6 +354,7 @@ impl Projection {
                     ..FrameProjection::default()
                 }));
             }
+            Fact::Steered(steered) => self.steered.push((steered.message, None)),
             Fact::StateEdited(edited) => {
                 self.root.updates.push((edited.version, Stored { json: edited.update, form: edited.form }));
                 self.root.version = edited.version;
@@ -409,6 +436,9 @@ impl Projection {
             runs: self.runs,
             queue: self.queue.clone(),
             takeovers: self.takeovers,
+            context: self.context.clone(),
+            pauses: self.pauses.clone(),
+            steered: self.steered.clone(),
         }
     }
 }

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     ids::{QuestionId, RunId, Seq},
     json::{Form, Stored},
-    run::{BudgetGrants, BudgetUsage, Durability, Limits, RunStatus},
+    model::Message,
+    run::{BudgetGrants, BudgetUsage, ContextValue, Durability, Limits, Pauses, RunStatus},
     todo::{Todo, TodoTree},
 };
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,12 @@ pub(crate) struct Snapshot {
     pub(crate) runs: RunId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) queue: Vec<(RunId, Queued)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<Arc<ContextValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pauses: Option<Arc<Pauses>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steered: Vec<Message>,
 }
 
 impl Snapshot {
@@ -96,6 +103,9 @@ impl Snapshot {
             runs: self.runs,
             queue: self.queue,
             takeovers: 0,
+            context: self.context,
+            pauses: self.pauses,
+            steered: self.steered.into_iter().map(|message| (message, None)).collect(),
         }
     }
 }

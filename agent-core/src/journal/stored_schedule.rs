@@ -18,6 +18,9 @@ pub(crate) struct StoredJoin {
     pub(crate) sources: Vec<String>,
     pub(crate) target: String,
     pub(crate) arrived: Vec<String>,
+    /// It fired before all of its sources arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fired: bool,
 }
 
 /// A stored schedule. It has names, so that a changed graph can be compared with it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Append, JournalStore, Lease, OwnerId, Record, StoreError, StoredSnapshot, Summary,
-    verify::{Verified, verify},
+    verify::{VerifyReport, verify},
 };
 use crate::ids::{Seq, SessionId};
 
@@ -16,9 +16,9 @@ const LEASE: Duration = Duration::from_secs(600);
 /// Result of [`transfer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Transferred {
+pub enum TransferOutcome {
     /// The session was copied and the copy was [verified](verify).
-    Copied(Verified),
+    Copied(VerifyReport),
     /// The target has the same session already.
     Unchanged,
     /// The session has no entries; nothing was copied.
@@ -63,7 +63,7 @@ pub enum TransferError {
 ///
 /// ```
 /// # use agent_core::{Context, END, Graph, Runtime, START, State};
-/// use agent_core::journal::{InMemoryJournal, Transferred, transfer};
+/// use agent_core::journal::{InMemoryJournal, TransferOutcome, transfer};
 /// # use serde::{Deserialize, Serialize};
 /// # use std::{sync::Arc, time::Duration};
 /// # #[derive(State, Default, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub enum TransferError {
 /// runtime.shutdown(Duration::ZERO).await; // releases the session
 ///
 /// let done = transfer(&*old, &*new, &"s-1".parse()?).await?;
-/// assert!(matches!(done, Transferred::Copied(_)));
+/// assert!(matches!(done, TransferOutcome::Copied(_)));
 /// let runtime = Runtime::builder().journal(new).graph(&graph).build();
 /// assert_eq!(runtime.session("s-1")?.state::<Count>().await?.n, 1);
 /// # Ok(()) }
@@ -88,12 +88,12 @@ pub async fn transfer(
     from: &dyn JournalStore,
     to: &dyn JournalStore,
     session: &SessionId,
-) -> Result<Transferred, TransferError> {
+) -> Result<TransferOutcome, TransferError> {
     let owner = OwnerId::random();
     let head = from.head(session).await.map_err(TransferError::Source)?;
     match head {
         None => return Err(TransferError::Source(StoreError::NotFound { session: session.clone() })),
-        Some(head) if head.last == Seq::ZERO => return Ok(Transferred::Empty),
+        Some(head) if head.last == Seq::ZERO => return Ok(TransferOutcome::Empty),
         Some(_) => {}
     }
     let lease = from.acquire(session, &owner, LEASE).await.map_err(TransferError::Source)?;
@@ -110,7 +110,7 @@ async fn copy_held(
     to: &dyn JournalStore,
     session: &SessionId,
     owner: &OwnerId,
-) -> Result<Transferred, TransferError> {
+) -> Result<TransferOutcome, TransferError> {
     let Some(head) = from.head(session).await.map_err(TransferError::Source)? else {
         return Err(TransferError::Source(StoreError::NotFound { session: session.clone() }));
     };
@@ -118,7 +118,7 @@ async fn copy_held(
     if let Some(present) = to.head(session).await.map_err(TransferError::Target)? {
         if present.summary != Summary::default() {
             return match first_difference(from, to, session, trimmed, head.last.max(present.last)).await? {
-                None => Ok(Transferred::Unchanged),
+                None => Ok(TransferOutcome::Unchanged),
                 Some(seq) => Err(TransferError::Different { session: session.clone(), seq }),
             };
         }
@@ -130,7 +130,7 @@ async fn copy_held(
     let released = to.release(session, &lease).await.map_err(TransferError::Target);
     let verified = done?;
     released?;
-    Ok(Transferred::Copied(verified))
+    Ok(TransferOutcome::Copied(verified))
 }
 
 /// Returns the first entry that differs; `None` if there is none.
@@ -163,7 +163,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    async fn run(&self, trimmed: Seq, last: Seq, summary: Summary) -> Result<Verified, TransferError> {
+    async fn run(&self, trimmed: Seq, last: Seq, summary: Summary) -> Result<VerifyReport, TransferError> {
         let mut snapshots = self.snapshots(trimmed, last).await?;
         let mut after = Seq::ZERO;
         // Numbers must stay. In place of the entries that retention has removed, empty ones are stored and removed again.

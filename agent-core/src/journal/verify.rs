@@ -18,7 +18,7 @@ const PAGE: usize = 256;
 /// What [`verify`] found in a session without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Verified {
+pub struct VerifyReport {
     /// Number of entries.
     pub entries: u64,
     /// Number of snapshots.
@@ -67,7 +67,7 @@ pub struct Verified {
 /// assert_eq!(found.status, RunStatus::Completed);
 /// # Ok(()) }
 /// ```
-pub async fn verify(store: &dyn JournalStore, session: &SessionId) -> Result<Verified, StoreError> {
+pub async fn verify(store: &dyn JournalStore, session: &SessionId) -> Result<VerifyReport, StoreError> {
     let not_found = || StoreError::NotFound { session: session.clone() };
     let corrupt = |seq: Seq, reason: String| StoreError::Corrupt { session: session.clone(), seq, reason };
     let head = store.head(session).await?.ok_or_else(not_found)?;
@@ -127,7 +127,7 @@ pub async fn verify(store: &dyn JournalStore, session: &SessionId) -> Result<Ver
         );
         return Err(corrupt(head.last, reason));
     }
-    Ok(Verified { entries, snapshots, bytes, status: folded.status, last: head.last })
+    Ok(VerifyReport { entries, snapshots, bytes, status: folded.status, last: head.last })
 }
 
 /// Decodes a page, and applies it if the journal is complete.

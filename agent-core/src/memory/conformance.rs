@@ -366,8 +366,8 @@ pub async fn what_breaks_a_bound_is_refused(make: &impl Factory) {
     ];
     for (number, put) in refused.into_iter().enumerate() {
         let answer = bench.store.put(put).await;
-        let told = matches!(answer, Err(MemoryError::TooLarge { .. } | MemoryError::Illegal { .. }));
-        bench.holds(told, &format!("put number {number}"));
+        let reported = matches!(answer, Err(MemoryError::TooLarge { .. } | MemoryError::Illegal { .. }));
+        bench.holds(reported, &format!("put number {number}"));
     }
     let mut filtered = all.clone();
     filtered.filters = vec![Filter::new("a", Test::Exists(true)); FILTERS + 1];

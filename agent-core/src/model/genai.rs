@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use genai::adapter::AdapterKind;
 use genai::chat::{
-    ChatMessage, ChatOptions, ChatRequest, ChatResponseFormat, ChatRole, ChatStream, ChatStreamEvent,
-    ContentPart, JsonSpec, MessageContent, StopReason, Tool, ToolResponse,
+    CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatResponseFormat, ChatRole, ChatStream,
+    ChatStreamEvent, ContentPart, JsonSpec, MessageContent, StopReason, Tool, ToolResponse,
 };
 use genai::resolver::{AuthData, Endpoint};
 use genai::{ModelIden, ServiceTarget};
@@ -45,6 +45,7 @@ struct Settings {
     base_url: Option<String>,
     temperature: Option<f32>,
     max_output_tokens: Option<u32>,
+    caches: bool,
     http: HttpOptions,
     first_token: Duration,
     idle: Duration,
@@ -71,6 +72,7 @@ impl NativeBuilder {
             base_url: None,
             temperature: None,
             max_output_tokens: None,
+            caches: false,
             http: HttpOptions::default(),
             first_token: Duration::from_secs(120),
             idle: Duration::from_secs(60),
@@ -98,6 +100,25 @@ impl NativeBuilder {
     /// Limits the number of output tokens of requests without a limit. Default: chosen by the endpoint.
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.0.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Lets Anthropic cache the prompt, for about five minutes: tools with the system prompt, and the conversation up to the
+    /// last message. A call that begins like an earlier one reads that part at a lower price
+    /// ([`Usage::cached_tokens`](crate::model::Usage::cached_tokens)); writing it costs more than not caching. For agents, which send a
+    /// growing conversation. Gemini caches without it. Default: off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::genai::Native;
+    ///
+    /// let model = Native::anthropic("claude-sonnet-5").key("sk-…").cache_prompts().build()?;
+    /// # drop(model);
+    /// # Ok::<(), agent_core::model::ModelError>(())
+    /// ```
+    pub const fn cache_prompts(mut self) -> Self {
+        self.0.caches = true;
         self
     }
 
@@ -180,7 +201,8 @@ impl ChatModel for Native {
             }
         };
         let options = self.options(&request);
-        let sent = self.client.exec_chat_stream(target, conversation(&request), Some(&options));
+        let sent =
+            self.client.exec_chat_stream(target, conversation(&request, self.caches()), Some(&options));
         let stream = match tokio::time::timeout_at(first_token, sent).await {
             Ok(Ok(response)) => response.stream,
             Ok(Err(error)) => return Err(named.error(read(&error))),
@@ -212,6 +234,10 @@ impl ChatModel for Native {
 }
 
 impl Native {
+    fn caches(&self) -> bool {
+        self.settings.caches && self.settings.kind == AdapterKind::Anthropic
+    }
+
     fn options(&self, request: &ModelRequest) -> ChatOptions {
         let mut options = ChatOptions {
             temperature: request.temperature.or(self.settings.temperature).map(f64::from),
@@ -241,7 +267,7 @@ impl Native {
     }
 }
 
-fn conversation(request: &ModelRequest) -> ChatRequest {
+fn conversation(request: &ModelRequest, caches: bool) -> ChatRequest {
     let tools = request.tools.iter().map(|tool| {
         Tool::new(tool.name.as_str())
             .with_description(tool.description.as_str())
@@ -257,7 +283,17 @@ fn conversation(request: &ModelRequest) -> ChatRequest {
         .collect();
     let mut conversation =
         ChatRequest::new(request.messages.iter().map(|message| said(message, &names)).collect());
-    conversation.system = request.system.as_deref().map(str::to_owned);
+    let system = request.system.as_deref().map(str::to_owned);
+    if caches {
+        // Two places up to which the endpoint caches: what all conversations of an agent share, and this one so far.
+        if let Some(last) = conversation.messages.pop() {
+            conversation.messages.push(last.with_options(CacheControl::Ephemeral));
+        }
+        let system = system.map(|text| ChatMessage::system(text).with_options(CacheControl::Ephemeral));
+        conversation.messages.splice(0..0, system);
+    } else {
+        conversation.system = system;
+    }
     conversation.tools = (!request.tools.is_empty()).then(|| tools.collect());
     conversation
 }

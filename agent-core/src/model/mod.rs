@@ -20,6 +20,8 @@ mod messages;
 mod named;
 #[cfg(feature = "openai")]
 pub mod openai;
+#[cfg(feature = "realtime")]
+pub mod realtime;
 mod request;
 mod retry;
 pub mod schema;

@@ -1,13 +1,18 @@
 //! Status and outcome of a run.
 
+mod context_value;
 mod durability;
 mod grants;
 mod limits;
 mod node_ended;
+mod pauses;
 
+pub use context_value::ContextError;
+pub(crate) use context_value::ContextValue;
 pub use durability::Durability;
 pub(crate) use grants::{BUDGET_PREFIX, BudgetGrants, read_grant};
 pub use limits::{BudgetUsage, LimitError, LimitKind, Limits, OverrunPolicy};
+pub(crate) use pauses::Pauses;
 
 use std::{fmt, sync::Arc};
 

@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) lost: Option<Box<LostRun>>,
     /// The task that opens the session again, while there is one.
     pub(crate) reopening: Option<Reopening>,
+    /// The context of the latest run in this process, if it cannot be stored.
+    pub(crate) transient: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Inner {
@@ -240,6 +242,11 @@ impl SessionCell {
             return None;
         }
         inner.idle.take()
+    }
+
+    /// Returns the context of the latest run in this process, if it cannot be stored.
+    pub(crate) fn transient(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.inner.lock().transient.clone()
     }
 
     /// Returns whether the cell can be evicted: everything it has is in the store.

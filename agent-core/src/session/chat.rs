@@ -92,7 +92,8 @@ impl Reply {
 
     fn new(outcome: RunOutcome<AgentState>) -> Self {
         let text = outcome.state().map(AgentState::answer).unwrap_or_default();
-        Self { text, questions: outcome.questions().to_vec() }
+        let asked = outcome.questions().iter().filter(|open| !open.question.timer);
+        Self { text, questions: asked.cloned().collect() }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Type erasure of graphs: graphs by name, with JSON input and output.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -12,6 +15,7 @@ use super::{
     start::AckMode,
 };
 use crate::{
+    agent::AgentState,
     engine::{RunError, closing_update, read_state},
     graph::{CodeIdentity, Graph, GraphDescription},
     ids::RunId,
@@ -27,6 +31,8 @@ use crate::{
 pub(crate) trait DynGraph: Send + Sync {
     fn name(&self) -> &str;
     fn identity(&self) -> Identity<'_>;
+    /// Returns whether the graph is an agent, which can be steered.
+    fn is_agent(&self) -> bool;
     fn mermaid(&self) -> String;
     fn dot(&self) -> String;
     fn description(&self) -> GraphDescription;
@@ -103,6 +109,10 @@ impl<S: State> DynGraph for ErasedGraph<S> {
 
     fn identity(&self) -> Identity<'_> {
         Identity::of(&self.0)
+    }
+
+    fn is_agent(&self) -> bool {
+        TypeId::of::<S>() == TypeId::of::<AgentState>()
     }
 
     fn mermaid(&self) -> String {

@@ -1,10 +1,16 @@
 //! Options of runs and runtimes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::Serialize;
+
+use super::SessionError;
 use crate::{
+    graph::Graph,
     journal::StoreRetry,
-    run::{Durability, Limits},
+    run::{ContextValue, Durability, Limits, Pauses},
+    state::State,
+    tool::ToolContext,
 };
 
 /// Policy for a new run on a session with an unfinished run (running or paused).
@@ -84,6 +90,10 @@ pub struct RunOptions {
     pub labels: BTreeMap<String, String>,
     /// Labels that are set if the session has none of the name. Same limits as `labels`.
     pub default_labels: BTreeMap<String, String>,
+    /// The context of the run; see [`context`](Self::context).
+    pub(super) context: Option<Arc<ContextValue>>,
+    /// Breakpoints and the start time; see [`break_before`](Self::break_before).
+    pub(super) pauses: Option<Arc<Pauses>>,
 }
 
 /// Separates the name of a request from the hash of its content. A name that contains it ends with one, so that no part
@@ -303,6 +313,183 @@ impl RunOptions {
     pub fn default_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.default_labels.insert(name.into(), value.into());
         self
+    }
+
+    /// Sets the context of the run, such as the user it works for: nodes read it with
+    /// [`Context::context`](crate::Context::context), tools with [`ToolContext::context`](crate::tool::ToolContext::context),
+    /// prompt templates as `context`. It is stored with the run, so another process that resumes the run has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// #[derive(Serialize, Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     Ok(Draft::update().text(format!("Dear {}", cx.context::<User>()?.name)))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
+    /// # let session = Runtime::builder().journal(InMemoryJournal::new()).build().session("s-1")?;
+    /// let options = RunOptions::default().context(User { name: "Ana".to_owned() });
+    /// let outcome = session.run(&graph, Draft::update()).options(options).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.text, "Dear Ana");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn context<T: Serialize + Any + Send + Sync>(mut self, value: T) -> Self {
+        self.context = Some(Arc::new(ContextValue::stored(value)));
+        self
+    }
+
+    /// Sets a context that cannot be stored, such as a connection. Nodes read it with
+    /// [`Context::transient_context`](crate::Context::transient_context). A process that resumes the run does not have it:
+    /// reading it fails with [`ContextError::NotStored`](crate::run::ContextError::NotStored) until the run is resumed
+    /// with [`ResumeRequest::transient_context`](super::ResumeRequest::transient_context).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// struct Printer(&'static str);
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     Ok(Draft::update().text(cx.transient_context::<Printer>()?.0))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().transient_context(Printer("LPT1"));
+    /// let outcome = session.run(&graph, Draft::update()).options(options).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.text, "LPT1");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn transient_context<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.context = Some(Arc::new(ContextValue::transient(value)));
+        self
+    }
+
+    /// Pauses the run before each activation of these nodes of the graph, until the question of the breakpoint is
+    /// answered, with any value. Default: none. Names that the graph does not have are refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .path([START, "add", END]).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().break_before(["add"]);
+    /// let outcome = session.run(&graph, Count::update()).options(options).await?;
+    /// assert_eq!(outcome.questions()[0].question.prompt, "Breakpoint before `add`");
+    /// let run = session.answer(Answers::only("continue")).await?;
+    /// assert_eq!(run.outcome::<Count>().await?.state().ok_or("paused")?.n, 1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn break_before<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.pauses_mut().before.extend(nodes.into_iter().map(Into::into));
+        self
+    }
+
+    /// As [`break_before`](Self::break_before), after the node has returned and before its update is applied. After a
+    /// restart the node is entered again, with what it recorded. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .path([START, "add", END]).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().break_after(["add"]);
+    /// let outcome = session.run(&graph, Count::update()).options(options).await?;
+    /// assert_eq!(outcome.questions()[0].question.prompt, "Breakpoint after `add`");
+    /// # session.answer(Answers::only("continue")).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn break_after<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.pauses_mut().after.extend(nodes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts the work of the run at this time, in milliseconds since 1970. The run is accepted and stored at once, and
+    /// paused with a timer until then ([`Context::sleep`](crate::Context::sleep)); the session is busy in the meantime.
+    /// Default: at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Answers, Context, END, Graph, RunOptions, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .path([START, "add", END]).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().start_at(4_102_444_800_000);
+    /// let outcome = session.run(&graph, Count::update()).options(options).await?;
+    /// assert_eq!(outcome.questions()[0].question.prompt, "Sleeps until 2100-01-01 00:00:00 UTC");
+    /// # session.stop().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn start_at(mut self, at: i64) -> Self {
+        self.pauses_mut().start_at = Some(at);
+        self
+    }
+
+    /// Sets the context of the run that makes a tool call, if it has one.
+    pub(super) fn with_context_of(mut self, cx: &ToolContext) -> Self {
+        self.context = cx.run_context().ok();
+        self
+    }
+
+    /// Returns a node of a breakpoint that the graph does not have.
+    pub(super) fn unknown_node<S: State>(&self, graph: &Graph<S>) -> Option<String> {
+        let names = &graph.0.topology.names;
+        let mut nodes = self.pauses.as_ref()?.nodes();
+        nodes
+            .find(|node| !names.iter().any(|name| &**name == *node))
+            .map(|node| crate::util::shorten(node, 128))
+    }
+
+    fn pauses_mut(&mut self) -> &mut Pauses {
+        Arc::make_mut(self.pauses.get_or_insert_default())
+    }
+
+    /// Returns an error if the context cannot be stored.
+    pub(super) fn check_context(&self) -> Result<(), SessionError> {
+        match self.context.as_ref().and_then(|context| context.fault()) {
+            Some(fault) => Err(fault.clone().into()),
+            None => Ok(()),
+        }
     }
 
     /// Converts default labels that the session does not have into labels.

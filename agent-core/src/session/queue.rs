@@ -59,6 +59,8 @@ impl LockedSession {
             durability: options.durability,
             request: options.request,
             labels: options.labels,
+            context: options.context,
+            pauses: options.pauses,
         };
         let result = RunSender::new();
         let handle = Run::queued(Session::clone(self), run, result.listener());

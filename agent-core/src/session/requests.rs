@@ -1,6 +1,6 @@
 //! Requests: calls on a session that are described first and executed when they are awaited.
 
-use std::{fmt, future::IntoFuture};
+use std::{any::Any, fmt, future::IntoFuture, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -434,11 +434,29 @@ impl<'a> JsonRunRequest<'a> {
 pub struct ResumeRequest<'a> {
     session: &'a Session,
     limits: Option<Limits>,
+    transient: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<'a> ResumeRequest<'a> {
     pub(super) const fn new(session: &'a Session) -> Self {
-        Self { session, limits: None }
+        Self { session, limits: None, transient: None }
+    }
+
+    /// Gives the run its context again, if that is one that cannot be stored; see
+    /// [`RunOptions::transient_context`]. A stored context is not replaced.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn resume(session: agent_core::Session) -> Result<(), agent_core::SessionError> {
+    /// struct Printer(&'static str);
+    ///
+    /// session.resume().transient_context(Printer("LPT1")).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn transient_context<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.transient = Some(Arc::new(value));
+        self
     }
 
     /// Replaces the limits of the run. Default: the limits it has.
@@ -466,7 +484,7 @@ impl<'a> ResumeRequest<'a> {
     /// assert_eq!(session.wait().await?, RunStatus::Paused);
     /// # Ok(()) }
     /// ```
-    pub const fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
     }
@@ -481,6 +499,9 @@ impl<'a> IntoFuture for ResumeRequest<'a> {
             if self.session.cell.live().is_none() {
                 // A session that does not exist must not get a lease.
                 self.session.peek().await?;
+            }
+            if let Some(value) = self.transient {
+                self.session.cell.inner.lock().transient = Some(value);
             }
             let limits = self.limits;
             let resume = async move |locked: LockedSession| locked.resume(limits, Resumption::Asked).await;

@@ -238,6 +238,7 @@ fn finish_projection<S: State>(
     projection.todos = live.env.todos.lock().clone();
     projection.used = live.env.budget.used();
     projection.open.clear();
+    projection.steered = live.env.steered();
     projection.answered = live.env.board.answered();
     let queue = queued_until(live, cell, seq);
     (projection.runs, projection.queue) = (queue.runs, queue.queue);

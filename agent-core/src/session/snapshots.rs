@@ -70,6 +70,9 @@ pub(super) fn keep_snapshot<S: State>(
         labels: Arc::clone(&projection.labels),
         runs: projection.runs,
         queue: projection.queue.clone(),
+        context: projection.context.clone(),
+        pauses: projection.pauses.clone(),
+        steered: projection.steered.iter().map(|(message, _)| message.clone()).collect(),
     };
     // Reserved, so that a large state is not moved while the text grows.
     let mut body = Vec::with_capacity(snapshot.state.get().len() + 1_024);
@@ -116,6 +119,9 @@ pub(crate) fn snapshots<S: State>(
             active_ms: env.control.active_ms(),
             requests: live.requests.clone(),
             labels: env.writer.labels(),
+            context: env.context.clone(),
+            pauses: env.pauses.clone(),
+            steered: env.steered(),
             ..queued_until(&live, &cell, seq)
         };
         keep_snapshot(&shared, &live, &projection, state, seq);

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Budget, Frame, RunContext, RunControl, encode_schedule, journal_writer::JournalWriter,
+        Budget, Frame, RunContext, RunControl, Steering, encode_schedule, journal_writer::JournalWriter,
         schedule::Schedule,
     },
     graph::Graph,
@@ -137,6 +137,11 @@ impl LockedSession {
         ack: AckMode,
     ) -> Result<StartedRun, SessionError> {
         self.check_open()?;
+        options.check_context()?;
+        if let Some(unknown) = options.unknown_node(graph) {
+            let reason = format!("it has no node `{unknown}` for a breakpoint");
+            return Err(SessionError::InvalidInput { graph: graph.name().to_owned(), reason });
+        }
         let input = EncodedInput::new(graph, input, self.shared.store.is_some())?;
         let graph = RunGraph { graph, instance };
         let mut rollback = None;
@@ -204,7 +209,8 @@ impl LockedSession {
             EncodedInput::new(graph, super::queue::queued_input::<S>(&queued)?, self.shared.store.is_some())?;
         // Its request name was checked when it was queued.
         let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
-        let options = RunOptions { limits, durability, labels, ..RunOptions::default() };
+        let (context, pauses) = (queued.context, queued.pauses);
+        let options = RunOptions { limits, durability, labels, context, pauses, ..RunOptions::default() };
         let start = StartPoint { idle: self.idle().await?, before: Vec::new(), run };
         let graph = RunGraph { graph, instance };
         let started = self.begin_run(graph, input, options, AckMode::AfterAccept, start).await?;
@@ -315,7 +321,12 @@ impl LockedSession {
             durability: options.durability,
             request: options.request,
             labels: options.labels,
+            context: options.context,
+            pauses: options.pauses,
         };
+        if let Some(live) = noted.context.as_ref().and_then(|context| context.only_live()) {
+            self.cell.inner.lock().transient = Some(live);
+        }
         // Without a store nothing reads the schedule.
         let raw = if writer.is_durable() { encode_schedule(&schedule) } else { noted.schedule.clone() };
         let due = writer.is_watched().then(|| schedule.due_nodes());
@@ -401,6 +412,9 @@ impl LockedSession {
             control: RunControl::new(init.active_ms),
             group: TaskGroup::default(),
             traced: telemetry::nodes(),
+            pauses: projection.pauses.clone(),
+            context: projection.context.clone().map(|context| context.or_live(self.cell.transient())),
+            steering: instance.is_agent().then(|| Steering::new(&projection.steered)),
             unfinished_records: (graph.0.on_stop.is_some() && !writer.is_durable()).then(Default::default),
         });
         let live = Arc::new(LiveRun {

@@ -72,6 +72,9 @@ pub(crate) async fn supervise<S: State>(
         tracing::warn!(session = %cell.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
     }
     env.control.close();
+    if let Some(steering) = &env.steering {
+        steering.close();
+    }
     let evicted = matches!(end, RunEnd::Evicted);
     let span = begun.span.clone();
     // Rare ends are boxed: a suspended run keeps room for all of them.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,13 @@ use super::{
     ToolError,
     seat::{Away, Seat},
 };
-use crate::{ids::SessionId, interrupt::Question, memory::MemoryStore, todo::Todos};
+use crate::{
+    ids::SessionId,
+    interrupt::Question,
+    memory::MemoryStore,
+    run::{ContextError, ContextValue},
+    todo::Todos,
+};
 
 /// Interface of a tool to its call: progress, questions, dependencies, todos, memory. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +66,9 @@ fn nobody() -> ToolError {
 /// What a run lends to its tools.
 pub(crate) trait ToolHost: Send + Sync {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>>;
+    fn context(&self) -> Option<Arc<ContextValue>>;
+    fn value(&self, name: &str) -> Option<Value>;
+    fn set_value(&self, name: String, value: Value);
     fn progress(&self, name: String, value: Value);
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
@@ -184,6 +193,114 @@ impl ToolContext {
             let cause = format!("no `{}` was provided to the runtime", std::any::type_name::<T>());
             ToolError::failed("the tool failed").with_cause(cause)
         })
+    }
+
+    /// Returns the context of the run, which was set with [`RunOptions::context`](crate::RunOptions::context).
+    ///
+    /// # Errors
+    ///
+    /// The run has no context, it cannot be read as a `T`, or the call is outside a run. The model reads only that the
+    /// tool failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{tool, tool::{ToolContext, ToolError}};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct User { id: u64 }
+    ///
+    /// /// The orders of the user.
+    /// #[tool]
+    /// async fn orders(cx: &ToolContext) -> Result<String, ToolError> {
+    ///     Ok(format!("orders of user {}", cx.context::<User>()?.id))
+    /// }
+    /// # let _ = orders;
+    /// ```
+    pub fn context<T: Serialize + DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>, ToolError> {
+        Self::given(self.run_context().and_then(|context| context.read()))
+    }
+
+    /// Returns the context of the run, which was set with
+    /// [`RunOptions::transient_context`](crate::RunOptions::transient_context).
+    ///
+    /// # Errors
+    ///
+    /// As [`context`](Self::context); also when this process does not have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::tool::ToolContext;
+    /// struct Printer;
+    ///
+    /// assert!(ToolContext::detached().transient_context::<Printer>().is_err());
+    /// ```
+    pub fn transient_context<T: Any + Send + Sync>(&self) -> Result<Arc<T>, ToolError> {
+        Self::given(self.run_context().and_then(|context| context.live()))
+    }
+
+    /// Returns a value of the state of the graph. An agent's are [`AgentState::context`](crate::AgentState::context); a node of
+    /// another graph chooses them ([`RecordedTools::with_values`](crate::engine::RecordedTools::with_values)). `None` outside a
+    /// run.
+    ///
+    /// # Examples
+    ///
+    /// See [`set_value`](Self::set_value).
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.host.as_ref()?.value(name)
+    }
+
+    /// Sets a value of the state of the graph. It is recorded with the result of the call and becomes part of the state with
+    /// the other results of the turn; calls of the same turn do not see it. Of two calls that set the same value, the later
+    /// one counts, and a call that fails sets none.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be stored, or the call is outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, AgentState, Runtime, tool, tool::{ToolContext, ToolError}};
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// use serde_json::json;
+    ///
+    /// /// Puts an article into the basket.
+    /// #[tool]
+    /// async fn put(article: String, cx: &ToolContext) -> Result<String, ToolError> {
+    ///     let mut basket = cx.value("basket").unwrap_or_else(|| json!([]));
+    ///     basket.as_array_mut().into_iter().for_each(|list| list.push(json!(article)));
+    ///     cx.set_value("basket", &basket)?;
+    ///     Ok(basket.to_string())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Scripted::new([Turn::call("put", json!({ "article": "pen" })), Turn::text("Done.")]);
+    /// let agent = Agent::builder("shop").tool(put).model(Model::new(model)).build()?;
+    /// let session = Runtime::builder().build().session("s1")?;
+    /// session.chat(&agent, "A pen, please.").await?;
+    /// assert_eq!(session.state::<AgentState>().await?.context["basket"], json!(["pen"]));
+    /// # Ok(()) }
+    /// ```
+    pub fn set_value(&self, name: impl Into<String>, value: impl Serialize) -> Result<(), ToolError> {
+        let Some(host) = &self.host else { return Err(ToolError::failed("there is no state here")) };
+        let value = crate::json::to_value(&value).map_err(|error| {
+            ToolError::failed("the tool failed").with_cause(error.of("a value of the state").to_string())
+        })?;
+        host.set_value(name.into(), value);
+        Ok(())
+    }
+
+    pub(crate) fn run_context(&self) -> Result<Arc<ContextValue>, ContextError> {
+        self.host.as_ref().and_then(|host| host.context()).ok_or(ContextError::Missing)
+    }
+
+    fn given<T>(context: Result<T, ContextError>) -> Result<T, ToolError> {
+        context.map_err(|error| ToolError::failed("the tool failed").with_cause(error.to_string()))
     }
 
     /// Publishes progress of this call. A slow subscriber gets only the latest value. Does nothing outside a run, or if

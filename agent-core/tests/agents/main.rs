@@ -352,13 +352,13 @@ async fn a_typed_answer_is_read_from_the_words_or_asked_for() {
 #[tokio::test]
 async fn a_crash_at_any_place_of_the_journal_repeats_nothing_recorded_and_ends_the_same() {
     let (paid, asked) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
-    let (count, told) = (Arc::clone(&paid), Arc::clone(&asked));
+    let (count, reported) = (Arc::clone(&paid), Arc::clone(&asked));
     let wordy = tool("wordy", ToolPolicy::read_only(), move |args, _| {
         count.fetch_add(1, Ordering::SeqCst);
         async move { Ok(format!("{} {}", args["n"], "긴 \"답\" ".repeat(200)).into()) }
     });
     let model = Scripted::rule(move |_, request| {
-        told.fetch_add(1, Ordering::SeqCst);
+        reported.fetch_add(1, Ordering::SeqCst);
         match request.messages.len() {
             1 => calls([raw("c1", "wordy", r#"{"n":1}"#), raw("c2", "wordy", r#"{"n":2}"#)]),
             4 => calls([raw("c1", "wordy", r#"{"n":3}"#)]).thinking("흠".repeat(600)),

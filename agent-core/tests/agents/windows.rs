@@ -85,10 +85,10 @@ async fn what_was_said_before_a_stop_stays_and_a_resume_says_it_whole() {
         let agent = agent(ToolRegistry::default());
         let session = runtime(&store(), &model).session("s").unwrap();
         let mut events = session.run(&agent, "날씨?").stream().await.unwrap();
-        let mut heard = String::new();
-        while heard != "서울은 맑고" {
+        let mut received = String::new();
+        while received != "서울은 맑고" {
             if let EventBody::Token(token) = &events.next().await.unwrap().unwrap().body {
-                heard.push_str(&token.text);
+                received.push_str(&token.text);
             }
         }
         assert_eq!(session.stop().await.unwrap(), RunStatus::Stopped);
@@ -114,15 +114,15 @@ async fn a_streamed_answer_is_the_plain_one() {
     let plain = plain.run(&agent, "go").await.unwrap().state().unwrap().clone();
     let session = runtime(&store(), &Scripted::new(turns())).session("s").unwrap();
     let mut events = session.run(&agent, "go").stream().await.unwrap();
-    let mut heard = String::new();
+    let mut received = String::new();
     while let Some(event) = events.next().await {
         if let EventBody::Token(token) = &event.unwrap().body {
-            heard.push_str(&token.text);
+            received.push_str(&token.text);
         }
     }
     let streamed = session.state::<AgentState>().await.unwrap();
     assert_eq!(
-        (heard.as_str(), streamed.answer(), results(&streamed)),
+        (received.as_str(), streamed.answer(), results(&streamed)),
         ("서울은 맑습니다.", plain.answer(), results(&plain))
     );
 }

@@ -75,6 +75,33 @@ async fn thoughts_text_and_calls_of_anthropic_come_and_go_back() {
 }
 
 #[tokio::test]
+async fn a_cached_prompt_marks_the_system_prompt_and_the_last_message() {
+    let answer = || {
+        anthropic(&[
+            json!({"type": "message_start", "message": {"usage": {"input_tokens": 9, "output_tokens": 1}}}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ok"}}),
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
+            json!({"type": "message_stop"}),
+        ])
+    };
+    let server = Server::start([answer(), answer()]).await;
+    let request =
+        || ModelRequest::new([Message::user("a"), Message::assistant("b"), Message::user("c")]).system("s");
+    let cached =
+        Native::anthropic("claude-test").key("sk").base_url(&server.url).cache_prompts().build().unwrap();
+    Model::new(cached).complete(request()).await.unwrap();
+    claude(&server).complete(request()).await.unwrap();
+    let [with, without] = [&server.seen()[0].body, &server.seen()[1].body];
+    let mark = json!({"type": "ephemeral"});
+    assert_eq!(with["system"][0]["cache_control"], mark, "{with}");
+    assert_eq!(with["messages"][2]["content"][0]["cache_control"], mark, "{with}");
+    assert!(!with["messages"][0].to_string().contains("cache_control"), "{with}");
+    assert!(!without.to_string().contains("cache_control"), "{without}");
+}
+
+#[tokio::test]
 async fn refusals_of_anthropic_are_told_apart() {
     let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let limited = Answer::status(429, r#"{"error":{"type":"rate_limit_error","message":"slow"}}"#)

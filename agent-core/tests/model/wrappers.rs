@@ -187,8 +187,8 @@ async fn a_wrong_answer_is_asked_for_again_with_its_faults() {
     assert_eq!((got.value.stars, got.asked, got.usage), (4, 3, Usage { output_tokens: 3, ..usage(60) }));
     let last = &script.requests()[2];
     assert_eq!(last.messages.len(), 3, "the question, the last wrong answer, its faults");
-    let told = last.messages[2].text();
-    assert!(told.contains("at `/stars`: 9 is greater than the maximum of 5"), "{told}");
+    let reported = last.messages[2].text();
+    assert!(reported.contains("at `/stars`: 9 is greater than the maximum of 5"), "{reported}");
 }
 
 #[tokio::test]

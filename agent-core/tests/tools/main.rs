@@ -359,8 +359,8 @@ async fn a_call_of_no_run_has_who_listens_and_nobody_to_ask() {
         cx.progress(json!({ "progress": 1 }));
         cx.ask("really?").await.map(ToolOutput::from)
     });
-    let (heard, notes) = std::sync::mpsc::channel();
-    let error = prepared.run(&ToolContext::detached().heard_by(Heard(heard))).await.unwrap_err();
+    let (received, notes) = std::sync::mpsc::channel();
+    let error = prepared.run(&ToolContext::detached().heard_by(Heard(received))).await.unwrap_err();
     assert_eq!(error.fault(), ToolFault::Refused);
     assert_eq!(notes.try_iter().collect::<Vec<_>>(), [json!({ "progress": 1 })]);
     let alone = prepared.run(&ToolContext::detached()).await.unwrap_err();

@@ -53,8 +53,8 @@ mod tests {
         let mut keys = Keys::default();
         let subject = || "key:bob".parse::<Subject>().unwrap();
         for key in ["short-secret", "열쇠열쇠열쇠열쇠열쇠", "sixteen with spaces"] {
-            let told = keys.add(subject(), &key.into()).unwrap_err().to_string();
-            assert!(told.contains("bob") && !told.contains(key), "{told}");
+            let reported = keys.add(subject(), &key.into()).unwrap_err().to_string();
+            assert!(reported.contains("bob") && !reported.contains(key), "{reported}");
         }
         keys.add(subject(), &"0123456789abcdef".into()).unwrap();
         assert!(keys.add("key:eve".parse().unwrap(), &"0123456789abcdef".into()).is_err());

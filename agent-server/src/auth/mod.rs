@@ -27,8 +27,21 @@ const TOKEN_BYTES: usize = 8 * 1024;
 /// Maximum length of a subject's name, in bytes. With its prefix, it fits into a session's label.
 const NAME_BYTES: usize = 500;
 
-/// Label of a session's owner.
-pub(crate) const OWNER: &str = "owner";
+/// Label of a session's owner: the [`Subject`]. A program that starts runs for an authenticated caller sets it, so that the
+/// routes of the server show the session to its owner and to no other caller.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::RunOptions;
+/// use agent_server::auth::{OWNER, Subject};
+///
+/// let subject: Subject = "token:alice".parse()?;
+/// let options = RunOptions::default().label(OWNER, subject.as_str());
+/// assert_eq!(options.labels["owner"], "token:alice");
+/// # Ok::<(), agent_server::auth::AuthError>(())
+/// ```
+pub const OWNER: &str = "owner";
 
 /// Authentication of callers.
 ///

@@ -5,6 +5,7 @@
 //! JSON), and for `run` `prompt` and `progress`.
 
 mod diff;
+mod embed;
 mod error;
 mod flags;
 mod fork;
@@ -38,7 +39,10 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
 use self::error::CliError;
-pub use self::program::{IntoAgents, ServeError, serve};
+pub use self::{
+    embed::{configure, init_log, shutdown_signal},
+    program::{IntoAgents, ServeError, serve},
+};
 use crate::{config::Config, otlp::Traces};
 
 const ABOUT: &str = "Durable agents over REST and WebSocket, and tools for their journals.";

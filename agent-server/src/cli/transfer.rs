@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use agent_core::{
     ids::SessionId,
-    journal::{JournalStore, Transferred, transfer},
+    journal::{JournalStore, TransferOutcome, transfer},
     memory::{self, MemoryStore},
     sqlite::Sqlite,
 };
@@ -113,11 +113,11 @@ pub(super) async fn run(name: &str, config: &Config, args: &ArgMatches) -> Resul
     let mut failed: Vec<(SessionId, String)> = Vec::new();
     for id in ids {
         match transfer(&*from.journals, &*to.journals, &id).await {
-            Ok(Transferred::Copied(verified)) => {
+            Ok(TransferOutcome::Copied(verified)) => {
                 copied += 1;
                 entries += verified.entries;
             }
-            Ok(Transferred::Unchanged) => unchanged += 1,
+            Ok(TransferOutcome::Unchanged) => unchanged += 1,
             Ok(_) => empty += 1,
             Err(error) => failed.push((id, error.to_string())),
         }

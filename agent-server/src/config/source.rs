@@ -213,6 +213,35 @@ impl Sources {
         self
     }
 
+    /// Returns the value of a variable that is a setting of the program itself, not of this crate: from the flags, the
+    /// environment, or `.env`. Values are trimmed; an empty one counts as not set. A `.env` that cannot be read is an error
+    /// of [`Config::read`](super::Config::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::config::Sources;
+    ///
+    /// let sources = Sources::none().environment(|name| (name == "CHUNK_PACE_MS").then(|| "50".to_owned()));
+    /// assert_eq!(sources.own("CHUNK_PACE_MS").as_deref(), Some("50"));
+    /// assert_eq!(sources.own("OTHER"), None);
+    /// ```
+    #[must_use]
+    pub fn own(&self, name: &str) -> Option<String> {
+        let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let flag = || self.flags.iter().rev().find(|(known, _)| known == name);
+        let variable = || self.variable.as_ref().and_then(|variable| variable(name));
+        let dot_env = || {
+            let path = super::dot_env::find().filter(|_| self.dot_env)?;
+            let lines = super::dot_env::read(&path).ok()?;
+            lines.into_iter().rev().find(|(known, _)| known == name).map(|(_, text)| text)
+        };
+        flag()
+            .and_then(|(_, text)| filled(text.clone()))
+            .or_else(|| variable().and_then(filled))
+            .or_else(|| dot_env().and_then(filled))
+    }
+
     /// Adds the value of a flag.
     ///
     /// # Examples

@@ -41,6 +41,7 @@ pages! {
     "join_never_filled"
     "replay_mismatch"
     "question_changed"
+    "context_missing"
     "node_ended"
     "stored_state"
     "crash_loop"

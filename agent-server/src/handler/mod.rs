@@ -48,7 +48,15 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     let mut router = Router::default();
     let mut add = |method: Method, path: &str, auth, contract, handler: Handler| {
         let query = query_names(&method, path);
-        router.add(Route { method, path: path.to_owned(), auth, contract, query, handler })
+        router.add(Route {
+            method,
+            path: path.to_owned(),
+            auth,
+            query_token: false,
+            contract,
+            query,
+            handler,
+        })
     };
     add(POST, "/api/chat/stream", Authenticated, Contract::Chat, handler(chat::post))?;
     // Same origin, because a `GET` from a foreign page would already call the model.

@@ -36,6 +36,8 @@ pub(crate) struct Route<A> {
     /// Path with `{name}` for variable parts.
     pub(crate) path: String,
     pub(crate) auth: AuthPolicy,
+    /// Whether the query parameter `token` may contain the caller's credential.
+    pub(crate) query_token: bool,
     /// Format of errors.
     pub(crate) contract: Contract,
     /// Names of the query parameters. Empty: they are not checked.

@@ -4,6 +4,7 @@ mod concurrency;
 mod quota;
 mod rate;
 pub(crate) mod run_permit;
+mod sliding_window;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,6 +18,7 @@ use crate::{
 use concurrency::ConcurrencyLimiter;
 pub(crate) use concurrency::Permit;
 use rate::Rate;
+pub use sliding_window::{Admission, SlidingWindow};
 
 /// The caller that is counted: the subject if it is known, otherwise the network of the address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -19,7 +19,7 @@ use super::Server;
 use crate::{
     Assistant, Auth, Chat, ServerOptions, TaskAgent, Tls, Webhooks,
     app::{AppState, Handler},
-    custom_routes::{Body, Socket, http_handler, ws_handler},
+    custom_routes::{Body, Socket, SocketRoute, http_handler},
     derived::Derived,
     error::Contract,
     handler::routes,
@@ -181,7 +181,28 @@ impl ServerBuilder {
         F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
         R: Future<Output = Response<Body>> + Send + 'static,
     {
-        self.add_custom_route(method, path.into(), AuthPolicy::Authenticated, http_handler(handle))
+        self.add_custom_route(method, path.into(), AuthPolicy::Authenticated, false, http_handler(handle))
+    }
+
+    /// Adds a custom route for everyone, for example a page. Callers are not authenticated, and the extensions of the
+    /// request contain no [`Subject`](crate::auth::Subject). Otherwise as [`route`](Self::route).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_server::custom_routes::Body;
+    /// use hyper::{Method, Response};
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.public_route(Method::GET, "/about", async |_| Response::new(Body::from("a server of agents")))
+    /// # }
+    /// ```
+    pub fn public_route<F, R>(self, method: Method, path: impl Into<String>, handle: F) -> Self
+    where
+        F: Fn(Request<Bytes>) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        self.add_custom_route(method, path.into(), AuthPolicy::Public, false, http_handler(handle))
     }
 
     /// Adds a custom WebSocket. It is closed when the future of `serve` resolves, and on shutdown.
@@ -190,13 +211,26 @@ impl ServerBuilder {
         F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let auth = AuthPolicy::AuthenticatedSameOrigin;
-        self.add_custom_route(Method::GET, path.into(), auth, ws_handler(serve))
+        self.socket_route(SocketRoute::new(path, serve))
     }
 
-    fn add_custom_route(mut self, method: Method, path: String, auth: AuthPolicy, handler: Handler) -> Self {
+    /// Adds a custom WebSocket with settings, for example a check before the handshake.
+    pub fn socket_route(self, mut route: SocketRoute) -> Self {
+        let (path, query_token) = (std::mem::take(&mut route.path), route.query_token);
+        let auth = AuthPolicy::AuthenticatedSameOrigin;
+        self.add_custom_route(Method::GET, path, auth, query_token, route.into_handler())
+    }
+
+    fn add_custom_route(
+        mut self,
+        method: Method,
+        path: String,
+        auth: AuthPolicy,
+        query_token: bool,
+        handler: Handler,
+    ) -> Self {
         let contract = Contract::TaskAgent;
-        self.custom_routes.push(Route { method, path, auth, contract, query: &[], handler });
+        self.custom_routes.push(Route { method, path, auth, query_token, contract, query: &[], handler });
         self
     }
 

@@ -127,6 +127,9 @@ async fn respond(
         );
         return log(None, refuse(request, error_response(route.contract, &error)).await);
     }
+    if route.query_token {
+        take_query_token(&mut request);
+    }
     let subject = match route.auth {
         AuthPolicy::Public => None,
         AuthPolicy::Authenticated | AuthPolicy::AuthenticatedSameOrigin => {
@@ -192,6 +195,18 @@ async fn refuse(request: Request<Incoming>, mut response: Response<Body>) -> Res
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Moves the credential in the query parameter `token` to the header, unless the request has one there.
+fn take_query_token(request: &mut Request<Incoming>) {
+    let Some(query) = request.uri().query() else { return };
+    let token = Query::parse(query).get("token").map(str::to_owned);
+    if let Some(token) = token
+        && !request.headers().contains_key(header::AUTHORIZATION)
+        && let Ok(value) = HeaderValue::try_from(format!("Bearer {token}"))
+    {
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
 }
 
 /// The error of a request without credentials for a host that is not the server's.

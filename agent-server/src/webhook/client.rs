@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent_core::secret::Secret;
-use agent_tools::http::{Guarded, Reach, Unsent};
+use agent_tools::http::{GuardedClient, PostError, Reach};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 
@@ -17,7 +17,7 @@ const MIN_SECRET_BYTES: usize = 16;
 /// HTTP client for webhooks.
 #[derive(Clone)]
 pub(crate) struct WebhookClient {
-    client: Guarded,
+    client: GuardedClient,
     key: hmac::Key,
 }
 
@@ -40,7 +40,7 @@ impl WebhookClient {
         if bytes.len() < MIN_SECRET_BYTES {
             return Err(WebhookError::Secret);
         }
-        Ok(Self { client: Guarded::new(reach)?, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
+        Ok(Self { client: GuardedClient::new(reach)?, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
     }
 
     /// Returns whether the URL is allowed, as far as this is known without a DNS lookup.
@@ -63,7 +63,7 @@ impl WebhookClient {
             Ok(300..400) => Outcome::Failed("the receiver responded with a redirect"),
             Ok(400..500) => Outcome::Failed("the receiver rejected the request"),
             Ok(_) => Outcome::Retry("the receiver failed"),
-            Err(Unsent::Forbidden) => Outcome::Failed("the address is not allowed"),
+            Err(PostError::Forbidden) => Outcome::Failed("the address is not allowed"),
             Err(_) => Outcome::Retry("the receiver is unreachable"),
         }
     }

@@ -71,7 +71,7 @@ async fn every_fault_is_told_at_once_with_its_place_and_without_its_value() {
         )
         .await;
     assert_eq!(said.code, 2);
-    for told in [
+    for reported in [
         "`api_prot` (my.toml:1) is not a setting; did you mean `api_port`?",
         "ALLOWED_ORIGINS (my.toml:3)",
         "`max_runs` (my.toml:4) belongs to [limits], not to [server]",
@@ -81,7 +81,7 @@ async fn every_fault_is_told_at_once_with_its_place_and_without_its_value() {
         "LLM_TEMPERATURE (flag) must be a number from 0 to 2",
         "PING_SECONDS (flag)",
     ] {
-        assert!(said.err.contains(told), "{told} is not in {}", said.err);
+        assert!(said.err.contains(reported), "{reported} is not in {}", said.err);
     }
     let origins = said.err.lines().find(|line| line.contains("ALLOWED_ORIGINS")).unwrap();
     assert_eq!(said.err.replace(origins, "").matches("private-value").count(), 0, "{}", said.err);
@@ -251,15 +251,15 @@ fn admins_proxies_and_hosts_are_lists_and_what_fits_to_nothing_is_told() {
     let config = read(&[keys, ("API_ADMINS", "key:민수, token:auth0|7")]).unwrap();
     let admins: Vec<String> = config.admins.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(admins, ["key:민수", "token:auth0|7"]);
-    let told = |said: &[(&str, &str)]| read(said).unwrap_err().to_string();
+    let reported = |said: &[(&str, &str)]| read(said).unwrap_err().to_string();
     for wrong in ["ana", "key:", "admin:ana"] {
-        assert!(told(&[keys, ("API_ADMINS", wrong)]).contains("`key:NAME` or `token:SUB`"), "{wrong}");
+        assert!(reported(&[keys, ("API_ADMINS", wrong)]).contains("`key:NAME` or `token:SUB`"), "{wrong}");
     }
-    assert!(told(&[keys, ("API_ADMINS", "key:bob")]).contains("has no key with this name"));
-    assert!(told(&[("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example")]).contains("`proxy.example`"));
-    assert!(told(&[("PROXY_HEADER", "x-real-ip")]).contains("`x-forwarded-for` or `forwarded`"));
-    assert!(told(&[("WEBHOOK_HOSTS", "http://hooks.internal/")]).contains("without port"));
-    assert!(told(&[("WEBHOOK_HOSTS", "hooks.internal:80")]).contains("without port"));
+    assert!(reported(&[keys, ("API_ADMINS", "key:bob")]).contains("has no key with this name"));
+    assert!(reported(&[("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example")]).contains("`proxy.example`"));
+    assert!(reported(&[("PROXY_HEADER", "x-real-ip")]).contains("`x-forwarded-for` or `forwarded`"));
+    assert!(reported(&[("WEBHOOK_HOSTS", "http://hooks.internal/")]).contains("without port"));
+    assert!(reported(&[("WEBHOOK_HOSTS", "hooks.internal:80")]).contains("without port"));
     let lists = [
         ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
         ("WEBHOOK_HOSTS", "hooks.internal, 10.1.1.1, [::1], fd00:0::1"),

@@ -72,12 +72,12 @@ async fn a_run_that_is_interrupted_stops_cleanly_and_does_nothing_twice_afterwar
     .unwrap();
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
-    let mut told = String::new();
+    let mut reported = String::new();
     while let Some(line) = timeout(LONG, log.next_line()).await.unwrap().unwrap() {
-        told.push_str(&line);
+        reported.push_str(&line);
     }
     assert_eq!(end(child, b"").await.code, 1);
-    assert!(told.contains("session s is stopped; `agent-server run --session s`"), "{told}");
+    assert!(reported.contains("session s is stopped; `agent-server run --session s`"), "{reported}");
 
     let said = home.say(&["run", "--session", "s"], "1\n").await;
     assert_eq!(said.code, 0, "{said:?}");
@@ -106,7 +106,7 @@ async fn a_session_with_a_run_is_not_run_over() {
 #[tokio::test]
 async fn wrong_words_are_told_in_a_line_with_code_2() {
     let home = Home::new();
-    for (args, told) in [
+    for (args, reported) in [
         (&["run"][..], "needs a message"),
         (&["run", " "], "empty"),
         (&["run", "x", "--context", "[1]"], "--context must be a JSON object"),
@@ -120,6 +120,10 @@ async fn wrong_words_are_told_in_a_line_with_code_2() {
         let said = home.do_(args).await;
         assert_eq!(said.code, 2, "{args:?}: {said:?}");
         assert_eq!(said.err.lines().count(), 1, "{args:?}: {}", said.err);
-        assert!(said.err.starts_with("agent-server: ") && said.err.contains(told), "{args:?}: {}", said.err);
+        assert!(
+            said.err.starts_with("agent-server: ") && said.err.contains(reported),
+            "{args:?}: {}",
+            said.err
+        );
     }
 }

@@ -126,7 +126,7 @@ async fn what_is_not_there_is_told_with_what_to_do() {
     assert!(said.err.contains("--database-path"), "{}", said.err);
     assert!(!home.path().join("agent.db").exists(), "looking makes no file");
     let home = Home::with_session().await;
-    for (args, told) in [
+    for (args, reported) in [
         (&["history", "nope"][..], "agent-server sessions"),
         (&["replay", "nope"], "agent-server sessions"),
         (&["why", "nope", "x"], "agent-server sessions"),
@@ -137,7 +137,7 @@ async fn what_is_not_there_is_told_with_what_to_do() {
         let said = home.do_(args).await;
         assert_eq!(said.code, 1, "{args:?}: {said:?}");
         assert_eq!(said.err.lines().filter(|line| line.starts_with("agent-server: ")).count(), 1);
-        assert!(said.err.contains(told), "{args:?}: {}", said.err);
+        assert!(said.err.contains(reported), "{args:?}: {}", said.err);
     }
     home.write(
         "text.db",

@@ -51,10 +51,14 @@ async fn a_chunk_is_sent_before_the_next_one_exists() {
     let tokens = seen.get("max_tokens").or_else(|| seen.get("max_completion_tokens"));
     assert_eq!(tokens, Some(&json!(1_000)));
     assert!((seen["temperature"].as_f64().unwrap() - 0.7).abs() < 1e-6);
-    let told = |role: &str, text: &str| (role.to_owned(), text.to_owned());
+    let reported = |role: &str, text: &str| (role.to_owned(), text.to_owned());
     assert_eq!(
-        fake.heard(0),
-        [told("user", "저는 지민이에요"), told("assistant", "반가워요"), told("user", "제 이름은?")]
+        fake.received(0),
+        [
+            reported("user", "저는 지민이에요"),
+            reported("assistant", "반가워요"),
+            reported("user", "제 이름은?")
+        ]
     );
 }
 
@@ -66,8 +70,8 @@ async fn an_event_source_asks_the_same_by_get_and_is_told_when_there_is_no_more(
     assert_eq!(stream.next().await, json!({"chunk": "네, 지민 님 💧"}));
     assert_eq!(stream.raw().await.unwrap(), "data: {\"done\":true}\nid: done\n\n");
     assert_eq!(stream.raw().await, None);
-    let told = |role: &str, text: &str| (role.to_owned(), text.to_owned());
-    assert_eq!(fake.heard(0), [told("user", "지민"), told("user", "제 이름은?")]);
+    let reported = |role: &str, text: &str| (role.to_owned(), text.to_owned());
+    assert_eq!(fake.received(0), [reported("user", "지민"), reported("user", "제 이름은?")]);
     let again = here.send(Method::GET, &format!("{PATH}{query}"), &[("last-event-id", "done")], "").await;
     assert_eq!((again.status.as_u16(), fake.seen.lock().len()), (204, 1), "the model is not asked again");
 }

@@ -61,32 +61,32 @@ impl Held {
         let path = pattern.replace("{session_id}", session).replace("{agent}", session) + query;
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let reply = self.here.send(method.clone(), &path, &[], body).await;
-        let told = format!("{method} {path}: {} {}", reply.status, reply.text);
+        let reported = format!("{method} {path}: {} {}", reply.status, reply.text);
         let operation = &self.document["paths"][pattern][method.as_str().to_ascii_lowercase()];
         let response = &operation["responses"][reply.status.as_str()];
-        assert!(response.is_object(), "no such status in the document: {told}");
+        assert!(response.is_object(), "no such status in the document: {reported}");
         let kind = reply.headers.get("content-type").map(|kind| kind.to_str().unwrap());
         match kind.map(|kind| kind.split(';').next().unwrap()) {
             Some("application/json") => {
                 let schema = &response["content"]["application/json"]["schema"];
                 let faults = faults(&self.document, schema, &reply.body);
-                assert!(faults.is_empty(), "{faults:#?}\n{told}");
+                assert!(faults.is_empty(), "{faults:#?}\n{reported}");
             }
             Some("text/event-stream") => {
                 let schema = &response["content"]["text/event-stream"]["x-item-schema"];
-                assert!(schema.is_object(), "its events are not in the document: {told}");
+                assert!(schema.is_object(), "its events are not in the document: {reported}");
                 let events = reply.text.lines().filter_map(|line| line.strip_prefix("data: "));
                 for event in events.filter(|event| *event != "[DONE]") {
                     let event = serde_json::from_str(event).unwrap();
                     let faults = faults(&self.document, schema, &event);
-                    assert!(faults.is_empty(), "{faults:#?}\n{event}\n{told}");
+                    assert!(faults.is_empty(), "{faults:#?}\n{event}\n{reported}");
                 }
                 return Value::String(reply.text);
             }
             Some(kind) => {
-                assert!(response["content"].get(kind).is_some(), "{kind} is not in the document: {told}")
+                assert!(response["content"].get(kind).is_some(), "{kind} is not in the document: {reported}")
             }
-            None => assert!(response.get("content").is_none(), "{told}"),
+            None => assert!(response.get("content").is_none(), "{reported}"),
         }
         reply.body
     }
@@ -347,14 +347,14 @@ async fn the_streaming_chat_says_what_the_document_says() {
     let held = chats(vec![says("안녕 🌸"), cut, down(), says("둘")]).await;
     let path = "/api/chat/stream";
     let ask = json!({"message": "안녕?", "history": [{"role": "user", "content": "저는 지민이에요"}]});
-    let told = held.post(path, "", ask.clone()).await;
-    assert!(told.as_str().unwrap().contains("안녕 🌸"), "{told}");
+    let reported = held.post(path, "", ask.clone()).await;
+    assert!(reported.as_str().unwrap().contains("안녕 🌸"), "{reported}");
     for _ in 0..2 {
-        let told = held.post(path, "", ask.clone()).await;
-        assert!(told.as_str().unwrap().contains("\"error\""), "{told}");
+        let reported = held.post(path, "", ask.clone()).await;
+        assert!(reported.as_str().unwrap().contains("\"error\""), "{reported}");
     }
-    let told = held.get(path, "", "?message=hi").await;
-    assert!(told.as_str().unwrap().contains("둘"), "{told}");
+    let reported = held.get(path, "", "?message=hi").await;
+    assert!(reported.as_str().unwrap().contains("둘"), "{reported}");
     for body in [json!({}), json!([]), json!({"message": " "}), json!({"message": "x", "history": 5})] {
         held.post(path, "", body).await;
     }
@@ -377,8 +377,8 @@ async fn the_agent_with_tools_says_what_the_document_says() {
         let held = chats(script()).await;
         let ask = json!({"content": "안녕?", "conversation_id": "c1"});
         for wanted in ["안녕", "open_cupboard", "code"] {
-            let told = held.post(path, "", ask.clone()).await.to_string();
-            assert!(told.contains(wanted), "{wanted}: {told}");
+            let reported = held.post(path, "", ask.clone()).await.to_string();
+            assert!(reported.contains(wanted), "{wanted}: {reported}");
         }
         for body in
             [json!({}), json!([]), json!({"content": " "}), json!({"content": "x", "conversation_id": "a b"})]

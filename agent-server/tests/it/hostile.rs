@@ -34,9 +34,9 @@ async fn raw(here: &Here, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(here.address).await.unwrap();
     // The server may hang up in the middle of it.
     stream.write_all(bytes).await.ok();
-    let mut heard = Vec::new();
-    timeout(LONG, stream.read_to_end(&mut heard)).await.expect("the server hangs up").ok();
-    String::from_utf8_lossy(&heard).into_owned()
+    let mut received = Vec::new();
+    timeout(LONG, stream.read_to_end(&mut received)).await.expect("the server hangs up").ok();
+    String::from_utf8_lossy(&received).into_owned()
 }
 
 async fn lives(here: &Here) {
@@ -151,9 +151,9 @@ async fn http_that_is_none_is_answered_with_a_4xx_or_not_at_all() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
     ];
     for request in requests {
-        let heard = raw(&here, &request).await;
+        let received = raw(&here, &request).await;
         let shown = String::from_utf8_lossy(&request[..request.len().min(60)]).into_owned();
-        assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 4"), "{shown}: {heard}");
+        assert!(received.is_empty() || received.starts_with("HTTP/1.1 4"), "{shown}: {received}");
     }
     lives(&here).await;
 }
@@ -164,9 +164,9 @@ async fn a_request_cannot_be_hidden_behind_another() {
     // Both lengths at once: whoever is in front may read it otherwise than we do.
     let smuggled = b"POST /run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n\
         POST /run-async HTTP/1.1\r\nhost: localhost\r\ncontent-length: 15\r\n\r\n{\"message\":\"x\"}";
-    let heard = raw(&here, smuggled).await;
-    assert_eq!(heard.matches("HTTP/1.1").count(), 1, "{heard}");
-    assert!(heard.starts_with("HTTP/1.1 4"), "{heard}");
+    let received = raw(&here, smuggled).await;
+    assert_eq!(received.matches("HTTP/1.1").count(), 1, "{received}");
+    assert!(received.starts_with("HTTP/1.1 4"), "{received}");
     assert!(here.runtime.sessions(None, &[], 10).await.unwrap().is_empty());
 }
 
@@ -225,9 +225,12 @@ async fn a_goodbye_is_answered_and_a_broken_frame_is_told_its_code() {
         ("a goodbye of one byte", &[0x88, 0x81, 0, 0, 0, 0, 3]),
     ];
     for (name, frame) in frames {
-        let heard = raw(&here, &[upgrade.as_bytes(), frame].concat()).await;
-        assert!(heard.contains(r#""code":"invalid_request""#), "{name}: {heard}");
-        assert!(heard.ends_with("\u{3}\u{fffd}the frame violates the WebSocket protocol"), "{name}: {heard}");
+        let received = raw(&here, &[upgrade.as_bytes(), frame].concat()).await;
+        assert!(received.contains(r#""code":"invalid_request""#), "{name}: {received}");
+        assert!(
+            received.ends_with("\u{3}\u{fffd}the frame violates the WebSocket protocol"),
+            "{name}: {received}"
+        );
     }
     lives(&here).await;
 }
@@ -250,9 +253,9 @@ async fn a_request_that_cannot_be_parsed_gets_a_body() {
     for (request, status) in
         [(long.as_bytes(), "HTTP/1.1 4"), (b"nonsense\r\n\r\n".as_slice(), "HTTP/1.1 400")]
     {
-        let heard = raw(&here, request).await;
-        assert!(heard.starts_with(status), "{heard}");
-        let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+        let received = raw(&here, request).await;
+        assert!(received.starts_with(status), "{received}");
+        let (head, body) = received.split_once("\r\n\r\n").unwrap();
         assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["code"], "invalid_request", "{body}");
@@ -269,13 +272,13 @@ async fn a_refusal_before_the_body_was_read_keeps_a_small_request_usable_and_clo
         let tail = if sent == length { next } else { "" };
         format!("{head}{}{tail}", "x".repeat(sent))
     };
-    let heard = raw(&here, send(1_000, 1_000).as_bytes()).await;
+    let received = raw(&here, send(1_000, 1_000).as_bytes()).await;
     assert!(
-        heard.starts_with("HTTP/1.1 404") && heard.contains("HTTP/1.1 200"),
-        "the connection lives: {heard}"
+        received.starts_with("HTTP/1.1 404") && received.contains("HTTP/1.1 200"),
+        "the connection lives: {received}"
     );
-    let heard = raw(&here, send(1_000_000, 10).as_bytes()).await;
-    let head = heard.split("\r\n\r\n").next().unwrap().to_lowercase();
-    assert!(head.starts_with("http/1.1 404") && head.contains("connection: close"), "{heard}");
+    let received = raw(&here, send(1_000_000, 10).as_bytes()).await;
+    let head = received.split("\r\n\r\n").next().unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 404") && head.contains("connection: close"), "{received}");
     lives(&here).await;
 }

@@ -251,9 +251,9 @@ async fn over_tls_the_certificate_changes_while_the_server_runs_and_a_wrong_one_
     for said in [&b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"[..], b""] {
         let mut plain = TcpStream::connect(here.address).await.unwrap();
         plain.write_all(said).await.unwrap();
-        let mut heard = Vec::new();
-        timeout(LONG, plain.read_to_end(&mut heard)).await.unwrap().ok();
-        assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
+        let mut received = Vec::new();
+        timeout(LONG, plain.read_to_end(&mut received)).await.unwrap().ok();
+        assert!(!received.starts_with(b"HTTP"), "{received:?}");
     }
 }
 

@@ -5,6 +5,7 @@ mod docs;
 mod chat;
 mod auth;
 mod contracts;
+mod custom_sockets;
 mod fanout;
 mod faults;
 mod hostile;

@@ -97,8 +97,8 @@ async fn a_whole_answer_has_every_field() {
         (&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]),
         (&json!(7), &json!(3), &json!(10))
     );
-    let told = |role: &str, text: &str| (role.to_owned(), text.to_owned());
-    assert_eq!(fake.heard(0), [told("system", "존댓말로"), told("user", "안녕")]);
+    let reported = |role: &str, text: &str| (role.to_owned(), text.to_owned());
+    assert_eq!(fake.received(0), [reported("system", "존댓말로"), reported("user", "안녕")]);
     let seen = fake.seen.lock()[0].clone();
     assert_eq!(seen["model"], "fake", "the endpoint's own model answers");
     assert_eq!((&seen["seed"], &seen["presence_penalty"]), (&json!(7), &json!(0.5)));
@@ -173,7 +173,7 @@ async fn the_callers_tools_reach_a_plain_model_and_its_calls_come_back() {
     ]);
     let reply = here.post(PATH, json!({"model": "chat", "messages": messages})).await;
     assert_eq!(reply.body["choices"][0]["message"]["content"], "맑아요", "{reply:?}");
-    assert_eq!(fake.heard(2)[2], ("tool".into(), "맑음".into()));
+    assert_eq!(fake.received(2)[2], ("tool".into(), "맑음".into()));
 }
 
 #[tokio::test]
@@ -197,9 +197,9 @@ async fn an_agent_works_with_its_own_tools_and_keeps_nothing() {
     let seen = fake.seen.lock()[1].clone();
     assert!((seen["temperature"].as_f64().unwrap() - 0.1).abs() < 1e-6, "{seen}");
     assert!(seen["max_tokens"] == 99 || seen["max_completion_tokens"] == 99, "{seen}");
-    let heard: Vec<(String, String)> = fake.heard(1).into_iter().skip(1).collect();
-    assert_eq!(heard[0], ("system".into(), "짧게".into()));
-    assert_eq!(heard[3], ("user".into(), "6*7?".into()));
+    let received: Vec<(String, String)> = fake.received(1).into_iter().skip(1).collect();
+    assert_eq!(received[0], ("system".into(), "짧게".into()));
+    assert_eq!(received[3], ("user".into(), "6*7?".into()));
     let events = Stream::post(&here, PATH, with(asked, "stream", json!(true))).await.rest().await;
     let said: String =
         events.iter().filter_map(|event| event.pointer("/choices/0/delta/content")?.as_str()).collect();

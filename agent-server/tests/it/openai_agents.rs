@@ -191,7 +191,7 @@ async fn a_callers_tools_work_on_an_agent_beside_its_own() {
     let next = json!({"model": "assistant", "messages": messages, "tools": [weather()]});
     let reply = here.post(PATH, next).await;
     assert_eq!(reply.body["choices"][0]["message"]["content"], "맑고 42입니다", "{reply:?}");
-    assert!(fake.heard(1).contains(&("tool".into(), "맑음".into())), "{:?}", fake.heard(1));
+    assert!(fake.received(1).contains(&("tool".into(), "맑음".into())), "{:?}", fake.received(1));
     let events = Stream::post(&here, PATH, with(body, "stream", json!(true))).await.rest().await;
     let pieces: Vec<&Value> =
         events.iter().filter_map(|event| event.pointer("/choices/0/delta/tool_calls/0")).collect();
@@ -222,7 +222,7 @@ async fn the_answer_of_an_agent_has_the_format_of_the_caller() {
         reply.body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
     };
     assert_eq!(said("assistant", "6*7?").await, form);
-    assert!(fake.heard(0)[1].1.contains("JSON Schema"), "the agent knows: {:?}", fake.heard(0));
+    assert!(fake.received(0)[1].1.contains("JSON Schema"), "the agent knows: {:?}", fake.received(0));
     assert_eq!(said("assistant", "6*7?").await, form);
     let asked = fake.seen.lock()[2].clone();
     let names: Vec<&String> =
@@ -277,8 +277,8 @@ async fn an_assistant_added_as_an_agent_streams_and_gets_the_whole_conversation(
     let body = json!({"model": "assistant", "stream": true, "messages": messages});
     let events = Stream::post(&here, PATH, body).await.rest().await;
     assert_eq!(joined(&events, "content"), "네");
-    let heard: Vec<String> = fake.heard(0).into_iter().skip(1).map(|(_, text)| text).collect();
-    assert_eq!(heard, ["안녕", "네", "이름?"]);
+    let received: Vec<String> = fake.received(0).into_iter().skip(1).map(|(_, text)| text).collect();
+    assert_eq!(received, ["안녕", "네", "이름?"]);
 }
 
 #[tokio::test]

@@ -184,7 +184,7 @@ fn attributes(attributes: &[KeyValue]) -> BTreeMap<String, Value> {
 }
 
 /// The named attributes of a span, as JSON.
-fn told(span: &Span, names: &[&str]) -> Value {
+fn reported(span: &Span, names: &[&str]) -> Value {
     let all = attributes(&span.attributes);
     names.iter().map(|name| all.get(*name).cloned().unwrap_or_default()).collect()
 }
@@ -294,12 +294,12 @@ async fn a_request_its_run_its_nodes_and_its_calls_are_one_trace_without_what_wa
     assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7", "the caller's span is the parent");
     assert_eq!(request.kind(), SpanKind::Server);
     let names = ["http.request.method", "http.route", "http.response.status_code"];
-    assert_eq!(told(&request, &names), json!(["POST", "/api/v1/chat", 200]));
+    assert_eq!(reported(&request, &names), json!(["POST", "/api/v1/chat", 200]));
 
     let run = collector.one("invoke_agent assistant");
     assert_eq!(collector.around(&run), ["POST /api/v1/chat"]);
     let names = ["gen_ai.operation.name", "gen_ai.agent.name", "gen_ai.conversation.id", "agent_core.status"];
-    assert_eq!(told(&run, &names), json!(["invoke_agent", "assistant", "talk-1", "completed"]));
+    assert_eq!(reported(&run, &names), json!(["invoke_agent", "assistant", "talk-1", "completed"]));
 
     let mut chats: Vec<Span> =
         collector.spans().into_iter().filter(|span| span.name.starts_with("chat ")).collect();
@@ -319,13 +319,13 @@ async fn a_request_its_run_its_nodes_and_its_calls_are_one_trace_without_what_wa
         "gen_ai.usage.output_tokens",
     ];
     let model = "Qwen/Qwen2.5-7B-Instruct";
-    assert_eq!(told(&chats[0], &names), json!(["chat", "openai", model, "fake", ["tool_call"], 5, 2]));
-    assert_eq!(told(&chats[1], &names), json!(["chat", "openai", model, "fake", ["stop"], 7, 3]));
+    assert_eq!(reported(&chats[0], &names), json!(["chat", "openai", model, "fake", ["tool_call"], 5, 2]));
+    assert_eq!(reported(&chats[1], &names), json!(["chat", "openai", model, "fake", ["stop"], 7, 3]));
 
     let tool = collector.one("execute_tool calculator");
     assert_eq!(collector.around(&tool)[1..], ["invoke_agent assistant", "POST /api/v1/chat"]);
     let names = ["gen_ai.operation.name", "gen_ai.tool.name", "gen_ai.tool.call.id", "gen_ai.tool.type"];
-    assert_eq!(told(&tool, &names), json!(["execute_tool", "calculator", "call_1", "function"]));
+    assert_eq!(reported(&tool, &names), json!(["execute_tool", "calculator", "call_1", "function"]));
 
     for secret in [SAID, "사과", KEY, "sk-secret", "1234", "3702", "3,702", "expression", "collector-key"] {
         assert!(!collector.holds(secret), "{secret} was sent");
@@ -384,10 +384,10 @@ async fn a_failed_run_is_marked_and_its_words_stay_here() {
     assert_eq!(server.post("/run", &[], ask).await.status, 500);
     server.end().await;
     let request = collector.one("POST /run");
-    assert_eq!(told(&request, &["http.response.status_code", "error.type"]), json!([500, "500"]));
+    assert_eq!(reported(&request, &["http.response.status_code", "error.type"]), json!([500, "500"]));
     for (name, code) in [("invoke_agent trend", "model_failed"), ("chat gpt-4o-mini", "model_transport")] {
         let span = collector.named(name).pop().unwrap();
-        assert_eq!(told(&span, &["error.type"]), json!([code]));
+        assert_eq!(reported(&span, &["error.type"]), json!([code]));
         let status = span.status.unwrap();
         assert_eq!((status.code(), &*status.message), (StatusCode::Error, ""));
     }
@@ -457,9 +457,12 @@ async fn with_a_setting_spans_have_the_messages_without_what_is_redacted() {
     assert_eq!(attributes(&chats[1].attributes)["output.value"], "모두 3,702원입니다.");
     let tool = collector.one("execute_tool calculator");
     let names = ["openinference.span.kind", "gen_ai.tool.call.result", "output.value"];
-    assert_eq!(told(&tool, &names), json!(["TOOL", "3702", "3702"]));
-    let kinds: Vec<Value> =
-        collector.spans().iter().map(|span| told(span, &["openinference.span.kind"])[0].clone()).collect();
+    assert_eq!(reported(&tool, &names), json!(["TOOL", "3702", "3702"]));
+    let kinds: Vec<Value> = collector
+        .spans()
+        .iter()
+        .map(|span| reported(span, &["openinference.span.kind"])[0].clone())
+        .collect();
     for kind in ["AGENT", "LLM", "TOOL"] {
         assert!(kinds.contains(&json!(kind)), "{kinds:?}");
     }

@@ -256,10 +256,10 @@ async fn a_server_told_to_end_under_load_loses_nothing_that_it_accepted() {
     let home = TempDir::new().unwrap();
     let mut server = Process::start(home.path(), 20).await;
     let address = server.address;
-    let (told, mut accepted) = tokio::sync::mpsc::channel(RUNS);
+    let (reported, mut accepted) = tokio::sync::mpsc::channel(RUNS);
     let callers = tokio_util::task::TaskTracker::new();
     for caller in 0..6 {
-        let told = told.clone();
+        let reported = reported.clone();
         callers.spawn(async move {
             for run in 0..RUNS / 6 {
                 let session = format!("s-{caller}-{run}");
@@ -275,12 +275,12 @@ async fn a_server_told_to_end_under_load_loses_nothing_that_it_accepted() {
                     tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await
                 };
                 if exchange.await.is_ok() && answer.starts_with("HTTP/1.1 200") {
-                    told.send(session).await.unwrap();
+                    reported.send(session).await.unwrap();
                 }
             }
         });
     }
-    drop(told);
+    drop(reported);
     let mut sessions = Vec::new();
     while let Some(session) = timeout(LONG, accepted.recv()).await.unwrap() {
         sessions.push(session);
@@ -379,10 +379,10 @@ async fn a_certificate_in_the_settings_makes_it_https_and_nothing_else() {
     let mut plain = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut plain, head).await.unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     // Hung up on, kindly or not.
-    timeout(LONG, tokio::io::AsyncReadExt::read_to_end(&mut plain, &mut heard)).await.unwrap().ok();
-    assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
+    timeout(LONG, tokio::io::AsyncReadExt::read_to_end(&mut plain, &mut received)).await.unwrap().ok();
+    assert!(!received.starts_with(b"HTTP"), "{received:?}");
 }
 
 /// The deliveries that the server still has.
@@ -417,13 +417,17 @@ async fn a_webhook_that_was_sent_and_not_acknowledged_is_sent_again_by_the_next_
     receiver.status.store(0, std::sync::atomic::Ordering::SeqCst);
     let server = Process::start_with(home.path(), 0, &TELLS).await;
     run_and_tell(&server, &receiver.url()).await;
-    let (first, told) = receiver.told().await;
-    assert_eq!(told["type"], "run.completed");
+    let (first, reported) = receiver.reported().await;
+    assert_eq!(reported["type"], "run.completed");
     server.kill().await;
     receiver.status.store(204, std::sync::atomic::Ordering::SeqCst);
     let server = Process::start_with(home.path(), 0, &TELLS).await;
-    let (second, again) = receiver.told().await;
-    assert_eq!((&first, &told["data"]), (&second, &again["data"]), "the receiver knows it again by its id");
+    let (second, again) = receiver.reported().await;
+    assert_eq!(
+        (&first, &reported["data"]),
+        (&second, &again["data"]),
+        "the receiver knows it again by its id"
+    );
     all_told(&server).await;
     assert!(receiver.nothing_more());
 }
@@ -439,8 +443,8 @@ async fn a_webhook_that_could_not_be_sent_before_the_process_died_is_sent_once_b
     server.kill().await;
     let mut receiver = Receiver::at(address).await;
     let server = Process::start_with(home.path(), 0, &TELLS).await;
-    let (_, told) = receiver.told().await;
-    assert_eq!((&told["type"], &told["data"]["session_id"]), (&json!("run.completed"), &json!("s")));
+    let (_, reported) = receiver.reported().await;
+    assert_eq!((&reported["type"], &reported["data"]["session_id"]), (&json!("run.completed"), &json!("s")));
     all_told(&server).await;
     // What was told is not told again, by the one after it either.
     server.kill().await;

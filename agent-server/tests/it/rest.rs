@@ -201,8 +201,8 @@ async fn pages_of_this_machine_and_of_listed_origins_may_call_and_others_may_not
         let headers = [("origin", origin)];
         let reply = here.send(Method::POST, "/run", &headers, r#"{"message":"hi"}"#).await;
         assert_eq!(reply.status, 200, "{origin}");
-        let told = reply.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
-        assert_eq!(told, allowed, "{origin}");
+        let reported = reply.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+        assert_eq!(reported, allowed, "{origin}");
         let preflight = here.send(Method::OPTIONS, "/api/agent/run", &headers, "").await;
         assert_eq!(preflight.status, 204);
         assert_eq!(preflight.headers.contains_key("access-control-allow-methods"), allowed.is_some());

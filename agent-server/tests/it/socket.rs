@@ -111,9 +111,9 @@ async fn a_number_that_the_session_does_not_have_is_an_error_and_what_happens_th
     here.post("/run", json!({"message": "first", "session_id": "s"})).await;
     let last = here.get("/status/s").await.body["data"]["last_seq"].as_u64().unwrap();
     let mut ahead = here.socket("s", "?after=4000").await;
-    let told = ahead.next().await;
-    assert_eq!(told["type"], "error");
-    let details = &told["data"]["details"];
+    let reported = ahead.next().await;
+    assert_eq!(reported["type"], "error");
+    let details = &reported["data"]["details"];
     assert_eq!(
         (&details["code"], &details["after"], &details["last"]),
         (&json!("seq_ahead"), &json!(4000), &json!(last))
@@ -154,8 +154,8 @@ async fn what_makes_no_sense_is_an_error_and_the_socket_stays_open() {
         (Message::binary(vec![255, 0]), "invalid_request"),
     ];
     for (frame, code) in cases {
-        let told = frame.to_string().chars().take(60).collect::<String>();
-        assert_eq!(socket.refused(frame).await, code, "{told}");
+        let reported = frame.to_string().chars().take(60).collect::<String>();
+        assert_eq!(socket.refused(frame).await, code, "{reported}");
     }
     assert_eq!(here.get("/status/s").await.body["status"], "paused");
     // The id may be left out: one question is open.

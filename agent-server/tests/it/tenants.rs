@@ -88,13 +88,13 @@ async fn a_fork_into_a_foreign_id_is_refused_as_a_run_on_it_is_and_tells_nothing
     assert_eq!(run(&here, ALICE, "hers", "alice's").await.status, 200);
     assert_eq!(run(&here, BOB, "his", "bob's").await.status, 200);
     let fork = |at: Value| by(&here, BOB, Method::POST, "/sessions/his/fork", at);
-    let told =
+    let reported =
         |reply: &Reply| (reply.status.as_u16(), reply.body["code"].clone(), reply.body["message"].clone());
-    let refused = told(&run(&here, BOB, "hers", "x").await);
-    assert_eq!(told(&fork(json!({"session_id": "hers"})).await), refused);
-    assert_eq!(told(&fork(json!({"session_id": "hers", "at": 1})).await), refused);
+    let refused = reported(&run(&here, BOB, "hers", "x").await);
+    assert_eq!(reported(&fork(json!({"session_id": "hers"})).await), refused);
+    assert_eq!(reported(&fork(json!({"session_id": "hers", "at": 1})).await), refused);
     assert_eq!(
-        told(&fork(json!({"session_id": "hers", "at": 9_999})).await),
+        reported(&fork(json!({"session_id": "hers", "at": 9_999})).await),
         refused,
         "no order of checks to read"
     );
@@ -129,8 +129,11 @@ async fn the_session_of_a_webhook_cannot_be_occupied_beforehand() {
     let body = json!({"message": "alice's", "session_id": "hers", "webhook": {"url": receiver.url()}});
     let reply = by(&here, ALICE, Method::POST, "/run", body).await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    let (_, told) = receiver.told().await;
-    assert_eq!((&told["type"], &told["data"]["session_id"]), (&json!("run.completed"), &json!("hers")));
+    let (_, reported) = receiver.reported().await;
+    assert_eq!(
+        (&reported["type"], &reported["data"]["session_id"]),
+        (&json!("run.completed"), &json!("hers"))
+    );
 }
 
 #[tokio::test]

@@ -68,9 +68,9 @@ async fn an_answer_has_its_conversation_and_the_calls_it_took() {
     // The same conversation is a session, and remembers.
     let status = here.get(&format!("/status/{id}")).await;
     assert_eq!(status.body["data"]["response"], "3,600원입니다.");
-    let heard = fake.heard(1);
-    assert_eq!(heard[0].0, "system");
-    assert!(heard.contains(&("tool".into(), "3600".into())), "{heard:?}");
+    let received = fake.received(1);
+    assert_eq!(received[0].0, "system");
+    assert!(received.contains(&("tool".into(), "3600".into())), "{received:?}");
 }
 
 #[tokio::test]
@@ -148,8 +148,8 @@ async fn a_conversation_remembers_also_in_another_process() {
         assert_eq!(reply.body["content"], answer, "{reply:?}");
         here.end().await;
     }
-    let heard: Vec<String> = fake.heard(1).into_iter().skip(1).map(|(_, text)| text).collect();
-    assert_eq!(heard, ["나는 지민", "반가워요", "내 이름은?"]);
+    let received: Vec<String> = fake.received(1).into_iter().skip(1).map(|(_, text)| text).collect();
+    assert_eq!(received, ["나는 지민", "반가워요", "내 이름은?"]);
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn messages_at_once_wait_for_each_other_and_none_is_lost() {
         said[1..] == ["둘", "셋"] || said[1..] == ["셋", "둘"],
         "each has an answer of its own: {said:?}"
     );
-    let all: Vec<String> = fake.heard(2).into_iter().skip(1).map(|(_, text)| text).collect();
+    let all: Vec<String> = fake.received(2).into_iter().skip(1).map(|(_, text)| text).collect();
     assert_eq!(all.len(), 5, "the last one read the whole conversation: {all:?}");
 }
 
@@ -265,8 +265,8 @@ async fn a_long_conversation_is_read_through_a_window() {
         let content = format!("{turn}번째");
         let reply = here.post(PATH, json!({"content": content, "conversation_id": "c"})).await;
         assert_eq!(reply.body["content"], "네");
-        assert_eq!(fake.heard(turn).last().unwrap().1, content);
-        assert!(fake.heard(turn).len() <= 5, "{:?}", fake.heard(turn));
+        assert_eq!(fake.received(turn).last().unwrap().1, content);
+        assert!(fake.received(turn).len() <= 5, "{:?}", fake.received(turn));
     }
 }
 
@@ -326,8 +326,8 @@ async fn a_silent_model_is_bridged_and_a_caller_that_leaves_loses_no_answer() {
     drop(stream);
     fake.gate.add_permits(1);
     here.post(PATH, json!({"content": "그리고?", "conversation_id": "c"})).await;
-    let heard: Vec<String> = fake.heard(1).into_iter().skip(1).map(|(_, text)| text).collect();
-    assert_eq!(heard, ["느린 것", "늦었지만", "그리고?"]);
+    let received: Vec<String> = fake.received(1).into_iter().skip(1).map(|(_, text)| text).collect();
+    assert_eq!(received, ["느린 것", "늦었지만", "그리고?"]);
 }
 
 #[tokio::test]
@@ -351,7 +351,7 @@ async fn somebody_elses_conversation_does_not_exist() {
     }
     assert_eq!(say(bob, PATH, "b").await.body["content"], "네, 밥");
     assert_eq!(say(alice, PATH, "a").await.body["content"], "또 앨리스");
-    assert_eq!(fake.heard(2).len(), 4, "a system prompt and three messages");
+    assert_eq!(fake.received(2).len(), 4, "a system prompt and three messages");
 }
 
 /// Opens the box.

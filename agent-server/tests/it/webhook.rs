@@ -53,20 +53,20 @@ impl Receiver {
     pub(crate) async fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (told, posts) = mpsc::channel(100);
+        let (reported, posts) = mpsc::channel(100);
         let status = Arc::new(AtomicU16::new(204));
         let (answer, tasks) = (Arc::clone(&status), TaskTracker::new());
         let inner = tasks.clone();
         tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (told, answer) = (told.clone(), Arc::clone(&answer));
+                let (reported, answer) = (reported.clone(), Arc::clone(&answer));
                 inner.spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
-                        let (told, status) = (told.clone(), answer.load(Ordering::SeqCst));
+                        let (reported, status) = (reported.clone(), answer.load(Ordering::SeqCst));
                         async move {
                             let (parts, body) = request.into_parts();
                             let body = body.collect().await.unwrap().to_bytes();
-                            told.send((parts.headers, body)).await.unwrap();
+                            reported.send((parts.headers, body)).await.unwrap();
                             if status == 0 {
                                 std::future::pending::<()>().await;
                             }
@@ -86,7 +86,7 @@ impl Receiver {
     }
 
     /// The next post, with its signature checked.
-    pub(crate) async fn told(&mut self) -> (String, Value) {
+    pub(crate) async fn reported(&mut self) -> (String, Value) {
         let (headers, body) = timeout(LONG, self.posts.recv()).await.expect("somebody posts").unwrap();
         let header = |name: &str| headers[name].to_str().unwrap().to_owned();
         let (id, seconds) = (header("webhook-id"), header("webhook-timestamp"));
@@ -139,26 +139,26 @@ async fn the_end_of_a_run_is_told_whether_it_was_waited_for_or_not() {
     let (here, mut receiver) = (here().await, Receiver::start().await);
     for (path, session) in [("/run", "a"), ("/run-async", "b"), ("/run", "a")] {
         assert_eq!(run(&here, path, session, "보고", &receiver.url()).await.0, 200);
-        let (id, told) = receiver.told().await;
+        let (id, reported) = receiver.reported().await;
         assert!(id.starts_with("webhook-"), "{id}");
-        assert_eq!(told["type"], "run.completed");
+        assert_eq!(reported["type"], "run.completed");
         assert_eq!(
-            (&told["data"]["session_id"], &told["data"]["response"]),
+            (&reported["data"]["session_id"], &reported["data"]["response"]),
             (&json!(session), &json!("보고"))
         );
     }
     let (status, _) = run(&here, "/run", "c", "fail", &receiver.url()).await;
     assert_eq!(status, 500);
-    let (_, told) = receiver.told().await;
+    let (_, reported) = receiver.reported().await;
     assert_eq!(
-        (&told["type"], &told["data"]["error"]["code"]),
+        (&reported["type"], &reported["data"]["error"]["code"]),
         (&json!("run.failed"), &json!("node_failed"))
     );
     // A question is no end.
     assert_eq!(run(&here, "/run", "d", "ask two", &receiver.url()).await.1["status"], "paused");
     assert!(receiver.nothing_more());
     here.post("/stop/d", Value::Null).await;
-    assert_eq!(receiver.told().await.1["type"], "run.stopped");
+    assert_eq!(receiver.reported().await.1["type"], "run.stopped");
     // What was taken leaves nothing behind.
     until(&here.runtime, <[_]>::is_empty).await;
     assert!(receiver.nothing_more());
@@ -176,7 +176,7 @@ async fn a_run_that_is_refused_or_began_before_is_not_told_again() {
         let reply = here.send(Method::POST, "/run", &[("idempotency-key", "1")], body.clone()).await;
         assert_eq!(reply.status, 200);
     }
-    assert_eq!(receiver.told().await.1["data"]["session_id"], "k");
+    assert_eq!(receiver.reported().await.1["data"]["session_id"], "k");
     until(&here.runtime, |all| all.len() == 1).await;
     assert!(receiver.nothing_more());
 }
@@ -186,14 +186,14 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_refuses_is_given_up_fo
     let (here, mut receiver) = (here().await, Receiver::start().await);
     receiver.status.store(503, Ordering::SeqCst);
     assert_eq!(run(&here, "/run", "a", "x", &receiver.url()).await.0, 200);
-    let (first, _) = receiver.told().await;
+    let (first, _) = receiver.reported().await;
     receiver.status.store(200, Ordering::SeqCst);
-    assert_eq!(receiver.told().await.0, first, "the same id, to know it by");
+    assert_eq!(receiver.reported().await.0, first, "the same id, to know it by");
     until(&here.runtime, <[_]>::is_empty).await;
     for status in [410, 302] {
         receiver.status.store(status, Ordering::SeqCst);
         assert_eq!(run(&here, "/run", "b", "x", &receiver.url()).await.0, 200);
-        let (id, _) = receiver.told().await;
+        let (id, _) = receiver.reported().await;
         until(&here.runtime, |all| {
             all.iter().any(|(known, status)| known.as_str() == id && status == "failed")
         })
@@ -268,8 +268,8 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
     assert!(receiver.nothing_more());
 
     let (runtime, _, end, tasks) = process(&store).await;
-    let (_, told) = receiver.told().await;
-    assert_eq!((&told["type"], &told["data"]["session_id"]), (&json!("run.stopped"), &json!("s")));
+    let (_, reported) = receiver.reported().await;
+    assert_eq!((&reported["type"], &reported["data"]["session_id"]), (&json!("run.stopped"), &json!("s")));
     until(&runtime, <[_]>::is_empty).await;
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();

@@ -16,7 +16,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 pub use fetch::{Fetch, FetchArgs};
 pub use search::{Engine, Found, WebSearch, WebSearchArgs};
 pub use ssrf::Reach;
-pub use webhook_client::{Guarded, Unsent};
+pub use webhook_client::{GuardedClient, PostError};
 
 /// The client cannot be created because TLS cannot be set up on this machine.
 #[derive(Debug)]

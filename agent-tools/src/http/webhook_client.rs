@@ -9,7 +9,7 @@ use super::{NoClient, Reach, client, ssrf::Forbidden};
 
 /// Client that posts only to allowed addresses, follows no redirects and reads only the status of the response.
 #[derive(Clone)]
-pub struct Guarded {
+pub struct GuardedClient {
     client: Client,
     reach: Reach,
 }
@@ -17,15 +17,25 @@ pub struct Guarded {
 /// Reason why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Unsent {
+pub enum PostError {
     /// The address is not allowed, or invalid.
     Forbidden,
     /// The server cannot be reached, or did not respond in time.
     Unreached,
 }
 
-impl Guarded {
+impl GuardedClient {
     /// Creates a client with the given reach.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{GuardedClient, Reach};
+    ///
+    /// let client = GuardedClient::new(&Reach::default().and_host("hooks.internal"))?;
+    /// assert!(!client.may_reach("http://169.254.169.254/"));
+    /// # Ok::<(), agent_tools::http::NoClient>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -39,9 +49,9 @@ impl Guarded {
     /// # Examples
     ///
     /// ```
-    /// use agent_tools::http::{Guarded, Reach};
+    /// use agent_tools::http::{GuardedClient, Reach};
     ///
-    /// let client = Guarded::new(&Reach::default())?;
+    /// let client = GuardedClient::new(&Reach::default())?;
     /// assert!(client.may_reach("https://example.com/hook"));
     /// assert!(!client.may_reach("http://127.0.0.1/hook"));
     /// # Ok::<(), agent_tools::http::NoClient>(())
@@ -51,7 +61,20 @@ impl Guarded {
         Url::parse(url).is_ok_and(|url| self.reach.check(&url).is_ok())
     }
 
-    /// Posts a body and returns the status of the response. `patience` is the total timeout.
+    /// Posts a body and returns the status of the response. `timeout` is the total timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_tools::http::{GuardedClient, PostError, Reach};
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let client = GuardedClient::new(&Reach::default())?;
+    /// let sent = client.post("http://127.0.0.1/hook", &[], "{}".to_owned(), Duration::from_secs(5)).await;
+    /// assert!(matches!(sent, Err(PostError::Forbidden)));
+    /// # Ok::<(), agent_tools::http::NoClient>(()) }).unwrap();
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -59,17 +82,17 @@ impl Guarded {
     ///
     /// # Errors
     ///
-    /// [`Unsent`].
+    /// [`PostError`].
     pub async fn post(
         &self,
         url: &str,
         headers: &[(&'static str, String)],
         body: String,
-        patience: Duration,
-    ) -> Result<u16, Unsent> {
-        let url = Url::parse(url).map_err(|_| Unsent::Forbidden)?;
-        self.reach.check(&url).map_err(|_| Unsent::Forbidden)?;
-        let mut request = self.client.post(url).timeout(patience).body(body);
+        timeout: Duration,
+    ) -> Result<u16, PostError> {
+        let url = Url::parse(url).map_err(|_| PostError::Forbidden)?;
+        self.reach.check(&url).map_err(|_| PostError::Forbidden)?;
+        let mut request = self.client.post(url).timeout(timeout).body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -79,18 +102,18 @@ impl Guarded {
                 let mut source: Option<&(dyn Error + 'static)> = Some(&error);
                 while let Some(cause) = source {
                     if cause.is::<Forbidden>() {
-                        return Err(Unsent::Forbidden);
+                        return Err(PostError::Forbidden);
                     }
                     source = cause.source();
                 }
-                Err(Unsent::Unreached)
+                Err(PostError::Unreached)
             }
         }
     }
 }
 
-impl fmt::Debug for Guarded {
+impl fmt::Debug for GuardedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("reach", &self.reach).finish_non_exhaustive()
+        f.debug_struct("GuardedClient").field("reach", &self.reach).finish_non_exhaustive()
     }
 }

@@ -17,6 +17,9 @@ pub enum Format {
     Markdown,
     /// HTML; converted to Markdown.
     Html,
+    /// PDF: the text of its pages. Images of text are not read. Needs the feature `pdf`.
+    #[cfg(feature = "pdf")]
+    Pdf,
 }
 
 impl Format {
@@ -37,6 +40,8 @@ impl Format {
             "txt" | "text" => Some(Self::Text),
             "md" | "markdown" => Some(Self::Markdown),
             "html" | "htm" => Some(Self::Html),
+            #[cfg(feature = "pdf")]
+            "pdf" => Some(Self::Pdf),
             _ => None,
         }
     }
@@ -63,6 +68,15 @@ impl Format {
                 let skipped =
                     htmd::HtmlToMarkdown::builder().skip_tags(vec!["script", "style", "nav"]).build();
                 skipped.convert(&String::from_utf8_lossy(content)).map_err(|error| error.to_string())
+            }
+            #[cfg(feature = "pdf")]
+            Self::Pdf => {
+                // The library panics on some malformed files.
+                let read = std::panic::catch_unwind(|| pdf_extract::extract_text_from_mem(content));
+                match read {
+                    Ok(text) => text.map(|text| text.trim().to_owned()).map_err(|error| error.to_string()),
+                    Err(_) => Err("the PDF is malformed".to_owned()),
+                }
             }
         }
     }
@@ -110,4 +124,44 @@ pub(super) fn read(file: &File) -> Result<String, String> {
         return Err(format!("it has {size} bytes; the limit is {FILE_BYTES}"));
     }
     file.format.read(&std::fs::read(&file.path).map_err(|error| error.to_string())?)
+}
+
+#[cfg(all(test, feature = "pdf"))]
+mod tests {
+    use super::*;
+
+    /// A PDF with one page.
+    fn pdf(text: &str) -> Vec<u8> {
+        let page = format!("BT /F1 12 Tf 20 100 Td ({text}) Tj ET");
+        let objects = [
+            "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+            "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R \
+             /Resources << /Font << /F1 5 0 R >> >> >>"
+                .to_owned(),
+            format!("<< /Length {} >>\nstream\n{page}\nendstream", page.len()),
+            "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+        ];
+        let mut file = String::from("%PDF-1.4\n");
+        let mut places = Vec::new();
+        for (number, object) in objects.iter().enumerate() {
+            places.push(file.len());
+            file += &format!("{} 0 obj\n{object}\nendobj\n", number + 1);
+        }
+        let table = file.len();
+        file += "xref\n0 6\n0000000000 65535 f \n";
+        for place in places {
+            file += &format!("{place:010} 00000 n \n");
+        }
+        file += &format!("trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n");
+        file.into_bytes()
+    }
+
+    #[test]
+    fn the_text_of_a_pdf_is_read_and_a_malformed_one_is_an_error() {
+        let text = Format::Pdf.read(&pdf("Refunds within 14 days.")).unwrap();
+        assert_eq!(text, "Refunds within 14 days.");
+        assert!(Format::Pdf.read(b"%PDF-1.4 and nothing else").is_err());
+        assert!(Format::Pdf.read(b"").is_err());
+    }
 }

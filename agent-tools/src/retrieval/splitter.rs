@@ -18,9 +18,9 @@ use super::load::Format;
 pub fn split(text: &str, format: Format, chars: usize) -> Vec<String> {
     let config = ChunkConfig::new(chars.max(1));
     match format {
-        Format::Text => TextSplitter::new(config).chunks(text).map(str::to_owned).collect(),
         Format::Markdown | Format::Html => {
             MarkdownSplitter::new(config).chunks(text).map(str::to_owned).collect()
         }
+        _ => TextSplitter::new(config).chunks(text).map(str::to_owned).collect(),
     }
 }

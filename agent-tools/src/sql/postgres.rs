@@ -67,6 +67,19 @@ impl std::error::Error for PostgresAddressError {}
 impl PostgresQuery {
     /// Reads the database at `address` (`postgres://user:word@host/name`). `about` describes the contents for the model.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{secret::Secret, tool::ToolRegistry};
+    /// use agent_tools::PostgresQuery;
+    ///
+    /// let address = Secret::new("postgres://reader:word@db.example/shop");
+    /// let query = PostgresQuery::new(&address, "Table `orders(id, day, total)`.")?;
+    /// let tools = ToolRegistry::builder().tool(query).build()?;
+    /// assert_eq!(tools.names().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`PostgresAddressError`].

@@ -69,9 +69,9 @@ async fn arguments_are_checked_on_both_sides() {
     line.tasks.spawn(async move {
         served.await.ok();
     });
-    let told = raw(&mut near, &json!({ "name": "one", "arguments": { "n": "x" } })).await;
-    assert_eq!(told["result"]["isError"], true);
-    let words = told["result"]["content"][0]["text"].as_str().unwrap();
+    let reported = raw(&mut near, &json!({ "name": "one", "arguments": { "n": "x" } })).await;
+    assert_eq!(reported["result"]["isError"], true);
+    let words = reported["result"]["content"][0]["text"].as_str().unwrap();
     assert!(words.contains("`/n`"), "{words}");
     let unknown = again(&mut near, &json!({ "name": "two" })).await;
     assert_eq!(unknown["error"]["code"], -32602);

@@ -42,8 +42,8 @@ async fn serve(
         };
         write.write_all(noise.as_bytes()).await?;
         if let Some(result) = result {
-            let told = json!({ "jsonrpc": "2.0", "id": id, "result": result });
-            write.write_all(format!("{told}\n").as_bytes()).await?;
+            let reported = json!({ "jsonrpc": "2.0", "id": id, "result": result });
+            write.write_all(format!("{reported}\n").as_bytes()).await?;
         }
     }
     Ok(())
@@ -114,7 +114,7 @@ async fn garbage_between_the_lines_is_borne() {
     assert_eq!(text(call(&tools, "h_t", json!({})).await), "ok");
 }
 
-async fn told(result: Value) -> Result<String, ToolError> {
+async fn reported(result: Value) -> Result<String, ToolError> {
     let line = Line::default();
     let made = server(&line, "", move |method, _| Some(listed(method).unwrap_or_else(|| result.clone())));
     let tools = made.connect().await.unwrap().registry().await.unwrap();
@@ -123,7 +123,7 @@ async fn told(result: Value) -> Result<String, ToolError> {
 
 #[tokio::test]
 async fn every_kind_of_content_is_something_a_model_can_read() {
-    let all = told(json!({ "content": [
+    let all = reported(json!({ "content": [
         { "type": "text", "text": "하나" },
         { "type": "image", "data": "AAAA", "mimeType": "image/png" },
         { "type": "audio", "data": "AAAAAAAA", "mimeType": "audio/wav" },
@@ -137,19 +137,19 @@ async fn every_kind_of_content_is_something_a_model_can_read() {
     assert_eq!(all.await.unwrap(), wanted);
     let structured =
         json!({ "content": [{ "type": "text", "text": "{\"a\": 1}" }], "structuredContent": { "a": 1 } });
-    assert_eq!(told(structured).await.unwrap(), r#"{"a":1}"#);
+    assert_eq!(reported(structured).await.unwrap(), r#"{"a":1}"#);
     let more = json!({ "content": [{ "type": "text", "text": "see" }], "structuredContent": { "a": 1 } });
-    assert_eq!(told(more).await.unwrap(), "see\n\n{\"a\":1}");
+    assert_eq!(reported(more).await.unwrap(), "see\n\n{\"a\":1}");
     let failed = json!({ "content": [{ "type": "text", "text": "안 돼요" }], "isError": true });
-    assert_eq!(told(failed).await.unwrap_err().for_model(), "안 돼요");
-    assert_eq!(told(json!({ "content": [] })).await.unwrap(), "");
-    assert_eq!(told(json!({ "nonsense": 1 })).await.unwrap_err().fault(), ToolFault::Failed);
+    assert_eq!(reported(failed).await.unwrap_err().for_model(), "안 돼요");
+    assert_eq!(reported(json!({ "content": [] })).await.unwrap(), "");
+    assert_eq!(reported(json!({ "nonsense": 1 })).await.unwrap_err().fault(), ToolFault::Failed);
 }
 
 #[tokio::test]
 async fn a_huge_result_is_cut_between_characters_and_a_huge_line_is_dropped() {
     let long = "가".repeat(1_000_000);
-    let cut = told(json!({ "content": [{ "type": "text", "text": long }] })).await.unwrap();
+    let cut = reported(json!({ "content": [{ "type": "text", "text": long }] })).await.unwrap();
     assert!(cut.len() < 1_100_000 && cut.starts_with("가가") && cut.ends_with("bytes left out]"));
     let line = Line::default();
     let made = server(&line, "", |method, _| {

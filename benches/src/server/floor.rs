@@ -105,7 +105,7 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
             let id = body["session_id"].as_str().unwrap_or_default().to_owned();
             let (sender, events) = (shared.session(&id), body["events"].as_u64().unwrap_or(100));
             let pause = Duration::from_secs_f64(body["interval_ms"].as_f64().unwrap_or_default() / 1e3);
-            let told = json!({"session_id": id, "status": "started"}).to_string();
+            let reported = json!({"session_id": id, "status": "started"}).to_string();
             shared.tasks.spawn(async move {
                 for seq in 0..events {
                     if pause.is_zero() {
@@ -117,7 +117,7 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
                     sender.send(burst_message(&id, seq).to_string().into()).ok();
                 }
             });
-            full(told)
+            full(reported)
         }
         _ => {
             let chunks = body["chunks"].as_u64().unwrap_or(100);

@@ -188,8 +188,8 @@ fn chat(body: &Bytes) -> Response<Body> {
     response
 }
 
-fn bad(told: &str) -> Response<Body> {
-    json(StatusCode::BAD_REQUEST, &json!({"error": told}))
+fn bad(reported: &str) -> Response<Body> {
+    json(StatusCode::BAD_REQUEST, &json!({"error": reported}))
 }
 
 fn json(status: StatusCode, body: &Value) -> Response<Body> {

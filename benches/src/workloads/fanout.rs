@@ -80,7 +80,7 @@ struct Show {
 }
 
 fn joke() -> Result<Graph<Joke>, BuildError> {
-    let told = |joke: &Joke| joke.jokes.first().is_some_and(|joke| joke.ends_with(&" a".repeat(10)));
+    let reported = |joke: &Joke| joke.jokes.first().is_some_and(|joke| joke.ends_with(&" a".repeat(10)));
     Graph::builder("joke")
         .node("edit", async |joke: &Joke, _: &Context| {
             let text = match &joke.subject {
@@ -103,7 +103,7 @@ fn joke() -> Result<Graph<Joke>, BuildError> {
         .edge(START, "edit")
         .edge("edit", "generate")
         .edge("generate", "bump")
-        .branch("bump", move |joke: &Joke| if told(joke) { END } else { "bump" }, ["bump", END])
+        .branch("bump", move |joke: &Joke| if reported(joke) { END } else { "bump" }, ["bump", END])
         .build()
 }
 

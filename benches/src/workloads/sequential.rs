@@ -61,7 +61,7 @@ pub(crate) struct Runs<S: State> {
     pub(crate) supersteps: u64,
     pub(crate) tasks: u64,
     /// Supersteps as reported in the table, including those of subgraphs.
-    pub(crate) told: u64,
+    pub(crate) stated: u64,
 }
 
 impl<S: State> Work for Runs<S> {
@@ -82,7 +82,7 @@ impl<S: State> Work for Runs<S> {
         if finished != self.tasks || rest.supersteps != self.supersteps || !(self.check)(&rest.state) {
             return Err(format!("wrong run: {finished} tasks, {} supersteps", rest.supersteps).into());
         }
-        Ok(self.told)
+        Ok(self.stated)
     }
 
     async fn renew(&mut self) -> Result<()> {
@@ -102,10 +102,17 @@ pub(crate) fn runs<S: State>(
 ) -> Result<Report> {
     let here = case.clone();
     on_tokio(case, async move {
-        let [supersteps, tasks, told] = counts;
+        let [supersteps, tasks, stated] = counts;
         let setting = Setting::new(&here, model).await?;
-        let mut work =
-            Runs { setting, graph, input: Arc::new(input), check: Arc::new(check), supersteps, tasks, told };
+        let mut work = Runs {
+            setting,
+            graph,
+            input: Arc::new(input),
+            check: Arc::new(check),
+            supersteps,
+            tasks,
+            stated,
+        };
         let report = measure(&mut work, times).await?;
         work.setting.close().await;
         Ok(report)

@@ -108,10 +108,10 @@ proptest! {
         // How far the siblings of a failed task came depends on the time that each append takes.
         if calm.result.is_ok() {
             let facts = |played: &Played| {
-                let told = played.journal.iter().filter(|fact| fact["type"] != "run_resumed" && fact["type"] != "run_paused");
-                let mut told: Vec<String> = told.map(ToString::to_string).collect();
-                told.sort();
-                told
+                let reported = played.journal.iter().filter(|fact| fact["type"] != "run_resumed" && fact["type"] != "run_paused");
+                let mut reported: Vec<String> = reported.map(ToString::to_string).collect();
+                reported.sort();
+                reported
             };
             prop_assert_eq!(facts(&calm), facts(&disturbed));
             prop_assert_eq!(calm.world.all(), disturbed.world.all());
@@ -124,8 +124,8 @@ proptest! {
         let kept = block_on(false, play(&spec, &Fate { all, ..CALM }));
         let replayed = block_on(false, play(&spec, &Fate { all, restart: true, ..CALM }));
         let facts = |played: &Played| {
-            let told = played.journal.iter().filter(|fact| fact["type"] != "run_resumed" && fact["type"] != "run_paused");
-            told.map(ToString::to_string).collect::<BTreeSet<_>>()
+            let reported = played.journal.iter().filter(|fact| fact["type"] != "run_resumed" && fact["type"] != "run_paused");
+            reported.map(ToString::to_string).collect::<BTreeSet<_>>()
         };
         prop_assert_eq!(&kept.result, &replayed.result);
         let (a, b) = (facts(&kept), facts(&replayed));

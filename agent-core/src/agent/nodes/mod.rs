@@ -19,7 +19,7 @@ pub(super) use self::{
     sub_agent::{Failed, FinishNode},
     tools::ToolsNode,
 };
-use super::{AgentState, OutputMode, builder::System, conversation::Window};
+use super::{AgentState, OutputMode, builder::System, conversation::Window, middleware::DynMiddleware};
 use crate::{
     engine::{Context, RecordedModel, RecordedTools},
     graph::Result,
@@ -56,6 +56,7 @@ pub(super) struct Profile {
     pub(super) window: Option<Window>,
     pub(super) summary: Option<Window>,
     pub(super) fatal: Vec<ToolFault>,
+    pub(super) middleware: Vec<Arc<dyn DynMiddleware>>,
 }
 
 pub(super) enum Tools {
@@ -125,7 +126,7 @@ impl Profile {
     fn request(&self, state: &AgentState, cx: &Context) -> Result<ModelRequest> {
         let mut request = self.base.clone();
         if let Some(system) = &self.system {
-            request.system = Some(system.text(&state.context)?);
+            request.system = Some(system.text(&state.context, cx)?);
         }
         if matches!(self.tools, Tools::Runtime) || state.kept_results {
             let specs = self.tools(state, cx)?.specs();

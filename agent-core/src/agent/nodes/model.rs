@@ -1,6 +1,12 @@
 //! Model node: calls the model with the part of the conversation that fits, and shortens it if it is too long.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::{Core, Profile};
 use crate::{
@@ -9,11 +15,12 @@ use crate::{
         builder::finish,
         close::closing_id,
         conversation::{self, Summary, Window},
+        middleware::call_model,
     },
     engine::{Completion, Context, RecordedModel},
     graph::{Node, NodeError, Outcome, Result},
     model::{
-        Message, Messages, ModelError, ModelErrorKind, ModelRequest, Role, ToolCall, ToolChoice,
+        Message, Messages, ModelError, ModelErrorKind, ModelReply, ModelRequest, Role, ToolCall, ToolChoice,
         tokens::{CountTokens, Estimate},
     },
 };
@@ -32,11 +39,11 @@ impl Profile {
     /// What the model reads, and a new summary if one had to be made.
     async fn view(
         &self,
-        state: &AgentState,
+        (state, messages): (&AgentState, &Messages),
         model: &RecordedModel,
         compaction: &Compaction,
     ) -> Result<(Messages, Option<Summary>)> {
-        let mut view = conversation::valid(&state.messages);
+        let mut view = conversation::valid(messages);
         let shrunk = compaction.limit.map(Window::tokens);
         let mut fresh = None;
         if let Some(window) = &self.summary {
@@ -136,19 +143,30 @@ impl Node<AgentState> for ModelNode {
             request.response_format = (judge.format)(model.capabilities());
         }
         let mut update = AgentState::update();
+        for middleware in &profile.middleware {
+            if state.turns == 0
+                && let Some(more) = middleware.before_agent(state, cx).await?
+            {
+                update = more;
+            }
+        }
         if state.interrupted.is_some() {
             update = update.interrupted(None);
         }
+        // A partial answer is answered first.
+        let steered = if half_said.is_none() { cx.take_steering(false).await? } else { Vec::new() };
+        let longer = (!steered.is_empty()).then(|| conversation::with(&state.messages, &steered));
+        let messages = longer.as_ref().unwrap_or(&state.messages);
         let mut compaction = Compaction::of(state);
         let completion = loop {
-            let (view, fresh) = profile.view(state, &model, &compaction).await?;
+            let (view, fresh) = profile.view((state, messages), &model, &compaction).await?;
             compaction.summary = fresh.or(compaction.summary);
             let mut request = request.clone();
             request.messages = view.clone();
             if half_said.is_some() {
                 request.messages.make_mut().pop();
             }
-            match model.complete_or_stop(compaction.key("model"), request).await {
+            match profile.complete(&model, compaction.key("model"), request, cx).await {
                 Err(error) if is_too_long(&error) && compaction.shrink(&view, cx)? => {}
                 completion => break completion?,
             }
@@ -166,29 +184,77 @@ impl Node<AgentState> for ModelNode {
             Completion::Stopped(partial) => {
                 let id = partial.as_ref().map(|message| message.id.clone()).unwrap_or_default();
                 let update = update.interrupted(id);
-                return Ok(Outcome::update(match partial {
-                    Some(message) => update.messages(message),
-                    None => update,
-                }));
+                let said: Messages = steered.into_iter().chain(partial).collect();
+                return Ok(Outcome::update(if said.is_empty() { update } else { update.messages(said) }));
             }
         };
         update = update.turns(state.turns + 1);
         if let Some(summary) = summary {
             update = update.summary(summary);
         }
-        let messages = if limited && !reply.tool_calls.is_empty() {
+        let messages: Messages = if limited && !reply.tool_calls.is_empty() {
             // It was not allowed to call tools, and the history must stay valid.
             let closed = reply.tool_calls.iter().map(|call| closed(&reply, call));
             let closed: Vec<Message> = closed.collect();
             update = update.finish(Finish::TurnLimit);
-            std::iter::once(reply).chain(closed).collect()
-        } else {
-            if reply.tool_calls.is_empty() {
+            steered.into_iter().chain([reply]).chain(closed).collect()
+        } else if reply.tool_calls.is_empty() {
+            let mut reply = reply;
+            for middleware in profile.middleware.iter().rev() {
+                reply = middleware.after_agent(reply, state, cx).await?;
+            }
+            // What was said while it answered is answered too, unless no turns are left.
+            let late = if limited { Vec::new() } else { cx.take_steering(true).await? };
+            if late.is_empty() {
                 update = update.finish(finish(limited));
             }
+            steered.into_iter().chain([reply]).chain(late).collect()
+        } else if steered.is_empty() {
             Messages::from(reply)
+        } else {
+            steered.into_iter().chain([reply]).collect()
         };
         Ok(Outcome::update(update.messages(messages)))
+    }
+}
+
+impl Profile {
+    /// Makes the model call of a turn, through the middleware if there is any.
+    async fn complete(
+        &self,
+        model: &RecordedModel,
+        key: String,
+        request: ModelRequest,
+        cx: &Context,
+    ) -> Result<Completion> {
+        if self.middleware.is_empty() {
+            return model.complete_or_stop(key, request).await;
+        }
+        let (calls, stopped) = (AtomicU32::new(0), Mutex::new(None));
+        let call = |request: ModelRequest| -> BoxFuture<'_, Result<ModelReply>> {
+            let key = match calls.fetch_add(1, Ordering::Relaxed) {
+                0 => key.clone(),
+                again => format!("{key}:{}", again + 1),
+            };
+            let stopped = &stopped;
+            Box::pin(async move {
+                if stopped.lock().is_some() {
+                    return Err(NodeError::permanent("the run was stopped"));
+                }
+                match model.complete_or_stop(key, request).await? {
+                    Completion::Whole(reply) => Ok(reply),
+                    Completion::Stopped(partial) => {
+                        *stopped.lock() = Some(partial);
+                        Err(NodeError::permanent("the run was stopped"))
+                    }
+                }
+            })
+        };
+        let reply = call_model(&self.middleware, cx, request, &call).await;
+        match stopped.into_inner() {
+            Some(partial) => Ok(Completion::Stopped(partial)),
+            None => reply.map(Completion::Whole),
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde::Deserialize;
 
 use super::{Core, SubInput};
 use crate::{
-    agent::AgentState,
+    agent::{AgentState, middleware::call_tool},
     engine::Context,
     graph::{Dispatch, Node, Outcome, Result},
     model::{Message, Messages, Role, ToolCall},
@@ -59,7 +60,16 @@ impl Node<AgentState> for ToolsNode {
         if let Some(todo) = &state.todo {
             tools = tools.under(todo);
         }
-        let mut messages = tools.call_all(plain).await?;
+        if !state.context.is_empty() {
+            tools = tools.with_values(state.context.clone());
+        }
+        let mut messages = if profile.middleware.is_empty() {
+            tools.call_all(plain).await?
+        } else {
+            let call = |call: ToolCall| -> BoxFuture<'_, Result<Message>> { Box::pin(tools.call(call)) };
+            let calls = plain.into_iter().map(|plain| call_tool(&profile.middleware, cx, plain, &call));
+            futures::future::join_all(calls).await.into_iter().collect::<Result<Vec<_>>>()?
+        };
         messages.append(&mut results);
         let approvals = tools.remembered();
         if approvals != state.approvals {
@@ -67,6 +77,12 @@ impl Node<AgentState> for ToolsNode {
         }
         if tools.kept_results() && !state.kept_results {
             update = update.kept_results(true);
+        }
+        let changed = tools.changed_values();
+        if !changed.is_empty() {
+            let mut values = state.context.clone();
+            values.extend(changed);
+            update = update.context(values);
         }
         if let Some(peer) = next {
             update = update.active(peer);

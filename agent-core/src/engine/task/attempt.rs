@@ -16,6 +16,7 @@ use crate::{
     engine::{Context, RunError},
     graph::{Graph, NodeDef, NodeError, Outcome},
     ids::TaskId,
+    run::Pauses,
     state::State,
     telemetry,
 };
@@ -31,16 +32,53 @@ pub(super) async fn attempt<S: State>(
     input: Option<&RawValue>,
     cx: &Context,
 ) -> Option<Result<Outcome<S>, RunError>> {
+    if let Some(pauses) = &cx.place.env.pauses
+        && cx.parent.is_none()
+    {
+        return Box::pin(attempt_with_pauses(pauses, node, state, input, cx)).await;
+    }
     // The call itself is inside the future, so that a panic in it is caught too.
     let future = async { node.run.call(state, input, cx).await };
-    let future = std::pin::pin!(future);
+    limited(node, cx, std::pin::pin!(future)).await
+}
+
+/// Runs one attempt with the pauses that the caller of the run set.
+async fn attempt_with_pauses<S: State>(
+    pauses: &Pauses,
+    node: &NodeDef<S>,
+    state: &S,
+    input: Option<&RawValue>,
+    cx: &Context,
+) -> Option<Result<Outcome<S>, RunError>> {
+    let named = |nodes: &[String]| nodes.iter().any(|name| name == cx.node());
+    let future = async {
+        if let Some(at) = pauses.start_at.filter(|_| cx.superstep() == 1) {
+            cx.sleep_until(at).await?;
+        }
+        if named(&pauses.before) {
+            cx.breakpoint("before").await?;
+        }
+        let outcome = node.run.call(state, input, cx).await?;
+        if named(&pauses.after) {
+            cx.breakpoint("after").await?;
+        }
+        Ok(outcome)
+    };
+    limited(node, cx, std::pin::pin!(future)).await
+}
+
+fn limited<'a, S: State, F: Future<Output = Result<Outcome<S>, NodeError>>>(
+    node: &NodeDef<S>,
+    cx: &'a Context,
+    future: Pin<&'a mut F>,
+) -> Attempt<'a, F> {
     let limits = if node.policy.timeout.is_some() || node.policy.idle_timeout.is_some() {
         let (run, idle) = (node.policy.timeout, node.policy.idle_timeout);
         Some(Box::new(TimeLimits::new(run, idle, node.run.drawing().is_some(), cx)))
     } else {
         None
     };
-    Attempt { future, cx, limits, mismatch_timer: None, returned: false }.await
+    Attempt { future, cx, limits, mismatch_timer: None, returned: false }
 }
 
 /// Runs one attempt, in a span if nodes have spans.

@@ -9,6 +9,7 @@ use std::{
     future::Future,
     sync::Arc,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -213,12 +214,27 @@ pub(super) async fn unless_stopped<F: Future>(env: &RunContext, future: F) -> Op
     .await
 }
 
+/// Waits until all questions of a restored task are answered, or the first deadline of one has passed: the task is
+/// entered then, and the question expires where it is asked.
 async fn wait_for_answers(replay: &Arc<TaskReplay>) {
     let waiter: Arc<dyn AnswerWaiter> = Arc::clone(replay) as _;
+    let mut deadline = replay.env.board.first_due(&replay.task).map(|due| {
+        let left = due.saturating_sub(replay.env.clock.now_ms());
+        Box::pin(sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))))
+    });
+    let mut expired = false;
     std::future::poll_fn(|cx| {
-        ready!(
-            replay.env.board.poll_task(&replay.task, &waiter, cx.waker(), || replay.suspend_before_attempt())
-        );
+        let board = &replay.env.board;
+        if !expired
+            && board
+                .poll_task(&replay.task, &waiter, cx.waker(), || replay.suspend_before_attempt())
+                .is_pending()
+        {
+            let Some(deadline) = &mut deadline else { return Poll::Pending };
+            ready!(deadline.as_mut().poll(cx));
+            expired = true;
+            replay.answered();
+        }
         replay.poll_slot(cx.waker())
     })
     .await;

@@ -200,8 +200,8 @@ impl InMemoryJournal {
             let shard = shard.read();
             page.extend(shard.iter().filter_map(|(id, session)| {
                 let session = session.lock();
-                let told = !session.summary.graph.is_empty() && wanted.takes(id, &session.summary);
-                told.then(|| (id.clone(), session.head()))
+                let reported = !session.summary.graph.is_empty() && wanted.takes(id, &session.summary);
+                reported.then(|| (id.clone(), session.head()))
             }));
         }
         page.sort_unstable_by(|(left, one), (right, other)| {

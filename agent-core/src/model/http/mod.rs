@@ -48,7 +48,8 @@ pub fn client_builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, M
     Ok(builder)
 }
 
-fn tls() -> Result<rustls::ClientConfig, ModelError> {
+/// Returns the TLS settings of all clients.
+pub(crate) fn tls() -> Result<rustls::ClientConfig, ModelError> {
     use rustls_platform_verifier::BuilderVerifierExt;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = || {

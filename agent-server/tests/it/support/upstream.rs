@@ -121,7 +121,7 @@ impl Fake {
     }
 
     /// The texts of a request's messages, with their roles.
-    pub(crate) fn heard(&self, request: usize) -> Vec<(String, String)> {
+    pub(crate) fn received(&self, request: usize) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let seen = self.seen.lock();
         let messages = seen[request]["messages"].as_array().unwrap();
@@ -133,12 +133,12 @@ impl Fake {
         let body = read(&mut stream).await?;
         self.seen.lock().push(body);
         let script = self.scripts.lock().pop_front();
-        let (status, told, wait) = match script.unwrap_or(Script::Refuse(500, "no script is left")) {
+        let (status, reported, wait) = match script.unwrap_or(Script::Refuse(500, "no script is left")) {
             Script::Speak(steps) => return self.speak(stream, steps).await,
-            Script::Refuse(status, told) => (status, told, String::new()),
+            Script::Refuse(status, reported) => (status, reported, String::new()),
             Script::Busy(ms) => (429, "later", format!("retry-after-ms: {ms}\r\n")),
         };
-        let body = json!({"error": {"message": told, "type": "server_error"}}).to_string();
+        let body = json!({"error": {"message": reported, "type": "server_error"}}).to_string();
         let head = format!(
             "HTTP/1.1 {status} No\r\ncontent-type: application/json\r\n{wait}content-length: {}\r\nconnection: close\r\n\r\n",
             body.len()

@@ -82,7 +82,7 @@ impl Call<'_> {
         let options = PeerRequestOptions::no_options().with_meta(meta);
         let sending = routes.sending.lock().await;
         let mut handle =
-            peer.send_request_with_option(request, options).await.map_err(|error| self.told(error))?;
+            peer.send_request_with_option(request, options).await.map_err(|error| self.stated(error))?;
         let mut notes = routes.open(handle.id.clone(), handle.progress_token.clone());
         let mut under_way = UnderWay { session: self.session, id: handle.id.clone(), ended: false };
         drop(sending);
@@ -106,8 +106,8 @@ impl Call<'_> {
         self.rest(&mut notes, &mut shown);
         match answer {
             Some(Ok(result)) => Ok(result),
-            Some(Err(error)) => Err(self.told(error)),
-            None => Err(self.told(ServiceError::TransportClosed)),
+            Some(Err(error)) => Err(self.stated(error)),
+            None => Err(self.stated(ServiceError::TransportClosed)),
         }
     }
 
@@ -154,7 +154,7 @@ impl Call<'_> {
         }
     }
 
-    fn told(&self, error: ServiceError) -> ToolError {
+    fn stated(&self, error: ServiceError) -> ToolError {
         let server = self.shared.name();
         match error {
             ServiceError::McpError(error) if error.message.trim().is_empty() => {
@@ -188,10 +188,10 @@ fn sent(server: &str, error: Box<dyn Error + Send + Sync>) -> ToolError {
         Some(StreamableHttpError::Client(cause)) if cause.is_connect() => not_now(),
         Some(StreamableHttpError::HttpStatus(status)) if matches!(status.status, 429 | 503) => {
             let wait = status.retry_after.as_deref().and_then(|after| after.trim().parse().ok());
-            let told = ToolError::unavailable(format!("`{server}` is too busy now"));
+            let stated = ToolError::unavailable(format!("`{server}` is too busy now"));
             match wait {
-                Some(seconds) => told.retry_after(Duration::from_secs(seconds)),
-                None => told,
+                Some(seconds) => stated.retry_after(Duration::from_secs(seconds)),
+                None => stated,
             }
         }
         Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => {
@@ -212,9 +212,9 @@ fn sent(server: &str, error: Box<dyn Error + Send + Sync>) -> ToolError {
 fn no_session(error: McpError) -> ToolError {
     match &error {
         McpError::Waiting { server, wait } => {
-            let told =
+            let stated =
                 format!("`{server}` is not connected; the next attempt is in {} s", wait.as_secs() + 1);
-            ToolError::unavailable(told).retry_after(*wait)
+            ToolError::unavailable(stated).retry_after(*wait)
         }
         McpError::Closed { server } => ToolError::failed(format!("the connection to `{server}` was closed")),
         _ => ToolError::unavailable("the server of this tool is not available now"),
@@ -234,9 +234,9 @@ impl Drop for UnderWay<'_> {
         self.session.routes.close(&self.id);
         if !self.ended {
             let reason = Some("the caller no longer waits for the result".to_owned());
-            let told = CancelledNotificationParam::new(Some(self.id.clone()), reason);
+            let stated = CancelledNotificationParam::new(Some(self.id.clone()), reason);
             // One poll puts the message into the queue. If the queue is full, no message can be sent anyway.
-            let sent = self.session.peer.notify_cancelled(told).now_or_never();
+            let sent = self.session.peer.notify_cancelled(stated).now_or_never();
             drop(sent);
         }
     }

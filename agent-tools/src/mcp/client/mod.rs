@@ -73,6 +73,18 @@ impl Client {
     }
 
     /// Creates a client for a server behind a byte stream (socket, pipe) that `open` creates once per session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_tools::mcp::Client;
+    /// use tokio::net::TcpStream;
+    ///
+    /// let client = Client::stream("shop", async || Ok(TcpStream::connect("127.0.0.1:9000").await?.into_split()));
+    /// println!("{:?}", client.connect().await?.registry().await?);
+    /// # Ok(()) }
+    /// ```
     pub fn stream<F, Fut, R, W>(name: impl Into<String>, open: F) -> ClientBuilder
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -91,6 +103,14 @@ impl Client {
     }
 
     /// Returns the name of the server in this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(client: agent_tools::mcp::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", client.name());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
@@ -98,6 +118,14 @@ impl Client {
 
     /// Returns the current tools of the server under their names in this process. They are listed again if the
     /// server has announced a change, or after a reconnect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(client: agent_tools::mcp::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{} tools", client.tools().await?.len());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -136,18 +164,44 @@ impl Client {
     ///
     /// The results of earlier calls of [`tools`](Self::tools) do not change: a run keeps the tools with which it
     /// began.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(client: agent_tools::mcp::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut changes = client.changes();
+    /// changes.changed().await?;
+    /// println!("{} tools now", client.tools().await?.len());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes()
     }
 
     /// Returns `true` if there is a session that is not lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(client: agent_tools::mcp::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", client.is_connected().await);
+    /// # Ok(()) }
+    /// ```
     pub async fn is_connected(&self) -> bool {
         self.0.is_connected().await
     }
 
     /// Closes the session: the server's input is closed, and after two seconds its process group is killed. Later
     /// calls of its tools fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(client: agent_tools::mcp::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.close().await;
+    /// # Ok(()) }
+    /// ```
     pub async fn close(&self) {
         self.0.close().await;
     }
@@ -252,6 +306,17 @@ impl ClientBuilder {
     }
 
     /// Sends a header with each request. Only for HTTP. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::secret::Secret;
+    /// use agent_tools::mcp::Client;
+    ///
+    /// let client = Client::http("shop", "https://shop.example/mcp").header("x-api-key", Secret::new("…")).connect().await?;
+    /// # drop(client); Ok(()) }
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: Secret) -> Self {
         if let Endpoint::Http { headers, .. } = &mut self.endpoint {
             headers.push((name.into(), value));
@@ -329,6 +394,16 @@ impl ClientBuilder {
     }
 
     /// Sets the limits for data from the server. Default: [`Limits::default`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_tools::mcp::{Client, Limits};
+    ///
+    /// let client = Client::http("shop", "https://shop.example/mcp").limits(Limits::default()).connect().await?;
+    /// # drop(client); Ok(()) }
+    /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -336,6 +411,20 @@ impl ClientBuilder {
 
     /// Sets the policy of each tool: approval, guards, limits. The closure receives the default policy of the tool.
     /// The effect declared by the server is not verified: do not relax a policy because of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_core::tool::Approval;
+    /// use agent_tools::mcp::Client;
+    ///
+    /// let client = Client::http("shop", "https://shop.example/mcp")
+    ///     .policy(|_, policy| policy.approval(Approval::Always))
+    ///     .connect()
+    ///     .await?;
+    /// # drop(client); Ok(()) }
+    /// ```
     pub fn policy(
         mut self,
         rule: impl Fn(&RemoteTool, ToolPolicy) -> ToolPolicy + Send + Sync + 'static,

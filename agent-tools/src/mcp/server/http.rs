@@ -21,7 +21,7 @@ use rmcp::transport::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{Face, Server};
+use super::{McpHandler, Server};
 
 /// Body type of responses.
 pub type HttpBody = BoxBody<Bytes, Infallible>;
@@ -70,7 +70,7 @@ impl Default for HttpOptions {
 /// embedding server. Cheap to clone; clones share the sessions.
 #[derive(Clone)]
 pub struct HttpService {
-    inner: StreamableHttpService<Face, LocalSessionManager>,
+    inner: StreamableHttpService<McpHandler, LocalSessionManager>,
     sessions: Arc<LocalSessionManager>,
     max_sessions: usize,
     stop: CancellationToken,
@@ -87,12 +87,21 @@ impl HttpService {
             .with_cancellation_token(stop.clone());
         let config = if options.check_origins { config.enforce_origin_validation() } else { config };
         let offer = server.0;
-        let face = move || Ok::<_, io::Error>(Face(Arc::clone(&offer)));
-        let inner = StreamableHttpService::new(face, Arc::clone(&sessions), config);
+        let handler = move || Ok::<_, io::Error>(McpHandler(Arc::clone(&offer)));
+        let inner = StreamableHttpService::new(handler, Arc::clone(&sessions), config);
         Self { inner, sessions, max_sessions: options.sessions, stop }
     }
 
     /// Handles one request. The response body may be a stream that ends with the session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn answer(service: agent_tools::mcp::HttpService, request: hyper::Request<hyper::body::Incoming>) {
+    /// let response = service.handle(request).await;
+    /// println!("{}", response.status());
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -112,20 +121,39 @@ impl HttpService {
     }
 
     /// Ends all sessions and cancels their calls. New sessions are rejected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(service: agent_tools::mcp::HttpService) {
+    /// service.stop();
+    /// # }
+    /// ```
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
     /// Serves every path of a listener until `stop` is cancelled, then ends the sessions.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn of(service: agent_tools::mcp::HttpService) -> std::io::Result<()> {
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
+    /// service.listen(listener, CancellationToken::new()).await
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The listener failed.
     pub async fn listen(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let tasks = TaskGroup::default();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let limits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepted = loop {
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let place = Arc::clone(&limits).acquire_owned().await.map_err(io::Error::other)?;
             let stream = tokio::select! {
                 biased; // a stop wins over a client of the same poll
                 () = stop.cancelled() => break Ok(()),

@@ -67,11 +67,11 @@ struct Offer {
     version: String,
     instructions: Option<String>,
     unapproved: BTreeSet<String>,
-    places: Arc<Places>,
+    limits: Arc<CallLimits>,
 }
 
 /// State shared by all clients.
-struct Places {
+struct CallLimits {
     running: Semaphore,
     waiting: Semaphore,
     /// Identifies the calls of this process.
@@ -97,7 +97,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(name: impl Into<String>, version: impl Into<String>, registry: ToolRegistry) -> Self {
-        let places = Places {
+        let limits = CallLimits {
             running: Semaphore::new(MAX_CALLS),
             waiting: Semaphore::new(MAX_WAITING),
             nonce: SessionId::random(),
@@ -109,7 +109,7 @@ impl Server {
             version: version.into(),
             instructions: None,
             unapproved: BTreeSet::new(),
-            places: Arc::new(places),
+            limits: Arc::new(limits),
         }))
     }
 
@@ -137,6 +137,21 @@ impl Server {
 
     /// Allows tools to run although their policy requires an approval. Every caller of this server can then run
     /// them. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+    /// # /// The weather of a city.
+    /// # #[tool]
+    /// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+    /// use agent_tools::mcp::Server;
+    ///
+    /// let tools = ToolRegistry::builder().tool(weather).build()?;
+    /// let server = Server::new("demo", "1.0.0", tools).allow_unapproved(["weather"]);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn allow_unapproved<I>(mut self, names: I) -> Self
     where
@@ -173,6 +188,18 @@ impl Server {
 
     /// Serves one client over a byte stream until it disconnects.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn serve(tools: agent_core::tool::ToolRegistry) -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_tools::mcp::Server;
+    ///
+    /// let (stream, _) = tokio::net::TcpListener::bind("127.0.0.1:9000").await?.accept().await?;
+    /// let (read, write) = stream.into_split();
+    /// Server::new("demo", "1.0.0", tools).serve(read, write).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The client does not speak the protocol, or the task failed.
@@ -186,11 +213,23 @@ impl Server {
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
-        let running = Face(self.0).serve(transport).await.map_err(|error| McpError::Served(error.into()))?;
+        let running =
+            McpHandler(self.0).serve(transport).await.map_err(|error| McpError::Served(error.into()))?;
         running.waiting().await.map(drop).map_err(|error| McpError::Served(error.into()))
     }
 
     /// Returns the server as an HTTP service, to be mounted at one path.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(tools: agent_core::tool::ToolRegistry) {
+    /// use agent_tools::mcp::{HttpOptions, Server};
+    ///
+    /// let service = Server::new("demo", "1.0.0", tools).http(HttpOptions::default());
+    /// # drop(service);
+    /// # }
+    /// ```
     #[must_use]
     pub fn http(self, options: HttpOptions) -> HttpService {
         HttpService::new(self, options)
@@ -241,7 +280,7 @@ impl Offer {
     ) -> Result<ToolOutput, ToolError> {
         self.permitted(prepared, cx).await?;
         let busy = || ToolError::unavailable("too many queued calls; try again later");
-        let Places { running, waiting, nonce, calls } = &*self.places;
+        let CallLimits { running, waiting, nonce, calls } = &*self.limits;
         let waits = waiting.try_acquire().map_err(|_| busy())?;
         let _place = tokio::select! {
             place = running.acquire() => place.map_err(|_| busy())?,
@@ -297,9 +336,9 @@ fn described((tool, policy): (&AnyTool, &ToolPolicy)) -> Tool {
 }
 
 /// View of the server for one client.
-struct Face(Arc<Offer>);
+struct McpHandler(Arc<Offer>);
 
-impl ServerHandler for Face {
+impl ServerHandler for McpHandler {
     fn get_info(&self) -> ServerConfig {
         let mut capabilities = ServerCapabilities::default();
         capabilities.tools = Some(ToolsCapability::default());

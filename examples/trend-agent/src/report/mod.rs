@@ -273,15 +273,15 @@ fn brand_facts(finding: &BrandFinding, say: Say) -> String {
         line(&mut out, &row);
     }
     line(&mut out, &format!("\n### {}\n", say.of("리뷰에서", "In their words")));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for topic in finding.topics.iter().take(QUOTED_TOPICS) {
         for polarity in [Polarity::Positive, Polarity::Negative] {
             // A sentence about two topics is shown once, under the bigger one.
             if let Some(quote) =
-                topic.quotes.iter().find(|quote| quote.polarity == polarity && !told.contains(quote))
+                topic.quotes.iter().find(|quote| quote.polarity == polarity && !reported.contains(quote))
             {
                 line(&mut out, &quoted(topic, quote, say));
-                told.push(quote);
+                reported.push(quote);
             }
         }
     }

@@ -192,6 +192,17 @@ impl AttemptHandle {
         keys::unnamed_model(scope.step.as_deref(), n)
     }
 
+    /// Returns the key of the next timer.
+    pub(crate) fn next_timer_key(&self) -> String {
+        let mut inner = self.inner.lock();
+        let scope = self.scope(self.number, &inner);
+        let scope = &mut inner.scopes[scope];
+        let numbers = scope.numbers();
+        numbers.timers += 1;
+        let n = numbers.timers;
+        keys::timer(scope.step.as_deref(), n)
+    }
+
     /// Returns a unique name for a tool call in this attempt: its id, with a number if the id was used before.
     pub(crate) fn next_call_name(&self, id: &str) -> String {
         let mut inner = self.inner.lock();

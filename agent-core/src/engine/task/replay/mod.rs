@@ -298,6 +298,16 @@ impl TaskReplay {
         if scope < inner.scopes.len() { scope } else { 0 }
     }
 
+    /// Returns whether a step was recorded under this key.
+    pub(crate) fn has_step(&self, key: &str) -> bool {
+        self.inner.lock().steps.contains_key(key)
+    }
+
+    /// Returns whether any step was recorded.
+    pub(crate) fn has_any_step(&self) -> bool {
+        !self.inner.lock().steps.is_empty()
+    }
+
     /// Returns how often a tool call was started without a recorded result.
     pub(crate) fn call_attempts(&self, key: &str) -> u32 {
         let inner = self.inner.lock();

@@ -1,23 +1,27 @@
 //! Custom routes: HTTP handlers and WebSockets of the embedding program, in addition to or instead of those of the
 //! server.
 
+mod latest;
+
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{SinkExt, Stream, StreamExt};
+use futures::{SinkExt, Stream, StreamExt, future::BoxFuture};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::{Request, Response, body::Frame};
+use hyper::{Request, Response, body::Frame, body::Incoming};
 use hyper_tungstenite::tungstenite::{
     Message, Utf8Bytes,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::latest::{LatestClaim, LatestConnections};
 pub use crate::http::request::PathParams;
 use crate::{
     app::{Handler, RequestContext},
     http::{
-        response::{self, full},
+        response::{self, HandlerResult, full},
         router::handler,
         websocket::{self, WebSocket, next_message},
     },
@@ -79,11 +83,16 @@ pub struct Socket {
     socket: WebSocket,
     shutdown: CancellationToken,
     write_timeout: Duration,
+    /// Interval of pings, and the time of the next one.
+    ping: Duration,
+    next_ping: Instant,
 }
 
 impl Socket {
-    /// Returns the next message; `None` if the client has disconnected or the server shuts down. Pings are answered
-    /// while it waits.
+    /// Returns the next message; `None` if the client has disconnected or the server shuts down.
+    ///
+    /// While it waits, pings are answered, and a ping is sent every [`ping`](crate::ServerOptions::ping), so that proxies
+    /// keep an idle connection open. A client that sends nothing stays connected.
     ///
     /// # Cancel safety
     ///
@@ -94,6 +103,12 @@ impl Socket {
                 biased;
                 () = self.shutdown.cancelled() => return None,
                 frame = next_message(&mut self.socket) => frame?,
+                () = tokio::time::sleep_until(self.next_ping) => {
+                    self.next_ping = Instant::now() + self.ping;
+                    self.feed_message(Message::Ping(Bytes::new())).await.ok()?;
+                    self.flush().await.ok()?;
+                    continue;
+                }
             };
             match frame {
                 Ok(Message::Text(text)) => return Some(SocketMessage::Text(text.to_string())),
@@ -210,35 +225,120 @@ where
     })
 }
 
-/// Makes a handler that passes WebSockets to a function.
-pub(crate) fn ws_handler<F, R>(serve: F) -> Handler
-where
-    F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    let serve = Arc::new(serve);
-    handler(move |mut context: RequestContext| {
-        let serve = Arc::clone(&serve);
-        async move {
-            websocket::check_upgrade(&context.request)?;
-            let permit = context.stream_permit()?;
-            let app = context.app;
-            let config = websocket::config(app.options.frame_bytes);
-            let (response, opening) = websocket::accept(&mut context.request, &app.input, config)?;
-            let (mut parts, _) = context.request.into_parts();
-            parts.extensions.insert(context.path_params);
-            let (shutdown, write_timeout) = (app.close_sockets.clone(), app.options.write_time);
-            app.tasks.spawn(async move {
-                match opening.await {
-                    Ok(socket) => {
-                        let socket = Socket { socket, shutdown, write_timeout };
-                        serve(Request::from_parts(parts, ()), socket).await;
-                    }
-                    Err(error) => tracing::debug!(%error, "a WebSocket could not be opened"),
-                }
-                drop(permit);
-            });
-            Ok(response)
+/// Returns the response that refuses a request before the handshake of a WebSocket.
+type Refuse = Arc<dyn Fn(&Request<()>) -> Option<Response<Body>> + Send + Sync>;
+
+/// A custom WebSocket with settings; see [`ServerBuilder::socket_route`](crate::ServerBuilder::socket_route).
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_server::custom_routes::{Body, PathParams, SocketRoute};
+/// use hyper::Response;
+///
+/// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+/// let route = SocketRoute::new("/rooms/{id}", async |_, mut socket| {
+///     socket.send("welcome").await.ok();
+/// })
+/// .query_token()
+/// .refuse(|request| {
+///     let is_long = PathParams::of(request).get("id").len() > 64;
+///     is_long.then(|| {
+///         let mut response = Response::new(Body::from("the id of a room has 1 to 64 bytes"));
+///         *response.status_mut() = hyper::StatusCode::BAD_REQUEST;
+///         response
+///     })
+/// });
+/// builder.socket_route(route)
+/// # }
+/// ```
+#[must_use = "add it with `ServerBuilder::socket_route`"]
+pub struct SocketRoute {
+    pub(crate) path: String,
+    pub(crate) query_token: bool,
+    refuse: Option<Refuse>,
+    serve: Serve,
+}
+
+/// Serves a WebSocket to its end.
+type Serve = Arc<dyn Fn(Request<()>, Socket) -> BoxFuture<'static, ()> + Send + Sync>;
+
+impl SocketRoute {
+    /// Creates a route. The WebSocket is closed when the future of `serve` resolves, and on shutdown.
+    pub fn new<F, R>(path: impl Into<String>, serve: F) -> Self
+    where
+        F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let serve: Serve = Arc::new(move |request, socket| Box::pin(serve(request, socket)));
+        Self { path: path.into(), query_token: false, refuse: None, serve }
+    }
+
+    /// Accepts the caller's key or token also as the query parameter `token`, for clients that can set neither headers nor
+    /// subprotocols. URLs appear in the logs of proxies; the server itself logs only the pattern of the path. Default: not
+    /// accepted.
+    pub const fn query_token(mut self) -> Self {
+        self.query_token = true;
+        self
+    }
+
+    /// Sets a check before the handshake. If it returns a response, that is sent and no WebSocket is opened. Default: none.
+    pub fn refuse(
+        mut self,
+        refuse: impl Fn(&Request<()>) -> Option<Response<Body>> + Send + Sync + 'static,
+    ) -> Self {
+        self.refuse = Some(Arc::new(refuse));
+        self
+    }
+
+    /// Makes the handler.
+    pub(crate) fn into_handler(self) -> Handler {
+        let Self { refuse, serve, .. } = self;
+        handler(move |context: RequestContext| {
+            let (refuse, serve) = (refuse.clone(), Arc::clone(&serve));
+            async move { open(context, refuse.as_ref(), serve) }
+        })
+    }
+}
+
+impl fmt::Debug for SocketRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketRoute").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Answers the handshake, and serves the WebSocket in a separate task.
+fn open(mut context: RequestContext, refuse: Option<&Refuse>, serve: Serve) -> HandlerResult {
+    websocket::check_upgrade(&context.request)?;
+    context.request.extensions_mut().insert(std::mem::take(&mut context.path_params));
+    if let Some(refuse) = refuse {
+        let (head, body) = split(context.request);
+        if let Some(response) = refuse(&head) {
+            return Ok(response.map(|body| body.0));
         }
-    })
+        context.request = head.map(|()| body);
+    }
+    let permit = context.stream_permit()?;
+    let app = context.app;
+    let config = websocket::config(app.options.frame_bytes);
+    let (response, opening) = websocket::accept(&mut context.request, &app.input, config)?;
+    let (request, _) = split(context.request);
+    let (shutdown, write_timeout, ping) =
+        (app.close_sockets.clone(), app.options.write_time, app.options.ping);
+    app.tasks.spawn(async move {
+        match opening.await {
+            Ok(socket) => {
+                let next_ping = Instant::now() + ping;
+                serve(request, Socket { socket, shutdown, write_timeout, ping, next_ping }).await;
+            }
+            Err(error) => tracing::debug!(%error, "a WebSocket could not be opened"),
+        }
+        drop(permit);
+    });
+    Ok(response)
+}
+
+fn split(request: Request<Incoming>) -> (Request<()>, Incoming) {
+    let (parts, body) = request.into_parts();
+    (Request::from_parts(parts, ()), body)
 }

@@ -1,0 +1,317 @@
+//! Driver of a transcription session: connects, sends audio, reads messages, pings, and connects again.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+
+use super::{
+    Shared,
+    buffer::Entry,
+    connection::{ConnectFailure, Endpoint, Socket},
+    event::{ConnectionState, RealtimeEvent, RefusedReason},
+    options::RealtimeOptions,
+    protocol::{COMMIT, ServerMessage, append, parse},
+    timeline::Timeline,
+};
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All audio was sent and all transcripts arrived, or nothing reads the events any more.
+    Finished,
+    /// The endpoint disconnected, stalled or violated the protocol.
+    Broken,
+    /// The endpoint refused the session.
+    Refused(RefusedReason),
+}
+
+/// What the two halves of a connection share.
+struct Course {
+    timeline: Mutex<Timeline>,
+    /// Wakes the writer when a transcript arrived.
+    heard: Notify,
+    state: Mutex<CourseState>,
+}
+
+struct CourseState {
+    /// The endpoint has accepted the settings, or sent a transcript.
+    configured: bool,
+    /// When the last message arrived.
+    last_message: Instant,
+    /// The caller does not read events, so that nothing is read from the endpoint either.
+    is_full: bool,
+    /// A transcript arrived on this connection.
+    useful: bool,
+}
+
+/// Runs a session to its end.
+pub(super) async fn run(
+    endpoint: Endpoint,
+    options: RealtimeOptions,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<RealtimeEvent>,
+) {
+    let mut failures: u32 = 0;
+    let mut down_since: Option<Instant> = None;
+    loop {
+        let begun = Instant::now();
+        let connected = timeout(options.timeout, endpoint.connect()).await;
+        let end = match connected {
+            Ok(Ok(socket)) => {
+                if report(&events, &shared, ConnectionState::Connected).await.is_err() {
+                    return;
+                }
+                let (end, useful) = serve(socket, &options, &shared, &events).await;
+                // A connection that lived or was of use is no failed attempt.
+                if useful || begun.elapsed() > options.backoff.longest_wait {
+                    (failures, down_since) = (0, None);
+                }
+                end
+            }
+            Ok(Err(ConnectFailure::Refused(reason))) => End::Refused(reason),
+            Ok(Err(ConnectFailure::Temporary)) | Err(_) => End::Broken,
+        };
+        match end {
+            End::Finished => return,
+            End::Refused(reason) => {
+                let _lost = report(&events, &shared, ConnectionState::Lost(reason)).await;
+                return;
+            }
+            End::Broken => {}
+        }
+        shared.buffer.lock().rewind();
+        let down = down_since.get_or_insert(begun).elapsed();
+        if down >= options.give_up_after {
+            let lost = ConnectionState::Lost(RefusedReason::Unreachable);
+            let _lost = report(&events, &shared, lost).await;
+            return;
+        }
+        failures = failures.saturating_add(1);
+        if report(&events, &shared, ConnectionState::Reconnecting).await.is_err() {
+            return;
+        }
+        sleep(options.backoff.backoff(failures, fastrand::f64())).await;
+        if shared.buffer.lock().is_empty_and_finished() {
+            return;
+        }
+    }
+}
+
+/// Reports the state of the connection.
+async fn report(
+    events: &mpsc::Sender<RealtimeEvent>,
+    shared: &Shared,
+    state: ConnectionState,
+) -> Result<(), mpsc::error::SendError<RealtimeEvent>> {
+    let backlog = shared.buffer.lock().backlog();
+    events.send(RealtimeEvent::Connection { state, backlog }).await
+}
+
+/// Serves one connection. Returns why it ended, and whether a transcript arrived on it.
+async fn serve(
+    socket: Socket,
+    options: &RealtimeOptions,
+    shared: &Shared,
+    events: &mpsc::Sender<RealtimeEvent>,
+) -> (End, bool) {
+    let course = Course {
+        timeline: Mutex::default(),
+        heard: Notify::new(),
+        state: Mutex::new(CourseState {
+            configured: false,
+            last_message: Instant::now(),
+            is_full: false,
+            useful: false,
+        }),
+    };
+    let (mut sink, stream) = socket.split();
+    let end = tokio::select! {
+        end = read(stream, shared, &course, events) => end,
+        end = write(&mut sink, options, shared, &course) => end,
+        // The receiver was dropped.
+        () = events.closed() => End::Finished,
+    };
+    if end == End::Finished {
+        // The endpoint need not answer it.
+        let _closed = timeout(Duration::from_secs(1), sink.close()).await;
+    }
+    (end, course.state.into_inner().useful)
+}
+
+/// Sends audio and pings.
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    options: &RealtimeOptions,
+    shared: &Shared,
+    course: &Course,
+) -> End {
+    let mut next_ping = Instant::now() + options.ping;
+    // Deadline of the answer to the last ping.
+    let mut pong_due: Option<(Instant, Instant)> = None;
+    // When the last audio of the session was sent.
+    let mut drained: Option<Instant> = None;
+    loop {
+        let entry = shared.buffer.lock().take();
+        let message = match &entry {
+            Some(Entry::Audio { pcm, .. }) => Some(Message::text(append(pcm))),
+            Some(Entry::Commit { .. }) => Some(Message::text(COMMIT)),
+            None => None,
+        };
+        if let Some(message) = message {
+            {
+                // Before it is sent, because the answer may arrive first.
+                let mut timeline = course.timeline.lock();
+                match &entry {
+                    Some(Entry::Audio { start, pcm }) => timeline.sent(*start, pcm.len() as u64 / 2),
+                    Some(Entry::Commit { at }) => timeline.commit_sent(*at),
+                    None => {}
+                }
+            }
+            match timeout(options.timeout, sink.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return End::Broken,
+            }
+        }
+        let now = Instant::now();
+        if let Some((sent, due)) = pong_due {
+            let state = course.state.lock();
+            if state.last_message >= sent || state.is_full {
+                pong_due = None;
+            } else if now >= due {
+                return End::Broken;
+            }
+        }
+        if now >= next_ping {
+            match timeout(options.timeout, sink.send(Message::Ping(Bytes::new()))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return End::Broken,
+            }
+            next_ping = now + options.ping;
+            pong_due = pong_due.or(Some((now, now + options.timeout)));
+        }
+        if entry.is_some() {
+            continue;
+        }
+        let mut wake = pong_due.map_or(next_ping, |(_, due)| due.min(next_ping));
+        if shared.buffer.lock().is_drained() {
+            let since = *drained.get_or_insert(now);
+            if !course.timeline.lock().is_waiting() || now >= since + options.timeout {
+                return End::Finished;
+            }
+            wake = wake.min(since + options.timeout);
+        }
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = course.heard.notified() => {}
+            () = tokio::time::sleep_until(wake) => {}
+        }
+    }
+}
+
+/// Reads messages.
+async fn read(
+    mut stream: SplitStream<Socket>,
+    shared: &Shared,
+    course: &Course,
+    events: &mpsc::Sender<RealtimeEvent>,
+) -> End {
+    while let Some(message) = stream.next().await {
+        course.state.lock().last_message = Instant::now();
+        let text = match message {
+            Ok(Message::Text(text)) => text,
+            Ok(Message::Close(_)) | Err(_) => return End::Broken,
+            Ok(_) => {
+                course.heard.notify_one();
+                continue;
+            }
+        };
+        let event = match handle(parse(&text), shared, course) {
+            Ok(event) => event,
+            Err(end) => return end,
+        };
+        if let Some(event) = event
+            && let Err(full) = events.try_send(event)
+        {
+            let mpsc::error::TrySendError::Full(event) = full else { return End::Finished };
+            course.state.lock().is_full = true;
+            if events.send(event).await.is_err() {
+                return End::Finished;
+            }
+            let mut state = course.state.lock();
+            (state.is_full, state.last_message) = (false, Instant::now());
+        }
+        course.heard.notify_one();
+    }
+    End::Broken
+}
+
+/// Applies a message. Returns what to report.
+fn handle(message: ServerMessage, shared: &Shared, course: &Course) -> Result<Option<RealtimeEvent>, End> {
+    let mut timeline = course.timeline.lock();
+    let mut state = course.state.lock();
+    let event = match message {
+        ServerMessage::Configured => {
+            state.configured = true;
+            return Ok(None);
+        }
+        ServerMessage::SpeechStarted { item, at_ms } => {
+            let at = timeline.speech_started(item.clone(), at_ms);
+            RealtimeEvent::SpeechStarted { item, at }
+        }
+        ServerMessage::SpeechStopped { item, at_ms } => {
+            timeline.speech_stopped(item, at_ms);
+            return Ok(None);
+        }
+        ServerMessage::Committed { item } => {
+            timeline.committed(item);
+            return Ok(None);
+        }
+        ServerMessage::ItemAdded { item } => {
+            timeline.added(item);
+            return Ok(None);
+        }
+        ServerMessage::Delta { item, text } => RealtimeEvent::Delta { item, text },
+        ServerMessage::Completed { item, text } => {
+            (state.configured, state.useful) = (true, true);
+            let (span, transcribed) = timeline.ended(&item);
+            shared.buffer.lock().transcribed(transcribed);
+            RealtimeEvent::Completed { item, text, span }
+        }
+        ServerMessage::Failed { item, code } => {
+            (state.configured, state.useful) = (true, true);
+            let (span, transcribed) = timeline.ended(&item);
+            shared.buffer.lock().transcribed(transcribed);
+            RealtimeEvent::Failed { item, code, span }
+        }
+        ServerMessage::Error { code } => match &*code {
+            // A turn of less than 100 ms, or one that the endpoint ended itself a moment before.
+            "input_audio_buffer_commit_empty" => {
+                timeline.commit_refused();
+                return Ok(None);
+            }
+            "invalid_api_key" => return Err(End::Refused(RefusedReason::Auth)),
+            "beta_api_shape_disabled" => return Err(End::Refused(RefusedReason::Settings)),
+            "session_expired" => return Err(End::Broken),
+            _ if !state.configured && is_of_settings(&code) => {
+                return Err(End::Refused(RefusedReason::Settings));
+            }
+            _ => RealtimeEvent::Error { code },
+        },
+        ServerMessage::Other => return Ok(None),
+    };
+    Ok(Some(event))
+}
+
+/// Whether an error before the session was accepted is one of its settings, rather than of the endpoint.
+fn is_of_settings(code: &str) -> bool {
+    !matches!(code, "server_error" | "rate_limit_exceeded" | "internal_error" | "overloaded")
+}

@@ -1,0 +1,144 @@
+//! Agents: their runs, and what they found.
+
+use std::sync::Arc;
+
+use super::{Actor, BATCH, Command};
+use crate::{
+    agents::{Meeting, moderator::View},
+    markdown,
+    record::{Intervention, Record, Turn},
+    service::analysis::{self, Findings, action_todo, json},
+    state::Phase,
+    wire::ServerMessage,
+};
+
+impl Actor {
+    /// Lets the agents look at what is new, or ends the meeting if nothing is.
+    pub(super) fn analyse(&mut self) {
+        if self.busy || self.state.phase == Phase::New {
+            return;
+        }
+        let new = &self.state.turns[self.state.analysed.min(self.state.turns.len())..];
+        if new.is_empty() {
+            if self.ending && self.transcriber.is_none() {
+                self.write_minutes();
+            }
+            return;
+        }
+        self.busy = true;
+        let turns: Vec<Turn> = new.iter().take(BATCH).cloned().collect();
+        let meeting = Meeting::of(&self.state);
+        let total = self.state.analysed + turns.len();
+        let elapsed = self.elapsed_ms();
+        let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
+        let (mut state, principles) = (self.state.tail(total), self.principles.clone());
+        self.meetings.0.tasks.spawn(async move {
+            let count = turns.len();
+            let findings = analysis::triage(&meetings, &id, meeting, turns).await;
+            // The moderator sees what triage found.
+            state.decisions.extend(findings.decisions.iter().cloned());
+            state.action_items.extend(findings.action_items.iter().cloned());
+            let view = View::of(&state, &principles, elapsed, count);
+            let proposals = analysis::moderate(&meetings, &id, view).await;
+            let _ended = commands.send(Command::Analysed { turns: total, findings, proposals }).await;
+        });
+    }
+
+    pub(super) async fn analysed(&mut self, turns: usize, findings: Findings, proposals: Vec<Intervention>) {
+        self.busy = false;
+        let Findings { decisions, action_items, questions } = findings;
+        let known = self.state.action_items.len();
+        let changed = !decisions.is_empty() || !action_items.is_empty() || !questions.is_empty();
+        let turns = turns.max(self.state.analysed);
+        if turns > self.state.analysed || changed {
+            let record = Record::Analysed { turns, decisions, action_items, questions };
+            if self.store(vec![record]).await.is_err() {
+                // It is tried again with the next turn or tick.
+                return;
+            }
+        }
+        let mut messages: Vec<Arc<str>> = (known..self.state.action_items.len())
+            .filter_map(|number| action_todo(&self.state, number))
+            .map(|message| json(&message))
+            .collect();
+        let now = self.now();
+        let mut intervened = false;
+        for intervention in proposals {
+            if self.state.phase == Phase::Ended || !self.state.may_intervene(intervention.kind, now) {
+                continue;
+            }
+            let message = json(&ServerMessage::Intervention(intervention.clone()));
+            if self.store(vec![Record::Intervened { at: now, intervention }]).await.is_ok() {
+                messages.push(message);
+                intervened = true;
+            }
+        }
+        if (changed || intervened) && self.write_markdown(None).await.is_err() {
+            return;
+        }
+        for message in messages {
+            self.send(&message);
+        }
+        self.analyse();
+    }
+
+    pub(super) fn write_minutes(&mut self) {
+        self.busy = true;
+        let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
+        let state = self.state.clone();
+        self.meetings.0.tasks.spawn(async move {
+            let summary = analysis::minutes(&meetings, &id, &state, &commands).await;
+            let _ended = commands.send(Command::Minuted { summary }).await;
+        });
+    }
+
+    pub(super) async fn minuted(&mut self, summary: Option<String>) {
+        self.busy = false;
+        self.ending = false;
+        let summary = summary.unwrap_or_default();
+        let markdown = markdown::minutes(&self.state, &summary);
+        let mut records = vec![Record::Minuted { summary, markdown }];
+        if self.state.phase != Phase::Ended {
+            records.insert(0, Record::Ended { at: self.now() });
+        }
+        let mut stored = self.store(records).await;
+        if stored.is_ok() {
+            stored = self.write_markdown(None).await;
+        }
+        match stored {
+            Ok(()) => {
+                if let Some(minutes) = self.minutes() {
+                    self.send(&json(&minutes));
+                }
+                self.send(&json(&self.ready()));
+            }
+            Err(fault) => self.send(&json(&ServerMessage::from(&fault))),
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        if self.upstream.is_some() {
+            self.show_status();
+        }
+        self.clients.retain(|client| !client.is_closed());
+        let planned = self.state.setup.planned_minutes.filter(|_| self.state.phase == Phase::Running);
+        let is_over = planned.is_some_and(|minutes| self.elapsed_ms() >= u64::from(minutes) * 60_000);
+        let kind = crate::record::InterventionKind::TimeOver;
+        // Not in every second: the remark is repeated every five minutes.
+        let due = self.state.interventions.iter().rev().find(|(_, remark)| remark.kind == kind);
+        let due = due.is_none_or(|(at, _)| self.now() - at >= 300_000);
+        if is_over && due && !self.busy && !self.ending && !self.clients.is_empty() {
+            self.busy = true;
+            let view = View::of(&self.state.tail(self.state.turns.len()), &[], self.elapsed_ms(), 0);
+            let turns = self.state.analysed;
+            let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
+            self.meetings.0.tasks.spawn(async move {
+                let proposals = analysis::moderate(&meetings, &id, view).await;
+                let findings = Findings::default();
+                let _ended = commands.send(Command::Analysed { turns, findings, proposals }).await;
+            });
+        } else if !self.busy && (self.ending || self.state.analysed < self.state.turns.len()) {
+            self.analyse();
+        }
+    }
+}

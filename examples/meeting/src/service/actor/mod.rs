@@ -1,0 +1,400 @@
+//! Actor of a meeting: the only place that changes it. What clients get was stored before.
+//!
+//! `transcripts` takes what the upstream reports, `findings` what the agents find, `view` makes the messages.
+
+mod findings;
+mod transcripts;
+mod view;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use agent_core::model::realtime::Backlog;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::service::{
+    AudioPath, Meetings,
+    analysis::{Findings, json},
+    blocking,
+};
+use crate::{
+    limits::{self, cut},
+    principles::Principle,
+    record::{Intervention, Record, Setup, SpeakerSource},
+    speaker::{IdentifySpeaker, Speakers},
+    state::{MeetingState, Phase},
+    store::{MeetingFile, MeetingId},
+    transcribe::Transcriber,
+    wire::{ClientFault, ServerMessage, UpstreamState},
+};
+
+/// Interval of the clock of a meeting.
+const TICK: Duration = Duration::from_secs(1);
+/// Characters of speech in a log line.
+const LOGGED: usize = 50;
+/// Most utterances in progress.
+const PARTIALS: usize = 64;
+/// Most turns of one run of triage.
+const BATCH: usize = 50;
+
+type Done = oneshot::Sender<Result<(), ClientFault>>;
+
+/// What the actor is asked to do.
+#[derive(Debug)]
+pub(in crate::service) enum Command {
+    /// A client joins. It gets what happened so far; `None`: there are too many clients.
+    Join {
+        sender: mpsc::Sender<Arc<str>>,
+        done: oneshot::Sender<Option<Vec<Arc<str>>>>,
+    },
+    /// A copy of the state.
+    State {
+        done: oneshot::Sender<Box<MeetingState>>,
+    },
+    Start {
+        setup: Setup,
+        done: Done,
+    },
+    Speaker {
+        speaker: String,
+        at: u64,
+        done: Done,
+    },
+    Correct {
+        item_id: String,
+        speaker: Option<String>,
+        text: Option<String>,
+        done: Done,
+    },
+    End {
+        done: Done,
+    },
+    /// The audio path has opened a transcription.
+    Opened {
+        transcriber: Transcriber,
+    },
+    /// The agents have looked at turns.
+    Analysed {
+        turns: usize,
+        findings: Findings,
+        proposals: Vec<Intervention>,
+    },
+    /// The summary of the minutes.
+    Minuted {
+        summary: Option<String>,
+    },
+    /// A message to all clients.
+    Broadcast(Arc<str>),
+}
+
+/// The actor.
+pub(in crate::service) struct Actor {
+    meetings: Meetings,
+    id: MeetingId,
+    state: MeetingState,
+    file: Option<MeetingFile>,
+    audio: Arc<AudioPath>,
+    commands: mpsc::Sender<Command>,
+    clients: Vec<mpsc::Sender<Arc<str>>>,
+    transcriber: Option<Transcriber>,
+    upstream: Option<UpstreamState>,
+    shown: Option<(UpstreamState, Backlog)>,
+    partials: HashMap<String, String>,
+    speakers: Option<Speakers>,
+    principles: Vec<Principle>,
+    /// The agents work.
+    busy: bool,
+    /// The meeting ends: transcripts, then the analysis, then the minutes are awaited.
+    ending: bool,
+    active: Instant,
+}
+
+impl Actor {
+    pub(in crate::service) fn new(
+        meetings: Meetings,
+        id: MeetingId,
+        state: MeetingState,
+        file: MeetingFile,
+        audio: Arc<AudioPath>,
+        commands: mpsc::Sender<Command>,
+    ) -> Self {
+        // A meeting that was ended and has no minutes was interrupted between the two.
+        let ending = state.phase == Phase::Ended && state.minutes.is_none();
+        Self {
+            meetings,
+            id,
+            state,
+            file: Some(file),
+            audio,
+            commands,
+            clients: Vec::new(),
+            transcriber: None,
+            upstream: None,
+            shown: None,
+            partials: HashMap::new(),
+            speakers: Some(Speakers::default()),
+            principles: Vec::new(),
+            busy: false,
+            ending,
+            active: Instant::now(),
+        }
+    }
+
+    /// Runs until the meeting is idle.
+    pub(in crate::service) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        self.load_principles().await;
+        if self.state.phase == Phase::Running {
+            self.audio.configure(&self.state.setup.language, self.elapsed_ms());
+        }
+        self.analyse();
+        let tasks = self.meetings.0.tasks.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let transcriber = async {
+                match &mut self.transcriber {
+                    Some(transcriber) => transcriber.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased; // transcripts before commands
+                () = tasks.stopped() => return,
+                event = transcriber => match event {
+                    Some(event) => self.heard(event).await,
+                    None => self.transcription_ended(),
+                },
+                command = inbox.recv() => match command {
+                    Some(command) => {
+                        self.active = Instant::now();
+                        self.obey(command).await;
+                    }
+                    None => return,
+                },
+                _ = tick.tick() => {
+                    self.tick();
+                    if self.is_idle() {
+                        // Commands that are in the inbox are not answered: their senders see that it is closed.
+                        inbox.close();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.meetings.0.options.clock.now_ms()
+    }
+
+    /// Time since the meeting began: by the clock or by its audio, whichever is longer.
+    fn elapsed_ms(&self) -> u64 {
+        let since = match self.state.phase {
+            Phase::New => 0,
+            _ => u64::try_from(self.now() - self.state.started_at).unwrap_or(0),
+        };
+        since.max(self.state.last_ms())
+    }
+
+    fn is_idle(&self) -> bool {
+        let quiet = self.clients.is_empty() && self.transcriber.is_none() && !self.busy && !self.ending;
+        quiet && self.active.elapsed() >= self.meetings.0.options.idle
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Join { sender, done } => {
+                self.clients.retain(|client| !client.is_closed());
+                let full = self.clients.len() >= limits::CLIENTS;
+                let so_far = (!full).then(|| self.so_far());
+                if done.send(so_far).is_ok() && !full {
+                    self.clients.push(sender);
+                }
+            }
+            Command::State { done } => drop(done.send(Box::new(self.state.clone()))),
+            Command::Start { setup, done } => {
+                let result = self.start(setup).await;
+                let _gone = done.send(result);
+            }
+            Command::Speaker { speaker, at, done } => {
+                let result = self.speaker(&speaker, at).await;
+                let _gone = done.send(result);
+            }
+            Command::Correct { item_id, speaker, text, done } => {
+                let result = self.correct(&item_id, speaker, text).await;
+                let _gone = done.send(result);
+            }
+            Command::End { done } => {
+                let result = self.end().await;
+                let _gone = done.send(result);
+            }
+            Command::Opened { transcriber } => self.opened(transcriber).await,
+            Command::Analysed { turns, findings, proposals } => {
+                self.analysed(turns, findings, proposals).await
+            }
+            Command::Minuted { summary } => self.minuted(summary).await,
+            Command::Broadcast(message) => self.send(&message),
+        }
+    }
+
+    /// Stores records, then applies them. Nothing may be sent if it fails.
+    async fn store(&mut self, records: Vec<Record>) -> Result<(), ClientFault> {
+        let Some(mut file) = self.file.take() else { return Err(ClientFault::Storage) };
+        let append = blocking(move || {
+            let done = file.append(&records);
+            Ok((file, records, done))
+        });
+        let Ok((file, records, done)) = append.await else { return Err(ClientFault::Storage) };
+        self.file = Some(file);
+        if let Err(error) = done {
+            tracing::error!(meeting = %self.id, %error, "a meeting could not be stored");
+            return Err(ClientFault::Storage);
+        }
+        for record in &records {
+            self.state.apply(record);
+        }
+        Ok(())
+    }
+
+    /// Brings the Markdown file up to date: with a line for the latest turn, or as a whole.
+    async fn write_markdown(&mut self, line: Option<String>) -> Result<(), ClientFault> {
+        let Some(mut file) = self.file.take() else { return Err(ClientFault::Storage) };
+        // A copy of the state, which grows with the meeting, is needed for a whole file only.
+        let state = line.is_none().then(|| self.state.clone());
+        let written = blocking(move || {
+            let done = match (&line, &state) {
+                (Some(line), _) => file.append_line(line),
+                (None, Some(state)) => file.rewrite(state).map(|()| true),
+                (None, None) => Ok(true),
+            };
+            Ok((file, done))
+        });
+        let Ok((file, done)) = written.await else { return Err(ClientFault::Storage) };
+        self.file = Some(file);
+        if matches!(done, Ok(false)) {
+            return Box::pin(self.write_markdown(None)).await;
+        }
+        done.map(drop).map_err(|error| {
+            tracing::error!(meeting = %self.id, %error, "the Markdown file of a meeting could not be written");
+            ClientFault::Storage
+        })
+    }
+
+    async fn start(&mut self, setup: Setup) -> Result<(), ClientFault> {
+        if self.state.phase == Phase::Ended || self.ending {
+            return Err(ClientFault::Ended);
+        }
+        let principles = self.find_principles(&setup.principles).await?;
+        let record = match self.state.phase {
+            Phase::New => Record::Started { at: self.now(), setup },
+            _ => Record::Changed { setup },
+        };
+        self.store(vec![record]).await?;
+        self.write_markdown(None).await?;
+        self.principles = principles;
+        self.audio.configure(&self.state.setup.language, self.elapsed_ms());
+        self.send(&json(&self.ready()));
+        Ok(())
+    }
+
+    async fn find_principles(&self, names: &[String]) -> Result<Vec<Principle>, ClientFault> {
+        let (folder, names) = (self.meetings.0.options.principles.clone(), names.to_vec());
+        let found = blocking(move || {
+            let get = |name: String| match name.parse().and_then(|name| folder.get(&name)) {
+                Ok(principle) => Ok(principle),
+                Err(_) => Err(ClientFault::UnknownPrinciple(cut(&name, 64).to_owned())),
+            };
+            Ok(names.into_iter().map(get).collect::<Result<Vec<_>, _>>())
+        });
+        found.await.unwrap_or(Err(ClientFault::Storage))
+    }
+
+    async fn load_principles(&mut self) {
+        let names = self.state.setup.principles.clone();
+        for name in names {
+            // One that was deleted since the meeting began is left out.
+            self.principles.extend(self.find_principles(&[name]).await.unwrap_or_default());
+        }
+    }
+
+    async fn speaker(&mut self, speaker: &str, at: u64) -> Result<(), ClientFault> {
+        if self.state.phase == Phase::Ended || self.ending {
+            return Err(ClientFault::Ended);
+        }
+        if !self.state.setup.participants.is_empty() && self.state.participant(speaker).is_none() {
+            return Err(ClientFault::UnknownParticipant);
+        }
+        if let Some(speakers) = &mut self.speakers {
+            speakers.declared.speaks(at, speaker);
+        }
+        // The turn of the one before ends here.
+        self.audio.commit();
+        Ok(())
+    }
+
+    async fn correct(
+        &mut self,
+        item_id: &str,
+        speaker: Option<String>,
+        text: Option<String>,
+    ) -> Result<(), ClientFault> {
+        let turn = self.state.turn(item_id).ok_or(ClientFault::UnknownItem)?.clone();
+        if let Some(speaker) = &speaker
+            && !self.state.setup.participants.is_empty()
+            && self.state.participant(speaker).is_none()
+        {
+            return Err(ClientFault::UnknownParticipant);
+        }
+        let source = SpeakerSource::Corrected;
+        let text = text.map(|text| text.trim().to_owned());
+        let mut records =
+            vec![Record::Corrected { item_id: item_id.to_owned(), speaker: speaker.clone(), text, source }];
+        if let (Some(speaker), Some(voice), Some(speakers)) = (&speaker, turn.voice, &mut self.speakers)
+            && speakers.name(voice, speaker)
+        {
+            // The voice had no name: all of its turns get it.
+            let others = self.state.turns.iter().filter(|other| {
+                other.voice == Some(voice) && other.source == SpeakerSource::Voice && other.item_id != item_id
+            });
+            records.extend(others.map(|other| Record::Corrected {
+                item_id: other.item_id.clone(),
+                speaker: Some(speaker.clone()),
+                text: None,
+                source: SpeakerSource::Voice,
+            }));
+        }
+        let changed: Vec<String> = records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Corrected { item_id, .. } => Some(item_id.clone()),
+                _ => None,
+            })
+            .collect();
+        self.store(records).await?;
+        self.write_markdown(None).await?;
+        for item_id in changed {
+            if let Some(turn) = self.state.turn(&item_id) {
+                let message = json(&ServerMessage::from(turn));
+                self.send(&message);
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), ClientFault> {
+        if self.state.phase == Phase::Ended || self.ending {
+            return Err(ClientFault::Ended);
+        }
+        if self.state.phase == Phase::New {
+            self.store(vec![Record::Started { at: self.now(), setup: self.state.setup.clone() }]).await?;
+        }
+        self.ending = true;
+        if !self.audio.finish() {
+            self.analyse();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! State of a meeting: a fold of its records.
+//!
+//! Pure: no await, clock, lock or I/O.
+
+use std::collections::HashMap;
+
+use crate::{
+    limits,
+    record::{
+        ActionItem, Decision, Intervention, InterventionKind, OpenQuestion, Participant, Record, Setup,
+        SpeakerSource, Turn,
+    },
+};
+
+/// Phase of a meeting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing was said yet.
+    #[default]
+    New,
+    /// It takes place.
+    Running,
+    /// It has ended.
+    Ended,
+}
+
+impl Phase {
+    /// Returns the name in messages and files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Running => "running",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// What is known of a meeting.
+#[derive(Debug, Clone, Default)]
+pub struct MeetingState {
+    /// Setup.
+    pub setup: Setup,
+    /// Phase.
+    pub phase: Phase,
+    /// Start, in milliseconds since 1970.
+    pub started_at: i64,
+    /// End.
+    pub ended_at: Option<i64>,
+    /// Turns, in the order in which they were transcribed.
+    pub turns: Vec<Turn>,
+    /// Decisions.
+    pub decisions: Vec<Decision>,
+    /// Action items.
+    pub action_items: Vec<ActionItem>,
+    /// Questions.
+    pub questions: Vec<OpenQuestion>,
+    /// Interventions and their times.
+    pub interventions: Vec<(i64, Intervention)>,
+    /// Number of turns that were analysed.
+    pub analysed: usize,
+    /// Summary in the minutes.
+    pub summary: Option<String>,
+    /// Minutes as Markdown.
+    pub minutes: Option<String>,
+    index: HashMap<String, usize>,
+    /// Time of the latest intervention of each kind.
+    intervened: HashMap<InterventionKind, i64>,
+}
+
+/// Smallest time between two interventions of one kind, in milliseconds.
+pub const INTERVENTION_PAUSE_MS: i64 = 60_000;
+
+/// Turns and findings in a [`tail`](MeetingState::tail).
+const TAIL: usize = 300;
+
+impl MeetingState {
+    /// Folds records.
+    #[must_use]
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut state = Self::default();
+        for record in records {
+            state.apply(record);
+        }
+        state
+    }
+
+    /// Applies a record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Started { at, setup } => {
+                (self.started_at, self.setup, self.phase) = (*at, setup.clone(), Phase::Running);
+            }
+            Record::Changed { setup } => self.setup = setup.clone(),
+            Record::Said(turn) => {
+                self.index.insert(turn.item_id.clone(), self.turns.len());
+                self.turns.push(turn.clone());
+            }
+            Record::Corrected { item_id, speaker, text, source } => {
+                let Some(turn) = self.index.get(item_id).and_then(|at| self.turns.get_mut(*at)) else {
+                    return;
+                };
+                if let Some(speaker) = speaker {
+                    turn.speaker = Some(speaker.clone());
+                    turn.source = *source;
+                    if *source == SpeakerSource::Corrected {
+                        turn.confidence = 1.0;
+                    }
+                }
+                if let Some(text) = text {
+                    turn.text.clone_from(text);
+                }
+            }
+            Record::Analysed { turns, decisions, action_items, questions } => {
+                self.analysed = (*turns).min(self.turns.len());
+                self.decisions.extend(decisions.iter().cloned());
+                self.action_items.extend(action_items.iter().cloned());
+                self.questions.extend(questions.iter().cloned());
+                self.decisions.truncate(limits::FINDINGS);
+                self.action_items.truncate(limits::FINDINGS);
+                self.questions.truncate(limits::FINDINGS);
+            }
+            Record::Intervened { at, intervention } => {
+                self.intervened.insert(intervention.kind, *at);
+                self.interventions.push((*at, intervention.clone()));
+            }
+            Record::Ended { at } => (self.ended_at, self.phase) = (Some(*at), Phase::Ended),
+            Record::Minuted { summary, markdown } => {
+                (self.summary, self.minutes) = (Some(summary.clone()), Some(markdown.clone()));
+            }
+        }
+    }
+
+    /// Returns a copy with the latest of the first `count` turns and the latest findings, for agents that look at those only.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> Self {
+        fn last<T: Clone>(items: &[T], count: usize) -> Vec<T> {
+            items[items.len().saturating_sub(count)..].to_vec()
+        }
+        Self {
+            setup: self.setup.clone(),
+            phase: self.phase,
+            started_at: self.started_at,
+            turns: last(&self.turns[..count.min(self.turns.len())], TAIL),
+            decisions: last(&self.decisions, TAIL),
+            action_items: last(&self.action_items, TAIL),
+            interventions: last(&self.interventions, TAIL),
+            ..Self::default()
+        }
+    }
+
+    /// Returns a turn.
+    #[must_use]
+    pub fn turn(&self, item_id: &str) -> Option<&Turn> {
+        self.turns.get(*self.index.get(item_id)?)
+    }
+
+    /// Returns a participant.
+    #[must_use]
+    pub fn participant(&self, id: &str) -> Option<&Participant> {
+        self.setup.participants.iter().find(|participant| participant.id == id)
+    }
+
+    /// Returns the name to show for a speaker.
+    #[must_use]
+    pub fn name<'a>(&'a self, speaker: Option<&'a str>) -> &'a str {
+        match speaker {
+            None => "?",
+            Some(id) => self.participant(id).map_or(id, |participant| &participant.name),
+        }
+    }
+
+    /// Returns the end of the latest turn.
+    #[must_use]
+    pub fn last_ms(&self) -> u64 {
+        self.turns.iter().map(|turn| turn.end_ms).max().unwrap_or(0)
+    }
+
+    /// Returns whether the moderator may intervene for this reason: at most once a minute.
+    #[must_use]
+    pub fn may_intervene(&self, kind: InterventionKind, now: i64) -> bool {
+        self.interventions.len() < limits::FINDINGS
+            && self.intervened.get(&kind).is_none_or(|before| now - before >= INTERVENTION_PAUSE_MS)
+    }
+
+    /// Returns whether the meeting is in Korean.
+    #[must_use]
+    pub fn is_korean(&self) -> bool {
+        self.setup.language.starts_with("ko")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moderator_intervenes_once_a_minute_for_each_reason() {
+        let mut state = MeetingState::default();
+        let intervention = Intervention {
+            kind: InterventionKind::OffTopic,
+            text: String::new(),
+            principle: None,
+            item_ids: Vec::new(),
+        };
+        state.apply(&Record::Intervened { at: 1_000, intervention });
+        assert!(!state.may_intervene(InterventionKind::OffTopic, 60_999));
+        assert!(state.may_intervene(InterventionKind::Dominance, 1_001));
+        assert!(state.may_intervene(InterventionKind::OffTopic, 61_000));
+    }
+}
