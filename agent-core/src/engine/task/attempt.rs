@@ -33,7 +33,7 @@ pub(super) async fn attempt<S: State>(
     cx: &Context,
 ) -> Option<Result<Outcome<S>, RunError>> {
     if let Some(pauses) = &cx.place.env.pauses
-        && cx.parent.is_none()
+        && cx.place.parent.is_none()
     {
         return Box::pin(attempt_with_pauses(pauses, node, state, input, cx)).await;
     }
