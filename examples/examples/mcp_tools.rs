@@ -1,7 +1,8 @@
 //! Tools over MCP: this program starts itself as an MCP server over stdio, and an agent uses the server's tools.
 //! During one call the server asks a question, and the run pauses for the answer.
 //!
-//! Run: `cargo run -p examples --example mcp_tools`
+//! Run: `cargo run -p examples --example mcp_tools`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a model
+//! decides; without one, a script.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
 use agent_core::{
@@ -52,12 +53,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Turn::call("shop_order", json!({ "product": "수분 크림" })),
         Turn::text("두 개 주문했어요."),
     ]);
-    let runtime = Runtime::builder().model(Model::new(model)).build();
-    let session = runtime.session("s1")?;
-    let paused = session.run(&agent, "수분 크림 두 개 주문해 줘").await?;
-    println!("a person is asked: {}", paused.questions()[0].question.prompt);
-    let run = session.answer(Answers::only(json!({ "many": 2 }))).await?;
-    let outcome = run.outcome::<AgentState>().await?;
+    let session = Runtime::builder().model(Model::from_env_or(model)?).build().session("s1")?;
+    let mut outcome = session.run(&agent, "수분 크림 두 개 주문해 줘").await?;
+    while let Some(open) = outcome.questions().first() {
+        println!("a person is asked: {}", open.question.prompt);
+        let run = session.answer(Answers::only(json!({ "many": 2 }))).await?;
+        outcome = run.outcome::<AgentState>().await?;
+    }
     for message in &outcome.state().ok_or("the run paused again")?.messages {
         println!("{:?}: {}", message.role, message.text());
     }

@@ -1,6 +1,7 @@
 //! An answer as a Rust type: requested with its schema, validated, and requested again if it is invalid.
 //!
-//! Run: `cargo run --example structured`
+//! Run: `cargo run -p examples --example structured`. With `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for another endpoint, a model
+//! answers; without one, a script.
 #![expect(clippy::print_stdout, reason = "a program that speaks to a person")]
 
 use agent_core::{
@@ -31,9 +32,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Turn::text(r#"{"product": "수분 크림", "sentiment": 5, "topics": []}"#),
         Turn::text(r#"{"product": "수분 크림", "sentiment": 0.9, "topics": ["보습", "향"]}"#),
     ]);
-    let runtime = Runtime::builder().model(Model::new(model.clone())).build();
-    let outcome = runtime.session("s1")?.run(&agent, "촉촉하고 향도 좋아요").await?;
+    let session = Runtime::builder().model(Model::from_env_or(model)?).build().session("s1")?;
+    let outcome = session.run(&agent, "수분 크림: 촉촉하고 향도 좋아요").await?;
     let finding: Finding = outcome.state().ok_or("the run paused")?.output()?;
-    println!("{finding:?} after {} answers", model.calls());
+    println!("{finding:?} after {} answers", session.status().await?.used.model_calls);
     Ok(())
 }

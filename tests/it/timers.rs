@@ -114,3 +114,22 @@ async fn an_answer_without_an_id_is_one_to_the_person_s_question_not_to_a_timer(
     let outcome = within_an_hour(run.outcome::<Trail>()).await.unwrap();
     assert_eq!((outcome.state().unwrap().sum, began.elapsed() < HOUR), (11, true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sleeping_run_leaves_the_memory_and_is_resumed_at_its_time() {
+    let (world, clock) = (Arc::new(World::default()), Arc::new(ManualClock::new(1_000)));
+    let runtime = on(&journal())
+        .clock(Arc::clone(&clock) as _)
+        .provide(Arc::clone(&world))
+        .graph(&sleeper())
+        .options(|options| options.max_suspended_runs = 0)
+        .build();
+    let session = runtime.session("s").unwrap();
+    assert!(session.run(&sleeper(), Trail::update()).await.unwrap().is_paused());
+    while runtime.live_runs() > 0 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(HOUR);
+    assert_eq!(end(&session).await, RunStatus::Completed);
+    assert_eq!((world.times("before"), world.times("after")), (1, 1));
+}

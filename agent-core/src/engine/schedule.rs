@@ -154,7 +154,7 @@ impl Schedule {
         };
         loop {
             // Judged together against one picture of what is alive, so that the order of joins does not matter.
-            let ready: Vec<u32> = {
+            let ready: Vec<(u32, bool)> = {
                 let mut alive = NodeSet::with_capacity(topology.nodes() + 1);
                 for activation in self.next.iter().chain(&self.deferred) {
                     alive.insert(activation.node);
@@ -176,18 +176,23 @@ impl Schedule {
                 self.waiting
                     .iter()
                     .copied()
-                    .filter(|&join| {
+                    .filter_map(|join| {
                         let def = &topology.joins[join as usize];
-                        let need = if self.fired.contains(&join) { def.sources.len() } else { def.need };
-                        count(&self.arrived[join as usize], join) >= need || !lives(join)
+                        let count = count(&self.arrived[join as usize], join);
+                        if count == def.sources.len() {
+                            return Some((join, false));
+                        }
+                        let lives = lives(join);
+                        let has_quorum = count >= def.need && !self.fired.contains(&join);
+                        (has_quorum || !lives).then_some((join, lives))
                     })
                     .collect()
             };
             if ready.is_empty() {
                 return;
             }
-            self.waiting.retain(|join| !ready.contains(join));
-            for join in ready {
+            self.waiting.retain(|join| ready.iter().all(|(ready, _)| ready != join));
+            for (join, more_may_arrive) in ready {
                 let def = &topology.joins[join as usize];
                 let had_fired = self.fired.contains(&join);
                 if had_fired {
@@ -195,7 +200,7 @@ impl Schedule {
                 } else if let Some(target) = def.target {
                     self.activate(target);
                 }
-                if !had_fired && count(&self.arrived[join as usize], join) < def.sources.len() {
+                if !had_fired && more_may_arrive {
                     // It waits on, without an effect, until no source can arrive.
                     self.fired.push(join);
                     self.waiting.push(join);

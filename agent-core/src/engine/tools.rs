@@ -233,7 +233,7 @@ impl RecordedTools {
     /// # struct Draft { values: Map<String, Value> }
     /// /// Notes the tone of the text.
     /// #[tool]
-    /// async fn tone(tone: String, cx: &ToolContext) -> Result<String, ToolError> {
+    /// async fn set_tone(tone: String, cx: &ToolContext) -> Result<String, ToolError> {
     ///     let before = cx.value("tone").unwrap_or_default();
     ///     cx.set_value("tone", tone)?;
     ///     Ok(format!("it was {before}"))
@@ -241,14 +241,14 @@ impl RecordedTools {
     ///
     /// async fn write(draft: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
     ///     let tools = cx.tools()?.with_values(draft.values.clone());
-    ///     tools.call(ToolCall::new("tone", &json!({ "tone": "friendly" }))).await?;
+    ///     tools.call(ToolCall::new("set_tone", &json!({ "tone": "friendly" }))).await?;
     ///     let mut values = draft.values.clone();
     ///     values.extend(tools.changed_values());
     ///     Ok(Draft::update().values(values))
     /// }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let tools = ToolRegistry::builder().tool(tone).build()?;
+    /// # let tools = ToolRegistry::builder().tool(set_tone).build()?;
     /// # let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
     /// # let session = Runtime::builder().tools(tools).build().session("essay-1")?;
     /// let outcome = session.run(&graph, Draft::update()).await?;

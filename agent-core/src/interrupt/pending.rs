@@ -316,8 +316,11 @@ impl PendingQuestions {
         self.0.lock().answered.clone()
     }
 
-    pub(crate) fn any_deadline(&self) -> bool {
-        self.0.lock().asked.values().any(|asked| asked.open.question.deadline.is_some())
+    /// Returns the earliest deadline of an open question, in milliseconds since 1970.
+    pub(crate) fn next_due(&self) -> Option<i64> {
+        let inner = self.0.lock();
+        let open = inner.asked.values().filter(|asked| asked.answer.is_none());
+        open.filter_map(|asked| asked.open.due()).min()
     }
 
     pub(crate) fn any_open(&self) -> bool {

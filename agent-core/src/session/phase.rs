@@ -22,7 +22,7 @@ pub(super) enum PhaseEvent {
     TaskResumed,
     /// The run is to be evicted: the time is over, or too many runs are suspended.
     EvictionDue {
-        /// The journal is durable and no open question has a deadline.
+        /// The journal is durable and no open question has a deadline soon.
         evictable: bool,
     },
 }

@@ -1,6 +1,6 @@
 //! Supervisor of a run: drives the graph, detects pauses, handles stop and eviction, and publishes the result.
 
-use std::{future, panic::AssertUnwindSafe, pin::pin, sync::Arc, sync::atomic::Ordering};
+use std::{future, panic::AssertUnwindSafe, pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use futures::FutureExt;
 
@@ -14,6 +14,7 @@ use super::{
     runtime::Shared,
 };
 use crate::{
+    clock::millis,
     engine::{Frame, FrameEnd, RunContext, RunError, drive_within_limits},
     journal::{
         Summary,
@@ -97,6 +98,9 @@ pub(crate) async fn supervise<S: State>(
                 };
                 if let Err(error) = left {
                     tracing::error!(session = %cell.id, %error, "a paused run could not be stored");
+                }
+                if env.board.next_due().is_some() {
+                    shared.watch_deadlines();
                 }
                 cell.invalidate();
                 live.watch.result().unwrap_or_else(|| Arc::new(live.result(RunStatus::Paused)))
@@ -193,13 +197,15 @@ async fn drive_to_end<S: State>(
                     Ok(false) => continue,
                     Err(error) => return RunEnd::Drive(Err(error)),
                 }
-                if permit.acquire() > shared.options.max_suspended_runs && is_evicted(cell, live) {
+                // A run with a distant deadline leaves the memory only if there are too many.
+                let crowded = permit.acquire() > shared.options.max_suspended_runs;
+                if crowded && is_evicted(cell, live, can_evict(env, LONG_WAIT)) {
                     return RunEnd::Evicted;
                 }
             }
-            () = eviction_due, if evict_at.is_some() && can_evict(env) => {
+            () = eviction_due, if evict_at.is_some() && can_evict(env, Duration::MAX) => {
                 // An answer may have arrived at the same time.
-                if is_evicted(cell, live) {
+                if is_evicted(cell, live, can_evict(env, Duration::MAX)) {
                     return RunEnd::Evicted;
                 }
                 evict_at = None;
@@ -218,14 +224,19 @@ fn store_failed(live: &LiveRun) -> RunEnd {
 }
 
 /// Returns whether the run is evicted now: it is suspended and can be evicted.
-fn is_evicted(cell: &SessionCell, live: &LiveRun) -> bool {
-    let event = PhaseEvent::EvictionDue { evictable: can_evict(&live.env) };
+fn is_evicted(cell: &SessionCell, live: &LiveRun, evictable: bool) -> bool {
+    let event = PhaseEvent::EvictionDue { evictable };
     live.apply(&cell.inner.lock(), event) == Effect::Evict
 }
 
-/// Returns whether a paused run can be evicted: it has a durable journal and no question with a deadline.
-fn can_evict(env: &RunContext) -> bool {
-    env.writer.is_durable() && !env.board.any_deadline()
+/// Shortest time to a deadline for which a run is evicted: it must be read again then.
+const LONG_WAIT: Duration = Duration::from_secs(60);
+
+/// Returns whether a paused run can be evicted: it has a durable journal and no deadline within `wait`. The deadline watch of
+/// the runtime resumes it at its deadline.
+fn can_evict(env: &RunContext, wait: Duration) -> bool {
+    let is_near = |due: i64| due.saturating_sub(env.clock.now_ms()) < millis(wait);
+    env.writer.is_durable() && !env.board.next_due().is_some_and(is_near)
 }
 
 /// Counts a suspended run. An answered run is no longer counted after its next poll.

@@ -56,7 +56,12 @@ async fn main() -> Result<(), Failure> {
     let address = server.address();
     tasks.spawn(async move { service.serve(server, std::future::pending()).await });
 
-    let clients = (0..sessions).map(|number| client(format!("ws://{address}/ws/session/s-{number}"), start));
+    // Spread over the pause, as independent sessions are.
+    let gap = PAUSE / u32::try_from(sessions.max(1))?;
+    let clients = (0_u32..).take(sessions).map(|number| async move {
+        sleep(gap * number).await;
+        client(format!("ws://{address}/ws/session/s-{number}"), start).await
+    });
     let mut first = Vec::new();
     let mut later = Vec::new();
     for result in join_all(clients).await {

@@ -113,7 +113,8 @@ const receive = {
   },
   status(data) { meeting.status = data; render(); },
   todo_update(data) {
-    if (data.todo_id.startsWith('action:')) meeting.actions.set(data.todo_id, data);
+    if (data.todo_id.startsWith('action:') && data.status === 'cancelled') meeting.actions.delete(data.todo_id);
+    else if (data.todo_id.startsWith('action:')) meeting.actions.set(data.todo_id, data);
     else meeting.steps.set(data.todo_id, data);
     renderSide();
   },
@@ -288,7 +289,7 @@ function renderSpeakers() {
 function renderSide() {
   $('interventions').replaceChildren(...meeting.interventions.slice().reverse().map((remark) =>
     element('li', { className: remark.kind }, element('strong', {}, t(remark.kind)), element('span', {}, remark.text))));
-  $('actions').replaceChildren(...[...meeting.actions.values()].map((todo) => element('li', {}, todo.message)));
+  $('actions').replaceChildren(...[...meeting.actions.values()].map((todo) => element('li', {}, todo.message.replace(/^speaker-\d+(?=: )/, nameOf))));
   for (const list of ['interventions', 'actions']) $(list).nextElementSibling.hidden = $(list).children.length > 0;
   $('minutes-panel').hidden = !(meeting.minutes || meeting.ending);
   $('download').hidden = !meeting.minutes;

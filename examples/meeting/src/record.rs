@@ -183,6 +183,9 @@ pub enum Record {
         action_items: Vec<ActionItem>,
         /// Questions.
         questions: Vec<OpenQuestion>,
+        /// Turns that were analysed again, because their text was corrected.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        again: Vec<String>,
     },
     /// The moderator intervened.
     Intervened {

@@ -59,6 +59,8 @@ pub struct MeetingState {
     pub interventions: Vec<(i64, Intervention)>,
     /// Number of turns that were analysed.
     pub analysed: usize,
+    /// Turns that are to be analysed again, because their text was corrected.
+    pub again: Vec<String>,
     /// Summary in the minutes.
     pub summary: Option<String>,
     /// Minutes as Markdown.
@@ -97,21 +99,10 @@ impl MeetingState {
                 self.turns.push(turn.clone());
             }
             Record::Corrected { item_id, speaker, text, source } => {
-                let Some(turn) = self.index.get(item_id).and_then(|at| self.turns.get_mut(*at)) else {
-                    return;
-                };
-                if let Some(speaker) = speaker {
-                    turn.speaker = Some(speaker.clone());
-                    turn.source = *source;
-                    if *source == SpeakerSource::Corrected {
-                        turn.confidence = 1.0;
-                    }
-                }
-                if let Some(text) = text {
-                    turn.text.clone_from(text);
-                }
+                self.correct(item_id, speaker.as_deref(), text.as_deref(), *source);
             }
-            Record::Analysed { turns, decisions, action_items, questions } => {
+            Record::Analysed { turns, decisions, action_items, questions, again } => {
+                self.again.retain(|id| !again.contains(id));
                 self.analysed = (*turns).min(self.turns.len());
                 self.decisions.extend(decisions.iter().cloned());
                 self.action_items.extend(action_items.iter().cloned());
@@ -127,6 +118,43 @@ impl MeetingState {
             Record::Ended { at } => (self.ended_at, self.phase) = (Some(*at), Phase::Ended),
             Record::Minuted { summary, markdown } => {
                 (self.summary, self.minutes) = (Some(summary.clone()), Some(markdown.clone()));
+            }
+        }
+    }
+
+    /// Corrects a turn, and what was found in it.
+    fn correct(&mut self, item_id: &str, speaker: Option<&str>, text: Option<&str>, source: SpeakerSource) {
+        let Some(at) = self.index.get(item_id).copied() else { return };
+        let turn = &mut self.turns[at];
+        if let Some(speaker) = speaker {
+            let before = turn.speaker.replace(speaker.to_owned());
+            turn.source = source;
+            if source == SpeakerSource::Corrected {
+                turn.confidence = 1.0;
+            }
+            let is_own = |ids: &[String], owner: &Option<String>| {
+                owner.is_some() && *owner == before && ids.iter().any(|id| id == item_id)
+            };
+            let new = || Some(speaker.to_owned());
+            for decision in self.decisions.iter_mut().filter(|found| is_own(&found.item_ids, &found.owner)) {
+                decision.owner = new();
+            }
+            for action in self.action_items.iter_mut().filter(|found| is_own(&found.item_ids, &found.owner)) {
+                action.owner = new();
+            }
+            for question in self.questions.iter_mut().filter(|found| is_own(&found.item_ids, &found.speaker))
+            {
+                question.speaker = new();
+            }
+        }
+        if let Some(text) = text {
+            text.clone_into(&mut turn.text);
+            let others = |ids: &[String]| !ids.iter().any(|id| id == item_id);
+            self.decisions.retain(|found| others(&found.item_ids));
+            self.action_items.retain(|found| others(&found.item_ids));
+            self.questions.retain(|found| others(&found.item_ids));
+            if at < self.analysed && !self.again.iter().any(|id| id == item_id) {
+                self.again.push(item_id.to_owned());
             }
         }
     }

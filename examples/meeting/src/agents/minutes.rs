@@ -107,7 +107,7 @@ async fn collect(state: &Minutes, cx: &Context) -> Result<MinutesUpdate> {
         ),
         false => write!(
             facts,
-            "{} turns in {}, {} decisions, {} action items, {} questions.",
+            "Turns: {} in {}. Decisions: {}, action items: {}, questions: {}.",
             state.turns.len(),
             clock(length),
             state.decisions.len(),
@@ -119,7 +119,7 @@ async fn collect(state: &Minutes, cx: &Context) -> Result<MinutesUpdate> {
         let name = name.replace('<', "&lt;");
         let written = match meeting.is_korean() {
             true => write!(facts, "\n- {name}: 발언 {turns}건, {}", clock(*ms)),
-            false => write!(facts, "\n- {name}: {turns} turns, {}", clock(*ms)),
+            false => write!(facts, "\n- {name}: turns {turns}, {}", clock(*ms)),
         };
         debug_assert!(written.is_ok());
     }

@@ -241,7 +241,7 @@ async fn collect(triage: &Triage, _: &Context) -> Result<TriageUpdate> {
     let response = match triage.meeting.is_korean() {
         true => format!("결정 {decisions}건, 할 일 {actions}건, 질문 {}건", triage.questions.len()),
         false => {
-            format!("{decisions} decisions, {actions} action items, {} questions", triage.questions.len())
+            format!("decisions: {decisions}, action items: {actions}, questions: {}", triage.questions.len())
         }
     };
     Ok(Triage::update().response(response))

@@ -136,7 +136,17 @@ pub(super) fn action_todo(state: &MeetingState, number: usize) -> Option<ServerM
     })
 }
 
-/// Sends messages of one moment.
+/// Returns the message for an action item that does not exist any more.
+pub(super) fn cancelled_action(number: usize) -> ServerMessage {
+    ServerMessage::TodoUpdate {
+        todo_id: format!("action:{}", number + 1),
+        status: "cancelled".to_owned(),
+        progress: 0,
+        message: String::new(),
+    }
+}
+
+/// Returns a message as it is sent.
 pub(super) fn json(message: &ServerMessage) -> Arc<str> {
     message.to_json().into()
 }

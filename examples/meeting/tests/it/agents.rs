@@ -67,6 +67,13 @@ async fn decisions_and_action_items_are_in_the_minutes_and_the_file() {
     let todo = meeting.client.next("todo_update").await;
     assert_eq!(todo["todo_id"], "action:1");
     assert_eq!(todo["message"], "민수: 제가 금요일까지 견적서를 보내겠습니다. (금요일까지)");
+    // A corrected sentence is looked at again: what was found in it is gone, and a new finding is there.
+    let third = meeting.say("jimin", 2, "제가 내일까지 포장을 확인하겠습니다.").await;
+    assert_eq!(meeting.client.next("todo_update").await["todo_id"], "action:2");
+    meeting.client.send("correct", json!({"item_id": third, "text": "민수님이 포장을 확인해 주세요."})).await;
+    while meeting.client.next("todo_update").await["status"] != "cancelled" {}
+    let again = meeting.client.next("todo_update").await;
+    assert_eq!(again["message"], "민수: 민수님이 포장을 확인해 주세요.");
     meeting.client.send("end", json!({})).await;
     let commit = meeting.connection.next().await;
     assert_eq!(commit["type"], "input_audio_buffer.commit");

@@ -18,40 +18,49 @@ impl Actor {
         if self.busy || self.state.phase == Phase::New {
             return;
         }
-        let new = &self.state.turns[self.state.analysed.min(self.state.turns.len())..];
-        if new.is_empty() {
+        let new = self.state.turns.get(self.state.analysed..).unwrap_or_default();
+        let again: Vec<String> = self.state.again.iter().take(BATCH).cloned().collect();
+        if new.is_empty() && again.is_empty() {
             if self.ending && self.transcriber.is_none() {
                 self.write_minutes();
             }
             return;
         }
         self.busy = true;
-        let turns: Vec<Turn> = new.iter().take(BATCH).cloned().collect();
+        let new: Vec<Turn> = new.iter().take(BATCH).cloned().collect();
+        let count = new.len();
+        let turns: Vec<Turn> =
+            again.iter().filter_map(|id| self.state.turn(id)).cloned().chain(new).collect();
         let meeting = Meeting::of(&self.state);
-        let total = self.state.analysed + turns.len();
+        let total = self.state.analysed + count;
         let elapsed = self.elapsed_ms();
         let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
         let (mut state, principles) = (self.state.tail(total), self.principles.clone());
         self.meetings.0.tasks.spawn(async move {
-            let count = turns.len();
             let findings = analysis::triage(&meetings, &id, meeting, turns).await;
             // The moderator sees what triage found.
             state.decisions.extend(findings.decisions.iter().cloned());
             state.action_items.extend(findings.action_items.iter().cloned());
             let view = View::of(&state, &principles, elapsed, count);
             let proposals = analysis::moderate(&meetings, &id, view).await;
-            let _ended = commands.send(Command::Analysed { turns: total, findings, proposals }).await;
+            let _ended = commands.send(Command::Analysed { turns: total, again, findings, proposals }).await;
         });
     }
 
-    pub(super) async fn analysed(&mut self, turns: usize, findings: Findings, proposals: Vec<Intervention>) {
+    pub(super) async fn analysed(
+        &mut self,
+        turns: usize,
+        again: Vec<String>,
+        findings: Findings,
+        proposals: Vec<Intervention>,
+    ) {
         self.busy = false;
         let Findings { decisions, action_items, questions } = findings;
         let known = self.state.action_items.len();
         let changed = !decisions.is_empty() || !action_items.is_empty() || !questions.is_empty();
         let turns = turns.max(self.state.analysed);
-        if turns > self.state.analysed || changed {
-            let record = Record::Analysed { turns, decisions, action_items, questions };
+        if turns > self.state.analysed || changed || !again.is_empty() {
+            let record = Record::Analysed { turns, decisions, action_items, questions, again };
             if self.store(vec![record]).await.is_err() {
                 // It is tried again with the next turn or tick.
                 return;
@@ -135,9 +144,12 @@ impl Actor {
             self.meetings.0.tasks.spawn(async move {
                 let proposals = analysis::moderate(&meetings, &id, view).await;
                 let findings = Findings::default();
-                let _ended = commands.send(Command::Analysed { turns, findings, proposals }).await;
+                let _ended =
+                    commands.send(Command::Analysed { turns, again: Vec::new(), findings, proposals }).await;
             });
-        } else if !self.busy && (self.ending || self.state.analysed < self.state.turns.len()) {
+        } else if !self.busy
+            && (self.ending || self.state.analysed < self.state.turns.len() || !self.state.again.is_empty())
+        {
             self.analyse();
         }
     }

@@ -79,6 +79,7 @@ pub(in crate::service) enum Command {
     /// The agents have looked at turns.
     Analysed {
         turns: usize,
+        again: Vec<String>,
         findings: Findings,
         proposals: Vec<Intervention>,
     },
@@ -232,8 +233,8 @@ impl Actor {
                 let _gone = done.send(result);
             }
             Command::Opened { transcriber } => self.opened(transcriber).await,
-            Command::Analysed { turns, findings, proposals } => {
-                self.analysed(turns, findings, proposals).await
+            Command::Analysed { turns, again, findings, proposals } => {
+                self.analysed(turns, again, findings, proposals).await;
             }
             Command::Minuted { summary } => self.minuted(summary).await,
             Command::Broadcast(message) => self.send(&message),
@@ -366,6 +367,7 @@ impl Actor {
                 source: SpeakerSource::Voice,
             }));
         }
+        let known = self.state.action_items.len();
         let changed: Vec<String> = records
             .iter()
             .filter_map(|record| match record {
@@ -381,6 +383,8 @@ impl Actor {
                 self.send(&message);
             }
         }
+        self.send_actions(known);
+        self.analyse();
         Ok(())
     }
 

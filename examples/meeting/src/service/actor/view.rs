@@ -6,7 +6,7 @@ use agent_core::model::realtime::Backlog;
 
 use super::Actor;
 use crate::{
-    service::analysis::{action_todo, json},
+    service::analysis::{action_todo, cancelled_action, json},
     wire::{ServerMessage, UpstreamState},
 };
 
@@ -64,6 +64,14 @@ impl Actor {
         }
         messages.extend(self.minutes().map(|message| json(&message)));
         messages
+    }
+
+    /// Sends all action items, of which there were `known` before.
+    pub(super) fn send_actions(&mut self, known: usize) {
+        for number in 0..self.state.action_items.len().max(known) {
+            let message = action_todo(&self.state, number).unwrap_or_else(|| cancelled_action(number));
+            self.send(&json(&message));
+        }
     }
 
     /// Sends a message to all clients. One that is too far behind is disconnected; it can join again and misses nothing.
