@@ -202,11 +202,21 @@ impl fmt::Display for RunId {
 /// assert_eq!(task.outermost().to_string(), "outer#3");
 /// # Ok::<(), agent_core::ids::InvalidTaskId>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TaskId {
     parent: Option<Arc<TaskId>>,
     node: NodeName,
     number: u64,
+}
+
+impl std::hash::Hash for TaskId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // Numbers distinguish tasks; hashing the names too would only cost time.
+        state.write_u64(self.number);
+        if let Some(parent) = &self.parent {
+            parent.hash(state);
+        }
+    }
 }
 
 impl TaskId {

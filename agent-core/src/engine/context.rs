@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{
     RunContext,
@@ -17,7 +18,10 @@ use super::{
 };
 use crate::{
     event::{EventBody, EventKind, payload},
-    graph::{NodeError, Result},
+    graph::{
+        NodeError, Result,
+        topology::{NodeIx, Topology},
+    },
     ids::{NodeName, RunId, SessionId, TaskId},
     interrupt::Question,
     journal::{
@@ -63,33 +67,52 @@ const MAX_EVENT: usize = 256 * 1024;
 /// # Ok(()) }
 /// ```
 pub struct Context {
-    pub(super) env: Arc<RunContext>,
-    pub(super) parent: Option<Arc<TaskId>>,
-    pub(super) node: NodeName,
+    pub(super) place: Arc<TaskPlace>,
+    pub(super) node: NodeIx,
     pub(super) number: u64,
     pub(super) superstep: u64,
-    pub(super) slot: Option<Arc<dyn ConcurrencySlot>>,
     /// Created on first use; most tasks of plain nodes need none.
     replay: OnceLock<Arc<TaskReplay>>,
     /// Attempt in which this context was cloned; 0 for the context of the node itself, which has the current attempt.
     attempt_number: u32,
 }
 
+/// What the tasks of one frame share. One pointer in each context, because every counted one costs as much as a small node.
+pub(super) struct TaskPlace {
+    pub(super) env: Arc<RunContext>,
+    pub(super) topology: Arc<Topology>,
+    /// The task that contains the subgraph; `None` for the outermost graph.
+    pub(super) parent: Option<Arc<TaskId>>,
+    pub(super) slot: Option<Arc<dyn ConcurrencySlot>>,
+}
+
 impl Context {
-    pub(super) fn new(
-        env: Arc<RunContext>,
-        parent: Option<Arc<TaskId>>,
-        node: NodeName,
-        number: u64,
-        superstep: u64,
-        slot: Option<Arc<dyn ConcurrencySlot>>,
-    ) -> Self {
-        Self { env, parent, node, number, superstep, slot, replay: OnceLock::new(), attempt_number: 0 }
+    /// Creates a context that belongs to no task yet.
+    pub(super) fn new(place: Arc<TaskPlace>) -> Self {
+        Self { place, node: 0, number: 0, superstep: 0, replay: OnceLock::new(), attempt_number: 0 }
+    }
+
+    /// Makes this the context of a task.
+    pub(super) fn enter(&mut self, node: NodeIx, number: u64, superstep: u64) {
+        (self.node, self.number, self.superstep) = (node, number, superstep);
+    }
+
+    /// Ends the task: the context can enter another one.
+    pub(super) fn leave(&mut self) {
+        drop(self.replay.take());
+    }
+
+    fn name(&self) -> &NodeName {
+        &self.place.topology.names[self.node as usize]
     }
 
     pub(super) fn restore(&self, record: TaskRecord) {
-        let replay =
-            TaskReplay::new(Arc::clone(&self.env), Arc::new(self.task_id()), self.slot.clone(), Some(record));
+        let replay = TaskReplay::new(
+            Arc::clone(&self.place.env),
+            Arc::new(self.task_id()),
+            self.place.slot.clone(),
+            Some(record),
+        );
         if self.replay.set(Arc::new(replay)).is_err() {
             unreachable!("a fresh context has no replay yet");
         }
@@ -98,7 +121,7 @@ impl Context {
     pub(super) fn replay(&self) -> &Arc<TaskReplay> {
         self.replay.get_or_init(|| {
             let task = Arc::new(self.task_id());
-            Arc::new(TaskReplay::new(Arc::clone(&self.env), task, self.slot.clone(), None))
+            Arc::new(TaskReplay::new(Arc::clone(&self.place.env), task, self.place.slot.clone(), None))
         })
     }
 
@@ -123,7 +146,7 @@ impl Context {
     /// Wraps an error of this node.
     pub(super) fn failed(&self, source: NodeError) -> super::RunError {
         super::RunError::Node {
-            node: self.node.to_string(),
+            node: self.node().to_owned(),
             superstep: self.superstep,
             attempts: self.attempt(),
             source: super::NodeCause(source),
@@ -131,9 +154,9 @@ impl Context {
     }
 
     fn task_id(&self) -> TaskId {
-        match &self.parent {
-            Some(parent) => parent.child(Arc::clone(&self.node), self.number),
-            None => TaskId::root(Arc::clone(&self.node), self.number),
+        match &self.place.parent {
+            Some(parent) => parent.child(Arc::clone(self.name()), self.number),
+            None => TaskId::root(Arc::clone(self.name()), self.number),
         }
     }
 
@@ -162,7 +185,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn session(&self) -> &SessionId {
-        &self.env.session
+        &self.place.env.session
     }
 
     /// Returns the number of the run.
@@ -188,7 +211,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn run(&self) -> RunId {
-        self.env.run
+        self.place.env.run
     }
 
     /// Returns the name of the node.
@@ -214,7 +237,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn node(&self) -> &str {
-        &self.node
+        self.name()
     }
 
     /// Returns the id of the task: this activation of the node.
@@ -320,7 +343,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn used(&self) -> BudgetUsage {
-        self.env.budget.used()
+        self.place.env.budget.used()
     }
 
     // --- dependencies -----------------------------------------------------------------------------------------
@@ -353,7 +376,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn get<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        let found = self.env.deps.typed.get(&TypeId::of::<T>()).cloned();
+        let found = self.place.env.deps.typed.get(&TypeId::of::<T>()).cloned();
         found.and_then(|any| any.downcast().ok()).ok_or_else(|| {
             NodeError::permanent(format!(
                 "no `{}` was provided; give one to `Runtime::builder().provide(..)`",
@@ -372,14 +395,14 @@ impl Context {
     ///
     /// See [`RunOptions::context`](crate::RunOptions::context).
     pub fn context<T: Serialize + DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        let context = self.env.context.as_ref().ok_or(ContextError::Missing);
+        let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
         context.and_then(|context| context.read()).map_err(NodeError::permanent)
     }
 
     /// Returns the stored context of the run as JSON.
     #[cfg(feature = "prompt")]
     pub(crate) fn context_json(&self) -> Option<serde_json::Value> {
-        self.env.context.as_ref()?.json()
+        self.place.env.context.as_ref()?.json()
     }
 
     /// Returns the context of the run, which was set with
@@ -394,7 +417,7 @@ impl Context {
     ///
     /// See [`RunOptions::transient_context`](crate::RunOptions::transient_context).
     pub fn transient_context<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        let context = self.env.context.as_ref().ok_or(ContextError::Missing);
+        let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
         context.and_then(|context| context.live()).map_err(NodeError::permanent)
     }
 
@@ -429,7 +452,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn memory(&self) -> Result<&Arc<dyn MemoryStore>> {
-        self.env.deps.memory.as_ref().ok_or_else(|| {
+        self.place.env.deps.memory.as_ref().ok_or_else(|| {
             NodeError::permanent("the runtime has no long-term memory; give it one with `.memory(..)`")
         })
     }
@@ -461,7 +484,8 @@ impl Context {
     /// ```
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
-        let text = format!("{}\n{}\n{}\n{key}", self.env.session, self.env.run, self.replay().task);
+        let text =
+            format!("{}\n{}\n{}\n{key}", self.place.env.session, self.place.env.run, self.replay().task);
         crate::util::digest(&text, 16)
     }
 
@@ -581,21 +605,23 @@ impl Context {
         let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
         let of = self.attempt_handle();
-        let writer = &self.env.writer;
+        let writer = &self.place.env.writer;
         if !writer.wants(EventKind::Custom) {
             return Ok(of.touch()?);
         }
-        let fingerprint = fingerprint(&name, &Sorted(&value));
-        if writer.is_durable() && value.to_string().len() > MAX_EVENT {
+        // The estimate is cheap, and at least a sixteenth of the text.
+        let may_be_large = writer.is_durable() && json::size(&value) > MAX_EVENT / 16;
+        if may_be_large && value.to_string().len() > MAX_EVENT {
             return Err(NodeError::permanent(format!("event `{name}` is larger than {MAX_EVENT} bytes")));
         }
-        let make = || {
+        let make = |(name, value): (String, Value)| {
             if writer.is_durable() && writer.queue_len() >= QUEUE_CAPACITY {
                 return Err(NodeError::permanent(format!("{QUEUE_CAPACITY} events wait for the store")));
             }
             Ok(vec![Fact::Custom(CustomFact { task: Arc::clone(&of.task), name, value: value.into() })])
         };
-        Ok(of.emit_once(fingerprint, make)??)
+        let of_event = |(name, value): &(String, Value)| fingerprint(name, &Sorted(value));
+        Ok(of.emit_once((name, value), of_event, make)??)
     }
 
     /// Publishes progress that is not stored. A slow subscriber gets only the latest value of each name.
@@ -663,7 +689,7 @@ impl Context {
 
     pub(crate) fn emit_ephemeral(&self, body: EventBody) {
         if self.attempt_handle().touch().is_ok() {
-            self.env.emit_ephemeral(Some(Arc::clone(&self.replay().task)), body);
+            self.place.env.emit_ephemeral(Some(Arc::clone(&self.replay().task)), body);
         }
     }
 
@@ -698,7 +724,7 @@ impl Context {
     /// ```
     pub fn model(&self) -> Result<super::model::RecordedModel> {
         let model =
-            self.env.deps.model.clone().ok_or_else(|| {
+            self.place.env.deps.model.clone().ok_or_else(|| {
                 NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
             })?;
         Ok(self.model_of(&model))
@@ -766,7 +792,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn tools(&self) -> Result<super::RecordedTools> {
-        let tools = self.env.deps.tools.clone().ok_or_else(|| {
+        let tools = self.place.env.deps.tools.clone().ok_or_else(|| {
             NodeError::permanent("the runtime has no tools; give it some with `.tools(..)`")
         })?;
         Ok(self.tools_of(&tools))
@@ -837,7 +863,7 @@ impl Context {
     /// ```
     pub async fn cancelled(&self) {
         self.listen();
-        self.env.control.stop.cancelled().await;
+        self.place.env.control.stop.cancelled().await;
     }
 
     /// Returns `true` if the run is being stopped. Gives the node a grace period, as [`cancelled`](Context::cancelled) does.
@@ -867,12 +893,12 @@ impl Context {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.listen();
-        self.env.control.stop.is_cancelled()
+        self.place.env.control.stop.is_cancelled()
     }
 
     fn listen(&self) {
         if self.replay().register_stop_listener() {
-            self.env.control.listeners.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+            self.place.env.control.listeners.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         }
     }
 
@@ -912,12 +938,10 @@ impl Clone for Context {
         // The clone shares the activation's memory, so it must exist.
         let replay = OnceLock::from(Arc::clone(self.replay()));
         Self {
-            env: Arc::clone(&self.env),
-            parent: self.parent.clone(),
-            node: Arc::clone(&self.node),
+            place: Arc::clone(&self.place),
+            node: self.node,
             number: self.number,
             superstep: self.superstep,
-            slot: self.slot.clone(),
             replay,
             attempt_number: self.current_attempt(),
         }
@@ -927,8 +951,8 @@ impl Clone for Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("session", &self.env.session)
-            .field("run", &self.env.run)
+            .field("session", &self.place.env.session)
+            .field("run", &self.place.env.run)
             .field("task", &self.task_id())
             .finish_non_exhaustive()
     }

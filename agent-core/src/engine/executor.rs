@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     task::{Poll, Waker, ready},
 };
@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::{
-    RunContext, RunError,
+    Context, RunError,
+    context::TaskPlace,
     schedule::Activation,
-    task::{TaskResult, TaskScope, finished_fact, run_task},
+    task::{TaskResult, finished_fact, run_task},
 };
 use crate::{
     event::EventKind,
@@ -78,29 +79,42 @@ impl ConcurrencySlot for SubgraphSlot {
 
 /// Tasks of one superstep.
 ///
-/// Workers, one per thread, take jobs from the queue and poll each once. A task that completes in that poll costs no
-/// spawn; any other becomes a tokio task, so that tasks that wait overlap.
+/// Workers, one per thread, take jobs and poll each once. A task that completes in that poll costs no spawn; any other
+/// becomes a tokio task, so that tasks that wait overlap.
+///
+/// What workers share is a cache line that they wait for, so a job touches as few counts as possible: each worker has its
+/// own handle of pool and state, and reports its finished jobs when it has no further one.
 struct TaskPool<S: State> {
     graph: Graph<S>,
-    env: Arc<RunContext>,
-    parent: Option<Arc<TaskId>>,
+    place: Arc<TaskPlace>,
     superstep: u64,
     capped: bool,
-    queue: Mutex<Queue<S>>,
-    done: Mutex<Done<S>>,
+    /// By place; each job is taken once.
+    jobs: Box<[Mutex<Option<Job>>]>,
+    /// The next job, in a pool without limits.
+    next: AtomicUsize,
+    /// The remaining jobs of a pool with limits.
+    queue: Mutex<Queue>,
+    /// Until all tasks have ended.
+    state: Mutex<Option<Arc<S>>>,
+    ends: Box<[Mutex<Option<TaskResult<S>>>]>,
+    /// Number of tasks that have not ended.
+    missing: AtomicUsize,
+    /// Number of workers with a handle of the state.
+    holders: AtomicUsize,
     all_done: Notify,
+    /// A failure ended the superstep. Beside the token, because checking the token takes a lock.
+    failed: AtomicBool,
     cancel: CancellationToken,
-    /// The slot of the subgraph in the outer pool, if this pool belongs to a subgraph.
-    outer: Option<Arc<dyn ConcurrencySlot>>,
     /// The current span, if nodes have spans.
     span: Option<Span>,
     /// Reference to itself, to spawn further workers.
     me: std::sync::Weak<Self>,
 }
 
-struct Queue<S: State> {
-    state: Option<Arc<S>>,
-    jobs: VecDeque<Job>,
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<(usize, NodeIx)>,
     running: usize,
     by_node: HashMap<NodeIx, usize>,
     /// Tasks that got their answers and wait for a slot, in order.
@@ -120,58 +134,54 @@ struct Job {
     record: Option<Box<TaskRecord>>,
 }
 
-struct Done<S: State> {
-    ends: Vec<Option<TaskResult<S>>>,
-    missing: usize,
+/// One worker's handle of pool and state, shared by the jobs that it begins.
+struct Worker<S: State> {
+    pool: Arc<TaskPool<S>>,
+    state: Arc<S>,
+    place: Arc<TaskPlace>,
 }
 
 /// Runs two or more tasks and returns how they ended, in the order of activation.
 pub(crate) async fn run_parallel<S: State>(
     graph: &Graph<S>,
     state: &Arc<S>,
-    env: &Arc<RunContext>,
-    parent: Option<&Arc<TaskId>>,
+    place: &Arc<TaskPlace>,
     superstep: u64,
-    outer: Option<&Arc<dyn ConcurrencySlot>>,
     tasks: Vec<(Activation, Option<Box<TaskRecord>>)>,
 ) -> Vec<TaskResult<S>> {
     let count = tasks.len();
+    let env = &place.env;
     let capped = graph.0.concurrency < count
         || tasks.iter().any(|(task, _)| graph.node(task.node).policy.concurrency.is_some());
-    let jobs = tasks
-        .into_iter()
-        .enumerate()
-        .map(|(place, (activation, record))| Job { place, activation, record })
-        .collect();
+    let mut queue = Queue::default();
+    if capped {
+        queue.jobs = tasks.iter().enumerate().map(|(at, (task, _))| (at, task.node)).collect();
+    }
+    let job = |(place, (activation, record))| Mutex::new(Some(Job { place, activation, record }));
     let pool = Arc::new_cyclic(|me| TaskPool {
         graph: graph.clone(),
-        env: Arc::clone(env),
-        parent: parent.cloned(),
+        place: Arc::clone(place),
         superstep,
         capped,
-        queue: Mutex::new(Queue {
-            state: Some(Arc::clone(state)),
-            jobs,
-            running: 0,
-            by_node: HashMap::new(),
-            returning: Vec::new(),
-        }),
-        done: Mutex::new(Done { ends: (0..count).map(|_| None).collect(), missing: count }),
+        jobs: tasks.into_iter().enumerate().map(job).collect(),
+        next: AtomicUsize::new(0),
+        queue: Mutex::new(queue),
+        state: Mutex::new(Some(Arc::clone(state))),
+        ends: (0..count).map(|_| Mutex::new(None)).collect(),
+        missing: AtomicUsize::new(count),
+        holders: AtomicUsize::new(0),
         all_done: Notify::new(),
+        failed: AtomicBool::new(false),
         cancel: CancellationToken::new(),
-        outer: outer.cloned(),
         span: env.traced.then(Span::current),
         me: std::sync::Weak::clone(me),
     });
     // Every task is runnable until it ends or waits; the first one takes over the count of this loop.
-    env.control.adjust_runnable(count as i64 - 1);
-    if let Some(outer) = outer {
-        outer.adjust_runnable(count as i64 - 1);
-    }
+    pool.adjust_runnable(count as i64 - 1);
     let guard = pool.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     // Under a deadline, no task may keep this thread; see `deadline`.
-    let apart = parent.is_none() && env.budget.is_timed();
+    let apart = place.parent.is_none() && env.budget.is_timed();
     for _ in usize::from(!apart)..threads.min(count) {
         env.group.spawn(worker(Arc::clone(&pool)));
     }
@@ -185,41 +195,49 @@ pub(crate) async fn run_parallel<S: State>(
     }
     loop {
         let all_done = pool.all_done.notified();
-        if pool.done.lock().missing == 0 {
+        if pool.is_done() {
             break;
         }
         all_done.await;
     }
     // The state must have one owner when the updates are applied.
-    pool.queue.lock().state = None;
+    drop(pool.state.lock().take());
     drop(guard);
-    let ends = std::mem::take(&mut pool.done.lock().ends);
-    ends.into_iter().map(|end| end.unwrap_or(TaskResult::Cancelled)).collect()
+    pool.ends.iter().map(|end| end.lock().take().unwrap_or(TaskResult::Cancelled)).collect()
 }
 
-/// Runs jobs from the queue until it is empty or the limits are reached.
+/// Runs jobs until there is none or the limits are reached.
 async fn worker<S: State>(pool: Arc<TaskPool<S>>) {
-    while let Some((job, state)) = pool.take() {
+    let Some(mut job) = pool.take() else { return };
+    // The superstep cannot end while the worker has a job.
+    let Some(handle) = pool.hold() else { return };
+    let mut ended = 0;
+    loop {
         let (place, of) = (job.place, Of::new(&job.activation));
-        let mut task = begin(&pool, job, state);
+        let mut task = begin(&handle, job);
         // Polled once here; see the type.
         match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
             Poll::Ready(end) => {
                 drop(task);
-                pool.finish(place, of, end);
+                ended += pool.keep(place, of, end);
             }
             Poll::Pending => {
-                let env = Arc::clone(&pool.env);
-                env.group.spawn(drive_pending(Arc::clone(&pool), place, of, task));
+                pool.place.env.group.spawn(drive_pending(Arc::clone(&pool), place, of, task));
             }
         }
+        match pool.take() {
+            Some(next) => job = next,
+            None => break,
+        }
     }
+    drop(handle);
+    pool.release(ended);
 }
 
 /// Creates the future of a job. Workers run on any thread, so its spans get their parent explicitly.
-fn begin<S: State>(pool: &Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskFuture<S> {
-    let task: TaskFuture<S> = Box::pin(run_job(Arc::clone(pool), job, state));
-    match &pool.span {
+fn begin<S: State>(worker: &Arc<Worker<S>>, job: Job) -> TaskFuture<S> {
+    let task: TaskFuture<S> = Box::pin(run_job(Arc::clone(worker), job));
+    match &worker.pool.span {
         Some(span) => Box::pin(task.instrument(span.clone())),
         None => task,
     }
@@ -238,7 +256,7 @@ async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, place: usize, of: Of, m
         biased; // a result that came in the same poll counts
         end = task.as_mut() => Some(end),
         () = pool.cancel.cancelled() => Some(TaskResult::Cancelled),
-        () = pool.env.control.stop.cancelled() => None,
+        () = pool.place.env.control.stop.cancelled() => None,
     };
     if end.is_none() {
         // The next poll ends a task that does not listen for a stop; one that listens has the grace time.
@@ -251,43 +269,41 @@ async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, place: usize, of: Of, m
     // A panic in the author's `Drop` must not keep the slot of the task.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         let (node, message) = (&pool.graph.node(of.node).name, crate::util::panic_message(&*panic));
-        tracing::error!(session = %pool.env.session, %node, message, "a cancelled node panicked while it was dropped");
+        tracing::error!(session = %pool.place.env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
-    pool.finish(place, of, end.unwrap_or(TaskResult::Cancelled));
+    let ended = pool.keep(place, of, end.unwrap_or(TaskResult::Cancelled));
+    pool.settle(ended);
     // Jobs that the limits held back may start now.
     if pool.capped {
         boxed_worker(pool).await;
     }
 }
 
-async fn run_job<S: State>(pool: Arc<TaskPool<S>>, job: Job, state: Arc<S>) -> TaskResult<S> {
-    let slot: Option<Arc<dyn ConcurrencySlot>> =
-        if pool.capped { Some(Arc::clone(&pool) as _) } else { pool.outer.clone() };
-    let place = TaskScope {
-        graph: &pool.graph,
-        env: &pool.env,
-        parent: pool.parent.as_ref(),
-        superstep: pool.superstep,
-    };
-    let running = run_task(place, &*state, &job.activation, slot.as_ref(), job.record);
+async fn run_job<S: State>(worker: Arc<Worker<S>>, job: Job) -> TaskResult<S> {
+    let pool = &worker.pool;
+    let mut cx = Context::new(Arc::clone(&worker.place));
+    cx.enter(job.activation.node, job.activation.number, pool.superstep);
+    let running = run_task(&pool.graph, &*worker.state, &job.activation, &cx, job.record);
     // A panic outside the node's code (a cache key, a retry predicate) must not keep the slot of the task.
     let end = AssertUnwindSafe(running).catch_unwind().await.unwrap_or_else(|panic| {
         let node = pool.graph.node(job.activation.node).name.to_string();
         TaskResult::Failed(RunError::Panicked { node, message: crate::util::panic_message(&*panic) })
     });
+    drop(cx);
     // Journalled at once: a sibling's failure or a crash does not undo it.
+    let env = &pool.place.env;
     match end {
         TaskResult::Finished { outcome, raw, cached, journalled: false }
-            if pool.env.writer.wants_of(EventKind::NodeFinished, pool.parent.is_some()) =>
+            if env.writer.wants_of(EventKind::NodeFinished, pool.place.parent.is_some()) =>
         {
             let node = Arc::clone(&pool.graph.node(job.activation.node).name);
             let number = job.activation.number;
-            let task = match &pool.parent {
+            let task = match &pool.place.parent {
                 Some(parent) => parent.child(node, number),
                 None => TaskId::root(node, number),
             };
             let fact = finished_fact(Arc::new(task), &outcome, raw, cached);
-            match pool.env.commit([fact]).await {
+            match env.commit([fact]).await {
                 Ok(_) => TaskResult::Finished { outcome, raw: None, cached, journalled: true },
                 Err(error) => TaskResult::Failed(error),
             }
@@ -311,37 +327,112 @@ impl Of {
 
 impl<S: State> TaskPool<S> {
     /// Takes the next job that the limits allow.
-    fn take(&self) -> Option<(Job, Arc<S>)> {
-        let mut queue = self.queue.lock();
-        if self.cancel.is_cancelled() || self.env.control.stop.is_cancelled() {
-            let left = std::mem::take(&mut queue.jobs);
-            drop(queue);
-            for job in left {
-                self.end(job.place, TaskResult::Cancelled);
+    fn take(&self) -> Option<Job> {
+        if self.failed.load(Ordering::Acquire) || self.place.env.control.stop.is_cancelled() {
+            // Jobs that did not start end here.
+            for (place, job) in self.jobs.iter().enumerate() {
+                let left = job.lock().take().is_some();
+                if left {
+                    self.settle(self.store(place, TaskResult::Cancelled));
+                }
             }
             return None;
         }
-        let state = Arc::clone(queue.state.as_ref()?);
         if !self.capped {
-            return queue.jobs.pop_front().map(|job| (job, state));
+            let place = self.next.fetch_add(1, Ordering::Relaxed);
+            return self.jobs.get(place)?.lock().take();
         }
-        let at = queue.jobs.iter().position(|job| self.has_room(&queue, job.activation.node))?;
-        let job = queue.jobs.remove(at)?;
-        queue.enter(job.activation.node);
-        Some((job, state))
+        let (place, node) = {
+            let mut queue = self.queue.lock();
+            let at = queue.jobs.iter().position(|(_, node)| self.has_room(&queue, *node))?;
+            let (place, node) = queue.jobs.remove(at)?;
+            queue.enter(node);
+            (place, node)
+        };
+        let job = self.jobs[place].lock().take();
+        if job.is_none() {
+            // The superstep failed in the meantime.
+            self.queue.lock().leave(node);
+        }
+        job
+    }
+
+    /// Creates a worker's handle. `None`: all tasks have ended.
+    fn hold(self: &Arc<Self>) -> Option<Arc<Worker<S>>> {
+        self.holders.fetch_add(1, Ordering::SeqCst);
+        let Some(state) = self.state.lock().clone() else {
+            self.release(0);
+            return None;
+        };
+        let TaskPlace { env, topology, parent, slot } = &*self.place;
+        let slot = if self.capped { Some(Arc::clone(self) as _) } else { slot.clone() };
+        let (env, topology, parent) = (Arc::clone(env), Arc::clone(topology), parent.clone());
+        let place = Arc::new(TaskPlace { env, topology, parent, slot });
+        Some(Arc::new(Worker { pool: Arc::clone(self), state, place }))
+    }
+
+    /// Ends a worker, whose handle was dropped, and reports the tasks that ended in it.
+    fn release(&self, ended: usize) {
+        self.holders.fetch_sub(1, Ordering::SeqCst);
+        self.settle(ended);
+    }
+
+    /// Returns whether all tasks have ended and no worker has the state.
+    fn is_done(&self) -> bool {
+        self.missing.load(Ordering::SeqCst) == 0 && self.holders.load(Ordering::SeqCst) == 0
+    }
+
+    /// Counts tasks that have ended.
+    fn settle(&self, ended: usize) {
+        let last = ended > 0 && self.missing.fetch_sub(ended, Ordering::SeqCst) == ended;
+        // The loop takes over the count of the last task.
+        self.adjust_runnable(i64::from(last) - ended as i64);
+        if self.is_done() {
+            self.all_done.notify_one();
+        }
+    }
+
+    fn adjust_runnable(&self, change: i64) {
+        self.place.env.control.adjust_runnable(change);
+        // The slot of the subgraph in the outer pool, if this pool belongs to a subgraph.
+        if let Some(outer) = &self.place.slot {
+            outer.adjust_runnable(change);
+        }
     }
 
     /// Returns whether the limits allow one more task of this node.
-    fn has_room(&self, queue: &Queue<S>, node: NodeIx) -> bool {
+    fn has_room(&self, queue: &Queue, node: NodeIx) -> bool {
         let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
         queue.running < self.graph.0.concurrency && queue.by_node.get(&node).copied().unwrap_or(0) < cap
     }
 
-    fn finish(&self, place: usize, of: Of, end: TaskResult<S>) {
+    /// Keeps the end of a task that has begun, and releases its slot. Returns the number of tasks to
+    /// [settle](TaskPool::settle).
+    fn keep(&self, place: usize, of: Of, end: TaskResult<S>) -> usize {
         if self.capped {
             self.give_back(of);
         }
-        self.end(place, end);
+        let fatal = match &end {
+            TaskResult::Failed(RunError::Store(_)) => true,
+            TaskResult::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
+            _ => false,
+        };
+        let ended = self.store(place, end);
+        if fatal && !self.failed.swap(true, Ordering::AcqRel) {
+            self.cancel.cancel();
+            // Ends the jobs that did not start; there is none to begin.
+            drop(self.take());
+        }
+        ended
+    }
+
+    fn store(&self, place: usize, end: TaskResult<S>) -> usize {
+        let mut kept = self.ends[place].lock();
+        let fresh = kept.is_none();
+        if fresh {
+            *kept = Some(end);
+        }
+        usize::from(fresh)
     }
 
     /// Releases the slot of a task and gives it to the first task that waits for one.
@@ -352,10 +443,7 @@ impl<S: State> TaskPool<S> {
             queue.returning.remove(at);
             return;
         }
-        queue.running = queue.running.saturating_sub(1);
-        if let Some(running) = queue.by_node.get_mut(&of.node) {
-            *running = running.saturating_sub(1);
-        }
+        queue.leave(of.node);
         let next = queue.returning.iter().position(|returning| self.has_room(&queue, returning.node));
         if let Some(at) = next {
             let returning = queue.returning.remove(at);
@@ -363,43 +451,19 @@ impl<S: State> TaskPool<S> {
             returning.wakers.into_iter().for_each(Waker::wake);
         }
     }
-
-    fn end(&self, place: usize, end: TaskResult<S>) {
-        let fatal = match &end {
-            TaskResult::Failed(RunError::Store(_)) => true,
-            TaskResult::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
-            _ => false,
-        };
-        let mut done = self.done.lock();
-        if done.ends[place].is_none() {
-            done.ends[place] = Some(end);
-            done.missing -= 1;
-        }
-        let last = done.missing == 0;
-        if last {
-            // The loop takes over the count of the last task.
-            self.all_done.notify_one();
-        } else {
-            self.env.control.adjust_runnable(-1);
-            if let Some(outer) = &self.outer {
-                outer.adjust_runnable(-1);
-            }
-        }
-        drop(done);
-        if fatal && !self.cancel.is_cancelled() {
-            self.cancel.cancel();
-            // Jobs that did not start end here.
-            if let Some((job, _)) = self.take() {
-                self.end(job.place, TaskResult::Cancelled);
-            }
-        }
-    }
 }
 
-impl<S: State> Queue<S> {
+impl Queue {
     fn enter(&mut self, node: NodeIx) {
         self.running += 1;
         *self.by_node.entry(node).or_default() += 1;
+    }
+
+    fn leave(&mut self, node: NodeIx) {
+        self.running = self.running.saturating_sub(1);
+        if let Some(running) = self.by_node.get_mut(&node) {
+            *running = running.saturating_sub(1);
+        }
     }
 }
 
@@ -410,7 +474,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
         if blocked {
             self.give_back(of);
             if let Some(pool) = self.me.upgrade() {
-                self.env.group.spawn(boxed_worker(pool));
+                self.place.env.group.spawn(boxed_worker(pool));
             }
         } else {
             let mut queue = self.queue.lock();
@@ -420,7 +484,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
                 queue.returning.push(Returning { number: of.number, node, wakers: Vec::new() });
             }
         }
-        if let Some(outer) = &self.outer {
+        if let Some(outer) = &self.place.slot {
             outer.set_blocked(blocked, task);
         }
     }
@@ -436,7 +500,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
                 return Poll::Pending;
             }
         }
-        if let Some(outer) = &self.outer {
+        if let Some(outer) = &self.place.slot {
             ready!(outer.poll_slot(task, waker));
         }
         Poll::Ready(())

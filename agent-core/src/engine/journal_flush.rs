@@ -39,7 +39,7 @@ pub(super) async fn flush(writer: Arc<JournalWriter>) {
     let Some(store) = writer.store.clone() else { return };
     let mut flushing = Flushing { writer: &writer, armed: true };
     loop {
-        let (batch, expected, summary) = {
+        let (mut shown, expected, summary) = {
             let mut state = writer.state.lock();
             if state.queue.is_empty() {
                 state.flushing = false;
@@ -54,15 +54,10 @@ pub(super) async fn flush(writer: Arc<JournalWriter>) {
             let summary = if state.queue.is_empty() { state.changed_summary() } else { None };
             (batch, state.durable, summary)
         };
-        let mut shown: Vec<QueuedItem> = Vec::with_capacity(batch.len());
-        let mut records = Vec::with_capacity(batch.len());
-        for queued in batch {
-            match queued {
-                QueuedItem::Entry(entry, body) => {
-                    records.push(Record::new(entry.seq, body));
-                    shown.push(QueuedItem::Entry(entry, Vec::new()));
-                }
-                QueuedItem::Event(event) => shown.push(QueuedItem::Event(event)),
+        let mut records = Vec::with_capacity(shown.len());
+        for queued in &mut shown {
+            if let QueuedItem::Entry(entry, body) = queued {
+                records.push(Record::new(entry.seq, mem::take(body)));
             }
         }
         let durable = records.last().map_or(expected, |record| record.seq);
@@ -82,12 +77,7 @@ pub(super) async fn flush(writer: Arc<JournalWriter>) {
         };
         match result {
             Ok(()) => {
-                for queued in shown {
-                    match queued {
-                        QueuedItem::Entry(entry, _) => writer.broadcast.publish(std::iter::once(&*entry)),
-                        QueuedItem::Event(event) => writer.broadcast.show(*event),
-                    }
-                }
+                publish(&writer, shown);
                 let dropped_events = {
                     let mut state = writer.state.lock();
                     state.durable = durable;
@@ -113,6 +103,20 @@ pub(super) async fn flush(writer: Arc<JournalWriter>) {
                 }
                 return;
             }
+        }
+    }
+}
+
+/// Publishes what is stored, in order.
+fn publish(writer: &JournalWriter, stored: Vec<QueuedItem>) {
+    let entry = |queued: &QueuedItem| matches!(queued, QueuedItem::Entry(..));
+    if stored.iter().all(entry) {
+        return writer.broadcast.publish(stored.iter().filter_map(QueuedItem::entry));
+    }
+    for queued in stored {
+        match queued {
+            QueuedItem::Entry(entry, _) => writer.broadcast.publish(std::iter::once(&*entry)),
+            QueuedItem::Event(event) => writer.broadcast.show(*event),
         }
     }
 }

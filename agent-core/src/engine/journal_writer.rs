@@ -113,6 +113,15 @@ pub(super) enum QueuedItem {
     Event(Box<Event>),
 }
 
+impl QueuedItem {
+    pub(super) fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Entry(entry, _) => Some(entry),
+            Self::Event(_) => None,
+        }
+    }
+}
+
 impl JournalWriter {
     pub(crate) fn new(
         store: Option<Arc<dyn JournalStore>>,
@@ -285,16 +294,13 @@ impl JournalWriter {
         let at = self.clock.now_ms();
         if self.store.is_none() {
             let mut state = self.state.lock();
-            let entries: Vec<Entry> = facts
-                .into_iter()
-                .map(|(run, fact)| {
-                    state.last = state.last.next();
-                    Entry { seq: state.last, at, run, fact }
-                })
-                .collect();
-            state.durable = state.last;
-            self.broadcast.publish(entries.iter());
-            return Ok(state.last);
+            let mut last = state.last;
+            self.broadcast.publish_new(facts.into_iter().map(|(run, fact)| {
+                last = last.next();
+                Entry { seq: last, at, run, fact }
+            }));
+            (state.last, state.durable) = (last, last);
+            return Ok(last);
         }
         // Encoded before the lock is taken.
         let encoded: Vec<(Entry, Vec<u8>)> = facts

@@ -66,9 +66,10 @@ use crate::{
     run::{LimitError, LimitKind},
     state::State,
 };
+use context::TaskPlace;
 use executor::ConcurrencySlot;
 use schedule::{Activation, Advance, Schedule};
-use task::{NodeFailure as Failure, TaskResult, TaskScope, finished_fact, run_task, unless_stopped};
+use task::{NodeFailure as Failure, TaskResult, finished_fact, run_task, unless_stopped};
 
 /// Supersteps between two checks of the clock in a chain of nodes that are always ready.
 const YIELD_CHECK_INTERVAL: u64 = 64;
@@ -87,8 +88,10 @@ pub(crate) struct Frame<S: State> {
     records: HashMap<u64, TaskRecord>,
     /// Updates were applied that are not committed: the state differs from the journal.
     pub(crate) dirty: bool,
-    /// The slot of the task that contains the subgraph, in a pool with limits.
-    slot: Option<Arc<dyn ConcurrencySlot>>,
+    /// The same for each task, with the slot of the task that contains the subgraph, in a pool with limits.
+    place: Arc<TaskPlace>,
+    /// The context of the last task that ran alone, for the next one.
+    context: Option<Context>,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
     /// Empty between supersteps; kept so that a superstep allocates nothing.
@@ -153,6 +156,12 @@ impl<S: State> Frame<S> {
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
         let (ends, chosen) = (Vec::new(), Vec::new());
+        let place = Arc::new(TaskPlace {
+            env: Arc::clone(&env),
+            topology: Arc::clone(&graph.0.topology),
+            parent: parent.clone(),
+            slot: None,
+        });
         Self {
             graph,
             state,
@@ -161,7 +170,8 @@ impl<S: State> Frame<S> {
             parent,
             records,
             dirty: false,
-            slot: None,
+            place,
+            context: None,
             on_commit: None,
             ends,
             chosen,
@@ -169,7 +179,12 @@ impl<S: State> Frame<S> {
     }
 
     pub(crate) fn under(mut self, slot: Option<Arc<dyn ConcurrencySlot>>) -> Self {
-        self.slot = slot;
+        self.place = Arc::new(TaskPlace {
+            env: Arc::clone(&self.env),
+            topology: Arc::clone(&self.graph.0.topology),
+            parent: self.parent.clone(),
+            slot,
+        });
         self
     }
 
@@ -220,7 +235,7 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
 }
 
 async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunContext>) -> Result<(), RunError> {
-    let (slot, task) = (frame.slot.clone(), frame.parent.clone());
+    let (slot, task) = (frame.place.slot.clone(), frame.parent.clone());
     let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(env), slot, task }) as _;
     budget::check_active(env, waits).await
 }
@@ -258,8 +273,13 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     let inline = frame.parent.is_some() || !env.budget.is_timed();
     if let ([only], true) = (frame.schedule.due.as_slice(), inline) {
         let record = if frame.records.is_empty() { None } else { take_record(&mut frame.records, only) };
-        let place = TaskScope { graph: &frame.graph, env, parent: frame.parent.as_ref(), superstep };
-        return match run_task(place, &*frame.state, only, frame.slot.as_ref(), record).await {
+        // Taken, so that it is dropped with this future if the task is.
+        let mut cx = frame.context.take().unwrap_or_else(|| Context::new(Arc::clone(&frame.place)));
+        cx.enter(only.node, only.number, superstep);
+        let end = run_task(&frame.graph, &*frame.state, only, &cx, record).await;
+        cx.leave();
+        frame.context = Some(cx);
+        return match end {
             TaskResult::Failed(error) => Err(error),
             TaskResult::Cancelled => Ok(FrameEnd::Interrupted),
             end => {
@@ -271,8 +291,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     let records = &mut frame.records;
     let tasks: Vec<(Activation, Option<Box<TaskRecord>>)> =
         frame.schedule.due.iter().map(|task| (task.clone(), take_record(records, task))).collect();
-    let (parent, outer) = (frame.parent.as_ref(), frame.slot.as_ref());
-    let ends = executor::run_parallel(&frame.graph, &frame.state, env, parent, superstep, outer, tasks).await;
+    let ends = executor::run_parallel(&frame.graph, &frame.state, &frame.place, superstep, tasks).await;
     // The first error in the order of activation is reported, whichever task failed first in time.
     let mut failed = None;
     let mut cancelled = false;
@@ -319,8 +338,10 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
                         let id = task_id(graph, frame.parent.as_ref(), task);
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
-                    let declared = &graph.0.choices[task.node as usize].declared;
-                    graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
+                    if !(outcome.goto.is_empty() && outcome.sends.is_empty()) {
+                        let declared = &graph.0.choices[task.node as usize].declared;
+                        graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
+                    }
                     if let Some(update) = outcome.update {
                         let node = &graph.node(task.node).name;
                         contain(node, || state.apply(update))?

@@ -76,7 +76,7 @@ impl Context {
     /// Before the model call (`at_end` is `false`), a task with records takes none: its request was made without them. They are
     /// taken at its end.
     pub(crate) async fn take_steering(&self, at_end: bool) -> Result<Vec<Message>> {
-        let Some(steering) = self.env.steering.as_ref().filter(|_| self.parent.is_none()) else {
+        let Some(steering) = self.place.env.steering.as_ref().filter(|_| self.place.parent.is_none()) else {
             return Ok(Vec::new());
         };
         let key = if at_end { "steer-end" } else { "steer" };

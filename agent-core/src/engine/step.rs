@@ -91,7 +91,7 @@ impl Context {
         let scope = match begun {
             StepStart::Replayed(step) => {
                 // Its record may not be stored yet.
-                self.env.wait_recorded(step.seq).await?;
+                self.place.env.wait_recorded(step.seq).await?;
                 return recorded(&key, step);
             }
             StepStart::Duplicate => {
@@ -106,7 +106,7 @@ impl Context {
         let mut running = Running { of: of.clone(), key, scope, reserved: None };
         if let Some(reserve) = reserve {
             let call = || Arc::new(BudgetCall { of: of.clone(), scope }) as _;
-            budget::reserve(&self.env, &reserve, call).await?;
+            budget::reserve(&self.place.env, &reserve, call).await?;
             running.reserved = Some(reserve);
             std::future::poll_fn(|cx| of.poll_slot(cx.waker())).await;
         }
@@ -115,7 +115,7 @@ impl Context {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         of.check_live()?;
         if let Some(reserved) = running.reserved.take() {
-            self.env.budget.settle(&reserved, &used.unwrap_or_default());
+            self.place.env.budget.settle(&reserved, &used.unwrap_or_default());
         }
         // A result that cannot be stored is a failure of the step, recorded as any other.
         let result = result.and_then(|value| match Stored::new(&value, json::NEW) {
@@ -134,30 +134,31 @@ impl Context {
                 (Err(error), Err(StepFailure { text, cause: Some(cause) }))
             }
         };
-        let fact = self.env.writer.wants_of(EventKind::StepRecorded, self.parent.is_some()).then(|| {
-            let (stored, error, cause) = match &kept {
-                Ok(stored) => (Some(stored.clone()), None, None),
-                Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
-            };
-            let (value, form) = stored.map(|stored| (stored.json, stored.form)).unzip();
-            Recorded {
-                task: Arc::clone(&of.task),
-                key: running.key.to_string(),
-                kind: kind.to_owned(),
-                value,
-                form: form.unwrap_or_default(),
-                error,
-                cause,
-                ms,
-                usage: used,
-                step: None,
-            }
-        });
+        let fact =
+            self.place.env.writer.wants_of(EventKind::StepRecorded, self.place.parent.is_some()).then(|| {
+                let (stored, error, cause) = match &kept {
+                    Ok(stored) => (Some(stored.clone()), None, None),
+                    Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
+                };
+                let (value, form) = stored.map(|stored| (stored.json, stored.form)).unzip();
+                Recorded {
+                    task: Arc::clone(&of.task),
+                    key: running.key.to_string(),
+                    kind: kind.to_owned(),
+                    value,
+                    form: form.unwrap_or_default(),
+                    error,
+                    cause,
+                    ms,
+                    usage: used,
+                    step: None,
+                }
+            });
         if fact.is_none() && kind == "model" {
-            self.env.writer.end_partial(&of.task, Some(&running.key));
+            self.place.env.writer.end_partial(&of.task, Some(&running.key));
         }
         let seq = of.record_step(&running.key, scope, kept, fact)?;
-        self.env.wait_recorded(seq).await?;
+        self.place.env.wait_recorded(seq).await?;
         drop(running);
         result
     }

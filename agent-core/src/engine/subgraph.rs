@@ -163,6 +163,7 @@ where
             };
             // In a pool with limits, a task that waits inside makes this task wait.
             let slot = cx
+                .place
                 .slot
                 .clone()
                 .map(|slot| Arc::new(SubgraphSlot::new(slot, cx.task())) as Arc<dyn ConcurrencySlot>);
@@ -174,8 +175,8 @@ where
                 // as it waits.
                 FrameEnd::Interrupted => {
                     cx.replay().hosts_tasks(false);
-                    if !cx.env.control.stop.is_cancelled() {
-                        cx.env.control.adjust_runnable(-1);
+                    if !cx.place.env.control.stop.is_cancelled() {
+                        cx.place.env.control.adjust_runnable(-1);
                     }
                     std::future::pending().await
                 }
@@ -206,7 +207,7 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
     async fn open(&self, state: T, cx: &Context) -> std::result::Result<Frame<T>, RunError> {
         let schedule = begin(&self.graph, &state, 1)?;
         let task = cx.task();
-        let writer = &cx.env.writer;
+        let writer = &cx.place.env.writer;
         if writer.wants(EventKind::SubgraphStarted) {
             // Without a store nothing reads the state.
             let (stored, encoded) = if writer.is_durable() {
@@ -226,9 +227,9 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
                 schedule: encoded,
                 due: writer.is_watched().then(|| schedule.due_nodes()),
             };
-            cx.env.commit([Fact::FrameOpened(fact)]).await?;
+            cx.place.env.commit([Fact::FrameOpened(fact)]).await?;
         }
-        let env = Arc::clone(&cx.env);
+        let env = Arc::clone(&cx.place.env);
         Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, Some(task), Default::default()))
     }
 
@@ -241,7 +242,7 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
         let schedule =
             Schedule::restore(Arc::clone(&self.graph.0.topology), &projection.schedule.unwrap_or_default())
                 .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
-        let (env, task) = (Arc::clone(&cx.env), Some(cx.task()));
+        let (env, task) = (Arc::clone(&cx.place.env), Some(cx.task()));
         Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, task, projection.tasks))
     }
 }

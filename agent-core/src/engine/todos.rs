@@ -26,17 +26,21 @@ impl TodoSink for AttemptHandle {
             id,
             &(&change.title, &change.parent, change.status, change.progress, change.message.as_deref()),
         );
-        let noted = self.emit_once::<TodoError>(fingerprint, || {
-            let changed = self.env.todos.lock().change(id, change)?;
-            if !self.env.writer.wants(EventKind::TodoUpdated) {
-                return Ok(Vec::new());
-            }
-            let facts = changed.into_iter().enumerate().map(|(at, todo)| {
-                let by = (at == 0).then(|| (Arc::clone(&self.task), fingerprint));
-                Fact::TodoChanged(TodoChange { todo, by })
-            });
-            Ok(facts.collect())
-        })?;
+        let noted = self.emit_once::<_, TodoError>(
+            change,
+            |_| fingerprint,
+            |change| {
+                let changed = self.env.todos.lock().change(id, change)?;
+                if !self.env.writer.wants(EventKind::TodoUpdated) {
+                    return Ok(Vec::new());
+                }
+                let facts = changed.into_iter().enumerate().map(|(at, todo)| {
+                    let by = (at == 0).then(|| (Arc::clone(&self.task), fingerprint));
+                    Fact::TodoChanged(TodoChange { todo, by })
+                });
+                Ok(facts.collect())
+            },
+        )?;
         if let Err(error) = noted {
             // The run fails at its next commit, with this error.
             tracing::debug!(todo = %id, %error, "a todo change could not be recorded");

@@ -114,11 +114,11 @@ impl Drop for OpenQuestion {
 
 impl ToolHost for ContextToolHost {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.cx.env.deps.typed.get(&of).cloned()
+        self.cx.place.env.deps.typed.get(&of).cloned()
     }
 
     fn context(&self) -> Option<Arc<ContextValue>> {
-        self.cx.env.context.clone()
+        self.cx.place.env.context.clone()
     }
 
     fn value(&self, name: &str) -> Option<Value> {
@@ -141,7 +141,7 @@ impl ToolHost for ContextToolHost {
     }
 
     fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
-        self.cx.env.deps.memory.clone()
+        self.cx.place.env.deps.memory.clone()
     }
 
     fn ask(
@@ -173,7 +173,7 @@ impl ToolHost for ContextToolHost {
                     .attempt_handle()
                     .mark_call_started(&begun.key)
                     .map_err(|ended| failed(ended.into()))?;
-                if host.cx.env.writer.is_durable() {
+                if host.cx.place.env.writer.is_durable() {
                     let fact = Fact::ToolBegun(begun.clone());
                     host.cx.attempt_handle().record(fact).await.map_err(failed)?;
                 }
@@ -189,6 +189,6 @@ impl ToolHost for ContextToolHost {
     }
 
     fn session(&self) -> &SessionId {
-        &self.cx.env.session
+        &self.cx.place.env.session
     }
 }

@@ -685,11 +685,11 @@ impl RecordedTools {
         {
             return (Err(ended.into()), None);
         }
-        if let Some(begun) = noted.as_ref().filter(|_| cx.env.writer.is_durable()) {
+        if let Some(begun) = noted.as_ref().filter(|_| cx.place.env.writer.is_durable()) {
             if let Err(error) = cx.attempt_handle().record(Fact::ToolBegun(begun.clone())).await {
                 return (Err(error), None);
             }
-        } else if cx.env.writer.is_watched() {
+        } else if cx.place.env.writer.is_watched() {
             cx.emit_ephemeral(EventBody::ToolCalled(payload::ToolCalled {
                 call_id: prepared.id().to_owned(),
                 name: prepared.name().to_owned(),
@@ -700,8 +700,9 @@ impl RecordedTools {
         let idempotency_key = cx.idempotency_key(&key);
         let values = Arc::clone(&self.values);
         let host = Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted, values));
-        let context = ToolContext::new(prepared.id(), idempotency_key.clone(), cx.env.control.stop.token())
-            .hosted(Arc::clone(&host) as _);
+        let context =
+            ToolContext::new(prepared.id(), idempotency_key.clone(), cx.place.env.control.stop.token())
+                .hosted(Arc::clone(&host) as _);
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
         telemetry::tool_called(&span, prepared.args());
         let result = match spawned {
@@ -712,7 +713,7 @@ impl RecordedTools {
             }
         };
         if let Err(error) = &result {
-            if error.fault() == ToolFault::Cancelled && cx.env.control.stop.is_cancelled() {
+            if error.fault() == ToolFault::Cancelled && cx.place.env.control.stop.is_cancelled() {
                 // Nothing is recorded of a call that a stop cut short: a resume makes it again, with the same key.
                 return std::future::pending().await;
             }
@@ -761,7 +762,7 @@ impl RecordedTools {
             }
             polled
         });
-        self.cx.env.group.spawn(async move {
+        self.cx.place.env.group.spawn(async move {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {}
@@ -785,7 +786,7 @@ impl RecordedTools {
 
     /// Keeps a result that is too long for the model in the long-term memory. Returns a note for the model.
     async fn keep(&self, id: &str, tool: &str, whole: &str) -> Option<String> {
-        let memory = self.cx.env.deps.memory.as_ref()?;
+        let memory = self.cx.place.env.deps.memory.as_ref()?;
         if let Err(error) = keep_result(&**memory, self.cx.session(), id, tool, whole).await {
             tracing::warn!(tool, %error, "a long result was not kept");
             return None;

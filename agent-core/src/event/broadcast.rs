@@ -2,6 +2,7 @@
 //! journal.
 
 use std::{
+    borrow::Borrow,
     collections::VecDeque,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -153,13 +154,24 @@ impl EventBroadcast {
         }
     }
 
+    /// As [`publish`](EventBroadcast::publish), for entries that nothing else needs.
+    pub(crate) fn publish_new(&self, entries: impl Iterator<Item = Entry>) {
+        if self.observed.is_set() || self.remote().is_some() {
+            let entries: Vec<Entry> = entries.collect();
+            self.publish(entries.iter());
+        } else {
+            self.publish_entries(entries);
+        }
+    }
+
     /// Publishes entries that another process wrote.
-    pub(crate) fn publish_entries<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
+    pub(crate) fn publish_entries<E: Borrow<Entry>>(&self, entries: impl Iterator<Item = E>) {
         let mut live = self.live.lock();
         let interest = self.local_interest();
         let has_partial = self.has_partial.load(Ordering::Relaxed);
         let end = live.end();
         for entry in entries {
+            let entry = entry.borrow();
             live.last = entry.seq;
             if has_partial {
                 live.partial.take_entry(entry);
@@ -365,9 +377,11 @@ fn wake(mut live: MutexGuard<'_, Ring>) {
         return;
     }
     live.woken += 1;
-    let waiting = mem::take(&mut live.waiting);
+    // A single subscriber is common: the list keeps its memory for the next registration.
+    let only = if live.waiting.len() == 1 { live.waiting.pop() } else { None };
+    let others = if only.is_some() { Vec::new() } else { mem::take(&mut live.waiting) };
     drop(live);
-    for waker in waiting {
+    for waker in only.into_iter().chain(others) {
         // The waker belongs to the executor of the subscriber: its panic must not reach the writer.
         if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
             tracing::error!(

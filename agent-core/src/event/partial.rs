@@ -87,7 +87,7 @@ impl EventBody {
     }
 
     /// Whether `next` is a further piece of the same text.
-    fn continues_with(&self, next: &Self) -> bool {
+    pub(super) fn continues_with(&self, next: &Self) -> bool {
         match (self, next) {
             (Self::Token(a), Self::Token(b)) => a.message == b.message,
             (Self::Reasoning(a), Self::Reasoning(b)) => a.message == b.message,

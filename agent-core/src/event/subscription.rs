@@ -263,8 +263,7 @@ impl Subscription {
 
     /// Reads events from the ring. Returns `false` if there is none; the waker is registered then.
     fn take_live(&mut self, cx: &Context<'_>) -> bool {
-        let broadcast = Arc::clone(&self.broadcast);
-        let mut live = broadcast.live.lock();
+        let mut live = self.broadcast.live.lock();
         if self.at < live.first {
             // The position left the ring: numbered events are read from the journal, the others are lost.
             self.at = live.first;
@@ -278,21 +277,28 @@ impl Subscription {
             };
             return true;
         }
-        let batch: Vec<Arc<Event>> = live.events_from(self.at).take(BATCH).map(Arc::clone).collect();
-        if batch.is_empty() {
+        let mut taken = 0;
+        for event in live.events_from(self.at).take(BATCH) {
+            taken += 1;
+            match event.seq {
+                None => self.unnumbered_seen += 1,
+                Some(seq) => self.read = self.read.max(seq),
+            }
+            if event.seq.is_none_or(|seq| seq > self.last) && self.filter.matches(event) {
+                self.ready.push_back(Arc::clone(event));
+            }
+        }
+        if taken == 0 {
             if !self.broadcast.is_closed() {
                 live.wait(&mut self.waits, cx.waker());
             }
             return false;
         }
         drop(live);
-        self.at += batch.len() as u64;
-        self.unnumbered_seen += batch.iter().filter(|event| event.seq.is_none()).count() as u64;
-        let last = self.last;
-        self.read = batch.iter().filter_map(|event| event.seq).fold(self.read, Seq::max);
-        let fresh = batch.into_iter().filter(|event| event.seq.is_none_or(|seq| seq > last));
-        let filter = self.filter;
-        self.ready.extend(coalesce(fresh.filter(|event| filter.matches(event)).collect()));
+        self.at += taken;
+        if self.ready.len() > 1 && self.ready.iter().any(|event| event.body.loss() != DropPolicy::Never) {
+            self.ready = coalesce(mem::take(&mut self.ready));
+        }
         true
     }
 
@@ -372,54 +378,34 @@ impl std::fmt::Debug for Subscription {
 }
 
 /// Joins adjacent text parts of a message, and keeps only the latest progress of each name.
-fn coalesce(batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
-    if batch.iter().all(|event| event.body.loss() == DropPolicy::Never) || batch.len() < 2 {
-        return batch;
-    }
-    let mut seen = HashSet::new();
-    let mut kept: Vec<Arc<Event>> = Vec::with_capacity(batch.len());
-    for event in batch.into_iter().rev() {
-        if let EventBody::Progress(progress) = &event.body
-            && !seen.insert((event.task.clone(), progress.name.clone()))
-        {
+fn coalesce(events: VecDeque<Arc<Event>>) -> VecDeque<Arc<Event>> {
+    let outdated = outdated(&events);
+    let mut kept: VecDeque<Arc<Event>> = VecDeque::with_capacity(events.len());
+    for (at, event) in events.into_iter().enumerate() {
+        if outdated.contains(&at) {
             continue;
         }
-        let joined = kept.last().and_then(|next| join(&event, next));
-        match (joined, kept.last_mut()) {
-            (Some(joined), Some(next)) => *next = Arc::new(joined),
-            _ => kept.push(event),
+        match kept.back_mut() {
+            Some(last)
+                if last.task == event.task
+                    && last.run == event.run
+                    && last.body.continues_with(&event.body) =>
+            {
+                // Copied once, because the ring has it too.
+                Arc::make_mut(last).body.append(&event.body);
+            }
+            _ => kept.push_back(event),
         }
     }
-    kept.reverse();
     kept
 }
 
-fn join(first: &Event, second: &Event) -> Option<Event> {
-    if first.task != second.task || first.run != second.run {
-        return None;
-    }
-    let body = match (&first.body, &second.body) {
-        (EventBody::Token(a), EventBody::Token(b)) if a.message == b.message => {
-            EventBody::Token(payload::Token {
-                message: a.message.clone(),
-                text: format!("{}{}", a.text, b.text),
-            })
-        }
-        (EventBody::Reasoning(a), EventBody::Reasoning(b)) if a.message == b.message => {
-            EventBody::Reasoning(payload::Reasoning {
-                message: a.message.clone(),
-                text: format!("{}{}", a.text, b.text),
-            })
-        }
-        (EventBody::ToolArguments(a), EventBody::ToolArguments(b))
-            if a.message == b.message && a.index == b.index && a.call_id == b.call_id =>
-        {
-            EventBody::ToolArguments(payload::ToolArguments {
-                text: format!("{}{}", a.text, b.text),
-                ..a.clone()
-            })
-        }
-        _ => return None,
-    };
-    Some(Event { body, ..first.clone() })
+/// Returns the positions of progress that is followed by progress of the same name.
+fn outdated(events: &VecDeque<Arc<Event>>) -> HashSet<usize> {
+    let mut seen = HashSet::new();
+    let progress = events.iter().enumerate().rev().filter_map(|(at, event)| match &event.body {
+        EventBody::Progress(progress) => Some((at, (&event.task, &progress.name))),
+        _ => None,
+    });
+    progress.filter(|(_, of)| !seen.insert(*of)).map(|(at, _)| at).collect()
 }

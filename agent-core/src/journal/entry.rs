@@ -440,11 +440,32 @@ pub(crate) struct Forked {
     pub(crate) seq: Seq,
 }
 
+impl Fact {
+    /// Bytes of the parts that may be large.
+    fn large(&self) -> usize {
+        let raw = |raw: &Raw| raw.get().len();
+        let any = |part: &Option<Raw>| part.as_ref().map_or(0, raw);
+        match self {
+            Self::RunAccepted(run) => any(&run.state) + any(&run.update) + raw(&run.schedule),
+            Self::SuperstepCommitted(committed) => raw(&committed.schedule),
+            Self::TaskFinished(finished) => {
+                any(&finished.update) + finished.sends.iter().map(|(_, input)| raw(input) + 32).sum::<usize>()
+            }
+            Self::StepRecorded(recorded) => any(&recorded.value) + recorded.key.len(),
+            Self::FrameOpened(frame) => raw(&frame.state) + raw(&frame.schedule),
+            _ => 0,
+        }
+    }
+}
+
 impl Entry {
     /// Encodes the body that a store keeps.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        // Reserved for the large parts, so that the text is not moved while it grows.
+        let mut body = Vec::with_capacity(self.fact.large() + 192);
         // Facts hold plain data with string keys only; see the types above.
-        serde_json::to_vec(self).expect("a fact is always JSON")
+        serde_json::to_writer(&mut body, self).expect("a fact is always JSON");
+        body
     }
 
     pub(crate) fn decode(

@@ -121,7 +121,7 @@ fn fault(levels: &[Level<'_>], fault: ValueFault) -> ValueError {
         place.push('/');
         match level {
             Level::List(_, at) => place.push_str(&at.to_string()),
-            Level::Map(_, key) => place.push_str(&super::write::escaped(key)),
+            Level::Map(_, key) => place.push_str(&super::fragment::escaped(key)),
         }
     }
     ValueError::new(place, fault)

@@ -43,7 +43,7 @@ impl Stored {
     ///
     /// [`ValueError`]: it breaks a bound, or JSON cannot express it.
     pub(crate) fn new<T: Serialize + ?Sized>(value: &T, bounds: Bounds) -> Result<Self, ValueError> {
-        let check = Check::new(bounds.depth);
+        let check = Check::of_text(bounds.depth);
         let json =
             serde_json::value::to_raw_value(&check.root(value)).map_err(|error| check.fault(&error))?;
         let bytes = json.get().len();

@@ -7,7 +7,9 @@
 mod check;
 mod event_value;
 mod form;
+mod fragment;
 mod marked;
+mod shared;
 mod sorted;
 mod tree;
 mod write;
@@ -16,6 +18,7 @@ pub use check::check;
 pub(crate) use check::{check_within, depth, dismantle, size};
 pub use event_value::EventValue;
 pub(crate) use form::{Form, Stored, has_overwrite, read_stored};
+pub use shared::Shared;
 pub(crate) use sorted::{Sorted, sorted};
 pub use tree::parse;
 

@@ -11,24 +11,37 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{ValueError, ValueFault};
+use super::{
+    ValueError, ValueFault,
+    fragment::{RAW, escaped, has_no_escapes, key_text, write_parts},
+    shared::{self, SHARED},
+};
 
 /// Beginning of the keys that serde_json reads as something else than a key.
 pub(super) const RESERVED: &str = "$serde_json::private::";
 
-/// The name under which serde_json passes a text of JSON through.
-const RAW: &str = "$serde_json::private::RawValue";
+/// Texts of at least this length are scanned before they are written.
+const SCANNED: usize = 64;
 
 /// One check of one value.
 pub(super) struct Check {
     depth: usize,
+    /// serde_json writes text, not a tree.
+    text: bool,
     fault: RefCell<Option<ValueError>>,
     nested: RefCell<Vec<(String, u32)>>,
 }
 
 impl Check {
+    /// The check of a value that becomes a tree.
     pub(super) const fn new(depth: usize) -> Self {
-        Self { depth, fault: RefCell::new(None), nested: RefCell::new(Vec::new()) }
+        Self { depth, text: false, fault: RefCell::new(None), nested: RefCell::new(Vec::new()) }
+    }
+
+    /// The check of a value that becomes text. Long strings without escapes and texts of
+    /// [`Shared`](crate::state::Shared) values are then copied as a whole.
+    pub(super) const fn of_text(depth: usize) -> Self {
+        Self { depth, text: true, fault: RefCell::new(None), nested: RefCell::new(Vec::new()) }
     }
 
     /// The value, to be handed to serde_json.
@@ -100,11 +113,6 @@ impl Path<'_> {
     }
 }
 
-/// One step of a JSON Pointer (RFC 6901).
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
 impl<'a> At<'a> {
     #[cold]
     fn refuse<E: ser::Error>(&self, fault: ValueFault) -> E {
@@ -164,6 +172,21 @@ macro_rules! pass {
     )*};
 }
 
+impl<S: Serializer> Layer<'_, S> {
+    /// Writes a [`Shared`](crate::state::Shared) value: its text, or, if that breaks a bound, the value, to find the place.
+    fn shared<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
+        match shared::text_of(value) {
+            Some(text) if text.fits(self.at.check.depth.saturating_sub(self.at.depth), self.at.some) => {
+                let up = if text.nested.is_empty() { String::new() } else { self.at.path.pointer() };
+                let nested = text.nested.iter().map(|(place, some)| (format!("{up}{place}"), *some));
+                self.at.check.nested.borrow_mut().extend(nested);
+                write_parts(self.inner, &[&text.json])
+            }
+            _ => value.serialize(self),
+        }
+    }
+}
+
 impl<'a, S: Serializer> Serializer for Layer<'a, S> {
     type Ok = S::Ok;
     type Error = S::Error;
@@ -200,6 +223,13 @@ impl<'a, S: Serializer> Serializer for Layer<'a, S> {
     #[inline]
     fn serialize_str(self, value: &str) -> Result<S::Ok, S::Error> {
         self.at.text::<S::Error>(value)?;
+        if value.len() >= SCANNED
+            && self.at.check.text
+            && self.at.part == Part::Value
+            && has_no_escapes(value)
+        {
+            return write_parts(self.inner, &["\"", value, "\""]);
+        }
         self.inner.serialize_str(value)
     }
 
@@ -251,6 +281,9 @@ impl<'a, S: Serializer> Serializer for Layer<'a, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        if name == SHARED && self.at.check.text {
+            return self.shared(value);
+        }
         self.inner.serialize_newtype_struct(name, &Checked { value, at: self.at })
     }
 
@@ -469,14 +502,5 @@ impl<C: SerializeMap> SerializeMap for Compound<'_, C> {
     #[inline]
     fn end(self) -> Result<C::Ok, C::Error> {
         self.inner.end()
-    }
-}
-
-/// A key as its text.
-fn key_text<T: Serialize + ?Sized>(key: &T) -> String {
-    match serde_json::to_value(key) {
-        Ok(serde_json::Value::String(text)) => text,
-        Ok(other) => other.to_string(),
-        Err(_) => "?".to_owned(),
     }
 }

@@ -74,7 +74,12 @@ pub(super) fn keep_snapshot<S: State>(
         pauses: projection.pauses.clone(),
         steered: projection.steered.iter().map(|(message, _)| message.clone()).collect(),
     };
-    let Ok(body) = serde_json::to_vec(&snapshot) else { return };
+    // Reserved, so that a large state is not moved while the text grows.
+    let mut body = Vec::with_capacity(snapshot.state.get().len() + 1_024);
+    if serde_json::to_writer(&mut body, &snapshot).is_err() {
+        return;
+    }
+    drop(snapshot);
     let trim = seq.0.checked_sub(shared.options.retention.entries).map(Seq);
     live.env.writer.snapshot(seq, body, trim);
 }

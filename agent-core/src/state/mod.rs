@@ -4,6 +4,7 @@
 pub mod field;
 mod reducer;
 
+pub use crate::json::Shared;
 pub use field::{IntoOption, Reduced};
 pub use reducer::{Keyed, Merge, Write, reduce};
 

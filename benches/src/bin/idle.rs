@@ -16,9 +16,9 @@ fn in_use() -> i64 {
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    for (name, bytes) in idle::sessions(in_use) {
-        let verdict = if bytes <= 2_048.0 { "met" } else { "missed" };
-        writeln!(out, "| {name} | {bytes:.0} B | | | ≤ 2 KiB | {verdict} |")?;
+    for (name, bytes, goal) in idle::sessions(in_use) {
+        let verdict = if bytes <= goal { "met" } else { "missed" };
+        writeln!(out, "| {name} | {bytes:.0} B | | | ≤ {} KiB | {verdict} |", goal / 1_024.0)?;
     }
     Ok(())
 }

@@ -50,8 +50,8 @@ pub(super) fn resume() -> Subject {
         name: "resume after a question, in process (floor: oneshot to a task)",
         units: 1,
         unit: "resume",
-        goal: "≤ 10 µs",
-        met: |ours, _| ours <= 10_000.0,
+        goal: "≤ 5 µs",
+        met: |ours, _| ours <= 5_000.0,
         ours,
         floor,
     }

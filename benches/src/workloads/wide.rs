@@ -1,6 +1,6 @@
 //! `wide_state_AxB`, `wide_dict_AxB`, `wide_pydantic_AxB`: fifteen fields, large values, a loop of six nodes.
 //!
-//! As in the other project, values are shared, not copied (`Arc` here, references there). `wide_state` is a struct
+//! As in the other project, values are shared, not copied (`Shared` and `Arc` here, references there). `wide_state` is a struct
 //! with a derived update; `wide_dict` is a map from field names to dynamic values, with reducers found by name at
 //! run time; `wide_pydantic` is the struct with every update validated value by value before the merge.
 
@@ -14,7 +14,7 @@ use super::{Result, Times, case::Case, measure::Report, sequential::runs};
 
 type Inner = BTreeMap<String, Vec<Value>>;
 type Record = BTreeMap<String, Arc<Inner>>;
-type Shared = Arc<Record>;
+type Shared = agent_core::state::Shared<Record>;
 
 /// Kind of the state.
 #[derive(Debug, Clone, Copy)]
@@ -252,8 +252,8 @@ macro_rules! wide {
                     .node("five", async move |s: &Wide, _: &Context| {
                         let last = s.categorizations.last().cloned().unwrap_or_default();
                         Ok(Wide::update()
-                            .user_info(Arc::clone(&last))
-                            .crm_info(Arc::clone(&last))
+                            .user_info(last.clone())
+                            .crm_info(last.clone())
                             .email_thread_id(letters(limit))
                             .slack_participants(Record::clone(&last))
                             .bot_id(letters(limit))
@@ -322,8 +322,9 @@ impl State for Fields {
             match (self.0.get_mut(&name), new) {
                 (Some(Field::List(list)), Field::List(more)) if append => list.extend(more),
                 (Some(Field::One(map)), Field::One(more)) if merge => {
-                    Arc::make_mut(map)
-                        .extend(more.iter().map(|(key, value)| (key.clone(), Arc::clone(value))));
+                    let mut merged = Record::clone(map);
+                    merged.extend(more.iter().map(|(key, value)| (key.clone(), Arc::clone(value))));
+                    *map = merged.into();
                 }
                 (Some(_), Field::Nothing(())) if newest => {}
                 (Some(old), new) => *old = new,
@@ -341,14 +342,12 @@ fn read_write(state: &Fields, read: &str, write: &[&str], limit: usize) -> Field
     let value = state.0.get(read);
     let list = || match value {
         Some(Field::List(list)) => list.clone(),
-        Some(Field::One(one)) => vec![Arc::clone(one)],
+        Some(Field::One(one)) => vec![one.clone()],
         _ => Vec::new(),
     };
     let single = || match value {
-        Some(Field::List(list)) => {
-            list.last().map_or(Field::Nothing(()), |last| Field::One(Arc::clone(last)))
-        }
-        Some(Field::One(one)) => Field::One(Arc::clone(one)),
+        Some(Field::List(list)) => list.last().map_or(Field::Nothing(()), |last| Field::One(last.clone())),
+        Some(Field::One(one)) => Field::One(one.clone()),
         _ => Field::Nothing(()),
     };
     let written = |name: &str| match name {
@@ -409,19 +408,19 @@ pub(crate) fn map(limit: usize) -> GraphBuilder<Fields> {
 pub(crate) fn run(case: &Case, times: Times) -> Option<Result<Report>> {
     let (kind, size) = parse(&case.family)?;
     let counts = [5 * size.loops, 6 * size.loops, 5 * size.loops];
-    let first: Shared = Arc::new(first_message(size));
+    let first = Shared::new(first_message(size));
     Some(match kind {
         Kind::Typed => typed(size.limit).build().map_err(Into::into).and_then(|graph| {
-            let input = move || plain::Wide::update().messages(vec![Arc::clone(&first)]);
+            let input = move || plain::Wide::update().messages(vec![first.clone()]);
             runs(case, times, None, graph, counts, input, move |state| state.messages.len() == size.messages)
         }),
         Kind::Validated => validated(size.limit).build().map_err(Into::into).and_then(|graph| {
-            let input = move || strict::Wide::update().messages(vec![Arc::clone(&first)]);
+            let input = move || strict::Wide::update().messages(vec![first.clone()]);
             runs(case, times, None, graph, counts, input, move |state| state.messages.len() == size.messages)
         }),
         Kind::Map => map(size.limit).build().map_err(Into::into).and_then(|graph| {
             let input =
-                move || FieldsUpdate::from([("messages".to_owned(), Field::List(vec![Arc::clone(&first)]))]);
+                move || FieldsUpdate::from([("messages".to_owned(), Field::List(vec![first.clone()]))]);
             runs(case, times, None, graph, counts, input, move |state| message_count(state) == size.messages)
         }),
     })

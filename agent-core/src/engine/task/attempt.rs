@@ -32,8 +32,8 @@ pub(super) async fn attempt<S: State>(
     input: Option<&RawValue>,
     cx: &Context,
 ) -> Option<Result<Outcome<S>, RunError>> {
-    if let Some(pauses) = &cx.env.pauses
-        && cx.parent.is_none()
+    if let Some(pauses) = &cx.place.env.pauses
+        && cx.place.parent.is_none()
     {
         return Box::pin(attempt_with_pauses(pauses, node, state, input, cx)).await;
     }
@@ -90,7 +90,7 @@ pub(super) async fn attempt_with_span<S: State>(
     cx: &Context,
 ) -> Option<Result<Outcome<S>, RunError>> {
     let attempt = attempt(node, state, input, cx);
-    if !cx.env.traced {
+    if !cx.place.env.traced {
         return attempt.await;
     }
     let span = telemetry::node(graph.name(), cx.node(), cx.superstep(), cx.attempt());
@@ -141,7 +141,7 @@ where
             Ok(Poll::Pending) => {}
         }
         let replay = this.cx.replay_if_created();
-        if this.cx.env.control.stop.is_cancelled() && !replay.is_some_and(|replay| replay.has_grace()) {
+        if this.cx.place.env.control.stop.is_cancelled() && !replay.is_some_and(|replay| replay.has_grace()) {
             return Poll::Ready(None);
         }
         let Some(replay) = replay else {
@@ -165,7 +165,7 @@ impl<F> Drop for Attempt<'_, F> {
     fn drop(&mut self) {
         // The node's own future is dropped after this; when it is done already, nothing is left in it.
         if let Some(replay) = self.cx.replay_if_created() {
-            replay.end_attempt(!self.returned && self.cx.env.control.stop.is_cancelled());
+            replay.end_attempt(!self.returned && self.cx.place.env.control.stop.is_cancelled());
         }
     }
 }
@@ -228,14 +228,14 @@ impl TimeLimits {
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        let idle_time = cx.env.control.idle_time();
+        let idle_time = cx.place.env.control.idle_time();
         Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     /// Records the last activity, and how long a subgraph was suspended.
     fn note(&mut self, sign: Option<Instant>, context: &Context) {
         if self.subgraph {
-            let idle_time = context.env.control.idle_time();
+            let idle_time = context.place.env.control.idle_time();
             let waited = idle_time.saturating_sub(self.idle_time);
             self.idle_time = idle_time;
             self.run_until += waited;

@@ -17,10 +17,7 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use self::attempt::attempt_with_span;
-use super::{
-    Context, NodeCause, RunContext, RunError, executor::ConcurrencySlot, node_cache::CachedOutcome,
-    schedule::Activation,
-};
+use super::{Context, NodeCause, RunContext, RunError, node_cache::CachedOutcome, schedule::Activation};
 use crate::{
     event::{EventBody, EventKind, UpdateForm, payload},
     graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
@@ -56,7 +53,7 @@ pub(crate) enum TaskResult<S: State> {
     /// The task has an outcome that is not applied yet. `raw` is its encoded update, if it has a consumer.
     Finished { outcome: Outcome<S>, raw: Option<Box<EncodedUpdate>>, cached: bool, journalled: bool },
     /// The task failed, and a handler node takes the failure.
-    Handled(NodeFailure),
+    Handled(Box<NodeFailure>),
     /// The task failed.
     Failed(RunError),
     /// The task was dropped: another task failed, or the run is being stopped.
@@ -73,42 +70,25 @@ pub(crate) struct EncodedUpdate {
     shown: Option<EventValue>,
 }
 
-/// Parameters shared by all tasks of a superstep.
-pub(crate) struct TaskScope<'a, S: State> {
-    pub(crate) graph: &'a Graph<S>,
-    pub(crate) env: &'a Arc<RunContext>,
-    /// The task that contains the subgraph; `None` for the outermost graph.
-    pub(crate) parent: Option<&'a Arc<TaskId>>,
-    pub(crate) superstep: u64,
-}
-
 /// Runs one activation to its end.
 ///
 /// What is rare is boxed: a thousand siblings are a thousand of these futures, each as large as its largest part.
 pub(crate) async fn run_task<S: State>(
-    place: TaskScope<'_, S>,
+    graph: &Graph<S>,
     state: &S,
     activation: &Activation,
-    slot: Option<&Arc<dyn ConcurrencySlot>>,
+    cx: &Context,
     record: Option<Box<TaskRecord>>,
 ) -> TaskResult<S> {
-    let TaskScope { graph, env, parent, superstep } = place;
+    let env = &*cx.place.env;
     let node = graph.node(activation.node);
     let input = activation.input.as_deref();
-    let cx = Context::new(
-        Arc::clone(env),
-        parent.cloned(),
-        Arc::clone(&node.name),
-        activation.number,
-        superstep,
-        slot.cloned(),
-    );
     if let Some(mut record) = record {
         if let Some(finished) = record.finished.take() {
             return replay_finished(finished);
         }
         if let Some(failure) = record.handled.take() {
-            return TaskResult::Handled(to_node_failure(&failure));
+            return TaskResult::Handled(Box::new(to_node_failure(&failure)));
         }
         if let Some(failure) = record.exhausted.take() {
             // Its tries were used up before the process ended.
@@ -129,15 +109,15 @@ pub(crate) async fn run_task<S: State>(
             }
         }
     }
-    emit_started(&cx);
+    emit_started(cx);
     if node.policy.is_plain() && !env.traced {
-        return match attempt::attempt(node, state, input, &cx).await {
-            Some(Ok(outcome)) => finish(&cx, outcome, false),
-            Some(Err(error)) => Box::pin(fail(node, graph, &cx, error)).await,
+        return match attempt::attempt(node, state, input, cx).await {
+            Some(Ok(outcome)) => finish(cx, outcome, false),
+            Some(Err(error)) => Box::pin(fail(node, graph, cx, error)).await,
             None => TaskResult::Cancelled,
         };
     }
-    Box::pin(run_with_retries(graph, node, state, input, &cx)).await
+    Box::pin(run_with_retries(graph, node, state, input, cx)).await
 }
 
 /// Runs a node with a policy or with spans: cache, attempts and retries.
@@ -158,7 +138,7 @@ async fn run_with_retries<S: State>(
         },
         None => None,
     };
-    if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.env.deps.cache.get(key))
+    if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.place.env.deps.cache.get(key))
         && let Ok(outcome) = from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends)
     {
         return finish(cx, outcome, true);
@@ -170,7 +150,7 @@ async fn run_with_retries<S: State>(
                 if let Some((key, ttl)) = key
                     && let Some(parts) = to_parts(&outcome)
                 {
-                    cx.env.deps.cache.put(key, ttl, parts);
+                    cx.place.env.deps.cache.put(key, ttl, parts);
                 }
                 return finish(cx, outcome, false);
             }
@@ -196,7 +176,7 @@ async fn run_with_retries<S: State>(
         {
             return TaskResult::Failed(error);
         }
-        if unless_stopped(&cx.env, sleep(wait)).await.is_none() {
+        if unless_stopped(&cx.place.env, sleep(wait)).await.is_none() {
             return TaskResult::Cancelled;
         }
         emit_started(cx);
@@ -205,9 +185,9 @@ async fn run_with_retries<S: State>(
 
 /// Restores the frame of a subgraph for its next attempt: what it recorded is replayed, as after a restart.
 async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
-    let Some(store) = cx.env.writer.store() else { return Ok(()) };
-    cx.env.writer.wait_all_durable().await?;
-    let projection = crate::journal::fold(&**store, &cx.env.session, Seq(u64::MAX >> 1)).await?;
+    let Some(store) = cx.place.env.writer.store() else { return Ok(()) };
+    cx.place.env.writer.wait_all_durable().await?;
+    let projection = crate::journal::fold(&**store, &cx.place.env.session, Seq(u64::MAX >> 1)).await?;
     if let Some(frame) = projection.and_then(|projection| projection.root.into_frame(&cx.replay().task)) {
         cx.replay().restore_frame(frame);
     }
@@ -215,12 +195,12 @@ async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
 }
 
 fn emit_started(cx: &Context) {
-    if !cx.env.writer.interest().of_tasks(cx.parent.is_some()).wants(EventKind::NodeStarted) {
+    if !cx.place.env.writer.interest().of_tasks(cx.place.parent.is_some()).wants(EventKind::NodeStarted) {
         return;
     }
     let body =
         EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
-    cx.env.emit_ephemeral(Some(cx.task_for_event()), body);
+    cx.place.env.emit_ephemeral(Some(cx.task_for_event()), body);
 }
 
 /// Waits for a future until the run is being stopped; `None` then. A stop wakes everything that polls a task.
@@ -270,8 +250,8 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
                 asked: Vec::new(),
             });
         }
-        if !cx.env.writer.wants_of(EventKind::NodeFinished, cx.parent.is_some()) {
-            cx.env.writer.end_partial(&replay.task, None);
+        if !cx.place.env.writer.wants_of(EventKind::NodeFinished, cx.place.parent.is_some()) {
+            cx.place.env.writer.end_partial(&replay.task, None);
         }
         replay.finished();
     }
@@ -290,8 +270,8 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
 
 /// Encodes an update for the journal, or, without one, in the form that the subscribers want.
 fn encode_update<S: State>(cx: &Context, update: &S::Update) -> Result<Option<EncodedUpdate>, ValueError> {
-    let interest = cx.env.writer.interest().of_tasks(cx.parent.is_some());
-    let durable = cx.env.writer.is_durable();
+    let interest = cx.place.env.writer.interest().of_tasks(cx.place.parent.is_some());
+    let durable = cx.place.env.writer.is_durable();
     if !durable && interest.update_form() == UpdateForm::Omit {
         return Ok(None);
     }
@@ -400,10 +380,10 @@ async fn append_failure(
         retry_in_ms,
         handler,
     };
-    if cx.env.writer.wants_of(EventKind::NodeFailed, cx.parent.is_some()) {
-        cx.env.commit([Fact::TaskFailed(failure.clone())]).await?;
+    if cx.place.env.writer.wants_of(EventKind::NodeFailed, cx.place.parent.is_some()) {
+        cx.place.env.commit([Fact::TaskFailed(failure.clone())]).await?;
     } else {
-        cx.env.writer.end_partial(&failure.task, None);
+        cx.place.env.writer.end_partial(&failure.task, None);
     }
     Ok(failure)
 }
@@ -418,7 +398,7 @@ async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error
     let name = handler.map(|handler| graph.node(handler).name.to_string());
     match append_failure(cx, &error, None, name).await {
         Err(error) => TaskResult::Failed(error),
-        Ok(failure) if handler.is_some() => TaskResult::Handled(to_node_failure(&failure)),
+        Ok(failure) if handler.is_some() => TaskResult::Handled(Box::new(to_node_failure(&failure))),
         Ok(_) => TaskResult::Failed(error),
     }
 }

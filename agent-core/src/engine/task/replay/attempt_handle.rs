@@ -91,15 +91,20 @@ impl AttemptHandle {
         pushed
     }
 
-    /// Appends facts with this fingerprint, unless they were appended before a restart.
-    pub(crate) fn emit_once<E: From<NodeEnded>>(
+    /// Appends the facts that `make` creates of `content`, unless they were appended before a restart. The fingerprint is
+    /// computed only for an attempt that is replayed.
+    pub(crate) fn emit_once<C, E: From<NodeEnded>>(
         &self,
-        fingerprint: u64,
-        make: impl FnOnce() -> Result<Vec<Fact>, E>,
+        content: C,
+        fingerprint: impl FnOnce(&C) -> u64,
+        make: impl FnOnce(C) -> Result<Vec<Fact>, E>,
     ) -> Result<Result<(), RunError>, E> {
         let pushed = self.push(|inner| {
             inner.last_activity = Some(Instant::now());
-            if inner.already_emitted(fingerprint) { Ok(Vec::new()) } else { make() }
+            if !inner.emitted.is_empty() && inner.already_emitted(fingerprint(&content)) {
+                return Ok(Vec::new());
+            }
+            make(content)
         })?;
         Ok(pushed.map(drop))
     }
