@@ -157,14 +157,15 @@ pub(super) async fn run(name: &str, config: &Config, args: &ArgMatches) -> Resul
     }
 }
 
-/// Returns the ids of all sessions.
+/// Returns the ids of all sessions with entries. A session that was only locked has none.
 pub(super) async fn all(store: &dyn JournalStore) -> Result<Vec<SessionId>, CliError> {
-    let mut ids: Vec<SessionId> = Vec::new();
+    let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let page =
-            store.list(ids.last(), &[], PAGE).await.map_err(|error| CliError::new(error.to_string()))?;
+        let page = store.list(after.as_ref(), &[], PAGE).await;
+        let page = page.map_err(|error| CliError::new(error.to_string()))?;
         let full = page.len() == PAGE;
-        ids.extend(page.into_iter().map(|(id, _)| id));
+        after = page.last().map(|(id, _)| id.clone());
+        ids.extend(page.into_iter().filter(|(_, head)| head.last > Seq::ZERO).map(|(id, _)| id));
         if !full {
             return Ok(ids);
         }
