@@ -119,8 +119,7 @@ async fn a_start_that_a_crash_repeats_starts_one_run() {
         }
         soon(session.wait()).await.unwrap();
         assert_eq!(session.status().await.unwrap().status, RunStatus::Completed, "{appends}");
-        let mut wanted = Recent::default();
-        wanted.limit = 100;
+        let wanted = Recent { limit: 100, ..Recent::default() };
         let all = runtime.recent(wanted).await.unwrap();
         let started = all.iter().filter(|info| info.id.as_str().starts_with("researcher-")).count();
         assert_eq!(started, 1, "{appends}");
