@@ -1,11 +1,12 @@
 //! Messages to a running agent: read before its next model call, stored, and refused where no run can take them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Agent, AgentState, Answers, Context, END, Graph, RunStatus, START, Session, SessionError,
+    Agent, AgentState, Answers, Context, END, Graph, RunStatus, Runtime, START, Session, SessionError,
     event::{EventBody, STEERED},
     ids::Seq,
+    journal::JournalStore,
     model::{
         Model, ModelRequest, Role,
         testing::{Scripted, Turn},
@@ -13,7 +14,7 @@ use agent_core::{
     tool::{DynamicTool, ToolPolicy, ToolRegistry},
 };
 use serde_json::json;
-use tests::{journal, on, soon};
+use tests::{Yielding, drop_after, journal, on, soon};
 use tokio::sync::Notify;
 
 use super::graph::Trail;
@@ -151,4 +152,56 @@ async fn a_paused_agent_of_another_process_reads_the_message_when_it_continues()
     assert_eq!(outcome.state().unwrap().answer(), "2 messages");
     let lines = lines(outcome.state().unwrap());
     assert_eq!(lines.iter().filter(|line| *line == "User: and hurry").count(), 1, "{lines:?}");
+}
+
+/// A process on a store that yields around each call, whose leases end at once.
+fn process(store: &Arc<dyn JournalStore>, agent: &Graph<AgentState>) -> Runtime {
+    let builder = Runtime::builder().journal(Yielding::on(Arc::clone(store))).graph(agent);
+    builder
+        .model(Model::new(Scripted::rule(rule)))
+        .options(|options| options.lease_ttl = Duration::ZERO)
+        .build()
+}
+
+#[tokio::test]
+async fn a_caller_of_steer_that_leaves_at_any_await_point_sends_the_message_once_or_not_at_all() {
+    for in_memory in [true, false] {
+        let (mut sent, mut unsent) = (0, 0);
+        for polls in 0.. {
+            assert!(polls < 500, "steer does not complete");
+            let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let store: Arc<dyn JournalStore> = journal();
+            let mut runtime = process(&store, &worker(&began, &go, true));
+            let session = runtime.session("s").unwrap();
+            let run = session.run(&worker(&began, &go, true), "go").start().await.unwrap();
+            soon(began.notified()).await;
+            if !in_memory {
+                drop((run, session));
+                runtime.shutdown(Duration::ZERO).await;
+                runtime = process(&store, &worker(&began, &go, false));
+            }
+            let session = runtime.session("s").unwrap();
+            let left = drop_after(polls, session.steer("shorter")).await;
+            let completed = left.map(Result::unwrap).is_some();
+            go.notify_one();
+            if !in_memory {
+                soon(runtime.recover()).await.unwrap();
+            }
+            assert_eq!(soon(session.wait()).await.unwrap(), RunStatus::Completed);
+            let state: AgentState = session.state().await.unwrap();
+            let found = lines(&state).iter().filter(|line| *line == "User: shorter").count();
+            assert!(found <= 1 && (!completed || found == 1), "{polls}: {:?}", lines(&state));
+            let events = session.events(Seq::ZERO, 1_000).await.unwrap();
+            let is_steered =
+                |body: &EventBody| matches!(body, EventBody::Custom(custom) if custom.name == STEERED);
+            let stored = events.iter().filter(|event| is_steered(&event.body)).count();
+            assert_eq!(found, stored, "{polls}: a stored message is read");
+            sent += found;
+            unsent += 1 - found;
+            if completed {
+                break;
+            }
+        }
+        assert!(sent > 0 && unsent > 0, "{sent} sent, {unsent} not sent");
+    }
 }

@@ -45,10 +45,6 @@ impl Session {
     /// ```
     pub async fn steer(&self, text: impl Into<String>) -> Result<(), SessionError> {
         let message = Message::user(text.into());
-        if self.cell.live().is_none() {
-            // A session that does not exist must not get a lease.
-            self.peek().await?;
-        }
         let steer = async move |locked: LockedSession| locked.steer(message).await;
         self.lock().await.complete(steer).await
     }
