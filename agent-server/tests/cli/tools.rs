@@ -233,7 +233,7 @@ async fn recorded_sessions_are_replayed_against_this_program_without_a_call() {
     // The recorded result of a step is changed, as if the program computed something else from it.
     let file = rusqlite::Connection::open(home.path().join("recorded.db")).unwrap();
     let changed = file.execute(
-        "UPDATE entry SET body = replace(CAST(body AS TEXT), '소비자', '구매자') WHERE CAST(body AS TEXT) LIKE '%question_answered%'",
+        "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '소비자', '구매자') AS BLOB) WHERE CAST(body AS TEXT) LIKE '%question_answered%'",
         [],
     );
     assert_eq!(changed.unwrap(), 1);
