@@ -304,3 +304,25 @@ async fn a_delivery_is_in_no_list_but_that_of_deliveries() {
     assert_eq!(deliveries.len(), 3);
     assert!(deliveries.iter().all(|id| id.starts_with("webhook-")), "{deliveries:?}");
 }
+
+#[tokio::test]
+async fn a_repeated_request_restores_a_webhook_that_was_lost_while_its_run_executes() {
+    let (runtime, strings) = puppet();
+    let here = Here::with(runtime, Puppeteer, |server| server.webhooks(webhooks())).await;
+    let mut receiver = Receiver::start().await;
+    let body = json!({"message": "wait", "session_id": "k", "webhook": {"url": receiver.url()}}).to_string();
+    let ask = async || here.send(Method::POST, "/run-async", &[("idempotency-key", "1")], body.clone()).await;
+    assert_eq!(ask().await.status, 200);
+    strings.waiting.notified().await;
+    // As if the process had died between the run and its webhook.
+    let (delivery, _) = deliveries(&here.runtime).await.remove(0);
+    let delivery = here.runtime.session_of(delivery);
+    delivery.stop().await.unwrap();
+    delivery.delete().await.unwrap();
+    assert_eq!(ask().await.status, 200);
+    strings.gate.add_permits(1);
+    let (_, reported) = receiver.reported().await;
+    assert_eq!((&reported["data"]["session_id"], &reported["data"]["run"]), (&json!("k"), &json!(1)));
+    until(&here.runtime, <[_]>::is_empty).await;
+    assert!(receiver.nothing_more());
+}
