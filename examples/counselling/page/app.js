@@ -13,7 +13,7 @@ const TEXTS = {
     title: 'Counselling', skip: 'Go to the message', emotion: 'How you feel now', label: 'Your message', placeholder: 'Write what is on your mind', send: 'Send', other: '한국어',
     listen: 'Speak', speak: 'Read aloud',
     connecting: 'Connecting', open: 'Connected', closed: 'Disconnected. Connecting again', replaced: 'This session continues in another window', refused: 'This session cannot be opened',
-    hello: 'Hello. Tell me whatever is on your mind.', notice: 'This is no substitute for diagnosis or treatment. In an emergency in Korea, call 109 (suicide prevention) or 119.',
+    hello: 'Hello. What would you like to talk about?', notice: 'This is no substitute for diagnosis or treatment. In an emergency in Korea, call 109 (suicide prevention) or 119.',
     left: count => `${count} characters left`, over: count => `Please remove ${count} characters (2000 at most)`, noMicrophone: 'The microphone cannot be used',
     emotions: { neutral: 'Calm', happy: 'Happy', sad: 'Sad', angry: 'Angry', anxious: 'Anxious', surprised: 'Surprised', disgusted: 'Disgusted', fearful: 'Afraid' },
   },
