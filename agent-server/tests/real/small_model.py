@@ -24,7 +24,7 @@ IDS = {review["id"] for review in REVIEWS}
 TEXTS = "\n".join(review["text"] for review in REVIEWS)
 # The facts of the first fit into the model's context, so that its report is checked; those of the second do not.
 REQUESTS = [
-    "Anua toner, only the negative reviews since March 2026",
+    "Analyse the Anua toner reviews since January 2026",
     "라네즈 립 마스크 리뷰를 분석해줘",
     "Which is better at moisture, Laneige or Innisfree?",
     "Analyse the Laneige reviews",
