@@ -280,7 +280,7 @@ impl RuntimeBuilder {
     /// ```
     #[must_use]
     pub fn build(self) -> Runtime {
-        let crowded = self.options.max_idle_sessions * 2;
+        let crowded = self.options.max_idle_sessions.saturating_mul(2);
         let owner = OwnerId::random();
         let channel = self.store.as_ref().and_then(|store| store.channel());
         let replicas = channel.map(|channel| Arc::new(Replicas::new(channel, owner.clone())));

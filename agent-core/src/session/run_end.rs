@@ -75,7 +75,7 @@ pub(super) async fn completed<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    frame: Frame<S>,
+    frame: Box<Frame<S>>,
     begun: RunStart,
 ) -> Arc<RunResult> {
     let env = &live.env;
@@ -102,7 +102,7 @@ pub(super) async fn stopped<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    mut frame: Frame<S>,
+    mut frame: Box<Frame<S>>,
     begun: RunStart,
     drained: bool,
 ) -> Arc<RunResult> {
@@ -124,7 +124,7 @@ pub(super) async fn failed<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    mut frame: Frame<S>,
+    mut frame: Box<Frame<S>>,
     begun: RunStart,
     error: RunError,
 ) -> Arc<RunResult> {
@@ -211,7 +211,7 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
 fn release_session<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    frame: Frame<S>,
+    frame: Box<Frame<S>>,
     begun: RunStart,
     status: RunStatus,
     seq: Seq,

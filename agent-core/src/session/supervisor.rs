@@ -48,7 +48,7 @@ pub(crate) async fn supervise<S: State>(
     shared: Arc<Shared>,
     cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
-    mut frame: Frame<S>,
+    mut frame: Box<Frame<S>>,
     begun: RunStart,
 ) {
     let env = Arc::clone(&live.env);
