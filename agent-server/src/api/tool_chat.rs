@@ -144,6 +144,11 @@ impl FinishReason {
     }
 }
 
+/// Returns whether a message has Hangul, so that notices about its answer are Korean.
+pub(crate) fn is_korean(message: &str) -> bool {
+    message.chars().any(|c| matches!(c, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}'))
+}
+
 /// The text of an answer, and why it is incomplete.
 #[derive(Debug)]
 pub(crate) struct TalkAnswer {

@@ -382,7 +382,16 @@ impl ServerBuilder {
         let (observer, ended_runs) = JournalObserver::new(Arc::clone(&metrics), Arc::clone(&deliveries));
         self.runtime.observe(observer);
         let tasks = TaskTracker::new();
-        let ephemeral_runtime = self.ephemeral_runtime.unwrap_or_else(|| self.runtime.clone());
+        let ephemeral_runtime = match self.ephemeral_runtime {
+            Some(runtime) => {
+                runtime.observe(JournalObserver::without_deliveries(Arc::clone(&metrics)));
+                if let Some(assistant) = &self.assistant {
+                    runtime.register(assistant.agent());
+                }
+                runtime
+            }
+            None => self.runtime.clone(),
+        };
         #[cfg(feature = "mcp")]
         let mcp = match &self.mcp_tools {
             Some(tools) => {
@@ -398,7 +407,7 @@ impl ServerBuilder {
             ephemeral_runtime,
             runtime: self.runtime,
             agents,
-            chat: self.chat,
+            chat: self.chat.map(|chat| chat.metered(&metrics)),
             assistant: self.assistant,
             started_at: WallClock.now_ms() / 1_000,
             auth: self.auth,
