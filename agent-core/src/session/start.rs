@@ -399,6 +399,7 @@ impl LockedSession {
     ) -> StartedRun {
         let projection = init.projection;
         let span = telemetry::run(self.id(), projection.run, graph.name(), init.resumed);
+        telemetry::run_input(&span, &*init.state);
         let env = Arc::new(RunContext {
             session: self.id().clone(),
             run: projection.run,
