@@ -450,4 +450,9 @@ async fn parameters_without_an_effect_on_an_agent_are_named() {
     }
     body["user"] = json!(5);
     assert_eq!(here.post(PATH, body).await.status.as_u16(), 400);
+    for (slip, meant) in [("mesages", "messages"), ("temprature", "temperature"), ("steam", "stream")] {
+        let reply = here.post(PATH, with(ask("chat", "hi"), slip, json!(true))).await;
+        assert_eq!(reply.status.as_u16(), 400, "{reply:?}");
+        assert!(reply.text.contains(&format!("did you mean `{meant}`")), "{reply:?}");
+    }
 }

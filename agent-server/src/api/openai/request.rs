@@ -12,6 +12,7 @@ use super::messages::{CompletionMessage, messages};
 use crate::{
     api::json as parse,
     error::{ApiError, Rejection},
+    spelling::nearest,
 };
 
 /// Maximum number of stop sequences.
@@ -127,6 +128,17 @@ pub(crate) struct CompletionRequest {
     further: BTreeMap<String, Value>,
 }
 
+/// Parameters with names so long that a similar one is a misspelling, and not a parameter of the endpoint.
+const LONG_NAMES: [&str; 7] = [
+    "messages",
+    "stream",
+    "temperature",
+    "response_format",
+    "tool_choice",
+    "stream_options",
+    "parallel_tool_calls",
+];
+
 /// A checked request for a completion.
 #[derive(Debug)]
 pub(crate) struct ParsedCompletion {
@@ -154,6 +166,10 @@ impl CompletionRequest {
     }
 
     fn checked(self) -> Result<ParsedCompletion, ApiError> {
+        let slip = self.further.keys().find_map(|name| Some((name, nearest(name, LONG_NAMES)?)));
+        if let Some((name, meant)) = slip {
+            return Err(invalid(name.as_str(), format!("unknown parameter `{name}`; did you mean `{meant}`?")));
+        }
         if self.model.is_empty() {
             return Err(invalid("model", "you must provide a model parameter"));
         }
