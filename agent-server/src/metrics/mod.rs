@@ -4,6 +4,7 @@
 mod route;
 mod histogram;
 mod exposition;
+mod custom;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use self::histogram::{Durations, entry};
 
+pub(crate) use custom::{CustomMetric, check as check_custom};
 pub(crate) use exposition::Page;
 pub(crate) use route::RouteMetrics;
 
