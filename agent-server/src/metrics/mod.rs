@@ -4,6 +4,7 @@
 mod route;
 mod histogram;
 mod exposition;
+mod custom;
 mod model;
 
 use std::{
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 use self::histogram::{Durations, entry};
 
+pub(crate) use custom::{CustomMetric, check as check_custom};
 pub(crate) use exposition::Page;
 pub(crate) use model::MeteredModel;
 pub(crate) use route::RouteMetrics;
