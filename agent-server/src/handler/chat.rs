@@ -75,7 +75,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
 
 pub(super) async fn post(mut context: RequestContext) -> HandlerResult {
     let request = ChatRequest::parse(&context.json().await?)?;
-    respond(&context, request, EventIds::Off)
+    respond(&context, request, EventIds::Off).await
 }
 
 /// For a browser's `EventSource`, which reconnects whenever a stream ends. A client that has received the last event gets
@@ -96,17 +96,17 @@ pub(super) async fn get(context: RequestContext) -> HandlerResult {
     if context.request.method() == Method::HEAD {
         return Ok(sse(stream::empty()));
     }
-    respond(&context, request, EventIds::On)
+    respond(&context, request, EventIds::On).await
 }
 
-fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> HandlerResult {
+async fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> HandlerResult {
     let Some(chat) = &context.app.chat else {
         return Err(ApiError::new(Rejection::NoModel, NO_MODEL));
     };
     if let Some(reason) = chat.refusal() {
         return Err(ApiError::new(Rejection::OwnEndpoint, reason));
     }
-    let permits = (context.stream_permit()?, context.app.limits.run(context.key())?);
+    let permits = (context.stream_permit()?, context.app.limits.run(context.key()).await?);
     let request = chat.with_limits(ModelRequest::new(request.into_messages()));
     let events = sse_events(chat.model(), request, ids).map(move |event| {
         // Held until the stream ends.

@@ -448,6 +448,7 @@ impl ServerBuilder {
             }
             None => None,
         };
+        let limits = Limits::new(&self.options, &self.runtime, webhook::GRAPH);
         let app = Arc::new(AppState {
             #[cfg(feature = "mcp")]
             mcp,
@@ -458,7 +459,7 @@ impl ServerBuilder {
             assistant: self.assistant,
             started_at: WallClock.now_ms() / 1_000,
             auth: self.auth,
-            limits: Limits::new(&self.options, webhook::GRAPH),
+            limits,
             metrics,
             custom_metrics: self.custom_metrics,
             heavy_permits: Semaphore::new(available_parallelism().map_or(2, usize::from)),

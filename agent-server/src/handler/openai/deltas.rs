@@ -66,7 +66,7 @@ pub(super) async fn open_deltas(
     }
     match backend {
         Backend::Plain(chat) => {
-            let permit = app.limits.run(context.key())?;
+            let permit = app.limits.run(context.key()).await?;
             let model = match request.tools().is_empty() {
                 true => chat.model().clone(),
                 // Calls that the model writes as text are calls too.
@@ -90,7 +90,7 @@ pub(super) async fn open_deltas(
             let graph = assistant
                 .with_settings(|own| request.apply_settings(own), tools.registry())
                 .map_err(rebuild_error)?;
-            let permit = app.limits.run(context.key())?;
+            let permit = app.limits.run(context.key()).await?;
             let session = app.ephemeral_runtime.session_of(SessionId::random());
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
@@ -113,7 +113,7 @@ pub(super) async fn open_deltas(
             let answers =
                 answers.map(|(question, answer)| (question.trim().to_owned(), (*answer).to_owned()));
             let (answers, task) = (answers.collect(), turn.task.to_owned());
-            let permit = app.limits.run(context.key())?;
+            let permit = app.limits.run(context.key()).await?;
             let session = app.ephemeral_runtime.session_of(SessionId::random());
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
