@@ -299,7 +299,7 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
 }
 
 /// Checks the context of a request against the fields that its agent reads.
-fn check_context(fields: &[ContextField], context: &Map<String, Value>) -> Result<(), ApiError> {
+pub(super) fn check_context(fields: &[ContextField], context: &Map<String, Value>) -> Result<(), ApiError> {
     if context.is_empty() || fields.is_empty() {
         return Ok(());
     }
