@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_core::Runtime;
+use agent_core::{Runtime, schedule::Schedules};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +27,7 @@ pub(crate) type Handler = crate::http::router::Handler<AppState>;
 /// What request handlers share.
 pub(crate) struct AppState {
     pub(crate) runtime: Runtime,
+    pub(crate) schedules: Schedules,
     /// The task agents. The first one is the default.
     pub(crate) agents: Vec<Arc<dyn TaskAgent>>,
     /// The plain model, if there is one.

@@ -424,8 +424,8 @@ pub struct Recent {
     pub label: Option<(String, String)>,
     /// Only those on which this graph runs.
     pub graph: Option<String>,
-    /// None on which this graph runs.
-    pub without: Option<String>,
+    /// None on which one of these graphs runs.
+    pub without: Vec<String>,
     /// Maximum number of sessions.
     pub limit: usize,
 }
@@ -453,7 +453,7 @@ impl Recent {
             && (self.statuses.is_empty() || self.statuses.contains(&summary.status))
             && self.label.as_ref().is_none_or(labelled)
             && self.graph.as_ref().is_none_or(|graph| *graph == summary.graph)
-            && self.without.as_ref().is_none_or(|graph| *graph != summary.graph)
+            && !self.without.contains(&summary.graph)
     }
 }
 

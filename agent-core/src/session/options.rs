@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::SessionError;
 use crate::{
@@ -40,7 +40,8 @@ use crate::{
 /// assert!(session.run(&graph, Greeting::update()).options(options).await?.is_paused());
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BusyPolicy {
     /// Refuses the new run.
     #[default]

@@ -110,6 +110,9 @@ pub(super) enum ReplicaCommand {
         each: Vec<(QuestionId, Value)>,
         by: String,
     },
+    Steer {
+        text: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -392,6 +395,7 @@ impl Session {
             ReplicaCommand::Yield => return self.release(true).await,
             ReplicaCommand::Stop => self.stop().await.map(|status| (RunId::default(), status)),
             ReplicaCommand::Drain => self.drain().await.map(|status| (RunId::default(), status)),
+            ReplicaCommand::Steer { text } => self.steer(text).await.map(|()| Default::default()),
             ReplicaCommand::Answer { only, each, by } => {
                 let answers = match only {
                     Some(value) => Answers::only(value),

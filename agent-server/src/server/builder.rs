@@ -5,6 +5,7 @@ use std::{fmt, future::Future, io, sync::Arc, thread::available_parallelism};
 use agent_core::{
     Runtime,
     clock::{Clock, WallClock},
+    schedule::Schedules,
     secret::Secret,
 };
 use bytes::Bytes;
@@ -453,6 +454,7 @@ impl ServerBuilder {
             #[cfg(feature = "mcp")]
             mcp,
             ephemeral_runtime,
+            schedules: Schedules::new(&self.runtime),
             runtime: self.runtime,
             agents,
             chat: self.chat.map(|chat| chat.metered(&metrics)),
