@@ -155,14 +155,11 @@ async def lossless():
         await server.start(**settings)
         socket = await join(server, "killed")
         sender = asyncio.create_task(send_for_ever(socket, word))
-        ends = time.monotonic() + 0.6 + 0.17 * round
         before = set(got)
         again = set()
-        while (left := ends - time.monotonic()) > 0:
-            try:
-                message = json.loads(await asyncio.wait_for(socket.recv(), left))
-            except TimeoutError:
-                break
+        # Each time a few transcripts later; more are on their way.
+        while len(again - before) < 4 + round:
+            message = json.loads(await asyncio.wait_for(socket.recv(), 60))
             if message["type"] == "transcript":
                 again.add(message["data"]["item_id"])
                 got.append(message["data"]["item_id"])
@@ -214,12 +211,14 @@ async def faults():
     await send(socket, "start", SETUP)
     for _ in range(70):
         await socket.send(silence(1000))
-    status = await until(socket, "status", lambda data: data["dropped_ms"] > 0)
+    status = await until(socket, "status", lambda data: data["dropped_ms"] >= 10_000)
     assert status == {"upstream": "reconnecting", "buffered_ms": 60000, "dropped_ms": 10000}, status
     upstream.refusing = None
     status = await until(socket, "status", lambda data: data["upstream"] == "connected" and data["buffered_ms"] == 0)
     assert status["dropped_ms"] == 10000, status
-    assert "meeting_audio_dropped_seconds_total 10\n" in await server.get("/metrics")
+    async with asyncio.timeout(20):
+        while "meeting_audio_dropped_seconds_total 10\n" not in await server.get("/metrics"):
+            await asyncio.sleep(0.1)
     await talk(socket, speech("minsu", "ko", "하나") + silence(400), 0.1)
     first = await until(socket, "transcript")
     assert first["text"] == "하나" and first["start_ms"] > 69_000, first
