@@ -4,7 +4,7 @@
 //! graphs and writes everything that happened to an append-only **journal**: inputs, updates of nodes, results of model and
 //! tool calls, questions and answers. The state is computed from the journal, so resuming after a pause, a stop, a crash or a
 //! move to another machine (with a store that both reach) is always the same: read the journal and continue. A model
-//! call whose result was recorded is not made again.
+//! call with a recorded result is not made again.
 //!
 //! # A program
 //!

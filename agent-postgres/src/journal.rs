@@ -5,8 +5,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use agent_core::{
     ids::{Seq, SessionId},
     journal::{
-        Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, StoreError,
-        StoredSnapshot, Summary,
+        Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, SharedLimits,
+        StoreError, StoredSnapshot, Summary,
         store::{check_records, is_label},
     },
 };
@@ -17,6 +17,7 @@ use crate::{
     Postgres,
     channel::Channel,
     connection::{Param, column, single},
+    limits::Limits,
     summary::{Columns, HEAD, head_of, label, number, plain, quoted, seq},
 };
 
@@ -228,6 +229,10 @@ impl JournalStore for Postgres {
 
     fn channel(&self) -> Option<Arc<dyn ReplicaChannel>> {
         Some(Arc::new(Channel(Arc::clone(&self.inner))))
+    }
+
+    fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
+        Some(Arc::new(Limits(Arc::clone(&self.inner))))
     }
 
     fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {

@@ -14,7 +14,7 @@ use crate::{
     fanout::Fanouts,
     http::{budget::Budget, router::Router},
     limits::Limits,
-    metrics::Metrics,
+    metrics::{CustomMetric, Metrics},
     readiness::Readiness,
     webhook::{DeliveryHost, DeliveryRegistry},
 };
@@ -53,6 +53,8 @@ pub(crate) struct AppState {
     /// Messages shared by the subscribers of a session.
     pub(crate) fanouts: Arc<Fanouts>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Metrics of the embedding program.
+    pub(crate) custom_metrics: Vec<CustomMetric>,
     /// Permits for expensive requests, one per processor.
     pub(crate) heavy_permits: Semaphore,
     /// Memory for the input of all callers.

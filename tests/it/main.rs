@@ -36,6 +36,7 @@ mod sessions;
 mod graph_build;
 mod steering;
 mod simulation;
+mod slots;
 mod steps;
 mod stopping;
 mod store_faults;

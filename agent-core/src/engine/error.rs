@@ -43,7 +43,7 @@ use crate::{
 #[non_exhaustive]
 pub enum RunError {
     /// A node returned an error, after all its attempts.
-    #[error("node `{node}` failed in superstep {superstep} after {attempts} attempt(s)")]
+    #[error("node `{node}` failed in superstep {superstep}{}", after(*attempts))]
     Node {
         /// The node.
         node: String,
@@ -391,6 +391,11 @@ impl From<RoutingError> for RunError {
             RoutingError::Panicked { from, message } => Self::Panicked { node: from, message },
         }
     }
+}
+
+/// Returns the number of attempts as a part of a message, if there were several.
+fn after(attempts: u32) -> String {
+    if attempts == 1 { String::new() } else { format!(" after {attempts} attempts") }
 }
 
 /// Returns whether an error that was converted to a [`NodeError`](crate::graph::NodeError) by `?` is retryable. Errors of

@@ -371,7 +371,7 @@ impl<S: State> TaskPool<S> {
         Some(Arc::new(Worker { pool: Arc::clone(self), state, place }))
     }
 
-    /// Ends a worker, whose handle was dropped, and reports the tasks that ended in it.
+    /// Ends a worker after its handle was dropped, and reports the tasks that ended in it.
     fn release(&self, ended: usize) {
         self.holders.fetch_sub(1, Ordering::SeqCst);
         self.settle(ended);

@@ -37,7 +37,7 @@ pub(crate) use error::is_retryable;
 pub use error::{NodeCause, RunError};
 pub use interrupt::Ask;
 pub use model::{Completion, RecordedModel};
-pub(crate) use run_context::{Deps, RunContext};
+pub(crate) use run_context::{Deps, RunContext, UnrecordedSteps};
 pub(crate) use steering::Steering;
 pub(crate) use stored_state::{read_state, read_update};
 pub use task::NodeFailure;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::ReplicaChannel;
 pub use super::store_error::StoreError;
+use super::{ReplicaChannel, SharedLimits};
 use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::OpenQuestion,
@@ -141,6 +141,11 @@ pub trait JournalStore: Send + Sync + 'static {
     /// Returns the channel between the processes that share the store. Default: none; each process then serves only the
     /// sessions that it holds.
     fn channel(&self) -> Option<Arc<dyn ReplicaChannel>> {
+        None
+    }
+
+    /// Returns the counters that the processes on the store share. Default: none; each process then counts for itself.
+    fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
         None
     }
 

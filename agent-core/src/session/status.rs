@@ -190,7 +190,7 @@ impl Session {
             accepted: projection.accepted,
             accepted_at: projection.accepted_at,
             active_ms: projection.active_ms,
-            failure: projection.failure.map(Into::into),
+            failure: projection.failure.map(|failure| (*failure).into()),
             last: projection.last,
             labels: projection.labels,
             location: RunLocation::Journal,

@@ -119,7 +119,7 @@ fn put(db: &Connection, row: &NewRow) -> Result<(), Fault> {
         "INSERT INTO memory (namespace, key, value, vector, created, updated, expires)
          VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)
          ON CONFLICT (namespace, key) DO UPDATE SET
-             -- One whose time ran out is another item, even if it was not swept yet.
+             -- An expired item is another item, even if it was not swept yet.
              created = iif(memory.expires <= ?5, ?5, memory.created),
              value = ?3, vector = ?4, updated = ?5, expires = ?6",
     )?

@@ -3,7 +3,7 @@
 import { bearer } from './prefs.js';
 import { t } from './i18n.js';
 
-/** A request that did not do what was asked. `message` is for people. */
+/** A request that failed. `message` is the text to show. */
 export class Failure extends Error {
   constructor(status, code, message, body) {
     super(message);

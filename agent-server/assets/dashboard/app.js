@@ -2,7 +2,7 @@
 
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
-import { Desk } from './session_view.js';
+import { SessionView } from './session_view.js';
 import { h, icon, setAttr, setText, soon } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
@@ -21,7 +21,7 @@ const at = id => document.getElementById(id);
 const TABS = ['chat', 'calls', 'timeline', 'plan'];
 const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped'];
 
-let desk = new Desk();
+let desk = new SessionView();
 let tab = 'chat';
 
 const draw = soon(drawAll);
@@ -60,14 +60,14 @@ function route() {
   if (id !== desk.id || !desk.shown) open(id);
 }
 
-/** Looks at another session. `message`: what a session that does not exist yet is about to be asked. */
+/** Shows another session. `message`: the first message of a session that does not exist yet. */
 function open(id, message) {
   desk.end();
   sessions.choose(id);
   chat.reset();
   calls.reset();
   timeline.reset(id);
-  desk = new Desk(id, message, {
+  desk = new SessionView(id, message, {
     draw,
     link: drawLink,
     graph: () => graph.show(desk.graph),
@@ -145,7 +145,7 @@ function drawHead() {
   at('mermaid').disabled = !desk.graph?.mermaid;
   at('enlarge').disabled = !desk.graph?.nodes?.length;
   at('busy').hidden = !(known && (isLive(status) || status === 'paused'));
-  // A session goes on with the agent that it has, unless another is chosen.
+  // A session continues with its agent unless another is selected.
   if (desk.offered !== story.agent && agents.some(one => one.name === story.agent)) at('agent').value = desk.offered = story.agent;
   setAttr(at('message'), 'placeholder', t(known ? 'composer.more' : 'composer.first'));
 }
@@ -204,7 +204,7 @@ function showTab(name) {
 
 // ---- what is done
 
-/** Runs `work` with the buttons off; tells what it fails with. */
+/** Runs `work` with the buttons disabled and shows its error. */
 async function doing(work) {
   const mine = desk;
   mine.doing = true;
@@ -281,9 +281,9 @@ async function send() {
   try {
     if (id === undefined) await mine.linked();
     const answer = await api.start(body);
-    // What came over the socket meanwhile is newer than this answer.
-    const told = mine.story.run === answer.data?.run ? mine.story.status : undefined;
-    sessions.touch(answer.session_id, { status: told ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
+    // A status received over the socket is newer than this response.
+    const received = mine.story.run === answer.data?.run ? mine.story.status : undefined;
+    sessions.touch(answer.session_id, { status: received ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
     if (mine !== desk) return;
     if (mine.live) mine.live.now();
     else mine.begin();
@@ -319,7 +319,7 @@ function newSession() {
 
 let dismissed = false;
 
-/** Asks for the key. By itself (`said`: why) only once: who closes the question does not want it. */
+/** Asks for the API key. Without a click (`said`: the reason) only once, since closing the dialog declines it. */
 function askKey(said) {
   const dialog = at('key-dialog');
   if (dialog.open || (said !== undefined && dismissed)) return;
@@ -410,7 +410,7 @@ function escape() {
   else document.activeElement?.blur?.();
 }
 
-/** The list of sessions, where it has no place of its own. */
+/** The list of sessions, on screens without room for it. */
 function showMenu(open) {
   document.body.classList.toggle('menu-open', open);
   setAttr(at('menu'), 'aria-expanded', String(open));

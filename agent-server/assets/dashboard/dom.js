@@ -83,7 +83,7 @@ function move(parent, element, before) {
   focused?.focus({ preventScroll: true });
 }
 
-/** Runs `work` at the next frame, once, however often it is asked for. In a hidden tab: soon. */
+/** Runs `work` once at the next frame, however often it is requested. In a hidden tab: after a short timeout. */
 export function soon(work) {
   let due = false;
   return () => {

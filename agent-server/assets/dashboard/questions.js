@@ -8,7 +8,7 @@ import { span } from './format.js';
 import { inline } from './markdown.js';
 import { t } from './i18n.js';
 
-/** What was written into calls that were edited and refused: asked again, one goes on from there. */
+/** Edited tool calls that were refused: when the question is shown again, editing continues from them. */
 const edited = new Map();
 const EDITED = 20;
 
@@ -122,7 +122,7 @@ function submitting(children, form, attempt, label = t('question.send')) {
   } } }, children, h('div', { class: 'row' }, h('button', { class: 'primary' }, label)));
 }
 
-/** A text, or any JSON value when the tick says so. */
+/** A text, or any JSON value when the checkbox is set. */
 function written(label, rows) {
   const area = h('textarea', { rows, dir: 'auto', 'aria-label': label, placeholder: label });
   const asJson = h('input', { type: 'checkbox' });

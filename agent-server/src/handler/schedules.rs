@@ -8,7 +8,7 @@ use agent_core::{
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::{run::check_context, value_codes};
+use super::value_codes;
 use crate::{
     api::schedules::{Schedule, SchedulePage, ScheduleRequest, schedule_error},
     app::RequestContext,
@@ -20,6 +20,7 @@ use crate::{
     error::{ApiError, Contract, Rejection},
     http::response::{HandlerResult, empty, ok},
     session_title::titled,
+    task_agent::ContextField,
 };
 
 /// Maximum number of schedules of a caller, and of those in a list.
@@ -97,7 +98,7 @@ pub(super) async fn create(mut context: RequestContext) -> HandlerResult {
     }
     let app = &context.app;
     let agent = app.agent(request.agent.as_deref())?;
-    check_context(agent.context_fields(), &request.context)?;
+    ContextField::check_all(agent.context_fields(), &request.context)?;
     let name = match &request.schedule_id {
         Some(name) => {
             // Schedules of other callers are not shown.

@@ -27,6 +27,11 @@ impl Sessions {
         Self { counts: Mutex::default(), uncounted_graph }
     }
 
+    /// Returns the name of the graph that does not count.
+    pub(super) const fn uncounted_graph(&self) -> &'static str {
+        self.uncounted_graph
+    }
+
     /// Counts a new session. Returns whether the subject may have it.
     pub(super) async fn acquire(
         &self,

@@ -52,7 +52,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         config.frame_bytes = FRAME_BYTES;
     }
     cli::init_log(&config);
-    let settings = Settings { lease_ttl: Some(config.lease_ttl()), ..settings };
+    let settings =
+        Settings { lease_ttl: Some(config.lease_ttl()), temperature: config.temperature, ..settings };
     let (stores, place) = stores(&config).await?;
     let model = model(&config, &settings)?;
     tracing::info!("answers by {}, conversations in {place}", model.name());

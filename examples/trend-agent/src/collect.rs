@@ -19,11 +19,11 @@ pub const SHORTEST: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Written outside the period asked for.
+    /// Written outside the requested period.
     OutsidePeriod,
-    /// Of a product that was not asked for.
+    /// About a product that was not requested.
     OtherProduct,
-    /// Mentions none of the topics asked for.
+    /// Mentions none of the requested topics.
     OffTopic,
     /// Fewer than [`SHORTEST`] letters.
     TooShort,
@@ -31,13 +31,13 @@ pub enum Reason {
     Duplicate,
     /// Beyond the bound of the sample.
     OverSample,
-    /// In another language than asked for.
+    /// In another language than requested.
     OtherLanguage,
-    /// From another kind of shop than asked for.
+    /// From another kind of shop than requested.
     OtherChannel,
-    /// With another rating than asked for.
+    /// With another rating than requested.
     OtherRating,
-    /// Of another sentiment than asked for.
+    /// Of another sentiment than requested.
     OtherSentiment,
 }
 
@@ -53,7 +53,7 @@ pub struct Dropped {
 /// The reviews of one brand that a request means. `reviews.len()` and the counts of `dropped` add up to `considered`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
-    /// Whose.
+    /// The brand of the reviews.
     pub brand: Brand,
     /// How many reviews of the brand there are.
     pub considered: usize,
@@ -63,7 +63,7 @@ pub struct Collected {
     pub dropped: Vec<Dropped>,
     /// The bound that applied.
     pub bound: usize,
-    /// The topics that were asked for.
+    /// The requested topics.
     #[serde(default)]
     pub topics: Vec<Topic>,
 }

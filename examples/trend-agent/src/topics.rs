@@ -47,7 +47,7 @@ pub enum Topic {
 pub struct Quote {
     /// Which review.
     pub review: String,
-    /// A sentence that stands in it exactly so.
+    /// A sentence of the review, verbatim.
     pub text: String,
     /// Language of the sentence.
     pub lang: Language,
@@ -163,8 +163,8 @@ pub fn topics_of(review: &Review) -> Vec<Topic> {
     Topic::ALL.into_iter().filter(named).collect()
 }
 
-/// Counts topics over reviews, the most mentioned first (a tie in the order of [`Topic::ALL`]). Topics that
-/// nobody mentions are left out.
+/// Counts topics over reviews, the most mentioned first (a tie in the order of [`Topic::ALL`]). Topics
+/// without a mention are left out.
 #[must_use]
 pub fn analyse_topics(reviews: &[Review]) -> Vec<TopicFinding> {
     let mut findings: Vec<TopicFinding> =
@@ -196,7 +196,7 @@ fn analyse_topic(topic: Topic, reviews: &[Review]) -> Option<TopicFinding> {
     })
 }
 
-/// How a review leans on a topic, and the sentence that says so. The clauses that name the topic decide; if they hold
+/// The opinion of a review on a topic, and the sentence that expresses it. The clauses that name the topic decide; if they hold
 /// no opinion word, their sentence; if that holds none either, the review as a whole.
 fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
     let kinds = kinds_of(review);

@@ -239,8 +239,8 @@ fn slot<'a>(field: &'a Field, rules: &Names) -> Result<Slot<'a>> {
                 return Err(meta.error("the fields of a state need names, because an update names the fields that it sets"));
             } else if is(&["with", "serialize_with", "deserialize_with"]) {
                 return Err(meta.error(
-                    "the update stores this field too and does not know this function; put the value into a type \
-                     of its own that implements `Serialize` and `Deserialize`",
+                    "the update stores this field too and does not know this function; put the value into a \
+                     separate type that implements `Serialize` and `Deserialize`",
                 ));
             } else if is(&["rename"]) {
                 let (written, read) = renames(entry)?;

@@ -50,7 +50,7 @@ struct Inner {
     unreplayed_questions: HashMap<QuestionId, Option<Arc<str>>>,
     /// Number of starts of tool calls without a result, by key.
     call_attempts: HashMap<String, u32>,
-    asked: HashMap<QuestionId, AskedQuestion>,
+    asked: HashMap<QuestionId, Box<AskedQuestion>>,
     /// Questions of this attempt that are neither answered nor withdrawn.
     open: Vec<QuestionId>,
     withdrawn: HashMap<QuestionId, VecDeque<WithdrawReason>>,
@@ -154,6 +154,8 @@ pub(crate) enum StepStart {
     Held,
     /// A step with the same key is running in this task.
     Duplicate,
+    /// The step is not in the recording that is being replayed.
+    Unrecorded,
     Ended(NodeEnded),
 }
 
@@ -165,8 +167,8 @@ impl TaskReplay {
         record: Option<TaskRecord>,
     ) -> Self {
         let record = record.unwrap_or_default();
-        let asked: HashMap<QuestionId, AskedQuestion> =
-            record.asked.into_iter().map(|(id, asked)| (id, AskedQuestion::restored(asked))).collect();
+        let restored = |(id, asked)| (id, Box::new(AskedQuestion::restored(asked)));
+        let asked: HashMap<QuestionId, Box<AskedQuestion>> = record.asked.into_iter().map(restored).collect();
         let (mut unreplayed_steps, mut unreplayed_questions) = (HashMap::new(), HashMap::new());
         // After a failed try the node may go another way; within one try it may not.
         if record.failed == 0 {
@@ -275,6 +277,10 @@ impl TaskReplay {
         }
         if inner.running.contains(key) {
             return StepStart::Duplicate;
+        }
+        if let Some(replay) = &self.env.replay {
+            replay.unrecorded(&self.task, key);
+            return StepStart::Unrecorded;
         }
         inner.take_step(key);
         if inner.is_replaying() {
