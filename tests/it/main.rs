@@ -28,6 +28,7 @@ mod questions;
 mod queue;
 mod quorums;
 mod random;
+mod replay_against;
 mod resume;
 mod resume_after_failure;
 mod run_context;

@@ -441,13 +441,31 @@ impl fmt::Debug for Schedules {
     }
 }
 
-/// Returns the session of a schedule.
-fn session_of(runtime: &Runtime, name: &str) -> Result<Session, ScheduleError> {
+/// Returns the id of the session in which a schedule waits.
+///
+/// # Errors
+///
+/// [`ScheduleError::Name`] if the name is invalid.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::schedule;
+///
+/// assert_eq!(schedule::session_id("daily").unwrap().as_str(), "schedule-daily");
+/// assert!(schedule::session_id("every day").is_err());
+/// ```
+pub fn session_id(name: &str) -> Result<SessionId, ScheduleError> {
     let invalid = || ScheduleError::Name { name: crate::util::shorten(name, NAME_BYTES) };
     if name.is_empty() || name.len() > NAME_BYTES {
         return Err(invalid());
     }
-    runtime.session(&format!("{PREFIX}{name}")).map_err(|_| invalid())
+    format!("{PREFIX}{name}").parse().map_err(|_| invalid())
+}
+
+/// Returns the session of a schedule.
+fn session_of(runtime: &Runtime, name: &str) -> Result<Session, ScheduleError> {
+    Ok(runtime.session_of(session_id(name)?))
 }
 
 async fn read(name: &str, session: &Session) -> Result<ScheduleInfo, ScheduleError> {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::value_codes;
 use crate::{
+    ContextField,
     api::schedules::{Schedule, SchedulePage, ScheduleRequest, schedule_error},
     app::RequestContext,
     auth::{
@@ -108,7 +109,8 @@ pub(super) async fn create(mut context: RequestContext) -> HandlerResult {
         None => agent_core::SessionId::random().to_string(),
     };
     count(&context).await?;
-    context.count_new_session().await?;
+    let waits_in = schedule::session_id(&name).map_err(schedule_error)?;
+    context.count_new_session(&waits_in).await?;
     let options = titled(context.run_options(), &request.message);
     let mut run = ScheduledRun::new(agent.graph(), agent.input(request.message, request.context));
     match (context.scope(), &session) {

@@ -168,7 +168,10 @@ impl CompletionRequest {
     fn checked(self) -> Result<ParsedCompletion, ApiError> {
         let slip = self.further.keys().find_map(|name| Some((name, nearest(name, LONG_NAMES)?)));
         if let Some((name, meant)) = slip {
-            return Err(invalid(name.as_str(), format!("unknown parameter `{name}`; did you mean `{meant}`?")));
+            return Err(invalid(
+                name.as_str(),
+                format!("unknown parameter `{name}`; did you mean `{meant}`?"),
+            ));
         }
         if self.model.is_empty() {
             return Err(invalid("model", "you must provide a model parameter"));
