@@ -21,7 +21,6 @@ use crate::{
     error::{ApiError, Contract, Rejection},
     http::response::{HandlerResult, empty, ok},
     session_title::titled,
-    task_agent::ContextField,
 };
 
 /// Maximum number of schedules of a caller, and of those in a list.
