@@ -243,7 +243,7 @@ pub struct ScheduleInfo {
 /// #[derive(State, Default, Serialize, Deserialize)]
 /// struct Report { topic: String, text: String }
 ///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let report = Graph::<Report>::builder("report")
 ///     .node("write", async |report: &Report, _: &Context| {
