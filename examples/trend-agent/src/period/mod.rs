@@ -4,6 +4,7 @@ mod calendar;
 mod comparison;
 mod english;
 mod korean;
+mod neighbour;
 mod ranges;
 
 use jiff::civil::Date;
@@ -61,6 +62,12 @@ impl Period {
     #[must_use]
     pub fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
         ranges::parse(lower, calendar)
+    }
+
+    /// Returns the period that a message (lower case) names by its place beside this one: `그 전 달`, `the quarter before`.
+    #[must_use]
+    pub fn neighbour(self, lower: &str) -> Option<PeriodMention> {
+        neighbour::parse(lower, self)
     }
 }
 

@@ -1,9 +1,13 @@
 //! What a message asks for, as one structure. Pure, and bounded whatever comes in.
 
+mod claim;
+mod fault;
 mod filters;
 mod follow_up;
 mod gap;
+mod listing;
 mod question;
+mod ranking;
 mod rating;
 mod spelling;
 mod subject;
@@ -12,6 +16,7 @@ mod unknown;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::aspect::Aspect;
 use super::audience::Audience;
 use super::catalogue::{Brand, Product};
 use super::collect::Reason;
@@ -23,7 +28,15 @@ use super::sentiment::Polarity;
 use super::topics::Topic;
 use super::words::topic_words;
 
-pub use self::{filters::Channel, gap::Gap, question::Question, rating::Ratings, subject::Excluded};
+pub use self::{
+    filters::{Channel, Split},
+    gap::Gap,
+    listing::{LISTED, Listing},
+    question::Question,
+    ranking::{Measure, Ranked, Ranking},
+    rating::Ratings,
+    subject::Excluded,
+};
 
 /// At most this many characters of a message are read; the rest is left and [`Request::cut`] is set.
 pub const MESSAGE_CHARS: usize = 4_000;
@@ -140,6 +153,27 @@ pub struct Request {
     /// Why a model's reading of the message was not used.
     #[serde(default)]
     pub unread: Option<Unread>,
+    /// Keys of the parts of `topics` that are meant; see [`Aspect`]. A topic without one is meant as a whole.
+    #[serde(default)]
+    pub aspects: Vec<String>,
+    /// The opinion on `topics` that the message states: the reviews that hold it are counted, or whether they do is asked.
+    #[serde(default)]
+    pub claim: Option<Polarity>,
+    /// Whether the question is if any review says so.
+    #[serde(default)]
+    pub anyone: bool,
+    /// The superlative that is asked for.
+    #[serde(default)]
+    pub ranking: Option<Ranking>,
+    /// What the reviews are compared by.
+    #[serde(default)]
+    pub split: Option<Split>,
+    /// Further numbers that are asked for.
+    #[serde(default)]
+    pub also: Vec<Question>,
+    /// Reviews to show word for word.
+    #[serde(default)]
+    pub listing: Option<Listing>,
 }
 
 impl Request {
@@ -184,39 +218,75 @@ impl Request {
         let mut text = Message::new(read);
         let subjects = subject::read(&mut text);
         let subjects = subjects.sorted();
-        let period = Period::parse(text.lower(), Calendar { today, oldest: oldest_day() });
+        let (listing, days) = listing::read(&mut text);
+        let beside = previous.and_then(|previous| previous.period).and_then(|period| period.neighbour(&days));
+        let period = beside.or_else(|| Period::parse(&days, Calendar { today, oldest: oldest_day() }));
         for span in period.iter().flat_map(|mention| &mention.spans) {
             text.mark(*span);
         }
-        let excluded_days = period.as_ref().filter(|mention| mention.excluded);
-        let excluded_days =
-            excluded_days.map(|mention| format!("− {} ~ {}", mention.period.from, mention.period.to));
+        let excluded_days = period.as_ref().filter(|mention| mention.excluded).map(|mention| mention.period);
         let others = period.iter().flat_map(|mention| &mention.others);
         let other_days: Vec<String> =
             others.map(|span| text.lower()[span.0..span.1].trim().to_owned()).collect();
         let period = period.filter(|mention| !mention.excluded);
         let ratings = rating::read(&mut text);
-        let review_language = filters::review_language(&mut text);
+        let languages = filters::review_language(&mut text);
         let asked_language = filters::asked_language(&mut text);
         let (channels, single_shop) = filters::channels(&mut text);
         let mut gaps = gap::read(&mut text);
         if single_shop {
             gaps.push(Gap::Shops);
         }
-        let (topics, excluded_topics) = topics(&mut text);
+        let masked = text.masked();
+        let (topics, excluded_topics, places) = topics(&mut text);
+        let named = claim::Named { places, masked };
         let audience = audience(&mut text);
-        let follow = follow_up::read(&mut text, subjects.named());
-        let mut asked = question::read(&mut text, !topics.is_empty());
-        let sentiment = filters::sentiment(&mut text);
+        let forms = follow_up::forms(&mut text);
+        let reforms = asked_language.is_some() || !forms.is_empty();
+        let follow = follow_up::read(&mut text, subjects.named(), reforms);
+        let before = text.clone();
+        let several = subjects.brands.len().max(subjects.products.len()) > 1;
+        let mut asked = question::read(&mut text, !topics.is_empty(), several);
+        let ranking = ranking::read(&mut text, asked.question, subjects.brands.len() == 1);
+        if let Some(ranking) = ranking {
+            asked.question = ranking.question();
+            asked.also.clear();
+        }
+        let aspects = claim::aspects(&named, &topics);
+        let claim = claim::read(&mut text, &named, &topics, asked.question, ranking.is_some());
+        let mut sentiments = filters::sentiment(&mut text);
+        if ranking.is_some() {
+            // "The most negative reviews": the question has read the word.
+            sentiments = filters::sentiment(&mut before.clone());
+        }
+        if claim.takes_sentiment {
+            sentiments = filters::Sentiments::default();
+        }
         if asked.question == Question::Overview
-            && sentiment.is_some()
+            && sentiments.wanted.is_some()
             && text.says(&["what", "뭐", "뭔", "무엇", "무슨", "어떤 것", "어떤 게"])
         {
             asked.question = Question::Reasons;
         }
-        let unknown = unknown::brands(&mut text, read);
+        let split = filters::split(asked.comparison, &channels, languages);
+        if split.is_some() && languages.origin {
+            gaps.push(Gap::Region);
+        }
+        let total = asked.question == Question::Count
+            && text.says(&[
+                "in total",
+                "in all",
+                "altogether",
+                "overall",
+                "total",
+                "총",
+                "전체",
+                "전부",
+                "모두",
+            ]);
+        let unknown = unknown::brands(&mut text, read, &subjects.strangers, subjects.named());
         let mut ignored = unknown::ignored(&text);
-        ignored.extend(excluded_days.into_iter().chain(other_days));
+        ignored.extend(other_days.into_iter().chain(forms));
         ignored.dedup();
         let language = asked_language.unwrap_or_else(|| filters::language_of(text.lower()));
         let mut request = Self {
@@ -239,10 +309,12 @@ impl Request {
                     .collect(),
                 product_types: subjects.excluded_types.clone(),
                 topics: excluded_topics,
+                sentiment: sentiments.excluded,
+                period: excluded_days,
             },
             ratings,
-            sentiment,
-            review_language,
+            sentiment: sentiments.wanted,
+            review_language: languages.only,
             channels,
             question: asked.question,
             fault: asked.fault,
@@ -255,10 +327,19 @@ impl Request {
             follows: false,
             against: period.as_ref().and_then(|mention| mention.against),
             unread: None,
+            aspects,
+            claim: claim.side,
+            anyone: claim.anyone,
+            ranking,
+            split,
+            also: asked.also,
+            listing,
         };
         let mut brands = subjects.brands.clone();
         // Brands that are excluded and no others: everything else is meant, unless it changes an earlier request.
-        let all = subjects.all || (brands.is_empty() && subjects.excludes());
+        let all = subjects.all
+            || (brands.is_empty() && subjects.excludes())
+            || (!subjects.named() && request.unknown.is_empty() && (ranking.is_some() || total));
         if let Some(previous) = previous
             && follow.applies(&subjects, &request)
         {
@@ -268,8 +349,14 @@ impl Request {
             request.settle(brands, all);
         }
         // What is compared are the periods, unless there are several subjects.
-        if request.against.is_some() && request.brands.len() + request.products.len() < 2 {
+        if (request.against.is_some() || request.split.is_some())
+            && request.brands.len() + request.products.len() < 2
+        {
             request.comparison = false;
+        }
+        // The brands of one brand cannot be ranked.
+        if let Some(ranking) = request.ranking.as_mut().filter(|_| request.brands.len() == 1) {
+            ranking.of = Ranked::Products;
         }
         request
     }
@@ -289,21 +376,35 @@ impl Request {
         Some(request)
     }
 
-    /// Returns why reviews that a number is asked for were left out: the condition that the number measures. The reviews left
-    /// out for it and those kept are the base of a share.
+    /// Returns why reviews that a number is asked for were left out: the conditions that the number measures. The reviews left
+    /// out for them and those kept are the base of a share.
     #[must_use]
-    pub fn measured(&self) -> Option<Reason> {
-        if self.sentiment.is_some() {
-            Some(Reason::OtherSentiment)
+    pub fn measured(&self) -> Vec<Reason> {
+        if self.claim.is_some() && self.keeps_claim_only() {
+            vec![Reason::OtherOpinion, Reason::OffTopic]
+        } else if self.sentiment.is_some() || self.excluded.sentiment.is_some() {
+            vec![Reason::OtherSentiment]
         } else if !self.topics.is_empty() {
-            Some(Reason::OffTopic)
+            vec![Reason::OffTopic]
         } else if self.ratings.is_some() {
-            Some(Reason::OtherRating)
+            vec![Reason::OtherRating]
         } else if !self.channels.is_empty() {
-            Some(Reason::OtherChannel)
+            vec![Reason::OtherChannel]
         } else {
-            self.review_language.map(|_| Reason::OtherLanguage)
+            self.review_language.map(|_| Reason::OtherLanguage).into_iter().collect()
         }
+    }
+
+    /// Returns whether only reviews that hold the claim are kept; a question whether it holds needs the others too.
+    #[must_use]
+    pub fn keeps_claim_only(&self) -> bool {
+        !matches!(self.question, Question::Whether | Question::Best | Question::Worst | Question::Change)
+    }
+
+    /// Returns the aspects of a topic that are meant; empty for the whole topic.
+    #[must_use]
+    pub fn aspects_of(&self, topic: Topic) -> Vec<&'static Aspect> {
+        Aspect::named(&self.aspects).into_iter().filter(|aspect| aspect.topic == topic).collect()
     }
 
     /// Returns whether there is something to analyse.
@@ -334,7 +435,9 @@ impl Request {
         let mut brands: Vec<Brand> = named.into_iter().chain(implied).collect();
         let explicit = !brands.is_empty();
         let typed = !self.product_types.is_empty();
-        if !explicit && (all || typed) {
+        // "롬앤 틴트" is no question for the tints of other brands.
+        let elsewhere = !explicit && !all && !self.unknown.is_empty();
+        if !explicit && (all || typed) && !elsewhere {
             brands = Brand::ALL.to_vec();
         }
         brands.retain(|brand| !self.excluded.brands.contains(brand));
@@ -383,7 +486,7 @@ pub fn known_brands(language: Language) -> String {
     names.join(", ")
 }
 
-fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
+fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>, Vec<((usize, usize), Topic)>) {
     let mut places: Vec<_> = Topic::ALL
         .into_iter()
         .flat_map(|topic| {
@@ -396,10 +499,16 @@ fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
     }
     let (mut wanted, mut excluded) = (Vec::new(), Vec::new());
     // "No white cast", "자극 없이": what is not wanted is a fault, so its absence is asked about.
-    let faults: Vec<bool> =
-        places.iter().map(|(span, _)| question::is_fault(&message.lower()[span.0..span.1])).collect();
-    for (mention, fault) in message.with_exclusion(places).into_iter().zip(faults) {
-        let listed = mention.excluded && !(fault && question::wants_absence(message.lower()));
+    let read = places.clone();
+    let lower = message.lower().to_owned();
+    for mention in message.with_exclusion(places) {
+        let word = &lower[mention.span.0..mention.span.1];
+        let fault = fault::is_fault(word) && fault::wants_absence(&lower);
+        // "Not moisturizing" denies a quality; "not the price" excludes a subject.
+        let before = lower[..mention.span.0].trim_end();
+        let denied = fault::is_quality(word)
+            && ["not", "n't", "no", "not too", "not very"].iter().any(|no| before.ends_with(no));
+        let listed = mention.excluded && !fault && !denied;
         let mention = crate::message::Mention { excluded: listed, ..mention };
         let list = if mention.excluded { &mut excluded } else { &mut wanted };
         if !list.contains(&mention.what) {
@@ -409,7 +518,7 @@ fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
     wanted.sort_unstable();
     excluded.sort_unstable();
     excluded.retain(|topic| !wanted.contains(topic));
-    (wanted, excluded)
+    (wanted, excluded, read)
 }
 
 fn audience(message: &mut Message) -> Option<Audience> {
