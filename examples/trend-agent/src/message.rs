@@ -233,13 +233,19 @@ impl Message {
             mentions[at].excluded = carried;
         }
         // English: the word precedes the list.
-        let mut carried = false;
+        let (mut carried, mut denied) = (false, false);
         for at in 0..mentions.len() {
             let span = mentions[at].span;
             let joined = at > 0 && self.joined(mentions[at - 1].span, span);
             let listed = self.excluded_before(span, &EXCLUDED_BEFORE);
             carried = listed || (carried && joined);
-            mentions[at].excluded |= carried || self.excluded_before(span, &NEGATED_BEFORE);
+            // "Not A or B" denies both, "not A and B" only the first.
+            let or = at > 0 && {
+                let between = self.lower.get(mentions[at - 1].span.1..span.0).unwrap_or_default();
+                ["or", "nor"].contains(&between.trim())
+            };
+            denied = self.excluded_before(span, &NEGATED_BEFORE) || (denied && or);
+            mentions[at].excluded |= carried || denied;
         }
         mentions
     }
@@ -247,6 +253,21 @@ impl Message {
     /// Whether what is at `span` is said to be absent ("불만 없는", "no complaints" is read before).
     pub(crate) fn is_absent(&mut self, span: Span) -> bool {
         let mut at = span.1;
+        let denials = [
+            "적이지 않",
+            "적이진 않",
+            "적이지는 않",
+            "적이 아닌",
+            "적이 아니",
+            "하지 않",
+            "족하지 않",
+            "이지 않",
+            "지 않",
+        ];
+        if let Some(word) = denials.iter().find(|word| self.lower[at..].starts_with(**word)) {
+            self.mark((at, at + word.len()));
+            return true;
+        }
         for _ in 0..3 {
             at += self.lower[at..].len() - self.lower[at..].trim_start_matches(' ').len();
             let rest = &self.lower[at..];
@@ -293,7 +314,7 @@ impl Message {
         }
         let Some(between) = self.lower.get(first.1..second.0) else { return false };
         let between = between.trim().trim_matches(',').trim();
-        ["", "and", "or", "nor", "&", "/", "랑", "이랑", "와", "과", "하고", "및", "·", "나", "이나"]
+        ["", "and", "or", "nor", "&", "/", "랑", "이랑", "와", "과", "하고", "및", "·", "나", "이나", "도"]
             .contains(&between)
     }
 

@@ -89,9 +89,15 @@ pub(super) fn compared(lower: &str, first: Point, second: Point) -> Option<Perio
         }
     }
     // Without years both are the latest ones, so their order in the message says nothing.
-    let in_order = first.period.from <= second.period.from || first.yearless != second.yearless;
-    let (earlier, later) = if in_order { forwards(first, second) } else { forwards(second, first) }
-        .unwrap_or((first.period, second.period));
+    let asked = measured_against(lower, first, second).is_some();
+    let in_order = first.period.from <= second.period.from || (first.yearless != second.yearless && !asked);
+    let (earlier, later) = match (asked, in_order) {
+        // "상반기가 작년 하반기보다": the one without a year is the latest one.
+        (true, true) => (first.period, second.period),
+        (true, false) => (second.period, first.period),
+        (false, true) => forwards(first, second).unwrap_or((first.period, second.period)),
+        (false, false) => forwards(second, first).unwrap_or((first.period, second.period)),
+    };
     if earlier.to >= later.from {
         return None;
     }
@@ -103,6 +109,7 @@ pub(super) fn compared(lower: &str, first: Point, second: Point) -> Option<Perio
         relative,
         spans,
         excluded: false,
+        without: None,
         others: Vec::new(),
     })
 }
@@ -150,6 +157,7 @@ pub(super) fn against_alone(lower: &str, points: &[Point], calendar: Calendar) -
         relative: true,
         spans: std::iter::once(only.span).chain(after).collect(),
         excluded: false,
+        without: None,
         others: Vec::new(),
     })
 }

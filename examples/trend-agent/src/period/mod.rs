@@ -32,6 +32,8 @@ pub struct PeriodMention {
     pub excluded: bool,
     /// The earlier of two periods that the message compares; `period` is the later one.
     pub against: Option<Period>,
+    /// A part of the period that the message excludes.
+    pub without: Option<Period>,
     /// Byte ranges of further periods of the message, which do not count.
     pub others: Vec<(usize, usize)>,
 }

@@ -33,6 +33,7 @@ pub(super) fn parse(lower: &str, previous: Period) -> Option<PeriodMention> {
         spans: vec![span],
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }

@@ -12,11 +12,35 @@ const RECENT_MONTHS: i16 = 3;
 
 /// Reads the period of a message; see [`Period::parse`].
 pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
-    let points = points(lower, calendar);
+    let mut points = points(lower, calendar);
+    let without = take_excluded(lower, &mut points, calendar);
     let mut mention = combine(lower, &points, calendar)?;
+    if let Some((point, word)) = without {
+        mention.without = Some(point.period);
+        mention.relative |= point.relative;
+        mention.spans.extend([point.span, word]);
+    }
     let unread = |span: &(usize, usize)| !mention.spans.iter().any(|read| read.0 < span.1 && span.0 < read.1);
     mention.others = points.iter().map(|point| point.span).filter(unread).collect();
     Some(mention)
+}
+
+/// Takes out the first point that the message excludes, if others are left ("올해 것 중 6월은 제외"). A point of a range stays.
+fn take_excluded(
+    lower: &str,
+    points: &mut Vec<Point>,
+    calendar: Calendar,
+) -> Option<(Point, (usize, usize))> {
+    let joined = |at: usize| {
+        let (Some(first), Some(second)) = (points.get(at), points.get(at + 1)) else { return false };
+        range(lower, *first, *second, calendar).is_some()
+    };
+    let found = (0..points.len()).find_map(|at| {
+        let alone = !joined(at) && !at.checked_sub(1).is_some_and(joined);
+        excluder(lower, points[at].span).filter(|_| alone && points.len() > 1).map(|word| (at, word))
+    });
+    let (at, word) = found?;
+    Some((points.remove(at), word))
 }
 
 /// The period that the first points make with the words around them.
@@ -76,7 +100,15 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
         spans.extend(from);
         spans.extend(excluder(lower, span));
         let excluded = excluder(lower, span).is_some();
-        return Some(PeriodMention { period, relative, spans, excluded, against: None, others: Vec::new() });
+        return Some(PeriodMention {
+            period,
+            relative,
+            spans,
+            excluded,
+            against: None,
+            without: None,
+            others: Vec::new(),
+        });
     };
     spans.push(word);
     // What is left when the days before or after a day are excluded is a period again.
@@ -101,6 +133,7 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
         spans,
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }
@@ -180,6 +213,7 @@ fn range(lower: &str, first: Point, second: Point, calendar: Calendar) -> Option
         spans: Vec::new(),
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }
@@ -218,6 +252,7 @@ fn recently(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
         spans: vec![span],
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }
@@ -236,10 +271,28 @@ fn on_without_noun(lower: &str, at: usize) -> Option<(usize, usize)> {
 /// The word with which the message excludes what is at `span`.
 fn excluder(lower: &str, span: (usize, usize)) -> Option<(usize, usize)> {
     let mut before = lower[..span.0].trim_end();
-    for filler in
-        ["between", "from", "in", "the", "everything", "anything", "reviews", "those", "ones", "written"]
-    {
-        before = before.strip_suffix(filler).unwrap_or(before).trim_end();
+    let fillers = [
+        "between",
+        "from",
+        "in",
+        "the",
+        "everything",
+        "anything",
+        "reviews",
+        "those",
+        "ones",
+        "written",
+        "posted",
+        "what",
+        "that",
+        "which",
+        "was",
+        "were",
+        "is",
+        "are",
+    ];
+    while let Some(rest) = fillers.iter().find_map(|filler| before.strip_suffix(filler)) {
+        before = rest.trim_end();
     }
     let negated = [
         "except",

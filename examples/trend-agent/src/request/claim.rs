@@ -1,6 +1,7 @@
 //! What a message asserts about a topic: "끈적이지 않다는 리뷰", "does anyone say it stings?".
 
 use super::Question;
+use super::fault::{is_fault, wants_absence};
 use crate::aspect::Aspect;
 use crate::clause::clauses;
 use crate::message::{Message, Span};
@@ -158,14 +159,14 @@ const MENTIONED: [&str; 16] = [
     "regarding",
 ];
 
-/// Words that ask whether there is anybody who says so.
-const ANYONE: [&str; 34] = [
+/// Words that ask whether any review agrees.
+const ANYONE: [&str; 37] = [
     "anyone",
-    "anybody",
-    "nobody",
+    "anybod*",
+    "nobod*",
     "no one",
     "someone",
-    "somebody",
+    "somebod*",
     "no-one",
     "any complaint*",
     "any review*",
@@ -187,6 +188,9 @@ const ANYONE: [&str; 34] = [
     "분 있",
     "분도 있",
     "분이 있",
+    "분 계",
+    "분들 계",
+    "분도 계",
     "분들 있",
     "리뷰 있",
     "리뷰도 있",
@@ -219,7 +223,7 @@ pub(super) fn aspects(named: &Named, wanted: &[Topic]) -> Vec<String> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) side: Option<Polarity>,
-    /// Whether it asks if there is anybody who says so.
+    /// Whether it asks if any review agrees.
     pub(super) anyone: bool,
     /// Whether the words that were read as a sentiment of reviews are about the topic.
     pub(super) takes_sentiment: bool,
@@ -252,6 +256,23 @@ pub(super) fn read(
         return Claim { side, anyone, takes_sentiment: true };
     }
     let reported = mentions(&lower, &REPORTED);
+    // "How is the scent" asserts nothing.
+    let open = [
+        "어때",
+        "어떤가",
+        "어떤지",
+        "어떨",
+        "어떻",
+        "how is",
+        "how are",
+        "how's",
+        "how does",
+        "how do",
+        "what about",
+    ];
+    if question == Question::Whether && !anyone && !reported && mentions(&lower, &open) {
+        return Claim::default();
+    }
     let may_claim = counts || (question != Question::Best && question != Question::Worst && reported);
     if !may_claim || (mentions(&lower, &MENTIONED) && !reported) {
         return Claim { side: None, anyone, takes_sentiment: false };
@@ -278,7 +299,13 @@ fn asserted(message: &Message, named: &Named, span: Span, topic: Topic) -> Optio
         (from <= span.0 && span.1 <= from + clause.len()).then_some((from, clause))
     });
     let (from, clause) = clause?;
-    let score = opinion_of(clause, &[(span.0 - from, span.1 - from)], topic)?;
+    let score = opinion_of(clause, &[(span.0 - from, span.1 - from)], topic);
+    // A fault that is no word of opinion in reviews is one in a request.
+    let fallback = || {
+        let side = if wants_absence(&named.masked) { Polarity::Positive } else { Polarity::Negative };
+        is_fault(word).then_some(side)
+    };
+    let Some(score) = score else { return fallback() };
     match score {
         score if score > 0.0 => Some(Polarity::Positive),
         score if score < 0.0 => Some(Polarity::Negative),
@@ -296,7 +323,7 @@ fn is_attribute(message: &Message, masked: &str, span: Span) -> bool {
     !reported && next > end + 1 && !message.is_free((end + 1, end + 2))
 }
 
-/// Whether a word of complaint or praise is denied: "불만 없는", "not happy with", "nobody" only asks.
+/// Whether a word of complaint or praise is denied: "불만 없는", "not happy with", "nobod*" only asks.
 fn is_denied(lower: &str, (from, to): Span) -> bool {
     let after = lower[to..].trim_start_matches(['이', '은', '도', '가', '족', '하', '스', '럽', '지', ' ']);
     let before = lower[..from].trim_end();

@@ -1,7 +1,7 @@
 //! Words of a request for qualities: those of which more is worse, and those of which more is better.
 
 /// Words for qualities of which more is worse.
-const FAULTS: [&str; 43] = [
+const FAULTS: [&str; 49] = [
     "stick*",
     "tacky",
     "greas*",
@@ -17,6 +17,12 @@ const FAULTS: [&str; 43] = [
     "burn*",
     "breakout*",
     "break out",
+    "broke",
+    "breaks",
+    "breaking",
+    "시림",
+    "시리",
+    "시려",
     "expensive",
     "pricey",
     "overpriced",

@@ -6,7 +6,7 @@ use crate::catalogue::Brand;
 use crate::message::Message;
 use crate::review::Language;
 use crate::sentiment::Polarity;
-use crate::text::is_hangul;
+use crate::text::{is_hangul, mentions};
 
 /// A kind of shop that a review was written in.
 #[derive(
@@ -184,6 +184,10 @@ pub(super) fn sentiment(message: &mut Message) -> Sentiments {
         "나쁜 후기",
         "나쁜 점",
         "나쁜 평",
+        "나쁜 말",
+        "나쁜 얘기",
+        "나쁜 이야기",
+        "쓴소리",
         "안 좋은",
         "안좋은",
         "비판",
@@ -220,6 +224,10 @@ pub(super) fn sentiment(message: &mut Message) -> Sentiments {
         "좋은 후기",
         "좋은 점",
         "좋은 평",
+        "좋은 말",
+        "좋은 얘기",
+        "좋은 이야기",
+        "좋은 소리",
         "좋아하",
         "만족",
     ];
@@ -243,6 +251,15 @@ pub(super) fn sentiment(message: &mut Message) -> Sentiments {
         }
     }
     excluded.retain(|kind| !kinds.contains(kind));
+    // Two of the three: the third one is left out.
+    let third = [Polarity::Positive, Polarity::Neutral, Polarity::Negative];
+    let third = third
+        .into_iter()
+        .find(|kind| !kinds.contains(kind))
+        .filter(|third| kinds.len() == 2 && (*third != Polarity::Neutral || excluded.contains(third)));
+    if third.is_some() {
+        return Sentiments { wanted: None, excluded: third };
+    }
     // "장단점" and "pros and cons" are both sides.
     if message.take(&["장단점", "good and bad", "sentiment*", "감성", "호불호"]).is_some() || kinds.len() > 1
     {
@@ -335,16 +352,10 @@ pub(super) fn review_language(message: &mut Message) -> ReviewLanguages {
         "한국어랑 영어",
         "영어랑 한국어",
     ];
-    let origins =
-        message.says(&["koreans", "한국인", "한국 사람", "내국인", "korean buyers", "korean customers"])
-            && message.says(&[
-                "foreign*",
-                "international*",
-                "non-korean*",
-                "외국인",
-                "외국 사람",
-                "해외 사람",
-            ]);
+    let lower = message.lower().to_owned();
+    let koreans = ["koreans", "한국인", "한국 사람", "내국인", "korean buyers", "korean customers"];
+    let others = ["foreign*", "international*", "non-korean*", "외국인", "외국 사람", "해외 사람"];
+    let origins = mentions(&lower, &koreans) && message.says(&others) && message.says(&koreans);
     if origins || message.says(&both) {
         return ReviewLanguages { only: None, both: true, origin: origins };
     }

@@ -147,6 +147,7 @@ pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> Follo
         "compare that",
         "compare them",
         "compare with",
+        "하고 비교",
         "이랑 비교",
         "랑 비교",
         "와 비교",
@@ -232,6 +233,11 @@ impl FollowUp {
                     previous.brands.clone()
                 }
             } else {
+                // "What about Anua?": the same kind of product of another brand.
+                if self.instead && subjects.types.is_empty() && subjects.products.is_empty() && !subjects.all
+                {
+                    request.product_types.clone_from(&previous.product_types);
+                }
                 named
             }
         } else {
@@ -274,12 +280,14 @@ impl FollowUp {
                 (request.period, request.today) = (previous.period, previous.today);
                 request.against = previous.against;
                 request.excluded.period = previous.excluded.period;
-            } else if let (Some(earlier), true, Some(later)) =
-                (request.against, self.compares, previous.period)
-                && earlier.to < later.from
+            } else if self.compares
+                && let (Some(own), Some(before)) = (request.against.or(request.period), previous.period)
+                && (own.to < before.from || before.to < own.from)
             {
                 // "작년이랑 비교해줘": what the previous request was about is compared with it.
-                (request.period, request.today) = (Some(later), previous.today);
+                let (earlier, later) = if own.to < before.from { (own, before) } else { (before, own) };
+                (request.against, request.period) = (Some(earlier), Some(later));
+                request.today = request.today.or(previous.today);
             }
             request.ratings = request.ratings.or(previous.ratings);
             if request.sentiment.is_none() && request.excluded.sentiment.is_none() {

@@ -62,7 +62,7 @@ pub(super) fn read(message: &mut Message) -> (Option<Listing>, String) {
         "the latest",
         "last review",
     ];
-    let newest: Vec<_> = newest_words.iter().flat_map(|word| find(&lower, word)).collect();
+    let mut newest: Vec<_> = newest_words.iter().flat_map(|word| find(&lower, word)).collect();
     let shows = mentions(
         &lower,
         &[
@@ -70,7 +70,13 @@ pub(super) fn read(message: &mut Message) -> (Option<Listing>, String) {
             "print",
         ],
     );
-    let count = number(&lower).filter(|_| shows || !newest.is_empty());
+    let number = number(&lower);
+    if number.is_some() {
+        // Beside a number of reviews, "recent" is an order and no period.
+        let recent = ["latest", "recent", "최근", "최신"];
+        newest.extend(recent.iter().flat_map(|word| find(&lower, word)));
+    }
+    let count = number.filter(|_| shows || !newest.is_empty());
     if let Some((_, span)) = count {
         message.mark(span);
     }

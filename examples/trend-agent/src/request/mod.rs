@@ -9,6 +9,7 @@ mod listing;
 mod question;
 mod ranking;
 mod rating;
+mod scope;
 mod spelling;
 mod subject;
 mod unknown;
@@ -16,10 +17,8 @@ mod unknown;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::aspect::Aspect;
 use super::audience::Audience;
-use super::catalogue::{Brand, Product};
-use super::collect::Reason;
+use super::catalogue::Brand;
 use super::message::{Message, read_part};
 use super::period::{Calendar, Period};
 use super::product_type::ProductType;
@@ -153,13 +152,13 @@ pub struct Request {
     /// Why a model's reading of the message was not used.
     #[serde(default)]
     pub unread: Option<Unread>,
-    /// Keys of the parts of `topics` that are meant; see [`Aspect`]. A topic without one is meant as a whole.
+    /// Keys of the parts of `topics` that are meant; see [`Aspect`](crate::aspect::Aspect). A topic without one is meant as a whole.
     #[serde(default)]
     pub aspects: Vec<String>,
     /// The opinion on `topics` that the message states: the reviews that hold it are counted, or whether they do is asked.
     #[serde(default)]
     pub claim: Option<Polarity>,
-    /// Whether the question is if any review says so.
+    /// Whether the question is if any review agrees.
     #[serde(default)]
     pub anyone: bool,
     /// The superlative that is asked for.
@@ -224,7 +223,9 @@ impl Request {
         for span in period.iter().flat_map(|mention| &mention.spans) {
             text.mark(*span);
         }
-        let excluded_days = period.as_ref().filter(|mention| mention.excluded).map(|mention| mention.period);
+        let excluded_days = period
+            .as_ref()
+            .and_then(|mention| if mention.excluded { Some(mention.period) } else { mention.without });
         let others = period.iter().flat_map(|mention| &mention.others);
         let other_days: Vec<String> =
             others.map(|span| text.lower()[span.0..span.1].trim().to_owned()).collect();
@@ -247,7 +248,15 @@ impl Request {
         let before = text.clone();
         let several = subjects.brands.len().max(subjects.products.len()) > 1;
         let mut asked = question::read(&mut text, !topics.is_empty(), several);
-        let ranking = ranking::read(&mut text, asked.question, subjects.brands.len() == 1);
+        let ranking = ranking::read(
+            &mut text,
+            asked.question,
+            ranking::Named {
+                one_brand: subjects.brands.len() == 1,
+                typed: !subjects.types.is_empty(),
+                rated: ratings.is_some(),
+            },
+        );
         if let Some(ranking) = ranking {
             asked.question = ranking.question();
             asked.also.clear();
@@ -375,103 +384,6 @@ impl Request {
         request.settle(other.brands, other.scope == Scope::All);
         Some(request)
     }
-
-    /// Returns why reviews that a number is asked for were left out: the conditions that the number measures. The reviews left
-    /// out for them and those kept are the base of a share.
-    #[must_use]
-    pub fn measured(&self) -> Vec<Reason> {
-        if self.claim.is_some() && self.keeps_claim_only() {
-            vec![Reason::OtherOpinion, Reason::OffTopic]
-        } else if self.sentiment.is_some() || self.excluded.sentiment.is_some() {
-            vec![Reason::OtherSentiment]
-        } else if !self.topics.is_empty() {
-            vec![Reason::OffTopic]
-        } else if self.ratings.is_some() {
-            vec![Reason::OtherRating]
-        } else if !self.channels.is_empty() {
-            vec![Reason::OtherChannel]
-        } else {
-            self.review_language.map(|_| Reason::OtherLanguage).into_iter().collect()
-        }
-    }
-
-    /// Returns whether only reviews that hold the claim are kept; a question whether it holds needs the others too.
-    #[must_use]
-    pub fn keeps_claim_only(&self) -> bool {
-        !matches!(self.question, Question::Whether | Question::Best | Question::Worst | Question::Change)
-    }
-
-    /// Returns the aspects of a topic that are meant; empty for the whole topic.
-    #[must_use]
-    pub fn aspects_of(&self, topic: Topic) -> Vec<&'static Aspect> {
-        Aspect::named(&self.aspects).into_iter().filter(|aspect| aspect.topic == topic).collect()
-    }
-
-    /// Returns whether there is something to analyse.
-    #[must_use]
-    pub fn has_subject(&self) -> bool {
-        !self.brands.is_empty()
-    }
-
-    /// Returns whether a product is meant.
-    #[must_use]
-    pub fn means(&self, product: &Product) -> bool {
-        // A request may name a product of one brand and the whole of another.
-        let narrowed = self
-            .products
-            .iter()
-            .any(|name| Product::find(name).is_some_and(|own| own.brand == product.brand));
-        let named = self.products.iter().any(|name| name == product.english);
-        let excluded = self.excluded.products.iter().any(|name| name == product.english)
-            || product.is_one_of(&self.excluded.product_types);
-        let kind = self.product_types.is_empty() || product.is_one_of(&self.product_types);
-        !excluded && (named || (!narrowed && kind))
-    }
-
-    /// Decides what to analyse: brands named, implied by products, or with products of the kinds named.
-    pub(crate) fn settle(&mut self, named: Vec<Brand>, all: bool) {
-        let implied =
-            self.products.iter().filter_map(|name| Product::find(name)).map(|product| product.brand);
-        let mut brands: Vec<Brand> = named.into_iter().chain(implied).collect();
-        let explicit = !brands.is_empty();
-        let typed = !self.product_types.is_empty();
-        // "롬앤 틴트" is no question for the tints of other brands.
-        let elsewhere = !explicit && !all && !self.unknown.is_empty();
-        if !explicit && (all || typed) && !elsewhere {
-            brands = Brand::ALL.to_vec();
-        }
-        brands.retain(|brand| !self.excluded.brands.contains(brand));
-        brands.sort_unstable();
-        brands.dedup();
-        self.missing.clear();
-        if typed {
-            let has = |brand: Brand, kinds: &[ProductType]| kinds.iter().any(|kind| kind.in_brand(brand));
-            if explicit {
-                self.missing = brands
-                    .iter()
-                    .flat_map(|brand| {
-                        self.product_types.iter().map(|kind| Missing { brand: *brand, product_type: *kind })
-                    })
-                    .filter(|missing| !missing.product_type.in_brand(missing.brand))
-                    .collect();
-            }
-            let products = &self.products;
-            let by_name = |brand: Brand| {
-                products.iter().any(|name| Product::find(name).is_some_and(|own| own.brand == brand))
-            };
-            brands.retain(|brand| has(*brand, &self.product_types) || by_name(*brand));
-        } else if !self.absent.is_empty() && self.products.is_empty() {
-            brands.clear();
-        }
-        self.scope = if !brands.is_empty() {
-            if !explicit && !typed { Scope::All } else { Scope::Named }
-        } else if !self.unknown.is_empty() || !self.absent.is_empty() || explicit || typed {
-            Scope::Unknown
-        } else {
-            Scope::Open
-        };
-        self.brands = brands;
-    }
 }
 
 /// The known brands, both names of each, the one of `language` first.
@@ -506,8 +418,14 @@ fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>, Vec<((usize, usize)
         let fault = fault::is_fault(word) && fault::wants_absence(&lower);
         // "Not moisturizing" denies a quality; "not the price" excludes a subject.
         let before = lower[..mention.span.0].trim_end();
-        let denied = fault::is_quality(word)
-            && ["not", "n't", "no", "not too", "not very"].iter().any(|no| before.ends_with(no));
+        let no = ["not", "n't", "no", "not too", "not very"].iter().any(|no| before.ends_with(no));
+        // "Has no effect" asserts as well.
+        let verb = before.strip_suffix(" no").and_then(|rest| rest.split_whitespace().next_back());
+        let verbs = [
+            "has", "have", "had", "see", "saw", "feel", "felt", "leaves", "left", "with", "is", "was",
+            "makes",
+        ];
+        let denied = (fault::is_quality(word) && no) || verb.is_some_and(|verb| verbs.contains(&verb));
         let listed = mention.excluded && !fault && !denied;
         let mention = crate::message::Mention { excluded: listed, ..mention };
         let list = if mention.excluded { &mut excluded } else { &mut wanted };

@@ -176,6 +176,8 @@ pub(super) fn read(message: &mut Message, topics: bool, several: bool) -> Asked 
         "against",
         "difference between",
         "differ*",
+        "disagree*",
+        "agree",
         "비교",
         "차이",
         "대결",
@@ -189,6 +191,8 @@ pub(super) fn read(message: &mut Message, topics: bool, several: bool) -> Asked 
             "least",
             "덜 ",
             "덜한",
+            "덜해",
+            "덜하",
             "가장 적",
             "제일 적",
             "가장 안",
@@ -402,7 +406,9 @@ fn asks_whether(message: &mut Message) -> bool {
         auxiliary.contains(&&part[..end])
     };
     let english = lower.contains('?') && lower.split([':', ',', ';', '.']).any(first);
-    let text = lower.trim_end_matches(['?', '!', '.', ' ']);
+    // "별로라는 사람 없어? 라네즈": the question may come first.
+    let asked = lower.rsplit_once('?').map_or(lower.as_str(), |(asked, _)| asked);
+    let text = asked.trim_end_matches(['?', '!', '.', ' ']);
     let korean = [
         "나요",
         "가요",
@@ -421,6 +427,12 @@ fn asks_whether(message: &mut Message) -> bool {
         "어떤지",
         "있어",
         "있어요",
+        "계세요",
+        "계신가",
+        "계시나",
+        "있으세요",
+        "없어",
+        "없어요",
         "되나",
         "돼",
         "순해",
@@ -435,7 +447,7 @@ fn asks_whether(message: &mut Message) -> bool {
     let ends = korean.iter().any(|end| text.ends_with(end));
     english
         || (ends
-            && (lower.ends_with('?')
+            && (lower.contains('?')
                 || text.ends_with("나요")
                 || text.ends_with("가요")
                 || text.ends_with("어때")))

@@ -51,8 +51,19 @@ impl Ranking {
     }
 }
 
-/// Reads a superlative whose measure is named. `question` is the question as it was read without it.
-pub(super) fn read(message: &mut Message, question: Question, one_brand: bool) -> Option<Ranking> {
+/// What else the message names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
+    /// One brand.
+    pub(super) one_brand: bool,
+    /// A kind of product.
+    pub(super) typed: bool,
+    /// Ratings.
+    pub(super) rated: bool,
+}
+
+/// Reads a superlative and its measure. `question` is the question as it was read without it.
+pub(super) fn read(message: &mut Message, question: Question, named: Named) -> Option<Ranking> {
     let lower = message.lower().to_owned();
     let most: &[&str] = &[
         "most",
@@ -67,6 +78,12 @@ pub(super) fn read(message: &mut Message, question: Question, one_brand: bool) -
         "가장 큰",
         "제일 큰",
         "최다",
+        "가장 … 많",
+        "제일 … 많",
+        "가장 … 높",
+        "제일 … 높",
+        "1위",
+        "1등",
         "최고",
         "best-rated",
         "best rated",
@@ -92,6 +109,11 @@ pub(super) fn read(message: &mut Message, question: Question, one_brand: bool) -
         "제일 낮",
         "최저",
         "최소",
+        "가장 … 적",
+        "제일 … 적",
+        "가장 … 낮",
+        "제일 … 낮",
+        "꼴찌",
         "젤 적",
         "젤 낮",
         "더 적",
@@ -172,7 +194,7 @@ pub(super) fn read(message: &mut Message, question: Question, one_brand: bool) -
         "건수",
     ];
     let asks_subject = products || brands || mentions(&lower, &["who", "which", "어디", "어느"]);
-    let counts = mentions(&lower, &reviews) || (asks_subject && mentions(&lower, &opinions));
+    let counts = named.rated || mentions(&lower, &reviews) || (asks_subject && mentions(&lower, &opinions));
     let measure = if question == Question::Share || mentions(&lower, &share) {
         Measure::Share
     } else if counts && mentions(&lower, &quantity) || question == Question::Count {
@@ -182,9 +204,16 @@ pub(super) fn read(message: &mut Message, question: Question, one_brand: bool) -
     } else {
         return None;
     };
+    message.says(&[
+        "average", "mean", "score", "scores", "rating", "ratings", "rated", "평점", "별점", "평균", "점수",
+    ]);
     message.says(most);
     message.says(least);
     message.says(&["많은", "적은", "높은", "낮은", "많이", "많아", "적어", "높아", "낮아"]);
-    let of = if products || (one_brand && !brands) { Ranked::Products } else { Ranked::Brands };
+    let of = if products || ((named.one_brand || named.typed) && !brands) {
+        Ranked::Products
+    } else {
+        Ranked::Brands
+    };
     Some(Ranking { measure, of, most: high })
 }

@@ -24,7 +24,13 @@ pub(super) fn answer(findings: &Findings) -> String {
     if findings.brands.is_empty() {
         return String::new();
     }
-    if findings.reviews() == 0 && !matches!(findings.request.question, Question::Count | Question::Share) {
+    let topical = !findings.request.topics.is_empty();
+    let says_none = match findings.request.question {
+        Question::Count | Question::Share => true,
+        Question::Whether => topical,
+        _ => false,
+    };
+    if findings.reviews() == 0 && !says_none {
         return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
     }
     if let (Some(earlier), Some(later)) = (findings.request.against, findings.request.period) {

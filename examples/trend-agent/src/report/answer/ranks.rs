@@ -110,8 +110,11 @@ fn measure(findings: &Findings, ranking: Ranking, say: Say) -> String {
             }
         }
         Measure::Share => {
-            let what = match request.sentiment {
-                Some(sentiment) if request.topics.is_empty() => sentiment_name(sentiment, say),
+            let what = match (request.sentiment, request.ratings) {
+                (Some(sentiment), _) if request.topics.is_empty() => sentiment_name(sentiment, say),
+                (None, Some(ratings)) if request.topics.is_empty() && ratings.min == ratings.max => {
+                    say.of(&format!("{}점 리뷰", ratings.min), &format!("{}-star reviews", ratings.min))
+                }
                 _ => counted(request, say),
             };
             say.of(&format!("{what} 비율"), &format!("share of {what}"))

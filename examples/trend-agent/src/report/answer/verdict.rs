@@ -39,7 +39,7 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
     });
     let what = match topics.as_slice() {
         [] => say.of("평균 평점", "mean rating"),
-        topics if best => {
+        topics if best && findings.request.aspects.is_empty() => {
             let names = topics.iter().map(|topic| praised_name(*topic, say.0));
             names.collect::<Vec<_>>().join(", ")
         }
