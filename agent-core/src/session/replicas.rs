@@ -34,7 +34,7 @@ use crate::{
     run::RunStatus,
 };
 
-/// How long an interest in the events of a session lasts without being repeated.
+/// Time to live of an interest in the events of a session that is not renewed.
 const WATCH_TTL: Duration = Duration::from_secs(15);
 /// Timeout for the response of another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -86,7 +86,7 @@ enum Message {
     Reply { id: u64, to: String, reply: Reply },
 }
 
-/// What another process asks the writer of a session to do.
+/// Command of another process to the writer of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(super) enum ReplicaCommand {
