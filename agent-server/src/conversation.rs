@@ -279,7 +279,11 @@ impl ConversationStream {
             }
             EventBody::StepRecorded(step) => self.read_step(step, own, event.at),
             EventBody::NodeFinished(finished) if own => self.read_update(&finished.update, event.at),
-            EventBody::RunCompleted(_) => self.close(ConversationEvent::Done),
+            EventBody::RunCompleted(_) => {
+                // The event precedes the end of the run in memory, and without a journal the state is readable only after it.
+                self.run.wait().await;
+                self.close(ConversationEvent::Done);
+            }
             EventBody::RunPaused(paused) => {
                 let questions = self.run.wait().await.questions;
                 let event = if questions.is_empty() {

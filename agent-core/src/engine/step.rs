@@ -99,6 +99,9 @@ impl Context {
                 )));
             }
             StepStart::Run(scope) => scope,
+            StepStart::Unrecorded => {
+                return Err(NodeError::permanent(format!("`{key}` is not in the recording")));
+            }
             StepStart::Ended(ended) => return Err(ended.into()),
             StepStart::Held => unreachable!("a held step stays pending"),
         };

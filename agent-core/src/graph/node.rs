@@ -94,6 +94,11 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
         None
     }
 
+    /// Targets that nodes of a subgraph may select in the graph that contains it, as `(node, target)`.
+    fn parent_targets(&self) -> Vec<(&str, &crate::ids::NodeName)> {
+        Vec::new()
+    }
+
     /// Adds the types that its behaviour depends on; see [`CodeIdentity`].
     fn identify(&self, code: &mut CodeIdentity)
     where

@@ -252,6 +252,9 @@ pub(crate) struct Finished {
     pub(crate) goto: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sends: Vec<(String, Raw)>,
+    /// Selected targets in the graph that contains the subgraph of the task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parent: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
     /// Version of the state that the update is for. A newer program may resume the run.

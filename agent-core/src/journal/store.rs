@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::ReplicaChannel;
 pub use super::store_error::StoreError;
+use super::{ReplicaChannel, SharedLimits};
 use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::OpenQuestion,
@@ -155,6 +155,11 @@ pub trait JournalStore: Send + Sync + 'static {
     /// Returns the channel between the processes that share the store. Default: none; each process then serves only the
     /// sessions that it holds.
     fn channel(&self) -> Option<Arc<dyn ReplicaChannel>> {
+        None
+    }
+
+    /// Returns the counters that the processes on the store share. Default: none; each process then counts for itself.
+    fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
         None
     }
 
@@ -433,8 +438,8 @@ pub struct Recent {
     pub label: Option<(String, String)>,
     /// Only those on which this graph runs.
     pub graph: Option<String>,
-    /// None on which this graph runs.
-    pub without: Option<String>,
+    /// None on which one of these graphs runs.
+    pub without: Vec<String>,
     /// Maximum number of sessions.
     pub limit: usize,
 }
@@ -462,7 +467,7 @@ impl Recent {
             && (self.statuses.is_empty() || self.statuses.contains(&summary.status))
             && self.label.as_ref().is_none_or(labelled)
             && self.graph.as_ref().is_none_or(|graph| *graph == summary.graph)
-            && self.without.as_ref().is_none_or(|graph| *graph != summary.graph)
+            && !self.without.contains(&summary.graph)
     }
 }
 

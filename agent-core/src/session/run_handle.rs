@@ -120,6 +120,32 @@ impl Run {
         &self.session
     }
 
+    /// Returns a handle that does not keep a waiting run in this process; see
+    /// [`RuntimeOptions::max_active_runs`](super::RuntimeOptions::max_active_runs). When another process takes the run over,
+    /// [`wait_status`](Self::wait_status) returns [`RunStatus::Running`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let mut run = session.run(&graph, Count::update()).start().await?.observer();
+    /// assert_eq!(run.wait_status().await, RunStatus::Completed);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn observer(self) -> Self {
+        Self { watch: self.watch.unawaited(), ..self }
+    }
+
     /// Returns the current status.
     ///
     /// # Examples

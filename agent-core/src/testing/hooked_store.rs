@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use crate::{
     ids::{Seq, SessionId},
     journal::{
-        Append, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, StoreError,
+        Append, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, SharedLimits, StoreError,
         StoredSnapshot, Summary,
     },
 };
@@ -257,6 +257,10 @@ impl<H: StoreHook> JournalStore for HookedStore<H> {
 
     fn channel(&self) -> Option<Arc<dyn ReplicaChannel>> {
         self.inner.channel()
+    }
+
+    fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
+        self.inner.shared_limits()
     }
 
     fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {

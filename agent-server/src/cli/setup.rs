@@ -1,6 +1,6 @@
 //! Creates a runtime from settings: agents, store, models.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use agent_core::{
     Runtime, Session,
@@ -75,6 +75,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
         options.grace = config.grace;
         options.evict_paused_after = config.park;
         options.max_runs = config.runs;
+        options.max_active_runs = config.active_runs;
         options.lease_ttl = config.lease_ttl();
     }))
 }
@@ -200,6 +201,20 @@ pub(super) async fn journals(config: &Config) -> Result<Runtime, CliError> {
         Database::Memory => Err(CliError::usage("journals in memory cannot be read by another process")
             .hint("--database-path names a file")),
     }
+}
+
+/// Returns a runtime with the present graphs on the journals of a file, which must exist.
+pub(super) fn recordings(config: &Config, path: &Path) -> Result<Runtime, CliError> {
+    if !path.is_file() {
+        return Err(CliError::new(format!("`{}` does not exist", path.display()))
+            .hint("`agent-server export FILE` writes one"));
+    }
+    let store = Sqlite::open(path).map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
+    let mut runtime = builder(config)?.journal(store);
+    if let Some(model) = config.model() {
+        runtime = runtime.model(Model::new(RetryModel::new(model.open()?)));
+    }
+    with_agents(config, runtime.build(), &ToolRegistry::default())
 }
 
 /// The argument `SESSION`.

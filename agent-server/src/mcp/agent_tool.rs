@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    TaskAgent,
+    ContextField, TaskAgent,
     conversation::{ConversationEvent, ConversationStream, ModelText},
     ephemeral_session::EphemeralSession,
     error::Contract,
@@ -67,6 +67,8 @@ async fn call(
         Some(Value::Object(context)) => context,
         _ => Map::new(),
     };
+    ContextField::check_all(agent.context_fields(), &context)
+        .map_err(|error| ToolError::refused(error.message))?;
     let session = runtime.session_of(SessionId::random());
     // Dropped when the client cancels the call: the run is stopped.
     let _ephemeral = EphemeralSession::new(session.clone(), tasks);
@@ -126,5 +128,6 @@ fn progress(todo: &Todo) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that `map_err` needs")]
 fn failed(error: SessionError) -> ToolError {
+    tracing::warn!(%error, "an agent could not be run for an MCP client");
     ToolError::failed("the agent could not be run").with_cause(error.to_string())
 }

@@ -140,7 +140,8 @@ async fn run_with_retries<S: State>(
         None => None,
     };
     if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.place.env.deps.cache.get(key))
-        && let Ok(outcome) = from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends)
+        && let Ok(outcome) =
+            from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends, &cached.parent)
     {
         return finish(cx, outcome, true);
     }
@@ -310,6 +311,7 @@ pub(crate) fn finished_fact<S: State>(
         shown,
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
+        parent: outcome.parent.iter().map(ToString::to_string).collect(),
         cached,
         version: S::VERSION,
     })
@@ -326,17 +328,20 @@ fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
         None => None,
     };
     let goto = outcome.goto.iter().map(ToString::to_string).collect();
-    Some(CachedOutcome { update, goto, sends: sends_of(outcome) })
+    let parent = outcome.parent.iter().map(ToString::to_string).collect();
+    Some(CachedOutcome { update, goto, sends: sends_of(outcome), parent })
 }
 
 fn from_parts<S: State>(
     update: Option<&Stored>,
     goto: &[String],
     sends: &[(String, Raw)],
+    parent: &[String],
 ) -> serde_json::Result<Outcome<S>> {
     Ok(Outcome {
         update: update.map(Stored::read).transpose()?,
         goto: goto.iter().map(|node| node.clone().into()).collect(),
+        parent: parent.iter().map(|node| node.clone().into()).collect(),
         sends: sends
             .iter()
             .map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) })
@@ -348,7 +353,8 @@ fn from_parts<S: State>(
 fn replay_finished<S: State>(finished: Finished) -> TaskResult<S> {
     let read = |raw| super::read_update::<S>(finished.version, raw, &finished.form);
     let update = finished.update().map(read);
-    let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
+    let parts = from_parts::<S>(None, &finished.goto, &finished.sends, &finished.parent);
+    let outcome = match (update.transpose(), parts) {
         (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
         (Err(error), _) => return TaskResult::Failed(error),
         (_, Err(error)) => return TaskResult::Failed(RunError::StoredState { reason: error.to_string() }),

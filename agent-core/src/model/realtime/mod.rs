@@ -109,6 +109,7 @@ impl RealtimeSession {
         let shared = Arc::new(Shared {
             buffer: Mutex::new(AudioBuffer::new(options.buffer, options.resend)),
             changed: Notify::new(),
+            language: Mutex::new(options.language.clone()),
         });
         let (sender, events) = mpsc::channel(EVENTS);
         let mut driver = JoinSet::new();
@@ -212,6 +213,30 @@ impl AudioInput {
         self.0.changed.notify_one();
     }
 
+    /// Sets the language of the audio from here on, as in ISO 639-1. The present utterance ends at this point.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime").language("ko"))?;
+    /// session.input().set_language("en");
+    /// # Ok(()) }
+    /// ```
+    pub fn set_language(&self, language: impl Into<String>) {
+        let language = Some(language.into());
+        let mut present = self.0.language.lock();
+        if *present != language {
+            *present = language;
+            drop(present);
+            self.0.buffer.lock().configure();
+            self.0.changed.notify_one();
+        }
+    }
+
     /// Ends the session: commits, waits for the transcripts that are due, and disconnects. Later audio is ignored.
     ///
     /// # Examples
@@ -261,6 +286,8 @@ impl fmt::Debug for AudioInput {
 struct Shared {
     buffer: Mutex<AudioBuffer>,
     changed: Notify,
+    /// Language of the audio.
+    language: Mutex<Option<String>>,
 }
 
 // A session moves between tasks; its handle is used from several.

@@ -87,7 +87,12 @@ impl AnswerFormat {
         let call = ToolCall { arguments: text.to_owned(), ..ToolCall::new(ANSWER, &Value::Null) };
         match self.checker.prepare(call) {
             Ok(call) => Ok(call.args().to_string()),
-            Err(error) => Err(error.for_model().to_owned()),
+            Err(error) => {
+                // Without the lines around them, which are about a call.
+                let faults: Vec<&str> =
+                    error.for_model().lines().filter(|line| line.starts_with("- ")).collect();
+                Err(if faults.is_empty() { "it is not valid JSON".to_owned() } else { faults.join("\n") })
+            }
         }
     }
 }

@@ -7,7 +7,10 @@ use crate::{
     agents::{Meeting, moderator::View},
     markdown,
     record::{Intervention, Record, Turn},
-    service::analysis::{self, Findings, action_todo, json},
+    service::{
+        Counts,
+        analysis::{self, Findings, action_todo, json},
+    },
     state::Phase,
     wire::ServerMessage,
 };
@@ -35,8 +38,10 @@ impl Actor {
         let total = self.state.analysed + count;
         let elapsed = self.elapsed_ms();
         let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
-        let (mut state, principles) = (self.state.tail(total), self.principles.clone());
+        let mut state = self.state.tail(total);
         self.meetings.0.tasks.spawn(async move {
+            // Each time, because they may be edited while the meeting takes place.
+            let principles = analysis::principles(&meetings, &state.setup.principles).await;
             let findings = analysis::triage(&meetings, &id, meeting, turns).await;
             // The moderator sees what triage found.
             state.decisions.extend(findings.decisions.iter().cloned());
@@ -78,6 +83,7 @@ impl Actor {
             }
             let message = json(&ServerMessage::Intervention(intervention.clone()));
             if self.store(vec![Record::Intervened { at: now, intervention }]).await.is_ok() {
+                Counts::add(&self.meetings.0.counts.interventions, 1);
                 messages.push(message);
                 intervened = true;
             }
@@ -88,6 +94,7 @@ impl Actor {
         for message in messages {
             self.send(&message);
         }
+        self.renew_minutes().await;
         self.analyse();
     }
 
@@ -116,6 +123,7 @@ impl Actor {
         }
         match stored {
             Ok(()) => {
+                Counts::add(&self.meetings.0.counts.minutes, 1);
                 if let Some(minutes) = self.minutes() {
                     self.send(&json(&minutes));
                 }
@@ -125,10 +133,30 @@ impl Actor {
         }
     }
 
+    /// Brings the minutes of a meeting that has ended up to date: something was corrected.
+    pub(super) async fn renew_minutes(&mut self) {
+        let Some(summary) = self.state.summary.clone().filter(|_| self.state.minutes.is_some()) else {
+            return;
+        };
+        let markdown = markdown::minutes(&self.state, &summary);
+        if self.state.minutes.as_ref() == Some(&markdown) {
+            return;
+        }
+        if self.store(vec![Record::Minuted { summary, markdown }]).await.is_ok()
+            && let Some(minutes) = self.minutes()
+        {
+            self.send(&json(&minutes));
+        }
+    }
+
     pub(super) fn tick(&mut self) {
         if self.upstream.is_some() {
             self.show_status();
         }
+        let dropped = self.audio.backlog().dropped;
+        let new = u64::try_from(dropped.saturating_sub(self.dropped).as_millis()).unwrap_or(0);
+        Counts::add(&self.meetings.0.counts.dropped_ms, new);
+        self.dropped = dropped;
         self.clients.retain(|client| !client.is_closed());
         let planned = self.state.setup.planned_minutes.filter(|_| self.state.phase == Phase::Running);
         let is_over = planned.is_some_and(|minutes| self.elapsed_ms() >= u64::from(minutes) * 60_000);
