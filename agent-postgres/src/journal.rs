@@ -270,14 +270,13 @@ impl JournalStore for Postgres {
                 sql.push_str(&condition);
                 params.push((&value, Type::TEXT));
             }
-            let graphs = [(&wanted.graph, "="), (&wanted.without, "<>")]
-                .map(|(graph, relation)| (graph.as_ref().map(|graph| plain(graph)), relation));
+            let only = wanted.graph.iter().map(|graph| (plain(graph), "="));
+            let without = wanted.without.iter().map(|graph| (plain(graph), "<>"));
+            let graphs: Vec<_> = only.chain(without).collect();
             for (graph, relation) in &graphs {
-                if let Some(graph) = graph {
-                    let place = params.len() + 1;
-                    write!(sql, " AND graph {relation} ${place}").expect("writing to a string cannot fail");
-                    params.push((graph, Type::TEXT));
-                }
+                let place = params.len() + 1;
+                write!(sql, " AND graph {relation} ${place}").expect("writing to a string cannot fail");
+                params.push((graph, Type::TEXT));
             }
             let statuses = stored_statuses(&wanted.statuses)?;
             if !statuses.is_empty() {

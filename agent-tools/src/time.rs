@@ -154,7 +154,7 @@ impl Tool for DateTime {
     }
 
     fn description(&self) -> &str {
-        "Tells the current date and time, the weekday of a date, the time in another time zone, a date some time \
+        "Returns the current date and time, the weekday of a date, the time in another time zone, a date some time \
          before or after another, and how long it is between two."
     }
 

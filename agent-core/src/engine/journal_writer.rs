@@ -59,7 +59,7 @@ pub(super) struct State {
     /// In every summary.
     pub(super) labels: Arc<BTreeMap<String, String>>,
     /// The latest summary given, without labels.
-    pub(super) summary: Option<Summary>,
+    pub(super) summary: Option<Box<Summary>>,
     /// The head of the session in the store differs from `summary`, `labels` or `queued_runs`.
     pub(super) summary_changed: bool,
     /// Runs that were queued and have not begun.
@@ -94,7 +94,7 @@ impl State {
         if !std::mem::take(&mut self.summary_changed) {
             return None;
         }
-        let mut summary = self.summary.clone()?;
+        let mut summary = Summary::clone(self.summary.as_deref()?);
         let finished = |status: &str| {
             ![RunStatus::Running, RunStatus::Paused].iter().any(|busy| busy.as_str() == status)
         };
@@ -208,7 +208,7 @@ impl JournalWriter {
     /// Sets the summary and the queued runs of a session that was read from the store.
     pub(crate) fn restore(&self, summary: Summary, queued: impl IntoIterator<Item = RunId>) {
         let mut state = self.state.lock();
-        state.summary = Some(summary);
+        state.summary = Some(Box::new(summary));
         state.queued_runs.extend(queued);
     }
 
@@ -323,8 +323,8 @@ impl JournalWriter {
             state.bytes_unreported += body.len() as u64;
             state.queue.push(QueuedItem::Entry(Box::new(entry), body));
         }
-        if summary.is_some() {
-            state.summary = summary;
+        if let Some(summary) = summary {
+            state.summary = Some(Box::new(summary));
             state.summary_changed = true;
         }
         Ok(state.last)

@@ -40,7 +40,7 @@ pub(crate) fn read_update<S: State>(version: u32, raw: &Raw, form: &Form) -> Res
     let unreadable =
         |error: &dyn std::fmt::Display| RunError::StoredState { reason: format!("an update: {error}") };
     if form.is_lost() {
-        return Err(unreadable(&"a step whose result it contains is not in the journal"));
+        return Err(unreadable(&"the journal lacks a step with a result that it contains"));
     }
     let read = |text: &str| {
         // Before updates named their overwritten fields, `{"$overwrite": value}` stood inside the field.

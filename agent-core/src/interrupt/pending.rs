@@ -27,14 +27,15 @@ pub(crate) struct PendingQuestions(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    asked: BTreeMap<QuestionId, Pending>,
+    /// Boxed: a map of one question reserves room for eleven.
+    asked: BTreeMap<QuestionId, Box<Pending>>,
     tasks: HashMap<Arc<TaskId>, TaskWait>,
     answered: Vec<(QuestionId, String)>,
 }
 
 struct Pending {
     open: Arc<OpenQuestion>,
-    /// Who answered: the answer is being stored, or is stored and waits for the other questions of the task.
+    /// Author of the answer, which is being stored, or is stored and waits for the other questions of the task.
     claimed_by: Option<String>,
     answer: Option<Value>,
     /// The task had all its answers at some time since: this one may be fetched, whatever the task asks in the meantime.
@@ -58,8 +59,8 @@ impl Inner {
     /// Returns an open question that has no answer on its way.
     fn unclaimed(&self, id: &QuestionId) -> Result<&Arc<OpenQuestion>, AnswerError> {
         let answered = match self.asked.get(id) {
-            Some(Pending { claimed_by: None, open, .. }) => return Ok(open),
-            Some(Pending { claimed_by, .. }) => claimed_by.as_ref(),
+            Some(asked) if asked.claimed_by.is_none() => return Ok(&asked.open),
+            Some(asked) => asked.claimed_by.as_ref(),
             None => self.answered.iter().find(|(known, _)| known == id).map(|(_, by)| by),
         };
         Err(match answered {
@@ -125,7 +126,8 @@ impl PendingQuestions {
             inner.wake_if_answered(&task);
             return Ok(false);
         }
-        inner.asked.insert(id, Pending { open: Arc::new(open), claimed_by: None, answer: None, free: false });
+        let pending = Pending { open: Arc::new(open), claimed_by: None, answer: None, free: false };
+        inner.asked.insert(id, Box::new(pending));
         Ok(true)
     }
 
@@ -303,15 +305,14 @@ impl PendingQuestions {
     /// The questions that are open.
     pub(crate) fn open(&self) -> Vec<OpenQuestion> {
         let inner = self.0.lock();
-        inner
-            .asked
-            .values()
-            .filter(|asked| asked.claimed_by.is_none())
-            .map(|asked| OpenQuestion::clone(&asked.open))
-            .collect()
+        let open = || inner.asked.values().filter(|asked| asked.claimed_by.is_none());
+        // A suspended run keeps the list, so it has no spare room.
+        let mut questions = Vec::with_capacity(open().count());
+        questions.extend(open().map(|asked| OpenQuestion::clone(&asked.open)));
+        questions
     }
 
-    /// Who answered what, for a snapshot.
+    /// Returns the authors of the answers, for a snapshot.
     pub(crate) fn answered(&self) -> Vec<(QuestionId, String)> {
         self.0.lock().answered.clone()
     }
@@ -346,7 +347,7 @@ impl PendingQuestions {
         for question in open {
             inner.asked.insert(
                 question.id.clone(),
-                Pending { open: Arc::new(question), claimed_by: None, answer: None, free: false },
+                Box::new(Pending { open: Arc::new(question), claimed_by: None, answer: None, free: false }),
             );
         }
         for (id, by) in answered {

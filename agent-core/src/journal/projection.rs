@@ -57,7 +57,7 @@ pub(crate) struct Projection {
     pub(crate) last_at: i64,
     /// Bytes of the snapshot and the entries that it was read from; 0 if it was not read.
     pub(crate) bytes: u64,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<Box<Failure>>,
     /// The latest named requests, the oldest first.
     pub(crate) requests: Arc<Vec<(String, RunId)>>,
     /// The labels of the session.
@@ -207,7 +207,7 @@ impl Projection {
             Fact::RunFailed(mut failure) => {
                 self.root.close(failure.closing.take());
                 self.status = RunStatus::Failed;
-                self.failure = Some(failure);
+                self.failure = Some(Box::new(failure));
             }
             Fact::RunCompleted(completed) => {
                 self.status = RunStatus::Completed;

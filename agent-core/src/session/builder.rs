@@ -32,6 +32,16 @@ use std::{
 };
 
 /// Builder of a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Runtime, journal::InMemoryJournal, memory::InMemoryStore};
+///
+/// let builder = Runtime::builder().journal(InMemoryJournal::new()).memory(InMemoryStore::new());
+/// let runtime = builder.build();
+/// assert!(runtime.has_journal());
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Default)]
 pub struct RuntimeBuilder {
@@ -307,7 +317,7 @@ fn runtime(
     options: RuntimeOptions,
     replay: Option<Arc<ReplayLog>>,
 ) -> Runtime {
-    let crowded = options.max_idle_sessions * 2;
+    let crowded = options.max_idle_sessions.saturating_mul(2);
     let owner = OwnerId::random();
     let channel = store.as_ref().and_then(|store| store.channel());
     let replicas = channel.map(|channel| Arc::new(Replicas::new(channel, owner.clone())));

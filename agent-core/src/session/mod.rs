@@ -69,7 +69,7 @@ use crate::{
     state::{Input, State},
 };
 use cell::SessionCell;
-use runtime::Shared;
+pub(crate) use runtime::Shared;
 
 /// A durable conversation or task. Cheap to clone.
 ///

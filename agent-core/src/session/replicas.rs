@@ -35,7 +35,7 @@ use crate::{
     run::RunStatus,
 };
 
-/// How long an interest in the events of a session lasts without being repeated.
+/// Time to live of an interest in the events of a session that is not renewed.
 const WATCH_TTL: Duration = Duration::from_secs(15);
 /// Timeout for the response of another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ pub(super) enum Message {
     Given { to: String, sessions: Vec<SessionId> },
 }
 
-/// What another process asks the writer of a session to do.
+/// Command of another process to the writer of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(super) enum ReplicaCommand {
@@ -109,6 +109,9 @@ pub(super) enum ReplicaCommand {
         only: Option<Value>,
         each: Vec<(QuestionId, Value)>,
         by: String,
+    },
+    Steer {
+        text: String,
     },
 }
 
@@ -392,6 +395,7 @@ impl Session {
             ReplicaCommand::Yield => return self.release(true).await,
             ReplicaCommand::Stop => self.stop().await.map(|status| (RunId::default(), status)),
             ReplicaCommand::Drain => self.drain().await.map(|status| (RunId::default(), status)),
+            ReplicaCommand::Steer { text } => self.steer(text).await.map(|()| Default::default()),
             ReplicaCommand::Answer { only, each, by } => {
                 let answers = match only {
                     Some(value) => Answers::only(value),

@@ -24,6 +24,7 @@ use crate::{
     model::ModelError,
     run::RunStatus,
     state::State,
+    telemetry,
     todo::{Todo, TodoStatus},
 };
 
@@ -75,7 +76,7 @@ pub(super) async fn completed<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    frame: Frame<S>,
+    frame: Box<Frame<S>>,
     begun: RunStart,
 ) -> Arc<RunResult> {
     let env = &live.env;
@@ -86,6 +87,7 @@ pub(super) async fn completed<S: State>(
         Err(error) => return Box::pin(failed(shared, cell, live, frame, begun, error)).await,
     };
     let state = Arc::clone(&frame.state);
+    telemetry::run_output(&begun.span, &*frame.state);
     let mut projection = begun.projection;
     finish_projection(&mut projection, cell, live, &frame, RunStatus::Completed, seq);
     projection.active_ms = active_ms;
@@ -102,7 +104,7 @@ pub(super) async fn stopped<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    mut frame: Frame<S>,
+    mut frame: Box<Frame<S>>,
     begun: RunStart,
     drained: bool,
 ) -> Arc<RunResult> {
@@ -124,7 +126,7 @@ pub(super) async fn failed<S: State>(
     shared: &Arc<Shared>,
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    mut frame: Frame<S>,
+    mut frame: Box<Frame<S>>,
     begun: RunStart,
     error: RunError,
 ) -> Arc<RunResult> {
@@ -211,7 +213,7 @@ async fn close_state<S: State>(live: &LiveRun, frame: &mut Frame<S>) -> Option<C
 fn release_session<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
-    frame: Frame<S>,
+    frame: Box<Frame<S>>,
     begun: RunStart,
     status: RunStatus,
     seq: Seq,

@@ -399,6 +399,7 @@ impl LockedSession {
     ) -> StartedRun {
         let projection = init.projection;
         let span = telemetry::run(self.id(), projection.run, graph.name(), init.resumed);
+        telemetry::run_input(&span, &*init.state);
         let env = Arc::new(RunContext {
             session: self.id().clone(),
             run: projection.run,
@@ -442,7 +443,7 @@ impl LockedSession {
         self.shared.live.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         let run = Run::of(Session::clone(self), &live);
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
-        let future = run_future(shared, cell, live, frame, RunStart { projection, span });
+        let future = run_future(shared, cell, live, Box::new(frame), RunStart { projection, span });
         StartedRun { run, future: Some(future) }
     }
 }
@@ -452,7 +453,7 @@ fn run_future<S: State>(
     shared: Arc<Shared>,
     cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
-    frame: Frame<S>,
+    frame: Box<Frame<S>>,
     begun: RunStart,
 ) -> RunFuture {
     let span = begun.span.clone();

@@ -2,7 +2,7 @@
 
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
-import { Desk } from './session_view.js';
+import { SessionView } from './session_view.js';
 import { h, icon, setAttr, setText, soon } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
@@ -11,6 +11,7 @@ import { copy, failed, notice } from './toast.js';
 import * as prefs from './prefs.js';
 import { SessionsView } from './sessions.js';
 import { isLive } from './session_model.js';
+import { SchedulesView } from './schedules.js';
 import { TimelineView } from './timeline.js';
 import { TodosView } from './todos.js';
 import { LANGUAGES, lang, setLang, t } from './i18n.js';
@@ -20,7 +21,7 @@ const at = id => document.getElementById(id);
 const TABS = ['chat', 'calls', 'timeline', 'plan'];
 const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped'];
 
-let desk = new Desk();
+let desk = new SessionView();
 let tab = 'chat';
 
 const draw = soon(drawAll);
@@ -29,6 +30,7 @@ const calls = new CallsView(at('panel-calls'), draw);
 const timeline = new TimelineView(at('panel-timeline'), { older: upto => desk.older(upto).then(drawAll, failed), fork: seq => fork(seq) });
 const todos = new TodosView(at('todos'), at('todo-sum'));
 const graph = new GraphView(at('graph'));
+const schedules = new SchedulesView(at('schedules-dialog'), { failed, agents: () => agents });
 const sessions = new SessionsView(
   { list: at('session-list'), more: at('session-more'), note: at('session-note'), search: at('search'), filter: at('filter') },
   { listed, failed });
@@ -58,14 +60,14 @@ function route() {
   if (id !== desk.id || !desk.shown) open(id);
 }
 
-/** Looks at another session. `message`: what a session that does not exist yet is about to be asked. */
+/** Shows another session. `message`: the first message of a session that does not exist yet. */
 function open(id, message) {
   desk.end();
   sessions.choose(id);
   chat.reset();
   calls.reset();
   timeline.reset(id);
-  desk = new Desk(id, message, {
+  desk = new SessionView(id, message, {
     draw,
     link: drawLink,
     graph: () => graph.show(desk.graph),
@@ -103,7 +105,26 @@ function drawAll() {
   todos.draw(story.todos);
   graph.light(story);
   drawUsage();
+  drawBackground();
   drawLink();
+}
+
+/** What this session started in the background, or what started it. */
+function drawBackground() {
+  const one = sessions.known.get(desk.id);
+  const link = id => h('a', { class: 'mono', href: `#/s/${encodeURIComponent(id)}` }, id);
+  const started = [...sessions.known.values()].filter(other => desk.id !== undefined && other.started_by === desk.id);
+  const rows = [
+    one?.started_by && h('p', {}, t('background.of'), ' ', link(one.started_by)),
+    one?.scheduled_by && h('p', {}, t('scheduled.by'), ' ', h('span', { class: 'mono' }, one.scheduled_by)),
+    ...started.map(other => h('p', { data: { status: other.status } }, h('span', { class: 'dot', 'aria-hidden': 'true' }), ' ', link(other.session_id), ' ', h('span', { class: 'faint' }, t(`status.${other.status}`)))),
+  ].filter(Boolean);
+  const stamp = `${lang()}|${desk.id}|${one?.started_by}|${one?.scheduled_by}|${started.map(other => [other.session_id, other.status])}`;
+  const box = at('background');
+  box.parentElement.hidden = rows.length === 0;
+  if (box.dataset.stamp === stamp) return;
+  box.dataset.stamp = stamp;
+  box.replaceChildren(...rows);
 }
 
 function drawHead() {
@@ -124,7 +145,7 @@ function drawHead() {
   at('mermaid').disabled = !desk.graph?.mermaid;
   at('enlarge').disabled = !desk.graph?.nodes?.length;
   at('busy').hidden = !(known && (isLive(status) || status === 'paused'));
-  // A session goes on with the agent that it has, unless another is chosen.
+  // A session continues with its agent unless another is selected.
   if (desk.offered !== story.agent && agents.some(one => one.name === story.agent)) at('agent').value = desk.offered = story.agent;
   setAttr(at('message'), 'placeholder', t(known ? 'composer.more' : 'composer.first'));
 }
@@ -183,7 +204,7 @@ function showTab(name) {
 
 // ---- what is done
 
-/** Runs `work` with the buttons off; tells what it fails with. */
+/** Runs `work` with the buttons disabled and shows its error. */
 async function doing(work) {
   const mine = desk;
   mine.doing = true;
@@ -244,6 +265,7 @@ async function send() {
   const message = at('message').value.trim();
   if (!message || desk.sending) return;
   const id = desk.missing ? undefined : desk.id;
+  if (!at('busy').hidden && at('busy').value === 'steer') return steer(message);
   const body = { message, session_id: id ?? newSession() };
   if (!at('agent').hidden) body.agent = at('agent').value;
   if (!at('busy').hidden) body.on_busy = at('busy').value;
@@ -259,9 +281,9 @@ async function send() {
   try {
     if (id === undefined) await mine.linked();
     const answer = await api.start(body);
-    // What came over the socket meanwhile is newer than this answer.
-    const told = mine.story.run === answer.data?.run ? mine.story.status : undefined;
-    sessions.touch(answer.session_id, { status: told ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
+    // A status received over the socket is newer than this response.
+    const received = mine.story.run === answer.data?.run ? mine.story.status : undefined;
+    sessions.touch(answer.session_id, { status: received ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
     if (mine !== desk) return;
     if (mine.live) mine.live.now();
     else mine.begin();
@@ -278,6 +300,17 @@ async function send() {
   }
 }
 
+/** Gives a message to the agent at work, without a new run. */
+async function steer(message) {
+  at('message').value = '';
+  const done = await doing(async mine => {
+    await api.steer(mine.id, message);
+    return true;
+  });
+  if (done) notice(t('steered'));
+  else if (!at('message').value) at('message').value = message;
+}
+
 /** As the server names sessions. */
 function newSession() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -286,7 +319,7 @@ function newSession() {
 
 let dismissed = false;
 
-/** Asks for the key. By itself (`said`: why) only once: who closes the question does not want it. */
+/** Asks for the API key. Without a click (`said`: the reason) only once, since closing the dialog declines it. */
 function askKey(said) {
   const dialog = at('key-dialog');
   if (dialog.open || (said !== undefined && dismissed)) return;
@@ -377,7 +410,7 @@ function escape() {
   else document.activeElement?.blur?.();
 }
 
-/** The list of sessions, where it has no place of its own. */
+/** The list of sessions, on screens without room for it. */
 function showMenu(open) {
   document.body.classList.toggle('menu-open', open);
   setAttr(at('menu'), 'aria-expanded', String(open));
@@ -412,6 +445,7 @@ function writeWords() {
   writeTheme();
   at('help').replaceChildren('?');
   at('key').replaceChildren(icon('key'));
+  at('schedules').replaceChildren(icon('clock'));
   at('menu').replaceChildren(icon('menu'));
   at('send').replaceChildren(icon('send'));
   at('copy-id').replaceChildren(icon('copy'));
@@ -421,7 +455,7 @@ function writeWords() {
   at('fork').replaceChildren(icon('fork'), t('fork'));
   at('delete').replaceChildren(icon('trash'), t('delete'));
   choices(at('filter'), [['', t('sessions.all')], ...STATUSES.map(status => [status, t(`status.${status}`)])]);
-  choices(at('busy'), ['enqueue', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
+  choices(at('busy'), ['enqueue', 'steer', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
   at('keys').replaceChildren(...SHORTCUTS.map(([key, name]) => h('div', {}, h('dt', {}, h('kbd', {}, key)), h('dd', {}, t(name)))));
 }
 
@@ -479,6 +513,7 @@ at('delete').addEventListener('click', remove);
 at('copy-id').addEventListener('click', () => copy(desk.id));
 at('enlarge').addEventListener('click', () => graph.enlarge(at('graph-dialog'), () => desk.story));
 at('mermaid').addEventListener('click', () => desk.graph?.mermaid && copy(desk.graph.mermaid));
+at('schedules').addEventListener('click', () => schedules.open());
 at('help').addEventListener('click', () => at('help-dialog').showModal());
 at('key').addEventListener('click', () => askKey());
 at('key-form').addEventListener('submit', event => {

@@ -1,4 +1,4 @@
-// The conversation: what was asked, what is being done, what a person must decide, the answer.
+// The conversation: messages, work in progress, open questions and answers.
 
 import { cut, h, keyed, setAttr, setText } from './dom.js';
 import { clock, dateTime, span } from './format.js';
@@ -48,13 +48,13 @@ export class ChatView {
     keyed(this.turns, shown, run => run.id, run => this.createTurn(run), (element, run) => this.updateTurn(element, run, story));
     const inside = this.open.contains(document.activeElement);
     keyed(this.open, [...story.questions.values()], asked => `${asked.id}${asked.question.details === undefined ? '' : '+'}`, asked => questionCard(asked, value => this.on.answer(asked.id, value)), tick);
-    // A card that goes takes the focus with it; it stays near, and single keys go on working.
+    // Removing a card would drop the focus; keep it here so that keyboard shortcuts still work.
     if (inside && !this.open.contains(document.activeElement)) box.focus({ preventScroll: true });
     if (atEnd) this.toEnd(box);
     return shown;
   }
 
-  /** Follows what is added; of an answer that is longer than the window, the beginning is what one wants to read. */
+  /** Scrolls to new content; for an answer longer than the window, to its beginning. */
   toEnd(box) {
     const answer = this.turns.lastElementChild?.parts?.answer;
     box.scrollTop = box.scrollHeight;

@@ -83,7 +83,7 @@ function move(parent, element, before) {
   focused?.focus({ preventScroll: true });
 }
 
-/** Runs `work` at the next frame, once, however often it is asked for. In a hidden tab: soon. */
+/** Runs `work` once at the next frame, however often it is requested. In a hidden tab: after a short timeout. */
 export function soon(work) {
   let due = false;
   return () => {
@@ -120,6 +120,7 @@ const ICONS = {
   fork: 'M4.5 3v10M4.5 9.5c0-3 7-1.5 7-5M11.5 3v1.5',
   sun: 'M8 5a3 3 0 100 6 3 3 0 000-6zM8 1.5v1.5M8 13v1.5M1.5 8H3M13 8h1.5M3.4 3.4l1 1M11.6 11.6l1 1M3.4 12.6l1-1M11.6 4.4l1-1',
   help: 'M6 6a2 2 0 113 1.8c-.7.4-1 .8-1 1.7M8 12v.2M8 1.8a6.2 6.2 0 100 12.4A6.2 6.2 0 008 1.8z',
+  clock: 'M8 1.8a6.2 6.2 0 100 12.4A6.2 6.2 0 008 1.8zM8 4.5V8l2.5 1.5',
   key: 'M10.5 2.5a3 3 0 11-2.1 5.1L3 13v-2.5M5.5 10.5L7 12',
   search: 'M7 2.5a4.5 4.5 0 100 9 4.5 4.5 0 000-9zM10.3 10.3l3.2 3.2',
   menu: 'M2.5 4h11M2.5 8h11M2.5 12h11',

@@ -1,4 +1,4 @@
-// The fields that a form is made of: each reads its value, says by itself what is wrong with it, and where.
+// The fields of a form: each reads and validates its value and shows its own error.
 
 import { h, setText } from './dom.js';
 import { t } from './i18n.js';
@@ -98,7 +98,7 @@ export function text(schema, first, nullable) {
   const long = (schema.maxLength ?? 0) > 200 || schema.format === 'textarea' || String(first ?? '').length > 80;
   const input = long ? h('textarea', { rows: 3, dir: 'auto' }) : h('input', { type: KINDS[schema.format] ?? 'text', dir: 'auto', autocomplete: 'off', placeholder: schema.format === 'date-time' ? '2026-01-31T09:00:00Z' : undefined });
   if (first !== undefined && first !== null) input.value = String(first);
-  // A text that may be empty says so; others are asked for.
+  // A text is required unless its schema allows the empty text.
   const blank = schema.minLength === 0 || schema.default === '';
   return field(input, schema, () => {
     const { value } = input;
@@ -116,7 +116,7 @@ export function text(schema, first, nullable) {
       try {
         pattern = new RegExp(schema.pattern, 'u');
       } catch {
-        return value; // the server knows better
+        return value; // left to the server
       }
       if (!pattern.test(value)) fault('form.pattern', { pattern: schema.pattern });
     }

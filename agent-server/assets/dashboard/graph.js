@@ -8,7 +8,7 @@ const MARKS = { running: '●', retrying: '↻', waiting: '?', done: '✓', fail
 const PAD = 6;
 /** The smallest that a graph is drawn for its height's sake. */
 const LEAST = 0.72;
-/** The smallest that a graph is drawn for its width's sake: smaller, nobody can read it. */
+/** The smallest scale used to fit a graph into the width: smaller text is not legible. */
 const LEGIBLE = 0.6;
 const LARGE = { least: 0.8, most: 1.4 };
 let pen;
@@ -136,7 +136,7 @@ export class GraphView {
   /** Marks the nodes as the story has them. */
   light(story) {
     if (!this.svg || this.parts.size === 0) return;
-    const told = {};
+    const byState = {};
     let lit;
     for (const [id, { part, mark, count, title, path, label }] of this.parts) {
       let standing = story.standingOf(path);
@@ -150,10 +150,10 @@ export class GraphView {
       setText(count, total > 1 ? (standing.running > 0 ? `${standing.done}/${total}` : `×${total}`) : '');
       setText(title, `${label}: ${t(`state.${standing.state}`)}`);
       if (['running', 'retrying', 'waiting'].includes(standing.state)) lit = part;
-      if (standing.state !== 'idle') (told[standing.state] ??= []).push(label);
+      if (standing.state !== 'idle') (byState[standing.state] ??= []).push(label);
     }
     this.see(lit);
-    const words = Object.entries(told).map(([state, labels]) => `${t(`state.${state}`)}: ${labels.join(', ')}`);
+    const words = Object.entries(byState).map(([state, labels]) => `${t(`state.${state}`)}: ${labels.join(', ')}`);
     setAttr(this.svg, 'aria-label', [t('graph.of', { name: this.graph.name ?? '' }), ...words].join('. '));
   }
 }

@@ -38,7 +38,7 @@ export function block(heading, value) {
     h('div', { class: 'json' }, tree(value, 2)));
 }
 
-/** The tree, opened so many levels deep. */
+/** The tree, with `open` levels expanded. */
 export function tree(value, open = 1) {
   if (value === null || typeof value !== 'object') return leaf(value);
   const list = Array.isArray(value);

@@ -126,7 +126,7 @@ function oneLevel(boxes, links) {
   return { width: width + (loops.length > 0 ? 20 : 0), height: y - GAP_Y, boxes, edges };
 }
 
-/** Edges that meet at a side of a box stand beside each other, in the order of where they lead. */
+/** Spreads the edges at one side of a box, in the order of their other ends. */
 function spread(ways) {
   const sides = new Map();
   const meet = (spot, side, way, far) => {

@@ -3,7 +3,7 @@
 import { add, h } from './dom.js';
 
 const LINES = 4_000;
-/** Longer lines are left as they are: nobody reads emphasis in them. */
+/** Emphasis is not parsed in longer lines. */
 const INLINE_MOST = 4_000;
 /** Longer lines are not looked at for what they begin or divide. */
 const BLOCK_MOST = 4_000;
@@ -65,7 +65,7 @@ function isRule(line) {
   return marks.length >= 3 && '-*_'.includes(marks[0]) && [...marks].every(mark => mark === marks[0]);
 }
 
-/** `| --- | :-: |`: what stands between the head of a table and its rows. */
+/** `| --- | :-: |`: the line between the head of a table and its rows. */
 function isDivider(line) {
   if (line.length > BLOCK_MOST) return false;
   const cells = line.trim().replace(/^\|/, '').replace(/\|$/, '').split('|');
@@ -133,8 +133,8 @@ export function inline(text) {
 }
 
 /**
- * Finds what begins at a place of a line. Each place is looked at a bounded number of times: where the next mark of a
- * kind stands is remembered, and that there is none.
+ * Finds what begins at an offset of a line. Each offset is read a bounded number of times: the position of the next
+ * mark of a kind is cached, and so is its absence.
  */
 class Scanner {
   constructor(text) {
@@ -144,7 +144,7 @@ class Scanner {
     this.noLink = -1;
   }
 
-  /** The next `mark` at or behind a place; -1 when there is none. Asked for places that only rise. */
+  /** The next `mark` at or after an offset; -1 when there is none. Offsets must not decrease between calls. */
   next(mark, from) {
     const known = this.marks.get(mark);
     if (known !== undefined && (known === -1 || known >= from)) return known;
@@ -173,7 +173,7 @@ class Scanner {
     return Math.max(end - at, 1);
   }
 
-  /** `{ end, node }`; without a node the text stands for itself. */
+  /** `{ end, node }`; without a node the text is shown as it is. */
   at(at) {
     switch (this.text[at]) {
       case '`': return this.code(at);

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { t } from './i18n.js';
 
 const DEEP = 5;
-/** Up to so many values are buttons to press. */
+/** Enumerations of up to this many values are shown as buttons. */
 const BUTTONS = 9;
 const FIELDS = 60;
 const VARIANTS = 20;

@@ -40,8 +40,8 @@ export function eventOf(message) {
 
 /** A question as the REST and socket contracts write it, in the form of the journal. */
 export function questionOf(data) {
-  const { id, task, prompt, options, schema, details, open, deadline } = data;
-  return { id, task: task ?? id?.split(':')[0], question: { prompt, options: options ?? [], schema, details, open }, until: deadline ? Date.parse(deadline) : undefined };
+  const { id, task, prompt, options, schema, details, open, deadline, kind } = data;
+  return { id, task: task ?? id?.split(':')[0], question: { prompt, options: options ?? [], schema, details, open, timer: kind === 'timer' }, until: deadline ? Date.parse(deadline) : undefined };
 }
 
 const plain = content => (typeof content === 'string' ? content
@@ -155,7 +155,7 @@ export class Story {
     const { usage, sizes, agent, state, seconds, status, failure, todos, questions, nodes } = this;
     this.clear();
     for (const entry of this.entries) this.fold(entry);
-    // What was told as a whole, or live, knows more than the window of entries.
+    // Values received as a whole, or live, are more complete than the window of entries.
     Object.assign(this, { usage, sizes, agent, state, seconds, status, failure, todos, questions });
     for (const [path, node] of nodes) {
       if (node.running.size > 0) this.node(path).running = node.running;
@@ -452,7 +452,7 @@ export class Story {
     return { name: call.name, arguments: args };
   }
 
-  /** How a node of the graph stands. */
+  /** The status of a node of the graph. */
   standingOf(path) {
     const node = this.nodes.get(path);
     if (!node) return { state: 'idle', done: 0, running: 0 };

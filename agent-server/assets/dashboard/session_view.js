@@ -1,4 +1,4 @@
-// One session that is looked at: read, followed, compared with the server, read back in.
+// View of the open session: loads, follows and refreshes it.
 
 import { api } from './api.js';
 import { Live } from './socket.js';
@@ -16,9 +16,9 @@ const REFRESH = 4_000;
 /** What the server counted but does not send must not hold the page up for longer. */
 const SETTLE = 1_500;
 
-export class Desk {
+export class SessionView {
   /**
-   * `message`: what a session that does not exist yet is about to be asked. `on`: `draw()`, `link()`, `graph()`,
+   * `message`: the first message of a session that does not exist yet. `on`: `draw()`, `link()`, `graph()`,
    * `reopen()`, `refused(words)`, `moved(status)`, `asked(prompt)`, `stateAt(seq)`.
    */
   constructor(id, message, on) {
@@ -44,7 +44,7 @@ export class Desk {
     if (!this.ended) this.on.draw();
   }
 
-  /** Reads how the session stands, then follows it. */
+  /** Reads the session, then follows it. */
   async begin() {
     let last = 0;
     try {
@@ -101,7 +101,7 @@ export class Desk {
     story.apply(event);
     if (this.standing && event.seq === this.standing.data.last_seq) this.settle();
     if (this.standing) return; // still catching up: shown when it is whole
-    this.told(event, before);
+    this.announce(event, before);
     this.draw();
   }
 
@@ -171,7 +171,7 @@ export class Desk {
   }
 
   /** What an event means beside the story. */
-  told(event, before) {
+  announce(event, before) {
     const { story } = this;
     this.missing = false;
     if (event.type === 'run_started' || event.type === 'run_queued') {
@@ -234,7 +234,7 @@ export class Desk {
     this.draw();
   }
 
-  /** Where no socket can be opened, the journal tells what a socket would have told, a little later. */
+  /** Polls the journal when no socket can be opened. */
   async pull() {
     const { live, story } = this;
     for (let more = live !== undefined; more && !this.ended && this.link !== 'open'; ) {
@@ -244,7 +244,7 @@ export class Desk {
         const before = story.status;
         live.after = entry.seq;
         story.apply(entry);
-        this.told(entry, before);
+        this.announce(entry, before);
       }
       more = entries.length === PAGE;
     }
@@ -270,14 +270,14 @@ export class Desk {
     this.draw();
   }
 
-  /** Finds what was asked and answered in runs that were read from the journal. */
+  /** Finds the message and the answer of runs that were read from the journal. */
   async words(runs) {
     if (this.wording || this.standing || this.id === undefined) return;
     const { story } = this;
     const wanted = [];
     for (const run of runs) {
       const known = story.words.get(run.id) ?? {};
-      // Where the start of the latest run was not loaded, what it was asked is in the state it has now.
+      // If the start of the latest run was not loaded, its message is in its current state.
       const from = run.startSeq ?? (run.id === story.run ? run.endSeq ?? story.last : undefined);
       if (known.message === undefined && from) wanted.push([run, 'message', from, 'user']);
       if (known.answer === undefined && run.status === 'completed' && run.endSeq) wanted.push([run, 'answer', run.endSeq, 'assistant']);

@@ -112,7 +112,7 @@ export class SessionsView {
       .sort((a, b) => b.at - a.at || (a.session_id < b.session_id ? -1 : 1));
   }
 
-  /** The session so many places from the chosen one. */
+  /** The session `step` places from the selected one. */
   beside(step) {
     const shown = this.shown();
     const at = shown.findIndex(one => one.session_id === this.chosen);

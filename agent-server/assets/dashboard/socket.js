@@ -1,4 +1,4 @@
-// The socket of one session: follows from a number, comes back by itself, loses nothing and says nothing twice.
+// The socket of one session: follows from a sequence number and reconnects, without losing or repeating an event.
 
 import { bearer } from './prefs.js';
 

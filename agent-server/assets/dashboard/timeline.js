@@ -284,7 +284,7 @@ export class TimelineView {
       Object.assign(entry, { data: { ...entry.data, ...entries[0].data }, task: entries[0].task, run: entries[0].run, thin: false });
       if (turn === this.turn) this.body.replaceChildren(block(entry.type, entry.data));
     } catch {
-      // what the socket told is shown already
+      // the event received over the socket is already shown
     }
   }
 

@@ -17,9 +17,9 @@ export function notice(text, kind = 'info') {
   setTimeout(close, kind === 'error' ? 15_000 : 4_000);
 }
 
-/** Tells what a request failed with. */
+/** Shows the error of a request. */
 export function failed(error) {
-  if (error?.status === 401) return; // the key is asked for
+  if (error?.status === 401) return; // the dialog for the API key is already open
   if (!('status' in error)) console.error(error);
   notice(error.message, 'error');
 }

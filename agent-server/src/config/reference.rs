@@ -66,7 +66,7 @@ http:
     agents: { loadBalancer: { servers: [{ url: \"http://127.0.0.1:8000\" }], responseForwarding: { flushInterval: 1ms } } }
 ```
 
-**Hosts.** If callers need no key (`AUTH=off`, or `auto` without keys), the server responds only to requests whose `Host` is an IP address, `localhost`, a name without a dot,
+**Hosts.** If callers need no key (`AUTH=off`, or `auto` without keys), the server responds only to requests with a `Host` that is an IP address, `localhost`, a name without a dot,
 or in `ALLOWED_HOSTS`: a web page can point its own name at this machine (DNS rebinding) and would be of the same origin as the server.
 ";
 

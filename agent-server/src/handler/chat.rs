@@ -5,7 +5,7 @@ use agent_core::{
     telemetry,
 };
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt, future::BoxFuture, stream};
 use hyper::{Method, StatusCode, header::HeaderValue};
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::{
     error::{ApiError, Rejection, log_model},
     http::response::{HandlerResult, empty, sse, with_keep_alive},
     limits::Permit,
+    raw_calls::without_raw_calls,
 };
 
 const EVENTS: &str = "Events: `data: {\"chunk\": \"..\"}` for each delta, then `data: {\"done\": true}`. An error after the beginning of the stream \
@@ -146,7 +147,7 @@ fn sse_events(
     request: ModelRequest,
     ids: EventIds,
 ) -> impl Stream<Item = Bytes> + Send + use<> {
-    let opening = telemetry::chat(model, request, None).boxed();
+    let opening = telemetry::chat(model, request, None).map_ok(without_raw_calls).boxed();
     stream::unfold(ChatStreamState::Opening(opening), move |mut state| async move {
         loop {
             state = match state {

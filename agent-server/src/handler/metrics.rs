@@ -35,6 +35,9 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
         page.line(name, &[], value);
     }
     app.metrics.write(&mut page);
+    for metric in &app.custom_metrics {
+        metric.write(&mut page);
+    }
     if context.query().get("replaced").is_some_and(|value| value != "false") {
         app.metrics.write_replaced(&mut page);
     }

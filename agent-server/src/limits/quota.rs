@@ -61,7 +61,7 @@ impl Sessions {
             limit: PAGE,
             label: Some((OWNER.to_owned(), subject.as_str().to_owned())),
             // Webhook deliveries are deleted automatically.
-            without: Some(self.uncounted_graph.to_owned()),
+            without: vec![self.uncounted_graph.to_owned()],
             ..Recent::default()
         };
         let mut count = 0_u32;

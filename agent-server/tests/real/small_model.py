@@ -22,11 +22,12 @@ DATA = pathlib.Path(__file__).parents[3] / "examples/trend-agent/data/reviews.js
 REVIEWS = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines() if line.strip()]
 IDS = {review["id"] for review in REVIEWS}
 TEXTS = "\n".join(review["text"] for review in REVIEWS)
+# The facts of the first fit into the model's context, so that its report is checked; those of the second do not.
 REQUESTS = [
+    "Analyse the Anua toner reviews since January 2026",
     "라네즈 립 마스크 리뷰를 분석해줘",
     "Which is better at moisture, Laneige or Innisfree?",
     "Analyse the Laneige reviews",
-    "Anua toner, only the negative reviews since March 2026",
 ]
 SECONDS = 600
 REQUESTS = REQUESTS[: int(sys.argv[3]) if len(sys.argv) > 3 else 2]

@@ -86,5 +86,5 @@ fn part(text: &str, from: usize, count: usize) -> String {
     let end = chosen.floor_char_boundary(MAX_TEXT);
     let shown = &chosen[..end];
     let last = from + shown.matches('\n').count();
-    format!("{shown}\n[cut in line {last} of {total}; continue with `from_line`: {last}]")
+    format!("{shown}\n[cut at line {last} of {total}; continue with `from_line`: {last}]")
 }

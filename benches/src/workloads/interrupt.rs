@@ -27,7 +27,7 @@ pub(crate) fn graph() -> Result<Graph<Form>, BuildError> {
     Graph::builder("interrupt")
         .node("ask", async |_: &Form, _: &Context| Ok(Form::update().subject("a trip".to_owned())))
         .node("human", async |_: &Form, cx: &Context| {
-            let answer: String = cx.ask("go on?").await?;
+            let answer: String = cx.ask("continue?").await?;
             Ok(Form::update().answer(answer))
         })
         .node("done", async |_: &Form, _: &Context| Ok(()))

@@ -122,8 +122,12 @@ try {
   await page.press('#message', 'Enter');
   await page.waitForFunction(() => !document.querySelector('#send').disabled && document.querySelectorAll('li.counsellor:not(.hello)').length === 4);
 
-  // A second window takes the session over.
+  // A second window takes the session over, and shows what was said.
   const second = await open(browser, '/counselling?session=web-ko');
+  await second.waitForFunction(() => document.querySelectorAll('li.client').length === 4);
+  assert.match(await second.textContent('li.client'), /슬픔요즘 우울해요 <b>정말<\/b>/);
+  assert.equal(await second.textContent('li.counsellor:not(.hello)'), whole);
+  assert.ok(await second.locator('a[href="tel:109"]').count());
   await page.locator('#connection', { hasText: '다른 창에서' }).waitFor();
   await second.context().close();
   await page.context().close();

@@ -13,7 +13,7 @@ const TEXTS = {
     title: 'Counselling', skip: 'Go to the message', emotion: 'How you feel now', label: 'Your message', placeholder: 'Write what is on your mind', send: 'Send', other: '한국어',
     listen: 'Speak', speak: 'Read aloud',
     connecting: 'Connecting', open: 'Connected', closed: 'Disconnected. Connecting again', replaced: 'This session continues in another window', refused: 'This session cannot be opened',
-    hello: 'Hello. Tell me whatever is on your mind.', notice: 'This is no substitute for diagnosis or treatment. In an emergency in Korea, call 109 (suicide prevention) or 119.',
+    hello: 'Hello. What would you like to talk about?', notice: 'This is no substitute for diagnosis or treatment. In an emergency in Korea, call 109 (suicide prevention) or 119.',
     left: count => `${count} characters left`, over: count => `Please remove ${count} characters (2000 at most)`, noMicrophone: 'The microphone cannot be used',
     emotions: { neutral: 'Calm', happy: 'Happy', sad: 'Sad', angry: 'Angry', anxious: 'Anxious', surprised: 'Surprised', disgusted: 'Disgusted', fearful: 'Afraid' },
   },
@@ -42,6 +42,35 @@ let state = 'connecting';
 let socket;
 let answer;
 let retries = 0;
+const opened = Date.now();
+let recalled = false;
+
+// Shows the earlier exchanges of a session that is opened again, once.
+async function recall() {
+  if (recalled) return;
+  recalled = true;
+  const headers = query.has('token') ? { authorization: `Bearer ${query.get('token')}` } : {};
+  const response = await fetch(`/api/sessions/${encodeURIComponent(session)}/conversations`, { headers });
+  if (!response.ok) throw new Error(response.statusText);
+  const { conversations } = await response.json();
+  const before = $('conversation').querySelector('.hello').nextSibling;
+  for (const { user_message: message, ai_response: text, emotion: felt } of conversations.filter(one => one.timestamp < opened)) {
+    const item = document.createElement('li');
+    item.className = 'client';
+    if (texts.emotions[felt]) {
+      const label = document.createElement('small');
+      label.textContent = `${FACES[felt]} ${texts.emotions[felt]}`;
+      item.append(label);
+    }
+    item.append(message);
+    const reply = document.createElement('li');
+    reply.className = 'counsellor';
+    reply.textContent = text;
+    link(reply);
+    for (const one of [item, reply]) $('conversation').insertBefore(one, before);
+  }
+  $('conversation').lastElementChild.scrollIntoView({ block: 'end' });
+}
 
 function translate() {
   texts = TEXTS[language];
@@ -115,6 +144,7 @@ function connect() {
     if (socket !== own) return;
     retries = 0;
     show('open');
+    recall().catch(() => { recalled = false; });
   };
   own.onmessage = event => { if (socket === own) receive(JSON.parse(event.data)); };
   own.onclose = event => {

@@ -130,8 +130,11 @@ impl Counselling {
             Duration::from_secs(60),
             Arc::clone(&stores.memory),
         )?;
-        let sampling =
-            Sampling { takes_top_k: Arc::new(AtomicBool::new(settings.top_k)), ..Sampling::default() };
+        let sampling = Sampling {
+            temperature: settings.temperature,
+            takes_top_k: Arc::new(AtomicBool::new(settings.top_k)),
+            ..Sampling::default()
+        };
         let desk = Desk::new(Inner {
             conversations: stores.conversations,
             model,
@@ -172,7 +175,8 @@ impl Counselling {
     /// Returns the builder of a server with the routes of the service and those of the library: dashboard, metrics,
     /// journals.
     pub fn server(&self) -> ServerBuilder {
-        let (created, served) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let (created, served, read) =
+            (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&self.shared));
         let socket = SocketRoute::new("/ws/session/{session_id}", move |request, socket| {
             connection::serve(Arc::clone(&served), request, socket)
         });
@@ -182,6 +186,10 @@ impl Counselling {
             .route(Method::POST, "/api/sessions", move |request| {
                 let shared = Arc::clone(&created);
                 async move { shared.create(&request).await }
+            })
+            .route(Method::GET, "/api/sessions/{session_id}/conversations", move |request| {
+                let shared = Arc::clone(&read);
+                async move { shared.conversations(&request).await }
             });
         page::routes(builder)
     }
@@ -304,12 +312,38 @@ impl Shared {
                 let status = if new { StatusCode::CREATED } else { StatusCode::OK };
                 respond(status, &json!({"session_id": id}))
             }
-            Err(error) => {
-                self.log(&id, &error);
-                let text = "세션을 만들 수 없습니다. 잠시 후 다시 시도해주세요";
-                refuse(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", text)
-            }
+            Err(error) => self.unavailable(&id, &error),
         }
+    }
+
+    /// `GET /api/sessions/{session_id}/conversations`: the latest exchanges of a session, oldest first. A session
+    /// that its first connection has yet to create has none.
+    async fn conversations(&self, request: &Request<Bytes>) -> Response<Body> {
+        let params = PathParams::of(request);
+        let session = params.get("session_id");
+        if session.parse::<SessionId>().is_err() {
+            return refuse(StatusCode::BAD_REQUEST, "invalid_session_id", Refusal::InvalidSession);
+        }
+        let conversations = &self.desk.conversations;
+        let found = match conversations.has_session(session).await {
+            Ok(true) => self.claim(session, request.extensions().get::<Subject>()).await,
+            Ok(false) if self.desk.require_session => Err(Refusal::UnknownSession),
+            Ok(false) => return respond(StatusCode::OK, &json!({"conversations": []})),
+            Err(error) => return self.unavailable(session, &error),
+        };
+        if let Err(refusal) = found {
+            return refuse(StatusCode::NOT_FOUND, "session_not_found", refusal);
+        }
+        match conversations.recent(session).await {
+            Ok(recent) => respond(StatusCode::OK, &json!({"conversations": recent})),
+            Err(error) => self.unavailable(session, &error),
+        }
+    }
+
+    fn unavailable(&self, session: &str, error: &HistoryError) -> Response<Body> {
+        self.log(session, error);
+        let text = "세션을 사용할 수 없습니다. 잠시 후 다시 시도해주세요";
+        refuse(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", text)
     }
 
     fn log(&self, session: &str, error: &HistoryError) {

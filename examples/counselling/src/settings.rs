@@ -20,6 +20,8 @@ pub struct Settings {
     pub require_session: bool,
     /// `PROMPT_LANGUAGE`: language of prompts and answers. Default: Korean.
     pub language: Language,
+    /// `LLM_TEMPERATURE`: sampling temperature, 0 to 2. Default: 0.7.
+    pub temperature: f32,
     /// `LLM_TOP_K`: whether `top_k` is sent. Default: `true`. If the endpoint rejects it, requests have none from then on.
     pub top_k: bool,
     /// `CRISIS_FILE`: help lines and phrases. Default: the shipped ones.
@@ -38,6 +40,7 @@ impl Default for Settings {
             answer_limit: Duration::from_secs(10),
             require_session: false,
             language: Language::Korean,
+            temperature: 0.7,
             top_k: true,
             help_lines: None,
             rules: None,

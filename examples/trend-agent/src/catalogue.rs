@@ -1,4 +1,4 @@
-//! Which brands and products the demo data set knows, and what people call them.
+//! The brands and products of the demo data set, with the names people use for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +134,7 @@ impl Brand {
     ];
 
     fn row(self) -> &'static Row {
-        ROWS.iter().find(|row| row.brand == self).expect("every brand has a row; a test says so")
+        ROWS.iter().find(|row| row.brand == self).expect("every brand has a row; checked by a test")
     }
 
     /// The name used in the data and in ids: lower case, `_` between words.

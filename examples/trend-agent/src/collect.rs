@@ -7,7 +7,7 @@ use super::period::Period;
 use super::request::Request;
 use super::review::{Language, Review, demo_reviews};
 use super::sentiment::{Polarity, review_score};
-use super::topics::{Topic, topics_of};
+use super::topics::{Topic, opinion_on, topics_of};
 
 /// The most reviews of one brand that are analysed.
 pub const SAMPLE: usize = 200;
@@ -19,11 +19,11 @@ pub const SHORTEST: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Written outside the period asked for.
+    /// Written outside the requested period.
     OutsidePeriod,
-    /// Of a product that was not asked for.
+    /// About a product that was not requested.
     OtherProduct,
-    /// Mentions none of the topics asked for.
+    /// Mentions none of the requested topics.
     OffTopic,
     /// Fewer than [`SHORTEST`] letters.
     TooShort,
@@ -31,14 +31,16 @@ pub enum Reason {
     Duplicate,
     /// Beyond the bound of the sample.
     OverSample,
-    /// In another language than asked for.
+    /// In another language than requested.
     OtherLanguage,
-    /// From another kind of shop than asked for.
+    /// From another kind of shop than requested.
     OtherChannel,
-    /// With another rating than asked for.
+    /// With another rating than requested.
     OtherRating,
-    /// Of another sentiment than asked for.
+    /// Of another sentiment than requested.
     OtherSentiment,
+    /// Speaks about a requested topic, but does not say what was requested.
+    OtherOpinion,
 }
 
 /// How many reviews were left out for one reason.
@@ -53,7 +55,7 @@ pub struct Dropped {
 /// The reviews of one brand that a request means. `reviews.len()` and the counts of `dropped` add up to `considered`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
-    /// Whose.
+    /// The brand of the reviews.
     pub brand: Brand,
     /// How many reviews of the brand there are.
     pub considered: usize,
@@ -63,9 +65,12 @@ pub struct Collected {
     pub dropped: Vec<Dropped>,
     /// The bound that applied.
     pub bound: usize,
-    /// The topics that were asked for.
+    /// The requested topics.
     #[serde(default)]
     pub topics: Vec<Topic>,
+    /// Keys of the aspects of these topics that were requested.
+    #[serde(default)]
+    pub aspects: Vec<String>,
 }
 
 /// Collects from the shipped reviews, at most [`SAMPLE`].
@@ -103,12 +108,16 @@ pub fn collect_from(reviews: &[Review], request: &Request, brand: Brand, bound: 
         dropped: counts,
         bound,
         topics: request.topics.clone(),
+        aspects: request.aspects.clone(),
     }
 }
 
 fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     let within = |period: Period| period.contains(review.date);
     if request.period.is_some_and(|period| !within(period) && !request.against.is_some_and(within)) {
+        return Some(Reason::OutsidePeriod);
+    }
+    if request.excluded.period.is_some_and(within) {
         return Some(Reason::OutsidePeriod);
     }
     if !Product::find(&review.product).is_some_and(|product| request.means(product)) {
@@ -129,19 +138,46 @@ fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     if request.ratings.is_some_and(|ratings| !ratings.contains(review.rating)) {
         return Some(Reason::OtherRating);
     }
+    if request.excluded.sentiment.is_some_and(|sentiment| sentiment == Polarity::of(review_score(review))) {
+        return Some(Reason::OtherSentiment);
+    }
     let excluded = &request.excluded.topics;
     if !request.topics.is_empty() || !excluded.is_empty() {
         let topics = topics_of(review);
-        let wanted = request.topics.is_empty() || request.topics.iter().any(|topic| topics.contains(topic));
+        let wanted = request.topics.is_empty()
+            || request.topics.iter().any(|topic| {
+                let aspects = request.aspects_of(*topic);
+                topics.contains(topic)
+                    && (aspects.is_empty() || opinion_on(review, *topic, &aspects).is_some())
+            });
         let only_excluded = !topics.is_empty() && topics.iter().all(|topic| excluded.contains(topic));
         if !wanted || only_excluded {
             return Some(Reason::OffTopic);
         }
     }
+    let says = |claim: Polarity| {
+        let opinions = request.topics.iter();
+        opinions
+            .map(|topic| opinion_on(review, *topic, &request.aspects_of(*topic)))
+            .any(|own| own == Some(claim))
+    };
+    if request.claim.is_some_and(|claim| request.keeps_claim_only() && !says(claim)) {
+        return Some(Reason::OtherOpinion);
+    }
     if request.sentiment.is_some_and(|sentiment| sentiment != Polarity::of(review_score(review))) {
         return Some(Reason::OtherSentiment);
     }
     None
+}
+
+/// How many reviews of a product are kept, and how many are the base of a share of them.
+#[must_use]
+pub fn product_share(request: &Request, product: &Product) -> (usize, usize) {
+    let own = demo_reviews().iter().filter(|review| review.product == product.english);
+    own.fold((0, 0), |(kept, base), review| match reason_against(review, request) {
+        None => (kept + 1, base + 1),
+        Some(reason) => (kept, base + usize::from(request.measured().contains(&reason))),
+    })
 }
 
 fn note(counts: &mut Vec<Dropped>, reason: Reason, more: usize) {

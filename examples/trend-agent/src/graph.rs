@@ -24,7 +24,7 @@ use super::{
     writer::models_report,
 };
 
-/// What one request knows on its way to a report.
+/// The state of one request, from message to report.
 #[derive(State, Debug, Default, Serialize, Deserialize)]
 pub struct Trend {
     /// What the user wrote.
@@ -42,7 +42,7 @@ pub struct Trend {
     pub response: Option<String>,
 }
 
-/// What the study of one brand knows.
+/// The state of the study of one brand.
 #[derive(State, Default, Serialize, Deserialize)]
 struct Study {
     request: Option<Request>,
@@ -71,7 +71,7 @@ impl Desk {
     }
 }
 
-/// The graph. The runtime that runs it must provide a [`Desk`], and a model if the desk says so.
+/// The graph. The runtime that runs it must provide a [`Desk`], and a model if [`Desk::model`] is set.
 ///
 /// # Errors
 ///

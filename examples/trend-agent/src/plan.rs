@@ -41,7 +41,7 @@ pub enum PlanError {
         /// How long it is.
         bytes: usize,
     },
-    /// Nowhere in the answer stands a JSON list of todos.
+    /// The answer has no JSON list of todos.
     #[error("the answer holds no JSON list of todos")]
     NoList,
 }
@@ -71,8 +71,8 @@ pub fn offline_plan(request: &Request) -> Vec<PlannedTodo> {
     plan
 }
 
-/// Reads a model's plan: a JSON list of `{id, title}`, wherever in the answer it stands (a fence, an object with a list in
-/// it, words before and after). Items may be bare strings, ids may be missing or repeated; what has no title is skipped.
+/// Reads a model's plan: a JSON list of `{id, title}`, anywhere in the answer (in a fence, inside an object, between other
+/// text). Items may be bare strings, ids may be missing or repeated; what has no title is skipped.
 ///
 /// # Errors
 ///

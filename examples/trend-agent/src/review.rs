@@ -25,7 +25,7 @@ pub enum Language {
 pub struct Review {
     /// Unique in the data set, for example `LN-001`.
     pub id: String,
-    /// Whose product.
+    /// The brand of the product.
     pub brand: Brand,
     /// English product name; see [`super::catalogue::Product`].
     pub product: String,

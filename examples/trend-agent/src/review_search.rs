@@ -26,9 +26,9 @@ pub struct ReviewSearchArgs {
     pub query: Option<String>,
     /// Only this brand, for example `laneige` or `라네즈`.
     pub brand: Option<String>,
-    /// Only reviews with at least so many of 5 stars.
+    /// Only reviews with at least this many of 5 stars.
     pub min_rating: Option<u8>,
-    /// Only reviews with at most so many of 5 stars.
+    /// Only reviews with at most this many of 5 stars.
     pub max_rating: Option<u8>,
     /// How many reviews to show, 1 to 20. Default: 5.
     pub limit: Option<usize>,

@@ -30,7 +30,7 @@ pub struct ReviewSentiment {
     pub review: String,
     /// −1 to 1, text and rating joined.
     pub score: f64,
-    /// −1 to 1, the text alone; 0 if no known word stands in it.
+    /// −1 to 1, the text alone; 0 if it contains no word of the lists.
     pub text_score: f64,
     /// What `score` means.
     pub polarity: Polarity,
@@ -90,7 +90,7 @@ pub fn analyse_sentiment(reviews: &[Review]) -> Sentiment {
 }
 
 /// The score of one review, −1 to 1: its rating (weight [`RATING_WEIGHT`]) and its text; the rating alone if the
-/// text says nothing we know.
+/// text contains no word of the lists.
 #[must_use]
 pub fn review_score(review: &Review) -> f64 {
     let rating = (f64::from(review.rating) - 3.0) / 2.0;
@@ -98,7 +98,7 @@ pub fn review_score(review: &Review) -> f64 {
     round(rating.mul_add(RATING_WEIGHT, text * (1.0 - RATING_WEIGHT)).clamp(-1.0, 1.0))
 }
 
-/// The score of a text alone, −1 to 1; 0 if no known word stands in it.
+/// The score of a text alone, −1 to 1; 0 if it contains no word of the lists.
 #[must_use]
 pub fn text_score(text: &str) -> f64 {
     round(opinion(text).unwrap_or(0.0))

@@ -37,11 +37,11 @@ fn push(text: &str, out: &mut Vec<(usize, usize)>, from: usize, to: usize) {
     }
 }
 
-/// Where `pattern` stands in `lower` (text already in lower case), as byte ranges.
+/// The byte ranges of `lower` (text already in lower case) that match `pattern`.
 ///
 /// A pattern in Latin letters matches whole words; with a `*` at its end it matches the beginning of a word. A
 /// Korean pattern matches anywhere, because stems carry endings; with a `^` before it, only at the beginning of a word.
-/// A `_` at the end stands for a space. ` … ` between two patterns means at most four words without a comma.
+/// A `_` at the end means a space. ` … ` between two patterns means at most four words without a comma.
 #[must_use]
 pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
     if let Some((first, second)) = pattern.split_once(GAP) {
@@ -101,7 +101,8 @@ impl<'a> Needle<'a> {
     }
 }
 
-/// Many patterns, looked for together: one pass over a text tells which of them are worth a [`find`].
+/// Many patterns, searched together: one pass over a text finds the candidates for [`find`].
+#[derive(Debug)]
 pub(super) struct Patterns {
     patterns: Vec<&'static str>,
     /// Finds their letters; its numbers are theirs.
@@ -119,7 +120,7 @@ impl Patterns {
         Self { patterns, letters }
     }
 
-    /// Where patterns stand in `lower`, by the number of the pattern, in the order of the list.
+    /// The byte ranges of `lower` that match a pattern, with the index of the pattern, in the order of the list.
     pub(super) fn find(&self, lower: &str) -> impl Iterator<Item = (usize, (usize, usize))> {
         let mut there: Vec<usize> =
             self.letters.find_overlapping_iter(lower).map(|found| found.pattern().as_usize()).collect();
@@ -136,7 +137,7 @@ impl Patterns {
     }
 }
 
-/// Whether any of `patterns` stands in `lower`; see [`find`].
+/// Whether any of `patterns` matches in `lower`; see [`find`].
 #[must_use]
 pub fn mentions(lower: &str, patterns: &[&str]) -> bool {
     patterns.iter().any(|pattern| !find(lower, pattern).is_empty())

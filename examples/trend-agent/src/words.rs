@@ -1,7 +1,7 @@
-//! The word lists of `data/words`, read once: they are edited by people who know the language, not by people who know Rust.
+//! The word lists of `data/words`, read once: they are edited by speakers of the language, without Rust.
 //!
-//! A list is patterns parted by commas (see [`super::text::find`]; `_` stands for a space at an end). No opinion about what
-//! a word means is held here.
+//! A list is patterns separated by commas (see [`super::text::find`]; `_` means a space at an end). Their meaning is
+//! not defined here.
 
 use std::sync::LazyLock;
 
@@ -13,9 +13,9 @@ pub(super) struct Words {
     pub(super) good: Vec<&'static str>,
     /// Bad words: good when negated ("not sticky", "끈적이지 않아요").
     pub(super) bad: Vec<&'static str>,
-    /// Good as they stand: negation is inside them already.
+    /// Good as they are: they include their negation.
     pub(super) good_as_it_is: Vec<&'static str>,
-    /// Bad as they stand: negation is inside them already.
+    /// Bad as they are: they include their negation.
     pub(super) bad_as_it_is: Vec<&'static str>,
     /// Nouns that are good if nothing else is said about them.
     pub(super) good_by_default: Vec<&'static str>,
@@ -29,9 +29,9 @@ pub(super) struct Words {
     pub(super) relievers: Vec<&'static str>,
     /// Brands that people ask for and the data set does not have.
     pub(super) other_brands: Vec<&'static str>,
-    /// Words that stand before "review" without naming a brand.
+    /// Words before "review" that name no brand.
     pub(super) everyday_english: Vec<&'static str>,
-    /// Words that stand before "리뷰" without naming a brand.
+    /// Words before "리뷰" that name no brand.
     pub(super) everyday_korean: Vec<&'static str>,
     /// English words of requests that need no understanding.
     pub(super) request_english: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! What the author wrote: fields, reducers and serde names, or an error on the very token that is wrong.
+//! Parsing of the input: fields, reducers and serde names, or an error at the invalid token.
 
 use syn::{
     Attribute, Data, DeriveInput, Error, Field, Fields, GenericArgument, GenericParam, Ident, LitInt, LitStr,
@@ -239,8 +239,8 @@ fn slot<'a>(field: &'a Field, rules: &Names) -> Result<Slot<'a>> {
                 return Err(meta.error("the fields of a state need names, because an update names the fields that it sets"));
             } else if is(&["with", "serialize_with", "deserialize_with"]) {
                 return Err(meta.error(
-                    "the update stores this field too and does not know this function; put the value into a type \
-                     of its own that implements `Serialize` and `Deserialize`",
+                    "the update stores this field too and does not know this function; put the value into a \
+                     separate type that implements `Serialize` and `Deserialize`",
                 ));
             } else if is(&["rename"]) {
                 let (written, read) = renames(entry)?;
@@ -347,7 +347,7 @@ fn rest(meta: &ParseNestedMeta<'_>) -> Result<proc_macro2::TokenStream> {
 }
 
 impl Reducer {
-    /// Whether the update holds a `Write<T>`.
+    /// Returns whether the update holds a `Write<T>`.
     pub(crate) fn is_reducing(&self) -> bool {
         !matches!(self, Self::Replace | Self::Untracked)
     }
@@ -364,7 +364,7 @@ pub(crate) fn inner<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     }
 }
 
-/// Whether a type is written as one of these names, without arguments.
+/// Returns whether a type is written as one of these names, without arguments.
 pub(crate) fn is_named(ty: &Type, names: &[&str]) -> bool {
     matches!(ty, Type::Path(path) if path.qself.is_none() && path.path.segments.last().is_some_and(
         |last| last.arguments.is_empty() && names.iter().any(|name| last.ident == name)

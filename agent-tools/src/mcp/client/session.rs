@@ -277,7 +277,7 @@ impl Routes {
         drop(self.sending.lock().await);
     }
 
-    /// Returns the call to which a question belongs: the call whose response stream carries it, or the only call.
+    /// Returns the call to which a question belongs: the call with the response stream that carries it, or the only call.
     /// Otherwise the question is not asked, because it must not reach the run of another person.
     fn asks(&self, origin: Option<&InboundStreamOrigin>) -> Option<mpsc::Sender<Note>> {
         let calls = self.calls.lock();

@@ -62,6 +62,8 @@ async fn an_unknown_session_is_refused_in_korean_where_sessions_are_required() {
     let mut client = here.client("s").await;
     assert_eq!(client.refusal().await, "존재하지 않는 세션입니다");
     assert_eq!(client.closed().await, Some((4004, "존재하지 않는 세션입니다".to_owned())));
+    let unknown = here.get("/api/sessions/s/conversations").await;
+    assert_eq!((unknown.status, unknown.body["code"].as_str()), (404, Some("session_not_found")));
     here.stores.conversations.create_session("s").await.unwrap();
     let mut client = here.client("s").await;
     client.ask("안녕").await;
@@ -136,4 +138,29 @@ async fn with_tokens_the_limit_is_per_subject() {
     let mut other = here.client(&format!("d?token={}", token_of("bob"))).await;
     other.ask("안녕").await;
     assert_eq!(other.answer().await.error, None);
+}
+
+#[tokio::test]
+async fn the_exchanges_of_a_session_are_read_by_its_owner_only() {
+    let here = with_tokens(quick()).await;
+    let read = |session: &'static str, subject: &'static str| {
+        let address = here.address;
+        async move {
+            let header = format!("Bearer {}", token_of(subject));
+            let path = format!("/api/sessions/{session}/conversations");
+            send(address, Method::GET, &path, &[("authorization", &header)], "").await
+        }
+    };
+    assert_eq!(read("s", "bob").await.body, json!({"conversations": []}));
+    let path = format!("s?token={}", token_of("alice"));
+    let mut client = Client::try_connect(here.address, &path, &[]).await.unwrap();
+    assert_eq!(read("s", "alice").await.body, json!({"conversations": []}));
+    client.send("request_ai_response", json!({"message": "안녕", "emotion": "sad", "timestamp": 7})).await;
+    client.answer().await;
+    here.settled("s").await;
+    let exchange = json!({"user_message": "안녕", "ai_response": "네.", "emotion": "sad", "timestamp": 7});
+    assert_eq!(read("s", "alice").await.body, json!({"conversations": [exchange]}));
+    assert_eq!(read("s", "bob").await.status, 404);
+    assert_eq!(read("a%20b", "alice").await.status, 400);
+    assert_eq!(here.get("/api/sessions/s/conversations").await.status, 401);
 }

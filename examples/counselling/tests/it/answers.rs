@@ -226,6 +226,16 @@ async fn chunks_keep_the_pace_and_a_backlog_does_not_add_up() {
 }
 
 #[tokio::test]
+async fn the_temperature_is_the_one_of_the_settings() {
+    let settings = Settings { temperature: 0.25, ..quick() };
+    let here = Here::with(settings, in_memory(), [says(&["네."])], |server| server).await;
+    let mut client = here.client("s").await;
+    client.ask("안녕").await;
+    client.answer().await;
+    assert_eq!(here.upstream.requests()[0]["temperature"], json!(0.25));
+}
+
+#[tokio::test]
 async fn an_endpoint_that_does_not_take_top_k_is_asked_without_it() {
     let here = Here::start([Script::Refuse(400, "unknown field top_k"), says(&["네."])]).await;
     let mut client = here.client("s").await;

@@ -248,7 +248,7 @@ impl AttemptHandle {
     /// Appends a pending question to the journal, if it is new.
     pub(crate) fn append_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
         self.push::<NodeError>(|inner| {
-            inner.asked.entry(open.id.clone()).or_insert_with(|| AskedQuestion::new(shown, &open));
+            inner.asked.entry(open.id.clone()).or_insert_with(|| Box::new(AskedQuestion::new(shown, &open)));
             inner.open.push(open.id.clone());
             Ok(if is_new { vec![Fact::QuestionAsked(open)] } else { Vec::new() })
         })??;

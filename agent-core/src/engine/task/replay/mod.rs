@@ -50,7 +50,7 @@ struct Inner {
     unreplayed_questions: HashMap<QuestionId, Option<Arc<str>>>,
     /// Number of starts of tool calls without a result, by key.
     call_attempts: HashMap<String, u32>,
-    asked: HashMap<QuestionId, AskedQuestion>,
+    asked: HashMap<QuestionId, Box<AskedQuestion>>,
     /// Questions of this attempt that are neither answered nor withdrawn.
     open: Vec<QuestionId>,
     withdrawn: HashMap<QuestionId, VecDeque<WithdrawReason>>,
@@ -167,8 +167,8 @@ impl TaskReplay {
         record: Option<TaskRecord>,
     ) -> Self {
         let record = record.unwrap_or_default();
-        let asked: HashMap<QuestionId, AskedQuestion> =
-            record.asked.into_iter().map(|(id, asked)| (id, AskedQuestion::restored(asked))).collect();
+        let restored = |(id, asked)| (id, Box::new(AskedQuestion::restored(asked)));
+        let asked: HashMap<QuestionId, Box<AskedQuestion>> = record.asked.into_iter().map(restored).collect();
         let (mut unreplayed_steps, mut unreplayed_questions) = (HashMap::new(), HashMap::new());
         // After a failed try the node may go another way; within one try it may not.
         if record.failed == 0 {
