@@ -281,7 +281,7 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
         Ok(run) => {
             context.release_when_idle(permit, &run);
             if let Some(delivery) = delivery {
-                bind_delivery(context, delivery, &session, run.id()).await;
+                bind_delivery(context, delivery, &session, run.id()).await?;
             }
             Ok(RunStart::New(run))
         }
@@ -294,7 +294,7 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
                 (Some(delivery), SessionError::SameRequest { run, .. })
                     if session.status().await.is_ok_and(|now| now.run == *run && now.status.is_busy()) =>
                 {
-                    bind_delivery(context, delivery, &session, *run).await;
+                    bind_delivery(context, delivery, &session, *run).await?;
                 }
                 (Some(delivery), _) => app.deliveries.cancel(delivery).await,
             }
@@ -303,11 +303,16 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     }
 }
 
-async fn bind_delivery(context: &RequestContext, delivery: PreparedDelivery, session: &Session, run: RunId) {
+/// Binds a webhook to its run. If that fails, the request is not acknowledged: repeated with its key, it binds the webhook.
+async fn bind_delivery(
+    context: &RequestContext,
+    delivery: PreparedDelivery,
+    session: &Session,
+    run: RunId,
+) -> Result<(), ApiError> {
     let app = &context.app;
-    if let Err(error) = app.deliveries.bind(&app.runtime, delivery, run, context.run_options()).await {
-        tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
-    }
+    let bound = app.deliveries.bind(&app.runtime, delivery, run, context.run_options()).await;
+    bound.map_err(map_session_error(session.id()))
 }
 
 /// Accepts the webhook delivery of a run, before the run.

@@ -111,7 +111,7 @@ impl DeliveryRegistry {
     ///
     /// # Errors
     ///
-    /// Errors of the store. The run then continues without a webhook.
+    /// Errors of the store. The run continues without a webhook until a repeated request binds it.
     pub(crate) async fn bind(
         &self,
         runtime: &Runtime,
