@@ -3,7 +3,7 @@ FROM rust:1-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked -p agent-server && strip target/release/agent-server
+RUN cargo build --release --locked -p agent-server
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/agent-server /usr/local/bin/agent-server

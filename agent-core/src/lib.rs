@@ -86,7 +86,8 @@
 //! 7. [`event`], [`run`] and [`mod@todo`]: what others see of a run.
 //! 8. [`model`], [`mod@tool`] and [`memory`]: language models, tools, and values that outlive a session.
 //! 9. [`agent`]: agents, sub-agents, hand-offs, typed answers.
-//! 10. [`telemetry`]: spans for tracing backends. [`json`]: what a stored value may be. [`retry`]: retries.
+//! 10. `schedule` (feature `cron`): runs that start at a time or by a cron expression.
+//! 11. [`telemetry`]: spans for tracing backends. [`json`]: what a stored value may be. [`retry`]: retries.
 //!
 //! The [`guide`] has a page per subject, each with one complete program. Built-in tools (files, web, SQL, shell, MCP) are in the crate `agent-tools`, an HTTP server is in `agent-server`.
 //!
@@ -117,6 +118,7 @@
 //! | `openai` | yes | models behind OpenAI's protocols, embeddings, HTTP cassettes for tests |
 //! | `prompt` | yes | prompt templates in Jinja's syntax |
 //! | `sqlite` | yes | the SQLite store for journals and memory |
+//! | `cron` | no | schedules: runs that start at a time or by a cron expression |
 //! | `native` | no | Anthropic and Gemini with their native protocols |
 //! | `realtime` | no | live transcription over OpenAI's Realtime protocol |
 //! | `tiktoken` | no | exact token counts for OpenAI's vocabularies |
@@ -137,6 +139,8 @@ pub mod engine;
 pub mod journal;
 pub mod session;
 pub mod run;
+#[cfg(feature = "cron")]
+pub mod schedule;
 pub mod interrupt;
 pub mod todo;
 pub mod event;

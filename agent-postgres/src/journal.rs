@@ -5,8 +5,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use agent_core::{
     ids::{Seq, SessionId},
     journal::{
-        Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, StoreError,
-        StoredSnapshot, Summary,
+        Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, SharedLimits,
+        StoreError, StoredSnapshot, Summary,
         store::{check_records, is_label},
     },
 };
@@ -17,6 +17,7 @@ use crate::{
     Postgres,
     channel::Channel,
     connection::{Param, column, single},
+    limits::Limits,
     summary::{Columns, HEAD, head_of, label, number, plain, quoted, seq},
 };
 
@@ -230,6 +231,10 @@ impl JournalStore for Postgres {
         Some(Arc::new(Channel(Arc::clone(&self.inner))))
     }
 
+    fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
+        Some(Arc::new(Limits(Arc::clone(&self.inner))))
+    }
+
     fn recent(&self, wanted: &Recent) -> BoxFuture<'_, Result<Vec<(SessionId, Head)>, StoreError>> {
         let wanted = wanted.clone();
         Box::pin(async move {
@@ -265,14 +270,13 @@ impl JournalStore for Postgres {
                 sql.push_str(&condition);
                 params.push((&value, Type::TEXT));
             }
-            let graphs = [(&wanted.graph, "="), (&wanted.without, "<>")]
-                .map(|(graph, relation)| (graph.as_ref().map(|graph| plain(graph)), relation));
+            let only = wanted.graph.iter().map(|graph| (plain(graph), "="));
+            let without = wanted.without.iter().map(|graph| (plain(graph), "<>"));
+            let graphs: Vec<_> = only.chain(without).collect();
             for (graph, relation) in &graphs {
-                if let Some(graph) = graph {
-                    let place = params.len() + 1;
-                    write!(sql, " AND graph {relation} ${place}").expect("writing to a string cannot fail");
-                    params.push((graph, Type::TEXT));
-                }
+                let place = params.len() + 1;
+                write!(sql, " AND graph {relation} ${place}").expect("writing to a string cannot fail");
+                params.push((graph, Type::TEXT));
             }
             let statuses = stored_statuses(&wanted.statuses)?;
             if !statuses.is_empty() {

@@ -7,6 +7,7 @@
 //! - An append is one statement and one round trip. Appends that wait at the same time share a transaction.
 //! - The epoch of the writer is compared in the statement that appends, so a process that lost its lease writes nothing.
 //! - Leases use the clock of the database.
+//! - Rate limits and quotas of `agent-server` hold over all processes ([`SharedLimits`](agent_core::journal::SharedLimits)).
 //! - A program can keep its own tables in the database ([`Postgres::query`], [`Postgres::migrate`]).
 //! - No statement depends on the state of a connection, so PgBouncer in transaction mode works.
 //!
@@ -30,6 +31,7 @@ mod channel;
 mod connection;
 mod error;
 mod journal;
+mod limits;
 mod memory;
 mod migrate;
 mod queries;
@@ -40,7 +42,7 @@ pub mod testing;
 mod tls;
 
 pub use address::AddressError;
-pub use connection::{Postgres, PostgresBuilder};
+pub use connection::{Postgres, PostgresBuilder, StatementCache};
 pub use error::ConnectError;
 pub use memory::PostgresMemory;
 pub use tables::QueryError;

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use crate::error::store_error;
 
 /// Migrations in order; `@` is the schema. Never change one that was released.
-const MIGRATIONS: [&str; 1] = [include_str!("sql/0001_tables.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("sql/0001_tables.sql"), include_str!("sql/0002_limits.sql")];
 
 /// Key of the advisory lock (`agent pg`).
 const LOCK: i64 = 0x6167_656e_7420_7067;
@@ -63,7 +63,7 @@ pub(crate) async fn run(client: &mut Object, schema: &str) -> Result<(), StoreEr
     transaction.commit().await.map_err(failed)
 }
 
-/// Whether all migrations were applied: then a user without the right to create tables can run the program.
+/// Returns whether all migrations were applied: then a user without the right to create tables can run the program.
 async fn is_current(client: &Object, schema: &str) -> Result<bool, StoreError> {
     let name = format!("{schema}.migration");
     let failed = |error: tokio_postgres::Error| store_error(&error);

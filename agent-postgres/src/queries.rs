@@ -26,6 +26,10 @@ pub(crate) struct Statements {
     pub(crate) remember: String,
     pub(crate) recall: String,
     pub(crate) forget: String,
+    pub(crate) rate: String,
+    pub(crate) hold: String,
+    pub(crate) keep: String,
+    pub(crate) reserve: String,
 }
 
 impl Statements {
@@ -68,6 +72,10 @@ impl Statements {
                  WHERE due IS NOT NULL AND (due, name) > ($1, $2) AND due <= $3 ORDER BY due, name LIMIT $4",
             ),
             delete: text("SELECT code, number FROM @.delete_v1($1, $2)"),
+            rate: text("SELECT wait FROM @.rate_v1($1, $2, $3)"),
+            hold: text("SELECT held FROM @.hold_v1($1, $2, $3, $4, $5, $6)"),
+            keep: text("SELECT FROM @.keep_v1($1, $2, $3, $4, $5)"),
+            reserve: text("SELECT reserved FROM @.reserve_v1($1, $2, $3, $4, $5, $6)"),
             remember: text("SELECT FROM @.remember_v1($1, $2, $3, $4, $5, $6)"),
             recall: text(
                 "SELECT key, value, created, updated, expires, namespace FROM @.memory

@@ -77,9 +77,14 @@ fn working(world: &Arc<World>) -> Graph<Talk> {
 }
 
 async fn runtime(address: &Secret, graphs: &[Graph<Talk>]) -> Runtime {
+    runtime_with(address, graphs, 0).await
+}
+
+async fn runtime_with(address: &Secret, graphs: &[Graph<Talk>], slots: usize) -> Runtime {
     let store = Postgres::builder().max_connections(4).connect(address).await.unwrap();
     let runtime = Runtime::builder().journal(store).options(|options| {
         options.lease_ttl = Duration::from_secs(1);
+        options.max_active_runs = slots;
     });
     let runtime = runtime.build();
     for graph in graphs {
@@ -206,4 +211,66 @@ async fn a_deleted_session_is_gone_at_every_replica() {
     one.session("s").unwrap().stop().await.unwrap();
     two.session("s").unwrap().delete().await.unwrap();
     assert_eq!(one.session("s").unwrap().status().await.unwrap_err().code().name(), "session_not_found");
+}
+
+/// Waits until so many runs are in the states `(executing, waiting)` of a runtime.
+async fn reaches(runtime: &Runtime, executing: usize, waiting: usize) {
+    let wait = async {
+        while (runtime.live_runs(), runtime.waiting_runs()) != (executing + waiting, waiting) {
+            runtime.sweep().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let result = timeout(LONG, wait).await;
+    result.unwrap_or_else(|_| panic!("{} runs, {} waiting", runtime.live_runs(), runtime.waiting_runs()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replica_with_free_slots_takes_over_waiting_runs() {
+    let world = Arc::<World>::default();
+    let address = cluster().address(&cluster().database());
+    let graphs = [working(&world)];
+    let one = runtime_with(&address, &graphs, 2).await;
+    let ids: Vec<String> = (0..6).map(|number| format!("s{number}")).collect();
+    for id in &ids {
+        let run = one.session(id).unwrap().run(&graphs[0], Talk::update()).start().await.unwrap();
+        drop(run);
+    }
+    let kept = one.session("kept").unwrap().run(&graphs[0], Talk::update()).start().await.unwrap();
+    reaches(&one, 2, 5).await;
+    let two = runtime_with(&address, &graphs, 2).await;
+    reaches(&one, 2, 3).await;
+    reaches(&two, 2, 0).await;
+    // Runs of both end, and each slot is used again, until all have run.
+    let wait = async {
+        loop {
+            world.go.notify_waiters();
+            let mut left = 0;
+            for id in &ids {
+                let status = two.session(id).unwrap().status().await.unwrap();
+                left += usize::from(status.status != RunStatus::Completed);
+            }
+            if left == 0 {
+                return;
+            }
+            one.sweep().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, wait).await.unwrap();
+    for id in &ids {
+        let said: Talk = one.session(id).unwrap().state().await.unwrap();
+        assert_eq!(said.said, ["worked"], "{id} ran once");
+    }
+    // A run whose result is awaited ends where it is awaited.
+    let mut kept = kept;
+    let wait = async {
+        loop {
+            world.go.notify_waiters();
+            if let Ok(status) = timeout(Duration::from_millis(50), kept.wait_status()).await {
+                return status;
+            }
+        }
+    };
+    assert_eq!(timeout(LONG, wait).await.unwrap(), RunStatus::Completed);
 }

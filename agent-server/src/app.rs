@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_core::Runtime;
+use agent_core::{Runtime, schedule::Schedules};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -14,7 +14,7 @@ use crate::{
     fanout::Fanouts,
     http::{budget::Budget, router::Router},
     limits::Limits,
-    metrics::Metrics,
+    metrics::{CustomMetric, Metrics},
     readiness::Readiness,
     webhook::{DeliveryHost, DeliveryRegistry},
 };
@@ -24,9 +24,10 @@ pub(crate) type RequestContext = crate::http::request::RequestContext<AppState>;
 /// A handler of requests.
 pub(crate) type Handler = crate::http::router::Handler<AppState>;
 
-/// What request handlers share.
+/// State shared by the request handlers.
 pub(crate) struct AppState {
     pub(crate) runtime: Runtime,
+    pub(crate) schedules: Schedules,
     /// The task agents. The first one is the default.
     pub(crate) agents: Vec<Arc<dyn TaskAgent>>,
     /// The plain model, if there is one.
@@ -52,6 +53,8 @@ pub(crate) struct AppState {
     /// Messages shared by the subscribers of a session.
     pub(crate) fanouts: Arc<Fanouts>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Metrics of the embedding program.
+    pub(crate) custom_metrics: Vec<CustomMetric>,
     /// Permits for expensive requests, one per processor.
     pub(crate) heavy_permits: Semaphore,
     /// Memory for the input of all callers.

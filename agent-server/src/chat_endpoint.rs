@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use agent_core::model::{Model, ModelRequest};
 
+use crate::metrics::{MeteredModel, Metrics};
+
 /// A plain model behind `/api/chat/stream` and, under its name, `/v1/chat/completions`.
 ///
 /// It stores nothing; the request contains the conversation.
@@ -127,6 +129,12 @@ impl Chat {
     /// Returns why requests are refused.
     pub(crate) fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
+    }
+
+    /// Counts the calls of the model.
+    pub(crate) fn metered(mut self, metrics: &Arc<Metrics>) -> Self {
+        self.model = Model::new(MeteredModel::new(self.model, Arc::clone(metrics)));
+        self
     }
 
     pub(crate) fn id(&self) -> &str {

@@ -93,7 +93,7 @@ struct MessagesUpdate {
     messages: Vec<Message>,
 }
 
-/// How an agent finished, in the update of its model node.
+/// End of an agent's turn, in the update of its model node.
 #[derive(Deserialize)]
 struct FinishUpdate {
     finish: Option<Finish>,
@@ -279,7 +279,11 @@ impl ConversationStream {
             }
             EventBody::StepRecorded(step) => self.read_step(step, own, event.at),
             EventBody::NodeFinished(finished) if own => self.read_update(&finished.update, event.at),
-            EventBody::RunCompleted(_) => self.close(ConversationEvent::Done),
+            EventBody::RunCompleted(_) => {
+                // The event precedes the end of the run in memory, and without a journal the state is readable only after it.
+                self.run.wait().await;
+                self.close(ConversationEvent::Done);
+            }
             EventBody::RunPaused(paused) => {
                 let questions = self.run.wait().await.questions;
                 let event = if questions.is_empty() {

@@ -45,6 +45,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "markdown.js": SCRIPT,
     "prefs.js": SCRIPT,
     "questions.js": SCRIPT,
+    "schedules.js": SCRIPT,
     "schema.js": SCRIPT,
     "session_model.js": SCRIPT,
     "session_view.js": SCRIPT,

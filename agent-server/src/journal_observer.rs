@@ -20,8 +20,8 @@ const QUEUE_CAPACITY: usize = 10_000;
 /// Observer of all journal entries of a runtime.
 pub(crate) struct JournalObserver {
     metrics: Arc<Metrics>,
-    deliveries: Arc<DeliveryRegistry>,
-    ended_runs: mpsc::Sender<RunEnded>,
+    /// `None` for sessions without a journal, which have no webhooks.
+    deliveries: Option<(Arc<DeliveryRegistry>, mpsc::Sender<RunEnded>)>,
 }
 
 /// A run that has ended.
@@ -38,19 +38,27 @@ impl JournalObserver {
         deliveries: Arc<DeliveryRegistry>,
     ) -> (Arc<Self>, mpsc::Receiver<RunEnded>) {
         let (ended_runs, queue) = mpsc::channel(QUEUE_CAPACITY);
-        (Arc::new(Self { metrics, deliveries, ended_runs }), queue)
+        (Arc::new(Self { metrics, deliveries: Some((deliveries, ended_runs)) }), queue)
+    }
+
+    /// Creates an observer that counts and logs only.
+    pub(crate) fn without_deliveries(metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { metrics, deliveries: None })
     }
 
     fn ended(&self, notice: &JournalNotice<'_>, status: &'static str) {
         if let Some(graph) = notice.graph {
             self.metrics.ended(graph, status);
-            if graph != webhook::GRAPH && !self.deliveries.waits_for(notice.session, notice.run) {
-                return;
-            }
+        }
+        let Some((deliveries, ended_runs)) = &self.deliveries else { return };
+        if notice.graph.is_some_and(|graph| graph != webhook::GRAPH)
+            && !deliveries.waits_for(notice.session, notice.run)
+        {
+            return;
         }
         let graph = notice.graph.map(Box::from);
         let ended = RunEnded { session: notice.session.clone(), run: notice.run, status, graph };
-        if self.ended_runs.try_send(ended).is_err() {
+        if ended_runs.try_send(ended).is_err() {
             tracing::debug!("the queue of ended runs is full; the end is found in the store later");
         }
     }

@@ -12,6 +12,8 @@
 //! | `GET /v1/models`, `POST /v1/chat/completions` | every agent as a model of OpenAI's API |
 //! | `GET /health` | `{"status":"healthy", ..}` |
 //! | `GET /sessions`, `GET /sessions/{session_id}[/journal\|/state\|/diff\|/graph\|/events]` | sessions and their history |
+//! | `POST /sessions/{session_id}/steer` | a message to the agent at work |
+//! | `POST /schedules`, `GET /schedules`, `GET` and `DELETE /schedules/{schedule_id}` | runs at a time or by a cron expression |
 //! | `POST /sessions/{session_id}/fork`, `DELETE /sessions/{session_id}` | fork and delete sessions |
 //! | `WS /ws/{session_id}?after=SEQ&events=status\|all` | progress, questions, answers |
 //! | `GET /ready`, `GET /metrics` | readiness, Prometheus metrics |

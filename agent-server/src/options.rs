@@ -35,15 +35,16 @@ pub struct ServerOptions {
     /// Default: 1,000.
     pub connections_per_address: usize,
     /// Maximum number of requests per minute and caller: a subject, or an address if callers are anonymous. Public routes
-    /// are exempt; 0: no limit. Default: 0.
+    /// are exempt. Counted over all replicas if the store has [shared counters](agent_core::journal::SharedLimits) and responds,
+    /// else in this process; 0: no limit. Default: 0.
     pub requests_per_minute: u32,
     /// Maximum number of WebSockets and streams per caller. Anonymous callers on loopback are exempt; 0: no limit.
     /// Default: 1,000.
     pub sockets_per_caller: usize,
-    /// Maximum number of running runs per caller, including answers of the plain model. Paused runs do not count; 0: no
-    /// limit. Default: 0.
+    /// Maximum number of running runs per caller, including answers of the plain model. Paused runs do not count. Counted as
+    /// `requests_per_minute`; 0: no limit. Default: 0.
     pub runs_per_caller: usize,
-    /// Maximum number of sessions per subject; 0: no limit. Default: 0.
+    /// Maximum number of sessions per subject, over all replicas; 0: no limit. Default: 0.
     pub sessions_per_subject: u32,
     /// WebSocket frames read per second, after a burst of two seconds' worth. Further frames wait; 0: no limit.
     /// Default: 100.

@@ -2,11 +2,56 @@
 //!
 //! Valid calls in text never get here: the model client turns them into tool calls.
 
+use agent_core::model::{Delta, ModelError, ModelErrorKind, ModelStream};
+use futures::{StreamExt, stream};
+
 /// Openings of calls. What follows one is a call if it begins with a bracket or a name.
-const OPENINGS: [&str; 3] = ["<tool_call>", "[TOOL_CALLS]", "<|python_tag|>"];
+const OPENINGS: [&str; 4] = ["<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<function="];
 const CLOSING: &str = "</tool_call>";
+/// The same for the last opening.
+const FUNCTION_CLOSING: &str = "</function>";
 /// The beginning of a call that is a whole answer.
 const OBJECT: &str = "{\"name\":";
+
+/// Removes such calls from the answer of a model. An answer of nothing else ends with [`ModelErrorKind::Malformed`].
+pub(crate) fn without_raw_calls(answer: ModelStream) -> ModelStream {
+    let start = Some((answer, RawCalls::default(), false));
+    let filtered = stream::unfold(start, |state| async move {
+        let (mut answer, mut calls, mut has_content) = state?;
+        let mut out = Vec::new();
+        let mut show = |text: String, out: &mut Vec<_>| {
+            if !text.is_empty() {
+                has_content |= !text.trim().is_empty();
+                out.push(Ok(Delta::Text { text }));
+            }
+        };
+        match answer.next().await? {
+            Ok(Delta::Text { text }) => show(calls.push(&text), &mut out),
+            Ok(delta @ Delta::Restarted { .. }) => {
+                calls.clear();
+                has_content = false;
+                out.push(Ok(delta));
+            }
+            Ok(delta @ Delta::ToolCallStarted { .. }) => {
+                has_content = true;
+                out.push(Ok(delta));
+            }
+            Ok(delta @ Delta::Finished { .. }) => {
+                show(calls.finish(), &mut out);
+                if calls.found() && !has_content {
+                    let error = ModelError::new(ModelErrorKind::Malformed)
+                        .with_detail("the answer is a tool call as text that cannot be used");
+                    out.push(Err(error));
+                    return Some((stream::iter(out), None));
+                }
+                out.push(Ok(delta));
+            }
+            other => out.push(other),
+        }
+        Some((stream::iter(out), Some((answer, calls, has_content))))
+    });
+    ModelStream::new(filtered.flatten().boxed())
+}
 
 /// Filter of the text of one turn, part by part.
 #[derive(Debug, Default)]
@@ -29,7 +74,7 @@ enum State {
 }
 
 impl RawCalls {
-    /// Whether a call was removed since the last [`clear`](Self::clear).
+    /// Returns whether a call was removed since the last [`clear`](Self::clear).
     pub(crate) const fn found(&self) -> bool {
         self.found
     }
@@ -81,9 +126,9 @@ impl RawCalls {
                         return shown;
                     }
                 },
-                State::Call => match self.held.find(CLOSING) {
-                    Some(at) => {
-                        self.held.drain(..at + CLOSING.len());
+                State::Call => match find_closing(&self.held) {
+                    Some(end) => {
+                        self.held.drain(..end);
                         self.state = State::Text;
                     }
                     None => {
@@ -97,6 +142,11 @@ impl RawCalls {
             }
         }
     }
+}
+
+/// Returns the end of the first closing.
+fn find_closing(text: &str) -> Option<usize> {
+    [CLOSING, FUNCTION_CLOSING].into_iter().filter_map(|tag| Some(text.find(tag)? + tag.len())).min()
 }
 
 /// Returns whether a text begins with an object like that of a call; `None`: not known yet.
@@ -172,6 +222,8 @@ mod tests {
             ("a <tool_call>\n{bad}</tool_call> b <tool_call>{bad}</tool_call> c", "a  b  c"),
             (r#"[TOOL_CALLS] [{"name": "x", "#, ""),
             ("<|python_tag|>print(", ""),
+            (r#"보기 <function=search>{"q": "a"}</function> 끝"#, "보기  끝"),
+            (r#"<function=search>{"q": "#, ""),
             (r#"{"name": "x", "parameters": {"a": }"#, ""),
             (" { \"name\" : \"x\", \"arguments\"", ""),
         ] {
@@ -187,6 +239,7 @@ mod tests {
             "  \n",
             "the tag <tool_call> begins a call",
             "a < b and [TOOL",
+            "f <function= 3",
             r#"{"name": "Anua", "rating": 4}"#,
             r#"{"brand": "Anua", "arguments": []}"#,
             "{",

@@ -3,7 +3,11 @@
 use agent_core::model::{Message, Role};
 use serde_json::{Map, Value, json};
 
-use crate::Assistant;
+use crate::{
+    Assistant,
+    error::{ApiError, Rejection},
+    spelling::misspelled,
+};
 
 /// A field that an agent reads from the `context` of a request.
 ///
@@ -58,6 +62,27 @@ impl ContextField {
     /// Returns the name.
     pub(crate) const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Checks a context against the fields that its agent reads.
+    pub(crate) fn check_all(fields: &[Self], context: &Map<String, Value>) -> Result<(), ApiError> {
+        if context.is_empty() || fields.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<&str> = fields.iter().map(Self::name).collect();
+        if let Some((field, meant)) = misspelled(context.keys().map(String::as_str), &known) {
+            let message = format!("unknown field `{field}` in `context`; did you mean `{meant}`?");
+            return Err(ApiError::new(Rejection::InvalidRequest, message).at(format!("context.{field}")));
+        }
+        for field in fields {
+            let name = field.name();
+            if let Some(values) = context.get(name).and_then(|value| field.refuses(value)) {
+                let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+                let message = format!("`context.{name}` must be one of {}", values.join(", "));
+                return Err(ApiError::new(Rejection::InvalidRequest, message).at(format!("context.{name}")));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the values to name if `value` is not accepted.

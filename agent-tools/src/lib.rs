@@ -11,7 +11,7 @@
 //! | `PostgresQuery` (feature `sql-postgres`) | a query of a PostgreSQL database | reading only, 200 rows of 100 columns, 10 s |
 //! | `retrieval::Documents` (feature `retrieval`) | search in a folder of documents | passages of 1,200 characters, 5 a search |
 //! | `mcp::Client` (feature `mcp`) | tools of MCP servers | 60 s a call, bounded lists and results |
-//! | [`Shell`] | a command | off unless added, asks a person each time, isolated where the machine permits |
+//! | [`Shell`] | a command | on Unix; off unless added, asks a person each time, isolated where the machine permits |
 //!
 //! A tool is in a registry only if you add it: there is no "all of them".
 
@@ -30,9 +30,11 @@ pub mod http;
 pub mod mcp;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "mcp")]
+mod process_group;
 #[cfg(feature = "retrieval")]
 pub mod retrieval;
-#[cfg(feature = "shell")]
+#[cfg(all(feature = "shell", unix))]
 mod shell;
 #[cfg(any(feature = "sql", feature = "sql-postgres"))]
 mod sql;
@@ -43,7 +45,7 @@ mod time;
 pub use calculator::Calculator;
 #[cfg(feature = "memory")]
 pub use memory::MemoryTools;
-#[cfg(feature = "shell")]
+#[cfg(all(feature = "shell", unix))]
 pub use shell::{Isolation, Shell};
 #[cfg(feature = "sql")]
 pub use sql::SqlQuery;

@@ -1,7 +1,7 @@
 //! Writes the golden SQLite files of the present format: `cargo run -p tests --example write_golden -- v2`.
 //!
-//! Each file is one scenario of `tests::golden`; beside it is what the public API reads of it, as JSON. A folder that
-//! exists is refused: golden files of a released format never change.
+//! Each file is one scenario of `tests::golden`; beside it is what the public API reads of it, as JSON. Golden files
+//! never change: only the files of scenarios that the folder does not have are written.
 #![expect(clippy::print_stdout, reason = "a program that a person runs")]
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -54,8 +54,9 @@ async fn write(name: &str, folder: &Path) -> Any<()> {
 async fn main() -> Any<()> {
     let format = std::env::args().nth(1).ok_or("which folder? For example `v2`")?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format);
-    fs::create_dir(&folder)?;
-    for name in SCENARIOS {
+    fs::create_dir_all(&folder)?;
+    let missing = SCENARIOS.into_iter().filter(|name| !folder.join(format!("{name}.db")).exists());
+    for name in missing {
         write(name, &folder).await?;
     }
     Ok(())

@@ -39,6 +39,7 @@ const CORE: &[&[&str]] = &[
     &["agent"],
     &["sqlite"],
     &["session"],
+    &["schedule"],
     &["testing"],
     &["guide"],
 ];

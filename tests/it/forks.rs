@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, Result, RunStatus, START, Session, clock::ManualClock, event::EventBody, ids::Seq,
+    Context, END, Graph, Result, RunStatus, Runtime, START, Session, SessionId,
+    clock::ManualClock,
+    event::EventBody,
+    ids::Seq,
+    journal::{JournalStore, StoreError, verify},
+    testing::{HookedStore, StoreCall, StoreHook},
     todo::TodoStatus,
 };
 use tests::{journal, on};
@@ -95,4 +100,51 @@ async fn a_fork_from_the_middle_of_a_run_is_stopped_with_its_todos_cancelled() {
     let outcome = fork.resume().await.unwrap().outcome::<Trail>().await.unwrap();
     assert_eq!(outcome.state().unwrap().sum, 1);
     assert_eq!(fork.status().await.unwrap().todos[0].status, TodoStatus::Completed);
+}
+
+/// The process dies when a session was copied.
+#[derive(Debug, Default)]
+struct DiesAfterCopy(std::sync::atomic::AtomicBool);
+
+impl StoreHook for DiesAfterCopy {
+    async fn before(&self, call: StoreCall) -> std::result::Result<(), StoreError> {
+        match call {
+            StoreCall::Append if self.0.load(std::sync::atomic::Ordering::SeqCst) => {
+                Err(StoreError::Damaged { reason: "the process is dead".into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn after(&self, call: StoreCall) -> std::result::Result<(), StoreError> {
+        self.0.fetch_or(call == StoreCall::Copy, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn lease(&self, _: Duration) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn a_fork_that_was_interrupted_is_deleted_by_the_next_process() {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let desk = Arc::new(Desk { clock: Arc::clone(&clock), waits: Notify::new() });
+    let journal = journal();
+    let store = Arc::new(HookedStore::new(journal.clone(), DiesAfterCopy::default()));
+    let runtime = Runtime::builder().journal(store).clock(clock).provide(Arc::clone(&desk)).build();
+    let session = runtime.session("s").unwrap();
+    session.run(&graph(), Trail::update().left(true)).start().await.unwrap();
+    desk.waits.notified().await;
+    // In the middle of the run.
+    let last = place(&session, "half").await;
+    let fork: SessionId = "fork".parse().unwrap();
+    session.fork(last, fork.clone()).await.unwrap_err();
+    assert!(journal.head(&fork).await.unwrap().is_some(), "the copy was stored");
+    verify(&*journal, &fork).await.unwrap();
+
+    let next = on(&journal).graph(&graph()).provide(desk).build();
+    let recovered = next.recover().await.unwrap();
+    assert!(!recovered.resumed.contains(&fork), "a run must not continue in two sessions: {recovered:?}");
+    assert_eq!(journal.head(&fork).await.unwrap(), None);
 }

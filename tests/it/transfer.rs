@@ -20,7 +20,7 @@ const LEASE: std::time::Duration = std::time::Duration::from_secs(60);
 /// A copy of a golden file.
 fn golden(folder: &Path, name: &str) -> Sqlite {
     let path = folder.join(format!("{name}.db"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1").join(format!("{name}.db"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v2").join(format!("{name}.db"));
     fs::copy(source, &path).unwrap();
     Sqlite::open(path).unwrap()
 }
@@ -42,7 +42,7 @@ async fn a_copied_session_reads_as_the_original_does() {
     for name in SCENARIOS {
         let from = golden(folder.path(), name);
         let expected =
-            fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v1/{name}.json"))).unwrap();
+            fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v2/{name}.json"))).unwrap();
         let expected: Value = serde_json::from_slice(&expected).unwrap();
         let file = Sqlite::open(folder.path().join(format!("{name}-copy.db"))).unwrap();
         let targets: [Arc<dyn JournalStore>; 2] = [Arc::new(file), Arc::new(InMemoryJournal::new())];

@@ -25,15 +25,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::World;
+use crate::{
+    World,
+    golden_v2::{greet, head, nap, outward, play_v2, porter, race},
+};
 
 /// Time at which the golden files were written, in milliseconds since 1970 (2025-11-24).
 pub const WRITTEN_AT: i64 = 1_764_000_000_000;
 
 /// Names of the scenarios. Each is the name of a file.
-pub const SCENARIOS: [&str; 15] = [
+#[rustfmt::skip]
+pub const SCENARIOS: [&str; 22] = [
     "idle", "paused", "queued", "failed", "stopped", "forked", "edited", "undone", "work", "agent", "budget",
     "snapshot", "inside", "running", "shipping",
+    // Since v2.
+    "steered", "sleeping", "context", "quorum", "breakpoints", "background", "outward",
 ];
 
 /// State of all graphs but the agent's.
@@ -64,16 +70,16 @@ pub struct Outside {
     pub gate: Notify,
 }
 
-async fn plain(_: &Ledger, cx: &Context) -> Result<LedgerUpdate> {
+pub(crate) async fn plain(_: &Ledger, cx: &Context) -> Result<LedgerUpdate> {
     Ok(Ledger::update().steps([cx.node().to_owned()]))
 }
 
-fn outside(cx: &Context) -> Result<Arc<Outside>> {
+pub(crate) fn outside(cx: &Context) -> Result<Arc<Outside>> {
     Ok(Arc::clone(&*cx.get::<Arc<Outside>>()?))
 }
 
 /// Runs an effect as a recorded step.
-async fn effect(cx: &Context, name: &'static str) -> Result<u32> {
+pub(crate) async fn effect(cx: &Context, name: &'static str) -> Result<u32> {
     let outside = outside(cx)?;
     cx.step(name, async move { Ok::<_, NodeError>(outside.world.happens(name)) }).await
 }
@@ -262,7 +268,7 @@ fn inside() -> Graph<Ledger> {
 }
 
 /// An agent with a tool `order` that needs an approval.
-fn agent() -> Graph<agent_core::AgentState> {
+pub(crate) fn agent() -> Graph<agent_core::AgentState> {
     Agent::builder("clerk").runtime_tools().build().expect("the agent is legal")
 }
 
@@ -316,6 +322,12 @@ pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scri
         .graph(&ship())
         .graph(&inside())
         .graph(&agent())
+        .graph(&nap())
+        .graph(&greet())
+        .graph(&race())
+        .graph(&outward())
+        .graph(&porter())
+        .graph(&head())
         .model(Model::new(model))
         .prices(PriceTable::new().with("scripted", price))
         .tools(tools(outside))
@@ -426,7 +438,7 @@ pub async fn play(name: &str, builder: RuntimeBuilder, outside: &Outside) -> Run
             outside.reached.notified().await;
             drop(run);
         }
-        other => panic!("no scenario is called `{other}`"),
+        other => play_v2(other, &runtime, &session).await,
     }
     runtime
 }

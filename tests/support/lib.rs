@@ -9,6 +9,7 @@ mod faulty;
 
 pub use faulty::{Fault, Faulty};
 pub mod golden;
+pub mod golden_v2;
 
 use std::{
     collections::BTreeMap,

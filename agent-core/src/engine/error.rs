@@ -43,7 +43,7 @@ use crate::{
 #[non_exhaustive]
 pub enum RunError {
     /// A node returned an error, after all its attempts.
-    #[error("node `{node}` failed in superstep {superstep} after {attempts} attempt(s)")]
+    #[error("node `{node}` failed in superstep {superstep}{}", after(*attempts))]
     Node {
         /// The node.
         node: String,
@@ -113,6 +113,14 @@ pub enum RunError {
         /// The declared targets.
         declared: Vec<String>,
     },
+    /// A node of a graph that is not a subgraph selected a target of the parent graph.
+    #[error("`{from}` selected `{target}` of the parent graph, but its graph does not run as a subgraph")]
+    NoParent {
+        /// The node.
+        from: String,
+        /// The selected target.
+        target: String,
+    },
     /// The input of a send is not valid JSON.
     #[error("`{from}` sends `{target}` an input that is not valid JSON: {reason}")]
     Send {
@@ -131,7 +139,7 @@ pub enum RunError {
     },
     /// A replayed node requested other steps or questions than it had recorded.
     #[error(
-        "task {task} recorded [{}] before and asks for [{}] now; its code changed under a run: restore it, or fork the session before the task",
+        "replay mismatch in task {task}: recorded [{}], requested [{}]; the node's code changed during a run: restore it, or fork the session before the task",
         recorded.join(", "), asked.join(", ")
     )]
     ReplayMismatch {
@@ -149,7 +157,7 @@ pub enum RunError {
         reason: String,
     },
     /// The graph no longer contains pending tasks or joins.
-    #[error("graph `{graph}` changed while work is pending, and these are gone: {}; bring them back, or fork the session from an earlier place", missing.join(", "))]
+    #[error("graph `{graph}` changed while tasks are pending; missing: {}; restore them, or fork the session from an earlier checkpoint", missing.join(", "))]
     GraphChanged {
         /// The graph.
         graph: String,
@@ -163,7 +171,7 @@ pub enum RunError {
         node: String,
         /// Number of attempts.
         attempts: u32,
-        /// What went wrong.
+        /// The error code.
         code: Code,
         /// The message in the journal.
         message: String,
@@ -257,7 +265,7 @@ impl RunError {
             Self::TimedOut { .. } => Code::NodeTimedOut,
             Self::WriteConflict { .. } => Code::WriteConflict,
             Self::Update { .. } => Code::UpdateRefused,
-            Self::UndeclaredTarget { .. } => Code::UndeclaredTarget,
+            Self::UndeclaredTarget { .. } | Self::NoParent { .. } => Code::UndeclaredTarget,
             Self::NoBranchTaken { .. } => Code::NoBranchTaken,
             Self::Send { .. } => Code::SendRefused,
             Self::JoinNeverFilled { .. } => Code::JoinNeverFilled,
@@ -313,6 +321,7 @@ impl RunError {
             | Self::Value { node, .. } => Some(node),
             Self::UndeclaredTarget { from, .. }
             | Self::NoBranchTaken { from, .. }
+            | Self::NoParent { from, .. }
             | Self::Send { from, .. } => Some(from),
             Self::ReplayMismatch { task, .. } => Some(task.node()),
             _ => None,
@@ -377,10 +386,16 @@ impl From<RoutingError> for RunError {
                 Self::UndeclaredTarget { from, target, declared }
             }
             RoutingError::NoBranchTaken { from, declared } => Self::NoBranchTaken { from, declared },
+            RoutingError::NoParent { from, target } => Self::NoParent { from, target },
             RoutingError::BadInput { from, target, reason } => Self::Send { from, target, reason },
             RoutingError::Panicked { from, message } => Self::Panicked { node: from, message },
         }
     }
+}
+
+/// Returns the number of attempts as a part of a message, if there were several.
+fn after(attempts: u32) -> String {
+    if attempts == 1 { String::new() } else { format!(" after {attempts} attempts") }
 }
 
 /// Returns whether an error that was converted to a [`NodeError`](crate::graph::NodeError) by `?` is retryable. Errors of

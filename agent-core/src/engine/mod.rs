@@ -37,7 +37,7 @@ pub(crate) use error::is_retryable;
 pub use error::{NodeCause, RunError};
 pub use interrupt::Ask;
 pub use model::{Completion, RecordedModel};
-pub(crate) use run_context::{Deps, RunContext};
+pub(crate) use run_context::{Deps, RunContext, UnrecordedSteps};
 pub(crate) use steering::Steering;
 pub(crate) use stored_state::{read_state, read_update};
 pub use task::NodeFailure;
@@ -325,6 +325,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
     let due = std::mem::take(&mut frame.schedule.due);
     let mut ends = std::mem::take(&mut frame.ends);
     let mut chosen = std::mem::take(&mut frame.chosen);
+    let mut parent_targets = Vec::new();
     frame.dirty = true;
     {
         let state =
@@ -341,6 +342,9 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
                     if !(outcome.goto.is_empty() && outcome.sends.is_empty()) {
                         let declared = &graph.0.choices[task.node as usize].declared;
                         graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
+                    }
+                    if !outcome.parent.is_empty() {
+                        graph.0.resolve_parent(task.node, nested, outcome.parent, &mut parent_targets)?;
                     }
                     if let Some(update) = outcome.update {
                         let node = &graph.node(task.node).name;
@@ -363,7 +367,12 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
             }
         }
     }
-    route(frame, &mut chosen)?;
+    if parent_targets.is_empty() {
+        route(frame, &mut chosen)?;
+    } else {
+        chosen.clear();
+        frame.schedule.leave_to(parent_targets);
+    }
     // Their memory is used again.
     (frame.ends, frame.chosen, frame.schedule.due) = (ends, chosen, due);
     let step = frame.schedule.advance();

@@ -17,6 +17,7 @@ pub(crate) struct CachedOutcome {
     pub(crate) update: Option<Stored>,
     pub(crate) goto: Vec<String>,
     pub(crate) sends: Vec<(String, Raw)>,
+    pub(crate) parent: Vec<String>,
 }
 
 impl NodeCache {

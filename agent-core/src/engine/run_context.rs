@@ -1,4 +1,4 @@
-//! What all tasks of a run share: journal writer, questions, todos, budget, dependencies and control.
+//! State shared by all tasks of a run: journal writer, questions, todos, budget, dependencies and control.
 
 use std::{
     any::{Any, TypeId},
@@ -63,6 +63,13 @@ pub(crate) struct RunContext {
     pub(crate) pauses: Option<Arc<Pauses>>,
     /// Messages to the agent that is the outermost graph; `None` for other graphs.
     pub(crate) steering: Option<Box<Steering>>,
+    /// Where steps without a record are noted instead of being executed, in a replay.
+    pub(crate) replay: Option<Arc<dyn UnrecordedSteps>>,
+}
+
+/// Receiver of the steps that a replay of a recorded run does not execute.
+pub(crate) trait UnrecordedSteps: Send + Sync {
+    fn unrecorded(&self, task: &Arc<TaskId>, key: &str);
 }
 
 impl RunContext {

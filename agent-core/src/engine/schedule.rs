@@ -49,6 +49,8 @@ pub(crate) struct Schedule {
     waiting: Vec<u32>,
     /// Joins that fired before all of their sources arrived: later arrivals activate nothing. Also in `waiting`.
     fired: Vec<u32>,
+    /// Targets in the parent graph that were selected in this superstep: the subgraph ends.
+    parent: Vec<String>,
     /// By node: the superstep for which it already has a plain activation.
     marks: Vec<u64>,
 }
@@ -68,6 +70,7 @@ impl Schedule {
             arrived,
             waiting: Vec::new(),
             fired: Vec::new(),
+            parent: Vec::new(),
             marks,
         }
     }
@@ -113,6 +116,21 @@ impl Schedule {
         } else {
             self.next.push(activation)
         }
+    }
+
+    /// Ends the subgraph, with targets for its parent: nothing else is due.
+    pub(crate) fn leave_to(&mut self, targets: Vec<String>) {
+        self.next.clear();
+        self.deferred.clear();
+        self.waiting.clear();
+        self.fired.clear();
+        self.arrived.iter_mut().for_each(NodeSet::clear);
+        self.parent = targets;
+    }
+
+    /// Takes the targets in the parent graph that ended the subgraph.
+    pub(crate) fn take_parent_targets(&mut self) -> Vec<String> {
+        mem::take(&mut self.parent)
     }
 
     fn number(&mut self, node: NodeIx, input: Option<Arc<RawValue>>) -> Activation {
@@ -250,6 +268,7 @@ impl Schedule {
             due: tasks(&self.due),
             deferred: tasks(&self.deferred),
             joins: self.waiting.iter().map(|&join| self.stored_join(join)).collect(),
+            parent: self.parent.clone(),
         }
     }
 
@@ -282,6 +301,7 @@ impl Schedule {
         let mut missing = Vec::new();
         let mut schedule = Self::new(Arc::clone(&topology), projection.next);
         schedule.superstep = projection.superstep;
+        schedule.parent.clone_from(&projection.parent);
         let find =
             |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
         for (stored, list) in
@@ -368,6 +388,9 @@ impl Serialize for ScheduleRef<'_> {
             let joins: Vec<StoredJoin> =
                 schedule.waiting.iter().map(|&join| schedule.stored_join(join)).collect();
             map.serialize_entry("joins", &joins)?;
+        }
+        if !schedule.parent.is_empty() {
+            map.serialize_entry("parent", &schedule.parent)?;
         }
         map.end()
     }

@@ -1,6 +1,6 @@
 //! Subgraphs: a graph as a node of another one, executed by the same loop inside a task.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use crate::{
         AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
         render::Drawing,
     },
+    ids::NodeName,
     journal::entry::{Fact, Frame as FrameFact},
     json::{self, Stored},
     state::State,
@@ -181,8 +182,11 @@ where
                     std::future::pending().await
                 }
             }
+            let targets = frame.schedule.take_parent_targets();
             let state = Arc::into_inner(frame.state).expect("no task is left to hold the subgraph's state");
-            Ok((self.out)(state))
+            let mut outcome = (self.out)(state);
+            outcome.goto.extend(targets.into_iter().map(Cow::Owned));
+            Ok(outcome)
         })
     }
 
@@ -192,6 +196,11 @@ where
 
     fn drawing(&self) -> Option<&Drawing> {
         Some(&self.graph.0.drawing)
+    }
+
+    fn parent_targets(&self) -> Vec<(&str, &NodeName)> {
+        let nodes = self.graph.0.topology.names.iter().zip(&self.graph.0.choices);
+        nodes.flat_map(|(node, choices)| choices.parent.iter().map(|name| (&**node, name))).collect()
     }
 
     fn identify(&self, code: &mut CodeIdentity)

@@ -18,6 +18,25 @@ use crate::{
 };
 
 /// Observer of all journal entries of a runtime; see [`Runtime::observe`](crate::Runtime::observe).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Runtime, event::{JournalNotice, Observer}};
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+///
+/// #[derive(Default)]
+/// struct CountEntries(AtomicU64);
+///
+/// impl Observer for CountEntries {
+///     fn on_entry(&self, _: &JournalNotice<'_>) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let (runtime, entries) = (Runtime::builder().build(), Arc::new(CountEntries::default()));
+/// runtime.observe(entries.clone());
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// Called for each stored entry, in the order of a session's entries, before subscribers see it. Must not block. The
     /// process that wrote an entry notifies once; after a crash, the last entries may not have been notified.
@@ -127,7 +146,7 @@ pub enum JournalNoticeKind<'a> {
     },
     /// The run failed.
     RunFailed {
-        /// What went wrong, to branch on.
+        /// Error code, to branch on.
         code: &'a str,
         /// The same for people; never holds a secret.
         message: &'a str,
@@ -138,11 +157,12 @@ pub enum JournalNoticeKind<'a> {
     Step {
         /// `step`, `model` or `tool`.
         kind: &'a str,
-        /// The name of the tool, or of the model as its endpoint reported it; empty if it is not known.
+        /// The name of the tool, or of the model as its endpoint reported it; empty if it is not known or the tool does not
+        /// exist.
         name: &'a str,
-        /// How long it took, in milliseconds.
+        /// Duration in milliseconds.
         ms: u64,
-        /// Whether it failed.
+        /// Whether it failed. A tool call that failed has a result for the model.
         failed: bool,
         /// Budget usage of the step.
         used: BudgetUsage,
@@ -155,8 +175,9 @@ pub enum JournalNoticeKind<'a> {
     Other,
 }
 
-/// Returns the name in the recorded result of a model or tool call. The rest of the result is skipped.
-fn name_of(step: &Recorded) -> Option<&str> {
+/// Returns the name in the recorded result of a model or tool call, and whether the call failed. The rest of the result is
+/// skipped. A tool that does not exist has no name: the model invented it.
+fn name_of(step: &Recorded) -> Option<(&str, bool)> {
     #[derive(Deserialize)]
     struct Reply<'a> {
         #[serde(borrow, default)]
@@ -166,6 +187,9 @@ fn name_of(step: &Recorded) -> Option<&str> {
     struct ToolResult<'a> {
         #[serde(borrow)]
         message: Message<'a>,
+        /// A `ToolFault`.
+        #[serde(borrow, default)]
+        fault: Option<&'a str>,
     }
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -174,8 +198,11 @@ fn name_of(step: &Recorded) -> Option<&str> {
     }
     let text = step.value.as_ref()?.get();
     match step.kind.as_str() {
-        "model" => serde_json::from_str::<Reply<'_>>(text).ok().map(|reply| reply.model),
-        "tool" => serde_json::from_str::<ToolResult<'_>>(text).ok().map(|result| result.message.name),
+        "model" => serde_json::from_str::<Reply<'_>>(text).ok().map(|reply| (reply.model, false)),
+        "tool" => serde_json::from_str::<ToolResult<'_>>(text).ok().map(|result| {
+            let name = if result.fault == Some("unknown") { "" } else { result.message.name };
+            (name, result.fault.is_some())
+        }),
         _ => None,
     }
 }
@@ -193,13 +220,16 @@ impl<'a> JournalNotice<'a> {
                 JournalNoticeKind::RunFailed { code: &failure.code, message: &failure.message }
             }
             Fact::RunStopped(_) => JournalNoticeKind::RunStopped,
-            Fact::StepRecorded(step) => JournalNoticeKind::Step {
-                kind: &step.kind,
-                name: name_of(step).unwrap_or_default(),
-                ms: step.ms,
-                failed: step.error.is_some(),
-                used: step.usage.unwrap_or_default(),
-            },
+            Fact::StepRecorded(step) => {
+                let (name, failed) = name_of(step).unwrap_or_default();
+                JournalNoticeKind::Step {
+                    kind: &step.kind,
+                    name,
+                    ms: step.ms,
+                    failed: failed || step.error.is_some(),
+                    used: step.usage.unwrap_or_default(),
+                }
+            }
             Fact::QuestionAsked(_) => JournalNoticeKind::QuestionAsked,
             Fact::QuestionAnswered(_) => JournalNoticeKind::QuestionAnswered,
             _ => JournalNoticeKind::Other,

@@ -14,6 +14,24 @@ use crate::{engine::UnfinishedTask, retry::RetryPolicy, state::State};
 ///
 /// Settings of a node are best given with the node: `.node("write", write.retry(3))`, see [`NodeExt`](crate::graph::NodeExt). The methods of the
 /// same names here apply to the node added last, which includes a [`subgraph`](Self::subgraph).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Draft { text: String }
+///
+/// async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> {
+///     Ok(Draft::update().text("hello"))
+/// }
+///
+/// let builder = Graph::<Draft>::builder("draft").node("write", write.retry(3)).path([START, "write", END]);
+/// assert_eq!(builder.build()?.name(), "draft");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct GraphBuilder<S: State> {
     pub(super) name: String,
@@ -22,6 +40,7 @@ pub struct GraphBuilder<S: State> {
     pub(super) branches: Vec<Branching<S>>,
     pub(super) joins: Vec<Joining>,
     pub(super) leads: Vec<(String, Vec<String>)>,
+    pub(super) parent_leads: Vec<(String, Vec<String>)>,
     pub(super) max_supersteps: u64,
     pub(super) concurrency: usize,
     pub(super) on_failure: FailurePolicy,
@@ -57,6 +76,7 @@ impl<S: State> GraphBuilder<S> {
             branches: Vec::new(),
             joins: Vec::new(),
             leads: Vec::new(),
+            parent_leads: Vec::new(),
             max_supersteps: 100,
             concurrency: usize::MAX,
             on_failure: FailurePolicy::default(),
@@ -470,6 +490,40 @@ impl<S: State> GraphBuilder<S> {
         targets: impl IntoIterator<Item = N>,
     ) -> Self {
         self.leads.push((from.into(), targets.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Declares nodes of the graph that contains this one as targets that the node `from` may select with
+    /// [`Outcome::goto_parent`](crate::graph::Outcome::goto_parent), which ends the subgraph.
+    ///
+    /// A graph that adds this one as a subgraph must have the nodes, or it is not built. They are targets of the
+    /// subgraph's node there, as if it had declared them. [`END`](crate::graph::END) may be declared too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State, graph::{BuildFault, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String }
+    /// let inner = Graph::<Draft>::builder("inner")
+    ///     .node("check", async |_: &Draft, _: &Context| Ok(Outcome::<Draft>::empty().goto_parent("review")))
+    ///     .edge(START, "check")
+    ///     .declare_parent_targets("check", ["review"])
+    ///     .build()?;
+    /// let outer = Graph::<Draft>::builder("outer")
+    ///     .subgraph("inner", &inner, |_| Draft::default(), |_| ())
+    ///     .path([START, "inner", END])
+    ///     .build();
+    /// assert!(matches!(&outer.unwrap_err().faults[..], [BuildFault::UnknownNode { name, .. }] if name == "review"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn declare_parent_targets<N: Into<String>>(
+        mut self,
+        from: impl Into<String>,
+        targets: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.parent_leads.push((from.into(), targets.into_iter().map(Into::into).collect()));
         self
     }
 

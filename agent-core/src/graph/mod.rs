@@ -123,6 +123,8 @@ pub(crate) struct Choices<S: State> {
     pub(crate) branches: Vec<BranchDef<S>>,
     /// Declared targets of a `goto` or a send.
     pub(crate) declared: Vec<(NodeName, Target)>,
+    /// Declared targets in the graph that contains this one.
+    pub(crate) parent: Vec<NodeName>,
     /// Whether the node has a fixed edge or join. Without one, an outcome that selects no target is an error.
     pub(crate) fixed: bool,
 }
@@ -145,7 +147,7 @@ pub(crate) enum Target {
     End,
 }
 
-/// What happens to the other tasks of a superstep when one fails.
+/// Policy for the other tasks of a superstep when one fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// Cancels them. Tasks that have finished stay finished.
@@ -341,6 +343,7 @@ impl<S: State> fmt::Debug for Graph<S> {
 pub(crate) enum RoutingError {
     Undeclared { from: String, target: String, declared: Vec<String> },
     NoBranchTaken { from: String, declared: Vec<String> },
+    NoParent { from: String, target: String },
     BadInput { from: String, target: String, reason: String },
     Panicked { from: String, message: String },
 }
@@ -378,6 +381,33 @@ impl<S: State> Inner<S> {
                 reason,
             })?;
             into.push((target, Some(input)));
+        }
+        Ok(())
+    }
+
+    /// Checks the targets in the parent graph that a finished node selected, and collects them.
+    pub(crate) fn resolve_parent(
+        &self,
+        from: NodeIx,
+        is_subgraph: bool,
+        selected: Vec<std::borrow::Cow<'static, str>>,
+        into: &mut Vec<String>,
+    ) -> std::result::Result<(), RoutingError> {
+        let declared = &self.choices[from as usize].parent;
+        for target in selected {
+            let from = || self.topology.name(from).to_owned();
+            if !is_subgraph {
+                return Err(RoutingError::NoParent {
+                    from: from(),
+                    target: crate::util::shorten(&target, 80),
+                });
+            }
+            if !declared.iter().any(|known| **known == *target) {
+                let declared = declared.iter().map(ToString::to_string).collect();
+                let target = crate::util::shorten(&target, 80);
+                return Err(RoutingError::Undeclared { from: from(), target, declared });
+            }
+            into.push(target.into_owned());
         }
         Ok(())
     }

@@ -11,10 +11,28 @@ use crate::state::State;
 /// Result of a node: a state update, and optionally targets (`goto`) and sends.
 ///
 /// Most nodes return only the update: every derived update, `()` and `Outcome` itself implement [`IntoOutcome`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, State, graph::Outcome};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Draft { text: String }
+///
+/// async fn check(draft: &Draft, _: &Context) -> agent_core::Result<Outcome<Draft>> {
+///     let outcome = Outcome::update(Draft::update().text(draft.text.trim()));
+///     Ok(if draft.text.is_empty() { outcome.goto("write") } else { outcome })
+/// }
+/// # let _ = check;
+/// ```
 pub struct Outcome<S: State> {
     pub(crate) update: Option<S::Update>,
     pub(crate) goto: Vec<Cow<'static, str>>,
     pub(crate) sends: Vec<Dispatch>,
+    /// Targets in the graph that contains this one.
+    pub(crate) parent: Vec<Cow<'static, str>>,
 }
 
 impl<S: State> Outcome<S> {
@@ -36,7 +54,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub const fn empty() -> Self {
-        Self { update: None, goto: Vec::new(), sends: Vec::new() }
+        Self { update: None, goto: Vec::new(), sends: Vec::new(), parent: Vec::new() }
     }
 
     /// Creates an outcome with an update. The fixed edges apply.
@@ -54,7 +72,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub const fn update(update: S::Update) -> Self {
-        Self { update: Some(update), goto: Vec::new(), sends: Vec::new() }
+        Self { update: Some(update), goto: Vec::new(), sends: Vec::new(), parent: Vec::new() }
     }
 
     /// Activates `node` in addition to the fixed edges of this node, or selects [`END`](crate::graph::END).
@@ -75,6 +93,61 @@ impl<S: State> Outcome<S> {
     #[must_use]
     pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
         self.goto.push(node.into());
+        self
+    }
+
+    /// Ends the subgraph that this node belongs to, and activates `node` in the graph that contains it (LangGraph's
+    /// `Command(graph=PARENT)`).
+    ///
+    /// The superstep of the subgraph is finished first: its other tasks run to their end, and all updates are applied, this
+    /// one included. Then no edge, branch, join or `goto` of the subgraph is followed. The subgraph's final state becomes an
+    /// update of the parent as at any other end, and `node` is activated in addition to what leads out of the subgraph in
+    /// the parent. Several nodes of one superstep may select targets; they are activated in task order.
+    ///
+    /// The target must be declared with
+    /// [`declare_parent_targets`](crate::graph::GraphBuilder::declare_parent_targets), which the parent checks when it is
+    /// built; [`END`](crate::graph::END) is the end of the parent's path. In a graph that is not a subgraph it is an error
+    /// ([`RunError::NoParent`](crate::RunError::NoParent)).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, graph::Outcome};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Ticket { text: String, #[state(append)] log: Vec<String> }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let triage = Graph::<Ticket>::builder("triage")
+    ///     .node("classify", async |ticket: &Ticket, _: &Context| {
+    ///         let outcome = Outcome::update(Ticket::update().log(["classified"]));
+    ///         Ok(if ticket.text.contains("lawyer") { outcome.goto_parent("person") } else { outcome.goto("reply") })
+    ///     })
+    ///     .node("reply", async |_: &Ticket, _: &Context| Ok(Ticket::update().log(["replied"])))
+    ///     .edge(START, "classify")
+    ///     .declare_targets("classify", ["reply"])
+    ///     .declare_parent_targets("classify", ["person"])
+    ///     .edge("reply", END)
+    ///     .build()?;
+    /// let desk = Graph::<Ticket>::builder("desk")
+    ///     .subgraph(
+    ///         "triage",
+    ///         &triage,
+    ///         |ticket| Ticket { text: ticket.text.clone(), log: Vec::new() },
+    ///         |ticket| Ticket::update().log(ticket.log),
+    ///     )
+    ///     .node("person", async |_: &Ticket, _: &Context| Ok(Ticket::update().log(["a person was asked"])))
+    ///     .path([START, "triage", END])
+    ///     .edge("person", END)
+    ///     .build()?;
+    /// let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&desk, Ticket::update().text("My lawyer says…")).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.log, ["classified", "a person was asked"]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn goto_parent(mut self, node: impl Into<Cow<'static, str>>) -> Self {
+        self.parent.push(node.into());
         self
     }
 
@@ -125,6 +198,7 @@ impl<S: State> fmt::Debug for Outcome<S> {
             .field("update", &self.update.is_some())
             .field("goto", &self.goto)
             .field("sends", &self.sends)
+            .field("goto_parent", &self.parent)
             .finish()
     }
 }

@@ -24,6 +24,8 @@ pub(super) fn freeze<S: State>(mut builder: GraphBuilder<S>) -> Result<Graph<S>,
     freezer.joins(&builder.joins);
     freezer.branches(std::mem::take(&mut builder.branches));
     freezer.declared_targets(&builder.leads);
+    freezer.parent_targets(&builder.parent_leads);
+    freezer.targets_of_subgraphs(&builder);
     freezer.error_handlers(&builder);
     freezer.finish(builder)
 }
@@ -40,6 +42,8 @@ struct Freezer<S: State> {
     joins: Vec<JoinDef>,
     /// Joins that do not wait for all, for the hash.
     quorums: Vec<String>,
+    /// Targets in the parent graph, for the hash.
+    parent: Vec<String>,
     choices: Vec<Choices<S>>,
     handlers: Vec<Option<NodeIx>>,
 }
@@ -49,7 +53,8 @@ impl<S: State> Freezer<S> {
         let mut faults = builder.faults.clone();
         let names = Names::collect(builder.nodes.iter().map(|added| added.name.as_str()), &mut faults);
         let count = names.list.len();
-        let no_choices = || Choices { branches: Vec::new(), declared: Vec::new(), fixed: false };
+        let no_choices =
+            || Choices { branches: Vec::new(), declared: Vec::new(), parent: Vec::new(), fixed: false };
         Self {
             faults,
             names,
@@ -59,6 +64,7 @@ impl<S: State> Freezer<S> {
             out: vec![OutEdges::default(); count + 1],
             joins: Vec::new(),
             quorums: Vec::new(),
+            parent: Vec::new(),
             choices: (0..=count).map(|_| no_choices()).collect(),
             handlers: vec![None; count],
         }
@@ -180,6 +186,42 @@ impl<S: State> Freezer<S> {
         }
     }
 
+    /// Targets in the parent graph, which has its own check of them: here they end the graph.
+    fn parent_targets(&mut self, declared: &[(String, Vec<String>)]) {
+        for (from, to) in declared {
+            let used_in = format!("`declare_parent_targets` of `{from}`");
+            if to.is_empty() {
+                let what = "`declare_parent_targets`";
+                self.faults.push(BuildFault::NoTargets { from: from.clone(), what });
+            }
+            if from == START || to.iter().any(|name| name == START) {
+                self.faults.push(BuildFault::WrongWay { from: from.clone(), to: START.to_owned() });
+                continue;
+            }
+            let Some(source) = self.source(from, "", &used_in) else { continue };
+            self.add_choices(source, from, &[(NodeName::from(END), Target::End)], Line::Goto);
+            self.parent.extend(to.iter().map(|name| format!("parent {from} -> {name}")));
+            self.choices[source as usize].parent.extend(to.iter().map(|name| NodeName::from(name.as_str())));
+        }
+    }
+
+    /// Declares the targets that nodes of subgraphs may select in this graph.
+    fn targets_of_subgraphs(&mut self, builder: &GraphBuilder<S>) {
+        for (at, added) in builder.nodes.iter().enumerate() {
+            for (node, name) in added.node.run.parent_targets() {
+                let used_in = format!("`declare_parent_targets` of `{node}` in subgraph `{}`", added.name);
+                let Some(target) = self.target(&added.name, name, &used_in) else { continue };
+                self.check_input(target, &used_in);
+                let declared = &self.choices[at].declared;
+                if declared.iter().all(|(known, _)| **known != **name) {
+                    let target = [(Arc::clone(name), target)];
+                    self.add_choices(at as NodeIx, &added.name, &target, Line::Goto);
+                    self.choices[at].declared.extend(target);
+                }
+            }
+        }
+    }
+
     fn add_choices(&mut self, source: NodeIx, from: &str, targets: &[(NodeName, Target)], line: Line) {
         for (name, target) in targets {
             self.reachability.add(source, *target);
@@ -233,9 +275,9 @@ impl<S: State> Freezer<S> {
             })
             .collect();
         let mut canonical = drawing.canonical();
-        for quorum in &self.quorums {
+        for line in self.quorums.iter().chain(&self.parent) {
             canonical.push('\n');
-            canonical.push_str(quorum);
+            canonical.push_str(line);
         }
         Ok(Graph(Arc::new(Inner {
             hash: crate::util::fingerprint(&canonical),

@@ -667,8 +667,13 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
     let owned = |owner: &str| Some(("owner".to_owned(), owner.to_owned()));
     let labels =
         [None, owned("사람 \"1\""), owned("unknown"), Some(("of.no-one_1".to_owned(), String::new()))];
-    let graphs =
-        [(None, None), (Some("그래프"), None), (None, Some("그래프")), (Some("trend"), Some("trend"))];
+    let graphs = [
+        (None, &[][..]),
+        (Some("그래프"), &[]),
+        (None, &["그래프"]),
+        (None, &["그래프", "trend"]),
+        (Some("trend"), &["trend"]),
+    ];
     for (label, (graph, without)) in labels.iter().flat_map(|label| graphs.map(|graphs| (label, graphs))) {
         for wanted in [&[][..], &["paused"], &["paused", "running"], &["failed"]] {
             for limit in [1, 7, 1000] {
@@ -676,7 +681,7 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
                     statuses: wanted.iter().map(|status| (*status).to_owned()).collect(),
                     label: label.clone(),
                     graph: graph.map(str::to_owned),
-                    without: without.map(str::to_owned),
+                    without: without.iter().map(|graph| (*graph).to_owned()).collect(),
                     limit,
                     before: None,
                 };

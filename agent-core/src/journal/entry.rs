@@ -252,6 +252,9 @@ pub(crate) struct Finished {
     pub(crate) goto: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sends: Vec<(String, Raw)>,
+    /// Selected targets in the graph that contains the subgraph of the task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parent: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
     /// Version of the state that the update is for. A newer program may resume the run.
@@ -318,7 +321,7 @@ pub(crate) struct Recorded {
     pub(crate) form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// What replay needs of the error besides its text.
+    /// Properties of the error that replay needs beside its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
     pub(crate) ms: u64,

@@ -1,4 +1,4 @@
-//! What happened: the append-only record of a session, and the stores that keep it.
+//! Journal: the append-only record of a session, and the stores of journals.
 
 mod channel;
 #[cfg(any(test, feature = "test-util"))]
@@ -10,6 +10,7 @@ mod in_memory;
 pub(crate) mod keys;
 pub(crate) mod projection;
 mod replay;
+mod shared_limits;
 pub(crate) mod snapshot;
 pub mod store;
 mod store_error;
@@ -21,6 +22,7 @@ mod verify;
 pub use channel::ReplicaChannel;
 pub use in_memory::InMemoryJournal;
 pub(crate) use replay::fold;
+pub use shared_limits::{SessionReservation, SharedLimits, SharedPermit};
 pub use store::{
     Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
     StoredSnapshot, Summary,

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::ReplicaChannel;
 pub use super::store_error::StoreError;
+use super::{ReplicaChannel, SharedLimits};
 use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::OpenQuestion,
@@ -22,6 +22,20 @@ use crate::{
 ///
 /// Methods may be called concurrently. A future that is dropped before it is ready takes effect completely or not at all.
 /// Every store must pass [`conformance`](crate::journal::conformance).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{ids::Seq, journal::{InMemoryJournal, JournalStore}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = InMemoryJournal::new();
+/// // An unknown session reads as empty.
+/// let entries = store.read(&"s-1".parse()?, Seq::default(), Seq(100), 10).await?;
+/// assert!(entries.is_empty());
+/// # Ok(()) }
+/// ```
 pub trait JournalStore: Send + Sync + 'static {
     /// Appends entries to the journal of a session and stores the summary, atomically.
     ///
@@ -141,6 +155,11 @@ pub trait JournalStore: Send + Sync + 'static {
     /// Returns the channel between the processes that share the store. Default: none; each process then serves only the
     /// sessions that it holds.
     fn channel(&self) -> Option<Arc<dyn ReplicaChannel>> {
+        None
+    }
+
+    /// Returns the counters that the processes on the store share. Default: none; each process then counts for itself.
+    fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
         None
     }
 
@@ -419,8 +438,8 @@ pub struct Recent {
     pub label: Option<(String, String)>,
     /// Only those on which this graph runs.
     pub graph: Option<String>,
-    /// None on which this graph runs.
-    pub without: Option<String>,
+    /// None on which one of these graphs runs.
+    pub without: Vec<String>,
     /// Maximum number of sessions.
     pub limit: usize,
 }
@@ -448,7 +467,7 @@ impl Recent {
             && (self.statuses.is_empty() || self.statuses.contains(&summary.status))
             && self.label.as_ref().is_none_or(labelled)
             && self.graph.as_ref().is_none_or(|graph| *graph == summary.graph)
-            && self.without.as_ref().is_none_or(|graph| *graph != summary.graph)
+            && !self.without.contains(&summary.graph)
     }
 }
 
@@ -530,7 +549,7 @@ impl OwnerId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lease {
-    /// Who holds it.
+    /// The holder.
     pub owner: OwnerId,
     /// Its number.
     pub epoch: Epoch,

@@ -37,4 +37,7 @@ pub(crate) struct StoredSchedule {
     pub(crate) deferred: Vec<StoredTask>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) joins: Vec<StoredJoin>,
+    /// Targets in the parent graph that ended the subgraph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parent: Vec<String>,
 }

@@ -15,7 +15,7 @@ use crate::{
 /// Maximum number of entries read at once.
 const PAGE: usize = 256;
 
-/// What [`verify`] found in a session without faults.
+/// Result of [`verify`] for a session without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyReport {
@@ -120,7 +120,9 @@ pub async fn verify(store: &dyn JournalStore, session: &SessionId) -> Result<Ver
         // Recovery has to find the queued runs.
         false => RunStatus::Running,
     };
-    if summary.status != status.as_str() || summary.run != folded.run {
+    // A fork that is being made; recovery deletes it if its process died.
+    let is_unfinished_fork = summary.status == RunStatus::Idle.as_str();
+    if !is_unfinished_fork && (summary.status != status.as_str() || summary.run != folded.run) {
         let reason = format!(
             "the summary says `{}` of run {}, the journal `{status}` of run {}",
             summary.status, summary.run.0, folded.run.0

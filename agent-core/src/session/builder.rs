@@ -3,8 +3,10 @@
 use super::RuntimeOptions;
 use super::{
     eviction::IdleMemory,
+    replay::ReplayLog,
     replicas::Replicas,
     runtime::{KnownGraph, Runtime, Shared},
+    slots::Slots,
 };
 use crate::{
     clock::{Clock, ContainedClock, WallClock},
@@ -30,6 +32,16 @@ use std::{
 };
 
 /// Builder of a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Runtime, journal::InMemoryJournal, memory::InMemoryStore};
+///
+/// let builder = Runtime::builder().journal(InMemoryJournal::new()).memory(InMemoryStore::new());
+/// let runtime = builder.build();
+/// assert!(runtime.has_journal());
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Default)]
 pub struct RuntimeBuilder {
@@ -280,35 +292,59 @@ impl RuntimeBuilder {
     /// ```
     #[must_use]
     pub fn build(self) -> Runtime {
-        let crowded = self.options.max_idle_sessions.saturating_mul(2);
-        let owner = OwnerId::random();
-        let channel = self.store.as_ref().and_then(|store| store.channel());
-        let replicas = channel.map(|channel| Arc::new(Replicas::new(channel, owner.clone())));
-        Runtime(Arc::new_cyclic(|me| Shared {
-            store: self.store,
-            owner,
-            replicas,
-            clock: match self.clock {
-                Some(clock) => Arc::new(ContainedClock::new(clock)),
-                None => Arc::new(WallClock),
-            },
-            deps: Arc::new(self.deps),
-            options: self.options,
-            group: TaskGroup::default(),
-            runs: TaskGroup::default(),
-            live: AtomicUsize::new(0),
-            graphs: RwLock::new(self.graphs),
-            cells: Mutex::default(),
-            crowded: AtomicUsize::new(crowded),
-            closing: AtomicBool::new(false),
-            renewing: AtomicBool::new(false),
-            deadlines: Arc::default(),
-            me: Weak::clone(me),
-            observed: Arc::default(),
-            suspended_runs: AtomicUsize::new(0),
-            idle_memory: IdleMemory::default(),
-        }))
+        let clock: Arc<dyn Clock> = match self.clock {
+            Some(clock) => Arc::new(ContainedClock::new(clock)),
+            None => Arc::new(WallClock),
+        };
+        runtime(self.store, self.graphs, Arc::new(self.deps), clock, self.options, None)
     }
+}
+
+impl Runtime {
+    /// Returns a runtime with the graphs and dependencies of another one. It does not execute steps without a record.
+    pub(super) fn replaying(other: &Shared, store: Arc<dyn JournalStore>, log: Arc<ReplayLog>) -> Self {
+        let graphs = other.graphs.read().clone();
+        let options = RuntimeOptions { max_active_runs: 0, ..other.options.clone() };
+        runtime(Some(store), graphs, Arc::clone(&other.deps), Arc::clone(&other.clock), options, Some(log))
+    }
+}
+
+fn runtime(
+    store: Option<Arc<dyn JournalStore>>,
+    graphs: HashMap<String, KnownGraph>,
+    deps: Arc<Deps>,
+    clock: Arc<dyn Clock>,
+    options: RuntimeOptions,
+    replay: Option<Arc<ReplayLog>>,
+) -> Runtime {
+    let crowded = options.max_idle_sessions.saturating_mul(2);
+    let owner = OwnerId::random();
+    let channel = store.as_ref().and_then(|store| store.channel());
+    let replicas = channel.map(|channel| Arc::new(Replicas::new(channel, owner.clone())));
+    Runtime(Arc::new_cyclic(|me| Shared {
+        store,
+        owner,
+        replicas,
+        slots: (options.max_active_runs > 0)
+            .then(|| Arc::new(Slots::new(options.max_active_runs, Weak::clone(me)))),
+        clock,
+        deps,
+        options,
+        replay,
+        group: TaskGroup::default(),
+        runs: TaskGroup::default(),
+        live: AtomicUsize::new(0),
+        graphs: RwLock::new(graphs),
+        cells: Mutex::default(),
+        crowded: AtomicUsize::new(crowded),
+        closing: AtomicBool::new(false),
+        renewing: AtomicBool::new(false),
+        deadlines: Arc::default(),
+        me: Weak::clone(me),
+        observed: Arc::default(),
+        suspended_runs: AtomicUsize::new(0),
+        idle_memory: IdleMemory::default(),
+    }))
 }
 
 impl fmt::Debug for RuntimeBuilder {

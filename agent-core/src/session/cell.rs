@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) lost: Option<Box<LostRun>>,
     /// The task that opens the session again, while there is one.
     pub(crate) reopening: Option<Reopening>,
+    /// The next run that is resumed waits for a slot.
+    pub(crate) in_line: bool,
     /// The context of the latest run in this process, if it cannot be stored.
     pub(crate) transient: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -100,6 +102,8 @@ pub(crate) struct LiveRun {
     /// The highest number of a run when this one began.
     pub(crate) runs: RunId,
     pub(crate) watch: RunSender,
+    /// It waits for a slot before it begins; a run that continues after an answer does not.
+    pub(crate) waits: bool,
 }
 
 impl LiveRun {

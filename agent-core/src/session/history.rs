@@ -480,7 +480,11 @@ impl LockedSession {
             .with_questions(&projection.open);
         summary.labels = BTreeMap::clone(&projection.labels);
         let store = self.store()?;
-        store.copy(source.id(), self.id(), seq, summary.clone()).await?;
+        // If the process dies before the end of the fork is stored, recovery finds the copy by this status.
+        let mut unfinished = summary.clone();
+        (unfinished.status, unfinished.questions, unfinished.due) =
+            (RunStatus::Idle.as_str().to_owned(), 0, None);
+        store.copy(source.id(), self.id(), seq, unfinished).await?;
         if let Err(deleted) = source.cell.check_exists() {
             // The copy may be one of a session that was made under the same id since.
             store.delete(self.id()).await?;

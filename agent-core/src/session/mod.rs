@@ -12,6 +12,7 @@ mod dyn_graph;
 mod error;
 mod eviction;
 mod follow;
+mod handover;
 mod history;
 mod lock;
 mod options;
@@ -20,6 +21,7 @@ mod provenance;
 mod queue;
 mod recovery;
 mod reopen;
+mod replay;
 mod replicas;
 mod requests;
 mod resume;
@@ -29,6 +31,7 @@ mod run_input;
 mod run_report;
 mod run_watch;
 mod runtime;
+mod slots;
 mod snapshots;
 mod start;
 mod status;
@@ -45,6 +48,7 @@ pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
 pub use provenance::{Provenance, ProvenanceKind};
 pub use recovery::RecoveryReport;
 pub use reopen::Reopening;
+pub use replay::{ReplayDifference, ReplayReport};
 pub use requests::{AnswerRequest, JsonRunRequest, ResumeRequest, RunRequest};
 pub use run_handle::{EventStream, Run};
 pub use run_report::RunReport;
@@ -65,7 +69,7 @@ use crate::{
     state::{Input, State},
 };
 use cell::SessionCell;
-use runtime::Shared;
+pub(crate) use runtime::Shared;
 
 /// A durable conversation or task. Cheap to clone.
 ///

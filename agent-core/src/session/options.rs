@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::SessionError;
 use crate::{
@@ -40,7 +40,8 @@ use crate::{
 /// assert!(session.run(&graph, Greeting::update()).options(options).await?.is_paused());
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BusyPolicy {
     /// Refuses the new run.
     #[default]
@@ -77,11 +78,11 @@ pub enum BusyPolicy {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RunOptions {
-    /// What to do when the session is busy. Default: reject.
+    /// Policy for a busy session. Default: reject.
     pub on_busy: BusyPolicy,
     /// When commits are stored. Default: the runtime's.
     pub durability: Option<Durability>,
-    /// What the run may use. Default: the runtime's, then the graph's.
+    /// Limits of the run. Default: the runtime's, then the graph's.
     pub limits: Option<Limits>,
     /// Request name for deduplication: the same name starts no second run. A session remembers the latest 1,024 names.
     pub request: Option<String>,
@@ -576,6 +577,14 @@ pub struct RuntimeOptions {
     pub max_suspended_runs: usize,
     /// Maximum number of runs in memory, including suspended ones. Default: 100,000.
     pub max_runs: usize,
+    /// Maximum number of runs that execute at once in this process; 0: no limit. Further runs are accepted and wait, in turns
+    /// between the values of [`turn_label`](Self::turn_label): no subject begins a second waiting run before each other one
+    /// has begun a first. Paused runs do not count; a run that continues after an answer does not wait. Processes on one
+    /// store take over waiting runs of each other when they have room, unless a caller awaits the result; between processes
+    /// no order is guaranteed. Default: 0.
+    pub max_active_runs: usize,
+    /// Label of sessions by which waiting runs take turns. Default: `owner`.
+    pub turn_label: String,
     /// Maximum number of idle sessions in memory. Default: 256.
     pub max_idle_sessions: usize,
     /// Maximum size of idle sessions in memory, estimated in bytes from their journals; the largest are evicted first. A
@@ -607,6 +616,8 @@ impl Default for RuntimeOptions {
             evict_paused_after: Duration::from_secs(600),
             max_suspended_runs: 1_000,
             max_runs: 100_000,
+            max_active_runs: 0,
+            turn_label: "owner".to_owned(),
             max_idle_sessions: 256,
             max_idle_bytes: 64 * 1024 * 1024,
             lease_ttl: Duration::from_secs(15),

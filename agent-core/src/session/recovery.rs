@@ -2,8 +2,11 @@
 
 use super::runtime::Runtime;
 use super::{SessionError, takeover::Takeover};
-use crate::{ids::SessionId, run::RunStatus};
-use std::collections::HashSet;
+use crate::{ids::SessionId, journal::JournalStore, run::RunStatus};
+use std::{collections::HashSet, time::Duration};
+
+/// Age of a fork without an end that is deleted, if other processes use the store.
+const UNFINISHED_FORK: Duration = Duration::from_secs(60);
 
 /// Result of [`Runtime::recover`] and [`Runtime::sweep`].
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ impl Runtime {
     pub async fn recover(&self) -> Result<RecoveryReport, SessionError> {
         let mut recovered = self.sweep().await?;
         let Some(store) = &self.0.store else { return Ok(recovered) };
+        self.delete_unfinished_forks(&**store).await?;
         let paused = [RunStatus::Paused.as_str().to_owned()];
         let known: HashSet<SessionId> = recovered.paused.iter().cloned().collect();
         let (mut after, mut unindexed) = (None, Vec::new());
@@ -87,6 +91,26 @@ impl Runtime {
             self.0.watch_unindexed(unindexed);
         }
         Ok(recovered)
+    }
+
+    /// Deletes forks that a process did not finish before it died. They were not acknowledged.
+    async fn delete_unfinished_forks(&self, store: &dyn JournalStore) -> Result<(), SessionError> {
+        let unfinished = [RunStatus::Idle.as_str().to_owned()];
+        // Another process may be making one.
+        let age = if self.0.replicas.is_some() { UNFINISHED_FORK.as_millis() } else { 0 };
+        let before = self.0.clock.now_ms().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX));
+        let mut after = None;
+        loop {
+            let page = store.list(after.as_ref(), &unfinished, 256).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (id, _) in page.iter().filter(|(_, head)| head.summary.at <= before) {
+                // A fork that this process is making has a cell.
+                if !self.0.cells.lock().contains_key(id) {
+                    store.delete(id).await?;
+                }
+            }
+        }
     }
 
     /// Takes over accepted runs of processes that ended, and watches the deadlines of questions in sessions that are not in
@@ -145,6 +169,7 @@ impl Runtime {
             }
         }
         self.0.watch_deadlines();
+        self.0.announce_line();
         Ok(recovered)
     }
 }

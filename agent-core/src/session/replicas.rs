@@ -23,7 +23,8 @@ use tokio::{
 };
 
 use super::{
-    Runtime, Session, SessionError, cell::SessionCell, follow::Follow, lock::LockedSession, runtime::Shared,
+    Runtime, Session, SessionError, cell::SessionCell, follow::Follow, handover::Lines, lock::LockedSession,
+    runtime::Shared,
 };
 use crate::{
     error::Code,
@@ -34,7 +35,7 @@ use crate::{
     run::RunStatus,
 };
 
-/// How long an interest in the events of a session lasts without being repeated.
+/// Time to live of an interest in the events of a session that is not renewed.
 const WATCH_TTL: Duration = Duration::from_secs(15);
 /// Timeout for the response of another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -56,6 +57,8 @@ pub(crate) struct Replicas {
     watched: Mutex<HashMap<SessionId, Instant>>,
     /// Sessions that subscribers here follow.
     pub(super) following: Mutex<HashMap<SessionId, mpsc::Sender<Follow>>>,
+    /// Waiting runs of the others.
+    pub(super) lines: Lines,
     requests: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
     last_request: AtomicU64,
     started: AtomicBool,
@@ -71,7 +74,7 @@ struct Envelope {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Message {
+pub(super) enum Message {
     /// The sender has subscribers of the session.
     Watch { session: SessionId, fresh: bool },
     /// The journal of the session ends here.
@@ -84,9 +87,15 @@ enum Message {
     Request { id: u64, to: Option<String>, session: SessionId, command: ReplicaCommand },
     /// Its response.
     Reply { id: u64, to: String, reply: Reply },
+    /// Runs wait for a slot in the sender.
+    Waiting { runs: usize },
+    /// A request for waiting runs.
+    Take { to: String, runs: usize },
+    /// Sessions with runs that left the sender.
+    Given { to: String, sessions: Vec<SessionId> },
 }
 
-/// What another process asks the writer of a session to do.
+/// Command of another process to the writer of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(super) enum ReplicaCommand {
@@ -100,6 +109,9 @@ pub(super) enum ReplicaCommand {
         only: Option<Value>,
         each: Vec<(QuestionId, Value)>,
         by: String,
+    },
+    Steer {
+        text: String,
     },
 }
 
@@ -130,6 +142,7 @@ impl Replicas {
             outbox: Arc::default(),
             watched: Mutex::default(),
             following: Mutex::default(),
+            lines: Lines::default(),
             requests: Mutex::default(),
             last_request: AtomicU64::new(fastrand::u64(..1 << 32)),
             started: AtomicBool::new(false),
@@ -140,7 +153,7 @@ impl Replicas {
         self.send(vec![Message::Watch { session: session.clone(), fresh }]).await;
     }
 
-    async fn send(&self, messages: Vec<Message>) {
+    pub(super) async fn send(&self, messages: Vec<Message>) {
         let encode = |message| {
             let envelope = Envelope { from: self.owner.0.clone(), message };
             serde_json::to_string(&envelope).ok()
@@ -293,7 +306,13 @@ impl Shared {
                     replicas.send(vec![Message::Reply { id, to: from, reply }]).await;
                 });
             }
-            Message::Partial { .. } | Message::Reply { .. } => {}
+            Message::Waiting { .. } => self.line_announced(from),
+            Message::Take { to, runs } if to == replicas.owner.0 => self.give_runs(from, runs),
+            Message::Given { to, sessions } if to == replicas.owner.0 => self.take_runs(&from, sessions),
+            Message::Partial { .. }
+            | Message::Reply { .. }
+            | Message::Take { .. }
+            | Message::Given { .. } => {}
         }
     }
 
@@ -370,12 +389,13 @@ impl Shared {
 
 impl Session {
     /// Executes a command of another process.
-    async fn execute(&self, command: ReplicaCommand) -> Reply {
+    pub(super) async fn execute(&self, command: ReplicaCommand) -> Reply {
         let result = match command {
             ReplicaCommand::Release => return self.release(false).await,
             ReplicaCommand::Yield => return self.release(true).await,
             ReplicaCommand::Stop => self.stop().await.map(|status| (RunId::default(), status)),
             ReplicaCommand::Drain => self.drain().await.map(|status| (RunId::default(), status)),
+            ReplicaCommand::Steer { text } => self.steer(text).await.map(|()| Default::default()),
             ReplicaCommand::Answer { only, each, by } => {
                 let answers = match only {
                     Some(value) => Answers::only(value),

@@ -24,6 +24,7 @@ use crate::{
     model::ModelError,
     run::RunStatus,
     state::State,
+    telemetry,
     todo::{Todo, TodoStatus},
 };
 
@@ -86,6 +87,7 @@ pub(super) async fn completed<S: State>(
         Err(error) => return Box::pin(failed(shared, cell, live, frame, begun, error)).await,
     };
     let state = Arc::clone(&frame.state);
+    telemetry::run_output(&begun.span, &*frame.state);
     let mut projection = begun.projection;
     finish_projection(&mut projection, cell, live, &frame, RunStatus::Completed, seq);
     projection.active_ms = active_ms;

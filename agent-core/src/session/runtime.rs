@@ -18,14 +18,16 @@ use super::{
     deadlines::Deadlines,
     dyn_graph::{DynGraph, ErasedGraph, Identity},
 };
-use super::{builder::RuntimeBuilder, eviction::IdleMemory, replicas::Replicas};
+use super::{
+    builder::RuntimeBuilder, eviction::IdleMemory, replay::ReplayLog, replicas::Replicas, slots::Slots,
+};
 use crate::{
     clock::Clock,
     engine::Deps,
     event::{Observer, ObserverCells},
     graph::{Graph, GraphDescription},
     ids::{Seq, SessionId},
-    journal::{Append, Epoch, Head, JournalStore, OwnerId, Recent, Record},
+    journal::{Append, Epoch, Head, JournalStore, OwnerId, Recent, Record, SharedLimits},
     run::{Durability, RunStatus},
     state::State,
     task_group::TaskGroup,
@@ -60,6 +62,10 @@ pub(crate) struct Shared {
     pub(super) me: Weak<Self>,
     /// The observer of all entries.
     pub(crate) observed: Arc<ObserverCells>,
+    /// Slots of executing runs, if their number is limited.
+    pub(crate) slots: Option<Arc<Slots>>,
+    /// The log of a replay. Steps without a record are noted there and not executed.
+    pub(super) replay: Option<Arc<ReplayLog>>,
     /// Number of suspended runs: paused runs in memory.
     pub(crate) suspended_runs: AtomicUsize,
     /// Memory of idle sessions.
@@ -67,6 +73,7 @@ pub(crate) struct Shared {
 }
 
 /// A graph known by name.
+#[derive(Clone)]
 pub(super) struct KnownGraph {
     graph: Arc<dyn DynGraph>,
     origin: Origin,
@@ -195,6 +202,20 @@ impl Runtime {
     #[must_use]
     pub fn has_journal(&self) -> bool {
         self.0.store.is_some()
+    }
+
+    /// Returns the counters that all processes on the store share, if the store has them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Runtime, journal::InMemoryJournal};
+    /// let runtime = Runtime::builder().journal(InMemoryJournal::new()).build();
+    /// assert!(runtime.shared_limits().is_none());
+    /// ```
+    #[must_use]
+    pub fn shared_limits(&self) -> Option<Arc<dyn SharedLimits>> {
+        self.0.store.as_ref()?.shared_limits()
     }
 
     /// Registers an observer for every journal entry that this runtime writes from now on. Observers are called in the
@@ -512,6 +533,21 @@ impl Runtime {
     #[must_use]
     pub fn live_runs(&self) -> usize {
         self.0.live.load(Ordering::Acquire)
+    }
+
+    /// Returns the number of runs in this process that wait for a slot; see
+    /// [`RuntimeOptions::max_active_runs`](super::RuntimeOptions::max_active_runs).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::Runtime;
+    /// let runtime = Runtime::builder().options(|options| options.max_active_runs = 8).build();
+    /// assert_eq!(runtime.waiting_runs(), 0);
+    /// ```
+    #[must_use]
+    pub fn waiting_runs(&self) -> usize {
+        self.0.slots.as_ref().map_or(0, |slots| slots.waiting())
     }
 
     /// Shuts the runtime down: refuses new runs, lets running ones reach their next superstep, and stops those that have not

@@ -121,10 +121,10 @@ pub(super) struct RunGraph<'a, S: State> {
 }
 
 /// State and schedule of a session before a run that is undone.
-struct Rollback {
-    version: u32,
-    state: Stored,
-    schedule: crate::journal::stored_schedule::StoredSchedule,
+pub(super) struct Rollback {
+    pub(super) version: u32,
+    pub(super) state: Stored,
+    pub(super) schedule: crate::journal::stored_schedule::StoredSchedule,
 }
 
 impl LockedSession {
@@ -256,7 +256,7 @@ impl LockedSession {
     }
 
     /// Reads state and schedule from before the entry `accepted`.
-    async fn rollback_to(&self, graph: &str, accepted: Seq) -> Result<Rollback, SessionError> {
+    pub(super) async fn rollback_to(&self, graph: &str, accepted: Seq) -> Result<Rollback, SessionError> {
         let Some(store) = &self.shared.store else {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         };
@@ -399,6 +399,7 @@ impl LockedSession {
     ) -> StartedRun {
         let projection = init.projection;
         let span = telemetry::run(self.id(), projection.run, graph.name(), init.resumed);
+        telemetry::run_input(&span, &*init.state);
         let env = Arc::new(RunContext {
             session: self.id().clone(),
             run: projection.run,
@@ -415,6 +416,7 @@ impl LockedSession {
             pauses: projection.pauses.clone(),
             context: projection.context.clone().map(|context| context.or_live(self.cell.transient())),
             steering: instance.is_agent().then(|| Steering::new(&projection.steered)),
+            replay: self.shared.replay.clone().map(|log| log as _),
             unfinished_records: (graph.0.on_stop.is_some() && !writer.is_durable()).then(Default::default),
         });
         let live = Arc::new(LiveRun {
@@ -425,6 +427,7 @@ impl LockedSession {
             requests: projection.requests.clone(),
             runs: projection.runs,
             watch: self.cell.remove_queued(projection.run).unwrap_or_else(RunSender::new),
+            waits: !init.resumed || std::mem::take(&mut self.cell.inner.lock().in_line),
         });
         let mut frame = Frame::new(graph.clone(), init.state, init.schedule, env, None, init.records);
         if writer.is_durable() {

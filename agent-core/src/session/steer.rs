@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Session, SessionError, lock::LockedSession};
+use super::{Session, SessionError, lock::LockedSession, replicas::ReplicaCommand};
 use crate::{
     journal::entry::{Entry, Fact, Steered},
     model::Message,
@@ -21,7 +21,7 @@ impl Session {
     ///
     /// [`SessionError::NothingToDo`] if no run of an agent can read it: there is none, it has ended or is about to end
     /// without another model call, or the graph is not an agent. [`SessionError::NotFound`]; [`SessionError::Busy`] if
-    /// another process executes the run; [`SessionError::Store`].
+    /// another process executes the run and cannot be reached over the store; [`SessionError::Store`].
     ///
     /// # Cancel safety
     ///
@@ -44,9 +44,15 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn steer(&self, text: impl Into<String>) -> Result<(), SessionError> {
-        let message = Message::user(text.into());
+        let text = text.into();
+        let message = Message::user(text.clone());
         let steer = async move |locked: LockedSession| locked.steer(message).await;
-        self.lock().await.complete(steer).await
+        match self.lock().await.complete(steer).await {
+            Err(busy @ SessionError::Busy { .. }) => {
+                self.forward(ReplicaCommand::Steer { text }, busy).await.map(drop)
+            }
+            steered => steered,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     reopen::LostRun,
     run_end::{completed, failed, panicked_at_end, stopped, summary},
     runtime::Shared,
+    slots::{Slot, Slots},
 };
 use crate::{
     clock::millis,
@@ -35,9 +36,9 @@ enum RunEnd {
     Evicted,
 }
 
-/// What a run starts with besides its frame.
+/// Start values of a run besides its frame.
 pub(crate) struct RunStart {
-    /// Where the session stood when the run began; becomes its idle projection.
+    /// Projection of the session at the start of the run; becomes its idle projection.
     pub(crate) projection: Box<Projection>,
     /// The run's span.
     pub(crate) span: tracing::Span,
@@ -146,6 +147,14 @@ async fn drive_to_end<S: State>(
     frame: &mut Frame<S>,
 ) -> RunEnd {
     let env = &live.env;
+    let mut slot = match &shared.slots {
+        // Boxed: runs without a limit keep no room for it.
+        Some(slots) => match Box::pin(first_slot(shared, slots, cell, live)).await {
+            Ok(slot) => Some(slot),
+            Err(end) => return end,
+        },
+        None => None,
+    };
     let mut driving = pin!(drive_within_limits(frame));
     // Dropped before the drive future: from then on, questions of dropped tasks stay open.
     let _evicting = EvictionGuard(env);
@@ -178,6 +187,9 @@ async fn drive_to_end<S: State>(
                 if let Err(error) = mark_resumed(shared, cell, live) {
                     return RunEnd::Drive(Err(error));
                 }
+                if slot.is_none() {
+                    slot = shared.slots.as_ref().map(Slots::take);
+                }
             }
             () = env.control.idle.notified() => {
                 if env.control.has_store_failed() {
@@ -193,7 +205,10 @@ async fn drive_to_end<S: State>(
                     continue;
                 }
                 match pause(shared, cell, live).await {
-                    Ok(true) => evict_at = Some(Instant::now() + shared.options.evict_paused_after),
+                    Ok(true) => {
+                        evict_at = Some(Instant::now() + shared.options.evict_paused_after);
+                        slot = None;
+                    }
                     Ok(false) => continue,
                     Err(error) => return RunEnd::Drive(Err(error)),
                 }
@@ -210,6 +225,51 @@ async fn drive_to_end<S: State>(
                 }
                 evict_at = None;
                 permit.release();
+            }
+        }
+    }
+}
+
+/// Waits for a slot, or for the end of a run that has not begun.
+async fn first_slot(
+    shared: &Arc<Shared>,
+    slots: &Arc<Slots>,
+    cell: &Arc<SessionCell>,
+    live: &Arc<LiveRun>,
+) -> Result<Slot, RunEnd> {
+    if !live.waits {
+        return Ok(slots.take());
+    }
+    let (env, control) = (&live.env, &live.env.control);
+    let subject = env.writer.labels().get(&shared.options.turn_label).cloned().unwrap_or_default();
+    let mut place = match slots.ask(&cell.id, subject, live) {
+        Ok(slot) => return Ok(slot),
+        Err(place) => place,
+    };
+    control.pause_clock();
+    if slots.waiting() == 1 {
+        shared.announce_line();
+    }
+    loop {
+        tokio::select! {
+            biased;
+            () = control.stop.cancelled() => return Err(RunEnd::Stopped),
+            () = control.idle.notified() => {
+                if control.has_store_failed() {
+                    return Err(store_failed(live));
+                }
+                if control.drain.load(Ordering::Acquire) {
+                    return Err(RunEnd::Drive(Ok(FrameEnd::Interrupted)));
+                }
+            }
+            slot = place.wait() => {
+                let Some(slot) = slot else {
+                    // Another process takes the run over.
+                    control.drain_for_restart();
+                    return Err(RunEnd::Drive(Ok(FrameEnd::Interrupted)));
+                };
+                control.resume_clock();
+                return Ok(slot);
             }
         }
     }

@@ -54,6 +54,7 @@ impl Session {
             let status = locked.idle().await?.projection().status;
             match status {
                 RunStatus::Running => {
+                    locked.cell.inner.lock().in_line = true;
                     locked.resume(None, Resumption::Asked).await?;
                     Ok(Takeover::Resumed)
                 }

@@ -1,4 +1,4 @@
-//! What only looks at the tables. One statement each, so each sees one moment of the database.
+//! Read-only statements. Each is one SQL statement and so reads one snapshot.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
@@ -148,11 +148,10 @@ pub(super) fn recent(db: &Connection, wanted: &Recent) -> Result<Vec<(SessionId,
         // Spelt as in the index of owners, so that it is used.
         sql.push_str(&format!(" AND summary ->> '$.labels.\"{label}\"' = ?{}", values.len()));
     }
-    for (graph, relation) in [(&wanted.graph, "="), (&wanted.without, "<>")] {
-        if let Some(graph) = graph {
-            values.push(graph);
-            sql.push_str(&format!(" AND summary ->> '$.graph' {relation} ?{}", values.len()));
-        }
+    let without = wanted.without.iter().map(|graph| (graph, "<>"));
+    for (graph, relation) in wanted.graph.iter().map(|graph| (graph, "=")).chain(without) {
+        values.push(graph);
+        sql.push_str(&format!(" AND summary ->> '$.graph' {relation} ?{}", values.len()));
     }
     if !wanted.statuses.is_empty() {
         let places: Vec<String> =

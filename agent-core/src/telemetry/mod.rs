@@ -16,7 +16,8 @@
 //! Spans contain no content: no message, argument, result, error text, header or key. They contain names of
 //! sessions, graphs, nodes, models and tools, and the ids of tool calls. [`capture_content`] adds the messages of model
 //! calls (`gen_ai.input.messages`, `gen_ai.output.messages`, `gen_ai.system_instructions`) and the arguments and results of
-//! tool calls (`gen_ai.tool.call.arguments`, `gen_ai.tool.call.result`), both also as `input.value` and `output.value`.
+//! tool calls (`gen_ai.tool.call.arguments`, `gen_ai.tool.call.result`), both also as `input.value` and `output.value`. The
+//! span of a run then has the state at its beginning and at its completion as JSON, in the same two fields.
 //!
 //! A replayed step is not a call and has no span. The span of a run is a child of the span that was current when
 //! the run started, even if it outlives it. Runs that start from the queue or are recovered by another process
@@ -39,6 +40,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt};
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{
     Instrument, Level, Span, debug_span,
@@ -59,7 +61,7 @@ pub const TARGET: &str = "agent_core::span";
 /// Maximum length of a name or id in a span, in characters.
 const LONGEST: usize = 128;
 
-/// Whether node spans are enabled; checked once per run.
+/// Returns whether node spans are enabled; checked once per run.
 pub(crate) fn nodes() -> bool {
     span_enabled!(target: TARGET, Level::DEBUG)
 }
@@ -78,9 +80,21 @@ pub(crate) fn run(session: &SessionId, run: RunId, graph: &str, resumed: bool) -
         agent_core.resumed = resumed,
         agent_core.status = Empty,
         agent_core.supersteps = Empty,
+        input.value = Empty,
+        output.value = Empty,
         error.type = Empty,
         otel.status_code = Empty,
     )
+}
+
+/// Records the state with which a run begins, if content is recorded.
+pub(crate) fn run_input(span: &Span, state: &impl Serialize) {
+    content::record(span, ["input.value"], || serde_json::to_string(state).unwrap_or_default());
+}
+
+/// Records the state with which a run completes, if content is recorded.
+pub(crate) fn run_output(span: &Span, state: &impl Serialize) {
+    content::record(span, ["output.value"], || serde_json::to_string(state).unwrap_or_default());
 }
 
 /// Records the outcome of a run.

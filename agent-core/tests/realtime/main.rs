@@ -195,6 +195,30 @@ async fn a_commit_of_nothing_that_the_endpoint_refuses_is_no_error() {
 }
 
 #[tokio::test]
+async fn the_language_changes_at_its_place_in_the_audio_and_on_the_next_connection() {
+    let endpoint = Endpoint::bind().await;
+    let mut session = RealtimeSession::open(options(&endpoint)).unwrap();
+    let input = session.input();
+    let mut connection = endpoint.session().await;
+    input.push(audio(0, 200));
+    input.set_language("ko");
+    input.set_language("en");
+    input.push(audio(200, 100));
+    connection.audio(9_600).await;
+    connection.next_is("input_audio_buffer.commit").await;
+    let update = connection.next().await;
+    assert_eq!(update["type"], "session.update", "not for the same language");
+    assert_eq!(update["session"]["audio"]["input"]["transcription"]["language"], "en");
+    assert_eq!(connection.audio(4_800).await, audio(200, 100));
+    drop(connection);
+    assert_eq!(state(&mut session).await, ConnectionState::Connected);
+    assert_eq!(state(&mut session).await, ConnectionState::Reconnecting);
+    let mut connection = endpoint.accept().await;
+    let update = connection.next().await;
+    assert_eq!(update["session"]["audio"]["input"]["transcription"]["language"], "en");
+}
+
+#[tokio::test]
 async fn an_endpoint_that_does_not_answer_pings_is_left() {
     let endpoint = Endpoint::bind().await;
     let mut session = RealtimeSession::open(options(&endpoint).ping(ms(30)).timeout(ms(60))).unwrap();

@@ -1,6 +1,6 @@
+//! Attributes of `#[derive(State)]` that are refused.
 use agent_core::State;
 use serde::{Deserialize, Serialize};
-
 #[derive(State, Default, Serialize, Deserialize)]
 #[state(migrate = nothing, versoin = 2)]
 struct Container {

@@ -1,6 +1,6 @@
+//! Field types and reducers that `#[derive(State)]` refuses.
 use agent_core::State;
 use serde::{Deserialize, Serialize};
-
 fn returns_a_number(held: &mut u32, _other: u32) -> u32 {
     *held
 }

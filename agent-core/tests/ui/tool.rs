@@ -1,5 +1,5 @@
+//! Functions that `#[tool]` refuses.
 use agent_core::tool;
-
 /// Not async.
 #[tool]
 fn blocking(city: String) -> Result<String, tool::ToolError> {

@@ -71,5 +71,9 @@ export const api = {
   diff: (id, from, to) => request('GET', `/sessions/${of(id)}/diff${query({ from, to })}`),
   graph: id => request('GET', `/sessions/${of(id)}/graph`),
   fork: (id, at) => request('POST', `/sessions/${of(id)}/fork`, at === undefined ? {} : { at }),
+  steer: (id, message) => request('POST', `/sessions/${of(id)}/steer`, { message }),
+  schedules: () => request('GET', '/schedules'),
+  schedule: body => request('POST', '/schedules', body),
+  unschedule: id => request('DELETE', `/schedules/${of(id)}`),
   remove: id => request('DELETE', `/sessions/${of(id)}`),
 };

@@ -11,6 +11,7 @@ import { copy, failed, notice } from './toast.js';
 import * as prefs from './prefs.js';
 import { SessionsView } from './sessions.js';
 import { isLive } from './session_model.js';
+import { SchedulesView } from './schedules.js';
 import { TimelineView } from './timeline.js';
 import { TodosView } from './todos.js';
 import { LANGUAGES, lang, setLang, t } from './i18n.js';
@@ -29,6 +30,7 @@ const calls = new CallsView(at('panel-calls'), draw);
 const timeline = new TimelineView(at('panel-timeline'), { older: upto => desk.older(upto).then(drawAll, failed), fork: seq => fork(seq) });
 const todos = new TodosView(at('todos'), at('todo-sum'));
 const graph = new GraphView(at('graph'));
+const schedules = new SchedulesView(at('schedules-dialog'), { failed, agents: () => agents });
 const sessions = new SessionsView(
   { list: at('session-list'), more: at('session-more'), note: at('session-note'), search: at('search'), filter: at('filter') },
   { listed, failed });
@@ -103,7 +105,26 @@ function drawAll() {
   todos.draw(story.todos);
   graph.light(story);
   drawUsage();
+  drawBackground();
   drawLink();
+}
+
+/** What this session started in the background, or what started it. */
+function drawBackground() {
+  const one = sessions.known.get(desk.id);
+  const link = id => h('a', { class: 'mono', href: `#/s/${encodeURIComponent(id)}` }, id);
+  const started = [...sessions.known.values()].filter(other => desk.id !== undefined && other.started_by === desk.id);
+  const rows = [
+    one?.started_by && h('p', {}, t('background.of'), ' ', link(one.started_by)),
+    one?.scheduled_by && h('p', {}, t('scheduled.by'), ' ', h('span', { class: 'mono' }, one.scheduled_by)),
+    ...started.map(other => h('p', { data: { status: other.status } }, h('span', { class: 'dot', 'aria-hidden': 'true' }), ' ', link(other.session_id), ' ', h('span', { class: 'faint' }, t(`status.${other.status}`)))),
+  ].filter(Boolean);
+  const stamp = `${lang()}|${desk.id}|${one?.started_by}|${one?.scheduled_by}|${started.map(other => [other.session_id, other.status])}`;
+  const box = at('background');
+  box.parentElement.hidden = rows.length === 0;
+  if (box.dataset.stamp === stamp) return;
+  box.dataset.stamp = stamp;
+  box.replaceChildren(...rows);
 }
 
 function drawHead() {
@@ -244,6 +265,7 @@ async function send() {
   const message = at('message').value.trim();
   if (!message || desk.sending) return;
   const id = desk.missing ? undefined : desk.id;
+  if (!at('busy').hidden && at('busy').value === 'steer') return steer(message);
   const body = { message, session_id: id ?? newSession() };
   if (!at('agent').hidden) body.agent = at('agent').value;
   if (!at('busy').hidden) body.on_busy = at('busy').value;
@@ -276,6 +298,17 @@ async function send() {
     mine.sending = false;
     draw();
   }
+}
+
+/** Gives a message to the agent at work, without a new run. */
+async function steer(message) {
+  at('message').value = '';
+  const done = await doing(async mine => {
+    await api.steer(mine.id, message);
+    return true;
+  });
+  if (done) notice(t('steered'));
+  else if (!at('message').value) at('message').value = message;
 }
 
 /** As the server names sessions. */
@@ -412,6 +445,7 @@ function writeWords() {
   writeTheme();
   at('help').replaceChildren('?');
   at('key').replaceChildren(icon('key'));
+  at('schedules').replaceChildren(icon('clock'));
   at('menu').replaceChildren(icon('menu'));
   at('send').replaceChildren(icon('send'));
   at('copy-id').replaceChildren(icon('copy'));
@@ -421,7 +455,7 @@ function writeWords() {
   at('fork').replaceChildren(icon('fork'), t('fork'));
   at('delete').replaceChildren(icon('trash'), t('delete'));
   choices(at('filter'), [['', t('sessions.all')], ...STATUSES.map(status => [status, t(`status.${status}`)])]);
-  choices(at('busy'), ['enqueue', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
+  choices(at('busy'), ['enqueue', 'steer', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
   at('keys').replaceChildren(...SHORTCUTS.map(([key, name]) => h('div', {}, h('dt', {}, h('kbd', {}, key)), h('dd', {}, t(name)))));
 }
 
@@ -479,6 +513,7 @@ at('delete').addEventListener('click', remove);
 at('copy-id').addEventListener('click', () => copy(desk.id));
 at('enlarge').addEventListener('click', () => graph.enlarge(at('graph-dialog'), () => desk.story));
 at('mermaid').addEventListener('click', () => desk.graph?.mermaid && copy(desk.graph.mermaid));
+at('schedules').addEventListener('click', () => schedules.open());
 at('help').addEventListener('click', () => at('help-dialog').showModal());
 at('key').addEventListener('click', () => askKey());
 at('key-form').addEventListener('submit', event => {

@@ -47,14 +47,21 @@ export function questionCard(asked, send) {
     answer(value, form);
   };
   const prompt = h('p', { class: 'prompt', id, dir: 'auto' }, inline(String(question.prompt ?? '')));
-  const until = asked.until ? h('p', { class: 'faint deadline', data: { until: asked.until } }) : null;
+  const until = asked.until ? h('p', { class: 'faint deadline', data: question.timer ? { until: asked.until, timer: 'yes' } : { until: asked.until } }) : null;
   const approval = question.details && typeof question.details === 'object' && question.details.call_id !== undefined && question.details.tool !== undefined;
-  const body = approval ? approve(question.details, answer, attempt) : plain(question, answer, attempt);
-  card.append(...[h('div', { class: 'question-kind' }, t(approval ? 'question.approval' : 'question.one'), ' ', h('span', { class: 'faint mono' }, asked.task ?? '')), prompt, body, until, problem].filter(Boolean));
+  const waits = question.timer || isBreakpoint(asked);
+  const go = () => h('div', { class: 'options' }, button(t(question.timer ? 'timer.now' : 'breakpoint.go'), () => answer('continue'), 'option primary'));
+  const body = waits ? go() : approval ? approve(question.details, answer, attempt) : plain(question, answer, attempt);
+  card.append(...[h('div', { class: 'question-kind' }, t(kindOf(asked, approval)), ' ', h('span', { class: 'faint mono' }, asked.task ?? '')), prompt, body, until, problem].filter(Boolean));
   card.addEventListener('input', () => setText(problem, ''));
   tick(card);
   return card;
 }
+
+/** The engine's own question in front of or behind a node. */
+const isBreakpoint = asked => String(asked.id).includes(':=break:');
+
+const kindOf = (asked, approval) => (asked.question.timer ? 'timer' : isBreakpoint(asked) ? 'breakpoint' : approval ? 'question.approval' : 'question.one');
 
 /** Shows a refusal at the part of the form that it is about, else under the card. */
 function refused(error, form, problem) {
@@ -77,7 +84,8 @@ export function tick(card) {
   const until = card.querySelector('.deadline');
   if (!until) return;
   const left = Number(until.dataset.until) - Date.now();
-  setText(until, left > 0 ? t('question.left', { time: span(left) }) : t('question.late'));
+  const kind = until.dataset.timer ? 'timer' : 'question';
+  setText(until, left > 0 ? t(`${kind}.left`, { time: span(left) }) : t(`${kind}.late`));
 }
 
 const button = (label, act, kind = '') => h('button', { type: 'button', class: kind, on: { click: act } }, label);

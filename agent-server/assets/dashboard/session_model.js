@@ -40,8 +40,8 @@ export function eventOf(message) {
 
 /** A question as the REST and socket contracts write it, in the form of the journal. */
 export function questionOf(data) {
-  const { id, task, prompt, options, schema, details, open, deadline } = data;
-  return { id, task: task ?? id?.split(':')[0], question: { prompt, options: options ?? [], schema, details, open }, until: deadline ? Date.parse(deadline) : undefined };
+  const { id, task, prompt, options, schema, details, open, deadline, kind } = data;
+  return { id, task: task ?? id?.split(':')[0], question: { prompt, options: options ?? [], schema, details, open, timer: kind === 'timer' }, until: deadline ? Date.parse(deadline) : undefined };
 }
 
 const plain = content => (typeof content === 'string' ? content

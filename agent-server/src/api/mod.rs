@@ -8,6 +8,7 @@ mod fuzz;
 pub(crate) mod json;
 pub(crate) mod openai;
 pub(crate) mod operations;
+pub(crate) mod schedules;
 pub(crate) mod schema;
 pub(crate) mod session_data;
 pub(crate) mod sessions;

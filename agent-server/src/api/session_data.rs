@@ -178,6 +178,29 @@ pub(crate) struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false, format = DateTime)]
     deadline: Option<String>,
+    /// What waits, if it is not a person's decision: a timer or a breakpoint. Any answer continues the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    kind: Option<QuestionKind>,
+}
+
+/// What waits, if it is not a person's decision.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum QuestionKind {
+    /// The run sleeps until the deadline.
+    Timer,
+    /// The run was started with a breakpoint.
+    Breakpoint,
+}
+
+impl QuestionKind {
+    fn of(open: &OpenQuestion) -> Option<Self> {
+        if open.question.timer {
+            return Some(Self::Timer);
+        }
+        open.id.0.contains(":=break:").then_some(Self::Breakpoint)
+    }
 }
 
 impl From<&OpenQuestion> for Question {
@@ -195,6 +218,7 @@ impl From<&OpenQuestion> for Question {
             details: question.details.clone(),
             open: question.open.then_some(true),
             deadline,
+            kind: QuestionKind::of(open),
         }
     }
 }

@@ -63,6 +63,14 @@ pub(crate) struct SessionSummary {
     pub(crate) last_seq: u64,
     /// Size in the store, in bytes.
     pub(crate) bytes: u64,
+    /// Session of the agent that started this one in the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub(crate) started_by: Option<String>,
+    /// Schedule that started the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub(crate) scheduled_by: Option<String>,
 }
 
 /// Journal entries as events.

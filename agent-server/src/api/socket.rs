@@ -14,7 +14,7 @@ use super::{
     json,
     schema::EventJson,
     session_data::{Question, Todo, TodoStatus, iso, seconds, todo_message, todos},
-    task_agent::answers,
+    task_agent::{SteerRequest, answers},
 };
 use crate::{
     error::{ApiError, Rejection, help, is_retryable, run_message},
@@ -127,8 +127,23 @@ struct InputData {
     id: Option<String>,
 }
 
+/// A message to the agent at work.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ClientSteer {
+    /// Always `steer`.
+    #[schema(pattern = "^steer$")]
+    #[expect(dead_code, reason = "known before the message is read")]
+    r#type: String,
+    /// The message.
+    data: SteerRequest,
+    /// ISO-8601; ignored.
+    #[schema(value_type = Option<String>, required = false)]
+    #[expect(dead_code, reason = "ignored")]
+    timestamp: Option<IgnoredAny>,
+}
+
 /// Types of commands.
-const COMMANDS: [&str; 4] = ["ping", "input", "stop", "resume"];
+const COMMANDS: [&str; 5] = ["ping", "input", "steer", "stop", "resume"];
 
 /// A command of a client.
 #[derive(Debug)]
@@ -137,6 +152,7 @@ pub(crate) enum Command {
     Stop,
     Resume,
     Input(Answers),
+    Steer(String),
 }
 
 impl Command {
@@ -152,7 +168,7 @@ impl Command {
             None | Some(Value::Null) => {
                 // A misspelled name is reported as such.
                 json::strict::<ClientPing>(Value::Object(fields))?;
-                return invalid("`type` is missing; known: ping, input, stop, resume");
+                return invalid("`type` is missing; known: ping, input, steer, stop, resume");
             }
             Some(Value::String(kind)) => kind.clone(),
             Some(_) => return invalid("`type` must be text"),
@@ -166,9 +182,13 @@ impl Command {
                 let ClientInput { data, .. } = json::strict(message)?;
                 Ok(Self::Input(answers(data.value, data.id)))
             }
+            "steer" => {
+                let ClientSteer { data, .. } = json::strict(message)?;
+                data.checked().map(Self::Steer)
+            }
             other => match nearest(other, COMMANDS) {
                 Some(meant) => invalid(&format!("unknown `type`; did you mean `{meant}`?")),
-                None => invalid("unknown `type`; known: ping, input, stop, resume"),
+                None => invalid("unknown `type`; known: ping, input, steer, stop, resume"),
             },
         }
     }

@@ -163,6 +163,41 @@ impl AnswerRequest {
     }
 }
 
+/// A message to the agent at work.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct SteerRequest {
+    /// The message, in any language; at most 32 KiB of UTF-8, not blank.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 32_768,
+        pattern = r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    message: String,
+}
+
+impl SteerRequest {
+    /// Parses a request.
+    ///
+    /// # Errors
+    ///
+    /// 400 that names the invalid field.
+    pub(crate) fn parse(body: &[u8]) -> Result<String, ApiError> {
+        json::strict_message::<Self>(body)?.checked()
+    }
+
+    /// Returns the message.
+    ///
+    /// # Errors
+    ///
+    /// `empty_message`, `message_too_long`.
+    pub(super) fn checked(self) -> Result<String, ApiError> {
+        check_text("message", &self.message)?;
+        Ok(self.message)
+    }
+}
+
 /// Returns an answer to a question, or to the only open one.
 pub(super) fn answers(value: Value, id: Option<String>) -> Answers {
     match id {

@@ -17,11 +17,11 @@
 
 use agent_core::{
     ids::SessionId,
-    interrupt::{Answers, OpenQuestion},
+    interrupt::{Answers, OpenQuestion, Question},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{chat::sse_data, json, task_agent::check_text};
@@ -142,6 +142,11 @@ impl FinishReason {
             (Self::Empty, false) => "The model sent an empty answer. Try again.",
         }
     }
+}
+
+/// Returns whether a message has Hangul, so that notices about its answer are Korean.
+pub(crate) fn is_korean(message: &str) -> bool {
+    message.chars().any(|c| matches!(c, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}'))
 }
 
 /// The text of an answer, and why it is incomplete.
@@ -371,6 +376,10 @@ pub(crate) fn render_question(open: &OpenQuestion) -> String {
         text.push('\n');
         text.extend(arguments.chars().take(ARGUMENTS_SHOWN));
     }
+    for (name, field) in form_of(&open.question).into_iter().flatten() {
+        let label = ["description", "title"].iter().find_map(|key| field[key].as_str()).unwrap_or(name);
+        text.push_str(&format!("\n- `{name}`: {label}"));
+    }
     for (at, option) in open.question.options.iter().enumerate() {
         let gap = if at == 0 { "\n" } else { "" };
         let option = option.as_str().map_or_else(|| option.to_string(), str::to_owned);
@@ -379,7 +388,29 @@ pub(crate) fn render_question(open: &OpenQuestion) -> String {
     text
 }
 
-/// Returns the answer in a text: an option by its text or its number, otherwise the text.
+/// Returns the fields of an answer that is a form.
+fn form_of(question: &Question) -> Option<&Map<String, Value>> {
+    let form = question.details.as_ref().and_then(|details| details.get("form"));
+    let schema = form.or(question.schema.as_ref())?;
+    schema.get("properties")?.as_object()
+}
+
+/// Returns a form that is written as JSON, or as the bare value of its only field.
+fn parse_form(fields: &Map<String, Value>, text: &str) -> Option<Value> {
+    let json = serde_json::from_str::<Value>(text).ok();
+    if let Some(form) = json.as_ref().filter(|value| value.is_object()) {
+        return Some(form.clone());
+    }
+    let mut fields = fields.iter();
+    let (Some((name, field)), None) = (fields.next(), fields.next()) else { return None };
+    let value = match field["type"].as_str() {
+        Some("string") | None => text.into(),
+        Some(_) => json?,
+    };
+    Some(serde_json::json!({ name: value }))
+}
+
+/// Returns the answer in a text: an option by its text or its number, a form, otherwise the text.
 pub(crate) fn parse_answer(open: &OpenQuestion, text: &str) -> Answers {
     let text = text.trim();
     let options = &open.question.options;
@@ -394,6 +425,34 @@ pub(crate) fn parse_answer(open: &OpenQuestion, text: &str) -> Answers {
         let number: usize = text.trim_end_matches(['.', '번']).parse().ok()?;
         options.get(number.checked_sub(1)?)
     };
-    let value = by_text().or_else(by_number).cloned().unwrap_or_else(|| text.into());
+    let form = || parse_form(form_of(&open.question)?, text);
+    let value = by_text().or_else(by_number).cloned().or_else(form).unwrap_or_else(|| text.into());
     Answers::to(open.id.clone(), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_form_is_answered_by_json_or_by_the_value_of_its_only_field() {
+        let form = |properties: Value| json!({"type": "object", "properties": properties});
+        let one = form(json!({"name": {"type": "string", "description": "Your name"}}));
+        let number = form(json!({"age": {"type": "integer"}}));
+        let two = form(json!({"a": {"type": "string"}, "b": {"type": "string"}}));
+        for (form, text, expected) in [
+            (&one, "Bob", Some(json!({"name": "Bob"}))),
+            (&one, r#"{"name": "Bob"}"#, Some(json!({"name": "Bob"}))),
+            (&number, "7", Some(json!({"age": 7}))),
+            (&number, "seven", None),
+            (&two, "x", None),
+            (&two, r#"{"a": "x", "b": "y"}"#, Some(json!({"a": "x", "b": "y"}))),
+        ] {
+            let question = Question::choose("?", ["decline", "cancel"]).details(json!({"form": form}));
+            let fields = form_of(&question).unwrap();
+            assert_eq!(parse_form(fields, text), expected, "{form} {text}");
+        }
+    }
 }

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{error::CliError, log, program::ServeError, security};
+use super::{error::CliError, log, program::ServeError, security, signals::EndSignals};
 use crate::{Config, server::ServerBuilder};
 
 /// Applies settings to a server: who may use it, limits, TLS, the server's secret, webhooks.
@@ -57,19 +55,15 @@ pub fn init_log(config: &Config) {
     }
 }
 
-/// Returns a future that resolves at `SIGTERM` or `SIGINT`. The handlers are installed before it returns.
+/// Returns a future that resolves at `SIGTERM` or `SIGINT` (Ctrl+C or Ctrl+Break on Windows). The handlers are installed before it returns.
 ///
 /// # Errors
 ///
 /// The handlers cannot be installed.
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
+    let mut signals = EndSignals::install()?;
     Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+        signals.next().await;
         tracing::info!("shutting down");
     })
 }

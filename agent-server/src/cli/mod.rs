@@ -25,6 +25,7 @@ mod replay;
 mod run;
 mod serve;
 mod sessions;
+mod signals;
 mod transfer;
 mod verify;
 mod why;

@@ -1,10 +1,10 @@
-//! `replay`: prints the events of a session from its journal.
+//! `replay`: prints the events of a session from its journal, or replays recorded runs with the graphs of this program.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use agent_core::{Event, event::EventBody, ids::Seq};
+use agent_core::{Event, Runtime, SessionId, event::EventBody, ids::Seq};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     error::CliError,
@@ -23,8 +23,25 @@ pub(super) fn command() -> Command {
         Arg::new(name).long(name).value_name(word).value_parser(value_parser!(u64))
     };
     Command::new("replay")
-        .about("Prints the events of a session (without tokens, which are not stored)")
-        .arg(setup::session_arg())
+        .about("Prints the events of a session (without tokens, which are not stored), or compares recorded runs")
+        .arg(
+            Arg::new("session")
+                .value_name("SESSION")
+                .num_args(1..)
+                .required_unless_present("against")
+                .help("The session's id; with --against any number, default: all"),
+        )
+        .arg(
+            Arg::new("against")
+                .long("against")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with_all(["speed", "after", "run"])
+                .help(
+                    "Runs the latest run of each session in this SQLite file (of `export`) with the present graphs, on its \
+                     recorded results, and prints what differs; exit code 1 if something does. Nothing is called or stored",
+                ),
+        )
         .arg(Arg::new("speed").long("speed").value_name("FACTOR").value_parser(value_parser!(f64)).help(
             "Replays in time: 1 as recorded, 2 twice as fast; waits are at most 3 s. Default: without waits",
         ))
@@ -34,6 +51,14 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliError> {
+    if let Some(file) = args.get_one::<PathBuf>("against") {
+        let sessions = args.get_many::<String>("session").unwrap_or_default();
+        let sessions = sessions.map(|id| Ok(id.parse()?)).collect::<Result<Vec<SessionId>, CliError>>()?;
+        return compare(&setup::recordings(config, file)?, sessions, args.get_flag("json")).await;
+    }
+    if args.get_many::<String>("session").is_some_and(|sessions| sessions.len() > 1) {
+        return Err(CliError::usage("several sessions are only possible with --against"));
+    }
     let speed = args.get_one::<f64>("speed").copied();
     if speed.is_some_and(|speed| !(speed > 0.0 && speed.is_finite())) {
         return Err(CliError::usage("--speed must be a number above 0"));
@@ -57,6 +82,56 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
             Some(last) if page.len() == PAGE => after = last,
             _ => return Ok(()),
         }
+    }
+}
+
+/// Replays the latest run of each session and prints the differences.
+async fn compare(runtime: &Runtime, mut sessions: Vec<SessionId>, as_json: bool) -> Result<(), CliError> {
+    if sessions.is_empty() {
+        loop {
+            let page = runtime.sessions(sessions.last(), &[], PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            sessions.extend(page.into_iter().map(|found| found.id));
+        }
+    }
+    let (mut tasks, mut different, mut skipped) = (0, 0_usize, 0_usize);
+    for id in &sessions {
+        let report = match runtime.session_of(id.clone()).replay().await {
+            Ok(report) => report,
+            // For example the deliveries of webhooks.
+            Err(error) => {
+                let is_foreign = error.code() == agent_core::Code::GraphNotFound;
+                skipped += usize::from(is_foreign);
+                different += usize::from(!is_foreign);
+                output::print(match as_json {
+                    true => json!({"session": id, "error": error.to_string()}).to_string(),
+                    false => format!("{id}: not replayed, {error}"),
+                })?;
+                continue;
+            }
+        };
+        tasks += report.tasks;
+        different += usize::from(!report.differences.is_empty());
+        if as_json {
+            output::print(json!(report).to_string())?;
+            continue;
+        }
+        for difference in &report.differences {
+            output::print(format!("{id} {}: {difference}", report.run))?;
+        }
+    }
+    if !as_json {
+        let compared = sessions.len() - skipped;
+        let line = format!(
+            "compared: {compared} sessions, {tasks} tasks; different: {different}; skipped: {skipped}"
+        );
+        output::print(line)?;
+    }
+    match different {
+        0 => Ok(()),
+        count => Err(CliError::new(format!("{count} sessions behave differently"))),
     }
 }
 

@@ -15,7 +15,6 @@ use agent_core::{
 use clap::{Arg, ArgMatches, Command};
 use futures::FutureExt;
 use serde_json::{Map, Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     error::CliError,
@@ -23,6 +22,7 @@ use super::{
     progress::Progress,
     prompt::{self, Line, Prompt},
     remote_tools, setup,
+    signals::EndSignals,
 };
 use crate::{Config, TaskAgent, session_title::titled};
 
@@ -80,10 +80,7 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
         events: session.subscribe(None),
         progress: Progress::new(),
         prompt: Prompt::new(),
-        int: signal(SignalKind::interrupt())
-            .map_err(CliError::from_io("signal handlers cannot be installed"))?,
-        term: signal(SignalKind::terminate())
-            .map_err(CliError::from_io("signal handlers cannot be installed"))?,
+        signals: EndSignals::install().map_err(CliError::from_io("signal handlers cannot be installed"))?,
         agents: setup::agents(config, remote.registry())?,
         session,
     };
@@ -163,8 +160,7 @@ struct Terminal {
     events: Subscription,
     progress: Progress,
     prompt: Prompt,
-    int: Signal,
-    term: Signal,
+    signals: EndSignals,
 }
 
 impl Terminal {
@@ -198,8 +194,7 @@ impl Terminal {
             let report = loop {
                 tokio::select! {
                     biased;
-                    _ = self.int.recv() => return self.interrupt().await,
-                    _ = self.term.recv() => return self.interrupt().await,
+                    () = self.signals.next() => return self.interrupt().await,
                     event = self.events.next() => match event {
                         Ok(event) => self.progress.show(&event),
                         Err(error) => return Err(CliError::new(error.to_string())),
@@ -232,8 +227,7 @@ impl Terminal {
                 prompt::prompt();
                 let line = tokio::select! {
                     biased;
-                    _ = self.int.recv() => return Ok(AskResult::Interrupted),
-                    _ = self.term.recv() => return Ok(AskResult::Interrupted),
+                    () = self.signals.next() => return Ok(AskResult::Interrupted),
                     line = self.prompt.line() => line,
                     // The deadline passed.
                     () = withdrawn(&mut self.events, &asked) => {
@@ -288,8 +282,7 @@ impl Terminal {
         prompt::say("\nstopping; press Ctrl-C again to exit at once\n");
         tokio::select! {
             biased;
-            _ = self.int.recv() => {}
-            _ = self.term.recv() => {}
+            () = self.signals.next() => {}
             stopped = self.session.stop() => match stopped {
                 Ok(_) | Err(SessionError::NothingToDo { .. }) => {}
                 Err(error) => return Err(error.into()),

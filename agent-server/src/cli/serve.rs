@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{error::CliError, program::own, remote_tools, security, setup};
+use super::{
+    error::CliError,
+    program::own,
+    remote_tools, security, setup,
+    signals::{EndSignals, ReloadSignal},
+};
 use crate::{Config, Server, Tls, server::ServerBuilder};
 
 pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(), CliError> {
@@ -47,7 +50,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     #[cfg(feature = "mcp")]
     let server = server.mcp(remote_tools::own()?);
     let server = server.bind(address).await.map_err(|error| {
-        CliError::new(format!("{address} cannot be listened on: {error}"))
+        CliError::new(format!("cannot listen on {address}: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
     })?;
     let analyst = match config.model() {
@@ -63,16 +66,14 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     tracing::info!("listening on {scheme}://{}, {analyst}", server.address());
 
     let failed = CliError::from_io;
-    let mut term = signal(SignalKind::terminate()).map_err(failed("signal handlers cannot be installed"))?;
-    let mut int = signal(SignalKind::interrupt()).map_err(failed("signal handlers cannot be installed"))?;
-    let mut hup = signal(SignalKind::hangup()).map_err(failed("signal handlers cannot be installed"))?;
+    let mut signals = EndSignals::install().map_err(failed("signal handlers cannot be installed"))?;
+    let mut hangup = ReloadSignal::install().map_err(failed("signal handlers cannot be installed"))?;
     server
         .serve(async {
             loop {
                 tokio::select! {
-                    _ = term.recv() => break,
-                    _ = int.recv() => break,
-                    _ = hup.recv() => reload(tls.as_ref()),
+                    () = signals.next() => break,
+                    () = hangup.next() => reload(tls.as_ref()),
                 }
             }
             ending.get_or_init(Instant::now);

@@ -1,6 +1,6 @@
 //! Creates a runtime from settings: agents, store, models.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use agent_core::{
     Runtime, Session,
@@ -75,6 +75,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
         options.grace = config.grace;
         options.evict_paused_after = config.park;
         options.max_runs = config.runs;
+        options.max_active_runs = config.active_runs;
         options.lease_ttl = config.lease_ttl();
     }))
 }
@@ -132,15 +133,19 @@ pub(super) fn without_postgres() -> CliError {
 #[cfg(feature = "postgres")]
 pub(super) mod postgres {
     use agent_core::secret::Secret;
-    use agent_postgres::Postgres;
+    use agent_postgres::{Postgres, StatementCache};
 
     use crate::{Config, cli::error::CliError};
 
     pub(in crate::cli) async fn connect(config: &Config, address: &Secret) -> Result<Postgres, CliError> {
+        let cache = match config.database_statement_cache {
+            true => StatementCache::PerConnection,
+            false => StatementCache::None,
+        };
         let builder = Postgres::builder()
             .schema(&*config.database_schema)
             .max_connections(config.database_connections)
-            .statement_cache(config.database_statement_cache);
+            .statement_cache(cache);
         let builder = match &config.database_listen_url {
             Some(address) => builder.listen_at(address.clone()),
             None => builder,
@@ -196,6 +201,20 @@ pub(super) async fn journals(config: &Config) -> Result<Runtime, CliError> {
         Database::Memory => Err(CliError::usage("journals in memory cannot be read by another process")
             .hint("--database-path names a file")),
     }
+}
+
+/// Returns a runtime with the present graphs on the journals of a file, which must exist.
+pub(super) fn recordings(config: &Config, path: &Path) -> Result<Runtime, CliError> {
+    if !path.is_file() {
+        return Err(CliError::new(format!("`{}` does not exist", path.display()))
+            .hint("`agent-server export FILE` writes one"));
+    }
+    let store = Sqlite::open(path).map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
+    let mut runtime = builder(config)?.journal(store);
+    if let Some(model) = config.model() {
+        runtime = runtime.model(Model::new(RetryModel::new(model.open()?)));
+    }
+    with_agents(config, runtime.build(), &ToolRegistry::default())
 }
 
 /// The argument `SESSION`.

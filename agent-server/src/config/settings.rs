@@ -216,18 +216,21 @@ settings! {
         connections: usize = MAX_CONNECTIONS, value::number("NUMBER", "a number", 1..=1_000_000), "10000";
         /// Maximum number of connections per address, except loopback; 0: no limit.
         connections_per_address: usize = MAX_CONNECTIONS_PER_ADDRESS, value::number("NUMBER", "a number", 0..=1_000_000), "1000";
-        /// Maximum number of requests per minute and caller; 0: no limit.
+        /// Maximum number of requests per minute and caller, over all replicas on a PostgreSQL database; 0: no limit.
         rate_per_minute: u32 = RATE_LIMIT_PER_MINUTE, value::number("NUMBER", "a number", 0..=1_000_000), "0";
-        /// Maximum number of sessions per caller; 0: no limit.
+        /// Maximum number of sessions per caller, over all replicas; 0: no limit.
         sessions_per_subject: u32 = MAX_SESSIONS_PER_SUBJECT, value::number("NUMBER", "a number", 0..=100_000_000), "0";
         /// Maximum number of WebSockets and streams per caller; 0: no limit.
         sockets_per_caller: usize = MAX_SOCKETS_PER_CALLER, value::number("NUMBER", "a number", 0..=1_000_000), "1000";
-        /// Maximum number of running runs per caller, including chat answers. Paused runs do not count; 0: no limit.
+        /// Maximum number of running runs per caller over all replicas, including chat answers. Paused runs do not count; 0: no limit.
         runs_per_caller: usize = MAX_RUNS_PER_CALLER, value::number("NUMBER", "a number", 0..=1_000_000), "0";
         /// WebSocket frames read per second; further frames wait. 0: no limit.
         frames_per_second: u32 = FRAMES_PER_SECOND, value::number("NUMBER", "a number", 0..=1_000_000), "100";
         /// Maximum number of runs, including paused ones in memory.
         runs: usize = MAX_RUNS, value::number("NUMBER", "a number", 1..=10_000_000), "100000";
+        /// Maximum number of runs that execute at once in this process. Further runs are accepted and wait, in turns between callers;
+        /// replicas with room take them over. Paused runs do not count; 0: no limit.
+        active_runs: usize = MAX_ACTIVE_RUNS, value::number("NUMBER", "a number", 0..=1_000_000), "0";
         /// Timeout for reading request headers, and for idle connections.
         head_time: Duration = HEAD_SECONDS, value::seconds(0.1..=3600.0), "30";
         /// Maximum size of a request body.

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use crate::api::{
     schema::{Schemas, reference},
     socket::{
-        ClientInput, ClientPing, ClientResume, ClientStop, Complete, Failure, HitlRequest, Pong, SocketEvent,
-        SocketStatus, TodoMessage,
+        ClientInput, ClientPing, ClientResume, ClientSteer, ClientStop, Complete, Failure, HitlRequest, Pong,
+        SocketEvent, SocketStatus, TodoMessage,
     },
 };
 #[cfg(test)]
@@ -98,6 +98,13 @@ fn messages() -> Vec<Message> {
             "The answer to a question; `id` may be omitted if only one is open.",
             json!({"value": "마케터", "id": "ask/0"}),
         ),
+        up(
+            "steer",
+            ClientSteer::name(),
+            "A message to the agent at work, which reads it before its next model call. If no agent runs: `error` with the code \
+             `nothing_to_do`.",
+            json!({"message": "짧게 써 주세요"}),
+        ),
     ]
 }
 
@@ -114,6 +121,7 @@ pub(super) fn add_messages(schemas: &mut Schemas) {
     schemas.add::<ClientStop>();
     schemas.add::<ClientResume>();
     schemas.add::<ClientInput>();
+    schemas.add::<ClientSteer>();
 }
 
 /// Codes of `error` messages. A failed run has a code of `agent-core`.

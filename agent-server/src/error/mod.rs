@@ -192,6 +192,12 @@ rejections! {
     InvalidToken = "invalid_token", UNAUTHORIZED;
     /// The origin of the page is not allowed.
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN;
+    /// The times of a schedule are invalid, or none of them is in the future.
+    InvalidSchedule = "invalid_schedule", BAD_REQUEST;
+    /// There is no schedule with this id.
+    ScheduleNotFound = "schedule_not_found", NOT_FOUND;
+    /// There is a schedule with this id.
+    ScheduleExists = "schedule_exists", CONFLICT;
     /// The run is paused; it needs an answer.
     AnswerNeeded = "answer_needed", CONFLICT;
     /// Too many rejected messages on one WebSocket.

@@ -83,9 +83,9 @@ impl RequestContext {
     pub(super) async fn run_permit(&self, session: &Session) -> Result<RunPermit, ApiError> {
         let limits = &self.app.limits;
         if limits.counts_sessions() && self.scope().check(session).await? == SessionAccess::Missing {
-            self.count_new_session().await?;
+            self.count_new_session(session.id()).await?;
         }
-        RunPermit::for_start(limits, self.key())
+        RunPermit::for_start(limits, self.key()).await
     }
 
     /// Counts a new session of the caller.
@@ -93,9 +93,9 @@ impl RequestContext {
     /// # Errors
     ///
     /// 429, and errors of the store.
-    pub(super) async fn count_new_session(&self) -> Result<(), ApiError> {
+    pub(super) async fn count_new_session(&self, session: &SessionId) -> Result<(), ApiError> {
         match &self.subject {
-            Some(subject) => self.app.limits.session(&self.app.runtime, subject).await,
+            Some(subject) => self.app.limits.session(&self.app.runtime, subject, session).await,
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use agent_core::{
     telemetry,
 };
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt, future::BoxFuture, stream};
 use hyper::{Method, StatusCode, header::HeaderValue};
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::{
     error::{ApiError, Rejection, log_model},
     http::response::{HandlerResult, empty, sse, with_keep_alive},
     limits::Permit,
+    raw_calls::without_raw_calls,
 };
 
 const EVENTS: &str = "Events: `data: {\"chunk\": \"..\"}` for each delta, then `data: {\"done\": true}`. An error after the beginning of the stream \
@@ -74,7 +75,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
 
 pub(super) async fn post(mut context: RequestContext) -> HandlerResult {
     let request = ChatRequest::parse(&context.json().await?)?;
-    respond(&context, request, EventIds::Off)
+    respond(&context, request, EventIds::Off).await
 }
 
 /// For a browser's `EventSource`, which reconnects whenever a stream ends. A client that has received the last event gets
@@ -95,17 +96,17 @@ pub(super) async fn get(context: RequestContext) -> HandlerResult {
     if context.request.method() == Method::HEAD {
         return Ok(sse(stream::empty()));
     }
-    respond(&context, request, EventIds::On)
+    respond(&context, request, EventIds::On).await
 }
 
-fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> HandlerResult {
+async fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) -> HandlerResult {
     let Some(chat) = &context.app.chat else {
         return Err(ApiError::new(Rejection::NoModel, NO_MODEL));
     };
     if let Some(reason) = chat.refusal() {
         return Err(ApiError::new(Rejection::OwnEndpoint, reason));
     }
-    let permits = (context.stream_permit()?, context.app.limits.run(context.key())?);
+    let permits = (context.stream_permit()?, context.app.limits.run(context.key()).await?);
     let request = chat.with_limits(ModelRequest::new(request.into_messages()));
     let events = sse_events(chat.model(), request, ids).map(move |event| {
         // Held until the stream ends.
@@ -146,7 +147,7 @@ fn sse_events(
     request: ModelRequest,
     ids: EventIds,
 ) -> impl Stream<Item = Bytes> + Send + use<> {
-    let opening = telemetry::chat(model, request, None).boxed();
+    let opening = telemetry::chat(model, request, None).map_ok(without_raw_calls).boxed();
     stream::unfold(ChatStreamState::Opening(opening), move |mut state| async move {
         loop {
             state = match state {

@@ -25,6 +25,7 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
     let mut page = Page::default();
     let gauges = [
         ("agent_live_runs", "Runs in memory, including paused ones.", app.runtime.live_runs()),
+        ("agent_waiting_runs", "Runs that wait for a slot (MAX_ACTIVE_RUNS).", app.runtime.waiting_runs()),
         ("agent_sockets", "Open WebSockets.", app.tasks.len()),
         ("agent_connections", "Open connections, including WebSockets.", app.connections()),
         ("agent_input_bytes", "Memory reserved for callers' input.", app.input.used()),
@@ -34,6 +35,9 @@ pub(super) async fn handle(context: RequestContext) -> HandlerResult {
         page.line(name, &[], value);
     }
     app.metrics.write(&mut page);
+    for metric in &app.custom_metrics {
+        metric.write(&mut page);
+    }
     if context.query().get("replaced").is_some_and(|value| value != "false") {
         app.metrics.write_replaced(&mut page);
     }

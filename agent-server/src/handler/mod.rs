@@ -14,6 +14,7 @@ mod openai;
 mod ready;
 mod resume;
 mod run;
+mod schedules;
 mod sessions;
 mod status;
 mod stop;
@@ -91,6 +92,10 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
         task(POST, &format!("{prefix}/resume/{{session_id}}"), Authenticated, handler(resume::handle))?;
         task(GET, &format!("{prefix}/ws/{{session_id}}"), AuthenticatedSameOrigin, handler(ws::upgrade))?;
     }
+    task(GET, "/schedules", Authenticated, handler(schedules::list))?;
+    task(POST, "/schedules", Authenticated, handler(schedules::create))?;
+    task(GET, "/schedules/{schedule_id}", Authenticated, handler(schedules::get))?;
+    task(DELETE, "/schedules/{schedule_id}", Authenticated, handler(schedules::delete))?;
     task(GET, "/agents", Authenticated, handler(sessions::graph::agents))?;
     task(GET, "/agents/{agent}/graph", Authenticated, handler(sessions::graph::of_agent))?;
     task(GET, "/sessions", Authenticated, handler(sessions::list::handle))?;
@@ -102,6 +107,7 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     task(GET, "/sessions/{session_id}/graph", Authenticated, handler(sessions::graph::of_session))?;
     task(GET, "/sessions/{session_id}/events", AuthenticatedSameOrigin, handler(sessions::events::handle))?;
     task(POST, "/sessions/{session_id}/fork", Authenticated, handler(sessions::fork::handle))?;
+    task(POST, "/sessions/{session_id}/steer", Authenticated, handler(sessions::steer::handle))?;
     Ok(router)
 }
 
@@ -125,6 +131,7 @@ pub(crate) fn route_docs() -> Vec<RouteDoc> {
     docs.extend(status::docs());
     docs.extend([stop::doc(), resume::doc(), ws::doc()]);
     docs.extend(sessions::docs());
+    docs.extend(schedules::docs());
     docs.extend(chat::docs());
     docs.extend(ui::docs());
     docs.extend(tool_chat::docs());

@@ -7,7 +7,7 @@ use agent_core::{
     session::SessionStatus,
 };
 use hyper::{HeaderMap, Method};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{run_failure_codes, session_response_at, session_response_for, start_codes, value_codes};
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, map_session_error, session_not_found},
     http::response::{HandlerResult, ok},
-    spelling::misspelled,
     task_agent::ContextField,
     webhook::PreparedDelivery,
 };
@@ -257,7 +256,7 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     };
     let session = context.session_or_new(id).await?;
     let agent = app.agent(request.agent.as_deref())?;
-    check_context(agent.context_fields(), &request.context)?;
+    ContextField::check_all(agent.context_fields(), &request.context)?;
     let mut options =
         context.conversation_options(&request.message).on_busy(request.on_busy.unwrap_or_default().into());
     let input = agent.input(request.message, request.context);
@@ -281,42 +280,34 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     match started {
         Ok(run) => {
             context.release_when_idle(permit, &run);
-            if let Some(delivery) = delivery
-                && let Err(error) =
-                    app.deliveries.bind(&app.runtime, delivery, run.id(), context.run_options()).await
-            {
-                tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
+            if let Some(delivery) = delivery {
+                bind_delivery(context, delivery, &session, run.id()).await;
             }
             Ok(RunStart::New(run))
         }
         Err(error) => {
-            if let Some(delivery) = delivery {
-                app.deliveries.cancel(delivery).await;
+            match (delivery, &error) {
+                (None, _) => {}
+                // The run may have been stored. The next sweep finds the delivery, and deletes it if there is no run.
+                (Some(delivery), SessionError::Store(_)) => drop(delivery),
+                // The process of the earlier request may have died before the webhook was bound.
+                (Some(delivery), SessionError::SameRequest { run, .. })
+                    if session.status().await.is_ok_and(|now| now.run == *run && now.status.is_busy()) =>
+                {
+                    bind_delivery(context, delivery, &session, *run).await;
+                }
+                (Some(delivery), _) => app.deliveries.cancel(delivery).await,
             }
             map_start_error(session, error)
         }
     }
 }
 
-/// Checks the context of a request against the fields that its agent reads.
-fn check_context(fields: &[ContextField], context: &Map<String, Value>) -> Result<(), ApiError> {
-    if context.is_empty() || fields.is_empty() {
-        return Ok(());
+async fn bind_delivery(context: &RequestContext, delivery: PreparedDelivery, session: &Session, run: RunId) {
+    let app = &context.app;
+    if let Err(error) = app.deliveries.bind(&app.runtime, delivery, run, context.run_options()).await {
+        tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
     }
-    let known: Vec<&str> = fields.iter().map(ContextField::name).collect();
-    if let Some((field, meant)) = misspelled(context.keys().map(String::as_str), &known) {
-        let message = format!("unknown field `{field}` in `context`; did you mean `{meant}`?");
-        return Err(ApiError::new(Rejection::InvalidRequest, message).at(format!("context.{field}")));
-    }
-    for field in fields {
-        let name = field.name();
-        if let Some(values) = context.get(name).and_then(|value| field.refuses(value)) {
-            let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-            let message = format!("`context.{name}` must be one of {}", values.join(", "));
-            return Err(ApiError::new(Rejection::InvalidRequest, message).at(format!("context.{name}")));
-        }
-    }
-    Ok(())
 }
 
 /// Accepts the webhook delivery of a run, before the run.

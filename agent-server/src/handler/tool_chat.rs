@@ -15,7 +15,8 @@ use serde_json::json;
 use super::{chat::NO_MODEL, run_failure_codes};
 use crate::{
     api::tool_chat::{
-        self as events, TalkAnswer, TalkEvent, TalkRequest, TalkResponse, parse_answer, render_question,
+        self as events, TalkAnswer, TalkEvent, TalkRequest, TalkResponse, is_korean, parse_answer,
+        render_question,
     },
     app::RequestContext,
     auth::OWNER,
@@ -177,8 +178,7 @@ async fn start(context: &mut RequestContext) -> Result<(ConversationStream, bool
     if let Some(reason) = assistant.refusal() {
         return Err(ApiError::new(Rejection::OwnEndpoint, reason));
     }
-    let korean =
-        request.content.chars().any(|c| matches!(c, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}'));
+    let korean = is_korean(&request.content);
     let id = request.conversation()?.unwrap_or_else(SessionId::random);
     let session = context.session_or_new(id).await?;
     let map_error = |error: SessionError| match error {

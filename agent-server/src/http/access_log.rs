@@ -49,6 +49,7 @@ pub(crate) fn trace_span(
     let span = tracing::info_span!(
         target: otlp::REQUEST_TARGET,
         "http.server",
+        openinference.span.kind = "CHAIN",
         otel.name = %format_args!("{method} {route}"),
         otel.kind = "server",
         http.request.method = method.as_str(),

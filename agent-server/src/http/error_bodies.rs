@@ -54,7 +54,9 @@ fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     };
     let length = "content-length: 0\r\n";
     let at = head.to_ascii_lowercase().find(length)?;
-    let body = json!({"code": "invalid_request", "message": message, "detail": message}).to_string();
+    let help = "/docs/errors/invalid_request";
+    let body = json!({"code": "invalid_request", "message": message, "detail": message, "retryable": false, "help": help});
+    let body = body.to_string();
     let (before, after) = (&head[..at], &head[at + length.len()..]);
     let fields = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     Some(format!("{before}{fields}{after}{body}").into_bytes())

@@ -15,7 +15,7 @@ use crate::{
     metrics::{Page, RouteMetrics},
 };
 
-/// Who may use a route.
+/// Access policy of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthPolicy {
     /// Everyone.
@@ -142,7 +142,10 @@ impl<A> Router<A> {
         let of_method = |path: &Path<A>| path.routes.iter().any(|(route, _)| route.method == *method);
         let near = |candidate: &Path<A>| (path_distance(path, &candidate.pattern), !of_method(candidate));
         let nearest = match path.len() {
-            ..=LONGEST_PATH => self.paths.iter().min_by_key(|candidate| near(candidate)),
+            ..=LONGEST_PATH => {
+                let nearest = self.paths.iter().min_by_key(|candidate| near(candidate));
+                nearest.filter(|candidate| path_distance(path, &candidate.pattern) <= FARTHEST)
+            }
             _ => None,
         };
         let message = match nearest {
@@ -174,6 +177,8 @@ impl<A> Router<A> {
     }
 }
 
+/// Distance up to which a path is named as the nearest one: two segments more or less.
+const FARTHEST: usize = 6;
 /// Longest path that is compared with those that exist.
 const LONGEST_PATH: usize = 256;
 
@@ -189,7 +194,11 @@ fn path_distance(path: &str, pattern: &str) -> usize {
         for (column, part) in pattern.iter().enumerate() {
             let changed = match part.starts_with('{') {
                 true => 0,
-                false => strsim::damerau_levenshtein(segment, part),
+                false => match strsim::damerau_levenshtein(segment, part) {
+                    // Another word, and not a slip.
+                    edits if edits > part.chars().count() / 2 => 2 * SEGMENT,
+                    edits => edits,
+                },
             };
             let best = (diagonal + changed).min(row[column] + SEGMENT).min(row[column + 1] + SEGMENT);
             diagonal = std::mem::replace(&mut row[column + 1], best);
@@ -235,5 +244,11 @@ mod tests {
             assert_eq!(nearest(path), pattern, "{path}");
         }
         assert_eq!(path_distance("/status/한글", "/status/{session_id}"), 0);
+        // Other words are not slips, also if a parameter would match the rest.
+        assert!(
+            path_distance("/v1/completions", "/ws/{session_id}")
+                > path_distance("/v1/completions", "/v1/chat/completions")
+        );
+        assert!(path_distance("/nope/a/b", "/mcp") > FARTHEST);
     }
 }

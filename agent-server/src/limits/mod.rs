@@ -1,23 +1,32 @@
 //! Limits per caller: requests per minute, connections, WebSockets, runs, sessions. The memory of every table is bounded.
+//!
+//! Requests, runs and sessions are counted over all replicas if the store has
+//! [shared counters](agent_core::journal::SharedLimits); connections and WebSockets are those of this process.
 
 mod concurrency;
 mod quota;
 mod rate;
+mod replicated;
 pub(crate) mod run_permit;
 mod sliding_window;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    future,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
-use agent_core::Runtime;
+use agent_core::{Runtime, SessionError, SessionId};
 
 use crate::{
     Proxies, ServerOptions,
     auth::Subject,
-    error::{ApiError, Rejection},
+    error::{ApiError, Contract, Rejection},
 };
 use concurrency::ConcurrencyLimiter;
 pub(crate) use concurrency::Permit;
 use rate::Rate;
+use replicated::Replicated;
 pub use sliding_window::{Admission, SlidingWindow};
 
 /// The caller that is counted: the subject if it is known, otherwise the network of the address.
@@ -53,12 +62,15 @@ pub(crate) struct Limits {
     sockets: ConcurrencyLimiter,
     runs: ConcurrencyLimiter,
     sessions: quota::Sessions,
+    /// The counters of all replicas.
+    replicated: Option<Arc<Replicated>>,
     proxies: Proxies,
     maximum: Maximum,
 }
 
 /// Configured numbers; 0: no limit.
 struct Maximum {
+    per_minute: u32,
     connections: usize,
     sockets: usize,
     runs: usize,
@@ -66,16 +78,20 @@ struct Maximum {
 }
 
 impl Limits {
-    /// Creates the counters. Sessions of the graph `uncounted_graph` do not count.
-    pub(crate) fn new(options: &ServerOptions, uncounted_graph: &'static str) -> Self {
+    /// Creates the counters, over all replicas on the store of the runtime. Sessions of the graph `uncounted_graph` do not
+    /// count.
+    pub(crate) fn new(options: &ServerOptions, runtime: &Runtime, uncounted_graph: &'static str) -> Self {
+        let replicated = runtime.shared_limits().map(|limits| Arc::new(Replicated::new(limits)));
         Self {
             rate: Rate::per_minute(options.requests_per_minute),
             connections: ConcurrencyLimiter::default(),
             sockets: ConcurrencyLimiter::default(),
-            runs: ConcurrencyLimiter::default(),
+            runs: ConcurrencyLimiter::over(replicated.clone()),
             sessions: quota::Sessions::new(uncounted_graph),
+            replicated,
             proxies: options.proxies.clone(),
             maximum: Maximum {
+                per_minute: options.requests_per_minute,
                 connections: options.connections_per_address,
                 sockets: options.sockets_per_caller,
                 runs: options.runs_per_caller,
@@ -89,9 +105,16 @@ impl Limits {
     /// # Errors
     ///
     /// 429 with `Retry-After`.
-    pub(crate) fn request(&self, key: Key) -> Result<(), ApiError> {
+    pub(crate) async fn request(&self, key: Key) -> Result<(), ApiError> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        rate.check(key).map_err(|wait| {
+        // What exceeds the rate in this process needs no question to the store.
+        let mut checked = rate.check(key);
+        if let (Ok(key), Some(replicated)) = (&checked, &self.replicated)
+            && let Some(wait) = replicated.request(key, self.maximum.per_minute).await
+        {
+            checked = Err(wait);
+        }
+        checked.map(drop).map_err(|wait| {
             // Whole seconds, rounded up.
             let seconds = wait.as_secs() + 1;
             let message = format!("too many requests (RATE_LIMIT_PER_MINUTE); retry in {seconds} s");
@@ -129,12 +152,12 @@ impl Limits {
     /// # Errors
     ///
     /// 429.
-    pub(crate) fn run(&self, key: Key) -> Result<Option<Permit>, ApiError> {
+    pub(crate) async fn run(&self, key: Key) -> Result<Option<Permit>, ApiError> {
         let maximum = self.maximum.runs;
         if maximum == 0 {
             return Ok(None);
         }
-        let permit = self.runs.acquire(key, maximum);
+        let permit = self.runs.acquire_everywhere(key, maximum).await;
         permit.map(Some).ok_or_else(|| {
             quota_exceeded(&format!(
                 "{maximum} running runs (MAX_RUNS_PER_CALLER); try again when one has ended"
@@ -144,7 +167,7 @@ impl Limits {
 
     /// Returns a permit for a run that resumes with an answer. It is never denied, but counts against new runs.
     pub(crate) fn answered_run(&self, key: Key) -> Option<Permit> {
-        if self.maximum.runs > 0 { self.runs.acquire(key, usize::MAX) } else { None }
+        if self.maximum.runs > 0 { self.runs.acquire_always(key) } else { None }
     }
 
     /// Returns whether runs are limited.
@@ -162,12 +185,41 @@ impl Limits {
     /// # Errors
     ///
     /// 429, and errors of the store.
-    pub(crate) async fn session(&self, runtime: &Runtime, subject: &Subject) -> Result<(), ApiError> {
+    pub(crate) async fn session(
+        &self,
+        runtime: &Runtime,
+        subject: &Subject,
+        session: &SessionId,
+    ) -> Result<(), ApiError> {
         let maximum = self.maximum.sessions;
-        if maximum == 0 || self.sessions.acquire(runtime, subject, maximum).await? {
+        let allowed = match &self.replicated {
+            _ if maximum == 0 => true,
+            None => self.sessions.acquire(runtime, subject, maximum).await?,
+            Some(replicated) => {
+                let without = self.sessions.uncounted_graph();
+                let reserved = replicated.reserve(subject.as_str(), session, without, maximum).await;
+                reserved.map_err(|error| ApiError::of(Contract::TaskAgent, &SessionError::Store(error)))?
+            }
+        };
+        if allowed {
             return Ok(());
         }
         Err(quota_exceeded(&format!("{maximum} sessions (MAX_SESSIONS_PER_SUBJECT); delete some")))
+    }
+
+    /// Publishes the runs of this process to the other replicas. Never completes.
+    pub(crate) async fn publish(&self) {
+        match &self.replicated {
+            Some(replicated) if self.counts_runs() => replicated.publish(&self.runs).await,
+            _ => future::pending().await,
+        }
+    }
+
+    /// Removes the runs of this process from those of all replicas.
+    pub(crate) async fn leave(&self) {
+        if let Some(replicated) = self.replicated.as_ref().filter(|_| self.counts_runs()) {
+            replicated.leave(&self.runs).await;
+        }
     }
 }
 

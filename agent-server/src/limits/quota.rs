@@ -27,6 +27,11 @@ impl Sessions {
         Self { counts: Mutex::default(), uncounted_graph }
     }
 
+    /// Returns the name of the graph that does not count.
+    pub(super) const fn uncounted_graph(&self) -> &'static str {
+        self.uncounted_graph
+    }
+
     /// Counts a new session. Returns whether the subject may have it.
     pub(super) async fn acquire(
         &self,
@@ -56,7 +61,7 @@ impl Sessions {
             limit: PAGE,
             label: Some((OWNER.to_owned(), subject.as_str().to_owned())),
             // Webhook deliveries are deleted automatically.
-            without: Some(self.uncounted_graph.to_owned()),
+            without: vec![self.uncounted_graph.to_owned()],
             ..Recent::default()
         };
         let mut count = 0_u32;

@@ -30,10 +30,12 @@ impl Rate {
         Some(Self { limiter: RateLimiter::hashmap(quota), clock: DefaultClock::default(), known: KNOWN })
     }
 
-    /// Counts a request. The error is the time to wait.
-    pub(super) fn check(&self, key: Key) -> Result<(), Duration> {
+    /// Counts a request. Returns the key that was counted; the error is the time to wait.
+    pub(super) fn check(&self, key: Key) -> Result<Key, Duration> {
         let key = if self.limiter.len() < self.known { key } else { self.overflow(key) };
-        self.limiter.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
+        let checked = self.limiter.check_key(&key);
+        checked.map_err(|until| until.wait_time_from(self.clock.now()))?;
+        Ok(key)
     }
 
     /// Removes idle callers. If the table stays full, addresses share counters.

@@ -16,8 +16,8 @@ impl RunPermit {
     /// # Errors
     ///
     /// 429.
-    pub(crate) fn for_start(limits: &Limits, key: Key) -> Result<Self, ApiError> {
-        limits.run(key).map(Self)
+    pub(crate) async fn for_start(limits: &Limits, key: Key) -> Result<Self, ApiError> {
+        limits.run(key).await.map(Self)
     }
 
     /// Returns a permit for resuming a stopped or paused run. An answer to a question is never denied.
@@ -35,7 +35,7 @@ impl RunPermit {
         if !limits.counts_runs() || session.status().await.is_ok_and(|now| now.status == RunStatus::Running) {
             return Ok(Self(None));
         }
-        if with_answer { Ok(Self(limits.answered_run(key))) } else { Self::for_start(limits, key) }
+        if with_answer { Ok(Self(limits.answered_run(key))) } else { Self::for_start(limits, key).await }
     }
 
     /// Releases the permit when the run ends or pauses, or when `cancelled`.
@@ -45,7 +45,7 @@ impl RunPermit {
         if run.status() == RunStatus::Paused {
             return;
         }
-        let (mut run, cancelled) = (run.clone(), cancelled.clone());
+        let (mut run, cancelled) = (run.clone().observer(), cancelled.clone());
         tasks.spawn(async move {
             tokio::select! {
                 biased;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    TaskAgent,
+    ContextField, TaskAgent,
     conversation::{ConversationEvent, ConversationStream, ModelText},
     ephemeral_session::EphemeralSession,
     error::Contract,
@@ -23,7 +23,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Bytes of an answer.
 const RESULT: usize = 4 * 1024 * 1024;
-/// How often a question is asked again after an invalid answer.
+/// Maximum number of attempts to get a valid answer to a question.
 const ATTEMPTS: usize = 3;
 
 /// Makes an agent a tool. Its sessions last for one call.
@@ -67,6 +67,8 @@ async fn call(
         Some(Value::Object(context)) => context,
         _ => Map::new(),
     };
+    ContextField::check_all(agent.context_fields(), &context)
+        .map_err(|error| ToolError::refused(error.message))?;
     let session = runtime.session_of(SessionId::random());
     // Dropped when the client cancels the call: the run is stopped.
     let _ephemeral = EphemeralSession::new(session.clone(), tasks);
@@ -126,5 +128,6 @@ fn progress(todo: &Todo) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that `map_err` needs")]
 fn failed(error: SessionError) -> ToolError {
+    tracing::warn!(%error, "an agent could not be run for an MCP client");
     ToolError::failed("the agent could not be run").with_cause(error.to_string())
 }

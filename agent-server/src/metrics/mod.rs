@@ -1,9 +1,14 @@
 //! Prometheus metrics in base units: runs, steps, requests. Labels are route patterns, names of agents, models and tools, and
 //! status codes, never values that callers send.
+//!
+//! Written by hand: the labels are bounded here (`GRAPHS`, `VALUES`), which a registry crate does not do, and the text
+//! format itself is the 49 lines of `exposition`.
 
 mod route;
 mod histogram;
 mod exposition;
+mod custom;
+mod model;
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +16,18 @@ use std::{
     time::Duration,
 };
 
-use agent_core::event::{JournalNotice, JournalNoticeKind};
+use agent_core::{
+    event::{JournalNotice, JournalNoticeKind},
+    model::Usage,
+    run::BudgetUsage,
+};
 use parking_lot::Mutex;
 
 use self::histogram::{Durations, entry};
 
+pub(crate) use custom::{CustomMetric, check as check_custom};
 pub(crate) use exposition::Page;
+pub(crate) use model::MeteredModel;
 pub(crate) use route::RouteMetrics;
 
 /// Maximum number of graphs with their own label value.
@@ -164,6 +175,28 @@ impl Metrics {
 }
 
 impl Metrics {
+    /// Counts a model call that is not part of a run.
+    fn model_called(&self, model: &str, ms: u64, failed: bool, usage: Usage) {
+        let mut used = BudgetUsage::default();
+        (used.input_tokens, used.output_tokens) = (usage.input_tokens, usage.output_tokens);
+        self.model_by_name(model, ms, failed, used);
+        self.model_calls.fetch_add(1, Relaxed);
+        self.model_failures.fetch_add(u64::from(failed), Relaxed);
+        self.input_tokens.fetch_add(used.input_tokens, Relaxed);
+        self.output_tokens.fetch_add(used.output_tokens, Relaxed);
+    }
+
+    fn model_by_name(&self, name: &str, ms: u64, failed: bool, used: BudgetUsage) {
+        self.model_ms.fetch_add(ms, Relaxed);
+        self.model_times.count(name, ms);
+        let mut models = self.models.lock();
+        let counts = entry(&mut models, name);
+        counts.failures += u64::from(failed);
+        counts.input_tokens += used.input_tokens;
+        counts.output_tokens += used.output_tokens;
+        counts.cost_micros += used.cost_micros;
+    }
+
     /// Counts a journal entry.
     pub(crate) fn stored(&self, notice: &JournalNotice<'_>) {
         self.entries.fetch_add(1, Relaxed);
@@ -186,14 +219,7 @@ impl Metrics {
             JournalNoticeKind::Step { kind, name, ms, failed, used } => {
                 let (calls, failures) = match kind {
                     "model" => {
-                        self.model_ms.fetch_add(ms, Relaxed);
-                        self.model_times.count(name, ms);
-                        let mut models = self.models.lock();
-                        let counts = entry(&mut models, name);
-                        counts.failures += u64::from(failed);
-                        counts.input_tokens += used.input_tokens;
-                        counts.output_tokens += used.output_tokens;
-                        counts.cost_micros += used.cost_micros;
+                        self.model_by_name(name, ms, failed, used);
                         (&self.model_calls, Some(&self.model_failures))
                     }
                     "tool" => {

@@ -5,6 +5,7 @@ use std::{fmt, future::Future, io, sync::Arc, thread::available_parallelism};
 use agent_core::{
     Runtime,
     clock::{Clock, WallClock},
+    schedule::Schedules,
     secret::Secret,
 };
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use crate::{
     },
     journal_observer::JournalObserver,
     limits::Limits,
-    metrics::Metrics,
+    metrics::{CustomMetric, Metrics, check_custom},
     readiness::Readiness,
     webhook::{self, DeliveryRegistry},
 };
@@ -48,6 +49,7 @@ pub struct ServerBuilder {
     options: ServerOptions,
     secret: Option<Secret>,
     custom_routes: Vec<Route<AppState>>,
+    custom_metrics: Vec<CustomMetric>,
     without_builtin_routes: bool,
     #[cfg(feature = "mcp")]
     mcp_tools: Option<agent_core::tool::ToolRegistry>,
@@ -67,6 +69,7 @@ impl ServerBuilder {
             options: ServerOptions::default(),
             secret: None,
             custom_routes: Vec::new(),
+            custom_metrics: Vec::new(),
             without_builtin_routes: false,
             #[cfg(feature = "mcp")]
             mcp_tools: None,
@@ -234,6 +237,50 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds a gauge of the program to `/metrics`: a value that goes up and down. `read` is called for each request of the
+    /// page and must not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.gauge("rooms_open", "Open rooms.", || 3.0)
+    /// # }
+    /// ```
+    pub fn gauge(
+        mut self,
+        name: impl Into<String>,
+        help: impl Into<String>,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        self.custom_metrics.push(CustomMetric::new("gauge", name, help, read));
+        self
+    }
+
+    /// Adds a counter of the program to `/metrics`: a value that only increases while the process runs. Its name should end
+    /// in `_total`. Otherwise as [`gauge`](Self::gauge).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// let messages = Arc::new(AtomicU64::new(0));
+    /// let read = Arc::clone(&messages);
+    /// builder.counter("room_messages_total", "Messages of all rooms.", move || read.load(Ordering::Relaxed) as f64)
+    /// # }
+    /// ```
+    pub fn counter(
+        mut self,
+        name: impl Into<String>,
+        help: impl Into<String>,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        self.custom_metrics.push(CustomMetric::new("counter", name, help, read));
+        self
+    }
+
     /// Serves only custom routes. The server then needs no agent.
     ///
     /// # Examples
@@ -345,8 +392,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// The address cannot be bound. `InvalidInput` if a custom route is invalid or duplicates another one, if there is no
-    /// agent, or if two agents have the same name.
+    /// The address cannot be bound. `InvalidInput` if a custom route or metric is invalid or duplicates another one, if there
+    /// is no agent, or if two agents have the same name.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Server> {
         let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
         let mut agents = self.agents;
@@ -369,6 +416,7 @@ impl ServerBuilder {
         for route in self.custom_routes {
             router.add(route).map_err(invalid)?;
         }
+        check_custom(&self.custom_metrics).map_err(invalid)?;
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::default());
@@ -382,7 +430,16 @@ impl ServerBuilder {
         let (observer, ended_runs) = JournalObserver::new(Arc::clone(&metrics), Arc::clone(&deliveries));
         self.runtime.observe(observer);
         let tasks = TaskTracker::new();
-        let ephemeral_runtime = self.ephemeral_runtime.unwrap_or_else(|| self.runtime.clone());
+        let ephemeral_runtime = match self.ephemeral_runtime {
+            Some(runtime) => {
+                runtime.observe(JournalObserver::without_deliveries(Arc::clone(&metrics)));
+                if let Some(assistant) = &self.assistant {
+                    runtime.register(assistant.agent());
+                }
+                runtime
+            }
+            None => self.runtime.clone(),
+        };
         #[cfg(feature = "mcp")]
         let mcp = match &self.mcp_tools {
             Some(tools) => {
@@ -392,18 +449,21 @@ impl ServerBuilder {
             }
             None => None,
         };
+        let limits = Limits::new(&self.options, &self.runtime, webhook::GRAPH);
         let app = Arc::new(AppState {
             #[cfg(feature = "mcp")]
             mcp,
             ephemeral_runtime,
+            schedules: Schedules::new(&self.runtime),
             runtime: self.runtime,
             agents,
-            chat: self.chat,
+            chat: self.chat.map(|chat| chat.metered(&metrics)),
             assistant: self.assistant,
             started_at: WallClock.now_ms() / 1_000,
             auth: self.auth,
-            limits: Limits::new(&self.options, webhook::GRAPH),
+            limits,
             metrics,
+            custom_metrics: self.custom_metrics,
             heavy_permits: Semaphore::new(available_parallelism().map_or(2, usize::from)),
             input: Budget::new(self.options.input_bytes),
             readiness: Readiness::default(),

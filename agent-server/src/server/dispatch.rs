@@ -87,7 +87,7 @@ pub(super) async fn dispatch(
     response
 }
 
-/// What is known of a request before it is handled.
+/// Metadata of a request before it is handled.
 struct RequestMeta<'a> {
     started: Instant,
     id: &'a HeaderValue,
@@ -141,7 +141,7 @@ async fn respond(
                 checked.and_then(|subject| if host_allowed { Ok(subject) } else { Err(foreign_host()) });
             // Requests with wrong credentials count too.
             let key = Key::of(client, checked.as_ref().ok().and_then(Option::as_ref));
-            match app.limits.request(key).and(checked) {
+            match app.limits.request(key).await.and(checked) {
                 Ok(subject) => subject,
                 Err(error) => {
                     return log(None, refuse(request, error_response(route.contract, &error)).await);

@@ -98,6 +98,7 @@ impl Server {
         tokio::select! {
             () = accepting => {}
             () = recovery::run(&app) => {}
+            () = app.limits.publish() => {}
             // Ends if another server observes the runtime; this one serves on.
             () = observing.then(|()| future::pending()) => {}
             () = shutdown => {}
@@ -107,6 +108,7 @@ impl Server {
         // Runs first, because their results must still be sent.
         app.runtime.shutdown(grace.mul_f64(0.8)).await;
         app.close_sockets.cancel();
+        app.limits.leave().await;
         connections.close();
         app.tasks.close();
         let closed = async {

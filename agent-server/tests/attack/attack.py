@@ -4,6 +4,16 @@
     attack.py BINARY leave SECONDS     clients that close their connections at random moments
     attack.py BINARY enqueue NUMBER    runs that are enqueued while the run before them ends
     attack.py BINARY kill NUMBER       `kill -9` at random moments, over runs with all busy policies
+    attack.py BINARY torn NUMBER       kills after which the write-ahead log of SQLite ends early or has changed bytes
+    attack.py BINARY pages NUMBER      damaged pages of the SQLite file
+    attack.py BINARY full NUMBER       a full disk
+    attack.py BINARY soak SECONDS      half of the highest load; a table of memory, handles and file sizes, which must stay flat
+    attack.py MIXED crash NUMBER       the same over the graph of `agent-server/examples/mixed.rs`, on SQLite: steps, sends, a
+                                       subgraph, agents, questions, stops, forks, webhooks, streams read with reconnects
+    attack.py MIXED replicas NUMBER    the same with three replicas on a private PostgreSQL, which are also suspended and cut
+                                       off, and whose database is killed
+
+`crash` and `replicas` work in WORLDS databases at once (default: 4). SEED repeats the random choices, not the timing.
 
 DATABASE_URL may name a PostgreSQL database; default: an SQLite file. At the end, `agent-server verify` reads every session.
 Prints one line of JSON; the exit code is 1 if something is wrong.
@@ -21,6 +31,10 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from crash import crash
+from disk import full, pages, torn
+from soak import soak
 
 MESSAGE = "라네즈 리뷰를 분석해줘"
 ANSWER = {"value": "소비자"}
@@ -45,7 +59,7 @@ class Server:
         if self.port:
             self.env["API_PORT"] = str(self.port)
         stderr = open(log, "ab")
-        self.process = subprocess.Popen([self.binary], env=self.env, cwd=self.folder, stdout=stderr, stderr=stderr)
+        self.process = subprocess.Popen([self.binary], env=self.env, cwd=self.folder, stdout=stderr, stderr=stderr, restore_signals=False)
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", log.read_text())
@@ -61,11 +75,11 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    async def request(self, method, path, body=None, leave=None):
+    async def request(self, method, path, body=None, leave=None, headers=""):
         """One request. `leave`: closes the connection after so many seconds, without reading the response."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         content = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\ncontent-type: application/json\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\ncontent-type: application/json\r\n{headers}"
         writer.write(f"{head}connection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
         try:
             await writer.drain()
@@ -84,7 +98,7 @@ class Server:
             while chunks:
                 size, _, chunks = chunks.partition(b"\r\n")
                 body, chunks = body + chunks[: int(size, 16)], chunks[int(size, 16) + 2 :]
-        return int(head.split()[1]), json.loads(body)
+        return int(head.split()[1]), json.loads(body) if body else None
 
     async def status(self, session):
         code, status = await self.request("GET", f"/status/{session}")
@@ -227,11 +241,42 @@ async def kill(server, number):
     return faults, results
 
 
+KINDS = {"leave": leave, "enqueue": enqueue, "kill": kill, "torn": torn, "pages": pages, "full": full, "soak": soak}
+
+
+async def mixed(binary, kind, number, started, seed):
+    replicas, worlds = (3 if kind == "replicas" else 1), int(os.environ.get("WORLDS", "4"))
+    faults, counts, made, postgres = await crash(lambda: Server(binary), number, replicas, worlds)
+    sessions = 0
+    for world in made:
+        server = world.servers[0]
+        if postgres:
+            server.env["DATABASE_URL"] = f"postgres://admin:word@127.0.0.1:{postgres.port}/{world.name}?sslmode=disable"
+        command = [server.binary, "verify", "--json"]
+        verify = subprocess.run(command, env=server.env, cwd=server.folder, capture_output=True, check=False)
+        if not verify.stdout:
+            sys.exit(f"verify: {verify.stderr.decode()}, faults: {faults[:10]}")
+        verified = json.loads(verify.stdout)
+        sessions += verified["sessions"]
+        faults += [f"{fault['session_id']}: {fault['error']}" for fault in verified["faults"]]
+    if postgres:
+        postgres.kill()
+    report = {"attack": kind, "seconds": round(time.monotonic() - started), "seed": seed, **counts, "verified": sessions}
+    print(json.dumps({**report, "faults": faults[:10]}, ensure_ascii=False), flush=True)
+    sys.exit(bool(faults))
+
+
 async def main():
     binary, kind, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    server, started = Server(binary), time.monotonic()
+    started = time.monotonic()
+    seed = int(os.environ.get("SEED", random.getrandbits(32)))
+    random.seed(seed)
+    if kind in ("crash", "replicas"):
+        await mixed(binary, kind, number, started, seed)
+        return
+    server = Server(binary)
     server.start()
-    faults, results = await {"leave": leave, "enqueue": enqueue, "kill": kill}[kind](server, number)
+    faults, results = await KINDS[kind](server, number)
     seconds = round(time.monotonic() - started)
     server.process.terminate()
     server.process.wait(LIMIT)

@@ -46,6 +46,59 @@ export const real = {
     });
   },
 
+  async 'schedules are made, seen and deleted, and a timer can be ended'({ server }) {
+    for (const [locale, words] of [['ko-KR', { open: '예약', create: '만들기', remove: '예약 삭제', timer: '타이머', now: '지금 계속하기' }], ['en-US', { open: 'Schedules', create: 'Create', remove: 'Delete the schedule', timer: 'Timer', now: 'Continue now' }]]) {
+      await withPage({ locale, allowed: [/400.*schedules/] }, async page => {
+        const at = new Date(Date.now() + 400).toISOString();
+        await server.post('/schedules', { schedule_id: `once-${locale}`, run_at: at, message: '라네즈 리뷰를 분석해줘', context: { audience: 'buyers' } });
+        await page.goto(server.base);
+        await page.getByRole('button', { name: words.open }).click();
+        const dialog = page.locator('#schedules-dialog[open]');
+        await dialog.waitFor();
+        await dialog.locator('#schedule-message').fill('이니스프리 리뷰를 분석해줘 🌸');
+        await dialog.locator('#schedule-cron').fill('99 * * * *');
+        await dialog.getByRole('button', { name: words.create }).click();
+        await dialog.locator('form .problem:not(:empty)').waitFor();
+        await dialog.locator('#schedule-cron').fill('0 9 * * MON-FRI');
+        await dialog.getByRole('button', { name: words.create }).click();
+        const made = dialog.locator('.schedule').filter({ hasText: '0 9 * * MON-FRI' });
+        await made.waitFor();
+        assert.match(await made.innerText(), /이니스프리 리뷰를 분석해줘 🌸[\s\S]*Asia\/Seoul/);
+        await accessible(page, 'schedules');
+        await picture(page, `schedules-${locale.slice(0, 2)}`);
+        const id = await made.getAttribute('data-schedule');
+        await dialog.locator(`.schedule[data-schedule="once-${locale}"] a`).waitFor();
+        await page.keyboard.press('Escape');
+        await page.goto(`${server.base}/#/s/schedule-${id}`);
+        const card = page.locator('.question');
+        await card.waitFor();
+        assert.match(await card.innerText(), new RegExp(words.timer));
+        await accessible(page, 'timer');
+        await picture(page, `timer-${locale.slice(0, 2)}`);
+        await card.getByRole('button', { name: words.now }).click();
+        await page.getByRole('button', { name: words.open }).click();
+        await made.locator('a').waitFor();
+        await made.getByRole('button', { name: words.remove }).click();
+        await made.waitFor({ state: 'detached' });
+      });
+    }
+  },
+
+  async 'a message can be given to the agent at work'({ server }) {
+    await withPage({ locale: 'ko-KR', allowed: [/409.*steer/] }, async page => {
+      await page.goto(server.base);
+      await send(page, KOREAN);
+      await page.locator(QUESTION).first().waitFor();
+      await page.selectOption('#busy', { label: '지금 일하는 에이전트에게' });
+      await accessible(page, 'steering');
+      await picture(page, 'steering-ko');
+      // The graph of the demo is no agent: the refusal is shown, and the text is kept.
+      await send(page, '짧게 써줘');
+      await page.locator('#alerts :text("steer")').waitFor();
+      assert.equal(await page.inputValue('#message'), '짧게 써줘');
+    });
+  },
+
   async 'everything can be done without a mouse'({ server }) {
     await withPage({ locale: 'en-US' }, async page => {
       const key = name => page.keyboard.press(name);

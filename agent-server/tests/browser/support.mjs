@@ -130,6 +130,12 @@ export class Server {
     return { status: answer.status, body: await answer.json().catch(() => null) };
   }
 
+  async post(path, body) {
+    const answer = await fetch(this.base + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    assert.ok(answer.ok, `${path}: ${answer.status}`);
+    return answer.json();
+  }
+
   /** A completed session, for scenarios that only read. */
   async session() {
     const post = (path, body) => fetch(this.base + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });

@@ -218,3 +218,29 @@ async fn one_command_moves_all_sessions_from_sqlite_to_postgresql() {
     let list = home.with(&there, &["sessions", "--json"]).await.json();
     assert_eq!(find(&list, "session_id", &json!("waits"))["status"], "paused");
 }
+
+#[tokio::test]
+async fn recorded_sessions_are_replayed_against_this_program_without_a_call() {
+    let home = Home::with_session().await;
+    home.do_(&["export", "recorded.db"]).await;
+    let said = home.do_(&["replay", "--against", "recorded.db"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("compared: 1 sessions") && said.out.contains("different: 0"), "{said:?}");
+    let said = home.do_(&["replay", "--against", "recorded.db", "s", "--json"]).await;
+    let report: serde_json::Value = said.json();
+    assert_eq!((&report["session"], &report["differences"]), (&"s".into(), &serde_json::json!([])));
+    assert!(report["tasks"].as_u64().unwrap() > 3, "{report}");
+    // The recorded result of a step is changed, as if the program computed something else from it.
+    let file = rusqlite::Connection::open(home.path().join("recorded.db")).unwrap();
+    let changed = file.execute(
+        "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '소비자', '구매자') AS BLOB) WHERE CAST(body AS TEXT) LIKE '%question_answered%'",
+        [],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    drop(file);
+    let said = home.do_(&["replay", "--against", "recorded.db"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("recorded") && said.out.contains("replayed"), "{said:?}");
+    assert_eq!(home.do_(&["replay", "--against", "missing.db"]).await.code, 1);
+    assert_eq!(home.do_(&["replay", "a", "b"]).await.code, 2);
+}

@@ -356,3 +356,103 @@ async fn a_tool_call_that_a_model_writes_as_text_is_never_the_answer() {
     let reply = here.post(PATH, ask("chat", "JSON?")).await;
     assert_eq!(reply.body["choices"][0]["message"]["content"], "{\"a\": 1}");
 }
+
+#[tokio::test]
+async fn a_call_as_text_that_cannot_be_parsed_is_not_shown_by_a_model_with_tools() {
+    for call in
+        ["<tool_call>{\"name\": \"weather\", \"arguments\": {", "<function=weather>{\"city\": }</function>"]
+    {
+        let (here, _fake) = all([says(call), says(call)]).await;
+        let reply = here.post(PATH, with(ask("chat", "날씨?"), "tools", json!([weather()]))).await;
+        assert!(reply.text.contains("model_malformed") && !reply.text.contains('<'), "{reply:?}");
+        let events = Stream::post(&here, "/api/chat/stream", json!({"message": "날씨?"})).await.rest().await;
+        let text = json!(events).to_string();
+        assert!(text.contains("model_malformed") && !text.contains("chunk"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_an_agent_without_text_says_why() {
+    const CALL: &str = "<tool_call>{\"name\": \"x\", \"arguments\": {";
+    for (script, message, notice) in [
+        (says(""), "hi", "The model sent an empty answer. Try again."),
+        (says(""), "안녕", "모델이 빈 답변을 보냈습니다. 다시 시도해 주세요."),
+        (says(CALL), "hi", "The model sent a tool call that cannot be read. Try again."),
+    ] {
+        let (here, _fake) = all([script.clone(), script]).await;
+        let reply = here.post(PATH, ask("assistant", message)).await;
+        assert_eq!(reply.body["choices"][0]["message"]["content"], notice, "{reply:?}");
+        let page = json!({"id": "c", "trigger": "submit-message", "agent": "assistant", "messages": [
+            {"id": "m", "role": "user", "parts": [{"type": "text", "text": message}]},
+        ]});
+        let events = Stream::post(&here, "/api/chat/ui", page).await.rest().await;
+        let text: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(text, notice, "{events:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_without_a_journal_answers_each_of_many_requests() {
+    let fake = Fake::start(std::iter::repeat_with(|| says("no")).take(600)).await;
+    let desk = Desk { model: true, ..Desk::default() };
+    let register = || TrendAgent::register(Runtime::builder(), desk.clone()).unwrap().model(fake.model());
+    let runtime = register().build();
+    let here = Here::made(register(), |server| server.agent(TrendAgent).ephemeral_runtime(runtime)).await;
+    for at in 0..60 {
+        let reply = here.post(PATH, ask("trend", "Analyse the Laneige reviews for buyers")).await;
+        assert_eq!(reply.status.as_u16(), 200, "request {at}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn calls_outside_of_sessions_are_counted_by_model_and_tool() {
+    let (here, _fake) = all([
+        says("네"),
+        Script::Refuse(400, "no"),
+        calls("calculator", "{\"expression\": \"6*7\"}"),
+        calls("invented", "{}"),
+        says("42"),
+    ])
+    .await;
+    here.post(PATH, ask("chat", "hi")).await;
+    here.post(PATH, ask("chat", "hi")).await;
+    here.post(PATH, ask("assistant", "6*7?")).await;
+    let metrics = here.get("/metrics").await.text;
+    for line in [
+        "agent_model_calls_total 5",
+        "agent_model_failures_total 1",
+        "agent_tool_call_duration_seconds_count{tool=\"calculator\"} 1",
+        "agent_tool_errors_total{tool=\"unknown\"} 1",
+        "agent_run_duration_seconds_count{agent=\"assistant\"} 1",
+        "agent_runs_ended_total{agent=\"assistant\",status=\"completed\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    assert!(!metrics.contains("invented"), "{metrics}");
+}
+
+#[tokio::test]
+async fn parameters_without_an_effect_on_an_agent_are_named() {
+    let (here, fake) = all([says("네"), says("네")]).await;
+    let further = json!({"user": "u1", "metadata": {"a": "b"}, "service_tier": "flex"});
+    let mut body = ask("chat", "hi");
+    body.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+    assert_eq!(here.post(PATH, body.clone()).await.status.as_u16(), 200);
+    let request = fake.seen.lock()[0].clone();
+    for (name, value) in further.as_object().unwrap() {
+        assert_eq!(&request[name], value, "{request}");
+    }
+    body["model"] = json!("assistant");
+    let reply = here.post(PATH, body.clone()).await;
+    let ignored = reply.headers["x-ignored-parameters"].to_str().unwrap();
+    for name in ["user", "metadata", "service_tier"] {
+        assert!(ignored.contains(name), "{ignored}");
+    }
+    body["user"] = json!(5);
+    assert_eq!(here.post(PATH, body).await.status.as_u16(), 400);
+    for (slip, meant) in [("mesages", "messages"), ("temprature", "temperature"), ("steam", "stream")] {
+        let reply = here.post(PATH, with(ask("chat", "hi"), slip, json!(true))).await;
+        assert_eq!(reply.status.as_u16(), 400, "{reply:?}");
+        assert!(reply.text.contains(&format!("did you mean `{meant}`")), "{reply:?}");
+    }
+}

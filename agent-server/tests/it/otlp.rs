@@ -466,5 +466,9 @@ async fn with_a_setting_spans_have_the_messages_without_what_is_redacted() {
     for kind in ["AGENT", "LLM", "TOOL"] {
         assert!(kinds.contains(&json!(kind)), "{kinds:?}");
     }
+    let run = collector.one("invoke_agent assistant");
+    assert_eq!(json_of(&run, "input.value")["messages"][0]["role"], "user");
+    let end = json_of(&run, "output.value");
+    assert!(end["messages"].as_array().unwrap().len() > 3, "{end}");
     assert!(collector.spans().iter().all(|span| !format!("{span:?}").contains("사과")));
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// One server for all tests. Ends with the process.
-fn cluster() -> &'static Cluster {
+pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::start)
 }

@@ -12,7 +12,12 @@ const TEXTS = {
     noMicrophone: '마이크를 사용할 수 없습니다. 브라우저의 권한을 확인하세요.', badFile: '이 파일은 재생할 수 없습니다.', playing: '재생 중',
     correctText: '수정', correctSpeaker: '화자 바꾸기', sure: '확신도', demoTitle: '제품 출시', switchTo: 'English',
     off_topic: '주제 이탈', dominance: '발언 쏠림', time_over: '시간 초과', decision_without_owner: '담당자 없음', principle: '회의 원칙', unknown: '알 수 없음',
-    speaker: '화자 {n}', ready: '준비됨', editText: '발언 내용을 고치세요', save: '저장', cancel: '취소',
+    speaker: '화자 {n}', ready: '준비됨', editText: '발언 내용을 고치세요', save: '저장', cancel: '취소', leave: '나가기',
+    recent: '최근 회의', running: '진행 중', over: '종료', turns: '발언 {n}건', untitled: '제목 없는 회의', key: '접속 키', keyNeeded: '이 서버는 접속 키가 필요합니다.',
+    unsent: '연결이 끊긴 동안 음성 {s}초를 잃었습니다.', otherClient: '다른 화면에서 음성을 보내고 있습니다. 여기서 말하려면 말하는 사람을 고르세요.',
+    notConfigured: '음성 인식이 설정되지 않았습니다. OPENAI_API_KEY, REALTIME_API_URL, TRANSCRIPTION_URL 가운데 하나를 설정하거나 데모를 보세요.',
+    unheard: '음성 인식에 실패했습니다.', storage: '회의를 저장할 수 없습니다.', busy: '서버가 바쁩니다. 잠시 후 다시 시도하세요.', refused: '요청을 처리할 수 없습니다: {error}',
+    unknownPrinciple: '없는 회의 원칙입니다.', ended2: '이미 끝난 회의입니다.',
   },
   en: {
     app: 'Live meeting', dashboard: 'Dashboard', setup: 'Meeting', meetingId: 'Meeting ID', title: 'Title (agenda)', people: 'Participants (separated by commas)',
@@ -24,7 +29,12 @@ const TEXTS = {
     noMicrophone: 'The microphone cannot be used. Check the permissions of the browser.', badFile: 'This file cannot be played.', playing: 'Playing',
     correctText: 'Edit', correctSpeaker: 'Change speaker', sure: 'confidence', demoTitle: 'Product launch', switchTo: '한국어',
     off_topic: 'Off topic', dominance: 'One voice', time_over: 'Time over', decision_without_owner: 'No owner', principle: 'Principle', unknown: 'Unknown',
-    speaker: 'Speaker {n}', ready: 'Ready', editText: 'Correct the text', save: 'Save', cancel: 'Cancel',
+    speaker: 'Speaker {n}', ready: 'Ready', editText: 'Correct the text', save: 'Save', cancel: 'Cancel', leave: 'Leave',
+    recent: 'Recent meetings', running: 'running', over: 'ended', turns: 'turns: {n}', untitled: 'Untitled meeting', key: 'Access key', keyNeeded: 'This server needs an access key.',
+    unsent: '{s} s of audio were lost while the connection was down.', otherClient: 'Another screen sends audio. To speak from here, choose who speaks.',
+    notConfigured: 'No transcription is configured. Set OPENAI_API_KEY, REALTIME_API_URL or TRANSCRIPTION_URL, or watch the demo.',
+    unheard: 'The transcription failed.', storage: 'The meeting cannot be stored.', busy: 'The server is busy. Try again.', refused: 'The request was refused: {error}',
+    unknownPrinciple: 'There is no such principle.', ended2: 'The meeting has ended already.',
   },
 };
 
@@ -37,6 +47,11 @@ const meeting = {
   phase: 'new', status: null, ending: false, actions: new Map(), steps: new Map(), interventions: [], minutes: null,
 };
 const sound = { context: null, stream: null, source: null, playing: false };
+// Audio that waits for the connection: at most 60 s.
+const unsent = { chunks: [], lost: 0, most: 600 };
+// The key of this tab; the dashboard uses the same one.
+let key = sessionStorage.getItem('key');
+const headers = () => (key ? { authorization: `Bearer ${key}` } : {});
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -54,7 +69,8 @@ function notice(text) {
 
 function connect() {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const socket = new WebSocket(`${scheme}://${location.host}/ws/meetings/${meeting.id}`);
+  const protocols = key ? ['agent.v1', `bearer.${key}`] : [];
+  const socket = new WebSocket(`${scheme}://${location.host}/ws/meetings/${meeting.id}`, protocols);
   meeting.socket = socket;
   // The server sends what happened so far; nothing is kept of an earlier connection.
   let fresh = true;
@@ -63,6 +79,9 @@ function connect() {
     if (meeting.setup) send('start', meeting.setup);
     meeting.setup = null;
     if (meeting.speaker) send('speaker', { speaker: meeting.speaker });
+    for (const chunk of unsent.chunks.splice(0)) socket.send(chunk);
+    if (unsent.lost) notice(t('unsent', { s: unsent.lost / 10 }));
+    unsent.lost = 0;
     render();
   };
   socket.onmessage = (event) => {
@@ -77,10 +96,19 @@ function connect() {
   socket.onclose = () => {
     if (meeting.socket !== socket) return;
     meeting.socket = null;
+    if (!meeting.id) return;
     meeting.retry += 1;
     render();
-    setTimeout(connect, Math.min(10000, 300 * 2 ** meeting.retry));
+    setTimeout(() => meeting.id && !meeting.socket && connect(), Math.min(10000, 300 * 2 ** meeting.retry));
   };
+}
+
+/** Sends audio, or keeps it until the connection is back. */
+function sendAudio(chunk) {
+  if (meeting.phase === 'ended' || meeting.ending) return;
+  if (isOpen()) { meeting.socket.send(chunk); return; }
+  unsent.chunks.push(chunk);
+  if (unsent.chunks.length > unsent.most) { unsent.chunks.shift(); unsent.lost += 1; }
 }
 
 const isOpen = () => meeting.socket?.readyState === WebSocket.OPEN;
@@ -98,7 +126,8 @@ const receive = {
     render();
   },
   transcript_partial(data) {
-    meeting.partials.set(data.item_id, data.text);
+    // An empty text: the utterance gets no transcript.
+    if (data.text) meeting.partials.set(data.item_id, data.text); else meeting.partials.delete(data.item_id);
     renderPartial();
   },
   transcript(data) {
@@ -119,14 +148,22 @@ const receive = {
     renderSide();
   },
   minutes(data) { meeting.minutes = data; meeting.ending = false; renderSide(); },
-  error(data) { notice(data.error); },
+  error(data) { notice(errorText(data)); },
 };
+
+function errorText({ error, details }) {
+  const known = {
+    audio_busy: 'otherClient', storage: 'storage', busy: 'busy', unknown_principle: 'unknownPrinciple', meeting_ended: 'ended2',
+    transcription: error.includes('configured') ? 'notConfigured' : error.includes('utterance') ? 'unheard' : 'lost',
+  }[details?.code];
+  return known ? t(known) : t('refused', { error });
+}
 
 // ---- sound
 
-async function openContext() {
+async function openContext(rate = RATE) {
   if (!sound.context) {
-    sound.context = new AudioContext({ sampleRate: RATE });
+    sound.context = new AudioContext(rate ? { sampleRate: rate } : {});
     if (!sound.context.audioWorklet) throw new Error('AudioWorklet is missing');
     await sound.context.audioWorklet.addModule('/meeting/capture.js');
   }
@@ -141,7 +178,7 @@ function capture(context, source) {
     let peak = 0;
     for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
     $('level').style.setProperty('width', `${Math.min(100, Math.round(peak / 250))}%`);
-    if (isOpen() && meeting.phase !== 'ended') meeting.socket.send(data);
+    sendAudio(data);
   };
   source.connect(node);
   return node;
@@ -151,11 +188,19 @@ async function toggleMicrophone() {
   if (sound.stream) { stopSound(); return; }
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
-    const context = await openContext();
     sound.stream = stream;
-    sound.source = context.createMediaStreamSource(stream);
-    sound.node = capture(context, sound.source);
+    try {
+      sound.source = (await openContext()).createMediaStreamSource(stream);
+    } catch {
+      // Firefox has no sources of another rate than that of the microphone; the worklet converts.
+      await sound.context?.close();
+      sound.context = null;
+      sound.source = (await openContext(0)).createMediaStreamSource(stream);
+    }
+    sound.node = capture(sound.context, sound.source);
   } catch {
+    sound.stream?.getTracks().forEach((track) => track.stop());
+    sound.stream = null;
     notice(t('noMicrophone'));
   }
   render();
@@ -184,7 +229,7 @@ async function play(bytes) {
     source.onended = () => {
       if (sound.source !== source) return;
       // Silence, so that the last utterance ends.
-      if (isOpen()) for (let chunk = 0; chunk < 20; chunk += 1) meeting.socket.send(new Int16Array(2400).buffer);
+      for (let chunk = 0; chunk < 20; chunk += 1) sendAudio(new Int16Array(2400).buffer);
       stopSound();
     };
     source.start();
@@ -293,8 +338,6 @@ function renderSide() {
   for (const list of ['interventions', 'actions']) $(list).nextElementSibling.hidden = $(list).children.length > 0;
   $('minutes-panel').hidden = !(meeting.minutes || meeting.ending);
   $('download').hidden = !meeting.minutes;
-  $('download').href = `/api/v1/meetings/${encodeURIComponent(meeting.id)}/markdown`;
-  $('download').download = `${meeting.id}.md`;
   $('steps').hidden = Boolean(meeting.minutes);
   $('steps').replaceChildren(...[...meeting.steps.values()].map((step) => element('li', { className: step.status }, step.message)));
   $('minutes').replaceChildren(...(meeting.minutes ? markdown(meeting.minutes.markdown) : []));
@@ -328,11 +371,17 @@ function render() {
   $('microphone').ariaPressed = String(Boolean(sound.stream));
   const joined = Boolean(meeting.id);
   $('setup').hidden = joined;
+  $('recent').hidden = joined || !$('recent-list').children.length;
+  $('leave').hidden = !joined;
+  document.title = joined && meeting.title ? `${meeting.title} · ${t('app')}` : t('app');
   $('live').hidden = $('side').hidden = !joined;
   if (!joined) return;
   $('live-title').textContent = meeting.title || meeting.id;
   const over = meeting.phase === 'ended';
   for (const id of ['microphone', 'end', 'file']) $(id).disabled = over || meeting.ending || !isOpen();
+  $('controls').hidden = over;
+  $('speakers').hidden = over;
+  document.querySelector('.level').hidden = over;
   const { upstream, buffered_ms: buffered = 0, dropped_ms: dropped = 0 } = meeting.status ?? {};
   const parts = [];
   if (!isOpen()) parts.push(t('offline'));
@@ -357,6 +406,7 @@ function people(text) {
 
 function join(id, setup) {
   meeting.id = id;
+  notice('');
   meeting.setup = setup;
   meeting.title = setup?.title;
   history.replaceState(null, '', `#${encodeURIComponent(id)}`);
@@ -407,14 +457,51 @@ $('language').onclick = () => {
   localStorage.setItem('meeting.language', language);
   for (const turn of meeting.turns.values()) renderTurn(turn);
   render();
+  if (!meeting.id) loadMeetings();
+};
+
+$('leave').onclick = () => {
+  stopSound();
+  meeting.socket?.close();
+  history.replaceState(null, '', location.pathname);
+  location.reload();
+};
+$('download').onclick = async () => {
+  const answer = await fetch(`/api/v1/meetings/${encodeURIComponent(meeting.id)}/markdown`, { headers: headers() });
+  if (!answer.ok) { notice(t('refused', { error: answer.status })); return; }
+  const url = URL.createObjectURL(await answer.blob());
+  element('a', { href: url, download: `${meeting.id}.md` }).click();
+  URL.revokeObjectURL(url);
+};
+$('key').onchange = () => {
+  key = $('key').value.trim() || null;
+  if (key) sessionStorage.setItem('key', key); else sessionStorage.removeItem('key');
+  loadPrinciples();
 };
 
 async function loadPrinciples() {
-  const answer = await fetch('/api/v1/principles').catch(() => null);
+  const answer = await fetch('/api/v1/principles', { headers: headers() }).catch(() => null);
+  $('key-label').hidden = answer?.status !== 401;
+  if (answer?.status === 401) notice(t('keyNeeded'));
   if (!answer?.ok) return;
+  loadMeetings();
   const { principles } = await answer.json();
   $('principles').replaceChildren(...principles.map(({ name, title }) =>
     element('label', {}, element('input', { type: 'checkbox', value: name, checked: true }), element('span', {}, title))));
+}
+
+async function loadMeetings() {
+  const answer = await fetch('/api/v1/meetings', { headers: headers() }).catch(() => null);
+  if (!answer?.ok) return;
+  const { meetings } = await answer.json();
+  $('recent-list').replaceChildren(...meetings.slice(0, 8).map((found) => {
+    const open = element('button', { type: 'button', className: 'quiet' }, found.title || t('untitled'));
+    open.onclick = () => join(found.meeting_id, null);
+    const when = new Date(found.started_at).toLocaleString(language, { dateStyle: 'medium', timeStyle: 'short' });
+    const state = element('span', { className: `tag ${found.status}` }, t(found.status === 'ended' ? 'over' : 'running'));
+    return element('li', {}, open, element('small', {}, `${when} · ${t('turns', { n: found.turns })}`), state);
+  }));
+  render();
 }
 
 $('meeting-id').value = decodeURIComponent(location.hash.slice(1)) || `meeting-${new Date().toISOString().slice(0, 10)}`;

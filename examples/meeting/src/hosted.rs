@@ -41,6 +41,7 @@ fn transcript(text: &str) -> (Meeting, Vec<Turn>) {
             end_ms: start_ms + LINE_MS,
             source: SpeakerSource::Declared,
             voice: None,
+            print: None,
         });
     }
     let is_korean = text.chars().any(|c| ('가'..='힣').contains(&c));

@@ -6,7 +6,7 @@
 //! Read in this order: [`record`] the facts of a meeting, [`state`] their fold, [`store`] the files, [`mod@markdown`] the
 //! document, [`wire`] the messages; [`transcribe`] where transcripts come from, [`speaker`] who said them, [`agents`] what is
 //! made of them, [`principles`] the rules; [`service`] connects these, one actor for each meeting; [`http`] has the routes;
-//! [`hosted`] the agents without a meeting; [`settings`] and [`limits`].
+//! [`demo`] the demonstration; [`hosted`] the agents without a meeting; [`settings`] and [`limits`].
 
 pub mod limits;
 pub mod record;
@@ -20,19 +20,6 @@ pub mod speaker;
 pub mod agents;
 pub mod service;
 pub mod http;
+pub mod demo;
 pub mod hosted;
 pub mod settings;
-
-use transcribe::{Recorded, Recording};
-
-/// Returns the recording that the program ships: what is said in `demo/meeting.wav`, and when.
-///
-/// # Panics
-///
-/// Never: the file is part of the program, and a test reads it.
-#[must_use]
-pub fn demo_recording() -> Recording {
-    let utterances: Vec<Recorded> =
-        serde_json::from_str(include_str!("../demo/meeting.json")).expect("a test reads the recording");
-    Recording::new(utterances)
-}

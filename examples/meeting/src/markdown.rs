@@ -228,6 +228,7 @@ mod tests {
             end_ms: 3_662_000,
             source: SpeakerSource::Declared,
             voice: None,
+            print: None,
         };
         state.apply(&Record::Said(turn.clone()));
         assert_eq!(turn_line(&state, &turn), "- [1:01:01] **지민**: 시작 # 하죠 🙂 مرحبا\n");

@@ -152,6 +152,12 @@ impl Principles {
         }
     }
 
+    /// Returns a principle by any text; `None` if there is none with this name, or it cannot be read.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Principle> {
+        name.parse().and_then(|name| self.get(&name)).ok()
+    }
+
     /// Creates or replaces a principle. Returns whether it is new.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::speaker::voice::VoicePrint;
+
 /// A person at the meeting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participant {
@@ -75,6 +77,17 @@ pub struct Turn {
     /// Number of the voice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice: Option<usize>,
+    /// Features of the voice, by which it is recognized after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<VoicePrint>,
+}
+
+impl Turn {
+    /// Returns the turn as agents get it, without the features of the voice.
+    #[must_use]
+    pub fn without_print(self) -> Self {
+        Self { print: None, ..self }
+    }
 }
 
 /// A decision of the meeting.
@@ -193,6 +206,11 @@ pub enum Record {
         at: i64,
         /// The remark.
         intervention: Intervention,
+    },
+    /// A client ended the meeting: the last transcripts and the minutes are due.
+    Ending {
+        /// Time, in milliseconds since 1970.
+        at: i64,
     },
     /// The meeting ended.
     Ended {

@@ -45,6 +45,8 @@ pub struct MeetingState {
     pub phase: Phase,
     /// Start, in milliseconds since 1970.
     pub started_at: i64,
+    /// Whether a client ended the meeting: nothing more is recorded, and the minutes are written.
+    pub ending: bool,
     /// End.
     pub ended_at: Option<i64>,
     /// Turns, in the order in which they were transcribed.
@@ -115,6 +117,7 @@ impl MeetingState {
                 self.intervened.insert(intervention.kind, *at);
                 self.interventions.push((*at, intervention.clone()));
             }
+            Record::Ending { .. } => self.ending = true,
             Record::Ended { at } => (self.ended_at, self.phase) = (Some(*at), Phase::Ended),
             Record::Minuted { summary, markdown } => {
                 (self.summary, self.minutes) = (Some(summary.clone()), Some(markdown.clone()));
@@ -169,7 +172,10 @@ impl MeetingState {
             setup: self.setup.clone(),
             phase: self.phase,
             started_at: self.started_at,
-            turns: last(&self.turns[..count.min(self.turns.len())], TAIL),
+            turns: last(&self.turns[..count.min(self.turns.len())], TAIL)
+                .into_iter()
+                .map(Turn::without_print)
+                .collect(),
             decisions: last(&self.decisions, TAIL),
             action_items: last(&self.action_items, TAIL),
             interventions: last(&self.interventions, TAIL),

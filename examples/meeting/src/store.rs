@@ -14,6 +14,8 @@ use crate::{markdown, record::Record, state::MeetingState};
 
 /// Largest log that is read, in bytes.
 const LOG_BYTES: u64 = 256 * 1024 * 1024;
+/// Part of a log that is read to see whether its meeting is unfinished, in bytes.
+const TAIL_BYTES: u64 = 1024 * 1024;
 
 /// Id of a meeting: `[A-Za-z0-9._:-]{1,128}`, which is safe as the name of a file with an extension.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +41,12 @@ impl MeetingId {
     #[must_use]
     pub fn random() -> Self {
         Self(format!("{:016x}", fastrand::u64(..)))
+    }
+
+    /// Returns a new random id of a demonstration: `demo-…`.
+    #[must_use]
+    pub fn demo() -> Self {
+        Self(format!("demo-{:08x}", fastrand::u32(..)))
     }
 
     /// Returns the text.
@@ -91,7 +99,8 @@ impl MeetingStore {
     pub fn load(&self, id: &MeetingId) -> io::Result<(MeetingState, MeetingFile)> {
         let mut file = MeetingFile { id: id.clone(), folder: self.folder.clone(), log: None, markdown: None };
         let path = self.folder.join(format!("{id}.jsonl"));
-        let mut log = match OpenOptions::new().read(true).write(true).open(&path) {
+        // Every write goes to the end of the file, also after a failed write was cut off.
+        let mut log = match OpenOptions::new().read(true).append(true).open(&path) {
             Ok(log) => log,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((MeetingState::default(), file));
@@ -116,7 +125,6 @@ impl MeetingStore {
                 state.apply(&serde_json::from_slice(line).map_err(|_| invalid(number + 1))?);
             }
         }
-        log.seek(SeekFrom::End(0))?;
         file.log = Some(log);
         if !state.turns.is_empty() || state.phase != crate::state::Phase::New {
             // The crash may have happened between the log and the Markdown file.
@@ -142,6 +150,25 @@ impl MeetingStore {
         }
         found.sort_by(|one, other| other.cmp(one));
         Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Returns the ids of meetings that a client ended and that have no minutes yet. Unreadable files are left out.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn unfinished(&self) -> io::Result<Vec<MeetingId>> {
+        let mut ids = self.ids()?;
+        ids.retain(|id| {
+            let tail = tail(&self.folder.join(format!("{id}.jsonl"))).unwrap_or_default();
+            let last = |kind: &str| {
+                let begin = format!("{{\"record\":\"{kind}\"");
+                let lines = tail.split(|byte| *byte == b'\n').enumerate();
+                lines.filter(|(_, line)| line.starts_with(begin.as_bytes())).map(|(at, _)| at).last()
+            };
+            last("ending") > last("minuted")
+        });
+        Ok(ids)
     }
 
     /// Reads the state of a meeting; `None` if there is none. Changes nothing.
@@ -199,9 +226,12 @@ impl MeetingFile {
     /// The file cannot be written.
     pub fn append_line(&mut self, line: &str) -> io::Result<bool> {
         let Some(file) = &mut self.markdown else { return Ok(false) };
-        file.write_all(line.as_bytes())?;
-        file.sync_data()?;
-        Ok(true)
+        let done = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        if done.is_err() {
+            // The end of the file is not known; the next line replaces the whole file.
+            self.markdown = None;
+        }
+        done.map(|()| true)
     }
 
     /// Replaces the Markdown file.
@@ -224,6 +254,16 @@ impl MeetingFile {
     fn path(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", self.id))
     }
+}
+
+/// Returns the end of a file.
+fn tail(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Makes a new name in a folder durable.

@@ -26,6 +26,9 @@ pub enum ClientFault {
     /// The audio is not base64 of 16-bit samples, or empty.
     #[error("the audio must be base64 of PCM16 samples: {0}")]
     Audio(&'static str),
+    /// Another client sends audio.
+    #[error("another client sends audio; to speak from here, choose a speaker")]
+    AudioBusy,
     /// The audio message is too large.
     #[error("an audio message has at most {} bytes of audio", limits::AUDIO_BYTES)]
     AudioTooLarge,
@@ -64,6 +67,7 @@ impl ClientFault {
             Self::UnknownType => "unknown_type",
             Self::Invalid(_) => "invalid_data",
             Self::Audio(_) => "invalid_audio",
+            Self::AudioBusy => "audio_busy",
             Self::AudioTooLarge => "audio_too_large",
             Self::Ended => "meeting_ended",
             Self::UnknownParticipant => "unknown_participant",

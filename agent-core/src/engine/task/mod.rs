@@ -72,7 +72,7 @@ pub(crate) struct EncodedUpdate {
 
 /// Runs one activation to its end.
 ///
-/// What is rare is boxed: a thousand siblings are a thousand of these futures, each as large as its largest part.
+/// Rare branches are boxed to keep this future small, because a superstep may hold thousands of them.
 pub(crate) async fn run_task<S: State>(
     graph: &Graph<S>,
     state: &S,
@@ -132,14 +132,16 @@ async fn run_with_retries<S: State>(
         Some(cache) => match (cache.key)(state, input) {
             Ok(key) => Some((format!("{}\n{}\n{}\n{key}", graph.name(), graph.hash(), node.name), cache.ttl)),
             Err(error) => {
-                let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
+                let error =
+                    cx.failed(NodeError::permanent(format!("the cache key is not valid JSON: {error}")));
                 return fail(node, graph, cx, error).await;
             }
         },
         None => None,
     };
     if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.place.env.deps.cache.get(key))
-        && let Ok(outcome) = from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends)
+        && let Ok(outcome) =
+            from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends, &cached.parent)
     {
         return finish(cx, outcome, true);
     }
@@ -309,6 +311,7 @@ pub(crate) fn finished_fact<S: State>(
         shown,
         goto: outcome.goto.iter().map(ToString::to_string).collect(),
         sends: sends_of(outcome),
+        parent: outcome.parent.iter().map(ToString::to_string).collect(),
         cached,
         version: S::VERSION,
     })
@@ -325,17 +328,20 @@ fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
         None => None,
     };
     let goto = outcome.goto.iter().map(ToString::to_string).collect();
-    Some(CachedOutcome { update, goto, sends: sends_of(outcome) })
+    let parent = outcome.parent.iter().map(ToString::to_string).collect();
+    Some(CachedOutcome { update, goto, sends: sends_of(outcome), parent })
 }
 
 fn from_parts<S: State>(
     update: Option<&Stored>,
     goto: &[String],
     sends: &[(String, Raw)],
+    parent: &[String],
 ) -> serde_json::Result<Outcome<S>> {
     Ok(Outcome {
         update: update.map(Stored::read).transpose()?,
         goto: goto.iter().map(|node| node.clone().into()).collect(),
+        parent: parent.iter().map(|node| node.clone().into()).collect(),
         sends: sends
             .iter()
             .map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) })
@@ -347,7 +353,8 @@ fn from_parts<S: State>(
 fn replay_finished<S: State>(finished: Finished) -> TaskResult<S> {
     let read = |raw| super::read_update::<S>(finished.version, raw, &finished.form);
     let update = finished.update().map(read);
-    let outcome = match (update.transpose(), from_parts::<S>(None, &finished.goto, &finished.sends)) {
+    let parts = from_parts::<S>(None, &finished.goto, &finished.sends, &finished.parent);
+    let outcome = match (update.transpose(), parts) {
         (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
         (Err(error), _) => return TaskResult::Failed(error),
         (_, Err(error)) => return TaskResult::Failed(RunError::StoredState { reason: error.to_string() }),
@@ -388,9 +395,9 @@ async fn append_failure(
     Ok(failure)
 }
 
-/// A failure for good: handled by a node, or the end of the run.
+/// Handles a final failure: passes it to the error handler, or fails the run.
 async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error: RunError) -> TaskResult<S> {
-    // What the engine itself finds wrong is not the node's to handle.
+    // A node cannot handle errors that the engine itself reports.
     let handler = match error {
         RunError::Node { .. } | RunError::Panicked { .. } | RunError::TimedOut { .. } => node.handler,
         _ => None,

@@ -104,6 +104,8 @@ const CONTEXT: &[&str] = &[
     "context window",
     "context size",
     "context length",
+    "maximum model length",
+    "max_model_len",
     "prompt is too long",
     "input is too long",
     "request_too_large",

@@ -8,27 +8,29 @@ use bytes::Bytes;
 
 use super::{event::Backlog, protocol::RATE};
 
-/// Audio, or the end of an utterance.
+/// Audio, the end of an utterance, or a change of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Samples; `start` is the number of samples before them in the session.
     Audio { start: u64, pcm: Bytes },
     /// End of an utterance at `at` samples.
     Commit { at: u64 },
+    /// The settings changed at `at` samples.
+    Configure { at: u64 },
 }
 
 impl Entry {
     fn samples(&self) -> u64 {
         match self {
             Self::Audio { pcm, .. } => pcm.len() as u64 / 2,
-            Self::Commit { .. } => 0,
+            Self::Commit { .. } | Self::Configure { .. } => 0,
         }
     }
 
     fn end(&self) -> u64 {
         match self {
             Self::Audio { start, .. } => start + self.samples(),
-            Self::Commit { at } => *at,
+            Self::Commit { at } | Self::Configure { at } => *at,
         }
     }
 }
@@ -98,6 +100,13 @@ impl AudioBuffer {
         if self.position > self.committed && !self.finished {
             self.committed = self.position;
             self.entries.push_back(Entry::Commit { at: self.position });
+        }
+    }
+
+    pub(super) fn configure(&mut self) {
+        if !self.finished {
+            self.commit();
+            self.entries.push_back(Entry::Configure { at: self.position });
         }
     }
 

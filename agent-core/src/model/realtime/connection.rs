@@ -23,7 +23,6 @@ use tokio_tungstenite::{
 use super::{
     event::RefusedReason,
     options::{RealtimeError, RealtimeOptions, RealtimeShape},
-    protocol::session_update,
 };
 use crate::model::http;
 
@@ -45,13 +44,12 @@ pub(super) enum ConnectFailure {
     Temporary,
 }
 
-/// Address, headers and first message of an endpoint.
+/// Address and headers of an endpoint.
 pub(super) struct Endpoint {
     request: Request,
     host: String,
     port: u16,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    first: String,
 }
 
 impl Endpoint {
@@ -84,11 +82,11 @@ impl Endpoint {
         if options.shape == RealtimeShape::Beta {
             request.headers_mut().insert("openai-beta", HeaderValue::from_static("realtime=v1"));
         }
-        Ok(Self { request, host, port, tls, first: session_update(options).to_string() })
+        Ok(Self { request, host, port, tls })
     }
 
     /// Connects and sends the first message. The caller has the timeout.
-    pub(super) async fn connect(&self) -> Result<Socket, ConnectFailure> {
+    pub(super) async fn connect(&self, first: String) -> Result<Socket, ConnectFailure> {
         let temporary = |_| ConnectFailure::Temporary;
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(temporary)?;
         // Audio is sent in small messages that must not wait for each other.
@@ -107,7 +105,7 @@ impl Endpoint {
             .max_frame_size(Some(MESSAGE));
         let opened = client_async_with_config(self.request.clone(), wire, Some(config)).await;
         let (mut socket, _) = opened.map_err(|error| failure(&error))?;
-        socket.send(Message::text(self.first.clone())).await.map_err(|error| failure(&error))?;
+        socket.send(Message::text(first)).await.map_err(|error| failure(&error))?;
         Ok(socket)
     }
 }

@@ -19,7 +19,7 @@ use super::{
     connection::{ConnectFailure, Endpoint, Socket},
     event::{ConnectionState, RealtimeEvent, RefusedReason},
     options::RealtimeOptions,
-    protocol::{COMMIT, ServerMessage, append, parse},
+    protocol::{COMMIT, ServerMessage, append, parse, session_update},
     timeline::Timeline,
 };
 
@@ -34,7 +34,7 @@ enum End {
     Refused(RefusedReason),
 }
 
-/// What the two halves of a connection share.
+/// State shared by the two halves of a connection.
 struct Course {
     timeline: Mutex<Timeline>,
     /// Wakes the writer when a transcript arrived.
@@ -64,7 +64,7 @@ pub(super) async fn run(
     let mut down_since: Option<Instant> = None;
     loop {
         let begun = Instant::now();
-        let connected = timeout(options.timeout, endpoint.connect()).await;
+        let connected = timeout(options.timeout, endpoint.connect(settings(&options, &shared))).await;
         let end = match connected {
             Ok(Ok(socket)) => {
                 if report(&events, &shared, ConnectionState::Connected).await.is_err() {
@@ -104,6 +104,11 @@ pub(super) async fn run(
             return;
         }
     }
+}
+
+/// Returns the message with the present settings.
+fn settings(options: &RealtimeOptions, shared: &Shared) -> String {
+    session_update(options, shared.language.lock().as_deref()).to_string()
 }
 
 /// Reports the state of the connection.
@@ -164,6 +169,7 @@ async fn write(
         let message = match &entry {
             Some(Entry::Audio { pcm, .. }) => Some(Message::text(append(pcm))),
             Some(Entry::Commit { .. }) => Some(Message::text(COMMIT)),
+            Some(Entry::Configure { .. }) => Some(Message::text(settings(options, shared))),
             None => None,
         };
         if let Some(message) = message {
@@ -173,7 +179,7 @@ async fn write(
                 match &entry {
                     Some(Entry::Audio { start, pcm }) => timeline.sent(*start, pcm.len() as u64 / 2),
                     Some(Entry::Commit { at }) => timeline.commit_sent(*at),
-                    None => {}
+                    Some(Entry::Configure { .. }) | None => {}
                 }
             }
             match timeout(options.timeout, sink.send(message)).await {
@@ -311,7 +317,7 @@ fn handle(message: ServerMessage, shared: &Shared, course: &Course) -> Result<Op
     Ok(Some(event))
 }
 
-/// Whether an error before the session was accepted is one of its settings, rather than of the endpoint.
+/// Returns whether an error before the session was accepted is one of its settings, rather than of the endpoint.
 fn is_of_settings(code: &str) -> bool {
     !matches!(code, "server_error" | "rate_limit_exceeded" | "internal_error" | "overloaded")
 }

@@ -14,10 +14,10 @@ pub(super) const RATE: u64 = 24_000;
 /// `input_audio_buffer.commit`.
 pub(super) const COMMIT: &str = r#"{"type":"input_audio_buffer.commit"}"#;
 
-/// Returns the first message of a connection.
-pub(super) fn session_update(options: &RealtimeOptions) -> Value {
+/// Returns the first message of a connection, which is also sent when the language changes.
+pub(super) fn session_update(options: &RealtimeOptions, language: Option<&str>) -> Value {
     let mut transcription = json!({"model": options.model});
-    if let Some(language) = &options.language {
+    if let Some(language) = language {
         transcription["language"] = json!(language);
     }
     // As a decimal: 0.5, not the nearest double of a float like 0.4.
@@ -182,14 +182,14 @@ mod tests {
 
     #[test]
     fn the_first_message_has_the_current_shape_or_the_beta_one() {
-        let options = RealtimeOptions::new("ws://x").language("ko");
+        let options = RealtimeOptions::new("ws://x");
         assert_eq!(
-            session_update(&options).to_string(),
+            session_update(&options, Some("ko")).to_string(),
             r#"{"type":"session.update","session":{"type":"transcription","audio":{"input":{"format":{"type":"audio/pcm","rate":24000},"transcription":{"model":"whisper-1","language":"ko"},"turn_detection":{"type":"server_vad","threshold":0.5,"silence_duration_ms":1500}}}}}"#
         );
         let beta = RealtimeOptions::new("ws://x").shape(RealtimeShape::Beta);
         assert_eq!(
-            session_update(&beta).to_string(),
+            session_update(&beta, None).to_string(),
             r#"{"type":"session.update","session":{"modalities":["text","audio"],"input_audio_format":"pcm16","input_audio_transcription":{"model":"whisper-1"},"turn_detection":{"type":"server_vad","threshold":0.5,"silence_duration_ms":1500,"create_response":false}}}"#
         );
     }

@@ -12,6 +12,7 @@ use super::messages::{CompletionMessage, messages};
 use crate::{
     api::json as parse,
     error::{ApiError, Rejection},
+    spelling::nearest,
 };
 
 /// Maximum number of stop sequences.
@@ -100,39 +101,43 @@ pub(crate) struct CompletionRequest {
     /// The former name of `tool_choice`; only `none` is supported.
     #[schema(required = false)]
     function_call: Option<Value>,
-    /// Accepted without effect.
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "user")]
-    _user: Option<Value>,
-    /// Accepted without effect.
+    user: Option<Value>,
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "metadata")]
-    _metadata: Option<Value>,
-    /// Accepted without effect.
+    metadata: Option<Value>,
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "store")]
-    _store: Option<Value>,
-    /// Accepted without effect.
+    store: Option<Value>,
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "safety_identifier")]
-    _safety_identifier: Option<Value>,
-    /// Accepted without effect.
+    safety_identifier: Option<Value>,
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "prompt_cache_key")]
-    _prompt_cache_key: Option<Value>,
-    /// Accepted without effect.
+    prompt_cache_key: Option<Value>,
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "prompt_cache_retention")]
-    _prompt_cache_retention: Option<Value>,
-    /// Accepted without effect.
+    prompt_cache_retention: Option<Value>,
+    /// Passed on to the plain model.
     #[schema(required = false)]
-    #[serde(rename = "service_tier")]
-    _service_tier: Option<Value>,
+    service_tier: Option<Value>,
     /// Passed on to the plain model.
     #[serde(flatten)]
     #[schema(value_type = BTreeMap<String, Value>)]
     further: BTreeMap<String, Value>,
 }
+
+/// Parameters with names so long that a similar one is a misspelling, and not a parameter of the endpoint.
+const LONG_NAMES: [&str; 7] = [
+    "messages",
+    "stream",
+    "temperature",
+    "response_format",
+    "tool_choice",
+    "stream_options",
+    "parallel_tool_calls",
+];
 
 /// A checked request for a completion.
 #[derive(Debug)]
@@ -161,6 +166,13 @@ impl CompletionRequest {
     }
 
     fn checked(self) -> Result<ParsedCompletion, ApiError> {
+        let slip = self.further.keys().find_map(|name| Some((name, nearest(name, LONG_NAMES)?)));
+        if let Some((name, meant)) = slip {
+            return Err(invalid(
+                name.as_str(),
+                format!("unknown parameter `{name}`; did you mean `{meant}`?"),
+            ));
+        }
         if self.model.is_empty() {
             return Err(invalid("model", "you must provide a model parameter"));
         }
@@ -198,9 +210,16 @@ impl CompletionRequest {
             // The default is not sent, because not every endpoint knows the parameter.
             ("logprobs", self.logprobs.filter(|value| *value != false)),
             ("top_logprobs", self.top_logprobs.filter(|value| *value != 0)),
+            ("user", self.user),
+            ("metadata", self.metadata),
+            ("store", self.store.filter(|value| *value != false)),
+            ("safety_identifier", self.safety_identifier),
+            ("prompt_cache_key", self.prompt_cache_key),
+            ("prompt_cache_retention", self.prompt_cache_retention),
+            ("service_tier", self.service_tier.filter(|value| *value != "auto")),
         ];
         for (name, value) in passed_on {
-            let Some(value) = value else { continue };
+            let Some(value) = value.filter(|value| !value.is_null()) else { continue };
             let (valid, kind) = match name {
                 "logit_bias" => (value.is_object(), "an object"),
                 "logprobs" => (value.is_boolean(), "true or false"),
@@ -208,6 +227,13 @@ impl CompletionRequest {
                     let whole = |number: f64| number.fract() == 0.0 && (0.0..=20.0).contains(&number);
                     (value.as_f64().is_some_and(whole), "a whole number from 0 to 20")
                 }
+                "metadata" => (value.is_object(), "an object"),
+                "store" => (value.is_boolean(), "true or false"),
+                "user"
+                | "safety_identifier"
+                | "prompt_cache_key"
+                | "prompt_cache_retention"
+                | "service_tier" => (value.is_string(), "a text"),
                 _ => (value.is_number(), "a number"),
             };
             if !valid {
@@ -298,6 +324,8 @@ impl ParsedCompletion {
         let own = &self.settings;
         let settings = [
             ("tools", !own.tools.is_empty()),
+            ("tool_choice", own.tool_choice != ToolChoice::Auto),
+            ("parallel_tool_calls", own.parallel_tool_calls.is_some()),
             ("max_tokens", own.max_output_tokens.is_some()),
             ("temperature", own.temperature.is_some()),
             ("top_p", own.top_p.is_some()),

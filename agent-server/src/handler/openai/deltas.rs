@@ -8,24 +8,24 @@ use agent_core::{
     agent::AgentError,
     ids::SessionId,
     interrupt::OpenQuestion,
-    model::{Delta, FinishReason, Model, ModelError, ModelErrorKind, Role, TextTools, Usage},
+    model::{Delta, FinishReason, Model, Role, TextTools, Usage},
     telemetry,
 };
-use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream, stream::BoxStream};
 use serde_json::Value;
 
 use super::{Backend, agent_events, caller_tools::CallerTools, format::AnswerFormat};
 use crate::{
     api::{
         openai::{ParsedCompletion, task_of},
-        tool_chat::{parse_answer, render_question},
+        tool_chat::{TalkAnswer, is_korean, parse_answer, render_question},
     },
     app::{AppState, RequestContext},
     conversation::{ConversationEvent, ConversationStream, ModelText},
     ephemeral_session::EphemeralSession,
     error::{ApiError, Contract, Rejection},
     limits::Permit,
-    raw_calls::RawCalls,
+    raw_calls::without_raw_calls,
 };
 
 /// Last line of a question. It identifies the question when the conversation returns with an answer, so that it must not
@@ -66,22 +66,22 @@ pub(super) async fn open_deltas(
     }
     match backend {
         Backend::Plain(chat) => {
-            let permit = app.limits.run(context.key())?;
+            let permit = app.limits.run(context.key()).await?;
             let model = match request.tools().is_empty() {
                 true => chat.model().clone(),
                 // Calls that the model writes as text are calls too.
                 false => Model::new(TextTools::new(chat.model().clone())),
             };
             let opening = telemetry::chat(&model, chat.with_prompt(request.for_model()), None);
+            // An answer in a format may be an object like that of a call.
+            let is_filtered = request.format().is_none();
+            let opening =
+                opening.map_ok(move |answer| if is_filtered { without_raw_calls(answer) } else { answer });
             let deltas = stream::once(opening).try_flatten().map_err(move |error| {
                 // Held until the answer ends.
                 let _: &Option<Permit> = &permit;
                 ApiError::of_model(Contract::OpenAi, &error)
             });
-            let deltas = match request.tools().is_empty() && request.format().is_none() {
-                true => without_raw_calls(deltas.boxed()),
-                false => deltas.boxed(),
-            };
             Ok(deltas.map_ok(Piece::Model).boxed())
         }
         Backend::Assistant(assistant) => {
@@ -90,7 +90,7 @@ pub(super) async fn open_deltas(
             let graph = assistant
                 .with_settings(|own| request.apply_settings(own), tools.registry())
                 .map_err(rebuild_error)?;
-            let permit = app.limits.run(context.key())?;
+            let permit = app.limits.run(context.key()).await?;
             let session = app.ephemeral_runtime.session_of(SessionId::random());
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
@@ -101,6 +101,7 @@ pub(super) async fn open_deltas(
             let conversation = ConversationStream::new(run, events, Contract::OpenAi, ModelText::Forward);
             let mut deltas = AgentDeltas::new(app, conversation, (ephemeral, permit));
             (deltas.tools, deltas.format) = (tools, format);
+            deltas.is_korean = request.messages.last().is_some_and(|message| is_korean(&message.text()));
             Ok(deltas.into_stream())
         }
         Backend::Task(agent) => {
@@ -112,7 +113,7 @@ pub(super) async fn open_deltas(
             let answers =
                 answers.map(|(question, answer)| (question.trim().to_owned(), (*answer).to_owned()));
             let (answers, task) = (answers.collect(), turn.task.to_owned());
-            let permit = app.limits.run(context.key())?;
+            let permit = app.limits.run(context.key()).await?;
             let session = app.ephemeral_runtime.session_of(SessionId::random());
             let ephemeral = EphemeralSession::new(session.clone(), &app.tasks);
             let events = session.subscribe(None);
@@ -156,42 +157,6 @@ fn rebuild_error(error: AgentError) -> ApiError {
     }
 }
 
-/// Removes tool calls in the text of a model that was not offered tools. An answer of nothing else is an error.
-fn without_raw_calls(
-    deltas: BoxStream<'static, Result<Delta, ApiError>>,
-) -> BoxStream<'static, Result<Delta, ApiError>> {
-    let read = stream::unfold(Some((deltas, RawCalls::default(), false)), |state| async move {
-        let (mut deltas, mut calls, mut shown) = state?;
-        let mut out = Vec::new();
-        let mut show = |text: String, out: &mut Vec<_>| {
-            if !text.is_empty() {
-                shown |= !text.trim().is_empty();
-                out.push(Ok(Delta::Text { text }));
-            }
-        };
-        match deltas.next().await? {
-            Ok(Delta::Text { text }) => show(calls.push(&text), &mut out),
-            Ok(delta @ Delta::Restarted { .. }) => {
-                calls.clear();
-                out.push(Ok(delta));
-            }
-            Ok(delta @ Delta::Finished { .. }) => {
-                show(calls.finish(), &mut out);
-                if calls.found() && !shown {
-                    let error = ModelError::new(ModelErrorKind::Malformed)
-                        .with_detail("a tool call as text, and no tools were offered");
-                    out.push(Err(ApiError::of_model(Contract::OpenAi, &error)));
-                    return Some((stream::iter(out), None));
-                }
-                out.push(Ok(delta));
-            }
-            other => out.push(other),
-        }
-        Some((stream::iter(out), Some((deltas, calls, shown))))
-    });
-    read.flatten().boxed()
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "the signature that `map_err` needs")]
 fn map_error(error: SessionError) -> ApiError {
     ApiError::of(Contract::OpenAi, &error)
@@ -210,6 +175,8 @@ struct AgentDeltas {
     /// Form of the answer, and its text so far: it is shown when it has the form.
     format: Option<AnswerFormat>,
     text: String,
+    /// Language of notices.
+    is_korean: bool,
     /// Usage of calls for the form.
     usage: Usage,
     ready: VecDeque<Result<Piece, ApiError>>,
@@ -231,6 +198,7 @@ impl AgentDeltas {
             tools: CallerTools::default(),
             format: None,
             text: String::new(),
+            is_korean: false,
             usage: Usage::default(),
             ready: VecDeque::new(),
             ended: false,
@@ -260,7 +228,7 @@ impl AgentDeltas {
                     return Some(model(Delta::Restarted { attempt: 2, reason: "model_cut".to_owned() }));
                 }
                 ConversationEvent::ToolCall(index) => {
-                    // What was written before a call is not the answer.
+                    // Text before a call is not part of the answer.
                     self.text.clear();
                     let call = &self.conversation.calls()[index];
                     if self.tools.registry().tool(&call.name).is_none() {
@@ -294,7 +262,14 @@ impl AgentDeltas {
     /// Ends the answer of a completed run.
     async fn finish(&mut self) -> Result<(), ApiError> {
         let mut text = match &self.graph {
-            None => std::mem::take(&mut self.text),
+            // An answer without text says why.
+            None => match TalkAnswer::of(&self.conversation, self.is_korean).unsent() {
+                Some(notice) => {
+                    self.end(notice, None);
+                    return Ok(());
+                }
+                None => std::mem::take(&mut self.text),
+            },
             Some(graph) => {
                 let state = self.conversation.session().state_json().await.map_err(map_error)?;
                 self.app.response(graph, &state)

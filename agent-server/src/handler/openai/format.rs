@@ -10,7 +10,7 @@ use crate::error::{ApiError, Contract, Rejection};
 
 /// Name of the schema in the registry that checks answers.
 const ANSWER: &str = "answer";
-/// How often a model puts an answer into the form.
+/// Maximum number of model calls for one answer in the form.
 const ATTEMPTS: u32 = 2;
 
 /// The form of an answer, and the model that writes it.
@@ -87,7 +87,12 @@ impl AnswerFormat {
         let call = ToolCall { arguments: text.to_owned(), ..ToolCall::new(ANSWER, &Value::Null) };
         match self.checker.prepare(call) {
             Ok(call) => Ok(call.args().to_string()),
-            Err(error) => Err(error.for_model().to_owned()),
+            Err(error) => {
+                // Without the lines around them, which are about a call.
+                let faults: Vec<&str> =
+                    error.for_model().lines().filter(|line| line.starts_with("- ")).collect();
+                Err(if faults.is_empty() { "it is not valid JSON".to_owned() } else { faults.join("\n") })
+            }
         }
     }
 }

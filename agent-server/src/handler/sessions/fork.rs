@@ -53,7 +53,7 @@ pub(in crate::handler) async fn handle(mut context: RequestContext) -> HandlerRe
         None => session.head().await.map_err(map_session_error(session.id()))?.last,
         Some(at) => Seq(at),
     };
-    context.count_new_session().await?;
+    context.count_new_session(&target).await?;
     let fork = match session.fork(at, target.clone()).await {
         Ok(fork) => fork,
         Err(error) if error.code() == Code::SessionExists => {

@@ -1,6 +1,6 @@
 //! `GET /sessions?limit=&before=&status=&agent=`: sessions, the most recently changed first.
 
-use agent_core::{RunStatus, journal::Recent};
+use agent_core::{RunStatus, journal::Recent, schedule};
 use hyper::Method;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub(super) fn doc() -> RouteDoc {
         "agent",
         false,
         &json!({"type": "string"}),
-        "Only sessions of this agent, by the latest run. Default: all except `webhook`, the deliveries of webhooks.",
+        "Only sessions of this agent, by the latest run. Default: all except `webhook`, the deliveries of webhooks, and `schedule`, the schedules.",
     )
     .of_store()
     .gives::<SessionPage>(200, "A page.")
@@ -63,8 +63,8 @@ pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult
     };
     match query.get("agent").filter(|agent| !agent.is_empty()) {
         Some(agent) => filter.graph = Some(agent.to_owned()),
-        // Webhook deliveries are listed only on request.
-        None => filter.without = Some(webhook::GRAPH.to_owned()),
+        // Webhook deliveries and schedules are listed only on request.
+        None => filter.without = vec![webhook::GRAPH.to_owned(), schedule::GRAPH.to_owned()],
     }
     if let Some(text) = query.get("before").filter(|text| !text.is_empty()) {
         filter.before = Some(parse_cursor(text)?);
@@ -91,6 +91,8 @@ pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult
             run: summary.run.0,
             at: summary.at,
             last_seq: info.head.last.0,
+            started_by: summary.labels.get("started_by").cloned(),
+            scheduled_by: summary.labels.get("scheduled_by").cloned(),
             bytes: info.head.journal_bytes + info.head.snapshot_bytes,
         }
     });

@@ -8,6 +8,7 @@ pub(super) mod graph;
 pub(super) mod journal;
 pub(super) mod list;
 pub(super) mod state;
+pub(super) mod steer;
 
 use crate::docs::openapi::RouteDoc;
 
@@ -22,6 +23,7 @@ pub(super) fn docs() -> Vec<RouteDoc> {
         diff::doc(),
         events::doc(),
         fork::doc(),
+        steer::doc(),
     ]);
     docs
 }

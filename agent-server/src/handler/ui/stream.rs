@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
-use agent_core::model::FinishReason;
+use agent_core::{
+    AgentState,
+    model::{FinishReason, Role},
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
 use crate::{
     TaskAgent,
-    api::{tool_chat::render_question, ui},
+    api::{
+        tool_chat::{TalkAnswer, is_korean, render_question},
+        ui,
+    },
     app::AppState,
     conversation::{ConversationEvent, ConversationStream},
     error::{ApiError, Contract, Rejection},
     limits::Permit,
 };
 
-/// How a stream begins.
+/// First part of a stream.
 #[derive(Debug)]
 pub(super) enum UiStart {
     /// With a message of this id.
@@ -122,7 +128,19 @@ impl UiStream {
                 out.push(ui::done());
             }
             Some(ConversationEvent::Done) | None => {
-                if self.agent.as_assistant().is_none() {
+                if self.agent.as_assistant().is_some() {
+                    // An answer without text says why.
+                    if self.conversation.answer().trim().is_empty() {
+                        let state = self.conversation.session().state::<AgentState>().await;
+                        let message = state.ok().and_then(|state| {
+                            let asked =
+                                state.messages.iter().rev().find(|message| message.role == Role::User);
+                            asked.map(|message| is_korean(&message.text()))
+                        });
+                        let answer = TalkAnswer::of(&self.conversation, message.unwrap_or_default());
+                        self.push("text", &answer.unsent().unwrap_or_default(), &mut out);
+                    }
+                } else {
                     match self.conversation.session().state_json().await {
                         Ok(state) => {
                             let text = self.app.response(self.agent.graph(), &state);

@@ -72,7 +72,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Which questions a subscriber gets: of those asked before it connected, the open ones; after a resume, the open ones again.
+/// Selection of the questions for a subscriber: of those asked before it connected, the open ones; after a resume, the
+/// open ones again.
 #[derive(Debug, Default)]
 pub(super) struct QuestionFilter {
     /// The last event before the client connected.
@@ -414,13 +415,14 @@ fn execute<'a>(
                 let run = session.answer(answers).by(scope.name().unwrap_or(ANSWERED_BY)).await;
                 run.map(|run| release(permit, run))
             }
+            Command::Steer(message) => session.steer(message).await,
             Command::Resume => {
                 let permit = RunPermit::for_resume(&app.limits, key, &session, false).await?;
                 session.resume().await.map(|run| release(permit, run))
             }
         };
         result.map_err(|error| match error {
-            SessionError::NothingToDo { status: RunStatus::Paused, .. } => {
+            SessionError::NothingToDo { status: RunStatus::Paused, verb, .. } if verb != "steer" => {
                 ApiError::new(Rejection::AnswerNeeded, "the run waits for an answer; send `input`")
             }
             error => ApiError::of(Contract::TaskAgent, &error),

@@ -11,11 +11,12 @@ use std::{
 
 use agent_core::{secret::Secret, task_group::TaskGroup};
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
+
+use crate::process_group::ProcessGroup;
 
 /// Environment variables that a server inherits. All others may contain keys.
 const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SHELL"];
@@ -108,9 +109,9 @@ impl Program {
             command.current_dir(dir);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
+        ProcessGroup::prepare(&mut command);
         let mut child = command.spawn()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = ProcessGroup::of(&child);
         let pipes = (child.stdout.take(), child.stdin.take(), child.stderr.take());
         let tasks = TaskGroup::default();
         let (Some(stdout), Some(stdin), Some(stderr)) = pipes else {
@@ -131,7 +132,7 @@ impl fmt::Debug for Program {
 /// A running server. Dropping it kills its process group.
 pub(super) struct Process {
     child: Mutex<Option<Child>>,
-    group: Option<Pid>,
+    group: ProcessGroup,
     tasks: TaskGroup,
 }
 
@@ -148,10 +149,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(group) = self.group {
-            // Fails if all processes have exited, which is fine.
-            kill_process_group(group, Signal::KILL).ok();
-        }
+        self.group.kill();
         self.tasks.stop();
     }
 }

@@ -51,7 +51,7 @@ impl Minutes {
     ) -> MinutesUpdate {
         Self::update()
             .meeting(meeting)
-            .turns(turns)
+            .turns(turns.into_iter().map(Turn::without_print).collect::<Vec<_>>())
             .decisions(decisions)
             .action_items(action_items)
             .questions(questions)

@@ -345,6 +345,7 @@ mod tests {
             end_ms: 1,
             source: SpeakerSource::Declared,
             voice: None,
+            print: None,
         }
     }
 

@@ -73,7 +73,7 @@ impl Triage {
     pub fn begin(meeting: Meeting, turns: Vec<Turn>) -> TriageUpdate {
         Self::update()
             .meeting(meeting)
-            .turns(turns)
+            .turns(turns.into_iter().map(Turn::without_print).collect::<Vec<_>>())
             .routes(Routes::default())
             .decisions(Vec::new())
             .action_items(Vec::new())

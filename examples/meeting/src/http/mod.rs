@@ -1,8 +1,10 @@
-//! Routes of the server: REST, WebSocket, page.
+//! Routes of the server: REST, WebSocket, page; and metrics.
 
 mod page;
 mod rest;
 mod socket;
+
+use std::sync::Arc;
 
 use agent_server::ServerBuilder;
 use hyper::Method;
@@ -28,10 +30,25 @@ pub fn routes(server: ServerBuilder, meetings: &Meetings) -> ServerBuilder {
     let server = route!(server, GET, "/api/v1/principles/{name}", rest::principle);
     let server = route!(server, PUT, "/api/v1/principles/{name}", rest::put_principle);
     let server = route!(server, DELETE, "/api/v1/principles/{name}", rest::delete_principle);
+    let server = metrics(server, meetings);
     let meetings = of();
     server
         .socket("/ws/meetings/{meeting_id}", move |request, socket| {
             socket::serve(meetings.clone(), request, socket)
         })
         .options(|options| options.frame_bytes = options.frame_bytes.max(limits::FRAME_BYTES))
+}
+
+/// Adds the metrics of meetings to `/metrics`.
+fn metrics(server: ServerBuilder, meetings: &Meetings) -> ServerBuilder {
+    let (open, clients) = (meetings.clone(), meetings.clone());
+    let server = server.gauge("meeting_open", "Meetings in memory.", move || open.open() as f64).gauge(
+        "meeting_clients",
+        "Connected clients of meetings.",
+        move || clients.counts().clients() as f64,
+    );
+    meetings.counts().all().into_iter().enumerate().fold(server, |server, (at, (name, help, _))| {
+        let counts = Arc::clone(meetings.counts());
+        server.counter(name, help, move || counts.all()[at].2)
+    })
 }

@@ -12,7 +12,7 @@ const FILES: [(&str, &str, &[u8]); 5] = [
     ("/meeting/app.js", "text/javascript; charset=utf-8", include_bytes!("../../page/app.js")),
     ("/meeting/capture.js", "text/javascript; charset=utf-8", include_bytes!("../../page/capture.js")),
     ("/meeting/style.css", "text/css; charset=utf-8", include_bytes!("../../page/style.css")),
-    ("/meeting/demo.wav", "audio/wav", include_bytes!("../../demo/meeting.wav")),
+    ("/meeting/demo.wav", "audio/wav", crate::demo::WAV),
 ];
 
 /// What the page may load and do.

@@ -41,6 +41,7 @@ pub(super) async fn serve(meetings: Meetings, request: Request<()>, mut socket: 
         }
     }
     if socket.flush().await.is_ok() {
+        let _connected = meetings.counts().connected();
         talk(handle, socket, messages).await;
     }
 }
@@ -48,11 +49,12 @@ pub(super) async fn serve(meetings: Meetings, request: Request<()>, mut socket: 
 /// Passes messages in both directions until either side ends.
 async fn talk(handle: Handle, mut socket: Socket, mut messages: mpsc::Receiver<Arc<str>>) {
     let (answers, mut answered) = mpsc::channel::<String>(COMMANDS);
-    let (commands, mut queue) = mpsc::channel::<ClientMessage>(COMMANDS);
+    let (commands, mut queue) = mpsc::channel::<(ClientMessage, u64)>(COMMANDS);
+    let source = handle.audio.source();
     // Commands wait for files; the socket does not wait for commands.
     let worker = async {
-        while let Some(command) = queue.recv().await {
-            if let Err(fault) = obey(&handle, command).await
+        while let Some((command, at)) = queue.recv().await {
+            if let Err(fault) = obey(&handle, command, at).await
                 && answers.send(ServerMessage::from(&fault).to_json()).await.is_err()
             {
                 break;
@@ -60,6 +62,7 @@ async fn talk(handle: Handle, mut socket: Socket, mut messages: mpsc::Receiver<A
         }
     };
     let mut first_audio = true;
+    let mut refused = false;
     let client = async {
         loop {
             let message = tokio::select! {
@@ -94,14 +97,20 @@ async fn talk(handle: Handle, mut socket: Socket, mut messages: mpsc::Receiver<A
                     } else {
                         tracing::debug!("Audio chunk received");
                     }
-                    handle.audio.push(audio).err()
+                    let fault = source.push(audio).err();
+                    // Once, and not for each chunk.
+                    let known = std::mem::replace(&mut refused, fault == Some(ClientFault::AudioBusy));
+                    fault.filter(|_| !(known && refused))
                 }
                 Ok(ClientMessage::Ping) => {
                     socket.send(ServerMessage::Pong {}.to_json()).await.ok()?;
                     None
                 }
                 // In order with the audio: the place at which it was sent is taken now.
-                Ok(command) => commands.try_send(command).err().map(|_| ClientFault::Busy),
+                Ok(command) => {
+                    let at = if matches!(command, ClientMessage::Speaker(_)) { source.take() } else { 0 };
+                    commands.try_send((command, at)).err().map(|_| ClientFault::Busy)
+                }
                 Err(fault) => Some(fault),
             };
             if let Some(fault) = fault {
@@ -118,10 +127,11 @@ async fn talk(handle: Handle, mut socket: Socket, mut messages: mpsc::Receiver<A
     }
 }
 
-async fn obey(handle: &Handle, command: ClientMessage) -> Result<(), ClientFault> {
+/// Executes a command that was sent at a place of the audio.
+async fn obey(handle: &Handle, command: ClientMessage, at: u64) -> Result<(), ClientFault> {
     match command {
         ClientMessage::Start(setup) => handle.start(setup).await,
-        ClientMessage::Speaker(speaker) => handle.speaker(speaker).await,
+        ClientMessage::Speaker(speaker) => handle.speaker(speaker, at).await,
         ClientMessage::Correct { item_id, speaker, text } => handle.correct(item_id, speaker, text).await,
         ClientMessage::End => handle.end().await,
         ClientMessage::Audio(_) | ClientMessage::Ping => Ok(()),

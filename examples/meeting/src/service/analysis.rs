@@ -8,9 +8,10 @@ use agent_core::{
 };
 use tokio::sync::mpsc;
 
-use super::{Meetings, actor::Command};
+use super::{Meetings, actor::Command, blocking};
 use crate::{
     agents::{self, Meeting, minutes::Minutes, moderator::Moderation, moderator::View, triage::Triage},
+    principles::Principle,
     record::{ActionItem, Decision, Intervention, OpenQuestion, Turn},
     state::MeetingState,
     store::MeetingId,
@@ -45,6 +46,13 @@ pub(super) async fn triage(
             Findings::default()
         }
     }
+}
+
+/// Reads principles. One that was deleted since the meeting began is left out.
+pub(super) async fn principles(meetings: &Meetings, names: &[String]) -> Vec<Principle> {
+    let (folder, names) = (meetings.0.options.principles.clone(), names.to_vec());
+    let read = move || Ok(names.iter().filter_map(|name| folder.find(name)).collect());
+    blocking(read).await.unwrap_or_default()
 }
 
 /// Runs the moderator. Returns what it proposes.

@@ -2,6 +2,10 @@
 
 use std::{
     collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::actor::Command;
+use super::{actor::Command, counts::Counts};
 use crate::{
     state::{MeetingState, Phase},
     transcribe::{
@@ -24,6 +28,8 @@ use crate::{
 /// behind.
 const KEPT: usize = 20 * 16_000;
 const KEPT_OFFLINE: usize = 90 * 16_000;
+/// Time after its latest audio in which a client is the only one that may send.
+const HELD: Duration = Duration::from_secs(1);
 /// Pause before a transcription that failed is opened again.
 const REOPEN: Duration = Duration::from_secs(10);
 
@@ -32,7 +38,16 @@ const REOPEN: Duration = Duration::from_secs(10);
 pub struct AudioPath {
     upstream: Upstream,
     commands: mpsc::Sender<Command>,
+    counts: Arc<Counts>,
+    clients: AtomicU64,
     state: Mutex<PathState>,
+}
+
+/// A client that sends audio. Dropping it lets another client send at once.
+#[derive(Debug)]
+pub struct AudioSource {
+    path: Arc<AudioPath>,
+    id: u64,
 }
 
 #[derive(Debug)]
@@ -49,15 +64,52 @@ struct PathState {
     /// Losses of earlier inputs, and of audio that came while there was none.
     dropped: Duration,
     reopen_at: Option<Instant>,
+    /// The client that sends audio, and when it last did.
+    source: Option<(u64, Instant)>,
     ended: bool,
+    /// The input takes no more audio, because there were no clients for a while.
+    paused: bool,
     downsampler: Downsampler,
     /// Latest audio at 16 kHz, and the number of samples before it.
     kept: VecDeque<i16>,
     kept_start: u64,
 }
 
+impl AudioSource {
+    /// Takes audio that was checked. The first audio starts the meeting.
+    ///
+    /// # Errors
+    ///
+    /// The meeting has ended, another client sends audio, or no transcription is configured.
+    pub fn push(&self, pcm: Bytes) -> Result<(), ClientFault> {
+        self.path.push(self.id, pcm)
+    }
+
+    /// Makes the client the one that sends audio, and returns the place of the audio in samples.
+    #[must_use]
+    pub fn take(&self) -> u64 {
+        let mut state = self.path.state.lock();
+        state.source = Some((self.id, Instant::now()));
+        state.position
+    }
+}
+
+impl Drop for AudioSource {
+    fn drop(&mut self) {
+        let mut state = self.path.state.lock();
+        if state.source.is_some_and(|(id, _)| id == self.id) {
+            state.source = None;
+        }
+    }
+}
+
 impl AudioPath {
-    pub(super) fn new(upstream: Upstream, commands: mpsc::Sender<Command>, state: &MeetingState) -> Self {
+    pub(super) fn new(
+        upstream: Upstream,
+        commands: mpsc::Sender<Command>,
+        counts: Arc<Counts>,
+        state: &MeetingState,
+    ) -> Self {
         let path = PathState {
             input: None,
             language: state.setup.language.clone(),
@@ -66,34 +118,43 @@ impl AudioPath {
             offset_ms: state.last_ms(),
             dropped: Duration::ZERO,
             reopen_at: None,
-            ended: state.phase == Phase::Ended,
+            source: None,
+            paused: false,
+            ended: state.phase == Phase::Ended || state.ending,
             downsampler: Downsampler::default(),
             kept: VecDeque::new(),
             kept_start: 0,
         };
-        Self { upstream, commands, state: Mutex::new(path) }
+        Self { upstream, commands, counts, clients: AtomicU64::new(0), state: Mutex::new(path) }
     }
 
-    /// Takes audio that was checked. The first audio starts the meeting.
-    ///
-    /// # Errors
-    ///
-    /// The meeting has ended, or no transcription is configured.
-    pub fn push(&self, pcm: Bytes) -> Result<(), ClientFault> {
+    /// Returns a source of audio for a client.
+    #[must_use]
+    pub fn source(self: &Arc<Self>) -> AudioSource {
+        AudioSource { path: Arc::clone(self), id: self.clients.fetch_add(1, Relaxed) }
+    }
+
+    fn push(&self, source: u64, pcm: Bytes) -> Result<(), ClientFault> {
         let mut state = self.state.lock();
         if state.ended {
             return Err(ClientFault::Ended);
         }
+        let now = Instant::now();
+        if state.source.is_some_and(|(other, last)| other != source && now - last < HELD) {
+            return Err(ClientFault::AudioBusy);
+        }
+        state.source = Some((source, now));
         let length = pcm.len() as u64 / 2;
         let opened = self.open(&mut state);
         state.position += length;
+        Counts::add(&self.counts.audio_ms, millis(length));
         let fresh = match &state.input {
-            Some(input) => {
+            Some(input) if !state.paused => {
                 input.push(pcm.clone());
                 let fresh = samples(&pcm);
                 Some(state.downsampler.push(&fresh))
             }
-            None => {
+            _ => {
                 state.dropped += Duration::from_millis(millis(length));
                 None
             }
@@ -128,15 +189,13 @@ impl AudioPath {
         }
     }
 
-    /// Number of samples taken.
-    pub(super) fn position(&self) -> u64 {
-        self.state.lock().position
-    }
-
     /// Sets what is known from the setup. `elapsed_ms` is the time since the meeting began.
     pub(super) fn configure(&self, language: &str, elapsed_ms: u64) {
         let mut state = self.state.lock();
         language.clone_into(&mut state.language);
+        if let Some(input) = &state.input {
+            input.set_language(language);
+        }
         if state.position == 0 {
             state.offset_ms = state.offset_ms.max(elapsed_ms);
         }
@@ -163,14 +222,25 @@ impl AudioPath {
         }
     }
 
-    /// The transcription is gone.
-    pub(super) fn closed(&self) {
+    /// Ends the transcription, after the transcripts that are due. The next audio after them opens another one.
+    pub(super) fn pause(&self) {
         let mut state = self.state.lock();
+        if let Some(input) = &state.input {
+            input.finish();
+            state.paused = true;
+        }
+    }
+
+    /// The transcription is gone. Returns whether it was paused.
+    pub(super) fn closed(&self) -> bool {
+        let mut state = self.state.lock();
+        let paused = std::mem::take(&mut state.paused);
         if let Some(input) = state.input.take() {
             let backlog = input.backlog();
             state.dropped += backlog.dropped + backlog.buffered;
-            state.reopen_at = Some(Instant::now() + REOPEN);
+            state.reopen_at = (!paused).then(|| Instant::now() + REOPEN);
         }
+        paused
     }
 
     /// Returns how much audio waits and how much was dropped since the meeting is in memory.

@@ -5,6 +5,7 @@
 mod actor;
 mod analysis;
 mod audio;
+mod counts;
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use self::actor::Command;
-pub use self::audio::AudioPath;
+pub use self::{audio::AudioPath, counts::Counts};
 use crate::{
     agents::Agents,
     limits,
@@ -67,6 +68,7 @@ struct Inner {
     open: Mutex<HashMap<MeetingId, Handle>>,
     /// One meeting is loaded at a time.
     loading: tokio::sync::Mutex<()>,
+    counts: Arc<Counts>,
     tasks: TaskGroup,
 }
 
@@ -115,13 +117,26 @@ impl Meetings {
     #[must_use]
     pub fn new(options: MeetingsOptions, runtime: Runtime, agents: Agents) -> Self {
         let (open, loading, tasks) = (Mutex::default(), tokio::sync::Mutex::default(), TaskGroup::default());
-        Self(Arc::new(Inner { options, runtime, agents, open, loading, tasks }))
+        let counts = Arc::default();
+        Self(Arc::new(Inner { options, runtime, agents, open, loading, counts, tasks }))
     }
 
     /// Returns the principles.
     #[must_use]
     pub fn principles(&self) -> &Principles {
         &self.0.options.principles
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.0.counts
+    }
+
+    /// Returns the number of meetings in memory.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.0.open.lock().len()
     }
 
     /// Creates a meeting that has started.
@@ -189,6 +204,23 @@ impl Meetings {
         Ok(ids)
     }
 
+    /// Writes the minutes of meetings that were ended shortly before the server stopped.
+    pub fn recover(&self) {
+        let meetings = self.clone();
+        self.0.tasks.spawn(async move {
+            let store = meetings.0.options.store.clone();
+            let unfinished = match blocking(move || store.unfinished()).await {
+                Ok(ids) => ids,
+                Err(error) => return tracing::error!(%error, "the folder of meetings cannot be read"),
+            };
+            for id in unfinished {
+                if let Err(error) = meetings.handle(&id).await {
+                    tracing::warn!(meeting = %id, error = &error as &dyn std::error::Error, "a meeting cannot be finished");
+                }
+            }
+        });
+    }
+
     /// Ends all meetings in memory. What was sent is stored; they continue after a restart.
     pub async fn close(&self) {
         self.0.tasks.stop();
@@ -214,7 +246,7 @@ impl Meetings {
             Some(demo) if id.as_str().starts_with("demo-") => Upstream::Offline(Arc::new(demo.clone())),
             _ => self.0.options.upstream.clone(),
         };
-        let audio = Arc::new(AudioPath::new(upstream, commands.clone(), &state));
+        let audio = Arc::new(AudioPath::new(upstream, commands.clone(), Arc::clone(&self.0.counts), &state));
         let handle = Handle { commands: commands.clone(), audio: Arc::clone(&audio) };
         self.0.open.lock().insert(id.clone(), handle.clone());
         let actor = actor::Actor::new(self.clone(), id.clone(), state, file, audio, commands);
@@ -251,13 +283,12 @@ impl Handle {
         self.ask(|done| Command::Start { setup, done }).await
     }
 
-    /// Declares who speaks from now on.
+    /// Declares who speaks from a place on, in samples since the meeting is in memory.
     ///
     /// # Errors
     ///
     /// [`ClientFault`].
-    pub async fn speaker(&self, speaker: String) -> Result<(), ClientFault> {
-        let at = self.audio.position();
+    pub async fn speaker(&self, speaker: String, at: u64) -> Result<(), ClientFault> {
         self.ask(|done| Command::Speaker { speaker, at, done }).await
     }
 

@@ -44,7 +44,8 @@ impl IdentifySpeaker for Declared {
         // Of two decimals, because an utterance begins a little before the button is pressed.
         let confidence = (part as f32 / length as f32 * 100.0).round() / 100.0;
         let source = SpeakerSource::Declared;
-        Some(Identified { speaker: speaker.to_owned(), confidence: confidence.min(1.0), source, voice: None })
+        let (speaker, confidence) = (speaker.to_owned(), confidence.min(1.0));
+        Some(Identified { speaker, confidence, source, voice: None, print: None })
     }
 }
 

@@ -8,8 +8,11 @@ pub mod voice;
 
 use std::fmt;
 
-pub use self::{declared::Declared, voice::Voices};
-use crate::record::SpeakerSource;
+pub use self::{
+    declared::Declared,
+    voice::{VoicePrint, Voices},
+};
+use crate::record::{SpeakerSource, Turn};
 
 /// An utterance without a known speaker.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,8 @@ pub struct Identified {
     pub source: SpeakerSource,
     /// Number of the voice.
     pub voice: Option<usize>,
+    /// Features of the voice.
+    pub print: Option<VoicePrint>,
 }
 
 /// Identifies speakers.
@@ -56,6 +61,14 @@ pub struct Speakers {
     pub voices: Voices,
 }
 
+impl Speakers {
+    /// Returns speakers who know the voices of earlier turns.
+    #[must_use]
+    pub fn of(turns: &[Turn]) -> Self {
+        Self { declared: Declared::default(), voices: Voices::of(turns) }
+    }
+}
+
 impl IdentifySpeaker for Speakers {
     fn identify(&mut self, utterance: Utterance<'_>) -> Option<Identified> {
         match self.declared.identify(utterance) {
@@ -65,7 +78,7 @@ impl IdentifySpeaker for Speakers {
                     && let Some(voice) = heard.voice
                 {
                     self.voices.name(voice, &declared.speaker);
-                    declared.voice = Some(voice);
+                    (declared.voice, declared.print) = (Some(voice), heard.print);
                 }
                 Some(declared)
             }

@@ -5,9 +5,10 @@
 use std::{collections::HashMap, fmt};
 
 use polyvoice::{FbankConfig, FbankExtractor};
+use serde::{Deserialize, Serialize};
 
 use super::{Identified, IdentifySpeaker, Utterance};
-use crate::record::SpeakerSource;
+use crate::record::{SpeakerSource, Turn};
 
 /// Samples per second of the audio.
 const RATE: usize = 16_000;
@@ -23,12 +24,30 @@ const VOICES: usize = 12;
 /// Utterances after which the mean of a voice changes no faster.
 const MEMORY: f32 = 30.0;
 
-/// Features of an utterance.
-#[derive(Debug, Clone, PartialEq)]
+/// Features of an utterance. As JSON, a list of numbers with three decimals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; CEPSTRUM + 1]", into = "[f64; CEPSTRUM + 1]")]
 pub struct VoicePrint {
     /// Pitch in octaves above 1 Hz.
     pitch: f32,
     cepstrum: [f32; CEPSTRUM],
+}
+
+impl From<VoicePrint> for [f64; CEPSTRUM + 1] {
+    fn from(print: VoicePrint) -> Self {
+        let mut numbers = [f64::from(print.pitch); CEPSTRUM + 1];
+        for (number, value) in numbers[1..].iter_mut().zip(print.cepstrum) {
+            *number = f64::from(value);
+        }
+        numbers.map(|number| (number * 1_000.0).round() / 1_000.0)
+    }
+}
+
+impl From<[f64; CEPSTRUM + 1]> for VoicePrint {
+    fn from(numbers: [f64; CEPSTRUM + 1]) -> Self {
+        let [pitch, cepstrum @ ..] = numbers.map(|number| number as f32);
+        Self { pitch, cepstrum }
+    }
 }
 
 impl VoicePrint {
@@ -50,6 +69,18 @@ const PITCH_SCALE: f32 = 0.35;
 struct Voice {
     mean: VoicePrint,
     weight: f32,
+}
+
+impl Voice {
+    /// Moves the mean towards the features of another utterance.
+    fn add(&mut self, print: &VoicePrint) {
+        self.weight = (self.weight + 1.0).min(MEMORY);
+        let step = 1.0 / self.weight;
+        self.mean.pitch += (print.pitch - self.mean.pitch) * step;
+        for (mean, value) in self.mean.cepstrum.iter_mut().zip(&print.cepstrum) {
+            *mean += (value - *mean) * step;
+        }
+    }
 }
 
 /// The voices of a meeting.
@@ -112,6 +143,28 @@ impl Voices {
         Some(VoicePrint { pitch: pitches[pitches.len() / 2].log2(), cepstrum })
     }
 
+    /// Returns the voices of earlier turns, with the names that they got.
+    #[must_use]
+    pub fn of(turns: &[Turn]) -> Self {
+        let mut voices = Self::default();
+        for turn in turns {
+            let (Some(voice), Some(print)) = (turn.voice.filter(|voice| *voice < VOICES), &turn.print) else {
+                continue;
+            };
+            while voices.voices.len() <= voice {
+                voices.voices.push(Voice { mean: print.clone(), weight: 0.0 });
+            }
+            voices.voices[voice].add(print);
+            let named = turn.speaker.as_ref().filter(|speaker| {
+                turn.source != SpeakerSource::Voice || **speaker != format!("speaker-{}", voice + 1)
+            });
+            if let Some(speaker) = named {
+                voices.name(voice, speaker);
+            }
+        }
+        voices
+    }
+
     fn speaker(&self, voice: usize) -> String {
         self.names.get(&voice).cloned().unwrap_or_else(|| format!("speaker-{}", voice + 1))
     }
@@ -125,26 +178,21 @@ impl IdentifySpeaker for Voices {
         near.sort_by(|one, other| one.0.total_cmp(&other.0));
         let (voice, confidence) = match near.first() {
             Some((distance, at)) if *distance < OTHER || self.voices.len() >= VOICES => {
-                let known = &mut self.voices[*at];
-                known.weight = (known.weight + 1.0).min(MEMORY);
-                let step = 1.0 / known.weight;
-                known.mean.pitch += (print.pitch - known.mean.pitch) * step;
-                for (mean, value) in known.mean.cepstrum.iter_mut().zip(&print.cepstrum) {
-                    *mean += (value - *mean) * step;
-                }
+                self.voices[*at].add(&print);
                 // How much nearer it is than the next voice, or than the limit.
                 let next = near.get(1).map_or(OTHER, |(distance, _)| distance.min(2.0 * OTHER));
                 (*at, next / (distance + next).max(f32::EPSILON))
             }
             nearest => {
-                self.voices.push(Voice { mean: print, weight: 1.0 });
+                self.voices.push(Voice { mean: print.clone(), weight: 1.0 });
                 let confidence = nearest.map_or(0.5, |(distance, _)| distance / (distance + OTHER));
                 (self.voices.len() - 1, confidence)
             }
         };
         let confidence = (confidence.clamp(0.0, 0.99) * 100.0).round() / 100.0;
         let source = SpeakerSource::Voice;
-        Some(Identified { speaker: self.speaker(voice), confidence, source, voice: Some(voice) })
+        let speaker = self.speaker(voice);
+        Some(Identified { speaker, confidence, source, voice: Some(voice), print: Some(print) })
     }
 
     fn name(&mut self, voice: usize, participant: &str) -> bool {

@@ -115,6 +115,14 @@ impl Input {
         }
     }
 
+    /// Sets the language of what is said from now on.
+    pub fn set_language(&self, language: &str) {
+        match self {
+            Self::Realtime(input) => input.set_language(language),
+            Self::Offline(input) => input.set_language(language),
+        }
+    }
+
     /// Ends the transcription, after the transcripts that are due.
     pub fn finish(&self) {
         match self {

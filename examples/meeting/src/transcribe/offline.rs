@@ -42,6 +42,7 @@ pub struct OfflineInput(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     changed: Notify,
+    language: Mutex<String>,
 }
 
 #[derive(Debug, Default)]
@@ -91,10 +92,11 @@ impl OfflineSession {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn open(recognizer: Arc<dyn Recognize>, language: &str) -> Self {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Notify::new() });
+        let language = Mutex::new(language.to_owned());
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Notify::new(), language });
         let (sender, events) = mpsc::channel(256);
         let mut driver = JoinSet::new();
-        driver.spawn(run(recognizer, language.to_owned(), Arc::clone(&shared), sender));
+        driver.spawn(run(recognizer, Arc::clone(&shared), sender));
         Self { shared, events, _driver: driver }
     }
 
@@ -131,6 +133,11 @@ impl OfflineInput {
         self.0.changed.notify_one();
     }
 
+    /// Sets the language of the utterances that are recognized from now on.
+    pub fn set_language(&self, language: &str) {
+        language.clone_into(&mut self.0.language.lock());
+    }
+
     /// Ends the session, after the transcripts that are due.
     pub fn finish(&self) {
         self.commit();
@@ -145,12 +152,7 @@ impl OfflineInput {
     }
 }
 
-async fn run(
-    recognizer: Arc<dyn Recognize>,
-    language: String,
-    shared: Arc<Shared>,
-    events: mpsc::Sender<RealtimeEvent>,
-) {
+async fn run(recognizer: Arc<dyn Recognize>, shared: Arc<Shared>, events: mpsc::Sender<RealtimeEvent>) {
     let session = fastrand::u32(..);
     let mut number = 0;
     let item = |number: u64| format!("utterance-{session:08x}-{number}");
@@ -178,7 +180,7 @@ async fn run(
             Some(Segment::Ended { span, audio }) => {
                 let id = item(number);
                 number += 1;
-                let work = utterance(&*recognizer, &language, &shared, &events, id, &span, &audio);
+                let work = utterance(&*recognizer, &shared, &events, id, &span, &audio);
                 let done = work.await;
                 let mut queue = shared.queue.lock();
                 queue.waiting = queue.waiting.saturating_sub(span.end - span.start);
@@ -201,7 +203,6 @@ async fn report(events: &mpsc::Sender<RealtimeEvent>, shared: &Shared, state: Co
 /// Recognizes one utterance, until it succeeds or the session ends.
 async fn utterance(
     recognizer: &dyn Recognize,
-    language: &str,
     shared: &Shared,
     events: &mpsc::Sender<RealtimeEvent>,
     item: String,
@@ -213,7 +214,8 @@ async fn utterance(
     let begun = Instant::now();
     let mut failures = 0;
     loop {
-        match recognizer.recognize(audio, samples.clone(), language).await {
+        let language = shared.language.lock().clone();
+        match recognizer.recognize(audio, samples.clone(), &language).await {
             Ok(parts) => {
                 if failures > 0 {
                     report(events, shared, ConnectionState::Connected).await?;

@@ -4,7 +4,9 @@
 #[path = "../../../../agent-core/tests/realtime/endpoint.rs"]
 mod endpoint;
 mod agents;
+mod lifecycle;
 mod live;
+mod model;
 mod offline;
 mod rest;
 #[allow(dead_code, clippy::allow_attributes, reason = "the measurement uses it too")]

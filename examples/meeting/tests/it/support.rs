@@ -1,12 +1,13 @@
 //! A server of meetings over a local upstream, and its clients.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use agent_core::{
     Runtime,
     clock::{Clock, ManualClock},
     journal::InMemoryJournal,
     model::{
+        Model,
         http::{HttpOptions, client_builder},
         realtime::RealtimeOptions,
     },
@@ -16,7 +17,7 @@ use agent_server::Server;
 use futures::{SinkExt, StreamExt};
 use meeting::{
     agents::{Agents, Desk},
-    demo_recording,
+    demo,
     hosted::{MinutesAgent, ModeratorAgent, TriageAgent},
     http::routes,
     principles::Principles,
@@ -32,11 +33,19 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 /// Longest wait for anything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What few tests need.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) idle: Option<Duration>,
+    pub(crate) model: Option<Model>,
+}
+
 /// A running server. Dropping it ends it at once.
 pub(crate) struct Running {
     pub(crate) base: String,
     pub(crate) folder: Arc<TempDir>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) meetings: Meetings,
     stop: Option<oneshot::Sender<()>>,
     tasks: JoinSet<()>,
 }
@@ -54,26 +63,42 @@ impl Running {
     }
 
     pub(crate) async fn start_in(folder: Arc<TempDir>, upstream: Upstream, clock: Arc<ManualClock>) -> Self {
+        Self::start_with(folder, upstream, clock, Extra::default()).await
+    }
+
+    pub(crate) async fn start_with(
+        folder: Arc<TempDir>,
+        upstream: Upstream,
+        clock: Arc<ManualClock>,
+        extra: Extra,
+    ) -> Self {
         let agents = Agents::new().unwrap();
-        let runtime =
-            agents.register(Runtime::builder(), Desk::default()).journal(InMemoryJournal::new()).build();
+        let desk = Desk { model: extra.model.is_some() };
+        let runtime = agents.register(Runtime::builder(), desk).journal(InMemoryJournal::new());
+        let runtime = match extra.model {
+            Some(model) => runtime.model(model).build(),
+            None => runtime.build(),
+        };
         let store = MeetingStore::open(folder.path().join("meetings")).unwrap();
         let principles = Principles::open(folder.path().join("principles")).unwrap();
         let mut options = MeetingsOptions::new(store, principles, upstream);
-        options.demo = Some(demo_recording());
+        options.demo = Some(demo::recording());
         options.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        options.idle = extra.idle.unwrap_or(options.idle);
         let meetings = Meetings::new(options, runtime.clone(), agents);
+        meetings.recover();
         let server = Server::builder(runtime).agent(MinutesAgent).agent(TriageAgent).agent(ModeratorAgent);
         let server = server.options(|options| options.grace = Duration::from_millis(500));
         let server = routes(server, &meetings).bind("127.0.0.1:0").await.unwrap();
         let base = server.address().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();
+        let serving = meetings.clone();
         tasks.spawn(async move {
             server.serve(async { drop(stopped.await) }).await;
-            meetings.close().await;
+            serving.close().await;
         });
-        Self { base, folder, clock, stop: Some(stop), tasks }
+        Self { base, folder, clock, meetings, stop: Some(stop), tasks }
     }
 
     /// Shuts down gracefully.
@@ -83,8 +108,7 @@ impl Running {
     }
 
     pub(crate) async fn join(&self, meeting: &str) -> Client {
-        let url = format!("ws://{}/ws/meetings/{meeting}", self.base);
-        Client { socket: connect_async(url).await.unwrap().0, seen: VecDeque::new() }
+        Client::join(&self.base, meeting).await
     }
 
     /// Sends a request; returns the status and the body.
@@ -118,6 +142,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) async fn join(base: &str, meeting: &str) -> Self {
+        let url = format!("ws://{base}/ws/meetings/{meeting}");
+        Self { socket: connect_async(url).await.unwrap().0, seen: VecDeque::new() }
+    }
+
     pub(crate) async fn send(&mut self, kind: &str, data: Value) {
         self.text(&json!({"type": kind, "data": data}).to_string()).await;
     }
@@ -200,16 +229,5 @@ pub(crate) fn audio(ms: usize) -> Vec<u8> {
 
 /// The recording of the demonstration at 24 kHz.
 pub(crate) fn demo_audio() -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/meeting.wav");
-    let mut reader = hound::WavReader::open(path).unwrap();
-    assert_eq!(reader.spec().sample_rate, 16_000);
-    let samples: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
-    let count = samples.len() * 3 / 2;
-    let at = |index: usize| {
-        let (place, part) = (index * 2 / 3, (index * 2 % 3) as f32 / 3.0);
-        let (one, other) =
-            (f32::from(samples[place]), f32::from(samples[(place + 1).min(samples.len() - 1)]));
-        (one + (other - one) * part) as i16
-    };
-    (0..count).flat_map(|index| at(index).to_le_bytes()).collect()
+    demo::audio().unwrap()
 }

@@ -154,6 +154,8 @@ pub(crate) enum StepStart {
     Held,
     /// A step with the same key is running in this task.
     Duplicate,
+    /// The step is not in the recording that is being replayed.
+    Unrecorded,
     Ended(NodeEnded),
 }
 
@@ -275,6 +277,10 @@ impl TaskReplay {
         }
         if inner.running.contains(key) {
             return StepStart::Duplicate;
+        }
+        if let Some(replay) = &self.env.replay {
+            replay.unrecorded(&self.task, key);
+            return StepStart::Unrecorded;
         }
         inner.take_step(key);
         if inner.is_replaying() {

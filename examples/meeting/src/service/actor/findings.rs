@@ -7,7 +7,10 @@ use crate::{
     agents::{Meeting, moderator::View},
     markdown,
     record::{Intervention, Record, Turn},
-    service::analysis::{self, Findings, action_todo, json},
+    service::{
+        Counts,
+        analysis::{self, Findings, action_todo, json},
+    },
     state::Phase,
     wire::ServerMessage,
 };
@@ -35,26 +38,39 @@ impl Actor {
         let total = self.state.analysed + count;
         let elapsed = self.elapsed_ms();
         let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
-        let (mut state, principles) = (self.state.tail(total), self.principles.clone());
+        let seen = turns.clone();
+        let mut state = self.state.tail(total);
         self.meetings.0.tasks.spawn(async move {
+            // Each time, because they may be edited while the meeting takes place.
+            let principles = analysis::principles(&meetings, &state.setup.principles).await;
             let findings = analysis::triage(&meetings, &id, meeting, turns).await;
             // The moderator sees what triage found.
             state.decisions.extend(findings.decisions.iter().cloned());
             state.action_items.extend(findings.action_items.iter().cloned());
             let view = View::of(&state, &principles, elapsed, count);
             let proposals = analysis::moderate(&meetings, &id, view).await;
-            let _ended = commands.send(Command::Analysed { turns: total, again, findings, proposals }).await;
+            let analysed = Command::Analysed { seen, turns: total, again, findings, proposals };
+            let _ended = commands.send(analysed).await;
         });
     }
 
+    /// Stores what the agents found in the turns `seen`. If one of them was corrected in the meantime, they look again.
     pub(super) async fn analysed(
         &mut self,
+        seen: &[Turn],
         turns: usize,
         again: Vec<String>,
         findings: Findings,
         proposals: Vec<Intervention>,
     ) {
         self.busy = false;
+        let is_stale = seen.iter().any(|turn| {
+            let present = self.state.turn(&turn.item_id);
+            present.is_some_and(|present| (&present.text, &present.speaker) != (&turn.text, &turn.speaker))
+        });
+        if is_stale {
+            return self.analyse();
+        }
         let Findings { decisions, action_items, questions } = findings;
         let known = self.state.action_items.len();
         let changed = !decisions.is_empty() || !action_items.is_empty() || !questions.is_empty();
@@ -78,6 +94,7 @@ impl Actor {
             }
             let message = json(&ServerMessage::Intervention(intervention.clone()));
             if self.store(vec![Record::Intervened { at: now, intervention }]).await.is_ok() {
+                Counts::add(&self.meetings.0.counts.interventions, 1);
                 messages.push(message);
                 intervened = true;
             }
@@ -88,6 +105,7 @@ impl Actor {
         for message in messages {
             self.send(&message);
         }
+        self.renew_minutes().await;
         self.analyse();
     }
 
@@ -116,6 +134,7 @@ impl Actor {
         }
         match stored {
             Ok(()) => {
+                Counts::add(&self.meetings.0.counts.minutes, 1);
                 if let Some(minutes) = self.minutes() {
                     self.send(&json(&minutes));
                 }
@@ -125,10 +144,30 @@ impl Actor {
         }
     }
 
+    /// Brings the minutes of a meeting that has ended up to date: something was corrected.
+    pub(super) async fn renew_minutes(&mut self) {
+        let Some(summary) = self.state.summary.clone().filter(|_| self.state.minutes.is_some()) else {
+            return;
+        };
+        let markdown = markdown::minutes(&self.state, &summary);
+        if self.state.minutes.as_ref() == Some(&markdown) {
+            return;
+        }
+        if self.store(vec![Record::Minuted { summary, markdown }]).await.is_ok()
+            && let Some(minutes) = self.minutes()
+        {
+            self.send(&json(&minutes));
+        }
+    }
+
     pub(super) fn tick(&mut self) {
         if self.upstream.is_some() {
             self.show_status();
         }
+        let dropped = self.audio.backlog().dropped;
+        let new = u64::try_from(dropped.saturating_sub(self.dropped).as_millis()).unwrap_or(0);
+        Counts::add(&self.meetings.0.counts.dropped_ms, new);
+        self.dropped = dropped;
         self.clients.retain(|client| !client.is_closed());
         let planned = self.state.setup.planned_minutes.filter(|_| self.state.phase == Phase::Running);
         let is_over = planned.is_some_and(|minutes| self.elapsed_ms() >= u64::from(minutes) * 60_000);
@@ -144,8 +183,9 @@ impl Actor {
             self.meetings.0.tasks.spawn(async move {
                 let proposals = analysis::moderate(&meetings, &id, view).await;
                 let findings = Findings::default();
+                let (seen, again) = (Vec::new(), Vec::new());
                 let _ended =
-                    commands.send(Command::Analysed { turns, again: Vec::new(), findings, proposals }).await;
+                    commands.send(Command::Analysed { seen, turns, again, findings, proposals }).await;
             });
         } else if !self.busy
             && (self.ending || self.state.analysed < self.state.turns.len() || !self.state.again.is_empty())

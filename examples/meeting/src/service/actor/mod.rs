@@ -22,8 +22,7 @@ use crate::service::{
 };
 use crate::{
     limits::{self, cut},
-    principles::Principle,
-    record::{Intervention, Record, Setup, SpeakerSource},
+    record::{Intervention, Record, Setup, SpeakerSource, Turn},
     speaker::{IdentifySpeaker, Speakers},
     state::{MeetingState, Phase},
     store::{MeetingFile, MeetingId},
@@ -78,6 +77,8 @@ pub(in crate::service) enum Command {
     },
     /// The agents have looked at turns.
     Analysed {
+        /// The turns, as the agents saw them.
+        seen: Vec<Turn>,
         turns: usize,
         again: Vec<String>,
         findings: Findings,
@@ -89,6 +90,21 @@ pub(in crate::service) enum Command {
     },
     /// A message to all clients.
     Broadcast(Arc<str>),
+}
+
+/// An utterance in progress.
+struct Partial {
+    /// Id in messages.
+    item_id: String,
+    /// The text so far.
+    text: String,
+}
+
+impl Partial {
+    /// Returns the message. An empty text removes what was shown.
+    fn message(&self) -> ServerMessage {
+        ServerMessage::TranscriptPartial { item_id: self.item_id.clone(), text: self.text.clone() }
+    }
 }
 
 /// The actor.
@@ -103,13 +119,16 @@ pub(in crate::service) struct Actor {
     transcriber: Option<Transcriber>,
     upstream: Option<UpstreamState>,
     shown: Option<(UpstreamState, Backlog)>,
-    partials: HashMap<String, String>,
+    /// Dropped audio that is counted.
+    dropped: Duration,
+    /// Utterances in progress, by their ids at the endpoint.
+    partials: HashMap<String, Partial>,
     speakers: Option<Speakers>,
-    principles: Vec<Principle>,
     /// The agents work.
     busy: bool,
     /// The meeting ends: transcripts, then the analysis, then the minutes are awaited.
     ending: bool,
+    /// When a client was last connected, or a command arrived.
     active: Instant,
 }
 
@@ -123,7 +142,9 @@ impl Actor {
         commands: mpsc::Sender<Command>,
     ) -> Self {
         // A meeting that was ended and has no minutes was interrupted between the two.
-        let ending = state.phase == Phase::Ended && state.minutes.is_none();
+        let ending = (state.ending || state.phase == Phase::Ended) && state.minutes.is_none();
+        // The voices of the time before a restart.
+        let speakers = Speakers::of(&state.turns);
         Self {
             meetings,
             id,
@@ -135,9 +156,9 @@ impl Actor {
             transcriber: None,
             upstream: None,
             shown: None,
+            dropped: Duration::ZERO,
             partials: HashMap::new(),
-            speakers: Some(Speakers::default()),
-            principles: Vec::new(),
+            speakers: Some(speakers),
             busy: false,
             ending,
             active: Instant::now(),
@@ -146,7 +167,6 @@ impl Actor {
 
     /// Runs until the meeting is idle.
     pub(in crate::service) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        self.load_principles().await;
         if self.state.phase == Phase::Running {
             self.audio.configure(&self.state.setup.language, self.elapsed_ms());
         }
@@ -200,9 +220,16 @@ impl Actor {
         since.max(self.state.last_ms())
     }
 
-    fn is_idle(&self) -> bool {
-        let quiet = self.clients.is_empty() && self.transcriber.is_none() && !self.busy && !self.ending;
-        quiet && self.active.elapsed() >= self.meetings.0.options.idle
+    fn is_idle(&mut self) -> bool {
+        if !self.clients.is_empty() {
+            self.active = Instant::now();
+        }
+        if self.active.elapsed() < self.meetings.0.options.idle || self.ending {
+            return false;
+        }
+        // An endpoint is not kept open for a meeting without clients. The next audio opens another session.
+        self.audio.pause();
+        self.transcriber.is_none() && !self.busy
     }
 
     async fn obey(&mut self, command: Command) {
@@ -233,8 +260,8 @@ impl Actor {
                 let _gone = done.send(result);
             }
             Command::Opened { transcriber } => self.opened(transcriber).await,
-            Command::Analysed { turns, again, findings, proposals } => {
-                self.analysed(turns, again, findings, proposals).await;
+            Command::Analysed { seen, turns, again, findings, proposals } => {
+                self.analysed(&seen, turns, again, findings, proposals).await;
             }
             Command::Minuted { summary } => self.minuted(summary).await,
             Command::Broadcast(message) => self.send(&message),
@@ -288,36 +315,26 @@ impl Actor {
         if self.state.phase == Phase::Ended || self.ending {
             return Err(ClientFault::Ended);
         }
-        let principles = self.find_principles(&setup.principles).await?;
+        self.check_principles(&setup.principles).await?;
         let record = match self.state.phase {
             Phase::New => Record::Started { at: self.now(), setup },
             _ => Record::Changed { setup },
         };
         self.store(vec![record]).await?;
         self.write_markdown(None).await?;
-        self.principles = principles;
         self.audio.configure(&self.state.setup.language, self.elapsed_ms());
         self.send(&json(&self.ready()));
         Ok(())
     }
 
-    async fn find_principles(&self, names: &[String]) -> Result<Vec<Principle>, ClientFault> {
+    /// Checks that principles exist.
+    async fn check_principles(&self, names: &[String]) -> Result<(), ClientFault> {
         let (folder, names) = (self.meetings.0.options.principles.clone(), names.to_vec());
-        let found = blocking(move || {
-            let get = |name: String| match name.parse().and_then(|name| folder.get(&name)) {
-                Ok(principle) => Ok(principle),
-                Err(_) => Err(ClientFault::UnknownPrinciple(cut(&name, 64).to_owned())),
-            };
-            Ok(names.into_iter().map(get).collect::<Result<Vec<_>, _>>())
-        });
-        found.await.unwrap_or(Err(ClientFault::Storage))
-    }
-
-    async fn load_principles(&mut self) {
-        let names = self.state.setup.principles.clone();
-        for name in names {
-            // One that was deleted since the meeting began is left out.
-            self.principles.extend(self.find_principles(&[name]).await.unwrap_or_default());
+        let found = blocking(move || Ok(names.into_iter().find(|name| folder.find(name).is_none())));
+        match found.await {
+            Ok(None) => Ok(()),
+            Ok(Some(unknown)) => Err(ClientFault::UnknownPrinciple(cut(&unknown, 64).to_owned())),
+            Err(_) => Err(ClientFault::Storage),
         }
     }
 
@@ -384,6 +401,7 @@ impl Actor {
             }
         }
         self.send_actions(known);
+        self.renew_minutes().await;
         self.analyse();
         Ok(())
     }
@@ -392,9 +410,12 @@ impl Actor {
         if self.state.phase == Phase::Ended || self.ending {
             return Err(ClientFault::Ended);
         }
+        let at = self.now();
+        let mut records = vec![Record::Ending { at }];
         if self.state.phase == Phase::New {
-            self.store(vec![Record::Started { at: self.now(), setup: self.state.setup.clone() }]).await?;
+            records.insert(0, Record::Started { at, setup: self.state.setup.clone() });
         }
+        self.store(records).await?;
         self.ending = true;
         if !self.audio.finish() {
             self.analyse();

@@ -55,10 +55,7 @@ impl Actor {
         messages.extend(actions.map(|message| json(&message)));
         let remarks = self.state.interventions.iter();
         messages.extend(remarks.map(|(_, remark)| json(&ServerMessage::Intervention(remark.clone()))));
-        for (item_id, text) in &self.partials {
-            let (item_id, text) = (item_id.clone(), text.clone());
-            messages.push(json(&ServerMessage::TranscriptPartial { item_id, text }));
-        }
+        messages.extend(self.partials.values().map(|partial| json(&partial.message())));
         if let Some(upstream) = self.upstream {
             messages.push(json(&status(upstream, self.audio.backlog())));
         }
