@@ -48,7 +48,7 @@ fn what_the_data_does_not_have_is_named() {
         ("Mean rating 26.0 of 40.", "mean rating of 26.0"),
         ("40 of 40 positive.", "40 of 40"),
         ("리뷰 40건 중 30건이 긍정입니다.", "30 of 40"),
-        ("The average rating is 4.75.", "mean rating of 4.75"),
+        ("The average rating is 4.97.", "mean rating of 4.97"),
     ] {
         let faults = faults(report);
         assert!(faults.iter().any(|named| named.contains(fault)), "{report}: {faults:?}");
